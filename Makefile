@@ -1,0 +1,50 @@
+# Two commands set everything up: `make demo` and `make test`. Each creates the environment by itself, then does its job.
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PYTHON ?= python3
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint slow bench lock clean
+
+help:
+	@echo "make demo    the whole path on the embedded digits, then where to look next"
+	@echo "make test    lint and the test suite (minutes)"
+	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make slow    Ray, browser, PostgreSQL and kill tests"
+	@echo "make bench   the measurements behind bench/*.md"
+	@echo "make lock    refresh requirements.lock (needs uv)"
+
+$(STAMP): pyproject.toml requirements.lock
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python '>=3.11,<3.13' $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable '.[dev]'; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'; \
+	fi
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/hybrid-search demo
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not gpu and not browser"
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -m "slow or browser"
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-annotate --no-header --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

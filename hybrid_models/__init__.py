@@ -1,0 +1,1 @@
+"""What is trained: classifiers that mix convolution with recurrence. Needs torch only."""

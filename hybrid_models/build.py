@@ -1,0 +1,26 @@
+"""ModelConfig -> model: the only dispatch."""
+
+from __future__ import annotations
+
+import torch
+
+from hybrid_models.classifier import HybridClassifier
+from hybrid_models.config import ModelConfig
+from hybrid_models.init import initialise
+
+
+def build(config: ModelConfig, generator: torch.Generator) -> HybridClassifier:
+    """Assemble a model and draw its weights.
+
+    Args:
+        config: What to build.
+        generator: Decides every initial weight; the global generator stays as it is.
+
+    Returns:
+        The model in training mode, float32, on the CPU. Images (B, C, H, W) -> logits (B, num_classes).
+    """
+    # torch's own constructors draw from the global generator, for weights that are overwritten here.
+    with torch.random.fork_rng(devices=[]):
+        model = HybridClassifier(config)
+    initialise(model, config.init, generator)
+    return model

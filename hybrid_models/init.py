@@ -1,0 +1,93 @@
+"""Initial weights, drawn from a generator that is an argument.
+
+Both styles walk the modules in the order of their names, so one seed gives one model on every run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from hybrid_models.recurrent import Recurrence
+
+IRNN_INPUT_STD = 1e-3
+"""Spread of an IRNN's input kernel (Le, Jaitly, Hinton 2015, section 3)."""
+
+
+def initialise(model: nn.Module, style: str, generator: torch.Generator) -> None:
+    """Draw all weights anew.
+
+    Args:
+        model: Changed in place.
+        style: A key of `INITS`.
+        generator: On the CPU; the global generator stays as it is.
+    """
+    dense, recurrent = INITS[style]
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                dense(module, generator)
+            elif isinstance(module, Recurrence):
+                recurrent(module, generator)
+                if module.cell == "irnn":
+                    _identity(module, generator)
+
+
+def _torch_dense(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+    bound = 1 / math.sqrt(module.weight[0].numel())
+    module.weight.uniform_(-bound, bound, generator=generator)
+    if module.bias is not None:
+        module.bias.uniform_(-bound, bound, generator=generator)
+
+
+def _torch_recurrent(module: Recurrence, generator: torch.Generator) -> None:
+    bound = 1 / math.sqrt(module.layers.hidden_size)
+    for weight in module.layers.parameters():
+        weight.uniform_(-bound, bound, generator=generator)
+
+
+def _keras_dense(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+    nn.init.xavier_uniform_(module.weight, generator=generator)
+    if module.bias is not None:
+        module.bias.zero_()
+
+
+def _keras_recurrent(module: Recurrence, generator: torch.Generator) -> None:
+    nodes = module.layers.hidden_size
+    is_gru = isinstance(module.layers, nn.GRU)
+    for name, weight in module.layers.named_parameters():
+        if name.startswith("weight_ih"):
+            # Over all gates at once: Keras holds them in one kernel (features, gates * nodes).
+            nn.init.xavier_uniform_(weight, generator=generator)
+        elif name.startswith("weight_hh"):
+            for gate in torch.split(weight, nodes):
+                nn.init.orthogonal_(gate, generator=generator)
+        else:
+            weight.zero_()
+            if name.startswith("bias_ih") and isinstance(module.layers, nn.LSTM):
+                weight[nodes : 2 * nodes] = 1.0  # gates are i, f, g, o
+            if name.startswith("bias_hh") and not is_gru:
+                # Keras has one bias per gate. A second one that learns would double the bias's learning rate.
+                weight.requires_grad_(False)
+
+
+def _identity(module: Recurrence, generator: torch.Generator) -> None:
+    for name, weight in module.layers.named_parameters():
+        if name.startswith("weight_hh"):
+            nn.init.eye_(weight)
+        elif name.startswith("weight_ih"):
+            nn.init.normal_(weight, std=IRNN_INPUT_STD, generator=generator)
+        else:
+            weight.zero_()
+
+
+Dense = Callable[[nn.Conv2d | nn.Linear, torch.Generator], None]
+Recurrent = Callable[[Recurrence, torch.Generator], None]
+INITS: dict[str, tuple[Dense, Recurrent]] = {
+    "torch": (_torch_dense, _torch_recurrent),
+    "keras": (_keras_dense, _keras_recurrent),
+}
+"""Style -> how to draw convolutions and dense layers, how to draw recurrences."""

@@ -1,0 +1,1 @@
+"""How the space is searched: studies, sweeps, repeats, verdicts and exports."""

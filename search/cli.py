@@ -1,0 +1,269 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the verbs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from search.errors import EXIT_INTERRUPTED, HybridSearchError
+
+app = typer.Typer(
+    name="hybrid-search",
+    help="Searches image classifiers that mix convolution with recurrence, and says which difference is real.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, or the folder of a study.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field: --set train.epochs=3")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto, host:port or ray://host:port.")]
+
+
+def main() -> NoReturn:
+    """Run the command line; every fault of the user's becomes one line and an exit code."""
+    try:
+        app(standalone_mode=False)
+    except HybridSearchError as error:
+        for line in error.faults:
+            print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
+        sys.exit(_usage_exit(error))
+    sys.exit(0)
+
+
+def _usage_exit(error: Exception) -> int:
+    """Show what click found wrong with the command itself; let everything else travel as the bug it is."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if not callable(code) and code is not None:
+        if callable(show):
+            show()
+        return int(code)
+    raise error
+
+
+def _out(text: str) -> None:
+    print(text)
+
+
+def _print(as_json: bool, document: Callable[[], Any], lines: Callable[[], list[str]]) -> None:
+    if as_json:
+        _out(json.dumps(document(), indent=1, allow_nan=False))
+        return
+    for line in lines():
+        _out(line)
+
+
+def _with_address(overrides: list[str] | None, address: str | None) -> list[str]:
+    return [*(overrides or []), *([f"resources.address={address}"] if address else [])]
+
+
+@app.command()
+def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """The whole path on the embedded digits, in minutes, without a network."""
+    from search.demo import run_demo
+
+    result = run_demo(overrides or [])
+    study = result.study
+
+    def lines() -> list[str]:
+        return [
+            "",
+            *(item["sentence"] for item in result.document["comparisons"]),
+            "",
+            *(
+                f"{Path(item.path).name}: a {truth}, predicted {item.label} ({item.probability:.2f})"
+                for truth, item in result.predictions
+            ),
+            "",
+            f"export      {result.export_folder}",
+            f"look        hybrid-search ui {study.folder}",
+            f"            hybrid-search status {study.folder}",
+            f"next        hybrid-search plan spaces/studies/ecrnn-cifar10.yaml   ({result.elapsed_secs:.0f} s so far)",
+        ]
+
+    _print(
+        as_json,
+        lambda: {
+            "comparison": result.document,
+            "export": str(result.export_folder),
+            "elapsed_secs": result.elapsed_secs,
+        },
+        lines,
+    )
+
+
+@app.command()
+def plan(study: StudyPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Check everything and foretell the cost; trains nothing."""
+    from search import plan as planning
+    from search.study import load_study
+
+    found = planning.make_plan(load_study(study, overrides or []))
+    _print(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
+
+
+@app.command()
+def sweep(study: StudyPath, overrides: Overrides = None, address: Address = None, as_json: AsJson = False) -> None:
+    """Run the sweep of a study, or go on with it."""
+    from search.drive import run_sweep
+    from search.study import load_study
+
+    config = load_study(study, _with_address(overrides, address))
+    run_sweep(config)
+    _show_status(config, as_json)
+
+
+@app.command()
+def status(study: StudyPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Counts, best so far and failures of a study."""
+    from search.study import find_study
+
+    _show_status(find_study(study, overrides or []), as_json)
+
+
+def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
+    from search import overview
+
+    found = overview.make_overview(config)
+    _print(as_json, lambda: found, lambda: overview.to_lines(found))
+
+
+@app.command()
+def compare(
+    study: StudyPath,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Blocks to train on, instead of the file's.")] = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train finalists and baselines on fresh shared blocks, and judge."""
+    from search.compare import to_table
+    from search.drive import run_compare
+    from search.study import find_study
+
+    extra = [f"compare.repeats={repeats}"] if repeats is not None else []
+    config = find_study(study, [*_with_address(overrides, address), *extra])
+    document = run_compare(config)
+    _print(
+        as_json,
+        lambda: document,
+        lambda: [*to_table(document).splitlines(), "", f"files       {config.folder / 'comparison'}"],
+    )
+
+
+@app.command()
+def export(
+    study: StudyPath,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],
+    config_name: Annotated[
+        str | None, typer.Option("--config", help="A configuration of the comparison, instead of its winner.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the winner's folder: config, weights, program, evidence, model card; register it in MLflow."""
+    from search.export import export as write
+    from search.export import register
+    from search.study import find_study
+
+    config = find_study(study, overrides or [])
+    winner = write(config, to, name=config_name)
+    registered = register(config, to)
+    state = "confirmed" if winner.confirmed else "nominated, not confirmed"
+    _print(
+        as_json,
+        lambda: {"name": winner.name, "state": state, "folder": str(to), "registered": registered},
+        lambda: [
+            f"{winner.name}: {state}",
+            *(item["sentence"] for item in winner.comparisons),
+            f"folder      {to}",
+            f"registry    {registered or 'not registered'}",
+        ],
+    )
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `export` wrote.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Classify image files with an exported model."""
+    from dataclasses import asdict
+
+    from search.predict import predict as classify
+
+    found = classify(folder, images)
+    _print(
+        as_json,
+        lambda: [asdict(item) for item in found],
+        lambda: [f"{item.path}: {item.label} ({item.probability:.2f})" for item in found],
+    )
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="One preset: its layers instead of the list.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every preset with its parameter counts and sequential steps."""
+    from search import catalogue
+
+    if name is None:
+        rows = catalogue.list_models()
+        _print(as_json, lambda: rows, lambda: catalogue.to_lines(rows))
+        return
+    layers = catalogue.list_layers(name)
+    _print(as_json, lambda: layers, lambda: catalogue.layers_to_lines(layers))
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="digits, cifar10 or folder.")],
+    root: Annotated[str | None, typer.Option(help="Where the files lie.")] = None,
+    download: Annotated[bool, typer.Option(help="Fetch what is missing, where its owner allows that.")] = False,
+    image_size: Annotated[int | None, typer.Option(help="Resize to this many pixels a side.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch or check a data set, and say what is there."""
+    from search.data.datasets import DataConfig
+    from search.data.describe import describe
+    from search.data.store import default_cache_dir
+
+    found = describe(DataConfig(name=name, root=root, download=download, image_size=image_size), default_cache_dir())
+    _print(as_json, lambda: found, lambda: [f"{key:12}{value}" for key, value in found.items()])
+
+
+@app.command()
+def ui(
+    study: StudyPath,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
+    overrides: Overrides = None,
+) -> None:
+    """Serve the MLflow UI on this study's store until Ctrl-C."""
+    from search.study import find_study
+    from search.ui import serve_ui
+
+    raise typer.Exit(serve_ui(find_study(study, overrides or []), host=host, port=port))
+
+
+if __name__ == "__main__":
+    main()

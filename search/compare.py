@@ -1,0 +1,308 @@
+"""Finalists and baselines, trained again on fresh shared blocks, scored once on the test set, and judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.bind import DataFacts, bind, complete_point
+from search.errors import NothingToDoError, StudyError
+from search.records import Completed, Failed, TrialRecord, TrialSpec, digest_of
+from search.seeds import Block, make_block
+from search.significance.judge import judge
+from search.significance.records import Comparison
+from search.status import best_first
+from search.study import PointLike, StudyConfig, write_atomically
+from search.sweep import describe
+from search.tracking.journal import Journal
+from search.work import Work, new_record
+
+Point = dict[str, bool | int | float | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One configuration of a comparison."""
+
+    name: str
+    point: Point
+    trial: TrialRecord | None
+    """The sweep's trial that nominated it; None for a baseline."""
+
+    @property
+    def is_finalist(self) -> bool:
+        """Whether the sweep nominated it."""
+        return self.trial is not None
+
+
+def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[Contender]:
+    """The sweep's best points, then the declared baselines.
+
+    A nominee that is a baseline itself is passed over: nothing is compared with itself.
+
+    Raises:
+        NothingToDoError: The sweep has not completed a trial yet, or there is nothing to compare with.
+    """
+    baselines = [
+        Contender(name=_name(like), point=complete_point(study, like), trial=None) for like in study.compare.baselines
+    ]
+    taken = [contender.point for contender in baselines]
+    finalists: list[Contender] = []
+    for record in best_first(record for record in records if record.kind == "trial"):
+        point = dict(record.point)
+        if point not in taken and len(finalists) < study.compare.finalists:
+            finalists.append(Contender(name=f"{describe(point)} (trial {record.number})", point=point, trial=record))
+            taken.append(point)
+    if not finalists:
+        raise NothingToDoError(f"{study.folder}: no completed trial to compare; run `hybrid-search sweep` first")
+    if len(finalists) + len(baselines) < 2:
+        raise NothingToDoError("compare: one finalist and nothing to compare it with; name compare.baselines")
+    return [*finalists, *baselines]
+
+
+def _name(like: PointLike) -> str:
+    return like if isinstance(like, str) else f"{describe(like)} ({digest_of(like)[:4]})"
+
+
+def declare_family(study: StudyConfig, contenders: Sequence[Contender]) -> list[tuple[str, str]]:
+    """The comparisons that the study declares: each finalist with each baseline, or all pairs."""
+    names = [contender.name for contender in contenders]
+    finalists = [contender.name for contender in contenders if contender.is_finalist]
+    if study.compare.family == "all-pairs" or len(finalists) == len(names):
+        return [(a, b) for position, a in enumerate(names) for b in names[position + 1 :]]
+    return [(a, b) for a in finalists for b in names[len(finalists) :]]
+
+
+class Repeats(Work):
+    """Every contender once on every block.
+
+    Args:
+        study: The study.
+        facts: What the data are.
+        journal: Its open journal.
+        contenders: What is compared.
+        num_blocks: Fresh blocks, shared by all.
+        on_change: Called after each change, for display.
+        cache_dir: Node-local folder for decoded images.
+    """
+
+    def __init__(
+        self,
+        *,
+        study: StudyConfig,
+        facts: DataFacts,
+        journal: Journal,
+        contenders: Sequence[Contender],
+        num_blocks: int,
+        on_change: Callable[[], None] = lambda: None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        # Block by block, so that pairs are complete as early as can be.
+        self._wanted: dict[str, tuple[TrialSpec, TrialRecord]] = {}
+        self.contenders = tuple(contenders)
+        self.blocks = tuple(make_block(study.seed, "compare", index) for index in range(num_blocks))
+        self.keys: dict[tuple[str, str], str] = {}
+        for block in self.blocks:
+            for contender in contenders:
+                spec = _describe_repeat(study, facts, contender, block)
+                self._wanted[spec.key] = (spec, new_record(spec, "repeat", contender.point))
+                self.keys[contender.name, block.name] = spec.key
+        super().__init__(journal=journal, folder=study.folder, kind="repeat", cache_dir=cache_dir, on_change=on_change)
+        # What the machine lost is tried again on the same block; what diverged is an outcome and stays.
+        self._unfinished = [
+            record
+            for record in self.records
+            if record.key in self._wanted
+            and (record.outcome is None or (isinstance(record.outcome, Failed) and not record.outcome.diverged))
+        ]
+
+    @property
+    def wanted_records(self) -> list[TrialRecord]:
+        """The records of this comparison, without those of earlier ones."""
+        return [record for record in self.records if record.key in self._wanted]
+
+    @property
+    def num_planned(self) -> int:
+        """How many repeats there are in all."""
+        return len(self._wanted)
+
+    def rebuild(self, record: TrialRecord) -> TrialSpec:
+        """Describe an unfinished repeat again."""
+        return self._wanted[record.key][0]
+
+    def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
+        """The next repeat that was never begun."""
+        for key, wanted in self._wanted.items():
+            if key not in self._journal.records:
+                return wanted
+        return None
+
+    def record_of(self, contender: Contender, block: Block) -> TrialRecord | None:
+        """What came of a contender on a block."""
+        return self._journal.records.get(self.keys[contender.name, block.name])
+
+
+def _describe_repeat(study: StudyConfig, facts: DataFacts, contender: Contender, block: Block) -> TrialSpec:
+    try:
+        return bind(study, contender.point, facts, (block,), score_test=True, label=f"{contender.name}, {block.name}")
+    except StudyError as error:
+        raise StudyError(*(f"compare: {contender.name}: {fault}" for fault in error.faults)) from None
+
+
+def load_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[np.uint8]:
+    """Read the test correctness of a repeat: (N,) of 0 and 1."""
+    packed = np.load(folder / record.artifacts["correct"], allow_pickle=False)
+    bits: NDArray[np.uint8] = np.unpackbits(packed, axis=1, count=num_images)[0]
+    return bits
+
+
+def judge_repeats(study: StudyConfig, facts: DataFacts, repeats: Repeats) -> tuple[Comparison, ...]:
+    """Judge what the repeats have shown, over the declared family."""
+    names = [contender.name for contender in repeats.contenders]
+    correct: dict[str, list[NDArray[Any] | None]] = {}
+    val_scores: dict[str, NDArray[Any]] = {}
+    diverged: dict[str, set[str]] = {}
+    for contender in repeats.contenders:
+        rows: list[NDArray[Any] | None] = []
+        scores = []
+        for block in repeats.blocks:
+            record = repeats.record_of(contender, block)
+            done = record is not None and isinstance(record.outcome, Completed)
+            rows.append(load_correct(study.folder, record, facts.num_test) if record is not None and done else None)
+            scores.append(record.val_accuracy if record is not None and done else None)
+            if record is not None and isinstance(record.outcome, Failed) and record.outcome.diverged:
+                diverged.setdefault(contender.name, set()).add(block.name)
+        correct[contender.name] = rows
+        val_scores[contender.name] = np.array([np.nan if score is None else score for score in scores])
+    block_names = tuple(block.name for block in repeats.blocks)
+    return judge(
+        names,
+        correct,
+        val_scores,
+        declare_family(study, repeats.contenders),
+        blocks=dict.fromkeys(names, block_names),
+        ratio=study.split.fraction / (1 - study.split.fraction),
+        num_classes=len(facts.classes),
+        alpha=study.compare.alpha,
+        rope=study.compare.rope,
+        failed=diverged,
+    )
+
+
+def to_document(
+    study: StudyConfig, facts: DataFacts, repeats: Repeats, comparisons: Sequence[Comparison]
+) -> dict[str, Any]:
+    """Everything a reader needs to check the verdict, as plain data."""
+    contenders = []
+    for contender in repeats.contenders:
+        runs = [repeats.record_of(contender, block) for block in repeats.blocks]
+        scores = [run.test_accuracy for run in runs if run is not None and run.test_accuracy is not None]
+        contenders.append(
+            {
+                "name": contender.name,
+                "finalist": contender.is_finalist,
+                "point": contender.point,
+                "sweep_trial": contender.trial.number if contender.trial else None,
+                "selection_val_accuracy": contender.trial.val_accuracy if contender.trial else None,
+                "mean_test_accuracy": float(np.mean(scores)) if scores else None,
+                "repeats": [
+                    {
+                        "key": run.key,
+                        "block": block.name,
+                        "state": run.outcome.word if run.outcome else "unfinished",
+                        "val_accuracy": run.val_accuracy,
+                        "test_accuracy": run.test_accuracy,
+                    }
+                    for run, block in zip(runs, repeats.blocks, strict=True)
+                    if run is not None
+                ],
+            }
+        )
+    return {
+        "study": study.name,
+        "data": {"name": study.data.name, "digest": facts.key, "num_test": facts.num_test},
+        "blocks": [
+            {"name": b.name, "split_seed": b.split_seed, "init_seed": b.init_seed, "order_seed": b.order_seed}
+            for b in repeats.blocks
+        ],
+        "declared": {
+            "family": study.compare.family,
+            "alpha": study.compare.alpha,
+            "rope": study.compare.rope,
+            "repeats": len(repeats.blocks),
+        },
+        "contenders": contenders,
+        "comparisons": [comparison.to_dict() for comparison in comparisons],
+    }
+
+
+def write_results(
+    study: StudyConfig, facts: DataFacts, repeats: Repeats, comparisons: Sequence[Comparison], journal: Journal
+) -> dict[str, Any]:
+    """Write comparison.json, the table and the forest plot into the study's folder, and note them for MLflow.
+
+    Returns:
+        The document that comparison.json holds.
+    """
+    from search.significance.figures import forest_plot
+
+    folder = study.folder / "comparison"
+    folder.mkdir(exist_ok=True)
+    document = to_document(study, facts, repeats, comparisons)
+    write_atomically(folder / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
+    write_atomically(folder / "table.md", to_table(document))
+    forest_plot(comparisons).savefig(folder / "forest.png", dpi=150)
+    names = ("comparison.json", "table.md", "forest.png")
+    metrics: dict[str, float] = {"num_blocks": len(repeats.blocks)}
+    for position, comparison in enumerate(comparisons):
+        for name in ("estimate", "adjusted_p", "p_a_gt_b", "smallest_detectable"):
+            value = getattr(comparison, name)
+            if value is not None:
+                metrics[f"{name}.{position}"] = float(value)
+    journal.note(
+        "comparison",
+        key=digest_of({"keys": sorted(repeats.keys.values())}),
+        repeats=sorted(repeats.keys.values()),
+        metrics=metrics,
+        artifacts=[f"comparison/{name}" for name in names],
+        tags={f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
+    )
+    return document
+
+
+def to_table(document: dict[str, Any]) -> str:
+    """The comparison as a Markdown table with its verdict sentences."""
+    lines = ["| configuration | test accuracy, mean | repeats |", "|---|---|---|"]
+    for contender in document["contenders"]:
+        mean = contender["mean_test_accuracy"]
+        done = sum(run["test_accuracy"] is not None for run in contender["repeats"])
+        lines.append(f"| {contender['name']} | {'-' if mean is None else f'{100 * mean:.2f} %'} | {done} |")
+    lines += [
+        "",
+        "| a | b | difference, pp | interval, pp | adjusted p | P(a>b) | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for item in document["comparisons"]:
+        lines.append(
+            f"| {item['a']} | {item['b']} | {_pp(item['estimate'])} | {_interval(item['interval'])} | "
+            f"{_number(item['adjusted_p'])} | {_number(item['p_a_gt_b'])} | {item['verdict']} |"
+        )
+    return "\n".join([*lines, "", *(item["sentence"] for item in document["comparisons"]), ""])
+
+
+def _pp(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _interval(interval: dict[str, float] | None) -> str:
+    return "-" if interval is None else f"{100 * interval['low']:+.2f} to {100 * interval['high']:+.2f}"

@@ -1,0 +1,182 @@
+"""From stored pixels to what a model sees: normalisation and augmentation, batched on the device.
+
+Shapes: B batch, C channels (3), H height, W width, N images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from search.data.errors import DataError
+from search.data.store import ImageSet
+
+CHUNK = 1024
+"""Images that are summed at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normaliser:
+    """Constants of `(pixel / 255 - mean) / std`, one per channel."""
+
+    method: str
+    """global, channel, half or unit."""
+    mean: tuple[float, float, float]
+    """From 0 to 1."""
+    std: tuple[float, float, float]
+    """Above 0."""
+
+
+def fit_normaliser(images: ImageSet, rows: NDArray[np.int64], method: str) -> Normaliser:
+    """Find the constants from the training part only.
+
+    Args:
+        images: The set.
+        rows: Positions of the training part in it.
+        method: global (one mean and deviation for all pixels and channels), channel (one per channel),
+            half ((x - 0.5) / 0.5) or unit (x / 255).
+
+    Raises:
+        DataError: The method is unknown, or the images have no contrast to divide by.
+    """
+    fixed = {"half": (0.5, 0.5), "unit": (0.0, 1.0)}
+    if method in fixed:
+        mean, std = fixed[method]
+        return Normaliser(method=method, mean=(mean,) * 3, std=(std,) * 3)
+    if method not in {"global", "channel"}:
+        raise DataError(f"normalise must be one of global, channel, half, unit, got {method!r}")
+    sums, squares = _channel_sums(images.pixels, rows)
+    num_pixels = len(rows) * images.pixels.shape[1] * images.pixels.shape[2]
+    if method == "global":
+        sums, squares, num_pixels = sums.sum(keepdims=True), squares.sum(keepdims=True), num_pixels * 3
+    means = sums / num_pixels
+    stds = np.sqrt(squares / num_pixels - means**2)
+    if not (stds > 0).all():
+        raise DataError(
+            f"normalise: {method} divides by the deviation of the pixels, which is 0 here; use half or unit"
+        )
+    red, green, blue = np.broadcast_to(np.stack([means, stds]) / 255, (2, 3)).T.tolist()
+    return Normaliser(method=method, mean=(red[0], green[0], blue[0]), std=(red[1], green[1], blue[1]))
+
+
+def _channel_sums(pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Exact sums of the pixels and of their squares per channel, (3,) each, without a copy of the set."""
+    width = pixels.shape[2]
+    sums, squares = np.zeros((2, width * 3), dtype=np.uint64)
+    for start in range(0, len(rows), CHUNK):
+        lines = pixels[rows[start : start + CHUNK]].reshape(-1, width * 3)
+        sums += lines.sum(axis=0, dtype=np.uint64)
+        squares += np.square(lines, dtype=np.uint16).sum(axis=0, dtype=np.uint64)
+    return sums.reshape(width, 3).sum(axis=0), squares.reshape(width, 3).sum(axis=0)
+
+
+def prepare(pixels_BHWC: Tensor, normaliser: Normaliser, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Normalise stored pixels.
+
+    Args:
+        pixels_BHWC: uint8, contiguous, on any device.
+        normaliser: The constants.
+        dtype: Of the result.
+
+    Returns:
+        (B, C, H, W) in channels_last memory.
+    """
+    batch, height, width, channels = pixels_BHWC.shape
+    scales = [1 / (255 * std) for std in normaliser.std]
+    shifts = [-mean / std for mean, std in zip(normaliser.mean, normaliser.std, strict=True)]
+    # Made on the CPU and sent without waiting: torch.tensor(device=...) would wait for all that the device still does.
+    constants_2C = torch.tensor([scales, shifts], dtype=dtype).to(pixels_BHWC.device, non_blocking=True)
+    scale, shift = constants_2C.repeat(1, width)
+    # Rows of an image in one piece: over a last axis of three channels the CPU's vector units stay idle.
+    lines = pixels_BHWC.reshape(batch, height, width * channels).to(dtype)
+    lines = torch.addcmul(shift, lines, scale)
+    return lines.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def augment(images_BCHW: Tensor, method: str, generator: torch.Generator) -> Tensor:
+    """Change each image of a batch at random.
+
+    Args:
+        images_BCHW: Normalised images in channels_last memory.
+        method: none; hflip (mirrored with probability 1/2); hvflip (and upside down with probability 1/2);
+            crop_hflip (moved by up to an eighth of the side, 4 at 32, then hflip); crop_hflip_cutout (and a square of a
+            quarter of the side, 8 at 32, taken out, its centre anywhere in the image). What is empty is 0: the mean
+            colour under global and channel normalisation.
+        generator: On the CPU, so that every device draws the same changes. It advances by the method and B only.
+
+    Returns:
+        (B, C, H, W) in channels_last memory.
+    """
+    if method not in METHODS:
+        raise DataError(f"augment must be one of {', '.join(METHODS)}, got {method!r}")
+    for step in METHODS[method]:
+        images_BCHW = step(images_BCHW, generator)
+    return images_BCHW
+
+
+def _flip(images_BCHW: Tensor, dim: int, generator: torch.Generator) -> Tensor:
+    chosen = torch.rand(len(images_BCHW), generator=generator) < 0.5
+    chosen = chosen.to(images_BCHW.device, non_blocking=True).reshape(-1, 1, 1, 1)
+    return torch.where(chosen, images_BCHW.flip(dim), images_BCHW)
+
+
+def _hflip(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    return _flip(images_BCHW, 3, generator)
+
+
+def _vflip(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    return _flip(images_BCHW, 2, generator)
+
+
+def _crop(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Pad on all sides and cut a window of the old size out of it, elsewhere for each image."""
+    batch, channels, height, width = images_BCHW.shape
+    pad_h, pad_w = _share(height, 8), _share(width, 8)
+    padded = images_BCHW.new_zeros(batch, height + 2 * pad_h, width + 2 * pad_w, channels)
+    padded[:, pad_h : pad_h + height, pad_w : pad_w + width] = images_BCHW.permute(0, 2, 3, 1)
+    top = torch.randint(2 * pad_h + 1, (batch,), generator=generator).to(padded.device, non_blocking=True)
+    left = torch.randint(2 * pad_w + 1, (batch,), generator=generator).to(padded.device, non_blocking=True)
+    # All windows as a view: picking one per image copies whole rows.
+    windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
+    return windows[torch.arange(batch, device=padded.device), top, left].permute(0, 3, 1, 2)
+
+
+def _cutout(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Take a square out of each image; parts of it may lie outside (DeVries and Taylor 2017, arXiv:1708.04552)."""
+    batch, channels, height, width = images_BCHW.shape
+    rows_BH, cols_BW = (
+        _stretch(torch.randint(side, (batch, 1), generator=generator), side)
+        .to(device=images_BCHW.device, non_blocking=True)
+        .to(images_BCHW.dtype)
+        for side in (height, width)
+    )
+    kept = 1 - rows_BH[:, :, None] * cols_BW.repeat_interleave(channels, dim=1)[:, None, :]
+    lines = images_BCHW.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
+    return (lines * kept).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _stretch(centre_B1: Tensor, side: int) -> Tensor:
+    """Which of the positions along a side lie in the square, (B, side)."""
+    length = _share(side, 4)
+    start = centre_B1 - length // 2
+    position = torch.arange(side)
+    return (position >= start) & (position < start + length)
+
+
+def _share(side: int, divisor: int) -> int:
+    return max(1, side // divisor)
+
+
+Step = Callable[[Tensor, torch.Generator], Tensor]
+METHODS: dict[str, tuple[Step, ...]] = {
+    "none": (),
+    "hflip": (_hflip,),
+    "hvflip": (_hflip, _vflip),
+    "crop_hflip": (_crop, _hflip),
+    "crop_hflip_cutout": (_crop, _hflip, _cutout),
+}

@@ -1,0 +1,106 @@
+"""CIFAR-10: the official files as torchvision fetches and checks them, or a copy in class folders."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.data.errors import FetchError, LayoutError
+from search.data.folder import describe_folder, folder_manifest, has_parts, scan_folder
+from search.data.images import resize
+from search.data.listing import Listing, Part
+from search.data.locks import locked
+
+OFFICIAL = "cifar-10-batches-py"
+COPY = "cifar10"
+TIMEOUT_SECS = 30.0
+
+
+def find_cifar10(root: Path) -> Path | None:
+    """Say where the images are: the official folder, else a folder with train/ and test/; None where neither is."""
+    if (root / OFFICIAL).is_dir():
+        return root / OFFICIAL
+    return next((folder for folder in (root / COPY, root) if has_parts(folder)), None)
+
+
+def _need_cifar10(root: Path) -> Path:
+    place = find_cifar10(root)
+    if place is None:
+        raise LayoutError(
+            f"data.root {root}: looked for {OFFICIAL}/, {COPY}/{{train,test}}/<class>/ or {{train,test}}/<class>/; "
+            f"{describe_folder(root)}; mend data.root, or fetch the official files with data.download=true"
+        )
+    return place
+
+
+def cifar10_manifest(root: Path) -> Iterator[str]:
+    """Name what decides the content, cheaply; the official files are checked by digest when they are read."""
+    place = _need_cifar10(root)
+    if place.name != OFFICIAL:
+        yield from folder_manifest(place)
+        return
+    for path in sorted(place.iterdir()):
+        yield f"{OFFICIAL}/{path.name} {path.stat().st_size}"
+
+
+def scan_cifar10(root: Path, size: int | None) -> Listing:
+    """List the official files or the copy in class folders.
+
+    Raises:
+        LayoutError: Neither is there, or an official file is damaged.
+    """
+    place = _need_cifar10(root)
+    if place.name != OFFICIAL:
+        return scan_folder(place, size)
+    from torchvision.datasets import CIFAR10
+
+    try:
+        train, test = CIFAR10(root, train=True), CIFAR10(root, train=False)
+    except RuntimeError as error:
+        raise LayoutError(
+            f"data.root {place}: the official files are incomplete or damaged, their digests do not match; "
+            f"{describe_folder(place)}; remove this folder and fetch them again with data.download=true"
+        ) from error
+    return Listing(
+        classes=tuple(train.classes),
+        train=_make_part("train", train.data, train.targets, size),
+        test=_make_part("test", test.data, test.targets, size),
+    )
+
+
+def _make_part(name: str, pixels: NDArray[np.uint8], labels: list[int], size: int | None) -> Part:
+    return Part(
+        ids=tuple(f"{name}/{position:05d}" for position in range(len(labels))),
+        labels=np.array(labels, dtype=np.int64),
+        read=lambda position: resize(pixels[position], size),
+    )
+
+
+def fetch_cifar10(root: Path) -> None:
+    """Download the official files below a folder, unless images are there already.
+
+    Raises:
+        FetchError: No network, a refused or damaged download, or a folder that cannot be written.
+    """
+    if find_cifar10(root) is not None:
+        return
+    from torchvision.datasets import CIFAR10
+
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_SECS)  # torchvision sets none, and would wait for ever
+    try:
+        with locked(root / ".fetch.lock"), contextlib.redirect_stdout(sys.stderr):
+            CIFAR10(root, download=True)  # does nothing where another process was quicker
+    except (OSError, RuntimeError) as error:  # URLError is an OSError
+        raise FetchError(
+            f"data cifar10: {CIFAR10.url} could not be fetched into {root} ({error}); where there is no network, "
+            f"copy {CIFAR10.filename} there and unpack it, so that {root / OFFICIAL} exists"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(patience)

@@ -1,0 +1,160 @@
+"""Which images a study is about: the settings, the table of sources, the test part and the limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.data.cifar10 import cifar10_manifest, fetch_cifar10, scan_cifar10
+from search.data.digits import digits_manifest, scan_digits
+from search.data.errors import DataError, LayoutError
+from search.data.folder import folder_manifest, scan_folder
+from search.data.listing import Listing, Part, balanced_rows
+from search.data.splits import SplitConfig, split
+
+FIXED_SEED = 0
+"""Chooses the held-out test part and the images that `limit` keeps: the same for every study and block."""
+
+
+def default_cache_dir() -> Path:
+    """Where decoded images lie: $HYBRID_SEARCH_CACHE, else ~/.cache/hybrid-search."""
+    return Path(os.environ.get("HYBRID_SEARCH_CACHE") or "~/.cache/hybrid-search").expanduser()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One kind of data set."""
+
+    manifest: Callable[[Path], Iterable[str]]
+    """Lines that change when the content does; cheap."""
+    scan: Callable[[Path, int | None], Listing]
+    """Lists the images below a root, to be decoded at a size."""
+    fetch: Callable[[Path], None] | None = None
+    """Downloads the images below a root unless they are there; None where there is nothing to download."""
+    on_disk: bool = True
+    """Whether there is a folder of images; False where they are embedded."""
+    needs_root: bool = False
+    """Whether the user must say where that folder is."""
+
+
+SOURCES = {
+    "digits": Source(manifest=lambda _: digits_manifest(), scan=lambda _, size: scan_digits(size), on_disk=False),
+    "cifar10": Source(manifest=cifar10_manifest, scan=scan_cifar10, fetch=fetch_cifar10),
+    "folder": Source(manifest=folder_manifest, scan=scan_folder, needs_root=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images, how large, how many."""
+
+    name: str
+    """digits (embedded in scikit-learn), cifar10, or folder (class folders of one's own)."""
+    root: str | None = None
+    """Folder of the images. digits has none; cifar10 unset: downloads/ in the cache."""
+    image_size: int | None = None
+    """Side in pixels of the square that every image is squeezed into; unset: as they are, all of one size."""
+    limit: int | None = None
+    """Keep at most this many training images, equally many per class, and the same share of the test part."""
+    test_fraction: float = 1 / 3
+    """Share held out for the test, stratified, where the source has no official test part; between 0 and 1."""
+    download: bool = False
+    """Fetch what is missing, where the source can be fetched."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no data set can have, all at once."""
+        faults = []
+        if self.name not in SOURCES:
+            faults.append(f"name must be one of {', '.join(SOURCES)}, got {self.name!r}")
+        elif SOURCES[self.name].needs_root and not self.root:
+            faults.append(f"root must name the folder of the images for {self.name}, got {self.root!r}")
+        if self.image_size is not None and self.image_size < 1:
+            faults.append(f"image_size must be at least 1, got {self.image_size!r}")
+        if self.limit is not None and self.limit < 2:
+            faults.append(f"limit must be at least 2, got {self.limit!r}")
+        if not 0 < self.test_fraction < 1:
+            faults.append(f"test_fraction must be above 0 and below 1, got {self.test_fraction!r}")
+        if faults:
+            raise DataError(*faults)
+
+    @property
+    def folder(self) -> Path:
+        """The root as a path, with its default."""
+        return Path(self.root).expanduser() if self.root else default_cache_dir() / "downloads"
+
+
+def fetch(config: DataConfig) -> None:
+    """Download a data set unless it is there; sources without a download are left alone.
+
+    Raises:
+        FetchError: It could not be downloaded.
+    """
+    download = SOURCES[config.name].fetch
+    if download is not None:
+        download(config.folder)
+
+
+def manifest(config: DataConfig) -> str:
+    """Digest of everything that decides the decoded arrays, without decoding: the key of the cache.
+
+    Independent of where the images lie and of their dates. It fails to notice one image file replaced by another of
+    exactly the same size (see `folder_manifest`).
+
+    Raises:
+        LayoutError: The images are not there, or not in a known layout.
+    """
+    settings = dataclasses.asdict(config)
+    for name in ("root", "download"):
+        del settings[name]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    try:
+        for line in SOURCES[config.name].manifest(config.folder):
+            digest.update(line.encode("utf-8", "surrogateescape") + b"\0")
+    except OSError as error:
+        raise LayoutError(
+            f"data.root {error.filename}: cannot be read ({error.strerror}); mend its permissions"
+        ) from error
+    return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A data set's classes and its two parts, ready to be decoded."""
+
+    classes: tuple[str, ...]
+    train: Part
+    test: Part
+    num_ignored: int
+    """Files among the images that are not images."""
+
+
+def scan(config: DataConfig) -> Dataset:
+    """List the images of a data set with its test part and its limit; decodes nothing.
+
+    Raises:
+        LayoutError: The images are not there, or not in a known layout.
+        ClassMissingError: A class is missing from the training or the test part.
+    """
+    listing = SOURCES[config.name].scan(config.folder, config.image_size)
+    train, test = listing.train, listing.test
+    if test is None:
+        held_out = SplitConfig(method="stratified", fraction=config.test_fraction)
+        rows = split(train.labels, held_out, FIXED_SEED, listing.classes, ("training", "the test"))
+        train, test = train.take(rows[0]), train.take(rows[1])
+    if config.limit is not None:
+        share = min(1.0, config.limit / len(train.labels))
+        num_test = round(share * len(test.labels))
+        for name, number in (("training", config.limit), ("test", num_test)):
+            if number < len(listing.classes):
+                raise DataError(
+                    f"data.limit must leave an image of each of the {len(listing.classes)} classes in both parts, "
+                    f"got {config.limit}, which leaves {number} {name} images"
+                )
+        train = train.take(balanced_rows(train.labels, config.limit, FIXED_SEED))
+        test = test.take(balanced_rows(test.labels, num_test, FIXED_SEED))
+    return Dataset(classes=listing.classes, train=train, test=test, num_ignored=listing.num_ignored)

@@ -1,0 +1,46 @@
+"""What is there, in words and numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from search.data.datasets import SOURCES, DataConfig, default_cache_dir, fetch, scan
+from search.data.listing import class_counts
+from search.data.store import entry_folder, open_entry
+
+
+def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any]:
+    """Say what a data set holds, fetching it first where `config.download` says so; decodes nothing.
+
+    Returns:
+        JSON-able: name, root (None where the source is embedded), classes, per part the number of images and the images
+        per class, num_ignored (files that are not images), cached, cache (folder), and once it is decoded image_size
+        (height, width), digest and bytes_on_disk; None before.
+
+    Raises:
+        DataError: The images are missing or in no known layout, or could not be fetched.
+    """
+    if config.download:
+        fetch(config)
+    dataset = scan(config)
+    folder = entry_folder(config, default_cache_dir() if cache_dir is None else cache_dir)
+    data = open_entry(folder)
+    sizes = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["sizes"] if data is not None else {}
+    return {
+        "name": config.name,
+        "root": str(config.folder) if SOURCES[config.name].on_disk else None,
+        "classes": list(dataset.classes),
+        "num_images": {"train": len(dataset.train.labels), "test": len(dataset.test.labels)},
+        "images_per_class": {
+            "train": class_counts(dataset.train.labels, dataset.classes),
+            "test": class_counts(dataset.test.labels, dataset.classes),
+        },
+        "num_ignored": dataset.num_ignored,
+        "cached": data is not None,
+        "cache": str(folder),
+        "image_size": list(data.image_size) if data is not None else None,
+        "digest": data.digest if data is not None else None,
+        "bytes_on_disk": sum(sizes.values()) if data is not None else None,
+    }

@@ -1,0 +1,70 @@
+"""One image file -> one (H, W, 3) uint8 array."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.data.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+EXTENSIONS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+"""What counts as an image file, in lower case; other files are counted and left alone."""
+
+
+def read_image(path: Path, size: int | None) -> NDArray[np.uint8]:
+    """Decode an image file as torchvision's ImageFolder does: first frame, alpha dropped, no EXIF rotation.
+
+    Args:
+        path: The file.
+        size: Side in pixels of the square it is squeezed into (bilinear, antialiased); None keeps its own size.
+
+    Returns:
+        RGB, (H, W, 3).
+
+    Raises:
+        ImageError: The file is missing, damaged, or has pixels that do not fit 8 bits without a choice of scale.
+    """
+    from PIL import Image
+
+    try:
+        # Read whole: Pillow's many small reads would fight for the interpreter lock between threads.
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            image.load()
+            rgb = _to_rgb(image)
+            if size is not None and rgb.size != (size, size):
+                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            return np.asarray(rgb)
+    # Pillow's decoders raise these and more for damaged files, SyntaxError among them.
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        reason = str(error).replace(str(path), path.name)
+        raise ImageError(f"{path}: not a readable image ({reason}); replace or remove it") from error
+
+
+def _to_rgb(image: Image) -> Image:
+    from PIL import Image as Pillow
+
+    if image.mode.startswith("I;16"):
+        # convert() would clip at 255 instead of scaling.
+        return Pillow.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in {"I", "F"}:
+        msg = f"its pixels have 32 bits (mode {image.mode}), save it with 8 bits per channel"
+        raise ValueError(msg)
+    if "transparency" in image.info and image.mode == "P":
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def resize(pixels: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
+    """Squeeze an (H, W, 3) array into a square, as `read_image` does; None keeps it."""
+    if size is None or pixels.shape[:2] == (size, size):
+        return pixels
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))

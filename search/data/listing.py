@@ -1,0 +1,66 @@
+"""What a data set holds, before anything is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Images that belong together, in a fixed order."""
+
+    ids: tuple[str, ...]
+    """Name of each image: its path below the root, or its position in the source."""
+    labels: NDArray[np.int64]
+    """Class index of each image, (N,)."""
+    read: Callable[[int], NDArray[np.uint8]]
+    """Decodes the image at a position, (H, W, 3); called from several threads."""
+
+    def take(self, rows: NDArray[np.int64]) -> Part:
+        """Keep some of the images."""
+        read = self.read
+        return Part(
+            ids=tuple(self.ids[row] for row in rows),
+            labels=self.labels[rows],
+            read=lambda position: read(int(rows[position])),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Listing:
+    """A data set's classes and parts."""
+
+    classes: tuple[str, ...]
+    train: Part
+    test: Part | None
+    """None where the source has no official test part."""
+    num_ignored: int = 0
+    """Files among the images that are not images."""
+
+
+def class_counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, int]:
+    """Images per class."""
+    numbers = np.bincount(labels, minlength=len(classes))
+    return {name: int(number) for name, number in zip(classes, numbers, strict=True)}
+
+
+def balanced_rows(labels: NDArray[np.int64], limit: int, seed: int) -> NDArray[np.int64]:
+    """Draw `limit` images with equally many of each class; classes that have too few give all they have.
+
+    Returns:
+        Sorted positions; all of them where `limit` is not smaller than the set.
+    """
+    if limit >= len(labels):
+        return np.arange(len(labels))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(labels))
+    # Each image's position in the queue of its class; taking the front of all queues first is the equal share.
+    turn = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        queue = order[labels[order] == label]
+        turn[queue] = np.arange(len(queue))
+    return np.sort(order[np.argsort(turn[order], kind="stable")][:limit])

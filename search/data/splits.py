@@ -1,0 +1,106 @@
+"""Training and validation parts of a labelled set, drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.data.errors import ClassMissingError, DataError
+
+METHODS = ("random", "stratified")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """How the training images are divided into a training and a validation part."""
+
+    method: str = "stratified"
+    """random (plain draw) or stratified (each class keeps its share)."""
+    fraction: float = 0.3
+    """Share of the images that validates; between 0 and 1, both excluded."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no split can have, all at once."""
+        faults = []
+        if self.method not in METHODS:
+            faults.append(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        if not 0 < self.fraction < 1:
+            faults.append(f"fraction must be above 0 and below 1, got {self.fraction!r}")
+        if faults:
+            raise DataError(*faults)
+
+
+def split(
+    labels: NDArray[np.int64],
+    config: SplitConfig,
+    seed: int,
+    classes: Sequence[str] = (),
+    parts: tuple[str, str] = ("training", "validation"),
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide a labelled set in two.
+
+    The second part has exactly `round(fraction * N)` images, whatever the method: 0.3 of 50,000 is 15,000.
+
+    Args:
+        labels: One class index per image, (N,).
+        config: Method and share.
+        seed: The same seed gives the same parts.
+        classes: Class names, for the words of a fault.
+        parts: What the two parts are called, for the words of a fault.
+
+    Returns:
+        Sorted positions of the first and of the second part.
+
+    Raises:
+        ClassMissingError: A class has no image in one of the parts.
+    """
+    rng = np.random.default_rng(seed)
+    num_second = round(len(labels) * config.fraction)
+    draw = {"random": _draw_random, "stratified": _draw_stratified}[config.method]
+    in_second = draw(labels, num_second, rng)
+    first, second = np.flatnonzero(~in_second), np.flatnonzero(in_second)
+    _refuse_missing(labels, (first, second), classes, parts)
+    return first, second
+
+
+def _draw_random(labels: NDArray[np.int64], num_second: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    chosen = np.zeros(len(labels), dtype=bool)
+    chosen[rng.permutation(len(labels))[:num_second]] = True
+    return chosen
+
+
+def _draw_stratified(labels: NDArray[np.int64], num_second: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Give each class its share rounded down, and the places left over to the largest remainders, ties by lot."""
+    counts = np.bincount(labels)
+    shares = counts * (num_second / max(1, len(labels)))
+    quotas = np.floor(shares + 1e-9).astype(np.int64)
+    lot = rng.permutation(len(counts))
+    by_remainder = lot[np.argsort(-(shares - quotas)[lot].round(9), kind="stable")]
+    quotas[by_remainder[: num_second - int(quotas.sum())]] += 1
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label, quota in enumerate(quotas):
+        chosen[rng.permutation(np.flatnonzero(labels == label))[:quota]] = True
+    return chosen
+
+
+def _refuse_missing(
+    labels: NDArray[np.int64],
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    classes: Sequence[str],
+    parts: tuple[str, str],
+) -> None:
+    if not len(labels):
+        raise ClassMissingError("split: there are no images")
+    num_classes = max(len(classes), int(labels.max()) + 1)
+    counts = [np.bincount(labels[part], minlength=num_classes) for part in rows]
+    faults = [
+        f"split: class {classes[label] if classes else label} must be in both parts, got {counts[0][label]} images for "
+        f"{parts[0]} and {counts[1][label]} for {parts[1]}; add images of it, or split stratified"
+        for label in range(num_classes)
+        if not (counts[0][label] and counts[1][label])
+    ]
+    if faults:
+        raise ClassMissingError(*faults)

@@ -1,0 +1,243 @@
+"""Images decoded once per node and shared by every process of it through memory-mapped files.
+
+A cache entry is a folder of `.npy` files and a `meta.json` with their sizes. It is written beside its place under a
+lock and renamed into it, so that there is never half an entry, and a damaged one is found out and made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.data.datasets import DataConfig, Dataset, default_cache_dir, fetch, manifest, scan
+from search.data.errors import CacheError, ImageError
+from search.data.listing import Part
+from search.data.locks import locked
+
+__all__ = ["ImageData", "ImageSet", "default_cache_dir", "entry_folder", "open_data", "open_entry"]
+
+FORMAT = 1
+"""Of the cache entry; part of its folder's name."""
+CHUNK_BYTES = 1 << 24
+"""Pixels decoded before they are written."""
+SLICE = 32
+"""Images that a thread decodes at a time: with fewer, handing them over costs more than a small image's decoding."""
+MAX_FAULTS = 20
+"""Unreadable images that are named before decoding gives up."""
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and the images there are."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """One part of a data set. The arrays are read-only views of files: nothing is copied until it is read."""
+
+    pixels: NDArray[np.uint8]
+    """(N, H, W, 3)."""
+    labels: NDArray[np.int64]
+    """(N,)."""
+    ids: NDArray[np.str_]
+    """Name of each image, (N,)."""
+    ids_digest: str
+    """Of the names in their order: two sets with the same are paired image by image."""
+
+
+class ImageData:
+    """A decoded data set. The test part is opened when `.test` is first touched, never before."""
+
+    def __init__(self, folder: Path) -> None:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        self._folder = folder
+        self._ids_digests: dict[str, str] = meta["ids_digests"]
+        self.name: str = meta["name"]
+        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.image_size: tuple[int, int] = (meta["height"], meta["width"])
+        self.num_train: int = meta["num_images"]["train"]
+        self.num_test: int = meta["num_images"]["test"]
+        self.digest: str = meta["digest"]
+        """Of the pixels, labels and classes of both parts: the same content anywhere has the same."""
+
+    def __reduce__(self) -> tuple[type[ImageData], tuple[Path]]:
+        """Travel as a path: another process of the node maps the same files."""
+        return type(self), (self._folder,)
+
+    @functools.cached_property
+    def train(self) -> ImageSet:
+        """The training part, validation images included."""
+        return self._open("train")
+
+    @functools.cached_property
+    def test(self) -> ImageSet:
+        """The test part."""
+        return self._open("test")
+
+    def _open(self, part: str) -> ImageSet:
+        arrays = {
+            name: np.asarray(np.load(self._folder / f"{part}_{name}.npy", mmap_mode="r"))
+            for name in ("pixels", "labels", "ids")
+        }
+        return ImageSet(**arrays, ids_digest=self._ids_digests[part])
+
+
+def entry_folder(config: DataConfig, cache_dir: Path) -> Path:
+    """Where the decoded images of a data set lie, once they do."""
+    return cache_dir / f"{config.name}-{manifest(config)}-v{FORMAT}"
+
+
+def open_entry(folder: Path) -> ImageData | None:
+    """Open a cache entry; None where there is none or its files are not as they were written."""
+    try:
+        sizes = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["sizes"]
+        if all((folder / name).stat().st_size == size for name, size in sizes.items()):
+            return ImageData(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def open_data(config: DataConfig, cache_dir: Path | None = None, on_progress: Progress | None = None) -> ImageData:
+    """Open a data set, decoding it first if this node has not yet.
+
+    Args:
+        config: Which images.
+        cache_dir: Where decoded images are kept; a local disk. None takes `default_cache_dir()`.
+        on_progress: Told how many images are decoded of how many; called only where something is decoded.
+
+    Raises:
+        DataError: The images are missing, in no known layout, unreadable, or the cache cannot be written.
+    """
+    cache_dir = default_cache_dir() if cache_dir is None else cache_dir
+    if config.download:
+        fetch(config)
+    folder = entry_folder(config, cache_dir)
+    data = open_entry(folder)
+    if data is not None:
+        return data
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(cache_dir / f".{folder.name}.lock"))
+        except OSError as error:
+            raise CacheError(_unwritable(cache_dir, error)) from error
+        data = open_entry(folder)  # another process may have been quicker
+        return _build(config, folder, on_progress) if data is None else data
+
+
+def _unwritable(folder: Path, error: OSError) -> str:
+    return (
+        f"{folder} cannot be written ({error.strerror}); make room there, or set HYBRID_SEARCH_CACHE to another folder"
+    )
+
+
+def _build(config: DataConfig, folder: Path, on_progress: Progress | None) -> ImageData:
+    dataset = scan(config)
+    beside = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+        beside.mkdir()
+        _write(config, dataset, beside, on_progress)
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+    except OSError as error:
+        raise CacheError(_unwritable(folder.parent, error)) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return ImageData(folder)
+
+
+def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Progress | None) -> None:
+    parts = {"train": dataset.train, "test": dataset.test}
+    total = sum(len(part.labels) for part in parts.values())
+    shape = _shape_of(dataset.train)
+    digest = hashlib.sha256(json.dumps([dataset.classes, shape]).encode())
+    num_done = 0
+    for name, part in parts.items():
+        np.save(folder / f"{name}_labels.npy", part.labels)
+        np.save(folder / f"{name}_ids.npy", np.array(part.ids, dtype=np.str_))
+        digest.update(part.labels.astype("<i8").tobytes())
+        with (folder / f"{name}_pixels.npy").open("wb") as stream:
+            _write_header(stream, (len(part.labels), *shape))
+            # Written, not mapped: a full disk then raises instead of killing the process.
+            for pixels in _decode(part, shape):
+                stream.write(pixels.data)
+                digest.update(pixels.data)
+                num_done += len(pixels)
+                if on_progress is not None:
+                    on_progress(num_done, total)
+    meta: dict[str, Any] = {
+        "name": config.name,
+        "classes": dataset.classes,
+        "height": shape[0],
+        "width": shape[1],
+        "num_images": {name: len(part.labels) for name, part in parts.items()},
+        "num_ignored": dataset.num_ignored,
+        "digest": digest.hexdigest()[:32],
+        "ids_digests": {name: _digest_of(part.ids) for name, part in parts.items()},
+        "sizes": {path.name: path.stat().st_size for path in sorted(folder.glob("*.npy"))},
+    }
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _digest_of(ids: tuple[str, ...]) -> str:
+    return hashlib.sha256("\0".join(ids).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _shape_of(part: Part) -> tuple[int, ...]:
+    """Shape of the first image that can be read; the unreadable ones before it are named when all are decoded."""
+    for position in range(len(part.labels)):
+        with contextlib.suppress(ImageError):
+            return part.read(position).shape
+    return (1, 1, 3)
+
+
+def _decode(part: Part, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    """Decode a part in chunks (n, H, W, 3); names every unreadable image, up to a number, before it raises."""
+    faults: list[str] = []
+
+    def read(position: int) -> NDArray[np.uint8]:
+        try:
+            pixels = part.read(position)
+        except ImageError as error:
+            faults.extend(error.faults)
+            return np.zeros(shape, dtype=np.uint8)
+        if pixels.shape != shape:
+            faults.append(
+                f"data.image_size must be set where images differ in size, got {pixels.shape[1]}x{pixels.shape[0]} for "
+                f"{part.ids[position]} and {shape[1]}x{shape[0]} for the first image"
+            )
+            return np.zeros(shape, dtype=np.uint8)
+        return pixels
+
+    def read_slice(start: int) -> list[NDArray[np.uint8]]:
+        return [read(position) for position in range(start, min(start + SLICE, len(part.labels)))]
+
+    num_slices = max(1, CHUNK_BYTES // (math.prod(shape) * SLICE))
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        starts = range(0, len(part.labels), SLICE)
+        for first in range(0, len(starts), num_slices):
+            pixels = np.stack(
+                [image for images in pool.map(read_slice, starts[first : first + num_slices]) for image in images]
+            )
+            if not faults:
+                yield pixels
+            elif len(faults) >= MAX_FAULTS:
+                break
+    if faults:
+        raise ImageError(*sorted(faults)[:MAX_FAULTS])

@@ -1,0 +1,182 @@
+"""Drives a study: lock, runner, tracker and display around a sweep or a comparison."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from search.bind import DataFacts, load_facts
+from search.compare import Repeats, judge_repeats, pick_contenders, write_results
+from search.errors import TooManyFailuresError
+from search.progress import Display
+from search.records import Failed, TrialRecord
+from search.status import Status, summarise
+from search.study import ResourcesSection, StudyConfig, check_folder, claim_folder
+from search.sweep import Sweep
+from search.tracking.journal import FILE_NAME, Journal
+from search.tracking.mirror_process import TrackerProcess
+from search.tracking.mlflow_client import check_uri, default_uri
+from search.versions import git_revision, versions
+from search.work import Work
+
+TRACKER_PATIENCE_SECS = 120.0
+"""At the end the command waits this long for MLflow to take the rest; what is left then is sent next time."""
+
+
+def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> Status:
+    """Run or resume the sweep of a study.
+
+    Raises:
+        HybridSearchError: Whatever keeps it from running; what was computed is saved.
+    """
+    check_folder(study)
+    facts = load_facts(study)
+    with _runner(study) as run, _session(study, facts, "sweep", patience) as journal:
+        shown = _Shown()
+        sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update())
+        if sweep.num_mended:
+            say(f"{study.name}: {sweep.num_mended} trial(s) of Optuna's study mended from the journal")
+        with Display(
+            title=study.name, noun="trials", num_planned=study.search.trials, records=lambda: sweep.records
+        ) as display:
+            shown.update = display.update
+            run(sweep)
+        if sweep.space_exhausted:
+            say(f"{study.name}: the space has no further points; search.trials is {study.search.trials}")
+        if not sweep.finished and sweep.out_of_time:
+            say(f"{study.name}: the time budget is used up; the same command goes on")
+        sweep.check_failures()
+        return summarise(sweep.records, study.search.trials)
+
+
+def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
+    """Train what is missing of the comparison, judge it, write it down.
+
+    Returns:
+        The document that comparison.json holds.
+    """
+    check_folder(study)
+    facts = load_facts(study)
+    with _runner(study) as run, _session(study, facts, "compare", patience) as journal:
+        shown = _Shown()
+        repeats = Repeats(
+            study=study,
+            facts=facts,
+            journal=journal,
+            contenders=pick_contenders(study, list(journal.records.values())),
+            num_blocks=study.compare.repeats,
+            on_change=lambda: shown.update(),
+        )
+        with Display(
+            title=f"{study.name}: compare",
+            noun="repeats",
+            num_planned=repeats.num_planned,
+            records=lambda: repeats.wanted_records,
+        ) as display:
+            shown.update = display.update
+            run(repeats)
+        comparisons = judge_repeats(study, facts, repeats)
+        document = write_results(study, facts, repeats, comparisons, journal)
+        _check_repeats(study, repeats.wanted_records)
+        return document
+
+
+def _check_repeats(study: StudyConfig, records: list[TrialRecord]) -> None:
+    failed = [record for record in records if isinstance(record.outcome, Failed)]
+    if len(failed) > study.search.max_failed_fraction * len(records):
+        raise TooManyFailuresError(
+            f"{len(failed)} of {len(records)} repeats failed:",
+            *(f"  {record.label}: {record.outcome.reason}" for record in failed if isinstance(record.outcome, Failed)),
+        )
+
+
+@dataclasses.dataclass
+class _Shown:
+    """Where changes go; the display exists only after the work does."""
+
+    update: Callable[[], None] = lambda: None
+
+
+@contextlib.contextmanager
+def _runner(study: StudyConfig) -> Iterator[Callable[[Work], None]]:
+    """Open the runner that the study asks for."""
+    resources: ResourcesSection = study.resources
+    if resources.runner == "inline":
+        from search.runners import inline
+
+        inline.pick_device(resources.gpus)
+        yield lambda work: inline.run(work, resources)
+        return
+    from search.runners import ray_tune
+
+    with ray_tune.cluster(resources):
+        yield lambda work: ray_tune.run(work, resources)
+
+
+@contextlib.contextmanager
+def _session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -> Iterator[Journal]:
+    """Hold the study's journal, with MLflow following it."""
+    place = tracking_place(study)
+    if place is not None and not (study.folder / FILE_NAME).is_file():
+        # Only a study that begins: a running one must not be stopped by a server that is away.
+        check_uri(place.uri)
+    folder = claim_folder(study)
+    with Journal(folder) as journal:
+        journal.note(
+            "session",
+            verb=verb,
+            versions=versions(),
+            git=git_revision(),
+            device="cuda" if study.resources.gpus else "cpu",
+            data={
+                "name": study.data.name,
+                "digest": facts.key,
+                "num_train": facts.num_train,
+                "num_test": facts.num_test,
+                "root": study.data.root,
+            },
+            classes=list(facts.classes),
+        )
+        tracker = TrackerProcess(folder, place.uri, place.experiment, say) if place else None
+        try:
+            yield journal
+        finally:
+            journal.note("stop")
+            if tracker is not None and not tracker.close(patience):
+                say(f"{study.name}: {tracker.backlog}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrackingPlace:
+    """Where MLflow records a study."""
+
+    uri: str
+    experiment: str
+
+
+def tracking_place(study: StudyConfig) -> TrackingPlace | None:
+    """Where MLflow records a study; None with tracking switched off."""
+    if not study.tracking.enabled:
+        return None
+    uri = study.tracking.uri or default_uri(Path(study.storage).expanduser())
+    return TrackingPlace(uri=uri, experiment=study.tracking.experiment or study.name)
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal; standard output belongs to results."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def load_comparison(folder: Path) -> dict[str, Any] | None:
+    """The last comparison of a study, if there is one."""
+    import json
+
+    path = folder / "comparison" / "comparison.json"
+    if not path.is_file():
+        return None
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document

@@ -1,0 +1,84 @@
+"""What can go wrong, one class per cause, each with its exit code."""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_INPUT = 2
+EXIT_FAILED_TRIALS = 3
+EXIT_INTERRUPTED = 130
+
+
+class HybridSearchError(Exception):
+    """Anything this program reports in words instead of a traceback.
+
+    Args:
+        faults: One line per fault: where, what was expected, what was found, how to mend it.
+    """
+
+    exit_code = EXIT_INPUT
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+    def __reduce__(self) -> tuple[type[HybridSearchError], tuple[str, ...]]:
+        """Travel between processes with the faults intact."""
+        return type(self), self.faults
+
+
+class InputError(HybridSearchError, ValueError):
+    """The user's input is wrong."""
+
+
+class StudyError(InputError):
+    """The study file is wrong."""
+
+
+class StudyChangedError(InputError):
+    """The study file was changed after its sweep began."""
+
+
+class StudyLockedError(InputError):
+    """Another process is driving this study."""
+
+
+class NothingToDoError(InputError):
+    """A verb needs results that are not there yet."""
+
+
+class ResourceError(InputError):
+    """The machine or cluster can never meet the request."""
+
+
+class TrackingError(InputError):
+    """The tracking server refused or was unreachable."""
+
+
+class TooManyFailuresError(HybridSearchError):
+    """The study ended with failed trials above its limit."""
+
+    exit_code = EXIT_FAILED_TRIALS
+
+
+class InterruptedStudyError(HybridSearchError):
+    """The user stopped the study; its state is saved."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+class DivergedError(Exception):
+    """The loss stopped being finite: an outcome of the trial, not a fault of the machine.
+
+    Args:
+        epoch: The epoch (1-based) in which it happened.
+        loss: The value found.
+    """
+
+    def __init__(self, epoch: int, loss: float) -> None:
+        self.epoch = epoch
+        self.loss = loss
+        super().__init__(f"diverged in epoch {epoch}: training loss was {loss}")
+
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[int, float]]:
+        """Travel between processes with the fields intact."""
+        return type(self), (self.epoch, self.loss)

@@ -1,0 +1,311 @@
+"""The winner, handed over: config, weights, exported program, evidence and a model card, in one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from hybrid_models.build import build
+from search.bind import DataFacts, bind, load_facts
+from search.drive import load_comparison, tracking_place
+from search.errors import InputError, NothingToDoError
+from search.records import TrialRecord, TrialSpec, digest_of
+from search.seeds import Block, make_block
+from search.status import best_first
+from search.study import StudyConfig, to_dict, write_atomically
+from search.tracking.journal import read_records
+from search.versions import git_revision, versions
+
+if TYPE_CHECKING:
+    from search.data.augment import Normaliser
+
+BETTER, WORSE = "better", "worse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """What is exported, and on what grounds."""
+
+    name: str
+    point: dict[str, Any]
+    record: TrialRecord
+    """The training whose weights are taken."""
+    comparisons: list[dict[str, Any]]
+    """Comparisons that speak of it; empty when none was run."""
+    confirmed: bool
+    """Every declared comparison with it found it better on fresh blocks."""
+
+
+class Deployed(nn.Module):
+    """A trained model with its preprocessing: uint8 images (B, H, W, 3) in, class probabilities (B, C) out."""
+
+    def __init__(self, model: nn.Module, normaliser: Normaliser) -> None:
+        super().__init__()
+        self.model = model
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.register_buffer("mean", torch.tensor(normaliser.mean).reshape(3, 1, 1))
+        self.register_buffer("std", torch.tensor(normaliser.std).reshape(3, 1, 1))
+
+    def forward(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
+        """Classify a batch."""
+        images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float() / 255
+        logits_BC: torch.Tensor = self.model((images_BCHW - self.mean) / self.std)
+        return logits_BC.softmax(dim=1)
+
+
+def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
+    """Pick what the evidence favours: the finalist, or the baseline that beat it; the nominee if nothing was compared.
+
+    The weights come from the first block (from the sweep's own trial without a comparison): chosen before any score
+    was seen, not because it scored well.
+
+    Args:
+        study: The study.
+        name: A configuration of the comparison by its name, against the rule above.
+
+    Raises:
+        NothingToDoError: Nothing was trained yet, or the weights are gone.
+        InputError: No configuration of that name.
+    """
+    records = read_records(study.folder)
+    document = load_comparison(study.folder)
+    if document is None:
+        if name is not None:
+            raise InputError(f"--config {name}: nothing was compared yet; run `hybrid-search compare` first")
+        ranked = best_first(record for record in records.values() if record.kind == "trial")
+        if not ranked:
+            raise NothingToDoError(f"{study.folder}: no completed trial to export; run `hybrid-search sweep` first")
+        best = ranked[0]
+        return Winner(name=best.label, point=dict(best.point), record=best, comparisons=[], confirmed=False)
+    contenders = {item["name"]: item for item in document["contenders"]}
+    chosen = name or _favoured(document)
+    if chosen not in contenders:
+        raise InputError(f"--config {chosen}: not in the comparison; it has: {', '.join(contenders)}")
+    own = [item for item in document["comparisons"] if chosen in {item["a"], item["b"]}]
+    wins = [item["verdict"] == (BETTER if item["a"] == chosen else WORSE) for item in own]
+    trained = [run for run in contenders[chosen]["repeats"] if run["state"] == "completed"]
+    if not trained:
+        raise NothingToDoError(f"{chosen}: no completed repeat to take weights from; run `hybrid-search compare` again")
+    return Winner(
+        name=chosen,
+        point=contenders[chosen]["point"],
+        record=records[trained[0]["key"]],
+        comparisons=own,
+        confirmed=bool(own) and all(wins),
+    )
+
+
+def _favoured(document: dict[str, Any]) -> str:
+    names = [item["name"] for item in document["contenders"]]
+    finalist: str = names[0]
+    beaten_by = [
+        (item["estimate"], item["b"])
+        for item in document["comparisons"]
+        if item["a"] == finalist and item["verdict"] == WORSE
+    ]
+    return str(min(beaten_by)[1]) if beaten_by else finalist
+
+
+def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Winner:
+    """Write the winner's folder; an existing export there is replaced as a whole.
+
+    Raises:
+        InputError: The target holds something else, or the winner's weights are gone.
+    """
+    winner = pick_winner(study, name)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "evidence.json").is_file():
+        raise InputError(f"--to {folder}: the folder holds other files; name an empty or new one")
+    facts = load_facts(study)
+    block = _block_of(study, winner.record)
+    spec = bind(study, winner.point, facts, (block,), score_test=winner.record.kind == "repeat", label=winner.name)
+    weights = winner.record.artifacts.get("weights-0")
+    if weights is None or not (study.folder / weights).is_file():
+        raise NothingToDoError(f"{study.folder}: the weights of {winner.name} are gone; run `hybrid-search compare`")
+    deployed = _load_deployed(study, spec, study.folder / weights)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        target = Path(temporary) / "export"
+        target.mkdir()
+        _write(target, study, facts, winner, spec, deployed, study.folder / weights)
+        if folder.exists():
+            shutil.rmtree(folder)
+        target.rename(folder)
+    return winner
+
+
+def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
+    purpose, _, index = record.blocks[0].rpartition("-")
+    return make_block(study.seed, purpose, int(index))
+
+
+def _load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deployed:
+    from safetensors.torch import load_file
+
+    from search.data.augment import fit_normaliser
+    from search.data.splits import split
+    from search.data.store import default_cache_dir, open_data
+
+    model = build(spec.model, torch.Generator().manual_seed(0))
+    model.load_state_dict(load_file(weights))
+    data = open_data(study.data, default_cache_dir())
+    rows, _ = split(data.train.labels, study.split, spec.blocks[0].split_seed)
+    return Deployed(model, fit_normaliser(data.train, rows, spec.train.normalise)).eval()
+
+
+def _write(
+    target: Path,
+    study: StudyConfig,
+    facts: DataFacts,
+    winner: Winner,
+    spec: TrialSpec,
+    deployed: Deployed,
+    weights: Path,
+) -> None:
+    write_atomically(target / "config.yaml", yaml.safe_dump(to_config(study, winner), sort_keys=False))
+    shutil.copyfile(weights, target / "model.safetensors")
+    example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(deployed, (example,), dynamic_shapes=({0: batch},))
+    torch.export.save(program, target / "model.pt2")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    evidence = to_evidence(study, facts, winner, spec, deployed, digest)
+    write_atomically(target / "evidence.json", json.dumps(evidence, indent=1, allow_nan=False))
+    write_atomically(target / "README.md", to_card(study, facts, winner, evidence))
+
+
+def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
+    """A study file with one point: the winner, ready to be run again."""
+    data = to_dict(study)
+    data["name"] = f"{study.name}-winner"
+    data["space"] = {key: {"fixed": value} for key, value in winner.point.items()}
+    data["fix"] = {}
+    data["search"] |= {"trials": 1, "sampler": "grid", "scheduler": "none", "enqueue": []}
+    return data
+
+
+def to_evidence(
+    study: StudyConfig, facts: DataFacts, winner: Winner, spec: TrialSpec, deployed: Deployed, digest: str
+) -> dict[str, Any]:
+    """What the claim rests on, as plain data."""
+    from dataclasses import asdict
+
+    from hybrid_models.counting import keras_total, sequential_steps, torch_trainable
+
+    return {
+        "name": winner.name,
+        "state": "confirmed" if winner.confirmed else "nominated, not confirmed",
+        "point": winner.point,
+        "point_digest": digest_of(winner.point),
+        "model": {
+            "classes": list(facts.classes),
+            "height": facts.height,
+            "width": facts.width,
+            "input": "uint8 RGB, (batch, height, width, 3)",
+            "output": "class probabilities, (batch, classes)",
+            "mean": deployed.mean.flatten().tolist(),
+            "std": deployed.std.flatten().tolist(),
+            "parameters_torch": torch_trainable(deployed.model),
+            "parameters_keras": keras_total(deployed.model),
+            "sequential_steps": sequential_steps(spec.model),
+        },
+        "weights": {
+            "key": winner.record.key,
+            "digest": digest,
+            "block": asdict(spec.blocks[0]),
+            "val_accuracy": winner.record.val_accuracy,
+            "test_accuracy": winner.record.test_accuracy,
+            "why": "the first block; not chosen by score" if winner.comparisons else "the sweep's best trial: one run",
+        },
+        "comparison": load_comparison(study.folder),
+        "data": {"name": study.data.name, "digest": facts.key, "num_train": facts.num_train},
+        "versions": versions(),
+        "git": git_revision(),
+    }
+
+
+def to_card(study: StudyConfig, facts: DataFacts, winner: Winner, evidence: dict[str, Any]) -> str:
+    """The model card in words."""
+    model = evidence["model"]
+    sentences = [item["sentence"] for item in winner.comparisons]
+    claim = "\n".join(f"> {line}" for line in sentences) or (
+        f"> Nominated, not confirmed: validation accuracy {100 * (winner.record.val_accuracy or 0):.1f} % "
+        "in one run of the sweep, which chose it for that score. Run `hybrid-search compare`."
+    )
+    classes = ", ".join(facts.classes[:20]) + (
+        f" and {len(facts.classes) - 20} more" if len(facts.classes) > 20 else ""
+    )
+    return f"""# {winner.name}
+
+{"Confirmed" if winner.confirmed else "Nominated, not confirmed"}: from the study `{study.name}` on `{study.data.name}`.
+
+## What is claimed
+
+{claim}
+
+The evidence for it (every repeat, block and version) is in `evidence.json`.
+
+## What it is
+
+An image classifier with {model["parameters_torch"]:,} parameters ({model["parameters_keras"]:,} as Keras counts) and
+{model["sequential_steps"]} sequential steps. Input: RGB images of {model["height"]} x {model["width"]} pixels.
+Classes: {classes}.
+
+The weights are those of one training ({evidence["weights"]["why"]}); its own test accuracy
+{_percent(winner.record.test_accuracy)} is one run and not the estimate above.
+
+## How to use it
+
+    hybrid-search predict . IMAGE...      # needs nothing but this folder
+    hybrid-search sweep config.yaml       # trains this one point again
+
+`model.pt2` (torch.export) takes uint8 images (batch, height, width, 3) and gives class probabilities;
+`model.safetensors` holds the bare weights.
+
+## Limits
+
+It was judged on images like those of `{study.data.name}` only. Its probabilities are not calibrated.
+"""
+
+
+def _percent(value: float | None) -> str:
+    return "(not measured)" if value is None else f"({100 * value:.1f} %)"
+
+
+def register(study: StudyConfig, folder: Path) -> str | None:
+    """Log the export folder in MLflow and register the model there as `champion`.
+
+    Returns:
+        The registered name and version, or None with tracking switched off.
+
+    Raises:
+        TrackingError: MLflow is out of reach; the folder is complete all the same.
+    """
+    from search.tracking.mlflow_registry import register as register_in_mlflow
+
+    place = tracking_place(study)
+    if place is None:
+        return None
+    evidence = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
+    facts = evidence["model"]
+    version = register_in_mlflow(
+        folder,
+        uri=place.uri,
+        experiment=place.experiment,
+        name=study.name,
+        model=torch.export.load(folder / "model.pt2").module(),
+        example=np.full((2, facts["height"], facts["width"], 3), 128, dtype=np.uint8),
+        digest=evidence["weights"]["digest"],
+        tags={"state": evidence["state"], "configuration": evidence["name"]},
+    )
+    return f"{study.name} version {version}"

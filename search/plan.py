@@ -1,0 +1,212 @@
+"""What a sweep would do, before it does: checks everything and trains nothing."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from search.bind import DataFacts, bind, complete_point, load_facts
+from search.errors import StudyError
+from search.records import TrialSpec
+from search.seeds import derive, make_block
+from search.study import StudyConfig, check_folder
+from search.sweep import describe
+from spaces.domains import Choice, Domain, Fixed, Float, Int
+from spaces.space import ForbiddenPoint, Point, Space
+
+NUM_SAMPLES = 40
+"""Random points that stand for the space."""
+NUM_TIMED = 5
+"""Of these, so many are timed for a step each."""
+BYTES_PER_PARAMETER = 16
+"""float32 weights, gradient and Adam's two moments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A sweep, foretold."""
+
+    study: str
+    folder: str
+    tracking: str
+    space_size: int | None
+    """Points; None where a parameter is continuous."""
+    free: tuple[str, ...]
+    """Parameters that vary."""
+    num_sampled: int
+    num_forbidden: int
+    """Of the sampled draws, those that the space forbids or that no model has."""
+    parameters: tuple[int, int, int]
+    """Smallest, median and largest number of trained parameters among the sampled points."""
+    sequential_steps: tuple[int, int, int]
+    memory_gib: float
+    """Of the largest sampled model with its optimizer; activations come on top."""
+    num_train: int
+    num_val: int
+    num_test: int
+    trials: int
+    epochs: int
+    secs_per_epoch: tuple[float, float, float]
+    """Fastest, median and slowest timed point on this machine's CPU, one thread."""
+    sweep_hours: tuple[float, float]
+    """Trial-hours on this machine's CPU if every trial is stopped at its first epoch, and if none is stopped."""
+    compare_hours: float
+    """Trial-hours of the comparison at the median pace."""
+
+
+def make_plan(study: StudyConfig) -> Plan:
+    """Check a study and foretell its cost.
+
+    Raises:
+        InputError: Whatever would keep the sweep or the comparison from running.
+    """
+    import torch
+
+    from hybrid_models.build import build
+    from hybrid_models.counting import sequential_steps, torch_trainable
+    from search.data.splits import split
+    from search.data.store import default_cache_dir, open_data
+    from search.drive import tracking_place
+    from search.tracking.mlflow_client import check_uri, redacted
+
+    check_folder(study)
+    place = tracking_place(study)
+    if place is not None:
+        check_uri(place.uri)
+    facts = load_facts(study)
+    labels = open_data(study.data, default_cache_dir()).train.labels
+    block = make_block(study.seed, "sweep", 0)
+    train_rows, val_rows = split(labels, study.split, block.split_seed)
+    space = study.build_space()
+    for section, likes in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
+        for like in likes:
+            bind(study, complete_point(study, like), facts, (block,), label=f"{section}: {like}")
+    specs, num_forbidden = _sample(study, space, facts)
+    counts, steps = [], []
+    for spec in specs:
+        counts.append(torch_trainable(build(spec.model, torch.Generator().manual_seed(0))))
+        steps.append(sequential_steps(spec.model))
+    by_cost = sorted(range(len(specs)), key=lambda index: (steps[index], counts[index]))
+    picks = sorted({by_cost[round(i * (len(by_cost) - 1) / max(1, NUM_TIMED - 1))] for i in range(NUM_TIMED)})
+    secs = sorted(_time_epoch(build, specs[index], len(train_rows)) for index in picks)
+    median = statistics.median(secs)
+    num_configs = study.compare.finalists + len(study.compare.baselines)
+    return Plan(
+        study=study.name,
+        folder=str(study.folder),
+        tracking=redacted(place.uri) if place else "off",
+        space_size=space.size,
+        free=tuple(space.free),
+        num_sampled=len(specs),
+        num_forbidden=num_forbidden,
+        parameters=_spread(counts),
+        sequential_steps=_spread(steps),
+        memory_gib=max(counts) * BYTES_PER_PARAMETER / 2**30,
+        num_train=len(train_rows),
+        num_val=len(val_rows),
+        num_test=facts.num_test,
+        trials=study.search.trials,
+        epochs=study.train.epochs,
+        secs_per_epoch=(secs[0], median, secs[-1]),
+        sweep_hours=(
+            study.search.trials * median * min(study.search.grace_epochs, study.train.epochs) / 3600,
+            study.search.trials * median * study.train.epochs / 3600,
+        ),
+        compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
+    )
+
+
+def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[TrialSpec], int]:
+    import random
+
+    generator = random.Random(derive(study.seed, "plan"))  # noqa: S311
+    block = make_block(study.seed, "sweep", 0)
+    specs: list[TrialSpec] = []
+    num_forbidden = 0
+    fault: StudyError | None = None
+    for _ in range(NUM_SAMPLES):
+        try:
+            point: Point = space.assemble(lambda _name, domain: _draw(domain, generator))
+            specs.append(bind(study, point, facts, (block,), label=describe(dict(point))))
+        except ForbiddenPoint:
+            num_forbidden += 1
+        except StudyError as error:
+            fault = error
+            num_forbidden += 1
+    if not specs:
+        if fault is not None:
+            raise fault
+        raise StudyError(f"space: none of {NUM_SAMPLES} random points is allowed; loosen fix or forbidden")
+    return specs, num_forbidden
+
+
+def _draw(domain: Domain, generator: Any) -> Any:  # noqa: ANN401
+    import math
+
+    match domain:
+        case Choice(values=values):
+            return generator.choice(values)
+        case Int(low=low, high=high, step=step):
+            return generator.randrange(low, high + 1, step)
+        case Float(low=low, high=high, log=True):
+            return math.exp(generator.uniform(math.log(low), math.log(high)))
+        case Float(low=low, high=high):
+            return generator.uniform(low, high)
+        case Fixed(value=value):
+            return value
+
+
+def _time_epoch(build: Any, spec: TrialSpec, num_train: int) -> float:  # noqa: ANN401
+    """Seconds of one training epoch, from one timed step on random images after one to warm up."""
+    import torch
+    from torch.nn import functional as F
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = build(spec.model, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+        size = min(spec.train.batch, num_train)
+        shape = (size, spec.model.input_channels, spec.model.input_height, spec.model.input_width)
+        images = torch.rand(shape).contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(size, dtype=torch.int64)
+        secs = 0.0
+        for _ in range(2):
+            start = time.perf_counter()
+            F.cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
+            secs = time.perf_counter() - start
+        return secs * num_train / size
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _spread(values: list[int]) -> tuple[int, int, int]:
+    return min(values), int(statistics.median(values)), max(values)
+
+
+def to_lines(plan: Plan) -> list[str]:
+    """The plan for people."""
+    low, mid, high = plan.parameters
+    steps = plan.sequential_steps
+    fast, median, slow = plan.secs_per_epoch
+    size = "continuous" if plan.space_size is None else f"{plan.space_size:,} points"
+    return [
+        f"study       {plan.study} -> {plan.folder}",
+        f"mlflow      {plan.tracking}",
+        f"space       {size}; free: {', '.join(plan.free)}",
+        f"            {plan.num_forbidden} of {plan.num_forbidden + plan.num_sampled} random draws forbidden",
+        f"data        {plan.num_train:,} training, {plan.num_val:,} validation, {plan.num_test:,} test images",
+        f"parameters  {low:,} to {high:,} (median {mid:,}) over {plan.num_sampled} random points",
+        f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",
+        f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, activations on top",
+        f"epoch       {fast:.1f} to {slow:.1f} s (median {median:.1f} s) on one core of this machine",
+        f"sweep       {plan.trials} trials of up to {plan.epochs} epochs: "
+        f"{plan.sweep_hours[0]:.2f} to {plan.sweep_hours[1]:.2f} core-hours",
+        f"compare     {plan.compare_hours:.2f} core-hours",
+    ]
+
+
+def to_dict(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data."""
+    return asdict(plan)

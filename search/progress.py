@@ -1,0 +1,128 @@
+"""How a running study is shown: a live table on a terminal, plain lines elsewhere. Always on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from search.records import TrialRecord
+from search.status import Status, best_first, summarise
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LINE_EVERY_SECS = 10.0
+"""Plain lines come this often at most, besides one per finished trial."""
+NUM_ROWS = 8
+
+
+class Display:
+    """Shows the records of a sweep or comparison while they change.
+
+    Args:
+        title: What is running.
+        noun: `trials` or `repeats`.
+        num_planned: How many there will be.
+        records: Gives the present records.
+    """
+
+    def __init__(self, *, title: str, noun: str, num_planned: int, records: Callable[[], list[TrialRecord]]) -> None:
+        self._title = title
+        self._noun = noun
+        self._num_planned = num_planned
+        self._records = records
+        self._since = time.time()
+        self._live: Any = None
+        self._last_line = 0.0
+        self._last_over = -1
+
+    def __enter__(self) -> Display:
+        """Take over the terminal, if there is one."""
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(
+                get_renderable=self._render, console=Console(stderr=True), refresh_per_second=4, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the terminal back and print where things stand."""
+        if self._live is not None:
+            self._live.stop()
+        self._print_line(self._status())
+
+    def update(self) -> None:
+        """Take note that something changed."""
+        if self._live is not None:
+            return
+        status = self._status()
+        now = time.monotonic()
+        if status.num_over != self._last_over or now - self._last_line >= LINE_EVERY_SECS:
+            self._last_over = status.num_over
+            self._last_line = now
+            self._print_line(status)
+
+    def _status(self) -> Status:
+        return summarise(self._records(), self._num_planned, since=self._since)
+
+    def _print_line(self, status: Status) -> None:
+        print(f"{self._title}: {one_line(status, self._noun)}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _render(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        status = self._status()
+        records = self._records()
+        table = Table(box=None, padding=(0, 1), header_style="bold")
+        for heading in ("", "state", "epochs", "validation", "secs"):
+            table.add_column(heading, justify="left" if heading in {"", "state"} else "right")
+        running = [record for record in records if record.outcome is None]
+        for record in (*running, *best_first(records))[:NUM_ROWS]:
+            state = "running" if record.outcome is None else record.outcome.word
+            accuracy = record.val_accuracy
+            table.add_row(
+                record.label,
+                state,
+                str(len(record.curve)),
+                "" if accuracy is None else f"{accuracy:.4f}",
+                f"{record.elapsed_secs:.1f}",
+            )
+        return Group(
+            Text(f"{self._title}: {one_line(status, self._noun)}"),
+            ProgressBar(total=max(1, status.num_planned), completed=status.num_over, width=60),
+            table,
+        )
+
+
+def one_line(status: Status, noun: str) -> str:
+    """A study's state in one line."""
+    parts = [
+        f"{status.num_over}/{status.num_planned} {noun}",
+        f"{status.num_completed} completed, {status.num_stopped} stopped, {status.num_failed} failed, "
+        f"{status.num_unfinished} running",
+    ]
+    if status.best is not None and noun == "trials":
+        parts.append(f"best {status.best.val_accuracy:.4f} (one run, {status.best.label})")
+    if status.epochs_per_sec is not None:
+        parts.append(f"{status.epochs_per_sec:.2f} epochs/s")
+    if status.eta_secs:
+        parts.append(f"ETA {duration(status.eta_secs)}")
+    return "; ".join(parts)
+
+
+def duration(secs: float) -> str:
+    """Seconds for people: `45 s`, `12 min`, `3.5 h`."""
+    if secs < 90:
+        return f"{secs:.0f} s"
+    return f"{secs / 60:.0f} min" if secs < 5400 else f"{secs / 3600:.1f} h"

@@ -1,0 +1,188 @@
+"""The words that travel between the parts: what is to be trained, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hybrid_models.config import ModelConfig
+from search.data.datasets import DataConfig
+from search.data.splits import SplitConfig
+from search.seeds import Block
+from search.training.config import TrainConfig
+
+
+def canonical(value: object) -> str:
+    """Write any JSON-able value in one form only, so that its digest means something."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(value: object) -> str:
+    """First 16 hex digits of the SHA-256 of a JSON-able value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpec:
+    """A training, complete: a worker needs this and the data, nothing else."""
+
+    model: ModelConfig
+    train: TrainConfig
+    data: DataConfig
+    split: SplitConfig
+    blocks: tuple[Block, ...]
+    """What is random; one model is trained per block."""
+    data_key: str
+    """Cheap digest of the data set, so that changed data is another trial."""
+    score_test: bool = False
+    """Score the last weights once on the test set: repeats only, never in the sweep."""
+    number: int = field(default=0, compare=False)
+    """Position in the sweep; not part of the identity."""
+    label: str = field(default="", compare=False)
+    """What a reader calls it; not part of the identity."""
+
+    @property
+    def key(self) -> str:
+        """The trial's key everywhere: folder, Optuna attribute, MLflow tag.
+
+        Leaves out what cannot change the result: where the data lie, the label, the number.
+        """
+        identity = {
+            "model": dataclasses.asdict(self.model),
+            "train": dataclasses.asdict(self.train),
+            "split": dataclasses.asdict(self.split),
+            "blocks": [dataclasses.asdict(block) for block in self.blocks],
+            "data": self.data_key,
+            "score_test": self.score_test,
+        }
+        return digest_of(identity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochMetrics:
+    """One epoch of one trial, averaged over its blocks."""
+
+    epoch: int
+    """From 1."""
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    elapsed_secs: float
+    """Training and validation of this epoch, without checkpoints and waiting."""
+    num_images: int
+    """Images trained on in this epoch, all blocks together."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EpochMetrics:
+        """Read back what `dataclasses.asdict` wrote; keys of later versions are ignored."""
+        names = [item.name for item in dataclasses.fields(cls)]
+        return cls(**{name: data[name] for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What a finished training leaves behind."""
+
+    test_accuracy: float | None
+    """Mean over the blocks; None where the test set stays untouched."""
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    """Name -> file name in the trial's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One epoch, and at the last one what the training leaves behind."""
+
+    metrics: EpochMetrics
+    result: TrialResult | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """Ran to its last epoch."""
+
+    word = "completed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """Ended early by the scheduler."""
+
+    epoch: int
+    """The epoch after which it was stopped."""
+    word = "stopped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Raised, diverged or was lost."""
+
+    reason: str
+    """One line."""
+    diverged: bool = False
+    """The loss was not finite: an outcome of the trial, not of the machine."""
+    word = "failed"
+
+
+Outcome = Completed | Stopped | Failed
+
+
+def outcome_from_dict(data: Mapping[str, Any]) -> Outcome:
+    """Read an outcome back from its journal form."""
+    match data["word"]:
+        case "completed":
+            return Completed()
+        case "stopped":
+            return Stopped(epoch=data["epoch"])
+        case "failed":
+            return Failed(reason=data["reason"], diverged=data.get("diverged", False))
+        case word:
+            msg = f"journal: outcome must be completed, stopped or failed, got {word!r}"
+            raise ValueError(msg)
+
+
+def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
+    """Write an outcome in its journal form."""
+    return {"word": outcome.word, **dataclasses.asdict(outcome)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial or repeat, as the journal tells it."""
+
+    key: str
+    number: int
+    label: str
+    kind: str
+    """`trial` (inside the sweep) or `repeat` (outside)."""
+    point: Mapping[str, Any]
+    blocks: tuple[str, ...]
+    curve: tuple[EpochMetrics, ...]
+    outcome: Outcome | None
+    """None while it runs or waits to go on."""
+    started_at: float
+    """Seconds since 1970."""
+    finished_at: float | None
+    node: str
+    test_accuracy: float | None = None
+    """Mean over the blocks; repeats only."""
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    """Name -> path relative to the study folder."""
+    resumed: int = 0
+    """How often it went on from a checkpoint in a later run of the command."""
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """Validation accuracy of the last epoch; None before the first ends."""
+        return self.curve[-1].val_accuracy if self.curve else None
+
+    @property
+    def elapsed_secs(self) -> float:
+        """Seconds spent training and validating."""
+        return sum(epoch.elapsed_secs for epoch in self.curve)

@@ -1,0 +1,224 @@
+"""Who proposes points: spaces -> Optuna, by ask and tell. The Optuna study on disk is the sweep's memory."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.errors import StudyError
+from search.records import Completed, EpochMetrics, Failed, Outcome, Stopped, TrialRecord
+from search.seeds import derive
+from spaces.domains import Choice, Domain, Fixed, Float, Int
+from spaces.space import ForbiddenPoint, Point, Space
+
+if TYPE_CHECKING:
+    import optuna
+
+MAX_REJECTIONS = 200
+"""Proposals in a row that may be forbidden or already known before the space counts as used up."""
+PATIENCE = 20
+"""Rejections after which random proposals take over."""
+
+
+class Sampler:
+    """Proposes points that were not proposed before and remembers what became of them.
+
+    Args:
+        space: What may vary.
+        seed: The study's seed; with the trial's number it determines each proposal.
+        method: `tpe`, `random` or `grid`.
+        startup_trials: Random points before tpe learns.
+        study_name: Name of the Optuna study.
+        storage: Folder of the journal file, or an Optuna storage URL.
+        first: Points to be proposed before any other.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: Space,
+        seed: int,
+        method: str,
+        startup_trials: int,
+        study_name: str,
+        storage: Path | str,
+        first: Iterable[Point] = (),
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        logging.getLogger("optuna").propagate = False
+        self._space = space
+        self._seed = seed
+        self._method = method
+        self._startup_trials = startup_trials
+        self._study = optuna.create_study(
+            study_name=study_name,
+            storage=open_storage(storage),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        self._check_space()
+        self.num_rejected = 0
+        # Optuna's own duplicates, failures and half-proposed leftovers have no digest and are not ours.
+        self._known = {
+            trial.user_attrs["digest"]
+            for trial in self._study.get_trials(deepcopy=False)
+            if "digest" in trial.user_attrs
+        }
+        self._waiting = self._fixed_points(tuple(first))
+
+    def _check_space(self) -> None:
+        attrs = self._study.user_attrs
+        if attrs.get("space", self._space.digest) != self._space.digest:
+            raise StudyError("search.database: an Optuna study of this name searches another space; rename the study")
+        if "space" not in attrs:
+            self._study.set_user_attr("space", self._space.digest)
+
+    def _fixed_points(self, first: tuple[Point, ...]) -> Iterator[Point]:
+        rest = self._space.enumerate() if self._method == "grid" else iter(())
+        for point in itertools.chain(first, rest):
+            if point.digest not in self._known:
+                yield point
+
+    def ask(self) -> tuple[int, Point] | None:
+        """Propose a point.
+
+        Returns:
+            The Optuna trial's number and the point, or None when the space has nothing new.
+        """
+        for attempt in range(MAX_REJECTIONS):
+            point = next(self._waiting, None)
+            if point is not None:
+                if point.digest in self._known:
+                    continue
+                self._study.enqueue_trial({name: point[name] for name in self._space.free if name in point})
+            elif self._method == "grid":
+                return None
+            trial, proposed = self._draw(attempt)
+            if proposed is not None:
+                trial.set_user_attr("digest", proposed.digest)
+                self._known.add(proposed.digest)
+                return trial.number, proposed
+            self.num_rejected += 1
+        return None
+
+    def _draw(self, attempt: int) -> tuple[optuna.Trial, Point | None]:
+        import optuna
+
+        number = len(self._study.get_trials(deepcopy=False))
+        self._study.sampler = self._make_sampler(number, attempt)
+        trial = self._study.ask()
+        try:
+            point = self._space.assemble(lambda name, domain: _suggest(trial, name, domain))
+        except ForbiddenPoint as error:
+            return self._reject(trial, f"forbidden: {error}", optuna.trial.TrialState.FAIL), None
+        if point.digest in self._known:
+            return self._reject(trial, "proposed before", optuna.trial.TrialState.FAIL), None
+        return trial, point
+
+    def _reject(self, trial: optuna.Trial, why: str, state: optuna.trial.TrialState) -> optuna.Trial:
+        trial.set_user_attr("rejected", why)
+        self._study.tell(trial, state=state)
+        return trial
+
+    def _make_sampler(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
+        # A fresh sampler per proposal, seeded by its number: a study that was killed goes on with the same draws.
+        import optuna
+
+        seed = derive(self._seed, "proposal", number, attempt) % 2**32
+        if self._method != "tpe" or attempt >= PATIENCE:
+            return optuna.samplers.RandomSampler(seed=seed)
+        with warnings.catch_warnings():
+            # `group` learns conditional parameters jointly; Optuna still calls it experimental.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(
+                seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=self._startup_trials
+            )
+
+    def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
+        """Tell Optuna what became of a trial; telling it twice changes nothing.
+
+        Completed trials count with their last validation accuracy, stopped ones as PRUNED with their curve (never
+        as COMPLETE with a low-epoch value), failed ones as FAIL with the reason.
+        """
+        import optuna
+
+        state = optuna.trial.TrialState
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        if frozen.state.is_finished():
+            return
+        metrics = tuple(curve)
+        # A trial of an earlier process has only its number; reports need the object (optuna has no public way back).
+        trial = optuna.Trial(self._study, frozen._trial_id)  # noqa: SLF001
+        for epoch in metrics:
+            if epoch.epoch not in frozen.intermediate_values:
+                trial.report(epoch.val_accuracy, epoch.epoch)
+        match outcome:
+            case Completed():
+                self._study.tell(trial, metrics[-1].val_accuracy)
+            case Stopped():
+                self._study.tell(trial, state=state.PRUNED)
+            case Failed(reason=reason):
+                trial.set_user_attr("reason", reason)
+                self._study.tell(trial, state=state.FAIL)
+
+    def reconcile(self, records: Mapping[str, TrialRecord]) -> int:
+        """Mend Optuna's study from the journal's records (by key).
+
+        Returns:
+            How many trials differed: finished ones that Optuna thought running, and proposals that never began.
+        """
+        import optuna
+
+        by_number = {record.number: record for record in records.values()}
+        num_mended = 0
+        for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            record = by_number.get(trial.number)
+            if record is None:
+                self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+                # Never trained: the point may be proposed again.
+                self._known.discard(trial.user_attrs.get("digest", ""))
+            elif record.outcome is not None:
+                self.tell(trial.number, record.curve, record.outcome)
+            else:
+                continue
+            num_mended += 1
+        return num_mended
+
+
+def open_storage(storage: Path | str) -> optuna.storages.BaseStorage:
+    """Open the journal file in a folder, or the database behind a URL.
+
+    Raises:
+        StudyError: The database cannot be reached.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    if isinstance(storage, Path):
+        path = str(storage / "optuna.log")
+        return optuna.storages.JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+    try:
+        return optuna.storages.RDBStorage(storage)
+    except Exception as error:  # noqa: BLE001  any driver's own exception means the same here
+        reason = str(error).splitlines()[0]
+        raise StudyError(
+            f"search.database: cannot be opened ({reason}); check the URL and that the server runs"
+        ) from None
+
+
+def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401
+    match domain:
+        case Float(low=low, high=high, log=log):
+            return trial.suggest_float(name, low, high, log=log)
+        case Int(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(name, low, high, step=step, log=log)
+        case Choice(values=values):
+            return trial.suggest_categorical(name, values)
+        case Fixed(value=value):
+            return value

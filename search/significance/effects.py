@@ -1,0 +1,151 @@
+"""How large a difference is, beside whether it is there: effect sizes, the rope, equivalence, power."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+from search.significance.records import Interval
+
+
+def cohen_d_z(diff: NDArray[Any]) -> float | None:
+    """Mean over standard deviation of the block differences.
+
+    Args:
+        diff: Score differences, shape (R,).
+
+    Returns:
+        d_z, without unit; None when the differences do not vary.
+    """
+    spread = float(np.std(diff, ddof=1)) if diff.size > 1 else 0.0
+    return float(np.mean(diff)) / spread if spread > 1e-12 else None  # below: float noise of equal scores
+
+
+def hedges_g_z(diff: NDArray[Any]) -> float | None:
+    """d_z without its upward bias for few blocks: times the exact J(df), df = R - 1.
+
+    Args:
+        diff: Score differences, shape (R,).
+
+    Returns:
+        g_z, without unit; None when d_z is, or with fewer than three blocks.
+
+    Reference:
+        Hedges 1981, Distribution theory for Glass's estimator of effect size, equation 6e.
+    """
+    d_z, df = cohen_d_z(diff), diff.size - 1
+    if d_z is None or df < 2:
+        return None
+    return d_z * math.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / math.sqrt(df / 2)
+
+
+def probability_of_superiority(diff: NDArray[Any], *, level: float = 0.95) -> tuple[float, Interval]:
+    """P(A > B) over paired blocks: the share of blocks in which A scored higher, a tie counting one half.
+
+    Half a tie makes P(A > B) + P(B > A) = 1. The interval is Wilson's, which stays inside [0, 1] and mirrors when A and
+    B swap. It speaks of blocks like these on these images: it knows nothing of the choice of images. Calling a P above
+    .75 meaningful takes 29 blocks.
+
+    Args:
+        diff: Score differences, shape (R,), R >= 1.
+        level: Coverage of the interval.
+
+    Returns:
+        The share and its interval.
+
+    Reference:
+        Bouthillier et al. 2021, Accounting for Variance in Machine Learning Benchmarks, section 4; Wilson 1927.
+    """
+    rounded = np.round(diff, 12)  # differences of equal scores can miss 0 by float noise
+    share = float(np.mean((rounded > 0) + 0.5 * (rounded == 0)))
+    n, z = diff.size, float(stats.norm.isf((1 - level) / 2))
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return share, Interval(low=max(middle - half, 0.0), high=min(middle + half, 1.0), level=level)
+
+
+def rope_probabilities(estimate: float, se: float, df: float, *, rope: float) -> tuple[float, float, float]:
+    """Posterior of the difference under the Bayesian correlated t test: below, inside and above +-rope.
+
+    With a flat prior the posterior is a t distribution with the mean, standard error and df of the test that decides,
+    so the probabilities are as trustworthy as that standard error.
+
+    Args:
+        estimate: The mean difference, fraction.
+        se: Its standard error, above 0.
+        df: Degrees of freedom.
+        rope: Half-width of the region of practical equivalence, fraction.
+
+    Returns:
+        Three probabilities that sum to 1.
+
+    Reference:
+        Benavoli et al. 2017, Time for a Change, JMLR 18, equation 9.
+    """
+    left = float(stats.t.cdf((-rope - estimate) / se, df))
+    right = float(stats.t.sf((rope - estimate) / se, df))
+    return left, max(1 - left - right, 0.0), right
+
+
+def tost_p(estimate: float, se: float, df: float, *, rope: float) -> float:
+    """p-value of two one-sided tests: small when the difference is shown to lie inside +-rope.
+
+    Args:
+        estimate: The mean difference, fraction.
+        se: Its standard error, above 0.
+        df: Degrees of freedom.
+        rope: Half-width of the region of practical equivalence, fraction, fixed before looking.
+
+    Returns:
+        The larger of the two one-sided p-values.
+
+    Reference:
+        Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15.
+    """
+    return max(float(stats.t.sf((estimate + rope) / se, df)), float(stats.t.cdf((estimate - rope) / se, df)))
+
+
+def smallest_detectable(se: float, df: float, *, alpha: float, power: float = 0.8) -> float:
+    """True difference that a two-sided t test with this standard error would find with the wished power.
+
+    It describes the design, not the result: computed from the standard error that was seen, and as uncertain as that.
+
+    Args:
+        se: Standard error of the mean difference, above 0.
+        df: Degrees of freedom.
+        alpha: Level of the test; alpha / family size for the first step of Holm.
+        power: Wished power.
+
+    Returns:
+        The difference, in the unit of the standard error.
+    """
+    critical = float(stats.t.isf(alpha / 2, df))
+
+    def shortfall(shift: float) -> float:
+        return float(stats.nct.sf(critical, df, shift)) - power
+
+    # The median of a noncentral t is near its shift, so this is far beyond any wished power.
+    return float(optimize.brentq(shortfall, 0.0, 4 * critical + 10)) * se
+
+
+def failures_mcnemar(failed_a: NDArray[np.bool_], failed_b: NDArray[np.bool_]) -> float | None:
+    """Exact McNemar test of paired divergences: does one configuration fail more often on the same blocks?
+
+    Args:
+        failed_a: Whether the first diverged, shape (R,).
+        failed_b: Whether the second did, shape (R,).
+
+    Returns:
+        Two-sided p-value; None when neither ever failed.
+
+    Reference:
+        McNemar 1947; exact form: the binomial test of the discordant pairs.
+    """
+    if not (failed_a.any() or failed_b.any()):
+        return None
+    only_a, only_b = int((failed_a & ~failed_b).sum()), int((failed_b & ~failed_a).sum())
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0

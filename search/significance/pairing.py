@@ -1,0 +1,184 @@
+"""Two configurations laid side by side, block by block: which blocks both have, which are lost, which diverged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.errors import InputError
+
+
+class ScoresError(InputError):
+    """The scores or correctness bits cannot be what they are said to be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What one configuration did on its blocks."""
+
+    blocks: tuple[str, ...]
+    values: NDArray[Any]
+    """Correctness bits (R, M) uint8, or scores (R,) float64; zeros where `present` is false."""
+    present: NDArray[np.bool_]
+    """Whether there is a result, shape (R,)."""
+    diverged: NDArray[np.bool_]
+    """Whether the training diverged, shape (R,); it may still have left a result, its last finite checkpoint's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two configurations on their common blocks, blocks without an outcome for either left out."""
+
+    blocks: tuple[str, ...]
+    diff: NDArray[Any]
+    """First minus second: (R, M) int8, float64 where chance was filled in; or (R,) float64."""
+    scores_a: NDArray[np.float64]
+    """Accuracy per block, shape (R,)."""
+    scores_b: NDArray[np.float64]
+    diverged_a: NDArray[np.bool_]
+    diverged_b: NDArray[np.bool_]
+    num_mismatched: int
+    num_lost: int
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Blocks on which neither diverged, shape (R,)."""
+        return ~(self.diverged_a | self.diverged_b)
+
+
+def bits_of(
+    name: str, blocks: Sequence[str], rows: Sequence[NDArray[Any] | None], diverged: Collection[str]
+) -> Outcomes:
+    """Gather the correctness bits of one configuration.
+
+    Args:
+        name: The configuration, for messages.
+        blocks: Block ids, length R.
+        rows: Per block the correctness of every test image, shape (M,) of 0 and 1, or None where nothing is there.
+        diverged: Ids of the blocks whose training diverged.
+
+    Returns:
+        The outcomes.
+
+    Raises:
+        ScoresError: Lengths differ, a block is named twice, or a value is not 0 or 1.
+    """
+    _check_blocks(name, blocks, len(rows), diverged)
+    present = np.array([row is not None for row in rows], dtype=np.bool_)
+    found = [np.asarray(row) for row in rows if row is not None]
+    lengths = {row.shape for row in found}
+    if len(lengths) > 1 or any(len(shape) != 1 or 0 in shape for shape in lengths):
+        msg = f"correct[{name!r}]: rows must all be (num_images,), at least 1, got shapes {sorted(lengths)}"
+        raise ScoresError(msg)
+    if any(row.dtype.kind not in "bui" or not 0 <= row.min() <= row.max() <= 1 for row in found):
+        msg = f"correct[{name!r}]: correctness must be whole numbers, 0 or 1"
+        raise ScoresError(msg)
+    values = np.zeros((len(rows), found[0].size if found else 0), dtype=np.uint8)
+    for place, row in zip(np.flatnonzero(present), found, strict=True):
+        values[place] = row
+    return Outcomes(blocks=tuple(blocks), values=values, present=present, diverged=_marks(blocks, diverged))
+
+
+def scores_of(name: str, blocks: Sequence[str], scores: NDArray[Any], diverged: Collection[str]) -> Outcomes:
+    """Gather the validation accuracies of one configuration.
+
+    Args:
+        name: The configuration, for messages.
+        blocks: Block ids, length R.
+        scores: Accuracies in [0, 1], shape (R,); NaN where nothing is there.
+        diverged: Ids of the blocks whose training diverged.
+
+    Returns:
+        The outcomes.
+
+    Raises:
+        ScoresError: Lengths differ, a block is named twice, or a score is outside [0, 1].
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    _check_blocks(name, blocks, len(values), diverged)
+    present = np.isfinite(values)
+    if values.ndim != 1 or ((values[present] < 0) | (values[present] > 1)).any() or np.isinf(values).any():
+        msg = f"val_scores[{name!r}]: accuracies must be fractions from 0 to 1, one per block, NaN if missing"
+        raise ScoresError(msg)
+    return Outcomes(
+        blocks=tuple(blocks),
+        values=np.where(present, values, 0.0),
+        present=present,
+        diverged=_marks(blocks, diverged),
+    )
+
+
+def pair_up(first: Outcomes, second: Outcomes, *, num_classes: int | None) -> Pair:
+    """Lay two configurations side by side on their common blocks, in the first one's order.
+
+    A diverged repeat without a result is an outcome: every image is given the expected correctness of a guess, 1 /
+    num_classes. A missing result that is not a divergence is lost, and the block drops out and is counted.
+
+    Args:
+        first: Outcomes of a, values (R_a, M) or (R_a,).
+        second: Outcomes of b, over the same M images.
+        num_classes: For chance accuracy; needed only where a diverged repeat left nothing.
+
+    Returns:
+        The pair; it may have no blocks at all.
+
+    Raises:
+        ScoresError: Chance accuracy is needed and num_classes is not given.
+    """
+    position = {block: place for place, block in enumerate(second.blocks)}
+    common = [(place, position[block]) for place, block in enumerate(first.blocks) if block in position]
+    outcome_a, outcome_b = first.present | first.diverged, second.present | second.diverged
+    kept = [(i, j) for i, j in common if outcome_a[i] and outcome_b[j]]
+    rows_a = np.array([i for i, _ in kept], dtype=np.intp)
+    rows_b = np.array([j for _, j in kept], dtype=np.intp)
+    shape = second.values.shape[1:] if not first.present.any() else first.values.shape[1:]
+    values_a, values_b = (_filled(*side, shape, num_classes) for side in ((first, rows_a), (second, rows_b)))
+    return Pair(
+        blocks=tuple(first.blocks[i] for i in rows_a),
+        diff=values_a - values_b,
+        scores_a=_per_block(values_a),
+        scores_b=_per_block(values_b),
+        diverged_a=first.diverged[rows_a],
+        diverged_b=second.diverged[rows_b],
+        num_mismatched=len(first.blocks) + len(second.blocks) - 2 * len(common),
+        num_lost=len(common) - len(kept),
+    )
+
+
+def _filled(
+    outcomes: Outcomes, rows: NDArray[np.intp], shape: tuple[int, ...], num_classes: int | None
+) -> NDArray[Any]:
+    values, empty = outcomes.values[rows], ~outcomes.present[rows]
+    if not empty.any():
+        return values.view(np.int8) if values.dtype == np.uint8 else values
+    if num_classes is None:
+        msg = "num_classes must be given: a diverged repeat left no result and is scored as chance, got None"
+        raise ScoresError(msg)
+    filled = np.full((len(rows), *shape), 1 / num_classes)
+    if not empty.all():
+        filled[~empty] = values[~empty]
+    return filled
+
+
+def _per_block(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(values.mean(axis=1) if values.ndim == 2 else values, dtype=np.float64)
+
+
+def _check_blocks(name: str, blocks: Sequence[str], num_results: int, diverged: Collection[str]) -> None:
+    if len(blocks) != num_results:
+        msg = f"{name!r}: one result per block is needed, got {len(blocks)} blocks and {num_results} results"
+        raise ScoresError(msg)
+    if len(set(blocks)) != len(blocks):
+        msg = f"{name!r}: blocks must be named once each, got {list(blocks)}"
+        raise ScoresError(msg)
+    if unknown := sorted(set(diverged) - set(blocks)):
+        msg = f"{name!r}: failed blocks must be among its blocks, got {unknown}; known: {list(blocks)}"
+        raise ScoresError(msg)
+
+
+def _marks(blocks: Sequence[str], diverged: Collection[str]) -> NDArray[np.bool_]:
+    return np.array([block in diverged for block in blocks], dtype=np.bool_)

@@ -1,0 +1,152 @@
+"""What the analysis hands back: frozen records that a report, a table or a tracker can show without thinking.
+
+Differences and accuracies are fractions (0.012 is 1.2 percentage points); only the sentence speaks in percentage
+points. What could not be computed is None, never NaN.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What may be said about the first configuration of a comparison."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "practically equivalent"
+    INCONCLUSIVE = "inconclusive"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+    level: float
+    """Coverage it promises, such as 0.95."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanTest:
+    """A two-sided t test of a mean difference against zero, whichever way its standard error came about."""
+
+    name: str
+    estimate: float
+    """Mean of first minus second, fraction."""
+    se: float
+    """Standard error of the estimate, fraction; 0 when nothing varied, and then t and p are NaN."""
+    df: float
+    """Degrees of freedom; not always whole."""
+    t: float
+    p: float
+    """Two-sided."""
+    interval: Interval
+    num_blocks: int
+    num_images: int | None = None
+    """Images of the fixed test set; None for a test on one score per block."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two configurations over the same blocks, with everything that belongs beside the verdict."""
+
+    a: str
+    b: str
+    verdict: Verdict
+    sentence: str
+    """The verdict in words, for a person."""
+    provisional: bool = False
+    """The verdict rests on three or four blocks."""
+    reason: str | None = None
+    """Why it is refused, or why it is inconclusive in spite of the numbers."""
+
+    estimand: str
+    """What the estimate is an estimate of."""
+    test: str | None = None
+    why: str | None = None
+    """Why this test: by what was declared and stored, never by how the data look."""
+    limits: str | None = None
+    """When the test's promise fails."""
+
+    num_blocks: int
+    """Blocks with an outcome for both."""
+    num_images: int | None = None
+    num_mismatched: int = 0
+    """Blocks that only one of the two was given."""
+    num_lost: int = 0
+    """Blocks of both where a result is missing, divergence aside."""
+    failures_a: int = 0
+    """Diverged repeats of the first, within the common blocks."""
+    failures_b: int = 0
+    failures_p: float | None = None
+    """Exact McNemar test of the paired divergences, two-sided; None when none diverged."""
+
+    blocks: tuple[str, ...] = ()
+    """The common blocks, in the order of the scores below."""
+    scores_a: tuple[float, ...] = ()
+    """Accuracy per block; chance accuracy where a repeat left nothing finite."""
+    scores_b: tuple[float, ...] = ()
+    mean_a: float | None = None
+    mean_b: float | None = None
+
+    estimate: float | None = None
+    """Mean of a minus mean of b."""
+    interval: Interval | None = None
+    """For this comparison alone, at 1 - alpha."""
+    simultaneous_interval: Interval | None = None
+    """At Bonferroni width, 1 - alpha / family size: all of the family's hold together."""
+    se: float | None = None
+    df: float | None = None
+    t: float | None = None
+    p: float | None = None
+    adjusted_p: float | None = None
+    adjust_method: str
+    family_size: int
+    """Comparisons that were declared, the refused ones included."""
+    alpha: float
+    """Family-wise error rate."""
+
+    d_z: float | None = None
+    """Mean over standard deviation of the block differences."""
+    g_z: float | None = None
+    """d_z with Hedges' correction for few blocks."""
+    p_a_gt_b: float | None = None
+    """Share of blocks in which a scored above b; a tie counts one half."""
+    p_a_gt_b_interval: Interval | None = None
+    rope: float
+    """Half-width of what counts as no practical difference."""
+    rope_probabilities: tuple[float, float, float] | None = None
+    """Posterior probability that the difference is below, inside, above the rope."""
+    tost_p: float | None = None
+    """Two one-sided tests against the rope's edges."""
+    adjusted_tost_p: float | None = None
+    smallest_detectable: float | None = None
+    """True difference found with 80 % power at alpha / family size, with this se and df."""
+
+    secondary: MeanTest | None = None
+    """Corrected resampled t on the validation scores, beside the decision, never part of it; not adjusted."""
+    sensitivity: MeanTest | None = None
+    """The same test on the blocks in which neither diverged; None when none diverged or too few are left."""
+    sensitivity_verdict: Verdict | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Write it as a JSON-safe dictionary: tuples become lists, NaN and infinity become None."""
+        return {key: _json_safe(value) for key, value in dataclasses.asdict(self).items()}
+
+
+def _json_safe(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_safe(item) for item in value]
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,73 @@
+"""The decision: from tests of the whole family to one verdict per comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.significance.effects import rope_probabilities, tost_p
+from search.significance.multiplicity import holm
+from search.significance.records import MeanTest, Verdict
+
+EQUIVALENT_PROBABILITY = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What the numbers of one comparison say within its family."""
+
+    verdict: Verdict
+    adjusted_p: float | None = None
+    tost_p: float | None = None
+    adjusted_tost_p: float | None = None
+    rope_probabilities: tuple[float, float, float] | None = None
+
+
+def decide(tests: Sequence[MeanTest | None], *, rope: float, alpha: float) -> tuple[Decision, ...]:
+    """Decide a declared family.
+
+    Practical equivalence comes before better or worse: a difference may be real and yet too small to matter, and then
+    the second is what a reader must hear. It takes a Holm-adjusted TOST at alpha, or a posterior probability of .95
+    inside the rope (which is not adjusted: a posterior makes no promise about error rates). Better and worse take a
+    Holm-adjusted p at alpha.
+
+    Args:
+        tests: One test per declared comparison, in the family's order; None for a refused one, which keeps its place in
+            Holm.
+        rope: Half-width of practical equivalence, fraction.
+        alpha: Family-wise error rate.
+
+    Returns:
+        One decision per comparison.
+    """
+    posteriors = [None if t is None else rope_probabilities(t.estimate, t.se, t.df, rope=rope) for t in tests]
+    equivalence = [None if t is None else tost_p(t.estimate, t.se, t.df, rope=rope) for t in tests]
+    adjusted_equivalence = holm(equivalence)
+    decisions = []
+    for test, adjusted, raw_tost, adjusted_tost, posterior in zip(
+        tests,
+        holm([None if t is None else t.p for t in tests]),
+        equivalence,
+        adjusted_equivalence,
+        posteriors,
+        strict=True,
+    ):
+        if test is None or adjusted is None or adjusted_tost is None or posterior is None:
+            decisions.append(Decision(verdict=Verdict.REFUSED))
+            continue
+        if adjusted_tost <= alpha or posterior[1] >= EQUIVALENT_PROBABILITY:
+            verdict = Verdict.EQUIVALENT
+        elif adjusted <= alpha:
+            verdict = Verdict.BETTER if test.estimate > 0 else Verdict.WORSE
+        else:
+            verdict = Verdict.INCONCLUSIVE
+        decisions.append(
+            Decision(
+                verdict=verdict,
+                adjusted_p=adjusted,
+                tost_p=raw_tost,
+                adjusted_tost_p=adjusted_tost,
+                rope_probabilities=posterior,
+            )
+        )
+    return tuple(decisions)

@@ -1,0 +1,127 @@
+"""The sentence: what a careful reader would sign, and no number without its n, unit and family size."""
+
+from __future__ import annotations
+
+import math
+
+from search.significance.records import Comparison, Interval, Verdict
+
+
+def sentence_of(comparison: Comparison) -> str:
+    """Put a comparison into words.
+
+    Args:
+        comparison: Everything but the sentence.
+
+    Returns:
+        One paragraph; differences in percentage points.
+    """
+    parts = [_refused(comparison) if comparison.verdict is Verdict.REFUSED else _judged(comparison)]
+    parts.append(_failures(comparison))
+    if comparison.num_mismatched or comparison.num_lost:
+        missing = comparison.num_mismatched + comparison.num_lost
+        parts.append(f"{missing} of {comparison.num_blocks + missing} pairs missing.")
+    return " ".join(part for part in parts if part)
+
+
+def _judged(c: Comparison) -> str:
+    assert c.estimate is not None
+    assert c.interval is not None
+    assert c.adjusted_p is not None
+    assert c.rope_probabilities is not None
+    assert c.smallest_detectable is not None
+    sign = -1.0 if c.verdict is Verdict.WORSE else 1.0
+    digits = digits_for(c.interval)
+    gap = points(sign * c.estimate, digits)
+    below, inside, above = c.rope_probabilities
+    rope = f"{100 * c.rope:g} pp"
+    numbers = f"({_interval(c.interval, sign, digits)}; {_holm(c)}; {_evidence(c)})"
+    match c.verdict:
+        case Verdict.BETTER:
+            first = f"{c.a} beats {c.b} by {gap} percentage points {numbers}. P(difference > {rope}) {_equals(above)}."
+        case Verdict.WORSE:
+            first = f"{c.a} loses to {c.b} by {gap} percentage points {numbers}. P(deficit > {rope}) {_equals(below)}."
+        case Verdict.EQUIVALENT:
+            real = " Significant, but too small to matter." if c.adjusted_p <= c.alpha else ""
+            first = (
+                f"{c.a} and {c.b} are practically equivalent: {c.a} minus {c.b} is {gap} percentage points "
+                f"{numbers}.{real} P(|difference| < {rope}) {_equals(inside)}."
+            )
+        case _:
+            first = (
+                f"inconclusive: {c.a} minus {c.b} is {gap} percentage points {numbers}.{_why_not(c)} "
+                f"P(difference > {rope}) {_equals(above)}, P(difference < -{rope}) {_equals(below)}."
+            )
+    if c.provisional:
+        first = f"Provisional, few repeats: {first}"
+    elif c.verdict is Verdict.INCONCLUSIVE:
+        first = first[0].upper() + first[1:]
+    return f"{first} Smallest detectable gap {points(c.smallest_detectable, digits)} pp."
+
+
+def _why_not(c: Comparison) -> str:
+    if c.reason:
+        return f" No verdict, because {c.reason}."
+    if c.interval and c.interval.low * c.interval.high > 0:
+        return f" The interval is this comparison's alone; it does not hold up among {c.family_size}."
+    return ""
+
+
+def _refused(c: Comparison) -> str:
+    if c.estimate is None or c.mean_a is None or c.mean_b is None:
+        return f"Refused: {c.a} against {c.b}: {c.reason}."
+    scores = f"{c.a} scored {100 * c.mean_a:.1f} % and {c.b} {100 * c.mean_b:.1f} %"
+    gap = f"a difference of {points(c.estimate, 1)} percentage points"
+    if c.num_blocks == 1:
+        return f"One run of each: {scores}, {gap}. One run says nothing about the next; no verdict."
+    if c.num_blocks == 2:
+        return f"Description only, two paired repeats: {scores}, {gap}. No verdict: at least 3 are needed."
+    return f"Refused: {c.a} against {c.b}: {c.reason}. Over {c.num_blocks} paired repeats {scores}, {gap}."
+
+
+def _failures(c: Comparison) -> str:
+    if not c.num_blocks:
+        return ""
+    if not (c.failures_a or c.failures_b):
+        return "No failures."
+    p = "" if c.failures_p is None else f" (exact McNemar {p_value(c.failures_p)})"
+    return f"Diverged: {c.a} {c.failures_a}, {c.b} {c.failures_b} of {c.num_blocks}{p}."
+
+
+def _evidence(c: Comparison) -> str:
+    on = "" if c.num_images else "validation scores; "
+    return f"{c.num_blocks} paired repeats; {on}{c.estimand}"
+
+
+def _holm(c: Comparison) -> str:
+    assert c.adjusted_p is not None
+    return f"{c.adjust_method.capitalize()} {p_value(c.adjusted_p)} over {c.family_size}"
+
+
+def _interval(interval: Interval, sign: float, digits: int) -> str:
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    return f"{100 * interval.level:g} % interval {points(low, digits)} to {points(high, digits)}"
+
+
+def digits_for(interval: Interval) -> int:
+    """Decimals of a percentage point: one as a rule, more when the interval is so narrow that one would hide it."""
+    half = 50 * (interval.high - interval.low)
+    return min(max(1, math.ceil(0.5 - math.log10(half))), 4) if half > 0 else 1
+
+
+def points(fraction: float, digits: int = 1) -> str:
+    """A fraction in percentage points, without a negative zero."""
+    return f"{round(100 * fraction, digits) + 0.0:.{digits}f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value as `p = .004`: three decimals, no leading zero."""
+    if p < 0.0005:
+        return "p < .001"
+    return "p = 1" if p > 0.9995 else f"p = {p:.3f}".replace("0.", ".")
+
+
+def _equals(probability: float) -> str:
+    if probability < 0.005:
+        return "< .01"
+    return "> .99" if probability >= 0.995 else f"= {probability:.2f}".replace("0.", ".")

@@ -1,0 +1,83 @@
+"""What a study has come to, from its records: counts, best so far, pace, failures. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from search.records import Completed, Failed, Stopped, TrialRecord
+
+
+def best_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Completed trials by validation accuracy of the last epoch, best first; ties go to the earlier trial."""
+    done = [record for record in records if isinstance(record.outcome, Completed)]
+    return sorted(done, key=lambda record: (-(record.val_accuracy or 0.0), record.number))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A study at one moment."""
+
+    num_planned: int
+    num_completed: int
+    num_stopped: int
+    num_failed: int
+    num_unfinished: int
+    """Running, or waiting to go on."""
+    best: TrialRecord | None
+    """The nominee: one run, not confirmed."""
+    num_epochs: int
+    epochs_per_sec: float | None
+    """Over the last minutes of this run of the command; None before the first epoch."""
+    eta_secs: float | None
+    """Until the planned trials are over, at this pace; None while unknown."""
+    failures: tuple[tuple[str, int], ...]
+    """Reasons and how often, most frequent first."""
+
+    @property
+    def num_over(self) -> int:
+        """Trials with an outcome."""
+        return self.num_completed + self.num_stopped + self.num_failed
+
+
+def summarise(
+    records: Sequence[TrialRecord], num_planned: int, *, since: float | None = None, now: float | None = None
+) -> Status:
+    """Count and time the records of a sweep, or of a comparison.
+
+    Args:
+        records: Trials or repeats.
+        num_planned: How many there will be.
+        since: When this run of the command began (seconds since 1970); pace is measured from there.
+        now: The present; unset: the clock.
+    """
+    present = time.time() if now is None else now
+    outcomes = Counter(type(record.outcome) for record in records)
+    failures = Counter(record.outcome.reason for record in records if isinstance(record.outcome, Failed))
+    ranked = best_first(records)
+    num_over = len(records) - outcomes[type(None)]
+    pace, eta = None, None
+    if since is not None:
+        recent = [record for record in records if (record.finished_at or present) >= since]
+        num_epochs = sum(len(record.curve) for record in recent)
+        num_recent = sum(record.finished_at is not None for record in recent)
+        elapsed = max(present - since, 1e-9)
+        pace = num_epochs / elapsed if num_epochs else None
+        if num_recent and num_planned > num_over:
+            eta = elapsed / num_recent * (num_planned - num_over)
+        elif num_planned <= num_over:
+            eta = 0.0
+    return Status(
+        num_planned=num_planned,
+        num_completed=outcomes[Completed],
+        num_stopped=outcomes[Stopped],
+        num_failed=outcomes[Failed],
+        num_unfinished=outcomes[type(None)],
+        best=ranked[0] if ranked else None,
+        num_epochs=sum(len(record.curve) for record in records),
+        epochs_per_sec=pace,
+        eta_secs=eta,
+        failures=tuple(failures.most_common()),
+    )

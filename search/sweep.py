@@ -1,0 +1,205 @@
+"""The sweep: proposes, stops and remembers trials; running it again goes on where it was cut off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from search.bind import DataFacts, bind, complete_point
+from search.errors import StudyError, TooManyFailuresError
+from search.records import Failed, Stopped, TrialRecord, TrialSpec
+from search.sampler import Sampler
+from search.schedulers import make_scheduler
+from search.seeds import make_block
+from search.status import best_first
+from search.study import StudyConfig
+from search.tracking.journal import FILE_NAME, Journal, read_events
+from search.work import TRIALS, Work, new_record
+from spaces.space import Point, SpaceError
+
+KEEP_WEIGHTS = 3
+"""Weights of so many of the best trials stay on disk, or of as many as there are finalists."""
+
+
+class Sweep(Work):
+    """The trials of one study.
+
+    Args:
+        study: The study.
+        facts: What the data are.
+        journal: Its open journal; unfinished trials in it are resumed first.
+        on_change: Called after each change, for display.
+        cache_dir: Node-local folder for decoded images.
+    """
+
+    def __init__(
+        self,
+        *,
+        study: StudyConfig,
+        facts: DataFacts,
+        journal: Journal,
+        on_change: Callable[[], None] = lambda: None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        budget = study.search.time_budget_mins
+        super().__init__(
+            journal=journal,
+            folder=study.folder,
+            kind="trial",
+            cache_dir=cache_dir,
+            deadline=None if budget is None else time.monotonic() + 60 * budget,
+            on_change=on_change,
+        )
+        self._study = study
+        self._facts = facts
+        self._block = make_block(study.seed, "sweep", 0)
+        self._sampler = make_sampler(study)
+        self.num_mended = self._sampler.reconcile({record.key: record for record in self.records})
+        self._scheduler = make_scheduler(study.search, study.train.epochs)
+        self.space_exhausted = False
+        self._replay()
+
+    def _replay(self) -> None:
+        """Show the scheduler every recorded epoch, in the order in which it was recorded."""
+        for event in read_events(self._folder / FILE_NAME):
+            if event["event"] != "epoch" or self._journal.records[event["key"]].kind != "trial":
+                continue
+            key, metrics = event["key"], event["metrics"]
+            go_on = self._scheduler.observe(key, metrics["epoch"], metrics["val_accuracy"])
+            record = self._journal.records[key]
+            # The driver was killed between the epoch and the decision: it is the same decision now.
+            if not go_on and record.outcome is None and metrics["epoch"] == len(record.curve):
+                self._journal.end(key, Stopped(epoch=metrics["epoch"]))
+                self.learn(self._journal.records[key])
+        self._unfinished = [record for record in self.records if record.outcome is None]
+
+    def rebuild(self, record: TrialRecord) -> TrialSpec:
+        """Describe an unfinished trial again."""
+        return self._bind(record.number, dict(record.point))
+
+    def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
+        """Ask the sampler for a new point, while the budget lasts."""
+        while len(self.records) < self._study.search.trials and not self._too_many_failures:
+            asked = self._sampler.ask()
+            if asked is None:
+                self.space_exhausted = True
+                return None
+            number, point = asked
+            try:
+                spec = self._bind(number, dict(point))
+            except StudyError as error:
+                self._note_impossible(number, point, str(error))
+                continue
+            if spec.key in self._journal.records:
+                # Two points of the space that make the same training: the result is known.
+                twin = self._journal.records[spec.key]
+                if twin.outcome is not None:
+                    self._sampler.tell(number, twin.curve, twin.outcome)
+                continue
+            return spec, new_record(spec, "trial", dict(point))
+        return None
+
+    def _note_impossible(self, number: int, point: Point, reason: str) -> None:
+        """Record a point that no model has: the space should have forbidden it."""
+        record = TrialRecord(
+            key=f"point-{point.digest}",
+            number=number,
+            label=f"trial {number}: {describe(dict(point))}",
+            kind="trial",
+            point=dict(point),
+            blocks=(self._block.name,),
+            curve=(),
+            outcome=None,
+            started_at=time.time(),
+            finished_at=None,
+            node="",
+        )
+        self._journal.begin(record)
+        self.fail(record.key, reason)
+
+    def judge(self, record: TrialRecord) -> bool:
+        """Ask the scheduler."""
+        last = record.curve[-1]
+        return self._scheduler.observe(record.key, last.epoch, last.val_accuracy)
+
+    def learn(self, record: TrialRecord) -> None:
+        """Tell the sampler, and let go of the weights of losers."""
+        if record.outcome is not None:
+            self._sampler.tell(record.number, record.curve, record.outcome)
+        keep = max(KEEP_WEIGHTS, self._study.compare.finalists)
+        for loser in best_first(self.records)[keep:]:
+            for path in (self._folder / TRIALS / loser.key).glob("weights-*.safetensors"):
+                path.unlink()
+
+    @property
+    def _num_failed(self) -> int:
+        return sum(isinstance(record.outcome, Failed) for record in self.records)
+
+    @property
+    def _too_many_failures(self) -> bool:
+        search = self._study.search
+        return self._num_failed > search.max_failed_fraction * search.trials
+
+    def check_failures(self) -> None:
+        """Raise if more trials failed than the study allows.
+
+        Raises:
+            TooManyFailuresError: With the reasons, grouped and counted.
+        """
+        if not self._too_many_failures:
+            return
+        reasons: dict[str, int] = {}
+        for record in self.records:
+            if isinstance(record.outcome, Failed):
+                reasons[record.outcome.reason] = reasons.get(record.outcome.reason, 0) + 1
+        allowed = self._study.search.max_failed_fraction
+        raise TooManyFailuresError(
+            f"{self._num_failed} of {len(self.records)} trials failed, more than search.max_failed_fraction "
+            f"({allowed:g} of {self._study.search.trials}) allows:",
+            *(f"  {count} x {reason}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])),
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial of the budget has an outcome, or nothing new can be proposed."""
+        over = sum(record.outcome is not None for record in self.records)
+        return over >= self._study.search.trials or (self.space_exhausted and over == len(self.records))
+
+    def _bind(self, number: int, point: dict[str, bool | int | float | str]) -> TrialSpec:
+        return bind(
+            self._study, point, self._facts, (self._block,), number=number, label=f"trial {number}: {describe(point)}"
+        )
+
+
+def make_sampler(study: StudyConfig) -> Sampler:
+    """Open the study's Optuna memory.
+
+    Raises:
+        StudyError: An enqueued preset is not a point of the space, or the database is out of reach.
+    """
+    space = study.build_space()
+    first = []
+    for position, like in enumerate(study.search.enqueue):
+        try:
+            first.append(space.point(complete_point(study, like)))
+        except SpaceError as error:
+            raise StudyError(*(f"search.enqueue.{position} ({like}): {fault}" for fault in error.faults)) from None
+    return Sampler(
+        space=space,
+        seed=study.seed,
+        method=study.search.sampler,
+        startup_trials=study.search.startup_trials,
+        study_name=study.name,
+        storage=study.search.database or study.folder,
+        first=first,
+    )
+
+
+def describe(point: dict[str, bool | int | float | str]) -> str:
+    """Name an architecture in a few words, as the papers do: `ecrnn lstm 16-16`."""
+    rnn = point.get("rnn", "none")
+    if rnn == "none":
+        return "cnn + encoder-decoder" if point.get("enc_on") else "cnn"
+    nodes = "-".join([str(point.get("nodes"))] * int(point.get("depth", 1)))
+    return f"{'ecrnn' if point.get('enc_on') else 'crnn'} {rnn} {nodes}"

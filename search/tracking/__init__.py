@@ -1,0 +1,1 @@
+"""What is written down: the journal first, MLflow from it."""

@@ -1,0 +1,146 @@
+"""The pictures that accompany a run, as small PNG files.
+
+Colours are Okabe and Ito's and one hue from light to dark: both survive colour blindness and grey print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from search.records import TrialRecord
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+DPI = 80
+MAX_NUMBERED_CLASSES = 12
+"""Up to so many classes each cell shows its count."""
+MAX_NAMED_CLASSES = 30
+_STYLE: Any = {"font.size": 8.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def draw_curves(record: TrialRecord, file: Path) -> None:
+    """Loss and accuracy of one training, epoch by epoch."""
+    figure, (left, right) = _panels(2, (6.4, 2.6), left=0.07, right=0.98, bottom=0.16, top=0.91, wspace=0.16)
+    epochs = [item.epoch for item in record.curve]
+    for axes, name, best in ((left, "loss", min), (right, "accuracy", max)):
+        train = [getattr(item, f"train_{name}") for item in record.curve]
+        held = [getattr(item, f"val_{name}") for item in record.curve]
+        marker = "o" if len(epochs) <= 30 else ""
+        axes.plot(epochs, train, color=ORANGE, linestyle="--", marker=marker, markersize=3, label="training")
+        axes.plot(epochs, held, color=BLUE, marker=marker, markersize=3, label="validation")
+        at = held.index(best(held))
+        axes.set_title(f"{name}: best {held[at]:.4g} (epoch {epochs[at]})")
+        axes.set_xlabel("epoch")
+        _whole_epochs(axes)
+    left.legend(frameon=False)
+    _save(figure, file)
+
+
+def draw_sweep(records: Sequence[TrialRecord], best: TrialRecord | None, file: Path) -> None:
+    """Validation accuracy of all trials of a sweep, the best one on top.
+
+    Args:
+        records: Trials with at least one epoch.
+        best: The one to highlight.
+        file: Where the PNG goes.
+    """
+    from matplotlib.collections import LineCollection
+
+    figure, (axes,) = _panels(1, (6.4, 3.6), left=0.1, right=0.98, bottom=0.12, top=0.92)
+    lines = [[(item.epoch, item.val_accuracy) for item in record.curve] for record in records]
+    axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, alpha=0.6))
+    ends = np.array([line[-1] for line in lines])
+    axes.plot(ends[:, 0], ends[:, 1], linestyle="", marker="o", markersize=2.5, color=GREY)
+    if best is not None:
+        epochs = [item.epoch for item in best.curve]
+        accuracies = [item.val_accuracy for item in best.curve]
+        axes.plot(epochs, accuracies, color=BLUE, linewidth=2, marker="o", markersize=4)
+        axes.set_title(f"best: {best.label}, validation accuracy {accuracies[-1]:.4f} (one run)", color=BLUE)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation accuracy")
+    axes.margins(0.03)
+    axes.autoscale_view()
+    _whole_epochs(axes)
+    _save(figure, file)
+
+
+def load_confusion(file: Path) -> NDArray[np.int64]:
+    """Read a confusion matrix.
+
+    Raises:
+        OSError: The file is not there.
+        ValueError: It holds something else.
+    """
+    counts: NDArray[np.int64] = np.load(file, allow_pickle=False)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        msg = f"expected counts of shape (classes, classes), found {counts.shape}"
+        raise ValueError(msg)
+    return counts
+
+
+def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], file: Path) -> None:
+    """Confusion matrix: share of each true class, with the counts where they fit.
+
+    Args:
+        counts: (num_classes, num_classes), rows true.
+        classes: Names in the order of the rows; too few names are replaced by numbers.
+        file: Where the PNG goes.
+    """
+    num_classes = len(counts)
+    names = list(classes) if len(classes) == num_classes else [str(index) for index in range(num_classes)]
+    inner = 1.6 + 0.32 * min(num_classes, MAX_NUMBERED_CLASSES)
+    named = num_classes <= MAX_NAMED_CLASSES
+    margin = 0.5 + (0.065 * max(map(len, names)) if named else 0.15)
+    width, height = margin + inner + 0.85, margin + inner + 0.3
+    figure, (axes,) = _panels(
+        1, (width, height), left=margin / width, right=1 - 0.55 / width, bottom=margin / height, top=1 - 0.3 / height
+    )
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.05, pad=0.03)
+    if num_classes <= MAX_NUMBERED_CLASSES:
+        for row, column in np.argwhere(counts > 0):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
+    if named:
+        axes.set_xticks(range(num_classes), names, rotation=90)
+        axes.set_yticks(range(num_classes), names)
+    total = int(counts.sum())
+    axes.set_title(f"accuracy {np.trace(counts) / max(total, 1):.4f}, {total} images")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    for side_name in ("top", "right"):
+        axes.spines[side_name].set_visible(True)
+    _save(figure, file)
+
+
+def _panels(num_columns: int, size: tuple[float, float], **margins: float) -> tuple[Figure, Sequence[Any]]:
+    """A figure without pyplot, which would keep every figure alive; fixed margins, as layout engines draw twice."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size, dpi=DPI)
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(1, num_columns, squeeze=False)
+    figure.subplots_adjust(**margins)
+    return figure, list(panels.flat)
+
+
+def _whole_epochs(axes: Any) -> None:  # noqa: ANN401 - matplotlib's own stubs make subplots an ndarray of Any
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+
+
+def _save(figure: Figure, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, format="png", pil_kwargs={"compress_level": 6})

@@ -1,0 +1,171 @@
+"""The journal, read on from where one stopped, and what follows from it: which runs are to look how."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search.errors import InputError
+from search.records import Completed, Failed, Stopped, TrialRecord
+from search.tracking.journal import FILE_NAME, fold
+
+PARENTS = {"trial": "sweep", "repeat": "compare"}
+"""Kind of record -> the verb, and the key, of its parent run."""
+UNFINISHED, RUNNING = "unfinished", "running"
+"""Words for a record without an outcome: its driver has left, or is at work."""
+
+
+class Follower:
+    """What the journal of a study says, and what of it is new.
+
+    Args:
+        folder: The study's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._offset = 0
+        self.journal_id = ""
+        """Digest of the first line: two studies of one name in one experiment stay apart."""
+        self.records: dict[str, TrialRecord] = {}
+        self.ended: dict[str, dict[str, None]] = {kind: {} for kind in PARENTS}
+        """Kind -> keys in the order in which they ended."""
+        self.epoch_ms: dict[str, dict[int, int]] = {}
+        self.sessions: dict[str, Mapping[str, Any]] = {}
+        """Verb -> its latest `session` event."""
+        self.data: Mapping[str, Any] | None = None
+        self.classes: tuple[str, ...] = ()
+        self.comparisons: list[Mapping[str, Any]] = []
+        """`comparison` events, in order."""
+        self.last_ms = 0
+        self.changed: dict[str, None] = {}
+        """Keys of records with news; whoever took note of one removes it."""
+        self.changed_parents: set[str] = set()
+        """Verbs, likewise."""
+        self._live: str | None = None
+        self._active: set[str] = set()
+        self._closed = False
+
+    def read(self) -> None:
+        """Take in all whole lines that are new; one that is still being written waits.
+
+        Raises:
+            InputError: The journal was damaged.
+        """
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            text = stream.read()
+        for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
+            if not self.journal_id:
+                self.journal_id = hashlib.sha256(line).hexdigest()[:16]
+            # The journal marks a line that a crash cut off.
+            if not line.endswith(b"\x18\n") and line.strip():
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    raise InputError(
+                        f"{self._path}: not a JSON line at byte {self._offset}; the journal was damaged, "
+                        "restore it from a copy"
+                    ) from None
+                self._take(event)
+            self._offset += len(line)
+
+    def close(self) -> None:
+        """The driver has left: whatever is read from here on is the past."""
+        self._closed = True
+        self._leave()
+
+    def _take(self, event: dict[str, Any]) -> None:
+        fold(self.records, event)
+        kind = event["event"]
+        self.last_ms = max(self.last_ms, to_ms(event["at"]))
+        if kind in {"session", "stop"}:
+            self._leave()
+        if kind == "session":
+            verb = "compare" if event["verb"] == "compare" else "sweep"
+            self._live = None if self._closed else verb
+            self.sessions[verb] = event
+            self.data = event.get("data") or self.data
+            self.classes = tuple(event.get("classes") or self.classes)
+            self.changed_parents.add(verb)
+        elif kind == "comparison":
+            self.comparisons.append(event)
+            self.changed_parents.add("compare")
+        elif kind in {"begin", "resume", "epoch", "end"}:
+            key = event["key"]
+            self._touch(self.records[key])
+            if not self._closed:
+                self._active.add(key)
+            if kind == "epoch":
+                self.epoch_ms.setdefault(key, {})[event["metrics"]["epoch"]] = to_ms(event["at"])
+            elif kind == "end":
+                self.ended[self.records[key].kind][key] = None
+
+    def _touch(self, record: TrialRecord) -> None:
+        self.changed[record.key] = None
+        self.changed_parents.add(PARENTS[record.kind])
+
+    def _leave(self) -> None:
+        """What the driver had not finished is left lying."""
+        if self._live:
+            self.changed_parents.add(self._live)
+        self._live = None
+        self._active.clear()
+        for record in self.records.values():
+            if record.outcome is None:
+                self._touch(record)
+
+    def of_kind(self, kind: str) -> list[TrialRecord]:
+        """All trials or all repeats, in the order in which they began."""
+        return [record for record in self.records.values() if record.kind == kind]
+
+    def state_of(self, record: TrialRecord) -> tuple[str, str]:
+        """MLflow's status of a run, and our own word for it.
+
+        A trial that the scheduler stopped did its duty: it is FINISHED, and its outcome says `stopped`.
+        """
+        if record.outcome is not None:
+            return "FAILED" if isinstance(record.outcome, Failed) else "FINISHED", record.outcome.word
+        return ("RUNNING", RUNNING) if record.key in self._active else ("KILLED", UNFINISHED)
+
+    def parent_status(self, verb: str) -> str:
+        """MLflow's status of a sweep or of the comparisons."""
+        records = [record for record in self.records.values() if PARENTS[record.kind] == verb]
+        waiting = [record.key for record in records if record.outcome is None]
+        if self._live == verb or any(key in self._active for key in waiting):
+            return "RUNNING"
+        return "KILLED" if waiting else "FINISHED"
+
+    def best(self) -> TrialRecord | None:
+        """The completed trial with the highest validation accuracy in its last epoch; the earlier one of two equals."""
+        done = [self.records[key] for key in self.ended["trial"]]
+        ranked = [item for item in done if isinstance(item.outcome, Completed) and item.curve]
+        return max(ranked, key=lambda item: item.curve[-1].val_accuracy, default=None)
+
+    def progress(self, kind: str) -> list[tuple[int, dict[str, float]]]:
+        """Counts, and the best validation accuracy so far, after each training that ended.
+
+        Returns:
+            (milliseconds since 1970, values) in the order of the ends.
+        """
+        counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed)}
+        best: dict[str, float] = {}
+        steps = []
+        for num_ended, key in enumerate(self.ended[kind], start=1):
+            record = self.records[key]
+            if record.outcome is not None:
+                counts[f"num_{record.outcome.word}"] += 1
+            if kind == "trial" and isinstance(record.outcome, Completed) and record.val_accuracy is not None:
+                best = {"best_val_accuracy": max([record.val_accuracy, *best.values()])}
+            steps.append((to_ms(record.finished_at or 0.0), {**counts, **best, "num_finished": float(num_ended)}))
+        return steps
+
+
+def to_ms(at: float) -> int:
+    """Seconds since 1970 in milliseconds, as MLflow counts."""
+    return round(at * 1000)

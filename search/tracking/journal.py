@@ -1,0 +1,221 @@
+"""The study's memory: one JSON line per event, written before anything else hears of it.
+
+Everything the driver knows can be rebuilt from this file: what was proposed, every epoch, every outcome.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from search.errors import InputError, StudyLockedError
+from search.records import (
+    EpochMetrics,
+    Outcome,
+    TrialRecord,
+    canonical,
+    outcome_from_dict,
+    outcome_to_dict,
+)
+
+FILE_NAME = "journal.jsonl"
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a journal in order; a line cut off by a crash at the end is passed over.
+
+    Raises:
+        InputError: A line in the middle is not JSON: the file was damaged, not cut off.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
+        lines = stream.read().split(b"\n")
+    tail = lines.pop()
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            yield json.loads(line)
+        except ValueError:
+            # A crash can only cut the end; the next start ends such a line with a mark (see Journal).
+            if line.endswith(b"\x18"):
+                continue
+            raise InputError(
+                f"{path}:{number}: not a JSON line; the journal was damaged, restore it from a copy"
+            ) from None
+    if tail:
+        try:
+            yield json.loads(tail)
+        except ValueError:
+            return
+
+
+def fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
+    """Apply one event to the records it speaks of."""
+    kind = event["event"]
+    if kind == "begin":
+        records.setdefault(
+            event["key"],
+            TrialRecord(
+                key=event["key"],
+                number=event["number"],
+                label=event["label"],
+                kind=event["kind"],
+                point=event["point"],
+                blocks=tuple(event["blocks"]),
+                curve=(),
+                outcome=None,
+                started_at=event["at"],
+                finished_at=None,
+                node="",
+            ),
+        )
+    elif kind == "epoch":
+        record = records[event["key"]]
+        metrics = EpochMetrics.from_dict(event["metrics"])
+        # An epoch told twice (cut off between checkpoint and journal) replaces itself.
+        curve = (*(item for item in record.curve if item.epoch < metrics.epoch), metrics)
+        records[record.key] = dataclasses.replace(record, curve=curve, node=event["node"])
+    elif kind == "resume":
+        record = records[event["key"]]
+        records[record.key] = dataclasses.replace(record, resumed=record.resumed + 1, outcome=None, finished_at=None)
+    elif kind == "end":
+        record = records[event["key"]]
+        records[record.key] = dataclasses.replace(
+            record,
+            outcome=outcome_from_dict(event["outcome"]),
+            finished_at=event["at"],
+            test_accuracy=event.get("test_accuracy"),
+            artifacts=event.get("artifacts", {}),
+        )
+
+
+def read_records(folder: Path) -> dict[str, TrialRecord]:
+    """Rebuild every trial and repeat of a study, by key, in the order in which they began."""
+    records: dict[str, TrialRecord] = {}
+    for event in read_events(folder / FILE_NAME):
+        fold(records, event)
+    return records
+
+
+class Journal:
+    """The journal of one study, open for writing by one process.
+
+    Args:
+        folder: The study's folder.
+
+    Raises:
+        StudyLockedError: Another process is writing it; the message names that process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+        self._lock = _lock(folder / "lock")
+        self.records = read_records(folder)
+        _end_cut_line(self.path)
+        self._stream = self.path.open("ab", buffering=0)
+
+    def begin(self, record: TrialRecord) -> None:
+        """Note a trial that is about to be trained for the first time."""
+        self._write(
+            {
+                "event": "begin",
+                "at": record.started_at,
+                "key": record.key,
+                "number": record.number,
+                "label": record.label,
+                "kind": record.kind,
+                "point": dict(record.point),
+                "blocks": list(record.blocks),
+            }
+        )
+
+    def resume(self, key: str) -> None:
+        """Note that an unfinished trial goes on, or that one lost to the machine is tried again."""
+        self._write({"event": "resume", "at": time.time(), "key": key})
+
+    def epoch(self, key: str, metrics: EpochMetrics, node: str) -> None:
+        """Note one finished epoch."""
+        self._write(
+            {"event": "epoch", "at": time.time(), "key": key, "node": node, "metrics": dataclasses.asdict(metrics)}
+        )
+
+    def end(
+        self,
+        key: str,
+        outcome: Outcome,
+        *,
+        test_accuracy: float | None = None,
+        artifacts: Mapping[str, str] | None = None,
+    ) -> None:
+        """Note how a trial ended; survives a power cut from here on."""
+        event: dict[str, Any] = {"event": "end", "at": time.time(), "key": key, "outcome": outcome_to_dict(outcome)}
+        if test_accuracy is not None:
+            event["test_accuracy"] = test_accuracy
+        if artifacts:
+            event["artifacts"] = dict(artifacts)
+        self._write(event)
+        os.fsync(self._stream.fileno())
+
+    def note(self, event: str, **fields: object) -> None:
+        """Note anything that is not a trial: a start of the command, a comparison."""
+        self._write({"event": event, "at": time.time(), **fields})
+
+    def close(self) -> None:
+        """Close the file and let the next process in."""
+        self._stream.close()
+        self._lock.close()
+
+    def __enter__(self) -> Journal:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close on the way out."""
+        self.close()
+
+    def _write(self, event: dict[str, Any]) -> None:
+        line = canonical(event).encode() + b"\n"
+        self._stream.write(line)
+        fold(self.records, event)
+
+
+def _lock(path: Path) -> IO[str]:
+    stream = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.seek(0)
+        owner = stream.read().strip() or "an unknown process"
+        stream.close()
+        raise StudyLockedError(
+            f"{path.parent}: {owner} is working on this study; wait for it, or stop it first"
+        ) from None
+    stream.truncate(0)
+    stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+    stream.flush()
+    return stream
+
+
+def _end_cut_line(path: Path) -> None:
+    """End a line that a crash cut off, marked so that readers pass over it."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as stream:
+        stream.seek(-1, os.SEEK_END)
+        if stream.read(1) != b"\n":
+            stream.seek(0)
+            tail = stream.read().rsplit(b"\n", 1)[-1]
+            try:
+                json.loads(tail)
+            except ValueError:
+                stream.write(b"\x18")
+            stream.write(b"\n")

@@ -1,0 +1,322 @@
+"""Bring MLflow to the state of the journal, again and again, without ever doing anything twice."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from search.errors import TrackingError
+from search.records import EpochMetrics, Failed, TrialRecord
+from search.tracking.follower import PARENTS, Follower, to_ms
+from search.tracking.mlflow_client import RejectedError
+from search.tracking.mlflow_tracker import KEY_TAG, Point, Store, StoredRun
+
+PREFIX = "hybrid_search."
+DRAWING_SECS = 0.3
+"""Time for pictures in one `sync`: new metrics go before old pictures."""
+
+
+class Mirror:
+    """The MLflow copy of one study's journal.
+
+    Runs are found by their tags, values carry the journal's times, and what says "this has arrived" is sent last: a
+    mirror that was killed at any moment is continued by the next one.
+
+    Args:
+        folder: The study's folder.
+        uri: MLflow tracking URI.
+        experiment: MLflow experiment, made if missing.
+        say: Told, in one line, what MLflow will never accept.
+    """
+
+    def __init__(self, folder: Path, *, uri: str, experiment: str, say: Callable[[str], None] = lambda _: None) -> None:
+        self._folder, self._uri, self._experiment, self._say = folder, uri, experiment, say
+        self._journal = Follower(folder)
+        self._store: Store | None = None
+        self._runs: dict[str, StoredRun] = {}
+        self._begun: set[str] = set()
+        """Keys of runs whose parameters and data set have arrived."""
+        self._num_compared = 0
+        self._num_drawn: dict[str, int] = dict.fromkeys(PARENTS, 0)
+
+    @property
+    def num_waiting(self) -> int:
+        """Trials, repeats and comparisons of which MLflow does not know the latest."""
+        return len(self._journal.changed) + len(self._journal.comparisons) - self._num_compared
+
+    def sync(self) -> int:
+        """Send what the journal says since the last call; then draw for a moment.
+
+        Returns:
+            How many trials and repeats were brought up to date.
+
+        Raises:
+            TrackingError: MLflow is away; nothing is lost, call again.
+            InputError: The journal was damaged.
+        """
+        num_sent = self._send()
+        self._draw(time.monotonic() + DRAWING_SECS)
+        return num_sent
+
+    def finish(self) -> int:
+        """Like `sync`, once the driver has left: no run stays RUNNING, every picture is drawn."""
+        self._journal.read()
+        self._journal.close()
+        num_sent = self._send()
+        self._draw(None)
+        self._draw_sweep()
+        return num_sent
+
+    def _send(self) -> int:
+        journal = self._journal
+        journal.read()
+        if not journal.journal_id:
+            return 0
+        store = self._open()
+        for verb in sorted(journal.changed_parents):
+            self._parent(store, verb)
+        num_sent = 0
+        for key in list(journal.changed):
+            with self._rejections_told(journal.records[key].label):
+                self._send_record(store, journal.records[key])
+            del journal.changed[key]
+            num_sent += 1
+        for event in journal.comparisons[self._num_compared :]:
+            with self._rejections_told(f"comparison {event['key']}"):
+                self._send_comparison(store, event)
+            self._num_compared += 1
+        for verb in sorted(journal.changed_parents):
+            with self._rejections_told(verb):
+                self._update_parent(store, verb)
+            journal.changed_parents.discard(verb)
+        return num_sent
+
+    @contextlib.contextmanager
+    def _rejections_told(self, what: str) -> Iterator[None]:
+        """One request that MLflow never accepts must not keep the others waiting."""
+        try:
+            yield
+        except RejectedError as error:
+            self._say(f"{what}: not copied to MLflow: {error}")
+
+    def _open(self) -> Store:
+        if self._store is None:
+            try:
+                store = Store(self._uri, self._experiment)
+                found = store.runs({f"{PREFIX}journal": self._journal.journal_id})
+            except RejectedError as error:
+                raise TrackingError(*error.faults) from None
+            for run in found:
+                self._runs.setdefault(run.tags.get(KEY_TAG, ""), run)
+            self._store = store
+        return self._store
+
+    def _create(self, store: Store, key: str, verb: str, name: str, at: float, tags: Mapping[str, str]) -> StoredRun:
+        common = {
+            KEY_TAG: key,
+            f"{PREFIX}journal": self._journal.journal_id,
+            f"{PREFIX}study": self._folder.name,
+            "mlflow.source.name": f"hybrid-search {verb}",
+            "mlflow.source.type": "LOCAL",
+        }
+        run = store.create(name=name, tags={**common, **tags}, at_ms=to_ms(at))
+        self._runs[key] = run
+        return run
+
+    def _parent(self, store: Store, verb: str) -> StoredRun:
+        if verb in self._runs:
+            return self._runs[verb]
+        at = self._journal.sessions.get(verb, {}).get("at", self._journal.last_ms / 1000)
+        return self._create(store, verb, verb, f"{self._folder.name} {verb}", at, {})
+
+    def _send_record(self, store: Store, record: TrialRecord) -> None:
+        journal = self._journal
+        status, word = journal.state_of(record)
+        run = self._runs.get(record.key)
+        if run is not None and _is_settled(run, record, status, word):
+            journal.epoch_ms.pop(record.key, None)
+            return
+        if run is None:
+            verb = PARENTS[record.kind]
+            tags = {
+                "mlflow.parentRunId": self._parent(store, verb).run_id,
+                f"{PREFIX}kind": record.kind,
+                f"{PREFIX}number": str(record.number),
+                f"{PREFIX}blocks": ", ".join(record.blocks),
+            }
+            run = self._create(store, record.key, verb, record.label or record.key, record.started_at, tags)
+        elif status == "RUNNING":
+            store.set_status(run, status)
+        first = record.key not in self._begun
+        if first and journal.data:
+            store.log_dataset(run, journal.data)
+        tags = {f"{PREFIX}outcome": word, f"{PREFIX}node": record.node}
+        if record.resumed:
+            tags[f"{PREFIX}resumed"] = str(record.resumed)
+        if isinstance(record.outcome, Failed):
+            tags[f"{PREFIX}reason"] = record.outcome.reason
+        store.log(
+            run,
+            metrics=self._new_points(record, int(run.metrics.get("epoch", 0))),
+            params=_flat(record.point) if first else {},
+            tags=tags,
+        )
+        self._begun.add(record.key)
+        journal.epoch_ms.pop(record.key, None)
+        if status != "RUNNING":
+            store.set_status(run, status, to_ms(record.finished_at) if record.finished_at else journal.last_ms)
+
+    def _new_points(self, record: TrialRecord, num_known: int) -> list[Point]:
+        times = self._journal.epoch_ms.get(record.key, {})
+        points = [
+            Point(name=name, value=value, step=item.epoch, at_ms=times.get(item.epoch, self._journal.last_ms))
+            for item in record.curve
+            if item.epoch > num_known
+            for name, value in _values(item).items()
+        ]
+        if record.test_accuracy is not None and record.finished_at is not None:
+            step = record.curve[-1].epoch if record.curve else 0
+            at_ms = to_ms(record.finished_at)
+            points.append(Point(name="test_accuracy", value=record.test_accuracy, step=step, at_ms=at_ms))
+        return points
+
+    def _send_comparison(self, store: Store, event: Mapping[str, Any]) -> None:
+        run = self._parent(store, "compare")
+        number = self._num_compared + 1
+        marker = f"{PREFIX}num_comparisons"
+        if int(run.tags.get(marker, "0")) >= number:
+            return
+        for name in event.get("artifacts", ()):
+            file = self._folder / name
+            if file.exists():
+                store.log_file(run, file)
+            else:
+                self._say(f"comparison {event['key']}: {name} is not in the study folder, so not in MLflow either")
+        at_ms = to_ms(event["at"])
+        tags = {str(name): str(text) for name, text in event.get("tags", {}).items()}
+        store.log(
+            run,
+            metrics=[
+                Point(name=name, value=value, step=number, at_ms=at_ms)
+                for name, value in event.get("metrics", {}).items()
+            ],
+            tags={**tags, f"{PREFIX}comparison": event["key"]},
+        )
+        store.log(run, tags={marker: str(number)})
+
+    def _update_parent(self, store: Store, verb: str) -> None:
+        journal = self._journal
+        run = self._parent(store, verb)
+        status = journal.parent_status(verb)
+        if status == "RUNNING":
+            store.set_status(run, status)
+        tags = _session_tags(journal.sessions.get(verb, {}))
+        if journal.data and run.tags.get(f"{PREFIX}data") != journal.data["digest"]:
+            store.log_dataset(run, journal.data)
+            tags[f"{PREFIX}data"] = journal.data["digest"]
+        study = self._folder / "study.yaml"
+        if study.is_file():
+            digest = hashlib.sha256(study.read_bytes()).hexdigest()[:16]
+            if run.tags.get(f"{PREFIX}study_file") != digest:
+                store.log_file(run, study)
+                tags[f"{PREFIX}study_file"] = digest
+        best = journal.best() if verb == "sweep" else None
+        if best is not None:
+            tags |= {f"{PREFIX}best": best.label, f"{PREFIX}best_key": best.key}
+        kind = next(kind for kind, parent in PARENTS.items() if parent == verb)
+        num_known = int(run.metrics.get("num_finished", 0))
+        store.log(
+            run,
+            metrics=[
+                Point(name=name, value=value, step=step, at_ms=at_ms)
+                for step, (at_ms, values) in enumerate(journal.progress(kind), start=1)
+                if step > num_known
+                for name, value in values.items()
+            ],
+            tags=tags,
+        )
+        if status != "RUNNING":
+            store.set_status(run, status, journal.last_ms)
+
+    def _draw(self, until: float | None) -> None:
+        for kind, ended in self._journal.ended.items():
+            for key in list(ended)[self._num_drawn[kind] :]:
+                if self._store is None or (until is not None and time.monotonic() > until):
+                    return
+                with self._rejections_told(self._journal.records[key].label):
+                    self._draw_record(self._store, self._journal.records[key])
+                self._num_drawn[kind] += 1
+
+    def _draw_record(self, store: Store, record: TrialRecord) -> None:
+        run = self._runs.get(record.key)
+        confusion = record.artifacts.get("confusion")
+        state = str(len(record.curve))
+        if run is None or run.tags.get(f"{PREFIX}pictures") == state or (len(record.curve) < 2 and not confusion):
+            return
+        from search.tracking import figures
+
+        with tempfile.TemporaryDirectory() as folder:
+            if len(record.curve) >= 2:
+                figures.draw_curves(record, Path(folder, "curves.png"))
+                store.log_file(run, Path(folder, "curves.png"))
+            if confusion:
+                file = Path(folder, "confusion.png")
+                try:
+                    counts = figures.load_confusion(self._folder / confusion)
+                    figures.draw_confusion(counts, self._journal.classes, file)
+                except (OSError, ValueError) as error:
+                    self._say(f"{record.label}: no picture of {confusion}: {error}")
+                else:
+                    store.log_file(run, file)
+        store.log(run, tags={f"{PREFIX}pictures": state})
+
+    def _draw_sweep(self) -> None:
+        run, store = self._runs.get("sweep"), self._store
+        records = [record for record in self._journal.of_kind("trial") if record.curve]
+        state = str(sum(len(record.curve) for record in records))
+        if store is None or run is None or not records or run.tags.get(f"{PREFIX}pictures") == state:
+            return
+        from search.tracking import figures
+
+        with tempfile.TemporaryDirectory() as folder, self._rejections_told("sweep"):
+            file = Path(folder, "sweep.png")
+            figures.draw_sweep(records, self._journal.best(), file)
+            store.log_file(run, file)
+            store.log(run, tags={f"{PREFIX}pictures": state})
+
+
+def _is_settled(run: StoredRun, record: TrialRecord, status: str, word: str) -> bool:
+    """Whether MLflow holds all that there will be; the status is always sent last."""
+    last = record.curve[-1].epoch if record.curve else 0
+    told = run.status == status and run.tags.get(f"{PREFIX}outcome") == word
+    return told and status != "RUNNING" and int(run.metrics.get("epoch", 0)) >= last
+
+
+def _values(item: EpochMetrics) -> dict[str, float]:
+    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
+    values: dict[str, float] = {name: getattr(item, name) for name in names}
+    values["epoch_secs"] = item.elapsed_secs
+    if item.elapsed_secs > 0:
+        values["images_per_sec"] = item.num_images / item.elapsed_secs
+    # Last, as its latest value says to the next mirror how far this one came.
+    return {**values, "epoch": float(item.epoch)}
+
+
+def _session_tags(session: Mapping[str, Any]) -> dict[str, str]:
+    tags = {f"version.{name}": str(version) for name, version in session.get("versions", {}).items()}
+    named = {"git": "mlflow.source.git.commit", "device": f"{PREFIX}device", "node": f"{PREFIX}node"}
+    return tags | {tag: str(session[name]) for name, tag in named.items() if session.get(name)}
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, object] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat

@@ -1,0 +1,142 @@
+"""How MLflow is reached: addresses, time limits, and its many exceptions turned into two."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from search.errors import HybridSearchError, TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SQLITE = "sqlite:///"
+PROBE_SECS = 4
+"""How long `check_uri` waits for an answer."""
+_ENVIRONMENT = {
+    # MLflow's own defaults (7 retries of 120 s) would hang on to a dead server; the mirror retries by itself.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_DISABLE_AGENT_HINT": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+_REASONS = (
+    ("401", "401: not signed in; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"),
+    (
+        "Invalid Host header",
+        "403: the server's host check refuses this name; start it with --allowed-hosts, or use its address",
+    ),
+    ("403", "403: forbidden for this user; ask for access to the experiment"),
+    ("Connection refused", "connection refused; start the server, or correct the address"),
+    ("Name or service not known", "unknown host name; correct the address"),
+    ("name resolution", "unknown host name; correct the address"),
+    ("timed out", "no answer in time; check the address and the network"),
+)
+
+
+class RejectedError(HybridSearchError):
+    """MLflow answered and will never accept this request: sending it again is of no use."""
+
+
+def default_uri(storage: Path) -> str:
+    """The tracking URI where none was chosen: SQLite in the storage folder."""
+    return f"{SQLITE}{storage.expanduser().absolute() / 'mlflow.db'}"
+
+
+def run_url(uri: str, experiment_id: str, run_id: str | None = None) -> str | None:
+    """Where a browser shows an experiment or a run; None if the URI is no server."""
+    if not uri.startswith(("http://", "https://")):
+        return None
+    page = f"{uri.rstrip('/')}/#/experiments/{experiment_id}"
+    return f"{page}/runs/{run_id}" if run_id else page
+
+
+def check_uri(uri: str) -> None:
+    """Ask a tracking server for a sign of life; at most some 5 s.
+
+    Raises:
+        TrackingError: It refuses, or nobody is there; the message says which.
+    """
+    if uri.startswith(SQLITE):
+        _check_writable(Path(uri.removeprefix(SQLITE)))
+        return
+    before = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(PROBE_SECS)
+    try:
+        with translated(uri):
+            connect(uri).search_experiments(max_results=1)
+    except RejectedError as error:
+        raise TrackingError(*error.faults) from None
+    finally:
+        del os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+        if before is not None:
+            os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = before
+
+
+def _check_writable(file: Path) -> None:
+    if file.is_dir():
+        raise TrackingError(f"tracking.uri: {file} is a folder; name a file in it")
+    there = next(path for path in (file, *file.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK) or not (there == file or there.is_dir()):
+        raise TrackingError(f"tracking.uri: {file} cannot be written; choose another place")
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client with explicit addresses and short time limits; asks nothing yet of a server."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import logging
+
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if uri.startswith(SQLITE):
+        Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def artifact_location(uri: str, experiment: str) -> str | None:
+    """Beside the SQLite file; MLflow's default would be the working folder. A server decides by itself."""
+    if not uri.startswith(SQLITE):
+        return None
+    folder = Path(uri.removeprefix(SQLITE)).absolute().parent / "mlartifacts" / quote(experiment, safe=" ")
+    return folder.as_uri()
+
+
+@contextlib.contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Turn whatever MLflow, its database or its artifact store raises into one line."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except HybridSearchError:
+        raise
+    except MlflowException as error:
+        line = f"{redacted(uri)}: {_reason(error)}"
+        raise (RejectedError(line) if error.error_code in _PERMANENT else TrackingError(line)) from error
+    except Exception as error:
+        # Artifact stores raise what they like: OSError, requests, botocore.
+        raise TrackingError(f"{redacted(uri)}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    for mark, reason in _REASONS:
+        if mark in text:
+            return reason
+    return (text.splitlines() or [type(error).__name__])[0][:300]
+
+
+def redacted(uri: str) -> str:
+    """The URI without a password."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)

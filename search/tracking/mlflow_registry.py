@@ -1,0 +1,112 @@
+"""The winner handed to MLflow's model registry."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.errors import TrackingError
+from search.tracking.mlflow_client import RejectedError, connect, translated
+from search.tracking.mlflow_tracker import KEY_TAG, Store
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+CHAMPION = "champion"
+"""Alias of the version that was exported last."""
+
+
+def register(
+    folder: Path,
+    *,
+    uri: str,
+    experiment: str,
+    name: str,
+    model: nn.Module,
+    example: NDArray[np.float32],
+    digest: str,
+    tags: Mapping[str, str],
+) -> int:
+    """Hand an exported model to MLflow: its folder as artifacts, the model itself, and a registered version.
+
+    The same weights make one version only, however often they are exported; `champion` points to it afterwards.
+
+    Args:
+        folder: The export.
+        uri: MLflow tracking URI.
+        experiment: MLflow experiment, made if missing.
+        name: Name of the registered model.
+        model: Module that maps a batch of inputs to scores; put in evaluation mode.
+        example: (num_images, ...) at least two images, as one would be taken for a fixed batch size.
+        digest: Digest of the weights.
+        tags: For the run and the version.
+
+    Returns:
+        The version in the registry.
+
+    Raises:
+        TrackingError: MLflow is away or refuses.
+    """
+    marks = {KEY_TAG: "export", "hybrid_search.weights": digest}
+    try:
+        store = Store(uri, experiment)
+        runs = store.runs(marks)
+        run = runs[0] if runs else store.create(name=f"{name} export", tags=marks, at_ms=_now_ms())
+        store.log(run, tags=tags)
+        store.log_files(run, folder, "export")
+        with translated(uri):
+            client = connect(uri)
+            found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
+            version = str(found[0].version) if found else _log_model(uri, run.run_id, name, model, example)
+            for key, text in {**tags, **marks}.items():
+                client.set_model_version_tag(name, version, key, text)
+            client.set_registered_model_alias(name, CHAMPION, version)
+        store.set_status(run, "FINISHED", _now_ms())
+    except RejectedError as error:
+        raise TrackingError(*error.faults) from None
+    return int(version)
+
+
+def _log_model(uri: str, run_id: str, name: str, model: nn.Module, example: NDArray[np.float32]) -> str:
+    import mlflow
+    import torch
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import infer_signature
+
+    model.eval()
+    with torch.no_grad():
+        scores = model(torch.from_numpy(example)).numpy()
+    # log_model knows server and run from global state only; it is set for this one call and put back.
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+            # torch.export remarks on nn.LSTM's own list of weights.
+            warnings.filterwarnings("ignore", message="The tensor attributes")
+            info = mlflow.pytorch.log_model(
+                model,
+                name="model",
+                signature=infer_signature(example, scores),
+                input_example=example,
+                serialization_format="pt2",
+                # Guessing them would load the model in yet another process.
+                pip_requirements=[f"torch=={torch.__version__}", f"numpy=={np.__version__}"],
+            )
+        client = connect(uri)
+        with contextlib.suppress(MlflowException):
+            client.create_registered_model(name)
+        return str(client.create_model_version(name, info.model_uri, run_id=run_id, model_id=info.model_id).version)
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None is what resets it
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)

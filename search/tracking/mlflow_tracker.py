@@ -1,0 +1,213 @@
+"""MLflow as the mirror needs it: runs found by their tags, few and batched requests.
+
+What is sent is decided elsewhere (`mirror.py`); run as a module, this is the mirror's process.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.errors import TrackingError
+from search.tracking.mlflow_client import artifact_location, connect, translated
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+KEY_TAG = "hybrid_search.key"
+"""The deterministic tag by which a run is found again."""
+MAX_PARAM_CHARS = 6_000
+MAX_TAG_CHARS = 5_000
+MAX_KEY_CHARS = 250
+
+
+@dataclass(kw_only=True)
+class StoredRun:
+    """What MLflow is known to hold of one run."""
+
+    run_id: str
+    status: str
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Last value of each metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One value of one metric."""
+
+    name: str
+    value: float
+    step: int
+    at_ms: int
+    """Milliseconds since 1970; taken from the journal, so that a value sent twice is stored once."""
+
+
+class Store:
+    """One experiment of one tracking server, with one method per kind of request.
+
+    Every method raises `TrackingError` when MLflow is away (try again later) and `RejectedError` when it will never
+    accept this request.
+
+    Args:
+        uri: MLflow tracking URI.
+        experiment: Name of the experiment; made if missing.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self.uri = uri
+        with translated(uri):
+            self._client = connect(uri)
+            self.experiment_id = self._find_experiment(experiment)
+
+    def _find_experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name, artifact_location=artifact_location(self.uri, name)))
+            except MlflowException as error:
+                found = self._client.get_experiment_by_name(name)
+                if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+        if found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"{self.uri}: experiment {name} was deleted; restore it in MLflow, or set tracking.experiment"
+            )
+        return str(found.experiment_id)
+
+    def runs(self, tags: Mapping[str, str]) -> list[StoredRun]:
+        """Find all runs that carry these tags, oldest first."""
+        clause = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        found: list[Run] = []
+        token = None
+        with translated(self.uri):
+            while True:
+                page = self._client.search_runs(
+                    [self.experiment_id],
+                    filter_string=clause,
+                    max_results=1_000,
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
+                )
+                found.extend(page)
+                token = page.token
+                if not token:
+                    break
+        return [
+            StoredRun(
+                run_id=run.info.run_id, status=run.info.status, tags=dict(run.data.tags), metrics=dict(run.data.metrics)
+            )
+            for run in found
+        ]
+
+    def create(self, *, name: str, tags: Mapping[str, str], at_ms: int) -> StoredRun:
+        """Begin a run."""
+        texts = {_name(key): _short(value, MAX_TAG_CHARS) for key, value in {**_user(), **tags}.items()}
+        with translated(self.uri):
+            run = self._client.create_run(self.experiment_id, start_time=at_ms, tags=texts, run_name=name)
+        return StoredRun(run_id=run.info.run_id, status="RUNNING", tags=texts)
+
+    def log(
+        self,
+        run: StoredRun,
+        *,
+        metrics: Iterable[Point] = (),
+        params: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send values in one request, or in as few as MLflow's limits allow; tags that MLflow has already stay away."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        texts = {_name(key): _short(value, MAX_TAG_CHARS) for key, value in (tags or {}).items()}
+        news = {key: text for key, text in texts.items() if text and run.tags.get(key) != text}
+        values = [Metric(_name(item.name), item.value, item.at_ms, item.step) for item in metrics]
+        named = {_name(key): _short(str(value), MAX_PARAM_CHARS) for key, value in (params or {}).items()}
+        if not (news or values or named):
+            return
+        with translated(self.uri):
+            # The client splits what is above the limits of one request (1,000 metrics, 100 params or tags).
+            self._client.log_batch(
+                run.run_id,
+                metrics=values,
+                params=[Param(key, text) for key, text in named.items()],
+                tags=[RunTag(key, text) for key, text in news.items()],
+            )
+        run.tags.update(news)
+        run.metrics.update({item.key: item.value for item in values})
+
+    def log_dataset(self, run: StoredRun, data: Mapping[str, Any]) -> None:
+        """Note the data set that the run was trained on; sent twice, it is stored once.
+
+        Args:
+            run: The run.
+            data: Of a journal's `session` event: name, digest, root, and counts.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        profile = {key: value for key, value in data.items() if key.startswith("num_")}
+        dataset = Dataset(
+            name=str(data["name"]),
+            digest=str(data["digest"])[:36],
+            source_type="local",
+            source=json.dumps({"uri": str(data.get("root") or data["name"])}),
+            profile=json.dumps(profile),
+        )
+        context = InputTag(key="mlflow.data.context", value="training")
+        with translated(self.uri):
+            self._client.log_inputs(run.run_id, datasets=[DatasetInput(dataset, tags=[context])])
+
+    def set_status(self, run: StoredRun, status: str, at_ms: int | None = None) -> None:
+        """End a run at a time, or open it again; nothing is sent if it is in that state already."""
+        if run.status == status:
+            return
+        with translated(self.uri):
+            if status == "RUNNING":
+                self._client.update_run(run.run_id, status=status)
+            else:
+                self._client.set_terminated(run.run_id, status=status, end_time=at_ms)
+        run.status = status
+
+    def log_file(self, run: StoredRun, file: Path) -> None:
+        """Keep a file or a folder, under its own name, as artifact of a run."""
+        with translated(self.uri):
+            self._client.log_artifact(run.run_id, str(file))
+
+    def log_files(self, run: StoredRun, folder: Path, name: str) -> None:
+        """Keep what lies in a folder, in a folder of another name, as artifacts of a run."""
+        with translated(self.uri):
+            self._client.log_artifacts(run.run_id, str(folder), name)
+
+
+def _name(text: str) -> str:
+    """A key that MLflow accepts: its characters, and a path in its shortest form."""
+    parts = re.sub(r"[^\w.\-/: ]", "_", text).split("/")
+    return "/".join(part for part in parts if part not in {"", ".", ".."})[:MAX_KEY_CHARS].rstrip("/") or "_"
+
+
+def _short(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    mark = f"... (cut, {len(text)} characters)"
+    return text[: limit - len(mark)] + mark
+
+
+def _user() -> dict[str, str]:
+    try:
+        return {"mlflow.user": getpass.getuser()}
+    except (KeyError, OSError):
+        # A container may run under a number without a name.
+        return {}
+
+
+if __name__ == "__main__":
+    from search.tracking.mirror_process import main
+
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The MLflow UI on a study's store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from search.drive import say, tracking_place
+from search.errors import InputError
+from search.study import StudyConfig
+
+
+def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
+    """Serve the UI until Ctrl-C.
+
+    Returns:
+        The server's exit code.
+
+    Raises:
+        InputError: Tracking is switched off, or a server of its own shows this study.
+    """
+    place = tracking_place(study)
+    if place is None:
+        raise InputError("tracking.enabled is false for this study: there is nothing in MLflow to look at")
+    if place.uri.startswith(("http://", "https://")):
+        raise InputError(f"this study is on an MLflow server: open {place.uri} in a browser")
+    if host not in {"127.0.0.1", "localhost", "::1"}:
+        say(f"warning: {host} lets everybody who can reach this machine read and change the runs")
+    say(f"experiment `{place.experiment}` at http://{host}:{port}   (Ctrl-C ends)")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    try:
+        return subprocess.run(command, check=False, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}).returncode
+    except KeyboardInterrupt:
+        return 0

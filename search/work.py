@@ -1,0 +1,220 @@
+"""What a runner carries out: trainings to hand out, results to take in. Journal first, then everybody else."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.errors import InputError
+from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialSpec
+from search.tracking.journal import Journal
+
+if TYPE_CHECKING:
+    from search.data.datasets import DataConfig
+    from search.data.store import ImageData
+
+TRIALS = "trials"
+"""Folder inside the study's that holds one folder per trial and repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One training handed to a worker."""
+
+    spec: TrialSpec
+    folder: str
+    """The trial's own folder, on storage that all nodes see."""
+    cache_dir: str | None
+    """Node-local folder for decoded images; None: the node's default."""
+    num_known_epochs: int
+    """Epochs already in the journal; the worker does not tell them again."""
+
+
+class Work(ABC):
+    """Hands out assignments and writes down what comes back.
+
+    Args:
+        journal: The open journal of the study.
+        folder: The study's folder.
+        kind: `trial` or `repeat`: which records are this work's.
+        deadline: Monotonic time after which nothing new begins and running trials are left to be resumed.
+        on_change: Called after each change, for display.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        folder: Path,
+        kind: str,
+        cache_dir: Path | None = None,
+        deadline: float | None = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._journal = journal
+        self._folder = folder
+        self._kind = kind
+        self._cache_dir = cache_dir
+        self._deadline = deadline
+        self._on_change = on_change
+        self.specs: dict[str, TrialSpec] = {}
+        self.attempts: dict[str, int] = {}
+        self._unfinished = [record for record in self.records if record.outcome is None]
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """All records of this work so far, in the order in which they began."""
+        return [record for record in self._journal.records.values() if record.kind == self._kind]
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time budget is used up."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    @abstractmethod
+    def rebuild(self, record: TrialRecord) -> TrialSpec:
+        """Describe an unfinished training again, as it was begun."""
+
+    @abstractmethod
+    def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
+        """Describe the next new training, or None when there is none."""
+
+    def judge(self, record: TrialRecord) -> bool:  # noqa: ARG002
+        """Say after an epoch whether the training may go on."""
+        return True
+
+    def learn(self, record: TrialRecord) -> None:  # noqa: B027  optional
+        """Take note of a finished training."""
+
+    def next(self) -> Assignment | None:
+        """Hand out a training: unfinished ones first, then new ones; None when nothing is left to begin."""
+        if self.out_of_time:
+            return None
+        if self._unfinished:
+            record = self._unfinished.pop(0)
+            spec = self.rebuild(record)
+            if spec.key != record.key:
+                raise InputError(
+                    f"{self._folder}: trial {record.number} was begun as {record.key} and would now be {spec.key}: "
+                    "the data or the program changed since; restore them, or give the study another name"
+                )
+            self._journal.resume(spec.key)
+            return self._assign(spec)
+        proposed = self.propose()
+        if proposed is None:
+            return None
+        spec, record = proposed
+        self._journal.begin(record)
+        self._on_change()
+        return self._assign(spec)
+
+    def _assign(self, spec: TrialSpec) -> Assignment:
+        self.specs[spec.key] = spec
+        return Assignment(
+            spec=spec,
+            folder=str(self.folder_of(spec.key)),
+            cache_dir=str(self._cache_dir) if self._cache_dir else None,
+            num_known_epochs=len(self._journal.records[spec.key].curve),
+        )
+
+    def folder_of(self, key: str) -> Path:
+        """The folder of one trial or repeat."""
+        return (self._folder / TRIALS / key).absolute()
+
+    def report(self, key: str, progress: Progress, node: str) -> bool:
+        """Take in one epoch.
+
+        Returns:
+            Whether the worker goes on with this training.
+        """
+        go_on = True
+        if progress.metrics.epoch > len(self._journal.records[key].curve):
+            self._journal.epoch(key, progress.metrics, node)
+            go_on = self.judge(self._journal.records[key])
+        # else: a worker that was started again tells from its checkpoint what is known already.
+        if progress.result is not None:
+            self._end(
+                key,
+                Completed(),
+                test_accuracy=progress.result.test_accuracy,
+                artifacts={name: f"{TRIALS}/{key}/{file}" for name, file in progress.result.artifacts.items()},
+            )
+            return False
+        if not go_on:
+            self._end(key, Stopped(epoch=progress.metrics.epoch))
+            return False
+        self._on_change()
+        return not self.out_of_time
+
+    def fail(self, key: str, reason: str, *, diverged: bool = False) -> None:
+        """Take in a training that raised, diverged or was lost."""
+        line = " ".join(reason.split())[:500]
+        self._end(key, Failed(reason=line or "no reason given", diverged=diverged))
+
+    def _end(
+        self,
+        key: str,
+        outcome: Outcome,
+        *,
+        test_accuracy: float | None = None,
+        artifacts: dict[str, str] | None = None,
+    ) -> None:
+        if self._journal.records[key].outcome is not None:
+            return
+        self._journal.end(key, outcome, test_accuracy=test_accuracy, artifacts=artifacts)
+        # The journal has it: from here on the trial is never trained again, its checkpoint is of no use.
+        (self.folder_of(key) / "checkpoint.pt").unlink(missing_ok=True)
+        self.learn(self._journal.records[key])
+        self._on_change()
+
+
+def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float | str]) -> TrialRecord:
+    """A record of a training that is about to begin."""
+    return TrialRecord(
+        key=spec.key,
+        number=spec.number,
+        label=spec.label,
+        kind=kind,
+        point=point,
+        blocks=tuple(block.name for block in spec.blocks),
+        curve=(),
+        outcome=None,
+        started_at=time.time(),
+        finished_at=None,
+        node="",
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> ImageData:  # noqa: ARG001
+    """Open a data set once per process: looking through its files costs more than a small trial."""
+    from search.data.store import open_data
+
+    return open_data(config, Path(cache_dir) if cache_dir else None)
+
+
+def run_assignment(assignment: Assignment, device: str) -> Iterator[Progress]:
+    """Carry out an assignment in this process.
+
+    Raises:
+        InputError: This node's data are not the ones that the study began with.
+        DivergedError: The loss stopped being finite.
+    """
+    from search.training.loop import train
+
+    spec = assignment.spec
+    data = _open_once(spec.data, spec.data_key, assignment.cache_dir)
+    if data.digest != spec.data_key:
+        raise InputError(
+            f"data.root: node {socket.gethostname()} holds other {spec.data.name} data ({data.digest}) than the study "
+            f"began with ({spec.data_key}); give all nodes the same files"
+        )
+    folder = Path(assignment.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)

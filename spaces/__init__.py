@@ -1,0 +1,1 @@
+"""What may vary: parameters, conditions, presets. Plain Python, no torch."""

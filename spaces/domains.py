@@ -1,0 +1,217 @@
+"""The sets a parameter's value may come from.
+
+A value keeps one type: `match` returns it as its domain stores it (a Float stores float, an Int stores int), so that
+1, 1.0 and True never stand for each other in a digest. Text and truth values are never converted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from spaces.errors import SpaceError
+
+Value: TypeAlias = bool | int | float | str
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _require(holds: bool, fault: str) -> None:
+    if not holds:
+        raise SpaceError(fault)
+
+
+def _same(value: object, stored: Value) -> bool:
+    return type(value) is type(stored) and value == stored
+
+
+@dataclass(frozen=True)
+class Float:
+    """Every number from `low` to `high`, both included."""
+
+    low: float
+    """Smallest value; above 0 if `log`."""
+    high: float
+    """Largest value."""
+    log: bool = False
+    """Whether ratios, not differences, are what matters."""
+
+    def __post_init__(self) -> None:
+        """Check the bounds and store them as floats."""
+        for name, bound in (("low", self.low), ("high", self.high)):
+            finite = _is_number(bound) and math.isfinite(bound)
+            _require(finite, f"{name}: expected a finite number, found {bound!r}")
+            object.__setattr__(self, name, float(bound))
+        _require(self.low <= self.high, f"expected low <= high, found {self.low!r} > {self.high!r}")
+        _require(not self.log or self.low > 0, f"expected low > 0 with log, found {self.low!r}")
+
+    def match(self, value: object) -> float | None:
+        """The value as stored, None when outside."""
+        if not isinstance(value, int | float) or isinstance(value, bool) or not self.low <= value <= self.high:
+            return None
+        return float(value) + 0.0  # -0.0 becomes 0.0
+
+    def contains(self, value: object) -> bool:
+        """Whether the value lies in the range."""
+        return self.match(value) is not None
+
+    def describe(self) -> str:
+        """Say in words what is allowed."""
+        return f"a number from {self.low!r} to {self.high!r}{' (log)' if self.log else ''}"
+
+    @property
+    def size(self) -> int | None:
+        """None: continuous (1 when low equals high)."""
+        return 1 if self.low == self.high else None
+
+    def members(self) -> Iterator[float]:
+        """Yield the one value of a degenerate range.
+
+        Raises:
+            SpaceError: The range is continuous.
+        """
+        _require(self.size is not None, f"{self.describe()} cannot be listed")
+        yield self.low
+
+
+@dataclass(frozen=True)
+class Int:
+    """Whole numbers low, low + step, ... up to `high`."""
+
+    low: int
+    """Smallest value; above 0 if `log`."""
+    high: int
+    """No value is larger."""
+    step: int = 1
+    """Distance between neighbours; 1 if `log`."""
+    log: bool = False
+    """Whether ratios, not differences, are what matters."""
+
+    def __post_init__(self) -> None:
+        """Check bounds and step."""
+        for name, bound in (("low", self.low), ("high", self.high), ("step", self.step)):
+            _require(type(bound) is int, f"{name}: expected a whole number, found {bound!r}")
+        _require(self.low <= self.high, f"expected low <= high, found {self.low} > {self.high}")
+        _require(self.step >= 1, f"step: expected at least 1, found {self.step}")
+        _require(not self.log or self.low > 0, f"expected low > 0 with log, found {self.low}")
+        _require(not self.log or self.step == 1, f"step: expected 1 with log, found {self.step}")
+
+    def match(self, value: object) -> int | None:
+        """The value as stored, None when outside. 16.0 is outside: it is no whole number's spelling."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            return None
+        return value if self.low <= value <= self.high and (value - self.low) % self.step == 0 else None
+
+    def contains(self, value: object) -> bool:
+        """Whether the value is one of the numbers."""
+        return self.match(value) is not None
+
+    def describe(self) -> str:
+        """Say in words what is allowed."""
+        step = f" in steps of {self.step}" if self.step != 1 else ""
+        return f"a whole number from {self.low} to {self.high}{step}{' (log)' if self.log else ''}"
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return (self.high - self.low) // self.step + 1
+
+    def members(self) -> Iterator[int]:
+        """Yield the values, smallest first."""
+        yield from range(self.low, self.high + 1, self.step)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Listed values, in the order given."""
+
+    values: tuple[Value, ...]
+    """At least one; no two alike."""
+
+    def __post_init__(self) -> None:
+        """Check that there is a choice."""
+        object.__setattr__(self, "values", tuple(self.values))
+        _require(bool(self.values), "expected at least one value, found an empty choice")
+        for position, value in enumerate(self.values):
+            _require_scalar(value)
+            _require(
+                not any(_same(value, other) for other in self.values[:position]),
+                f"expected different values, found {value!r} twice",
+            )
+
+    def match(self, value: object) -> Value | None:
+        """The value as stored, None when not listed. 0 stands for a listed 0.0, nothing else is converted."""
+        for stored in self.values:
+            if _same(value, stored):
+                return stored
+        if type(value) is int:
+            return next((stored for stored in self.values if type(stored) is float and stored == value), None)
+        return None
+
+    def contains(self, value: object) -> bool:
+        """Whether the value is listed."""
+        return self.match(value) is not None
+
+    def describe(self) -> str:
+        """Say in words what is allowed."""
+        return f"one of {', '.join(map(show, self.values))}"
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    def members(self) -> Iterator[Value]:
+        """Yield the values in order."""
+        yield from self.values
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One value: nothing is searched."""
+
+    value: Value
+    """The only value."""
+
+    def __post_init__(self) -> None:
+        """Check that it is a plain value."""
+        _require_scalar(self.value)
+
+    def match(self, value: object) -> Value | None:
+        """The value as stored, None when it is another one."""
+        return Choice((self.value,)).match(value)
+
+    def contains(self, value: object) -> bool:
+        """Whether it is the value."""
+        return self.match(value) is not None
+
+    def describe(self) -> str:
+        """Say in words what is allowed."""
+        return f"exactly {show(self.value)}"
+
+    @property
+    def size(self) -> int:
+        """One."""
+        return 1
+
+    def members(self) -> Iterator[Value]:
+        """Yield the value."""
+        yield self.value
+
+
+Domain: TypeAlias = Float | Int | Choice | Fixed
+
+
+def _require_scalar(value: object) -> None:
+    plain = isinstance(value, bool | int | float | str)
+    finite = not isinstance(value, float) or math.isfinite(value)
+    _require(plain and finite, f"expected a truth value, a finite number or text, found {value!r}")
+
+
+def show(value: object) -> str:
+    """Write a value as YAML would."""
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,130 @@
+"""YAML forms of domains and parameters, both ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spaces.conditions import Condition, condition_data, parse_condition
+from spaces.domains import Choice, Domain, Fixed, Float, Int, Value
+from spaces.errors import SpaceError
+
+KINDS: dict[str, frozenset[str]] = {
+    "float": frozenset({"log"}),
+    "int": frozenset({"step", "log"}),
+    "choice": frozenset(),
+    "fixed": frozenset(),
+}
+FORMS = "a value, a list, {float: [low, high]}, {int: [low, high]}, {choice: [...]} or {fixed: value}"
+# YAML 1.1 reads 1e-4 as text: a number needs its point there.
+_POINTLESS = re.compile(r"[+-]?\d+[eE][+-]?\d+")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One thing that may vary."""
+
+    name: str
+    """Unique within the space."""
+    domain: Domain
+    """Where its value comes from."""
+    when: Condition = ()
+    """When it is active; empty means always."""
+
+
+def parse_parameter(
+    name: str, data: object, where: str, known: Mapping[str, Domain], faults: list[str]
+) -> Parameter | None:
+    """Read one entry of a space, noting what is wrong with it; None if its domain is unusable."""
+    when: Condition = ()
+    if isinstance(data, Mapping) and "when" in data:
+        when = parse_condition(data["when"], f"{where}.when", known, faults)
+        data = {key: value for key, value in data.items() if key != "when"}
+    try:
+        return Parameter(name, _parse_domain(data), when)
+    except SpaceError as error:
+        faults.extend(f"{where}: {fault}" for fault in error.faults)
+        return None
+
+
+def _parse_domain(data: object) -> Domain:
+    if isinstance(data, list):
+        return Choice(tuple(map(_scalar, data)))
+    if not isinstance(data, Mapping):
+        return Fixed(_scalar(data))
+    kinds = [kind for kind in KINDS if kind in data]
+    if len(kinds) != 1:
+        raise SpaceError(f"expected {FORMS}, found {dict(data)!r}")
+    kind = kinds[0]
+    unknown = sorted(str(key) for key in set(data) - {kind} - KINDS[kind])
+    if unknown:
+        options = ", ".join((*sorted(KINDS[kind]), "when"))
+        raise SpaceError(f"expected only {options} beside {kind}, found {', '.join(unknown)}")
+    return _MAKERS[kind](data)
+
+
+def _bounds(data: Mapping[str, Any], kind: str) -> tuple[Any, Any]:
+    bounds = data[kind]
+    if not isinstance(bounds, list) or len(bounds) != 2:
+        raise SpaceError(f"expected {kind}: [low, high], found {bounds!r}")
+    return _scalar(bounds[0]), _scalar(bounds[1])
+
+
+def _flag(data: Mapping[str, Any]) -> bool:
+    log = data.get("log", False)
+    if not isinstance(log, bool):
+        raise SpaceError(f"log: expected true or false, found {log!r}")
+    return log
+
+
+def _make_float(data: Mapping[str, Any]) -> Domain:
+    return Float(*_bounds(data, "float"), log=_flag(data))
+
+
+def _make_int(data: Mapping[str, Any]) -> Domain:
+    return Int(*_bounds(data, "int"), step=data.get("step", 1), log=_flag(data))
+
+
+def _make_choice(data: Mapping[str, Any]) -> Domain:
+    values = data["choice"]
+    if not isinstance(values, list):
+        raise SpaceError(f"expected choice: [value, ...], found {values!r}")
+    return Choice(tuple(map(_scalar, values)))
+
+
+def _make_fixed(data: Mapping[str, Any]) -> Domain:
+    return Fixed(_scalar(data["fixed"]))
+
+
+_MAKERS = {"float": _make_float, "int": _make_int, "choice": _make_choice, "fixed": _make_fixed}
+
+
+def _scalar(value: Any) -> Value:  # noqa: ANN401 - YAML holds anything; the domains check it
+    if isinstance(value, str) and _POINTLESS.fullmatch(value):
+        raise SpaceError(f"expected a number, found the text {value!r}; YAML needs its point: {float(value):.1e}")
+    return value  # type: ignore[no-any-return]
+
+
+def parameter_data(parameter: Parameter) -> object:
+    """Write a parameter as plain data, in the shortest form that reads back alike."""
+    data: dict[str, object]
+    match parameter.domain:
+        case Float(low=low, high=high, log=log):
+            data = {"float": [low, high], **({"log": True} if log else {})}
+        case Int(low=low, high=high, step=step, log=log):
+            data = {
+                "int": [low, high],
+                **({"step": step} if step != 1 else {}),
+                **({"log": True} if log else {}),
+            }
+        case Choice(values=values):
+            if not parameter.when:
+                return list(values)
+            data = {"choice": list(values)}
+        case Fixed(value=value):
+            if not parameter.when:
+                return value
+            data = {"fixed": value}
+    return {**data, "when": condition_data(parameter.when)} if parameter.when else data

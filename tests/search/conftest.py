@@ -1,0 +1,233 @@
+"""Small studies on the embedded digits, and the pieces that a study is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from search.bind import DataFacts, bind, load_facts
+from search.data.store import ImageData, open_data
+from search.records import EpochMetrics, TrialRecord, TrialSpec
+from search.runners import inline
+from search.seeds import Block, make_block
+from search.study import StudyConfig, claim_folder, parse_study
+from search.sweep import Sweep
+from search.tracking.journal import Journal
+
+MakeStudy = Callable[..., StudyConfig]
+
+CNN = {
+    "backbone": "cnn4",
+    "cnn_bn": True,
+    "cnn_dropout": 0.0,
+    "enc_on": False,
+    "rnn": "none",
+    "pool_head": "flatten",
+    "fc": "-",
+    "dropout": 0.0,
+}
+GRU = {
+    **{name: value for name, value in CNN.items() if name != "pool_head"},
+    "rnn": "gru",
+    "nodes": 8,
+    "depth": 1,
+    "layout": "positions",
+    "merge": "serial",
+    "readout": "last",
+    "rnn_bn": False,
+}
+SPACE = {
+    **{name: value for name, value in CNN.items() if name not in {"rnn", "pool_head", "dropout"}},
+    "rnn": ["none", "gru"],
+    "pool_head": {"fixed": "flatten", "when": {"rnn": "none"}},
+    "nodes": {"choice": [4, 8], "when": {"rnn": "gru"}},
+    "depth": {"fixed": 1, "when": {"rnn": "gru"}},
+    "layout": {"fixed": "positions", "when": {"rnn": "gru"}},
+    "merge": {"fixed": "serial", "when": {"rnn": "gru"}},
+    "readout": {"fixed": "last", "when": {"rnn": "gru"}},
+    "rnn_bn": {"fixed": False, "when": {"rnn": "gru"}},
+    "dropout": [0.0, 0.2],
+    "lr": {"float": [0.0005, 0.02], "log": True},
+}
+"""CNN and GRU with a searched learning rate: small enough for tests, conditional and continuous all the same."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Decode digits once per session, away from the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("HYBRID_SEARCH_CACHE", str(folder))
+        patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums of floats depend on the number of threads; trials have one each."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def cnn() -> dict[str, Any]:
+    """A point: the CNN alone."""
+    return dict(CNN)
+
+
+@pytest.fixture
+def gru() -> dict[str, Any]:
+    """A point: a small GRU over positions."""
+    return dict(GRU)
+
+
+@pytest.fixture
+def study_data(tmp_path: Path) -> dict[str, Any]:
+    """A study file's content that is right and quick to run."""
+    return {
+        "name": "tiny",
+        "storage": str(tmp_path / "runs"),
+        "seed": 3,
+        "data": {"name": "digits", "limit": 100},
+        "space": {name: dict(value) if isinstance(value, dict) else value for name, value in SPACE.items()},
+        "train": {"epochs": 3, "batch": 16, "precision": "float32"},
+        "search": {"trials": 6, "startup_trials": 3, "reduction": 2},
+        "resources": {"runner": "inline"},
+        "tracking": {"enabled": False},
+    }
+
+
+@pytest.fixture
+def make_study(study_data: dict[str, Any]) -> MakeStudy:
+    """Make the study: `make_study("search.trials=2", name="other")`; keywords replace whole sections."""
+
+    def make(*overrides: str, **sections: Any) -> StudyConfig:
+        return parse_study({**study_data, **sections}, "study.yaml", overrides)
+
+    return make
+
+
+@pytest.fixture
+def digits(make_study: MakeStudy) -> ImageData:
+    """The 100 digits that the small studies train on."""
+    return open_data(make_study().data)
+
+
+@pytest.fixture
+def facts(make_study: MakeStudy) -> DataFacts:
+    """What specs must know of them."""
+    return load_facts(make_study())
+
+
+@pytest.fixture
+def make_spec(make_study: MakeStudy, facts: DataFacts, gru: dict[str, Any]) -> Callable[..., TrialSpec]:
+    """Describe a training of the small GRU: `make_spec(epochs=2)`; keywords are settings of the recipe or point."""
+
+    def make(*, blocks: tuple[Block, ...] = (), score_test: bool = False, epochs: int = 3, **point: Any) -> TrialSpec:
+        study = make_study(f"train.epochs={epochs}")
+        values = {name: value for name, value in {**gru, **point}.items() if value is not None}
+        return bind(study, values, facts, blocks or (make_block(0, "sweep", 0),), score_test=score_test)
+
+    return make
+
+
+@dataclasses.dataclass
+class Driver:
+    """Runs a sweep of a study in this process, as often as it is told to."""
+
+    facts: DataFacts
+
+    def sweep(
+        self,
+        study: StudyConfig,
+        *,
+        watch: Callable[[Sweep], None] = lambda _: None,
+        facts: DataFacts | None = None,
+    ) -> list[TrialRecord]:
+        """Run or resume the sweep; `watch` is shown the sweep after each change and may raise."""
+        with Journal(claim_folder(study)) as journal:
+            sweep = Sweep(study=study, facts=facts or self.facts, journal=journal, on_change=lambda: watch(sweep))
+            inline.run(sweep, study.resources)
+            sweep.check_failures()
+            return sweep.records
+
+
+@pytest.fixture
+def driver(facts: DataFacts) -> Driver:
+    """Runs sweeps without tracker and display."""
+    return Driver(facts)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing on the way out may handle it."""
+
+
+@pytest.fixture
+def killed() -> type[Killed]:
+    """The exception that simulates a kill."""
+    return Killed
+
+
+@pytest.fixture
+def make_epoch() -> Callable[..., EpochMetrics]:
+    """Make an epoch's metrics: `make_epoch(2, 0.7)`."""
+
+    def make(epoch: int, val_accuracy: float, **fields: Any) -> EpochMetrics:
+        values = {
+            "train_loss": 1.0,
+            "train_accuracy": 0.5,
+            "val_loss": 1.1,
+            "learning_rate": 0.001,
+            "elapsed_secs": 2.0,
+            "num_images": 70,
+        }
+        return EpochMetrics(epoch=epoch, val_accuracy=val_accuracy, **{**values, **fields})
+
+    return make
+
+
+@pytest.fixture
+def make_record() -> Callable[..., TrialRecord]:
+    """Make a trial's record: `make_record("a", number=1, outcome=Completed())`."""
+
+    def make(key: str, **fields: Any) -> TrialRecord:
+        values: dict[str, Any] = {
+            "number": 0,
+            "label": f"trial {key}",
+            "kind": "trial",
+            "point": {"rnn": "none"},
+            "blocks": ("sweep-0",),
+            "curve": (),
+            "outcome": None,
+            "started_at": 100.0,
+            "finished_at": None,
+            "node": "",
+        }
+        return TrialRecord(key=key, **{**values, **fields})
+
+    return make
+
+
+@pytest.fixture
+def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Every (model and recipe, epoch) that is trained from here on."""
+    from search.training import loop
+
+    trained: list[tuple[str, int]] = []
+    original = loop._train_epoch
+
+    def counted(spec: TrialSpec, learners: list[loop.Learner], epoch: int) -> EpochMetrics:
+        metrics = original(spec, learners, epoch)
+        trained.append((spec.key, epoch))
+        return metrics
+
+    monkeypatch.setattr(loop, "_train_epoch", counted)
+    return trained

@@ -1,0 +1,146 @@
+"""A study folder with a journal written by hand, and an MLflow store of one's own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from search.records import Completed, EpochMetrics, Outcome, TrialRecord
+from search.tracking.journal import Journal
+from search.tracking.mlflow_client import connect, default_uri
+from search.tracking.mlflow_tracker import KEY_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+START = 1_700_000_000.0
+DATA = {"name": "digits", "digest": "d1g3st", "num_train": 1437, "num_test": 360, "root": "/somewhere"}
+
+
+def metrics(epoch: int, accuracy: float = 0.5) -> EpochMetrics:
+    """One epoch of a training."""
+    return EpochMetrics(
+        epoch=epoch,
+        train_loss=1 / epoch,
+        train_accuracy=0.6,
+        val_loss=2 / epoch,
+        val_accuracy=accuracy,
+        learning_rate=0.1,
+        elapsed_secs=0.5,
+        num_images=100,
+    )
+
+
+class Study:
+    """The driver's side: a study folder and its open journal."""
+
+    def __init__(self, storage: Path) -> None:
+        self.folder = storage / "my-study"
+        self.folder.mkdir()
+        self.folder.joinpath("study.yaml").write_text("name: my-study\n")
+        self.journal = Journal(self.folder)
+
+    def session(self, verb: str = "sweep", **fields: object) -> None:
+        """The driver starts."""
+        base: dict[str, Any] = {
+            "pid": 1,
+            "versions": {"python": "3.11.0", "torch": "2.12.0"},
+            "git": "0123abcd",
+            "device": "cpu",
+            "data": DATA,
+            "classes": ["zero", "one"],
+        }
+        self.journal.note("session", verb=verb, **(base | fields))
+
+    def begin(self, key: str, kind: str = "trial", point: Mapping[str, Any] | None = None) -> None:
+        """A training starts."""
+        self.journal.begin(
+            TrialRecord(
+                key=key,
+                number=len(self.journal.records),
+                label=f"label of {key}",
+                kind=kind,
+                point=point if point is not None else {"cell": "lstm", "nodes": 16, "encoder": {"depth": 2}},
+                blocks=("block-0",),
+                curve=(),
+                outcome=None,
+                started_at=START,
+                finished_at=None,
+                node="",
+            )
+        )
+
+    def epochs(self, key: str, first: int, last: int, accuracy: float = 0.5) -> None:
+        """Some epochs end."""
+        for epoch in range(first, last + 1):
+            self.journal.epoch(key, metrics(epoch, accuracy), "node-1")
+
+    def trial(self, key: str, num_epochs: int = 1, outcome: Outcome | None = None, **more: Any) -> None:
+        """A whole training."""
+        accuracy = more.pop("accuracy", 0.5)
+        self.begin(key, kind=more.pop("kind", "trial"), point=more.pop("point", None))
+        self.epochs(key, 1, num_epochs, accuracy)
+        self.journal.end(key, outcome or Completed(), **more)
+
+
+class Server:
+    """The MLflow side, looked at through MLflow's own client."""
+
+    def __init__(self, uri: str, experiment: str = "my-study") -> None:
+        self.uri, self.experiment = uri, experiment
+        self.client: MlflowClient = connect(uri)
+
+    def runs(self, key: str | None = None) -> list[Run]:
+        """All runs of the experiment, or those with a key."""
+        found = self.client.get_experiment_by_name(self.experiment)
+        clause = f"tags.`{KEY_TAG}` = '{key}'" if key else ""
+        return list(self.client.search_runs([found.experiment_id], clause, max_results=1000)) if found else []
+
+    def run(self, key: str) -> Run:
+        """The only run with this key."""
+        (run,) = self.runs(key)
+        return run
+
+    def history(self, key: str, metric: str) -> list[tuple[int, float]]:
+        """(step, value) of all that was ever logged."""
+        items = self.client.get_metric_history(self.run(key).info.run_id, metric)
+        return [(item.step, item.value) for item in sorted(items, key=lambda item: item.step)]
+
+    def files(self, key: str) -> set[str]:
+        """Names of the artifacts."""
+        return {item.path for item in self.client.list_artifacts(self.run(key).info.run_id)}
+
+    def statuses(self) -> dict[str, str]:
+        """Key -> status, of all runs; fails if a key has two."""
+        runs = self.runs()
+        found = {run.data.tags[KEY_TAG]: run.info.status for run in runs}
+        assert len(found) == len(runs)
+        return found
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow makes its tables in seconds; once is enough for all tests."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    connect(default_uri(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def server(tmp_path: Path, empty_database: Path) -> Server:
+    """An empty SQLite store."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return Server(default_uri(tmp_path))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[Study]:
+    """An empty study."""
+    made = Study(tmp_path)
+    yield made
+    made.journal.close()

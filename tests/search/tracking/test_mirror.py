@@ -1,0 +1,447 @@
+"""The journal is told by hand; what MLflow then holds is read back with MLflow's own client."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from search.errors import InputError, TrackingError
+from search.records import Completed, Failed, Stopped
+from search.tracking import mirror as mirror_module
+from search.tracking.journal import FILE_NAME, Journal
+from search.tracking.mirror import Mirror
+from search.tracking.mlflow_tracker import Store
+
+if TYPE_CHECKING:
+    from conftest import Server, Study
+
+
+def make(study: Study, server: Server, said: list[str] | None = None) -> Mirror:
+    lines = said if said is not None else []
+    return Mirror(study.folder, uri=server.uri, experiment=server.experiment, say=lines.append)
+
+
+def test_a_trial_becomes_a_child_run(study: Study, server: Server) -> None:
+    study.session()
+    study.trial("aa11", num_epochs=3, accuracy=0.75)
+    assert make(study, server).sync() == 1
+
+    run, parent = server.run("aa11"), server.run("sweep")
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert run.info.run_name == "label of aa11"
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"cell": "lstm", "nodes": "16", "encoder.depth": "2"}
+    assert run.data.tags["hybrid_search.blocks"] == "block-0"
+    assert run.data.tags["hybrid_search.outcome"] == "completed"
+    assert run.data.tags["hybrid_search.node"] == "node-1"
+    assert server.history("aa11", "val_loss") == [(1, 2.0), (2, 1.0), (3, 2 / 3)]
+    assert run.data.metrics["val_accuracy"] == 0.75
+    assert run.data.metrics["images_per_sec"] == 200
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("digits", "d1g3st")
+    assert json.loads(data.dataset.profile) == {"num_train": 1437, "num_test": 360}
+    assert {tag.key: tag.value for tag in data.tags} == {"mlflow.data.context": "training"}
+
+
+def test_the_sweep_becomes_the_parent_run(study: Study, server: Server) -> None:
+    study.session()
+    study.trial("a", accuracy=0.5)
+    study.trial("b", accuracy=0.9, outcome=Stopped(epoch=1))
+    study.trial("c", accuracy=0.7)
+    study.trial("d", accuracy=0.6)
+    mirror = make(study, server)
+    mirror.sync()
+    run = server.run("sweep")
+    assert run.info.status == "RUNNING"
+    assert run.data.tags["version.torch"] == "2.12.0"
+    assert run.data.tags["mlflow.source.git.commit"] == "0123abcd"
+    assert run.data.tags["hybrid_search.device"] == "cpu"
+    assert run.data.tags["hybrid_search.best"] == "label of c"
+    assert len(run.inputs.dataset_inputs) == 1
+    # A stopped trial is no candidate, whatever its last value.
+    assert server.history("sweep", "best_val_accuracy") == [(1, 0.5), (2, 0.5), (3, 0.7), (4, 0.7)]
+    assert server.history("sweep", "num_stopped") == [(1, 0), (2, 1), (3, 1), (4, 1)]
+    assert server.files("sweep") == {"study.yaml"}
+
+    study.journal.note("stop")
+    mirror.finish()
+    assert server.run("sweep").info.status == "FINISHED"
+    assert server.files("sweep") == {"study.yaml", "sweep.png"}
+
+
+def test_outcomes(study: Study, server: Server) -> None:
+    study.session()
+    study.trial("done")
+    study.trial("stopped", outcome=Stopped(epoch=1))
+    study.trial("failed", num_epochs=0, outcome=Failed(reason="diverged in epoch 1", diverged=True))
+    study.begin("waits")
+    mirror = make(study, server)
+    mirror.sync()
+    expected = {"done": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "waits": "RUNNING", "sweep": "RUNNING"}
+    assert server.statuses() == expected
+    assert server.run("failed").data.tags["hybrid_search.reason"] == "diverged in epoch 1"
+    assert server.run("stopped").data.tags["hybrid_search.outcome"] == "stopped"
+
+    mirror.finish()
+    assert server.statuses() == expected | {"waits": "KILLED", "sweep": "KILLED"}
+    assert server.run("waits").data.tags["hybrid_search.outcome"] == "unfinished"
+
+
+def test_an_unfinished_trial_goes_on(study: Study, server: Server) -> None:
+    study.session()
+    study.begin("a")
+    study.epochs("a", 1, 3)
+    make(study, server).finish()
+
+    # The driver starts again; the trial's last checkpoint was one epoch back.
+    study.session()
+    mirror = make(study, server)
+    mirror.sync()
+    assert server.run("a").info.status == "KILLED"
+    study.journal.resume("a")
+    study.epochs("a", 3, 4)
+    mirror.sync()
+    assert server.statuses() == {"a": "RUNNING", "sweep": "RUNNING"}
+    assert server.run("a").data.tags["hybrid_search.outcome"] == "running"
+    study.epochs("a", 5, 5)
+    study.journal.end("a", Stopped(epoch=5))
+    mirror.finish()
+    assert server.statuses() == {"a": "FINISHED", "sweep": "FINISHED"}
+    assert server.history("a", "val_loss") == [(epoch, 2 / epoch) for epoch in range(1, 6)]
+    assert server.run("a").data.tags["hybrid_search.resumed"] == "1"
+
+
+def test_nothing_new_sends_nothing(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.session()
+    study.trial("a", num_epochs=2)
+    study.trial("b")
+    mirror = make(study, server)
+    mirror.sync()
+    mirror.finish()
+    before = [run.to_dictionary() for run in server.runs()]
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("a request was sent")
+
+    for name in ("create", "log", "log_dataset", "log_file"):
+        monkeypatch.setattr(Store, name, refuse)
+    assert mirror.sync() == 0
+    monkeypatch.undo()
+    assert make(study, server).finish() == 2
+    assert [run.to_dictionary() for run in server.runs()] == before
+    assert server.history("a", "val_loss") == [(1, 2.0), (2, 1.0)]
+
+
+def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the moment: the next mirror makes it as if nothing had happened."""
+    monkeypatch.setattr(mirror_module.Mirror, "_draw", lambda *_: None)
+    monkeypatch.setattr(mirror_module.Mirror, "_draw_sweep", lambda *_: None)
+    study.session()
+    study.trial("a", num_epochs=2)
+    study.begin("b")
+    study.epochs("b", 1, 1)
+    study.session("compare")
+    study.trial("r", kind="repeat", test_accuracy=0.25)
+    study.journal.note("comparison", key="k", repeats=["r"], metrics={"gain": 0.1}, artifacts=[], tags={"verdict": "v"})
+    study.journal.note("stop")
+    requests = ("create", "log", "log_dataset", "log_file", "set_status")
+    originals = {name: getattr(Store, name) for name in requests}
+
+    def state(experiment: str) -> dict[str, Any]:
+        server.experiment = experiment
+        found: dict[str, Any] = {}
+        for key, status in server.statuses().items():
+            run = server.run(key)
+            tags = {name: text for name, text in run.data.tags.items() if name != "mlflow.parentRunId"}
+            told = {"val_loss", "test_accuracy", "num_finished", "gain"}.intersection(run.data.metrics)
+            histories = {name: server.history(key, name) for name in told}
+            num_inputs = len(run.inputs.dataset_inputs)
+            found[key] = status, tags, histories, run.data.params, run.data.metrics, num_inputs, server.files(key)
+        return found
+
+    def finish(experiment: str, kill_at: int) -> bool:
+        num_requests = 0
+
+        def wrap(name: str) -> Any:
+            def send(self: Store, *args: Any, **kwargs: Any) -> Any:
+                nonlocal num_requests
+                num_requests += 1
+                if num_requests == kill_at:
+                    raise KeyboardInterrupt
+                return originals[name](self, *args, **kwargs)
+
+            return send
+
+        for name in requests:
+            monkeypatch.setattr(Store, name, wrap(name))
+        try:
+            Mirror(study.folder, uri=server.uri, experiment=experiment).finish()
+        except KeyboardInterrupt:
+            return False
+        finally:
+            for name in requests:
+                monkeypatch.setattr(Store, name, originals[name])
+        return True
+
+    assert finish("whole", 0)
+    expected = state("whole")
+    assert {key: item[0] for key, item in expected.items()} == {
+        "a": "FINISHED",
+        "b": "KILLED",
+        "r": "FINISHED",
+        "sweep": "KILLED",
+        "compare": "FINISHED",
+    }
+    assert expected["r"][2]["test_accuracy"] == [(1, 0.25)]
+    kill_at, done = 1, False
+    while not done:
+        experiment = f"killed at {kill_at}"
+        done = finish(experiment, kill_at)
+        Mirror(study.folder, uri=server.uri, experiment=experiment).finish()
+        assert state(experiment) == expected
+        kill_at += 1
+    assert kill_at > 20
+
+
+def test_a_line_that_is_being_written_waits(study: Study, server: Server) -> None:
+    study.session()
+    study.begin("a")
+    mirror = make(study, server)
+    mirror.sync()
+    path = study.folder / FILE_NAME
+    study.epochs("a", 1, 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert mirror.sync() == 0
+    path.write_bytes(whole)
+    assert mirror.sync() == 1
+    assert server.history("a", "epoch") == [(1, 1)]
+
+
+def test_a_line_that_a_crash_cut_off_is_passed_over(study: Study, server: Server) -> None:
+    study.session()
+    study.begin("a")
+    study.journal.close()
+    with (study.folder / FILE_NAME).open("ab") as stream:
+        stream.write(b'{"event":"epo')
+    mirror = make(study, server)
+    mirror.sync()
+    study.journal = Journal(study.folder)
+    study.session()
+    study.journal.resume("a")
+    study.epochs("a", 1, 1)
+    mirror.sync()
+    assert server.statuses() == {"a": "RUNNING", "sweep": "RUNNING"}
+    assert server.history("a", "epoch") == [(1, 1)]
+
+
+def test_a_damaged_journal_is_named(study: Study, server: Server) -> None:
+    study.session()
+    with (study.folder / FILE_NAME).open("ab") as stream:
+        stream.write(b"rubbish\n")
+    with pytest.raises(InputError, match="damaged"):
+        make(study, server).sync()
+
+
+def test_limits_of_mlflow(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    sizes: list[tuple[int, int]] = []
+    original = SqlAlchemyStore.log_batch
+
+    def count(self: Any, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
+        sizes.append((len(metrics), len(params)))
+        original(self, run_id, metrics, params, tags)
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", count)
+    point = {f"p{index}": index for index in range(250)} | {"long": "x" * 10_000, "odd name+é%/../": True}
+    study.begin("1234567890123456", point=point)
+    study.epochs("1234567890123456", 1, 130)
+    make(study, server).sync()
+    run = server.run("1234567890123456")
+    assert len(run.data.params) == 252
+    assert run.data.params["p249"] == "249"
+    assert len(run.data.params["long"]) == 6000
+    assert run.data.params["long"].endswith("(cut, 10000 characters)")
+    assert run.data.params["odd name_é_"] == "True"
+    assert len(server.history("1234567890123456", "val_accuracy")) == 130
+    # A key of digits is a tag, not a metric.
+    assert "1234567890123456" not in run.data.metrics
+    assert max(num_metrics for num_metrics, _ in sizes) <= 1000
+    assert max(num_params for _, num_params in sizes) <= 100
+    assert len(sizes) <= 5
+
+
+def test_all_new_epochs_go_in_one_request(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.session()
+    study.begin("a")
+    mirror = make(study, server)
+    mirror.sync()
+    study.epochs("a", 1, 20)
+    calls: list[int] = []
+    original = Store.log
+    monkeypatch.setattr(
+        Store,
+        "log",
+        lambda self, run, **values: (calls.append(len(list(values.get("metrics", ())))), original(self, run, **values))[
+            1
+        ],
+    )
+    mirror.sync()
+    assert calls == [160, 0]
+
+
+def test_repeats_and_comparisons(study: Study, server: Server) -> None:
+    study.session()
+    study.trial("a")
+    study.journal.note("stop")
+    study.session("compare")
+    study.begin("r0", kind="repeat")
+    mirror = make(study, server)
+    mirror.sync()
+    assert server.statuses() == {"a": "FINISHED", "sweep": "FINISHED", "r0": "RUNNING", "compare": "RUNNING"}
+    study.epochs("r0", 1, 2)
+    study.journal.end("r0", Completed(), test_accuracy=0.875)
+    study.folder.joinpath("report").mkdir()
+    study.folder.joinpath("report", "forest.png").write_bytes(b"picture")
+    for gain in (0.25, 0.5):
+        study.journal.note(
+            "comparison",
+            key="k1",
+            repeats=["r0"],
+            metrics={"ecrnn vs cnn: gain": gain},
+            artifacts=["report/forest.png", "gone.png"],
+            tags={"verdict": "beats"},
+        )
+    study.journal.note("stop")
+    said: list[str] = []
+    for _ in range(2):
+        make(study, server, said).finish()
+    assert server.statuses() == {"a": "FINISHED", "sweep": "FINISHED", "r0": "FINISHED", "compare": "FINISHED"}
+    assert server.run("r0").data.tags["mlflow.parentRunId"] == server.run("compare").info.run_id
+    assert server.history("r0", "test_accuracy") == [(2, 0.875)]
+    assert server.history("compare", "ecrnn vs cnn: gain") == [(1, 0.25), (2, 0.5)]
+    assert server.files("compare") == {"study.yaml", "forest.png"}
+    tags = server.run("compare").data.tags
+    assert (tags["hybrid_search.comparison"], tags["verdict"]) == ("k1", "beats")
+    assert said == ["comparison k1: gone.png is not in the study folder, so not in MLflow either"] * 2
+
+
+def __completed() -> Any:
+    from search.records import Completed
+
+    return Completed()
+
+
+def test_pictures_come_last_and_once(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.session()
+    for name, counts in (("good", np.eye(2, dtype=np.int64)), ("odd", np.zeros((2, 3), dtype=np.int64))):
+        np.save(study.folder / f"{name}.npy", counts)
+    study.trial("one", num_epochs=1)
+    study.trial("two", num_epochs=2, artifacts={"confusion": "good.npy"})
+    study.trial("bad", num_epochs=2, artifacts={"confusion": "odd.npy"})
+    study.trial("gone", num_epochs=1, artifacts={"confusion": "none.npy"})
+    order: list[str] = []
+    log, log_file = Store.log, Store.log_file
+    monkeypatch.setattr(
+        Store, "log", lambda *args, **more: (order.append("m" if more.get("metrics") else "t"), log(*args, **more))[1]
+    )
+    monkeypatch.setattr(
+        Store, "log_file", lambda self, run, file: (order.append(file.suffix), log_file(self, run, file))[1]
+    )
+    said: list[str] = []
+    mirror = make(study, server, said)
+    mirror.finish()
+    assert "m" not in order[order.index(".png") :]
+    assert server.files("one") == set()
+    assert server.files("two") == {"curves.png", "confusion.png"}
+    assert server.files("bad") == {"curves.png"}
+    assert len(said) == 2
+    assert "label of bad: no picture of odd.npy: expected counts of shape" in said[0]
+    assert "none.npy" in said[1]
+
+    order.clear()
+    make(study, server).finish()
+    assert ".png" not in order
+
+
+def test_pictures_do_not_hold_up_metrics(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from search.tracking import figures
+
+    def draw_slowly(_: object, file: Path) -> None:
+        time.sleep(0.05)
+        file.write_bytes(b"")
+
+    monkeypatch.setattr(mirror_module, "DRAWING_SECS", 0.1)
+    monkeypatch.setattr(figures, "draw_curves", draw_slowly)
+    study.session()
+    for index in range(6):
+        study.trial(f"t{index}", num_epochs=2)
+    mirror = make(study, server)
+    mirror.sync()
+    drawn = [key for key in (f"t{index}" for index in range(6)) if server.files(key)]
+    assert 1 <= len(drawn) < 6
+    mirror.finish()
+    assert all(server.files(f"t{index}") for index in range(6))
+
+
+def test_a_run_deleted_in_the_ui_does_not_block_the_others(study: Study, server: Server) -> None:
+    study.session()
+    study.begin("a")
+    study.begin("b")
+    said: list[str] = []
+    mirror = make(study, server, said)
+    mirror.sync()
+    server.client.delete_run(server.run("a").info.run_id)
+    study.epochs("a", 1, 1)
+    study.epochs("b", 1, 1)
+    mirror.sync()
+    assert server.history("b", "epoch") == [(1, 1)]
+    assert len(said) == 1
+    assert "label of a: not copied to MLflow" in said[0]
+
+
+def test_an_absent_server_loses_nothing(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.session()
+    mirror = make(study, server)
+    mirror.sync()
+    study.trial("a")
+    study.trial("b")
+    log = Store.log
+
+    def away(*_: object, **__: object) -> None:
+        raise TrackingError("connection refused")
+
+    monkeypatch.setattr(Store, "log", away)
+    for _ in range(2):
+        with pytest.raises(TrackingError, match="refused"):
+            mirror.sync()
+    assert mirror.num_waiting == 2
+    monkeypatch.setattr(Store, "log", log)
+    mirror.finish()
+    assert mirror.num_waiting == 0
+    assert server.statuses() == dict.fromkeys(("a", "b", "sweep"), "FINISHED")
+
+
+def test_two_studies_of_one_name_stay_apart(study: Study, server: Server, tmp_path: Path) -> None:
+    other_storage = tmp_path / "elsewhere"
+    other_storage.mkdir()
+    other = type(study)(other_storage)
+    for item in (study, other):
+        item.session()
+        item.trial("a")
+        make(item, server).finish()
+    other.journal.close()
+    assert len(server.runs("a")) == len(server.runs("sweep")) == 2
+    parents = {run.data.tags["mlflow.parentRunId"] for run in server.runs("a")}
+    assert parents == {run.info.run_id for run in server.runs("sweep")}
+
+
+def test_no_journal_makes_no_runs(server: Server, tmp_path: Path) -> None:
+    assert Mirror(tmp_path, uri=server.uri, experiment="my-study").finish() == 0
+    assert server.runs() == []

@@ -1,0 +1,107 @@
+"""Addresses, and the one line that a user gets when MLflow does not answer as hoped."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from search.errors import TrackingError
+from search.tracking.mlflow_client import check_uri, default_uri, redacted, run_url
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A server that always says the same."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, b"You are not authenticated", "401: not signed in; set MLFLOW_TRACKING_USERNAME"),
+        (403, b"Permission denied", "403: forbidden for this user"),
+        (403, b"Invalid Host header - possible DNS rebinding attack detected", "--allowed-hosts"),
+        (404, b"<html>nothing here</html>", "404"),
+        (200, b"<html>some other server</html>", "not in a valid JSON format"),
+    ],
+)
+def test_a_server_that_refuses(status: int, body: bytes, words: str) -> None:
+    with answering(status, body) as uri, pytest.raises(TrackingError, match=words) as raised:
+        check_uri(uri)
+    (line,) = raised.value.faults
+    assert "\n" not in line
+    assert uri in line
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    began = time.monotonic()
+    with pytest.raises(TrackingError, match="connection refused; start the server"):
+        check_uri(uri)
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.tracking.mlflow_client.PROBE_SECS", 1)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        with pytest.raises(TrackingError, match="no answer in time"):
+            check_uri(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+
+
+def test_a_server_that_answers() -> None:
+    with answering(200, b"{}") as uri:
+        check_uri(uri)
+
+
+def test_sqlite_is_checked_without_being_made(tmp_path: Path) -> None:
+    check_uri(default_uri(tmp_path / "deeper" / "still"))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TrackingError, match="is a folder"):
+        check_uri(f"sqlite:///{tmp_path}")
+    (tmp_path / "file").touch()
+    with pytest.raises(TrackingError, match="cannot be written"):
+        check_uri(f"sqlite:///{tmp_path}/file/mlflow.db")
+
+
+def test_default_uri_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+
+
+def test_run_url() -> None:
+    assert run_url("http://host:5000/", "3", "abc") == "http://host:5000/#/experiments/3/runs/abc"
+    assert run_url("http://host:5000", "3") == "http://host:5000/#/experiments/3"
+    assert run_url("sqlite:////x/mlflow.db", "3") is None
+
+
+def test_passwords_are_not_shown() -> None:
+    assert redacted("postgresql://me:secret@db/x") == "postgresql://me:***@db/x"
+    assert redacted("http://host:5000") == "http://host:5000"
