@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +85,13 @@ def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
     return {**{name: recipe[name] for name in names if name in recipe}, **values}
 
 
-def load_facts(study: StudyConfig, cache_dir: Path | None = None) -> DataFacts:
+def load_facts(
+    study: StudyConfig, cache_dir: Path | None = None, on_progress: Callable[[int, int], None] | None = None
+) -> DataFacts:
     """Decode the data set if this node has not yet, and say what a spec must know of it."""
     from search.data.store import open_data
 
-    data = open_data(study.data, cache_dir)
+    data = open_data(study.data, cache_dir, on_progress)
     height, width = data.image_size
     return DataFacts(
         key=data.digest,

@@ -184,14 +184,14 @@ def export(
     from search.study import find_study
 
     config = find_study(study, overrides or [])
-    winner = write(config, to, name=config_name)
-    registered = register(config, to)
-    state = "confirmed" if winner.confirmed else "nominated, not confirmed"
+    exported = write(config, to, name=config_name)
+    winner = exported.winner
+    registered = register(config, exported)
     _print(
         as_json,
-        lambda: {"name": winner.name, "state": state, "folder": str(to), "registered": registered},
+        lambda: {"name": winner.name, "state": winner.state, "folder": str(to), "registered": registered},
         lambda: [
-            f"{winner.name}: {state}",
+            f"{winner.name}: {winner.state}",
             *(item["sentence"] for item in winner.comparisons),
             f"folder      {to}",
             f"registry    {registered or 'not registered'}",
@@ -245,10 +245,13 @@ def data(
     """Fetch or check a data set, and say what is there."""
     from search.data.datasets import DataConfig
     from search.data.describe import describe
-    from search.data.store import default_cache_dir
+    from search.data.store import open_data
+    from search.progress import counter
 
-    found = describe(DataConfig(name=name, root=root, download=download, image_size=image_size), default_cache_dir())
-    _print(as_json, lambda: found, lambda: [f"{key:12}{value}" for key, value in found.items()])
+    config = DataConfig(name=name, root=root, download=download, image_size=image_size)
+    open_data(config, on_progress=counter("decoding"))  # reads every image: a damaged one is named here
+    found = describe(config)
+    _print(as_json, lambda: found, lambda: [f"{key:18}{value}" for key, value in found.items()])
 
 
 @app.command()

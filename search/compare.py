@@ -17,7 +17,7 @@ from search.records import Completed, Failed, TrialRecord, TrialSpec, digest_of
 from search.seeds import Block, make_block
 from search.significance.judge import judge
 from search.significance.records import Comparison
-from search.status import best_first
+from search.status import nominees
 from search.study import PointLike, StudyConfig, write_atomically
 from search.sweep import describe
 from search.tracking.journal import Journal
@@ -47,20 +47,23 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     A nominee that is a baseline itself is passed over: nothing is compared with itself.
 
     Raises:
-        NothingToDoError: The sweep has not completed a trial yet, or there is nothing to compare with.
+        NothingToDoError: The sweep has nominated nothing yet, or there is nothing to compare with.
     """
     baselines = [
         Contender(name=_name(like), point=complete_point(study, like), trial=None) for like in study.compare.baselines
     ]
     taken = [contender.point for contender in baselines]
     finalists: list[Contender] = []
-    for record in best_first(record for record in records if record.kind == "trial"):
+    for record in nominees([record for record in records if record.kind == "trial"]):
         point = dict(record.point)
         if point not in taken and len(finalists) < study.compare.finalists:
             finalists.append(Contender(name=f"{describe(point)} (trial {record.number})", point=point, trial=record))
             taken.append(point)
     if not finalists:
-        raise NothingToDoError(f"{study.folder}: no completed trial to compare; run `hybrid-search sweep` first")
+        raise NothingToDoError(
+            f"{study.folder}: no trial to compare with the baselines; run `hybrid-search sweep` first, or extend it "
+            "with --set search.trials"
+        )
     if len(finalists) + len(baselines) < 2:
         raise NothingToDoError("compare: one finalist and nothing to compare it with; name compare.baselines")
     return [*finalists, *baselines]

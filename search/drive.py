@@ -12,7 +12,7 @@ from typing import Any
 from search.bind import DataFacts, load_facts
 from search.compare import Repeats, judge_repeats, pick_contenders, write_results
 from search.errors import TooManyFailuresError
-from search.progress import Display
+from search.progress import Display, counter
 from search.records import Failed, TrialRecord
 from search.status import Status, summarise
 from search.study import ResourcesSection, StudyConfig, check_folder, claim_folder
@@ -34,7 +34,7 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
         HybridSearchError: Whatever keeps it from running; what was computed is saved.
     """
     check_folder(study)
-    facts = load_facts(study)
+    facts = load_facts(study, on_progress=counter("decoding images"))
     with _runner(study) as run, _session(study, facts, "sweep", patience) as journal:
         shown = _Shown()
         sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update())
@@ -60,7 +60,7 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
         The document that comparison.json holds.
     """
     check_folder(study)
-    facts = load_facts(study)
+    facts = load_facts(study, on_progress=counter("decoding images"))
     with _runner(study) as run, _session(study, facts, "compare", patience) as journal:
         shown = _Shown()
         repeats = Repeats(

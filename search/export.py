@@ -16,6 +16,7 @@ import yaml
 from torch import nn
 
 from hybrid_models.build import build
+from hybrid_models.classifier import HybridClassifier
 from search.bind import DataFacts, bind, load_facts
 from search.drive import load_comparison, tracking_place
 from search.errors import InputError, NothingToDoError
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from search.data.augment import Normaliser
 
 BETTER, WORSE = "better", "worse"
+CONFIRMED = "confirmed"
+"""Every declared comparison with it found it better, on fresh blocks."""
+PROVISIONAL = "confirmed, provisionally"
+"""So, but on few repeats."""
+NOMINATED = "nominated, not confirmed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +48,17 @@ class Winner:
     """The training whose weights are taken."""
     comparisons: list[dict[str, Any]]
     """Comparisons that speak of it; empty when none was run."""
-    confirmed: bool
-    """Every declared comparison with it found it better on fresh blocks."""
+    state: str
+    """CONFIRMED, PROVISIONAL or NOMINATED."""
 
 
 class Deployed(nn.Module):
     """A trained model with its preprocessing: uint8 images (B, H, W, 3) in, class probabilities (B, C) out."""
 
-    def __init__(self, model: nn.Module, normaliser: Normaliser) -> None:
+    def __init__(self, model: HybridClassifier, normaliser: Normaliser) -> None:
         super().__init__()
         self.model = model
+        self.image_size = (model.config.input_height, model.config.input_width)
         self.mean: torch.Tensor
         self.std: torch.Tensor
         self.register_buffer("mean", torch.tensor(normaliser.mean).reshape(3, 1, 1))
@@ -87,7 +94,7 @@ def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
         if not ranked:
             raise NothingToDoError(f"{study.folder}: no completed trial to export; run `hybrid-search sweep` first")
         best = ranked[0]
-        return Winner(name=best.label, point=dict(best.point), record=best, comparisons=[], confirmed=False)
+        return Winner(name=best.label, point=dict(best.point), record=best, comparisons=[], state=NOMINATED)
     contenders = {item["name"]: item for item in document["contenders"]}
     chosen = name or _favoured(document)
     if chosen not in contenders:
@@ -102,8 +109,14 @@ def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
         point=contenders[chosen]["point"],
         record=records[trained[0]["key"]],
         comparisons=own,
-        confirmed=bool(own) and all(wins),
+        state=_state(own, wins),
     )
+
+
+def _state(comparisons: list[dict[str, Any]], wins: list[bool]) -> str:
+    if not comparisons or not all(wins):
+        return NOMINATED
+    return PROVISIONAL if any(item["provisional"] for item in comparisons) else CONFIRMED
 
 
 def _favoured(document: dict[str, Any]) -> str:
@@ -117,7 +130,18 @@ def _favoured(document: dict[str, Any]) -> str:
     return str(min(beaten_by)[1]) if beaten_by else finalist
 
 
-def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Winner:
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A folder that was written, and what is in it."""
+
+    folder: Path
+    winner: Winner
+    model: Deployed
+    digest: str
+    """SHA-256 of the weights file."""
+
+
+def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Export:
     """Write the winner's folder; an existing export there is replaced as a whole.
 
     Raises:
@@ -137,11 +161,11 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Winn
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         target = Path(temporary) / "export"
         target.mkdir()
-        _write(target, study, facts, winner, spec, deployed, study.folder / weights)
+        digest = _write(target, study, facts, winner, spec, deployed, study.folder / weights)
         if folder.exists():
             shutil.rmtree(folder)
         target.rename(folder)
-    return winner
+    return Export(folder=folder, winner=winner, model=deployed, digest=digest)
 
 
 def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
@@ -160,7 +184,7 @@ def _load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deploy
     model.load_state_dict(load_file(weights))
     data = open_data(study.data, default_cache_dir())
     rows, _ = split(data.train.labels, study.split, spec.blocks[0].split_seed)
-    return Deployed(model, fit_normaliser(data.train, rows, spec.train.normalise)).eval()
+    return Deployed(model, fit_normaliser(data.train, rows, spec.train.normalise)).eval().requires_grad_(False)
 
 
 def _write(
@@ -171,7 +195,7 @@ def _write(
     spec: TrialSpec,
     deployed: Deployed,
     weights: Path,
-) -> None:
+) -> str:
     write_atomically(target / "config.yaml", yaml.safe_dump(to_config(study, winner), sort_keys=False))
     shutil.copyfile(weights, target / "model.safetensors")
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
@@ -182,6 +206,7 @@ def _write(
     evidence = to_evidence(study, facts, winner, spec, deployed, digest)
     write_atomically(target / "evidence.json", json.dumps(evidence, indent=1, allow_nan=False))
     write_atomically(target / "README.md", to_card(study, facts, winner, evidence))
+    return digest
 
 
 def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
@@ -204,7 +229,7 @@ def to_evidence(
 
     return {
         "name": winner.name,
-        "state": "confirmed" if winner.confirmed else "nominated, not confirmed",
+        "state": winner.state,
         "point": winner.point,
         "point_digest": digest_of(winner.point),
         "model": {
@@ -247,7 +272,7 @@ def to_card(study: StudyConfig, facts: DataFacts, winner: Winner, evidence: dict
     )
     return f"""# {winner.name}
 
-{"Confirmed" if winner.confirmed else "Nominated, not confirmed"}: from the study `{study.name}` on `{study.data.name}`.
+{winner.state.capitalize()}: from the study `{study.name}` on `{study.data.name}`.
 
 ## What is claimed
 
@@ -282,7 +307,7 @@ def _percent(value: float | None) -> str:
     return "(not measured)" if value is None else f"({100 * value:.1f} %)"
 
 
-def register(study: StudyConfig, folder: Path) -> str | None:
+def register(study: StudyConfig, exported: Export) -> str | None:
     """Log the export folder in MLflow and register the model there as `champion`.
 
     Returns:
@@ -296,16 +321,14 @@ def register(study: StudyConfig, folder: Path) -> str | None:
     place = tracking_place(study)
     if place is None:
         return None
-    evidence = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
-    facts = evidence["model"]
     version = register_in_mlflow(
-        folder,
+        exported.folder,
         uri=place.uri,
         experiment=place.experiment,
         name=study.name,
-        model=torch.export.load(folder / "model.pt2").module(),
-        example=np.full((2, facts["height"], facts["width"], 3), 128, dtype=np.uint8),
-        digest=evidence["weights"]["digest"],
-        tags={"state": evidence["state"], "configuration": evidence["name"]},
+        model=exported.model,
+        example=np.full((2, *exported.model.image_size, 3), 128, dtype=np.uint8),
+        digest=exported.digest,
+        tags={"state": exported.winner.state, "configuration": exported.winner.name},
     )
     return f"{study.name} version {version}"

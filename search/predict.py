@@ -1,4 +1,4 @@
-"""An exported model on image files: needs the export folder, torch and Pillow, nothing else of this project."""
+"""An exported model on image files: needs the export folder and nothing else of the study."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from search.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NUM_SHOWN = 3
 
@@ -53,9 +58,9 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> list[Predi
     return predictions
 
 
-def _read_facts(folder: Path) -> dict:  # type: ignore[type-arg]
+def _read_facts(folder: Path) -> dict[str, Any]:
     try:
-        facts: dict = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))["model"]  # type: ignore[type-arg]
+        facts: dict[str, Any] = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))["model"]
     except (OSError, ValueError, KeyError):
         raise InputError(f"{folder}: not an export (no readable evidence.json); make one with `export`") from None
     if not (folder / "model.pt2").is_file():
@@ -63,22 +68,17 @@ def _read_facts(folder: Path) -> dict:  # type: ignore[type-arg]
     return facts
 
 
-def _read_images(paths: Sequence[Path], height: int, width: int) -> list:  # type: ignore[type-arg]
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
+def _read_images(paths: Sequence[Path], height: int, width: int) -> list[NDArray[np.uint8]]:
+    from search.data.errors import ImageError
+    from search.data.images import read_image
 
-    pixels, faults = [], []
+    pixels: list[NDArray[np.uint8]] = []
+    faults: list[str] = []
     for path in paths:
         try:
-            with Image.open(path) as image:
-                rgb = image.convert("RGB")
-                if rgb.size != (width, height):
-                    rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
-                pixels.append(np.asarray(rgb))
-        except FileNotFoundError:
-            faults.append(f"{path}: no such image")
-        except (OSError, UnidentifiedImageError, ValueError) as error:
-            faults.append(f"{path}: not a readable image ({error})")
+            pixels.append(read_image(path, (height, width)))
+        except ImageError as error:
+            faults.extend(error.faults)
     if faults:
         raise InputError(*faults)
     return pixels

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LINE_EVERY_SECS = 10.0
 """Plain lines come this often at most, besides one per finished trial."""
 NUM_ROWS = 8
+NUM_WORTH_TELLING = 5000
+"""Work on fewer things is over before anybody wonders."""
 
 
 class Display:
@@ -126,3 +128,17 @@ def duration(secs: float) -> str:
     if secs < 90:
         return f"{secs:.0f} s"
     return f"{secs / 60:.0f} min" if secs < 5400 else f"{secs / 3600:.1f} h"
+
+
+def counter(title: str) -> Callable[[int, int], None]:
+    """Make a function (done, total) that tells of long work on standard error, a line every few seconds."""
+    last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= 2 or (done == total and total > NUM_WORTH_TELLING):
+            last = now
+            print(f"{title}: {done:,}/{total:,}", file=sys.stderr, flush=True)  # noqa: T201
+
+    return tell

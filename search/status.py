@@ -16,6 +16,17 @@ def best_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     return sorted(done, key=lambda record: (-(record.val_accuracy or 0.0), record.number))
 
 
+def nominees(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Trials in the order in which the sweep nominates them.
+
+    Completed ones by validation accuracy; then those that the scheduler stopped, the furthest first: a repeat trains
+    them to the last epoch anyway.
+    """
+    stopped = [record for record in records if isinstance(record.outcome, Stopped) and record.curve]
+    stopped.sort(key=lambda record: (-len(record.curve), -(record.val_accuracy or 0.0), record.number))
+    return [*best_first(records), *stopped]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """A study at one moment."""

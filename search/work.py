@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -169,7 +170,10 @@ class Work(ABC):
             return
         self._journal.end(key, outcome, test_accuracy=test_accuracy, artifacts=artifacts)
         # The journal has it: from here on the trial is never trained again, its checkpoint is of no use.
-        (self.folder_of(key) / "checkpoint.pt").unlink(missing_ok=True)
+        if isinstance(outcome, Completed):
+            (self.folder_of(key) / "checkpoint.pt").unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self.folder_of(key), ignore_errors=True)
         self.learn(self._journal.records[key])
         self._on_change()
 

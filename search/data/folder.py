@@ -87,10 +87,11 @@ def _make_part(root: Path, name: str, tree: Tree, classes: tuple[str, ...], size
             ids.append(path if name == "." else f"{name}/{path}")
             labels.append(label)
     names = tuple(ids)
+    square = None if size is None else (size, size)
     return Part(
         ids=names,
         labels=np.array(labels, dtype=np.int64),
-        read=lambda position: read_image(root / names[position], size),
+        read=lambda position: read_image(root / names[position], square),
     )
 
 

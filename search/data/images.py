@@ -18,12 +18,12 @@ EXTENSIONS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm",
 """What counts as an image file, in lower case; other files are counted and left alone."""
 
 
-def read_image(path: Path, size: int | None) -> NDArray[np.uint8]:
+def read_image(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     """Decode an image file as torchvision's ImageFolder does: first frame, alpha dropped, no EXIF rotation.
 
     Args:
         path: The file.
-        size: Side in pixels of the square it is squeezed into (bilinear, antialiased); None keeps its own size.
+        size: Height and width that it is squeezed into (bilinear, antialiased); None keeps its own size.
 
     Returns:
         RGB, (H, W, 3).
@@ -38,8 +38,8 @@ def read_image(path: Path, size: int | None) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             image.load()
             rgb = _to_rgb(image)
-            if size is not None and rgb.size != (size, size):
-                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            if size is not None and rgb.size != size[::-1]:
+                rgb = rgb.resize(size[::-1], Image.Resampling.BILINEAR)
             return np.asarray(rgb)
     # Pillow's decoders raise these and more for damaged files, SyntaxError among them.
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

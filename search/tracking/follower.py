@@ -47,7 +47,6 @@ class Follower:
         """Verbs, likewise."""
         self._live: str | None = None
         self._active: set[str] = set()
-        self._closed = False
 
     def read(self) -> None:
         """Take in all whole lines that are new; one that is still being written waits.
@@ -75,20 +74,15 @@ class Follower:
                 self._take(event)
             self._offset += len(line)
 
-    def close(self) -> None:
-        """The driver has left: whatever is read from here on is the past."""
-        self._closed = True
-        self._leave()
-
     def _take(self, event: dict[str, Any]) -> None:
         fold(self.records, event)
         kind = event["event"]
         self.last_ms = max(self.last_ms, to_ms(event["at"]))
         if kind in {"session", "stop"}:
-            self._leave()
+            self.leave()
         if kind == "session":
             verb = "compare" if event["verb"] == "compare" else "sweep"
-            self._live = None if self._closed else verb
+            self._live = verb
             self.sessions[verb] = event
             self.data = event.get("data") or self.data
             self.classes = tuple(event.get("classes") or self.classes)
@@ -99,8 +93,7 @@ class Follower:
         elif kind in {"begin", "resume", "epoch", "end"}:
             key = event["key"]
             self._touch(self.records[key])
-            if not self._closed:
-                self._active.add(key)
+            self._active.add(key)
             if kind == "epoch":
                 self.epoch_ms.setdefault(key, {})[event["metrics"]["epoch"]] = to_ms(event["at"])
             elif kind == "end":
@@ -110,8 +103,8 @@ class Follower:
         self.changed[record.key] = None
         self.changed_parents.add(PARENTS[record.kind])
 
-    def _leave(self) -> None:
-        """What the driver had not finished is left lying."""
+    def leave(self) -> None:
+        """The driver has left: what it had not finished is left lying."""
         if self._live:
             self.changed_parents.add(self._live)
         self._live = None

@@ -59,6 +59,7 @@ class Mirror:
             TrackingError: MLflow is away; nothing is lost, call again.
             InputError: The journal was damaged.
         """
+        self._journal.read()
         num_sent = self._send()
         self._draw(time.monotonic() + DRAWING_SECS)
         return num_sent
@@ -66,7 +67,7 @@ class Mirror:
     def finish(self) -> int:
         """Like `sync`, once the driver has left: no run stays RUNNING, every picture is drawn."""
         self._journal.read()
-        self._journal.close()
+        self._journal.leave()
         num_sent = self._send()
         self._draw(None)
         self._draw_sweep()
@@ -74,7 +75,6 @@ class Mirror:
 
     def _send(self) -> int:
         journal = self._journal
-        journal.read()
         if not journal.journal_id:
             return 0
         store = self._open()

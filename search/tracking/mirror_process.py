@@ -103,8 +103,8 @@ class TrackerProcess:
 
 def _environment() -> dict[str, str]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    # The process draws and sends; an accelerator is for the trials.
-    environment = {**os.environ, **threads, "CUDA_VISIBLE_DEVICES": ""}
+    # The process draws and sends: accelerators are for the trials, and its lines are for the user.
+    environment = {**os.environ, **threads, "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
     root = Path(__file__).absolute().parents[2]
     if not _SITE.intersection(root.parts):
         paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -29,17 +29,22 @@ _ENVIRONMENT = {
 }
 _PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 _REASONS = (
-    ("401", "401: not signed in; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"),
     (
         "Invalid Host header",
         "403: the server's host check refuses this name; start it with --allowed-hosts, or use its address",
     ),
-    ("403", "403: forbidden for this user; ask for access to the experiment"),
+    (
+        "error code 401",
+        "401: not signed in; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    ),
+    ("error code 403", "403: forbidden for this user; ask for access"),
     ("Connection refused", "connection refused; start the server, or correct the address"),
     ("Name or service not known", "unknown host name; correct the address"),
     ("name resolution", "unknown host name; correct the address"),
     ("timed out", "no answer in time; check the address and the network"),
 )
+"""What MLflow's message holds -> the one line for the user."""
+_STATUS = {"UNAUTHENTICATED": "error code 401", "PERMISSION_DENIED": "error code 403"}
 
 
 class RejectedError(HybridSearchError):
@@ -131,10 +136,12 @@ def translated(uri: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     text = str(error)
+    # A refusal in JSON carries its status in the code, one in plain text in the message.
+    text = f"{text}\n{_STATUS.get(getattr(error, 'error_code', ''), '')}"
     for mark, reason in _REASONS:
         if mark in text:
             return reason
-    return (text.splitlines() or [type(error).__name__])[0][:300]
+    return text.splitlines()[0][:300] or type(error).__name__
 
 
 def redacted(uri: str) -> str:

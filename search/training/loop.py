@@ -28,6 +28,7 @@ from search.errors import DivergedError
 from search.records import EpochMetrics, Progress, TrialResult, TrialSpec
 from search.seeds import Block, derive
 from search.training.checkpoint import load_checkpoint, save_array, save_checkpoint, save_weights
+from search.training.memory import keep_freed_memory
 from search.training.optim import learning_rate, make_optimizer, set_learning_rate
 
 EVAL_BATCH = 512
@@ -149,6 +150,7 @@ def train(
         DivergedError: The loss is not finite.
     """
     place = torch.device(device)
+    keep_freed_memory()
     learners = [Learner(spec, block, data, place) for block in spec.blocks]
     curve: list[EpochMetrics] = []
     checkpoint = load_checkpoint(folder, spec.key)

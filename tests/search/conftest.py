@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
@@ -110,7 +111,7 @@ def make_study(study_data: dict[str, Any]) -> MakeStudy:
     """Make the study: `make_study("search.trials=2", name="other")`; keywords replace whole sections."""
 
     def make(*overrides: str, **sections: Any) -> StudyConfig:
-        return parse_study({**study_data, **sections}, "study.yaml", overrides)
+        return parse_study(copy.deepcopy({**study_data, **sections}), "study.yaml", overrides)
 
     return make
 

@@ -46,8 +46,8 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
 def test_size(tmp_path: Path) -> None:
     path = _save(tmp_path / "a.png", Image.fromarray(RGB).resize((20, 10)))
     assert read_image(path, None).shape == (10, 20, 3)
-    assert read_image(path, 4).shape == (4, 4, 3)
-    assert np.array_equal(read_image(_save(tmp_path / "b.png", Image.fromarray(RGB)), 4), resize(RGB, 4))
+    assert read_image(path, (4, 6)).shape == (4, 6, 3)
+    assert np.array_equal(read_image(_save(tmp_path / "b.png", Image.fromarray(RGB)), (4, 4)), resize(RGB, 4))
     assert resize(RGB, None) is RGB
 
 

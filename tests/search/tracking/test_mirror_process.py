@@ -109,8 +109,8 @@ def test_only_one_at_a_time(study: Study, server: Server, capsys: pytest.Capture
     with (
         pytest.MonkeyPatch.context() as patch,
         (study.folder / "mlflow.lock").open("a") as lock,
-        open(os.devnull) as end,
-    ):  # noqa: PTH123
+        Path(os.devnull).open() as end,
+    ):
         patch.setattr(os, "nice", lambda _: 0)
         patch.setattr(sys, "stdin", end)
         fcntl.flock(lock, fcntl.LOCK_EX)

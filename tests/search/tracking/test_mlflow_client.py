@@ -45,6 +45,8 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         (401, b"You are not authenticated", "401: not signed in; set MLFLOW_TRACKING_USERNAME"),
         (403, b"Permission denied", "403: forbidden for this user"),
         (403, b"Invalid Host header - possible DNS rebinding attack detected", "--allowed-hosts"),
+        (401, b'{"error_code": "UNAUTHENTICATED", "message": "no"}', "401: not signed in"),
+        (403, b'{"error_code": "PERMISSION_DENIED", "message": "no"}', "403: forbidden for this user"),
         (404, b"<html>nothing here</html>", "404"),
         (200, b"<html>some other server</html>", "not in a valid JSON format"),
     ],
@@ -55,6 +57,11 @@ def test_a_server_that_refuses(status: int, body: bytes, words: str) -> None:
     (line,) = raised.value.faults
     assert "\n" not in line
     assert uri in line
+
+
+def test_a_port_number_is_no_status() -> None:
+    with pytest.raises(TrackingError, match="connection refused"):
+        check_uri("http://127.0.0.1:4031")
 
 
 def test_nobody_there() -> None:

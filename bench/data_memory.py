@@ -1,0 +1,115 @@
+"""What the decoded data cost in memory: mapped and shared, against a copy in each process.
+
+Run as `python measure_data_memory.py ROOT [CACHE]`, where ROOT holds `cifar10/{train,test}/<class>/` or the official
+files. Each worker reads every training image once per epoch, two epochs. Linux only (`/proc/self/smaps_rollup`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+MODES = ("imports", "mapped", "copied", "dataset")
+"""Imports only; our mapped files; a NumPy copy of them; decoded by each process, as a plain script does."""
+
+
+def memory_mib() -> dict[str, float]:
+    """Resident, proportional and private memory of this process, in MiB."""
+    fields: dict[str, int] = {}
+    for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]:
+        name, value = line.split(":")
+        fields[name] = int(value.split()[0])
+    private = fields["Private_Clean"] + fields["Private_Dirty"]
+    return {"rss": fields["Rss"] / 1024, "pss": fields["Pss"] / 1024, "private": private / 1024}
+
+
+def worker(mode: str, root: str, cache: str, ready: Barrier, results: multiprocessing.Queue[dict[str, float]]) -> None:
+    """Read the whole training part and report the memory while all workers still hold theirs."""
+    import numpy as np
+    import torch
+
+    from search.data.batches import TrainBatches
+    from search.data.datasets import DataConfig, scan
+    from search.data.store import ImageSet, open_data
+
+    torch.set_num_threads(1)
+    config = DataConfig(name="cifar10", root=root)
+    start = time.perf_counter()
+    images = open_data(config, Path(cache)).train
+    if mode == "dataset":
+        part = scan(config).train
+        pixels = np.stack([part.read(position) for position in range(len(part.labels))])
+        images = ImageSet(pixels=pixels, labels=part.labels, ids=images.ids, ids_digest="")
+    elif mode == "copied":
+        images = ImageSet(pixels=np.array(images.pixels), labels=images.labels, ids=images.ids, ids_digest="")
+    open_secs = time.perf_counter() - start
+    start = time.perf_counter()
+    if mode != "imports":
+        batches = TrainBatches(images, np.arange(len(images.labels)), 128, torch.device("cpu"))
+        generator = torch.Generator().manual_seed(0)
+        total = sum(int(pixels[0, 0, 0, 0]) for _ in range(2) for pixels, _ in batches.epoch(generator))
+        assert total > 0
+    epoch_secs = (time.perf_counter() - start) / 2
+    ready.wait()
+    results.put({**memory_mib(), "open_secs": open_secs, "epoch_secs": epoch_secs})
+    ready.wait()
+
+
+def measure(mode: str, num_processes: int, root: str, cache: str) -> dict[str, float]:
+    """Sum over the processes, in MiB; seconds as means."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(num_processes)
+    results: multiprocessing.Queue[dict[str, float]] = context.Queue()
+    processes = [context.Process(target=worker, args=(mode, root, cache, ready, results)) for _ in range(num_processes)]
+    for process in processes:
+        process.start()
+    rows = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+    totals = {name: sum(row[name] for row in rows) for name in ("rss", "pss", "private")}
+    return totals | {name: sum(row[name] for row in rows) / num_processes for name in ("open_secs", "epoch_secs")}
+
+
+def main() -> None:
+    """Print one row per mode and number of processes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root")
+    parser.add_argument("cache", nargs="?", default="/tmp/measure-data-cache")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    # Decoded in a process of its own, so that the first worker is like the others.
+    start = time.perf_counter()
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from search.data.datasets import DataConfig;"
+            "from search.data.store import open_data;"
+            "open_data(DataConfig(name='cifar10', root=sys.argv[1]), Path(sys.argv[2]))",
+            arguments.root,
+            arguments.cache,
+        ],
+        check=True,
+    )
+    rows = [{"mode": "decode", "processes": 1, "open_secs": time.perf_counter() - start}]
+    for mode in MODES:
+        for num_processes in (1, 4):
+            found = measure(mode, num_processes, arguments.root, arguments.cache)
+            rows.append({"mode": mode, "processes": num_processes, **found})
+    if arguments.json:
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    for row in rows:
+        sys.stdout.write(
+            "  ".join(f"{k}={v:.2f}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Training epochs per second of the digits ECRNN sweep, against the plain Ray Tune script, in turn, several times."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.report import machine, write_page
+from search.study import StudyConfig, load_study
+from search.sweep import make_sampler
+
+NUM_TRIALS = 16
+ROUNDS = 3
+STUDY = """
+name: throughput
+data: {name: digits}
+space: ecrnn
+fix: {lr: 0.001}
+train: {epochs: 5, batch: 32}
+search: {trials: 16, sampler: random, scheduler: asha, grace_epochs: 5, startup_trials: 1}
+"""
+
+
+def measure_ours(study: StudyConfig, storage: str) -> dict[str, float]:
+    """Run our sweep in a process of its own; the seconds are those from the joined cluster to the last trial."""
+    script = (
+        "import sys, time, json\n"
+        "from pathlib import Path\n"
+        "from search.drive import run_sweep\n"
+        "import search.runners.ray_tune as r\n"
+        "from search.study import load_study\n"
+        "study = load_study(Path(sys.argv[1]), [f'storage={sys.argv[2]}'])\n"
+        "inner, marks = r._check_request, []\n"
+        "r._check_request = lambda resources: (inner(resources), marks.append(time.perf_counter()))[0]\n"
+        "start = time.perf_counter()\n"
+        "status = run_sweep(study)\n"
+        "end = time.perf_counter()\n"
+        "print(json.dumps({'epochs': status.num_epochs, 'start_secs': marks[0] - start, 'sweep_secs': end - marks[0]}))\n"
+    )
+    return _last_line([sys.executable, "-c", script, str(study), storage])
+
+
+def _last_line(command: list[str]) -> dict[str, float]:
+    started = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    found["process_secs"] = time.perf_counter() - started
+    return found
+
+
+def draw_points(study_path: Path, folder: Path) -> list[dict[str, Any]]:
+    """The points that our sweep will draw from this study: the sampler is deterministic."""
+    study = load_study(study_path, [f"storage={folder}"])
+    study.folder.mkdir(parents=True)
+    sampler = make_sampler(study)
+    points = []
+    for _ in range(NUM_TRIALS):
+        asked = sampler.ask()
+        assert asked is not None
+        points.append(dict(asked[1]))
+    return points
+
+
+def main() -> None:
+    """Measure and write bench/throughput.md."""
+    rows, ratios, process_ratios = [], [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        study = folder / "study.yaml"
+        study.write_text(STUDY, encoding="utf-8")
+        points = folder / "points.json"
+        points.write_text(json.dumps(draw_points(study, folder / "draw")), encoding="utf-8")
+        for index in range(ROUNDS):
+            ours = measure_ours(study, str(folder / f"ours-{index}"))
+            peer = _last_line(
+                [
+                    sys.executable,
+                    "-m",
+                    "bench.peers.ray_tune_script",
+                    str(study),
+                    str(points),
+                    str(folder / f"p{index}"),
+                ]
+            )
+            assert ours["epochs"] == peer["epochs"], (ours, peer)
+            pace = {name: run["epochs"] / run["sweep_secs"] for name, run in (("ours", ours), ("peer", peer))}
+            ratios.append(pace["ours"] / pace["peer"])
+            process_ratios.append(peer["process_secs"] / ours["process_secs"])
+            rows.append(
+                f"| {index + 1} | {int(ours['epochs'])} | {pace['ours']:.2f} | {pace['peer']:.2f} | {ratios[-1]:.2f} | "
+                f"{process_ratios[-1]:.2f} |"
+            )
+            print(rows[-1], flush=True)
+    write_page(
+        "throughput.md",
+        f"""# Training epochs per second, against a plain Ray Tune script
+
+The digits ECRNN sweep: {NUM_TRIALS} points drawn by our sampler, 5 epochs each, two trials at a time, one core each.
+The peer (`bench/peers/ray_tune_script.py`: function trainable, OptunaSearch, ASHA, MLflowLoggerCallback, DataLoader)
+trains the same models at the same points on the same split with the same batches. Seconds run from the joined Ray
+cluster to the end of the sweep, MLflow included; "whole process" is from start to exit.
+
+{machine()}
+
+| round | epochs | ours, epochs/s | peer, epochs/s | ratio | ratio, whole process |
+|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+**Median ratio: {statistics.median(ratios):.2f}** (whole process {statistics.median(process_ratios):.2f}).
+""",
+    )
+
+
+if __name__ == "__main__":
+    main()

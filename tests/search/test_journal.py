@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from search.errors import InputError, StudyLockedError
+from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
+from search.tracking.journal import FILE_NAME, Journal, read_events, read_records
+
+MakeRecord = Callable[..., TrialRecord]
+MakeEpoch = Callable[..., EpochMetrics]
+
+
+@pytest.fixture
+def written(tmp_path: Path, make_record: MakeRecord, make_epoch: MakeEpoch) -> Path:
+    """A study folder whose journal holds one trial of each outcome."""
+    with Journal(tmp_path) as journal:
+        for key in "abcd":
+            journal.begin(make_record(key, number="abcd".index(key)))
+            journal.epoch(key, make_epoch(1, 0.5), f"node-{key}")
+        journal.end("a", Completed(), test_accuracy=0.75, artifacts={"confusion": "trials/a/confusion.npy"})
+        journal.end("b", Stopped(epoch=1))
+        journal.end("c", Failed(reason="broke", diverged=True))
+        journal.note("session", verb="sweep")
+    return tmp_path
+
+
+def test_records_are_rebuilt_from_the_file(written: Path, make_epoch: MakeEpoch) -> None:
+    records = read_records(written)
+    assert list(records) == list("abcd")
+    assert [records[key].outcome for key in "abcd"] == [
+        Completed(),
+        Stopped(epoch=1),
+        Failed(reason="broke", diverged=True),
+        None,
+    ]
+    first = records["a"]
+    assert first.curve == (make_epoch(1, 0.5),)
+    assert (first.node, first.test_accuracy, first.blocks) == ("node-a", 0.75, ("sweep-0",))
+    assert first.artifacts == {"confusion": "trials/a/confusion.npy"}
+    assert first.finished_at is not None
+    assert records["d"].finished_at is None
+
+
+def test_the_writer_and_the_reader_agree(tmp_path: Path, make_record: MakeRecord, make_epoch: MakeEpoch) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin(make_record("a", point={"rnn": "gru", "lr": 0.1, "on": True, "nodes": 8}))
+        journal.epoch("a", make_epoch(1, 1 / 3), "n")
+        journal.end("a", Failed(reason="lost"))
+        journal.resume("a")
+        journal.epoch("a", make_epoch(2, 2 / 3), "m")
+        assert read_records(tmp_path) == journal.records
+        record = journal.records["a"]
+    assert (record.outcome, record.finished_at, record.resumed, record.node) == (None, None, 1, "m")
+    assert [epoch.epoch for epoch in record.curve] == [1, 2]
+    assert list(map(type, record.point.values())) == [str, float, bool, int]
+
+
+def test_an_epoch_told_twice_replaces_itself_and_what_followed(
+    tmp_path: Path, make_record: MakeRecord, make_epoch: MakeEpoch
+) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin(make_record("a"))
+        for epoch, value in [(1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25)]:
+            journal.epoch("a", make_epoch(epoch, value), "n")
+        journal.begin(make_record("a", label="again"))
+    record = read_records(tmp_path)["a"]
+    assert [(item.epoch, item.val_accuracy) for item in record.curve] == [(1, 0.1), (2, 0.25)]
+    assert record.label == "trial a"
+
+
+def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
+    assert read_records(tmp_path) == {}
+
+
+def test_a_cut_last_line_is_passed_over_and_mended(written: Path, make_record: MakeRecord) -> None:
+    path = written / FILE_NAME
+    whole = path.read_bytes()
+    line = json.dumps({"event": "begin", "key": "zz", "label": "never seen"}).encode()
+    before = read_records(written)
+    for cut in (1, 9, len(line) - 1):
+        path.write_bytes(whole + line[:cut])
+        assert read_records(written) == before
+        with Journal(written) as journal:
+            assert journal.records == before
+            journal.begin(make_record("e", number=4))
+        with Journal(written) as journal:
+            journal.end("e", Completed())
+        records = read_records(written)
+        assert list(records) == list("abcde")
+        assert records["e"].outcome == Completed()
+
+
+def test_a_whole_last_line_without_its_newline_counts(written: Path, make_record: MakeRecord) -> None:
+    path = written / FILE_NAME
+    path.write_bytes(path.read_bytes() + b'{"event":"end","at":1.0,"key":"d","outcome":{"word":"completed"}}')
+    assert read_records(written)["d"].outcome == Completed()
+    with Journal(written) as journal:
+        journal.begin(make_record("e", number=4))
+    assert read_records(written)["d"].outcome == Completed()
+    assert list(read_records(written)) == list("abcde")
+
+
+@pytest.mark.parametrize("damage", [b"{", b"\xff\xfe", b"not json"])
+def test_a_damaged_middle_line_is_refused(written: Path, damage: bytes) -> None:
+    path = written / FILE_NAME
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = damage
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(InputError, match=rf"{FILE_NAME}:3: not a JSON line; the journal was damaged, restore it"):
+        Journal(written)
+    with pytest.raises(InputError, match=":3:"):
+        list(read_events(path))
+
+
+def _try_to_open(folder: str, sender: multiprocessing.connection.Connection) -> None:
+    try:
+        Journal(Path(folder)).close()
+        sender.send("opened")
+    except StudyLockedError as error:
+        sender.send(str(error))
+
+
+def test_a_second_process_is_refused_and_told_who_writes(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+
+    def attempt() -> str:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_try_to_open, args=(str(tmp_path), sender))
+        process.start()
+        message = str(receiver.recv())
+        process.join()
+        return message
+
+    with Journal(tmp_path):
+        message = attempt()
+    assert f"process {os.getpid()} on " in message
+    assert message.endswith("is working on this study; wait for it, or stop it first")
+    assert attempt() == "opened"
+
+
+def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
+    with Journal(tmp_path), pytest.raises(StudyLockedError, match="is working on this study"):
+        Journal(tmp_path)
+    Journal(tmp_path).close()
+
+
+def test_nan_never_enters_the_journal(tmp_path: Path, make_record: MakeRecord, make_epoch: MakeEpoch) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin(make_record("a"))
+        with pytest.raises(ValueError, match="JSON compliant"):
+            journal.epoch("a", make_epoch(1, float("nan")), "n")
+    assert read_records(tmp_path)["a"].curve == ()
+
+
+class ShortWriter:
+    """A full disk takes a part of a line and says so by its count only."""
+
+    def write(self, line: bytes) -> int:
+        return len(line) // 2
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_line_that_did_not_fit_is_an_error(tmp_path: Path, make_record: MakeRecord) -> None:
+    journal = Journal(tmp_path)
+    journal._stream.close()
+    journal._stream = ShortWriter()  # type: ignore[assignment]
+    with pytest.raises(OSError, match="journal"):
+        journal.begin(make_record("a"))
+    journal.close()

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from search.errors import EXIT_INPUT, NothingToDoError, StudyChangedError, StudyError
+from search.study import StudyConfig, claim_folder, find_study, load_study, parse_study, shipped_studies, to_dict
+
+MakeStudy = Callable[..., StudyConfig]
+
+
+def faults_of(data: object, *overrides: str) -> tuple[str, ...]:
+    with pytest.raises(StudyError) as caught:
+        parse_study(data, "my.yaml", overrides)
+    assert caught.value.exit_code == EXIT_INPUT
+    for fault in caught.value.faults:
+        assert "\n" not in fault
+        assert fault.startswith(("my.yaml: ", "--set "))
+    return caught.value.faults
+
+
+def one_fault(data: object, *overrides: str) -> str:
+    faults = faults_of(data, *overrides)
+    assert len(faults) == 1, faults
+    return faults[0]
+
+
+BAD: dict[str, tuple[str, Any, tuple[str, ...]]] = {
+    "unknown section": ("trian", {}, ("trian: unknown key", "did you mean train?")),
+    "unknown key": ("search.trails", 3, ("search.trails: unknown key", "did you mean trials?")),
+    "unknown key of the data": ("data.rot", "x", ("data.rot: unknown key", "did you mean root?")),
+    "unknown key of the recipe": ("train.epoch", 3, ("train.epoch: unknown key", "did you mean epochs?")),
+    "unknown key without a likeness": ("split.xyz", 3, ("split.xyz: unknown key", "known keys: method, fraction")),
+    "wrong type": ("search.trials", "many", ("search.trials", "valid integer", "'many'")),
+    "fractional count": ("train.epochs", 1.5, ("train.epochs", "valid integer", "1.5")),
+    "empty section": ("search", None, ("search:", "valid dictionary", "None")),
+    "no list": ("search.enqueue", "ecrnn/cnn", ("search.enqueue", "valid tuple", "'ecrnn/cnn'")),
+    "out of range": ("search.trials", 0, ("search.trials", "greater than or equal to 1", "0")),
+    "out of range in the recipe": ("train.lr", -1, ("train.lr must be above 0", "-1")),
+    "not a number": ("train.lr", float("nan"), ("train.lr must be above 0", "nan")),
+    "not a time": ("search.time_budget_mins", float("nan"), ("search.time_budget_mins", "greater than 0", "nan")),
+    "unknown choice": ("search.scheduler", "ahsa", ("search.scheduler", "'asha', 'median' or 'none'", "'ahsa'")),
+    "unknown optimizer": ("train.optimizer", "adm", ("train.optimizer must be one of adam", "'adm'")),
+    "unknown data": ("data.name", "digit", ("data.name must be one of digits", "'digit'")),
+    "impossible split": ("split", {"fraction": 1.0}, ("split.fraction must be above 0 and below 1", "1.0")),
+    "name that leaves the folder": ("name", "../else", ("name:", "pattern", "'../else'")),
+    "unknown space": ("space", "ecrn", ("space:", "no space is called 'ecrn'", "did you mean ecrnn?")),
+    "unknown enqueued preset": (
+        "search.enqueue",
+        ["ecrnn/ccn"],
+        ("search.enqueue.0:", "no preset is called 'ecrnn/ccn'", "did you mean ecrnn/cnn?"),
+    ),
+    "unknown baseline": (
+        "compare",
+        {"baselines": ["ecrnn/cnn", "ecrnn/ecrnn-bilstm16"]},
+        ("compare.baselines.1:", "no preset is called", "did you mean ecrnn/ecrnn-bilstm-16"),
+    ),
+    "bad fix value": ("fix", {"lr": 5.0}, ("lr: expected a number from 0.0005 to 0.02 (log)", "5.0")),
+    "unknown fix": ("fix", {"lrr": 0.001}, ("lrr: expected a parameter of this space", "did you mean lr?")),
+    "bad domain": ("space", {"a": {"float": [1, 2, 3]}}, ("a: expected float: [low, high]", "[1, 2, 3]")),
+    "empty space": (
+        "space",
+        {"a": [1, 2], "forbidden": [{"when": {"a": [1, 2]}, "why": "all"}]},
+        ("space:", "expected at least one possible point", "none"),
+    ),
+}
+
+
+def put(data: dict[str, Any], path: str, value: object) -> None:
+    *sections, last = path.split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+    data[last] = value
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_with_place_expectation_and_finding(study_data: dict[str, Any], case: str) -> None:
+    path, value, words = BAD[case]
+    put(study_data, path, value)
+    fault = one_fault(study_data)
+    for word in words:
+        assert word in fault
+
+
+@pytest.mark.parametrize(
+    ("path", "missing"), [("train", "train.epochs"), ("search", "search.trials"), ("data", "data.name")]
+)
+def test_missing_key_is_named(study_data: dict[str, Any], path: str, missing: str) -> None:
+    study_data[path] = {}
+    assert f"{missing}: missing; add it" in one_fault(study_data)
+
+
+def test_all_faults_come_at_once(study_data: dict[str, Any]) -> None:
+    del study_data["data"]
+    study_data |= {"train": {"epochs": 0, "lr": 0}, "search": {"trials": 0, "trails": 1}}
+    faults = faults_of(study_data)
+    for word in ("data: missing", "train.epochs must", "train.lr must", "search.trials:", "search.trails: unknown"):
+        assert sum(word in fault for fault in faults) == 1, word
+    assert len(faults) == 5
+
+
+def test_a_list_is_no_study() -> None:
+    assert "expected a mapping of sections, got list" in one_fault([1])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("train.epochs", "expected path.to.key=value, such as train.epochs=3"),
+        ("=3", "expected path.to.key=value"),
+        ("train..lr=3", "expected path.to.key=value"),
+        ("name.x=3", "name is not a section, it holds 'tiny'"),
+        ("search.trials=[1", "the value is not YAML"),
+        ("search.trails=3", "search.trails: unknown key; did you mean trials?"),
+        ("train.epochs=0", "train.epochs must be at least 1, got 0"),
+    ],
+)
+def test_bad_override(study_data: dict[str, Any], assignment: str, words: str) -> None:
+    assert words in one_fault(study_data, assignment)
+
+
+def test_overrides_reach_every_depth(make_study: MakeStudy) -> None:
+    study = make_study("seed=9", "train.lr=1e-3", "compare.repeats=4", "compare.baselines=[ecrnn/cnn]", "data.limit=50")
+    assert (study.seed, study.train.lr, study.compare.repeats) == (9, 0.001, 4)
+    assert (study.compare.baselines, study.data.limit) == (("ecrnn/cnn",), 50)
+
+
+def test_a_study_is_immutable(make_study: MakeStudy) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        make_study().seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"name: a\ntrain: [1\nsearch: 2\n", r"broken\.yaml:3: not YAML: expected ',' or '\]'"),
+        (b"name: a: b\n", r"broken\.yaml:1: not YAML: mapping values are not allowed"),
+        (b"name: !!python/object/apply:os.getcwd []\n", r"broken\.yaml:1: not YAML: could not determine a constructor"),
+        (b"\xff\xfe\x00", r"broken\.yaml: not readable as a study file"),
+        (b"", r"broken\.yaml: expected a mapping of sections, got NoneType"),
+    ],
+)
+def test_unreadable_file_names_the_line(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=words):
+        load_study(path)
+
+
+def test_missing_file_lists_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"no such study file; shipped ones: .*demo\.yaml"):
+        load_study(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", shipped_studies(), ids=os.path.basename)
+def test_shipped_studies_are_right(path: str) -> None:
+    assert load_study(Path(path)).build_space().free
+
+
+def test_fix_pins_and_finite_spaces_are_counted(make_study: MakeStudy) -> None:
+    space = make_study(fix={"lr": 0.001, "rnn": "gru"}).build_space()
+    assert space.size == 4
+    assert {point["rnn"] for point in space.enumerate()} == {"gru"}
+
+
+def test_resolved_file_round_trips(make_study: MakeStudy) -> None:
+    study = make_study("search.time_budget_mins=1.5", fix={"rnn": "gru"}, model={"init": "keras"})
+    folder = claim_folder(study)
+    assert folder == study.folder
+    assert load_study(folder / "study.yaml") == study
+    assert find_study(folder) == study
+    assert yaml.safe_load((folder / "study.yaml").read_text())["search"]["max_failed_fraction"] == 0.5
+    assert [path.name for path in folder.iterdir()] == ["study.yaml"]
+
+
+def test_study_is_found_through_its_file_and_after_a_move(
+    tmp_path: Path, study_data: dict[str, Any], make_study: MakeStudy
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump(study_data))
+    with pytest.raises(NothingToDoError, match="no study here yet; run `hybrid-search sweep` first"):
+        find_study(path)
+    folder = claim_folder(make_study())
+    assert find_study(path) == make_study()
+    moved = folder.rename(tmp_path / "moved")
+    assert find_study(moved).folder == moved
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=4",
+        "train.lr=0.1",
+        "train.epochs=4",
+        "split.fraction=0.4",
+        "data.limit=90",
+        "search.sampler=random",
+        "search.scheduler=none",
+        "search.reduction=3",
+        "search.startup_trials=4",
+        "search.trials=5",
+        "space.nodes.choice=[4, 16]",
+        "fix.rnn=gru",
+        "model.init=keras",
+    ],
+)
+def test_changed_fields_are_refused_by_name(make_study: MakeStudy, override: str) -> None:
+    folder = claim_folder(make_study())
+    before = (folder / "study.yaml").read_bytes()
+    with pytest.raises(StudyChangedError, match="give the study another name") as caught:
+        claim_folder(make_study(override))
+    assert any(f" {override.partition('=')[0]} was " in fault for fault in caught.value.faults)
+    assert (folder / "study.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "search.trials=60",
+        "search.time_budget_mins=5",
+        "search.max_failed_fraction=0.9",
+        "resources.concurrency=2",
+        "resources.address=auto",
+        "tracking.uri=http://127.0.0.1:5000",
+        "compare.baselines=[ecrnn/cnn]",
+        "compare.repeats=3",
+        "data.root=elsewhere",
+        "data.download=true",
+    ],
+)
+def test_what_extends_the_budget_or_changes_no_trial_is_allowed(make_study: MakeStudy, override: str) -> None:
+    claim_folder(make_study())
+    changed = make_study(override)
+    assert find_study(claim_folder(changed)) == changed
+    assert to_dict(changed) != to_dict(make_study())
+
+
+def test_unwritable_storage_is_named(make_study: MakeStudy, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StudyError, match=r"storage: .*file/deep/tiny cannot be written .*; choose another storage"):
+        claim_folder(make_study(storage=str(tmp_path / "file" / "deep")))
+
+
+UNMENDED = {
+    "unions give one fault": ({"space": 3}, "space: "),
+    "unions in fix": ({"fix": {"lr": [1]}}, "fix.lr: "),
+    "unions in enqueue": ({"search": {"trials": 1, "enqueue": [3]}}, "search.enqueue.0: "),
+    "true is no count": ({"search": {"trials": True}}, "search.trials"),
+    "unknown model setting": ({"model": {"inti": "keras"}}, "did you mean init?"),
+    "bad model setting": ({"model": {"init": "kears"}}, "init"),
+    "grid over a continuous space": ({"search": {"trials": 1, "sampler": "grid"}}, "lr"),
+    "parameter that no model has": ({"space": {"backbne": ["cnn4", "cnn5"]}}, "backbne"),
+    "epochs are not searched": ({"fix": {}, "space": {"epochs": [1, 2]}}, "epochs"),
+}
+
+
+@pytest.mark.parametrize("case", UNMENDED)
+def test_what_cannot_work_is_refused_before_anything_runs(study_data: dict[str, Any], case: str) -> None:
+    changes, word = UNMENDED[case]
+    assert word in one_fault({**study_data, **changes})

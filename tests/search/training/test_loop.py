@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from search.data.store import ImageData
+from search.errors import DivergedError
+from search.records import EpochMetrics, Progress, TrialSpec
+from search.seeds import make_block
+from search.training import loop
+from search.training.loop import Learner, train
+
+MakeSpec = Callable[..., TrialSpec]
+
+FILES = ("confusion.npy", "weights-0.safetensors")
+
+
+def run(spec: TrialSpec, data: ImageData, folder: Path, **options: Any) -> list[Progress]:
+    folder.mkdir(exist_ok=True)
+    return list(train(spec, data, folder, device="cpu", **options))
+
+
+def told(progress: list[Progress]) -> list[dict[str, Any]]:
+    """The metrics without the clock."""
+    return [{**dataclasses.asdict(item.metrics), "elapsed_secs": 0.0} for item in progress]
+
+
+def assert_same_files(one: Path, two: Path) -> None:
+    names = sorted(path.name for path in one.iterdir() if path.name != "checkpoint.pt")
+    assert names == sorted(path.name for path in two.iterdir() if path.name != "checkpoint.pt")
+    for name in names:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def weights_of(spec: TrialSpec, data: ImageData, folder: Path) -> dict[str, torch.Tensor]:
+    run(spec, data, folder)
+    return load_file(folder / "weights-0.safetensors")
+
+
+def test_a_training_tells_each_epoch_once_and_leaves_its_files(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path
+) -> None:
+    progress = run(make_spec(epochs=3, schedule="cosine"), digits, tmp_path)
+    assert [item.metrics.epoch for item in progress] == [1, 2, 3]
+    assert [item.metrics.num_images for item in progress] == [70, 70, 70]
+    assert progress[0].metrics.learning_rate > progress[2].metrics.learning_rate > 0
+    assert [item.result is None for item in progress] == [True, True, False]
+    result = progress[-1].result
+    assert result is not None
+    assert result.test_accuracy is None
+    assert sorted(result.artifacts.values()) == sorted(FILES)
+    confusion = np.load(tmp_path / "confusion.npy")
+    assert confusion.shape == (10, 10)
+    assert confusion.sum(axis=1).tolist() == [3] * 10
+    assert np.trace(confusion) / 30 == progress[-1].metrics.val_accuracy
+
+
+def test_it_learns(make_spec: MakeSpec, digits: ImageData, tmp_path: Path) -> None:
+    last = run(make_spec(epochs=10, lr=0.005), digits, tmp_path)[-1].metrics
+    assert last.train_accuracy > 0.8
+    assert last.val_accuracy > 0.4
+
+
+BLOCKS = (make_block(0, "sweep", 0), make_block(0, "sweep", 1))
+HARD: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dropout and augmentation": {"dropout": 0.5, "cnn_dropout": 0.2, "augment": "crop_hflip_cutout"},
+    "momentum and schedule": {"optimizer": "sgd", "lr": 0.02, "schedule": "onecycle", "clip": 1.0},
+    "two blocks": {"dropout": 0.5, "augment": "hflip", "blocks": BLOCKS},
+    "bfloat16": {"precision": "bfloat16", "dropout": 0.25},
+}
+
+
+@pytest.mark.parametrize("case", HARD)
+def test_cut_after_each_epoch_it_goes_on_bit_for_bit(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, case: str
+) -> None:
+    spec = make_spec(epochs=3, score_test=True, **HARD[case])
+    whole = run(spec, digits, tmp_path / "whole")
+    pieces: list[Progress] = []
+    (tmp_path / "cut").mkdir()
+    for _ in range(3):
+        torch.manual_seed(len(pieces))
+        cut = train(spec, digits, tmp_path / "cut", device="cpu", num_known_epochs=len(pieces))
+        pieces.append(next(cut))
+        cut.close()
+    assert told(pieces) == told(whole)
+    assert pieces[-1].result == whole[-1].result
+    assert_same_files(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_two_blocks_are_two_trainings_averaged(make_spec: MakeSpec, digits: ImageData, tmp_path: Path) -> None:
+    both = run(make_spec(epochs=2, dropout=0.5, augment="hflip", blocks=BLOCKS), digits, tmp_path / "both")
+    alone = [
+        run(make_spec(epochs=2, dropout=0.5, augment="hflip", blocks=(block,)), digits, tmp_path / block.name)
+        for block in BLOCKS
+    ]
+    for epoch, item in enumerate(both):
+        for field in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+            values = [getattr(progress[epoch].metrics, field) for progress in alone]
+            assert getattr(item.metrics, field) == pytest.approx(np.mean(values), abs=1e-12)
+        assert item.metrics.num_images == 140
+    for position, block in enumerate(BLOCKS):
+        one = (tmp_path / "both" / f"weights-{position}.safetensors").read_bytes()
+        assert one == (tmp_path / block.name / "weights-0.safetensors").read_bytes()
+    parts = [np.load(tmp_path / block.name / "confusion.npy") for block in BLOCKS]
+    assert np.array_equal(np.load(tmp_path / "both" / "confusion.npy"), sum(parts))
+
+
+def test_epochs_that_the_caller_does_not_know_are_told_again(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path
+) -> None:
+    spec = make_spec(epochs=3)
+    whole = run(spec, digits, tmp_path)
+    trained: list[int] = []
+    original = Learner.train_epoch
+
+    def counted(self: Learner, epoch: int) -> tuple[float, float, int]:
+        trained.append(epoch)
+        return original(self, epoch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "train_epoch", counted)
+        assert told(run(spec, digits, tmp_path, num_known_epochs=0)) == told(whole)
+        assert told(run(spec, digits, tmp_path, num_known_epochs=2)) == told(whole[2:])
+        again = run(spec, digits, tmp_path, num_known_epochs=3)
+    assert trained == []
+    assert told(again) == told(whole[2:])
+    assert again[0].result == whole[-1].result
+
+
+def test_a_lost_checkpoint_costs_time_only(make_spec: MakeSpec, digits: ImageData, tmp_path: Path) -> None:
+    spec = make_spec(epochs=3, dropout=0.5)
+    whole = run(spec, digits, tmp_path / "whole")
+    (tmp_path / "lost").mkdir()
+    begun = train(spec, digits, tmp_path / "lost", device="cpu")
+    next(begun)
+    next(begun)
+    begun.close()
+    path = tmp_path / "lost" / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    again = run(spec, digits, tmp_path / "lost", num_known_epochs=2)
+    assert told(again)[-1] == told(whole)[-1]
+    (tmp_path / "lost" / "checkpoint.damaged").unlink()
+    assert_same_files(tmp_path / "whole", tmp_path / "lost")
+
+
+@pytest.mark.parametrize("seed", ["split_seed", "init_seed", "order_seed"])
+def test_each_seed_of_the_block_changes_the_result(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, seed: str
+) -> None:
+    block = make_block(0, "sweep", 0)
+    other = dataclasses.replace(block, **{seed: getattr(block, seed) + 1})
+    same, first, second = (
+        weights_of(make_spec(epochs=1, blocks=(item,)), digits, tmp_path / str(index))
+        for index, item in enumerate((block, block, other))
+    )
+    assert all(torch.equal(same[name], tensor) for name, tensor in first.items())
+    assert not all(torch.equal(second[name], tensor) for name, tensor in first.items())
+
+
+def test_dropout_masks_come_from_the_init_seed_and_augmentation_from_the_order_seed(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path
+) -> None:
+    # Without dropout and augmentation the global generator has no say; with them it still has none.
+    for name, recipe in {"a": {"dropout": 0.5}, "b": {"augment": "crop_hflip_cutout"}}.items():
+        torch.manual_seed(1)
+        first = weights_of(make_spec(epochs=1, **recipe), digits, tmp_path / f"{name}1")
+        torch.manual_seed(2)
+        second = weights_of(make_spec(epochs=1, **recipe), digits, tmp_path / f"{name}2")
+        plain = weights_of(make_spec(epochs=1), digits, tmp_path / f"{name}3")
+        assert all(torch.equal(first[key], second[key]) for key in first)
+        assert not all(torch.equal(first[key], plain[key]) for key in first)
+
+
+@pytest.mark.parametrize("batch", [16, 128], ids=["many steps", "one step per epoch"])
+def test_divergence_is_an_outcome_with_its_epoch(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, batch: int
+) -> None:
+    spec = make_spec(epochs=3, optimizer="sgd", lr=1e30, batch=batch)
+    with pytest.raises(DivergedError, match=r"diverged in epoch 1: .*loss was (nan|inf)") as caught:
+        run(spec, digits, tmp_path)
+    assert caught.value.epoch == 1
+    assert not np.isfinite(caught.value.loss)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+class Touched(Exception):
+    """The test set was opened."""
+
+
+def forbid_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def touch(self: ImageData) -> None:
+        raise Touched
+
+    monkeypatch.setattr(ImageData, "test", property(touch))
+
+
+def test_the_sweep_never_touches_the_test_set(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid_test_set(monkeypatch)
+    run(make_spec(epochs=2), digits, tmp_path / "sweep")
+    assert not (tmp_path / "sweep" / "correct.npy").exists()
+    with pytest.raises(Touched):
+        run(make_spec(epochs=2, score_test=True), digits, tmp_path / "repeat")
+
+
+def test_a_repeat_scores_the_test_set_exactly_once(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+    original = Learner.score_test
+
+    def counted(self: Learner, test: Any) -> Any:
+        scored.append(len(test.labels))
+        return original(self, test)
+
+    monkeypatch.setattr(Learner, "score_test", counted)
+    spec = make_spec(epochs=2, score_test=True, lr=0.01)
+    result = run(spec, digits, tmp_path)[-1].result
+    assert scored == [50]
+    assert run(spec, digits, tmp_path, num_known_epochs=2)[-1].result == result
+    assert scored == [50]
+    assert result is not None
+    bits = np.unpackbits(np.load(tmp_path / "correct.npy"), axis=1, count=50)
+    assert bits.shape == (1, 50)
+    assert result.test_accuracy == bits.mean()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
+def test_every_precision_runs(make_spec: MakeSpec, digits: ImageData, tmp_path: Path, precision: str) -> None:
+    weights = weights_of(make_spec(epochs=1, precision=precision), digits, tmp_path / precision)
+    assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float32}
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+def test_bfloat16_is_another_arithmetic(make_spec: MakeSpec, digits: ImageData, tmp_path: Path) -> None:
+    exact, rounded = (
+        weights_of(make_spec(epochs=1, precision=precision), digits, tmp_path / precision)
+        for precision in ("float32", "bfloat16")
+    )
+    assert not all(torch.equal(exact[name], rounded[name]) for name in exact)
+
+
+def test_the_checkpoint_is_written_before_the_epoch_is_told(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path
+) -> None:
+    spec = make_spec(epochs=2)
+    for progress in train(spec, digits, tmp_path, device="cpu"):
+        checkpoint = loop.load_checkpoint(tmp_path, spec.key)
+        assert checkpoint is not None
+        assert EpochMetrics.from_dict(checkpoint["curve"][-1]) == progress.metrics
