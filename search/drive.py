@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,6 +131,8 @@ def _session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -
         journal.note(
             "session",
             verb=verb,
+            pid=os.getpid(),
+            node=socket.gethostname(),
             versions=versions(),
             git=git_revision(),
             device="cuda" if study.resources.gpus else "cpu",

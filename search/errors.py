@@ -77,7 +77,7 @@ class DivergedError(Exception):
     def __init__(self, epoch: int, loss: float) -> None:
         self.epoch = epoch
         self.loss = loss
-        super().__init__(f"diverged in epoch {epoch}: training loss was {loss}")
+        super().__init__(f"diverged in epoch {epoch}: the loss was {loss}")
 
     def __reduce__(self) -> tuple[type[DivergedError], tuple[int, float]]:
         """Travel between processes with the fields intact."""

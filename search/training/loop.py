@@ -183,6 +183,9 @@ def _train_epoch(spec: TrialSpec, learners: list[Learner], epoch: int) -> EpochM
     start = time.perf_counter()
     trained = [learner.train_epoch(epoch) for learner in learners]
     scored = [learner.validate() for learner in learners]
+    for val_loss, _ in scored:
+        if not math.isfinite(val_loss):
+            raise DivergedError(epoch, val_loss)
     num_blocks = len(learners)
     return EpochMetrics(
         epoch=epoch,

@@ -6,7 +6,7 @@ import pytest
 
 from search.progress import duration, one_line
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
-from search.status import best_first, summarise
+from search.status import best_first, nominees, summarise
 
 MakeRecord = Callable[..., TrialRecord]
 MakeEpoch = Callable[..., EpochMetrics]
@@ -31,6 +31,15 @@ def records(make_record: MakeRecord, make_epoch: MakeEpoch) -> list[TrialRecord]
 
 def test_best_first_takes_completed_trials_by_their_last_epoch(records: list[TrialRecord]) -> None:
     assert [record.key for record in best_first(records)] == ["g", "f", "a"]
+
+
+def test_stopped_trials_are_nominated_last_the_furthest_first(
+    records: list[TrialRecord], make_record: MakeRecord, make_epoch: MakeEpoch
+) -> None:
+    further = make_record(
+        "z", number=9, curve=(make_epoch(1, 0.1), make_epoch(2, 0.1)), outcome=Stopped(epoch=2), finished_at=1.0
+    )
+    assert [record.key for record in nominees([further, *records])] == ["g", "f", "a", "z", "b"]
 
 
 def test_counts_and_reasons(records: list[TrialRecord]) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import pkgutil
 import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,7 +16,6 @@ from torch import nn
 
 from search.errors import EXIT_FAILED_TRIALS, InputError, InterruptedStudyError, ResourceError, TooManyFailuresError
 from search.records import Completed, Failed, Stopped, TrialRecord
-from search.runners import inline
 from search.sampler import open_storage
 from search.study import StudyConfig
 from search.sweep import Sweep
@@ -138,12 +138,7 @@ def test_a_kill_between_two_writes_loses_nothing(
     after: bool,
 ) -> None:
     study = make_study("search.trials=4")
-    module, _, name = place.rpartition(".")
-    owner: Any = __import__("importlib").import_module(module) if module.islower() else None
-    if owner is None:
-        path, _, cls = module.rpartition(".")
-        owner = getattr(__import__("importlib").import_module(path), cls)
-    original = getattr(owner, name)
+    original = pkgutil.resolve_name(place)
     left = itertools.count(times, -1)
 
     def deadly(*args: Any, **options: Any) -> Any:
@@ -156,7 +151,7 @@ def test_a_kill_between_two_writes_loses_nothing(
         return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, deadly)
+        patch.setattr(place, deadly)
         with pytest.raises(killed):
             driver.sweep(study)
     records = driver.sweep(study)
@@ -164,16 +159,13 @@ def test_a_kill_between_two_writes_loses_nothing(
     check_whole(study, records)
     num_again = sum(count - 1 for count in Counter(count_epochs).values())
     # Only the epoch whose checkpoint was not yet written is trained twice.
-    assert num_again == (1 if (name, after) == ("save_checkpoint", False) else 0)
+    assert num_again == (1 if place.endswith("save_checkpoint") and not after else 0)
 
 
 def test_a_killed_decision_is_made_again(make_study: MakeStudy, driver: Any, killed: type[BaseException]) -> None:
     calm = driver.sweep(make_study(name="calm"))
     loser = next(record for record in calm if isinstance(record.outcome, Stopped))
     study = make_study(name="calm3")
-
-    def kill_after_epoch(sweep: Sweep) -> None:
-        raise killed
 
     def judge(self: Sweep, record: TrialRecord) -> bool:
         go_on = original(self, record)
@@ -208,15 +200,10 @@ def test_the_time_budget_leaves_trials_to_be_resumed(
     records = driver.sweep(study)
     assert [(len(record.curve), record.outcome) for record in records] == [(3, Completed())] * 3
     assert [record.resumed for record in records] == [0, 1, 0]
-    monkeypatch.undo()
-    assert [item[4] for item in summary(records)] == [
-        item[4] for item in summary(driver.sweep(make_study("search.scheduler=none", "search.trials=3", name="calm")))
-    ] or True
 
 
-class Broken(nn.Module):
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        raise RuntimeError("layers do\nnot fit")
+def refuse(images: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("layers do\nnot fit")
 
 
 @pytest.fixture
@@ -228,13 +215,10 @@ def break_gru(monkeypatch: pytest.MonkeyPatch) -> None:
         model = original(config, generator)
         if config.rnn == "none":
             return model
-        model.forward = Broken().forward  # type: ignore[method-assign]
+        model.forward = refuse  # type: ignore[method-assign]
         return model
 
     monkeypatch.setattr(loop, "build", build)
-
-
-ENQUEUED: dict[str, Any] = {"trials": 4, "startup_trials": 4, "scheduler": "none", "sampler": "random"}
 
 
 @pytest.mark.usefixtures("break_gru")
@@ -254,7 +238,7 @@ def test_what_a_model_raises_is_a_failed_trial_with_its_reason(make_study: MakeS
 @pytest.mark.usefixtures("break_gru")
 def test_too_many_failures_end_the_study(make_study: MakeStudy, driver: Any) -> None:
     study = make_study("search.trials=8", "search.max_failed_fraction=0.25", "fix.rnn=gru")
-    with pytest.raises(TooManyFailuresError, match="3 of 3 trials failed, more than search.max_failed_fraction") as it:
+    with pytest.raises(TooManyFailuresError, match=r"3 of 3 trials failed, more than search\.max_failed") as it:
         driver.sweep(study)
     assert it.value.exit_code == EXIT_FAILED_TRIALS == 3
     assert it.value.faults[1].strip() == "3 x RuntimeError: layers do not fit"
@@ -320,21 +304,17 @@ def test_an_enqueued_point_outside_the_space_is_refused(
 def test_changed_data_are_refused_on_resuming(
     make_study: MakeStudy, driver: Any, killed: type[BaseException], facts: Any
 ) -> None:
-    import dataclasses
-
     def kill(sweep: Sweep) -> None:
         if sweep.records[0].curve:
             raise killed
 
     with pytest.raises(killed):
         driver.sweep(make_study(), watch=kill)
-    with pytest.raises(InputError, match="trial 0 was begun as .* the data or the program changed since"):
+    with pytest.raises(InputError, match=r"trial 0 was begun as .* the data or the program changed since"):
         driver.sweep(make_study(), facts=dataclasses.replace(facts, key="other"))
 
 
 def test_a_node_with_other_data_is_refused(make_study: MakeStudy, driver: Any, facts: Any) -> None:
-    import dataclasses
-
     with pytest.raises(InputError, match=r"data\.root: node .* holds other digits data"):
         driver.sweep(make_study(), facts=dataclasses.replace(facts, key="other"))
 
@@ -403,4 +383,3 @@ def test_the_runner_gives_the_threads_back(make_study: MakeStudy, driver: Any) -
     driver.sweep(make_study("search.trials=1"), watch=lambda _: seen.append(torch.get_num_threads()))
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
-    assert Path(inline.__file__).is_file()

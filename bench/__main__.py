@@ -1,0 +1,10 @@
+"""All measurements, one after another: `python -m bench`."""
+
+from __future__ import annotations
+
+from bench import data_memory, orchestration, throughput
+
+if __name__ == "__main__":
+    orchestration.main()
+    throughput.main()
+    data_memory.main()

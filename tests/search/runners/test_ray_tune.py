@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from search.errors import ResourceError
+from search.records import Completed, Failed, TrialRecord
+from search.study import StudyConfig, claim_folder
+from search.sweep import Sweep
+from search.tracking.journal import Journal, read_records
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
+
+
+def test_ray_and_inline_give_the_same_records(
+    make_study: Callable[..., StudyConfig], driver: Any, facts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.runners import ray_tune
+
+    options = ("search.sampler=random", "search.scheduler=none", "train.epochs=2")
+    inline = driver.sweep(make_study(*options, "search.trials=3", name="inline"))
+    study = make_study(*options, "search.trials=3", name="ray", resources={"cpus": 1, "concurrency": 2})
+    with ray_tune.cluster(study.resources):
+        # What no node can ever meet is refused, with the numbers.
+        for wish, words in {
+            "gpus": r"resources\.gpus: a trial asks for 500, and no node has more than [0-9.]+ \(1 node\(s\)\); lower",
+            "cpus": r"resources\.cpus: a trial asks for 500, and no node has more than [0-9.]+ \(1 node\(s\)\); lower",
+        }.items():
+            greedy = make_study(name="greedy", resources={wish: 500})
+            with pytest.raises(ResourceError, match=words), ray_tune.cluster(greedy.resources):
+                pass
+        with Journal(claim_folder(study)) as journal:
+            sweep = Sweep(study=study, facts=facts, journal=journal)
+            ray_tune.run(sweep, study.resources)
+        results = read_records(study.folder)
+        # Running it again trains nothing and waits for nothing.
+        with Journal(claim_folder(study)) as journal:
+            ray_tune.run(Sweep(study=study, facts=facts, journal=journal), study.resources)
+            assert journal.records == results
+        # A wrong data set is the input's fault: one failed trial, no new starts.
+        other = make_study(*options, "search.trials=1", name="other", resources={"cpus": 1, "max_failures": 3})
+        with Journal(claim_folder(other)) as journal:
+            sweep = Sweep(study=other, facts=dataclasses.replace(facts, key="other"), journal=journal)
+            ray_tune.run(sweep, other.resources)
+            (lost,) = journal.records.values()
+    assert isinstance(lost.outcome, Failed)
+    assert "holds other digits data" in lost.outcome.reason
+
+    def told(record: TrialRecord) -> tuple[Any, ...]:
+        curve = [(item.train_loss, item.val_loss, item.val_accuracy) for item in record.curve]
+        return record.key, record.number, dict(record.point), record.outcome, curve
+
+    assert sorted(map(told, results.values()), key=str) == sorted(map(told, inline), key=str)
+    assert all(record.outcome == Completed() for record in results.values())
+    assert all("/" in record.node for record in results.values())
+    weights = sorted(path.parent.name for path in study.folder.glob("trials/*/weights-0.safetensors"))
+    assert weights == sorted(results)
+    assert not list(study.folder.glob("trials/*/checkpoint.pt"))
+    assert not (study.folder / "ray").exists()

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from hybrid_models.build import build
+from search.bind import DataFacts, bind
+from search.compare import Repeats, judge_repeats, pick_contenders, write_results
+from search.data.augment import fit_normaliser, prepare
+from search.data.splits import split
+from search.data.store import ImageData
+from search.errors import InputError, NothingToDoError
+from search.export import CONFIRMED, NOMINATED, PROVISIONAL, export, pick_winner
+from search.predict import _read_images, predict
+from search.runners import inline
+from search.seeds import Block, make_block
+from search.study import StudyConfig, load_study
+from search.sweep import make_sampler
+from search.tracking.journal import Journal, read_records
+
+MakeStudy = Callable[..., StudyConfig]
+FILES = ["README.md", "config.yaml", "evidence.json", "model.pt2", "model.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the one study of this file and its exports lie."""
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture
+def study(make_study: MakeStudy, driver: Any, place: Path, cnn: dict[str, Any]) -> StudyConfig:
+    """A sweep of two trials; run for the first test that asks."""
+    compare = {"baselines": [{**cnn, "lr": 0.005}], "repeats": 2}
+    study = make_study("train.epochs=2", "search.trials=2", "fix.rnn=gru", storage=str(place), compare=compare)
+    driver.sweep(study)
+    return study
+
+
+@pytest.fixture
+def nominated(study: StudyConfig, place: Path) -> Path:
+    """The export before anything was compared."""
+    folder = place / "nominated"
+    if not folder.exists():
+        export(study, folder)
+    return folder
+
+
+@pytest.fixture
+def compared(study: StudyConfig, facts: DataFacts, nominated: Path) -> StudyConfig:
+    """The same study with its comparison; `nominated` comes first, because it is about none."""
+    if not (study.folder / "comparison").exists():
+        with Journal(study.folder) as journal:
+            contenders = pick_contenders(study, list(journal.records.values()))
+            repeats = Repeats(study=study, facts=facts, journal=journal, contenders=contenders, num_blocks=2)
+            inline.run(repeats, study.resources)
+            write_results(study, facts, repeats, judge_repeats(study, facts, repeats), journal)
+    return study
+
+
+def assert_program_equals_weights(
+    study: StudyConfig, folder: Path, digits: ImageData, facts: DataFacts, block: Block, num: int
+) -> None:
+    """The exported program says what the bare weights say through the library."""
+    point = json.loads((folder / "evidence.json").read_text())["point"]
+    model = build(bind(study, point, facts, (block,)).model, torch.Generator().manual_seed(9))
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    rows, _ = split(digits.train.labels, study.split, block.split_seed)
+    pixels = torch.from_numpy(np.array(digits.test.pixels[:num]))
+    with torch.no_grad():
+        images = prepare(pixels, fit_normaliser(digits.train, rows, study.train.normalise))
+        expected = model.eval()(images).softmax(dim=1)
+        got = torch.export.load(folder / "model.pt2").module()(pixels)
+    assert got.shape == (num, 10)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got.sum(dim=1), torch.ones(num))
+
+
+def test_the_folder_is_complete(nominated: Path) -> None:
+    assert sorted(path.name for path in nominated.iterdir()) == FILES
+    assert not [path for path in nominated.parent.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("num", [1, 7])
+def test_the_program_equals_the_weights(
+    study: StudyConfig, nominated: Path, digits: ImageData, facts: DataFacts, num: int
+) -> None:
+    assert_program_equals_weights(study, nominated, digits, facts, make_block(study.seed, "sweep", 0), num)
+
+
+def test_the_config_is_a_study_of_one_point(nominated: Path, study: StudyConfig) -> None:
+    again = load_study(nominated / "config.yaml", [f"storage={nominated.parent / 'again'}"])
+    space = again.build_space()
+    point = pick_winner(study).point
+    assert space.size == 1
+    assert [dict(item) for item in space.enumerate()] == [point]
+    assert (again.train, again.data, again.split, again.seed) == (study.train, study.data, study.split, study.seed)
+    again.folder.mkdir(parents=True)
+    sampler = make_sampler(again)
+    asked = sampler.ask()
+    assert asked is not None
+    assert dict(asked[1]) == point
+    assert sampler.ask() is None
+
+
+def test_the_config_trains_the_same_weights_again(nominated: Path, driver: Any, tmp_path: Path) -> None:
+    again = load_study(nominated / "config.yaml", [f"storage={tmp_path}"])
+    (record,) = driver.sweep(again)
+    assert (tmp_path / again.name / record.artifacts["weights-0"]).read_bytes() == (
+        nominated / "model.safetensors"
+    ).read_bytes()
+
+
+def test_without_a_comparison_it_is_a_nomination(nominated: Path, study: StudyConfig) -> None:
+    evidence = json.loads((nominated / "evidence.json").read_text())
+    assert (evidence["state"], evidence["comparison"]) == ("nominated, not confirmed", None)
+    best = max(read_records(study.folder).values(), key=lambda record: (record.kind == "trial", record.val_accuracy))
+    assert evidence["weights"]["key"] == best.key
+    assert evidence["weights"]["val_accuracy"] == best.val_accuracy
+    assert evidence["data"]["digest"]
+    assert torch.__version__.startswith(evidence["versions"]["torch"])
+    card = (nominated / "README.md").read_text()
+    assert "Nominated, not confirmed" in card
+    assert f"{evidence['model']['parameters_torch']:,} parameters" in card
+
+
+def test_with_a_comparison_the_evidence_is_the_comparison(
+    compared: StudyConfig, place: Path, digits: ImageData, facts: DataFacts
+) -> None:
+    folder = place / "compared"
+    winner = export(compared, folder).winner
+    evidence = json.loads((folder / "evidence.json").read_text())
+    document = json.loads((compared.folder / "comparison" / "comparison.json").read_text())
+    assert evidence["comparison"] == document
+    assert evidence["weights"]["block"]["purpose"] == "compare"
+    assert evidence["weights"]["block"]["index"] == 0
+    assert winner.name in [item["name"] for item in document["contenders"]]
+    assert document["comparisons"][0]["sentence"] in (folder / "README.md").read_text()
+    assert winner.state == evidence["state"]
+    block = make_block(compared.seed, "compare", 0)
+    assert_program_equals_weights(compared, folder, digits, facts, block, 3)
+
+
+def test_any_contender_can_be_exported_by_name(compared: StudyConfig, place: Path) -> None:
+    names = [item.name for item in pick_contenders(compared, list(read_records(compared.folder).values()))]
+    for name in names:
+        assert export(compared, place / "by name", name=name).winner.name == name
+    with pytest.raises(InputError, match=r"--config other: not in the comparison; it has: crnn gru"):
+        pick_winner(compared, "other")
+
+
+def verdict(a: str, b: str, word: str, estimate: float) -> dict[str, Any]:
+    sentence = f"{a} {word} {b}"
+    return {"a": a, "b": b, "verdict": word, "estimate": estimate, "sentence": sentence, "provisional": b == "P"}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected", "state"),
+    [
+        ([("A", "X", "better", 0.1), ("A", "Y", "better", 0.2)], "A", CONFIRMED),
+        ([("A", "X", "better", 0.1), ("A", "P", "better", 0.2)], "A", PROVISIONAL),
+        ([("A", "X", "better", 0.1), ("A", "Y", "inconclusive", 0.0)], "A", NOMINATED),
+        ([("A", "X", "worse", -0.1), ("A", "Y", "better", 0.1)], "X", CONFIRMED),
+        ([("A", "X", "worse", -0.1), ("A", "Y", "worse", -0.3)], "Y", CONFIRMED),
+        # The first finalist shows nothing, the second beats everybody.
+        ([("A", "X", "equivalent", 0.0), ("B", "X", "better", 0.2)], "B", CONFIRMED),
+    ],
+)
+def test_the_winner_is_whom_the_evidence_favours(
+    compared: StudyConfig,
+    tmp_path: Path,
+    verdicts: list[tuple[str, str, str, float]],
+    expected: str,
+    state: str,
+) -> None:
+    names = sorted({name for item in verdicts for name in item[:2]})
+    key = next(record.key for record in read_records(compared.folder).values() if record.kind == "repeat")
+    document = {
+        "contenders": [
+            {
+                "name": name,
+                "finalist": name in "AB",
+                "point": {},
+                "repeats": [{"state": "completed", "key": key}],
+            }
+            for name in names
+        ],
+        "comparisons": [verdict(*item) for item in verdicts],
+    }
+    copy = compared.model_copy(update={"storage": str(tmp_path)})
+    (copy.folder / "comparison").mkdir(parents=True)
+    shutil.copy(compared.folder / "journal.jsonl", copy.folder)
+    (copy.folder / "comparison" / "comparison.json").write_text(json.dumps(document))
+    winner = pick_winner(copy)
+    assert (winner.name, winner.state) == (expected, state)
+
+
+def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(
+    study: StudyConfig, nominated: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "export"
+    shutil.copytree(nominated, target)
+    (target / "stale.txt").write_text("old")
+    export(study, target)
+    assert sorted(path.name for path in target.iterdir()) == FILES
+    foreign = tmp_path / "photos"
+    foreign.mkdir()
+    (foreign / "me.jpg").write_text("mine")
+    with pytest.raises(InputError, match="the folder holds other files; name an empty or new one"):
+        export(study, foreign)
+    assert [path.name for path in foreign.iterdir()] == ["me.jpg"]
+
+
+def test_nothing_trained_is_nothing_to_export(make_study: MakeStudy) -> None:
+    with pytest.raises(NothingToDoError, match="no completed trial to export; run `hybrid-search sweep` first"):
+        pick_winner(make_study())
+    with pytest.raises(InputError, match="nothing was compared yet; run `hybrid-search compare` first"):
+        pick_winner(make_study(), "ecrnn/cnn")
+
+
+def test_lost_weights_are_said(study: StudyConfig, tmp_path: Path) -> None:
+    copy = study.model_copy(update={"storage": str(tmp_path)})
+    copy.folder.mkdir()
+    shutil.copy(study.folder / "journal.jsonl", copy.folder)
+    with pytest.raises(NothingToDoError, match="are gone"):
+        export(copy, tmp_path / "export")
+    assert not (tmp_path / "export").exists()
+
+
+@pytest.fixture
+def picture(tmp_path: Path, digits: ImageData) -> Callable[..., Path]:
+    """Save a test image in some form."""
+
+    def make(name: str, mode: str = "RGB", size: tuple[int, int] = (8, 8)) -> Path:
+        image = Image.fromarray(np.array(digits.test.pixels[0])).resize(size, Image.Resampling.NEAREST)
+        image.convert(mode).save(tmp_path / name)
+        return tmp_path / name
+
+    return make
+
+
+def test_predict_agrees_with_the_program(nominated: Path, picture: Any, digits: ImageData) -> None:
+    (prediction,) = predict(nominated, [picture("a.png")])
+    pixels = torch.from_numpy(np.array(digits.test.pixels[:1]))
+    probabilities = torch.export.load(nominated / "model.pt2").module()(pixels)[0]
+    assert prediction.label == str(int(probabilities.argmax()))
+    assert prediction.probability == pytest.approx(float(probabilities.max()))
+    assert prediction.top[0] == (prediction.label, prediction.probability)
+    assert [value for _, value in prediction.top] == sorted((value for _, value in prediction.top), reverse=True)
+
+
+def test_predict_takes_gray_palette_alpha_odd_sizes_and_any_number(nominated: Path, picture: Any) -> None:
+    plain = picture("a.png")
+    paths = [
+        plain,
+        picture("gray.png", "L"),
+        picture("alpha.png", "RGBA"),
+        picture("palette.png", "P"),
+        picture("large.png", "RGB", (64, 64)),
+        picture("odd.jpg", "L", (13, 29)),
+        plain,
+    ]
+    predictions = predict(nominated, paths, batch=3)
+    assert [item.path for item in predictions] == [str(path) for path in paths]
+    for same in (*predictions[1:4], predictions[6]):
+        assert same.label == predictions[0].label
+        assert same.probability == pytest.approx(predictions[0].probability, abs=1e-5)
+
+
+def test_predict_scales_16_bits_instead_of_clipping(nominated: Path, picture: Any, tmp_path: Path) -> None:
+    eight = picture("a.png", "L")
+    deep = np.asarray(Image.open(eight)).astype(np.uint16) * 257
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    first, second = predict(nominated, [eight, tmp_path / "deep.png"])
+    assert second.probability == pytest.approx(first.probability, abs=1e-5)
+
+
+def test_predict_names_every_bad_image(nominated: Path, picture: Any, tmp_path: Path) -> None:
+    good = picture("a.png")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(picture("b.png", "RGB", (64, 64)).read_bytes()[:120])
+    text = tmp_path / "text.png"
+    text.write_text("not an image")
+    missing = tmp_path / "missing.png"
+    with pytest.raises(InputError) as caught:
+        predict(nominated, [good, cut, missing, text, tmp_path])
+    faults = caught.value.faults
+    assert len(faults) == 4
+    for fault, path in zip(faults, [cut, missing, text, tmp_path], strict=True):
+        assert fault.startswith(f"{path}: ")
+        assert "\n" not in fault
+    assert "No such file" in faults[1]
+    assert "not a readable image" in faults[2]
+
+
+def test_no_damage_to_an_image_is_a_traceback(nominated: Path, picture: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    content = picture("a.png", "RGB", (64, 64)).read_bytes()
+    for _ in range(60):
+        damaged = bytearray(content)
+        for position in rng.integers(8, len(content), 3):
+            damaged[position] = rng.integers(256)
+        path = tmp_path / "damaged.png"
+        path.write_bytes(bytes(damaged))
+        with contextlib.suppress(InputError):
+            _read_images([path], 8, 8)
+
+
+def test_a_folder_that_is_no_export_is_named(tmp_path: Path, nominated: Path) -> None:
+    with pytest.raises(InputError, match="not an export"):
+        predict(tmp_path, [])
+    copy = tmp_path / "copy"
+    shutil.copytree(nominated, copy)
+    (copy / "model.pt2").unlink()
+    with pytest.raises(InputError, match=r"model\.pt2 is missing; export again"):
+        predict(copy, [])
+    (copy / "model.pt2").write_bytes(b"cut")
+    with pytest.raises(InputError, match=r"model\.pt2"):
+        predict(copy, [])
