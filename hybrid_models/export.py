@@ -6,30 +6,26 @@ import copy
 import warnings
 
 import torch
+from torch import Tensor, nn
 
-from hybrid_models.classifier import HybridClassifier
 
-
-def export_program(model: HybridClassifier) -> torch.export.ExportedProgram:
+def export_program(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     """Trace a model for any batch size from 1.
 
-    Tracing runs each recurrent step once (torch infers shapes step by step): about half a minute for 1,024 steps in two
-    directions.
+    Tracing runs each recurrent step once, as torch infers shapes step by step: a quarter to half a minute for 1,024
+    steps in two directions.
 
     Args:
         model: Left as it is; the program evaluates (no dropout, running statistics).
+        example: Input with at least two images along its first dimension; one would be taken for a fixed size.
 
     Returns:
-        Program of images (B, C, H, W) -> logits (B, num_classes).
+        Program of a batch like the example, of any size, to what the model gives for it.
     """
-    config = model.config
-    # Without gradients to prepare, tracing takes about half the time.
+    # Without gradients to prepare, tracing takes less time.
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
-    weight = next(frozen.parameters())
-    images_BCHW = weight.new_zeros(2, config.input_channels, config.input_height, config.input_width)
     with warnings.catch_warnings():
         # torch's RNNs keep a plain list of their own parameters; tracing it is harmless.
         warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights", category=UserWarning)
-        return torch.export.export(
-            frozen, (images_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
-        )
+        batch = torch.export.Dim("batch", min=1)
+        return torch.export.export(frozen, (example,), dynamic_shapes=({0: batch},), strict=False)

@@ -92,7 +92,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
                 for truth, item in result.predictions
             ),
             "",
-            f"export      {result.export_folder}",
+            f"export      {result.export_folder}   (registry: {result.registered or 'off'})",
             f"look        hybrid-search ui {study.folder}",
             f"            hybrid-search status {study.folder}",
             f"next        hybrid-search plan spaces/studies/ecrnn-cifar10.yaml   ({result.elapsed_secs:.0f} s so far)",

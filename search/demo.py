@@ -9,7 +9,7 @@ from typing import Any
 
 import spaces
 from search.drive import run_compare, run_sweep, say
-from search.export import export
+from search.export import export, register
 from search.predict import Prediction, predict
 from search.study import StudyConfig, load_study
 
@@ -25,6 +25,8 @@ class DemoResult:
     document: dict[str, Any]
     """The comparison."""
     export_folder: Path
+    registered: str | None
+    """Name and version in MLflow's registry."""
     predictions: tuple[tuple[str, Prediction], ...]
     """True class and prediction of a few test images."""
     elapsed_secs: float
@@ -40,13 +42,14 @@ def run_demo(overrides: list[str]) -> DemoResult:
     document = run_compare(study)
     say("3/4 export")
     folder = study.folder / "export"
-    export(study, folder)
+    registered = register(study, export(study, folder))
     say("4/4 predict a few test images")
     predictions = _predict_some(study, folder)
     return DemoResult(
         study=study,
         document=document,
         export_folder=folder,
+        registered=registered,
         predictions=tuple(predictions),
         elapsed_secs=time.monotonic() - start,
     )

@@ -17,6 +17,7 @@ from torch import nn
 
 from hybrid_models.build import build
 from hybrid_models.classifier import HybridClassifier
+from hybrid_models.export import export_program
 from search.bind import DataFacts, bind, load_facts
 from search.drive import load_comparison, tracking_place
 from search.errors import InputError, NothingToDoError
@@ -184,7 +185,7 @@ def _load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deploy
     model.load_state_dict(load_file(weights))
     data = open_data(study.data, default_cache_dir())
     rows, _ = split(data.train.labels, study.split, spec.blocks[0].split_seed)
-    return Deployed(model, fit_normaliser(data.train, rows, spec.train.normalise)).eval().requires_grad_(False)
+    return Deployed(model, fit_normaliser(data.train, rows, spec.train.normalise)).eval()
 
 
 def _write(
@@ -199,8 +200,7 @@ def _write(
     write_atomically(target / "config.yaml", yaml.safe_dump(to_config(study, winner), sort_keys=False))
     shutil.copyfile(weights, target / "model.safetensors")
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
-    batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(deployed, (example,), dynamic_shapes=({0: batch},))
+    program = export_program(deployed, example)
     torch.export.save(program, target / "model.pt2")
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     evidence = to_evidence(study, facts, winner, spec, deployed, digest)

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's and one hue from light to dark: both survive colour 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,31 +95,67 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], file: Path
         file: Where the PNG goes.
     """
     num_classes = len(counts)
-    names = list(classes) if len(classes) == num_classes else [str(index) for index in range(num_classes)]
-    inner = 1.6 + 0.32 * min(num_classes, MAX_NUMBERED_CLASSES)
-    named = num_classes <= MAX_NAMED_CLASSES
-    margin = 0.5 + (0.065 * max(map(len, names)) if named else 0.15)
-    width, height = margin + inner + 0.85, margin + inner + 0.3
-    figure, (axes,) = _panels(
-        1, (width, height), left=margin / width, right=1 - 0.55 / width, bottom=margin / height, top=1 - 0.3 / height
-    )
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.05, pad=0.03)
-    if num_classes <= MAX_NUMBERED_CLASSES:
-        for row, column in np.argwhere(counts > 0):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
-    if named:
-        axes.set_xticks(range(num_classes), names, rotation=90)
-        axes.set_yticks(range(num_classes), names)
-    total = int(counts.sum())
-    axes.set_title(f"accuracy {np.trace(counts) / max(total, 1):.4f}, {total} images")
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    for side_name in ("top", "right"):
-        axes.spines[side_name].set_visible(True)
-    _save(figure, file)
+    names = tuple(classes) if len(classes) == num_classes else tuple(str(index) for index in range(num_classes))
+    _confusion_plot(names).draw(counts, file)
+
+
+@functools.lru_cache(maxsize=2)
+def _confusion_plot(names: tuple[str, ...]) -> _ConfusionPlot:
+    return _ConfusionPlot(names)
+
+
+class _ConfusionPlot:
+    """Axes and labels, drawn once per list of classes: a sweep draws hundreds of these."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        num_classes = len(names)
+        inner = 1.6 + 0.32 * min(num_classes, MAX_NUMBERED_CLASSES)
+        named = num_classes <= MAX_NAMED_CLASSES
+        margin = 0.5 + (0.065 * max(map(len, names)) if named else 0.15)
+        width, height = margin + inner + 0.85, margin + inner + 0.3
+        self._figure, (axes,) = _panels(
+            1,
+            (width, height),
+            left=margin / width,
+            right=1 - 0.55 / width,
+            bottom=margin / height,
+            top=1 - 0.3 / height,
+        )
+        blank = np.zeros((num_classes, num_classes))
+        self._image = axes.imshow(blank, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        self._figure.colorbar(self._image, ax=axes, label="share of the true class", fraction=0.05, pad=0.03)
+        if named:
+            axes.set_xticks(range(num_classes), names, rotation=90)
+            axes.set_yticks(range(num_classes), names)
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
+        for side_name in ("top", "right"):
+            axes.spines[side_name].set_visible(True)
+        self._axes = axes
+        self._canvas: Any = self._figure.canvas
+        self._canvas.draw()
+        self._background = self._canvas.copy_from_bbox(self._figure.bbox)
+
+    def draw(self, counts: NDArray[np.int64], file: Path) -> None:
+        from PIL import Image
+
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        total = int(counts.sum())
+        self._canvas.restore_region(self._background)
+        self._image.set_data(shares)
+        self._axes.draw_artist(self._image)
+        title = self._axes.set_title(f"accuracy {np.trace(counts) / max(total, 1):.4f}, {total} images", fontsize=9)
+        self._axes.draw_artist(title)
+        if len(counts) <= MAX_NUMBERED_CLASSES:
+            style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
+            for row, column in np.argwhere(counts > 0):
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                text = self._axes.text(column, row, str(counts[row, column]), color=colour, **style)
+                self._axes.draw_artist(text)
+                text.remove()
+        title.set_text("")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(file, compress_level=6)
 
 
 def _panels(num_columns: int, size: tuple[float, float], **margins: float) -> tuple[Figure, Sequence[Any]]:
