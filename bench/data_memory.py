@@ -100,8 +100,8 @@ def main() -> None:
         found = {(mode, n): measure(mode, n, root, cache) for mode in MODES for n in (1, 4)}
     base = {n: found["imports", n] for n in (1, 4)}
     rows = [
-        f"| {LABELS[mode]} | {found[mode, 1]['pss'] - base[1]['pss']:.0f} | {found[mode, 4]['pss'] - base[4]['pss']:.0f} "
-        f"| {found[mode, 4]['private'] - base[4]['private']:.0f} |"
+        f"| {LABELS[mode]} | {found[mode, 1]['pss'] - base[1]['pss']:.0f} "
+        f"| {found[mode, 4]['pss'] - base[4]['pss']:.0f} | {found[mode, 4]['private'] - base[4]['private']:.0f} |"
         for mode in MODES[1:]
     ]
     write_page(

@@ -41,7 +41,8 @@ def measure_ours(study: StudyConfig, storage: str) -> dict[str, float]:
         "start = time.perf_counter()\n"
         "status = run_sweep(study)\n"
         "end = time.perf_counter()\n"
-        "print(json.dumps({'epochs': status.num_epochs, 'start_secs': marks[0] - start, 'sweep_secs': end - marks[0]}))\n"
+        "found = {'epochs': status.num_epochs, 'start_secs': marks[0] - start, 'sweep_secs': end - marks[0]}\n"
+        "print(json.dumps(found))\n"
     )
     return _last_line([sys.executable, "-c", script, str(study), storage])
 

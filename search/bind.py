@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hybrid_models.config import ConfigError, ModelConfig
 from search.errors import StudyError
 from search.records import TrialSpec
-from search.seeds import Block
+from search.seeds import Block, make_block
 from search.study import PointLike, StudyConfig
 from search.training.config import TRAIN_FIELDS
+from spaces.conditions import holds
+from spaces.domains import Fixed
 from spaces.presets import load_preset
+from spaces.space import SpaceError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,11 +81,43 @@ def bind(
 
 
 def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
-    """Write out a preset or partial point: training settings that the space searches come from `train`."""
+    """Write out a preset or partial point: training settings that the space searches come from `fix`, else `train`."""
     values = load_preset(like) if isinstance(like, str) else dict(like)
     recipe = dataclasses.asdict(study.train)
-    names = [parameter.name for parameter in study.build_space().parameters]
-    return {**{name: recipe[name] for name in names if name in recipe}, **values}
+    filled: dict[str, Any] = {}
+    for parameter in study.build_space().parameters:
+        name, domain = parameter.name, parameter.domain
+        if name in recipe and name not in values and holds(parameter.when, {**filled, **values}):
+            filled[name] = domain.value if isinstance(domain, Fixed) else recipe[name]
+    return {**filled, **values}
+
+
+def check_points(study: StudyConfig, facts: DataFacts) -> None:
+    """Check that every enqueued point lies in the space, and that it and every baseline is a model; writes nothing.
+
+    Raises:
+        StudyError: With every fault of every point.
+    """
+    faults = list(_point_faults(study, facts))
+    if faults:
+        raise StudyError(*faults)
+
+
+def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
+    space = study.build_space()
+    block = make_block(study.seed, "sweep", 0)
+    for section, likes in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
+        for position, like in enumerate(likes):
+            where = f"{section}.{position}{f' ({like})' if isinstance(like, str) else ''}"
+            point = complete_point(study, like)
+            try:
+                if section == "search.enqueue":
+                    point = dict(space.point(point))
+                bind(study, point, facts, (block,), label=where)
+            except SpaceError as error:
+                yield from (f"{where}: {fault}" for fault in error.faults)
+            except StudyError as error:
+                yield from (fault.removeprefix("point ") for fault in error.faults)
 
 
 def load_facts(

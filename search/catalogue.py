@@ -55,12 +55,13 @@ def list_layers(name: str) -> list[dict[str, Any]]:
     Raises:
         InputError: No preset of that name.
     """
-    from hybrid_models.counting import layer_table
-
     try:
-        _, model = _build(name)
+        load_preset(name)  # before torch is imported: a misspelt name is answered at once
     except UnknownPreset as error:
         raise InputError(str(error)) from None
+    from hybrid_models.counting import layer_table
+
+    _, model = _build(name)
     return [{"layer": layer, "output": list(shape), "parameters": count} for layer, shape, count in layer_table(model)]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -29,10 +31,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto, host:port or ray://host:port.")]
 
 
+_result: list[TextIO] = []
+"""Where results go while everything else that is printed goes to standard error."""
+
+
 def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
     try:
-        app(standalone_mode=False)
+        with _results_only():
+            app(standalone_mode=False)
     except HybridSearchError as error:
         for line in error.faults:
             print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
@@ -48,6 +55,20 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+@contextlib.contextmanager
+def _results_only() -> Iterator[None]:
+    """With --json, let nothing but the document reach standard output, whatever a library prints."""
+    if "--json" not in sys.argv or "--help" in sys.argv:
+        yield
+        return
+    _result.append(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _result.clear()
+
+
 def _usage_exit(error: Exception) -> int:
     """Show what click found wrong with the command itself; let everything else travel as the bug it is."""
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
@@ -59,15 +80,24 @@ def _usage_exit(error: Exception) -> int:
 
 
 def _out(text: str) -> None:
-    print(text)
+    print(text, file=_result[0] if _result else sys.stdout)
 
 
 def _print(as_json: bool, document: Callable[[], Any], lines: Callable[[], list[str]]) -> None:
     if as_json:
-        _out(json.dumps(document(), indent=1, allow_nan=False))
+        _out(json.dumps(_no_nan(document()), indent=1, allow_nan=False))
         return
     for line in lines():
         _out(line)
+
+
+def _no_nan(value: Any) -> Any:  # noqa: ANN401
+    """JSON has no word for what is not a number but null."""
+    if isinstance(value, Mapping):
+        return {key: _no_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_no_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _with_address(overrides: list[str] | None, address: str | None) -> list[str]:
@@ -258,7 +288,7 @@ def data(
 def ui(
     study: StudyPath,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
     overrides: Overrides = None,
 ) -> None:
     """Serve the MLflow UI on this study's store until Ctrl-C."""

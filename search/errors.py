@@ -42,6 +42,10 @@ class StudyLockedError(InputError):
     """Another process is driving this study."""
 
 
+class JournalError(InputError):
+    """The journal cannot be written: nothing more may be computed that it would not hold."""
+
+
 class NothingToDoError(InputError):
     """A verb needs results that are not there yet."""
 

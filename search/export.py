@@ -101,7 +101,7 @@ def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
     if chosen not in contenders:
         raise InputError(f"--config {chosen}: not in the comparison; it has: {', '.join(contenders)}")
     own = [item for item in document["comparisons"] if chosen in {item["a"], item["b"]}]
-    wins = [item["verdict"] == (BETTER if item["a"] == chosen else WORSE) for item in own]
+    wins = [_won(item, chosen) for item in own]
     trained = [run for run in contenders[chosen]["repeats"] if run["state"] == "completed"]
     if not trained:
         raise NothingToDoError(f"{chosen}: no completed repeat to take weights from; run `hybrid-search compare` again")
@@ -121,14 +121,30 @@ def _state(comparisons: list[dict[str, Any]], wins: list[bool]) -> str:
 
 
 def _favoured(document: dict[str, Any]) -> str:
-    names = [item["name"] for item in document["contenders"]]
-    finalist: str = names[0]
+    """Name what the evidence favours.
+
+    A finalist that won all its comparisons, by the largest of its smallest differences; else the baseline that beat the
+    first finalist; else the first finalist, who stays a nominee.
+    """
+    finalists: list[str] = [item["name"] for item in document["contenders"] if item["finalist"]]
+    margins: dict[str, float] = {}
+    for name in finalists:
+        own = [item for item in document["comparisons"] if name in {item["a"], item["b"]}]
+        wins = [item["estimate"] if item["a"] == name else -item["estimate"] for item in own if _won(item, name)]
+        if own and len(wins) == len(own):
+            margins[name] = min(wins)
+    if margins:
+        return max(margins, key=lambda name: margins[name])
     beaten_by = [
         (item["estimate"], item["b"])
         for item in document["comparisons"]
-        if item["a"] == finalist and item["verdict"] == WORSE
+        if item["a"] == finalists[0] and item["verdict"] == WORSE
     ]
-    return str(min(beaten_by)[1]) if beaten_by else finalist
+    return str(min(beaten_by)[1]) if beaten_by else finalists[0]
+
+
+def _won(comparison: dict[str, Any], name: str) -> bool:
+    return bool(comparison["verdict"] == (BETTER if comparison["a"] == name else WORSE))
 
 
 @dataclass(frozen=True, kw_only=True)

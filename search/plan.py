@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.bind import DataFacts, bind, complete_point, load_facts
+from search.bind import DataFacts, bind, check_points, load_facts
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import derive, make_block
@@ -69,20 +69,21 @@ def make_plan(study: StudyConfig) -> Plan:
     from search.data.splits import split
     from search.data.store import default_cache_dir, open_data
     from search.drive import tracking_place
+    from search.runners.inline import pick_device
     from search.tracking.mlflow_client import check_uri, redacted
 
     check_folder(study)
     place = tracking_place(study)
     if place is not None:
         check_uri(place.uri)
+    if study.resources.runner == "inline":
+        pick_device(study.resources.gpus)
     facts = load_facts(study)
+    check_points(study, facts)
     labels = open_data(study.data, default_cache_dir()).train.labels
     block = make_block(study.seed, "sweep", 0)
     train_rows, val_rows = split(labels, study.split, block.split_seed)
     space = study.build_space()
-    for section, likes in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
-        for like in likes:
-            bind(study, complete_point(study, like), facts, (block,), label=f"{section}: {like}")
     specs, num_forbidden = _sample(study, space, facts)
     counts, steps = [], []
     for spec in specs:

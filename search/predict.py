@@ -46,7 +46,7 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> list[Predi
 
     facts = _read_facts(folder)
     pixels = _read_images(paths, facts["height"], facts["width"])
-    module = torch.export.load(folder / "model.pt2").module()
+    module = _load_program(folder / "model.pt2")
     predictions = []
     for start in range(0, len(paths), batch):
         probabilities = module(torch.from_numpy(np.stack(pixels[start : start + batch])))
@@ -58,10 +58,28 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> list[Predi
     return predictions
 
 
+def _load_program(path: Path) -> Any:  # noqa: ANN401
+    import logging
+
+    import torch
+
+    logger = logging.getLogger("torch.export.pt2_archive")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)  # it would warn of what is raised in the next moment
+    try:
+        return torch.export.load(path).module()
+    except Exception as error:  # noqa: BLE001  zip, pickle, JSON and graph reader raise what they meet
+        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+        raise InputError(f"{path}: damaged, or of another torch version ({reason}); export again") from None
+    finally:
+        logger.setLevel(before)
+
+
 def _read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))["model"]
-    except (OSError, ValueError, KeyError):
+        _ = facts["height"], facts["width"], facts["classes"]
+    except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{folder}: not an export (no readable evidence.json); make one with `export`") from None
     if not (folder / "model.pt2").is_file():
         raise InputError(f"{folder}: model.pt2 is missing; export again")

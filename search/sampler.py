@@ -71,6 +71,7 @@ class Sampler:
             if "digest" in trial.user_attrs
         }
         self._waiting = self._fixed_points(tuple(first))
+        self._unbegun: list[tuple[int, Point]] = []
 
     def _check_space(self) -> None:
         attrs = self._study.user_attrs
@@ -91,8 +92,14 @@ class Sampler:
         Returns:
             The Optuna trial's number and the point, or None when the space has nothing new.
         """
+        if self._unbegun:
+            return self._unbegun.pop(0)
         for attempt in range(MAX_REJECTIONS):
+            if self._space.size is not None and len(self._known) >= self._space.size:
+                return None
             point = next(self._waiting, None)
+            if point is None and attempt >= PATIENCE and self._space.size is not None:
+                point = next((item for item in self._space.enumerate() if item.digest not in self._known), None)
             if point is not None:
                 if point.digest in self._known:
                     continue
@@ -110,8 +117,10 @@ class Sampler:
     def _draw(self, attempt: int) -> tuple[optuna.Trial, Point | None]:
         import optuna
 
-        number = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = self._make_sampler(number, attempt)
+        # Proposals that a crash cut in half do not count: the next ones are those of an undisturbed sweep.
+        trials = self._study.get_trials(deepcopy=False)
+        index = sum("digest" in trial.user_attrs or "rejected" in trial.user_attrs for trial in trials)
+        self._study.sampler = self._make_sampler(index, attempt)
         trial = self._study.ask()
         try:
             point = self._space.assemble(lambda name, domain: _suggest(trial, name, domain))
@@ -126,11 +135,11 @@ class Sampler:
         self._study.tell(trial, state=state)
         return trial
 
-    def _make_sampler(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
-        # A fresh sampler per proposal, seeded by its number: a study that was killed goes on with the same draws.
+    def _make_sampler(self, index: int, attempt: int) -> optuna.samplers.BaseSampler:
+        # A fresh sampler per proposal, seeded by its place: a study that was killed goes on with the same draws.
         import optuna
 
-        seed = derive(self._seed, "proposal", number, attempt) % 2**32
+        seed = derive(self._seed, "proposal", index, attempt) % 2**32
         if self._method != "tpe" or attempt >= PATIENCE:
             return optuna.samplers.RandomSampler(seed=seed)
         with warnings.catch_warnings():
@@ -171,23 +180,26 @@ class Sampler:
         """Mend Optuna's study from the journal's records (by key).
 
         Returns:
-            How many trials differed: finished ones that Optuna thought running, and proposals that never began.
+            How many trials differed: finished ones that Optuna thought running, and proposals cut in half. Whole
+            proposals that never began are handed out first by the next `ask`.
         """
         import optuna
 
+        state = optuna.trial.TrialState
         by_number = {record.number: record for record in records.values()}
         num_mended = 0
-        for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        while self._study.get_trials(deepcopy=False, states=(state.WAITING,)):
+            self._study.tell(self._study.ask(), state=state.FAIL)  # enqueued, never proposed
+        for trial in self._study.get_trials(deepcopy=False, states=(state.RUNNING,)):
             record = by_number.get(trial.number)
-            if record is None:
-                self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-                # Never trained: the point may be proposed again.
-                self._known.discard(trial.user_attrs.get("digest", ""))
-            elif record.outcome is not None:
+            if record is not None and record.outcome is not None:
                 self.tell(trial.number, record.curve, record.outcome)
-            else:
-                continue
-            num_mended += 1
+                num_mended += 1
+            elif record is None and "digest" in trial.user_attrs:
+                self._unbegun.append((trial.number, self._space.point(trial.params)))
+            elif record is None:
+                self._study.tell(trial.number, state=state.FAIL)  # cut off in the middle of its proposal
+                num_mended += 1
         return num_mended
 
 

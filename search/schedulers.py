@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import statistics
 from typing import Protocol
 
 from search.study import SearchSection
@@ -73,20 +72,28 @@ class MedianStopping:
         self._grace_epochs = grace_epochs
         self._max_epochs = max_epochs
         self._min_trials = min_trials
-        self._curves: dict[str, dict[int, float]] = {}
+        self._sums: dict[str, float] = {}
+        self._bests: dict[str, float] = {}
+        self._means: dict[int, list[float]] = {}
+        self._seen: set[tuple[str, int]] = set()
 
     def observe(self, key: str, epoch: int, value: float) -> bool:
         """Enter the value in the trial's curve and compare."""
-        curve = self._curves.setdefault(key, {})
-        curve[epoch] = value
-        if epoch <= self._grace_epochs or epoch >= self._max_epochs:
+        if (key, epoch) in self._seen:
             return True
-        means = [
-            statistics.fmean(v for step, v in other.items() if step <= epoch)
-            for name, other in self._curves.items()
-            if name != key and max(other) >= epoch
-        ]
-        return len(means) < self._min_trials or max(curve.values()) >= statistics.median(means)
+        self._seen.add((key, epoch))
+        self._sums[key] = self._sums.get(key, 0.0) + value
+        self._bests[key] = max(self._bests.get(key, value), value)
+        # Running means of the others that have come as far, in order: the median is a look-up.
+        means = self._means.setdefault(epoch, [])
+        middle = len(means) // 2
+        go_on = (
+            not self._grace_epochs < epoch < self._max_epochs
+            or len(means) < self._min_trials
+            or self._bests[key] >= (means[middle] if len(means) % 2 else (means[middle - 1] + means[middle]) / 2)
+        )
+        bisect.insort(means, self._sums[key] / epoch)
+        return go_on
 
 
 def make_scheduler(search: SearchSection, max_epochs: int) -> Scheduler:

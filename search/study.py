@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
+import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyChangedError, StudyError
+from search.faults import explain
+from search.reading import Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
+from search.settings import setting_faults, space_faults
 from search.training.config import TrainConfig
 from spaces.presets import UnknownPreset, load_preset, load_space
 from spaces.space import Space, SpaceError
@@ -131,10 +133,15 @@ class StudyConfig(Section):
         """Where everything of this study lies."""
         return Path(self.storage).expanduser() / self.name
 
-    def build_space(self) -> Space:
-        """Make the space that is searched: the named or inline one with `fix` applied."""
+    @property
+    def space_name(self) -> str:
+        """What the space is called in its faults."""
+        return self.space if isinstance(self.space, str) else self.name
+
+    def build_space(self, *, pinned: bool = True) -> Space:
+        """Make the space that is searched: the named or inline one, with `fix` applied unless told otherwise."""
         base = load_space(self.space) if isinstance(self.space, str) else Space.from_dict(self.name, self.space)
-        return base.pin(self.fix)
+        return base.pin(self.fix) if pinned else base
 
 
 EXTENDABLE = ("search.trials", "search.time_budget_mins", "search.max_failed_fraction")
@@ -143,82 +150,48 @@ FREE = ("resources.", "tracking.", "compare.", "data.root", "data.download", "st
 """What never changes a trained trial: how it is run, recorded and afterwards compared, and where the data lie."""
 
 
-def _flatten(value: object, prefix: str = "") -> dict[str, object]:
-    if isinstance(value, Mapping) and value:
-        flat: dict[str, object] = {}
-        for key, item in value.items():
-            flat.update(_flatten(item, f"{prefix}.{key}" if prefix else str(key)))
-        return flat
-    return {prefix: value}
-
-
 def to_dict(study: StudyConfig) -> dict[str, Any]:
     """The resolved study as plain data, every default written out."""
     return study.model_dump(mode="json")
 
 
-def _set(data: dict[str, Any], assignment: str) -> None:
-    path, separator, text = assignment.partition("=")
-    keys = path.strip().split(".")
-    if not separator or not all(keys):
-        raise StudyError(f"--set {assignment}: expected path.to.key=value, such as train.epochs=3")
-    node = data
-    for key in keys[:-1]:
-        child = node.setdefault(key, {})
-        if not isinstance(child, dict):
-            raise StudyError(f"--set {assignment}: {key} is not a section, it holds {child!r}")
-        node = child
-    try:
-        node[keys[-1]] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise StudyError(f"--set {assignment}: the value is not YAML") from None
-
-
-def _known_keys(path: tuple[int | str, ...]) -> list[str]:
-    """The keys that the schema knows at the place of an unknown one."""
-    node: Any = StudyConfig
-    for step in path:
-        annotation = node.model_fields[step].annotation if _is_model(node) and step in node.model_fields else None
-        if annotation is None:
-            return []
-        node = annotation
-    if _is_model(node):
-        return list(node.model_fields)
-    return [item.name for item in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
-
-
-def _is_model(node: object) -> bool:
-    return isinstance(node, type) and issubclass(node, BaseModel)
-
-
-def _explain(source: str, error: ValidationError) -> Iterable[str]:
-    """Turn pydantic's findings into one line each: where, expected, found, mend."""
-    for item in error.errors():
-        path = item["loc"]
-        where = ".".join(str(step) for step in path)
-        if item["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-            known = _known_keys(path[:-1])
-            near = difflib.get_close_matches(str(path[-1]), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-            yield f"{source}: {where}: unknown key; {hint}"
-        elif item["type"] == "missing":
-            yield f"{source}: {where}: missing; add it"
-        elif item["type"] == "value_error":
-            for line in str(item["ctx"]["error"]).splitlines():
-                yield f"{source}: {where}.{line}" if where else f"{source}: {line}"
-        else:
-            message = item["msg"][:1].lower() + item["msg"][1:]
-            yield f"{source}: {where}: {message}, got {item['input']!r}"
-
-
-def _check_points(source: str, study: StudyConfig) -> Iterable[str]:
+def _check_points(study: StudyConfig) -> Iterator[str]:
     for section, points in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
         for position, point in enumerate(points):
-            if isinstance(point, str):
-                try:
-                    load_preset(point)
-                except UnknownPreset as error:
-                    yield f"{source}: {section}.{position}: {error}"
+            if not isinstance(point, str):
+                yield from setting_faults(f"{section}.{position}", point)
+                continue
+            try:
+                load_preset(point)
+            except UnknownPreset as error:
+                yield f"{section}.{position}: {error}"
+
+
+def _check_space(study: StudyConfig) -> Iterator[str]:
+    try:
+        base = study.build_space(pinned=False)
+    except UnknownPreset as error:
+        yield f"space: {error}"
+        return
+    except SpaceError as error:
+        yield from (_rename(line, study.space_name, "space") for line in error.faults)
+        return
+    yield from space_faults(base, study.model)
+    try:
+        space = base.pin(study.fix)
+    except SpaceError as error:
+        yield from (_rename(line, study.space_name, "fix") for line in error.faults)
+        return
+    if study.search.sampler == "grid" and space.continuous:
+        yield (
+            f"search.sampler: grid expects parameters that can be listed, found {', '.join(space.continuous)} without "
+            "end; list or fix their values, or take tpe or random"
+        )
+
+
+def _rename(line: str, name: str, section: str) -> str:
+    """Name the place in the study file instead of the space."""
+    return section + line.removeprefix(name) if line.startswith((f"{name}.", f"{name}:")) else f"{section}: {line}"
 
 
 def parse_study(data: object, source: str, overrides: Iterable[str] = ()) -> StudyConfig:
@@ -234,23 +207,22 @@ def parse_study(data: object, source: str, overrides: Iterable[str] = ()) -> Stu
     """
     if not isinstance(data, dict):
         raise StudyError(f"{source}: expected a mapping of sections, got {type(data).__name__}")
-    for assignment in overrides:
-        _set(data, assignment)
+    odd: dict[Place, str] = {}
+    plain = to_plain(data, odd)
+    wrong = [fault for assignment in overrides if (fault := assign(plain, assignment))]
+    if wrong:
+        raise StudyError(*wrong)
+    plain = to_plain(plain, odd)  # what was assigned may be odd as well
+    faults = [f"{'.'.join(map(str, path))}: {fault}" for path, fault in odd.items()]
     try:
-        study = StudyConfig.model_validate(data)
+        # As JSON, because that is where pydantic's strict mode takes lists for tuples and mappings for sections.
+        study = StudyConfig.model_validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
-        raise StudyError(*_explain(source, error)) from None
-    faults = list(_check_points(source, study))
-    try:
-        space = study.build_space()
-        if space.size == 0:
-            faults.append(f"{source}: space: no point is possible; loosen fix or forbidden")
-    except UnknownPreset as error:
-        faults.append(f"{source}: space: {error}")
-    except SpaceError as error:
-        faults.extend(f"{source}: space: {line}" for line in error.faults)
+        faults += explain(error, plain, StudyConfig, odd)
+    else:
+        faults += (*_check_points(study), *setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
-        raise StudyError(*faults)
+        raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
     return study
 
 
@@ -261,15 +233,13 @@ def load_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:
         StudyError: With one line per fault, all faults at once.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such study file; shipped ones: {', '.join(shipped_studies())}") from None
+    except YamlError as error:
+        raise StudyError(*(f"{path}{f':{line}' if line else ''}: {words}" for line, words in error.faults)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not readable as a study file ({error})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise StudyError(f"{place}: not YAML: {getattr(error, 'problem', error)}") from None
     return parse_study(data, str(path), overrides)
 
 
@@ -301,12 +271,18 @@ def find_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:
 
 
 def check_folder(study: StudyConfig) -> None:
-    """Check that a study that began earlier still says the same; writes nothing.
+    """Check that the storage can be written and that a study that began earlier still says the same; writes nothing.
 
     Raises:
+        StudyError: The storage cannot be written.
         StudyChangedError: Fields changed that would make old and new trials incomparable.
     """
-    resolved = study.folder / "study.yaml"
+    folder = study.folder
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "no permission" if there.is_dir() else f"{there} is a file"
+        raise StudyError(f"storage: {folder} cannot be written ({why}); choose another storage")
+    resolved = folder / "study.yaml"
     if resolved.is_file():
         _refuse_changes(load_study(resolved), study)
 
@@ -330,22 +306,32 @@ def claim_folder(study: StudyConfig) -> Path:
 
 
 def _refuse_changes(before: StudyConfig, after: StudyConfig) -> None:
-    old, new = _flatten(to_dict(before)), _flatten(to_dict(after))
     faults = []
-    for path in sorted(old.keys() | new.keys()):
-        was, now = old.get(path), new.get(path)
-        if was == now or path.startswith(FREE):
+    for path, was, now in _changes(to_dict(before), to_dict(after), ""):
+        if path.startswith(FREE) or path in EXTENDABLE[1:]:
             continue
         if path == "search.trials" and isinstance(was, int) and isinstance(now, int) and now >= was:
             continue
-        if path in EXTENDABLE[1:]:
-            continue
         faults.append(
-            f"{after.folder}: {path} was {was!r} when the sweep began and is {now!r} now; "
+            f"{after.folder}: {path} was {_show(was)} when the sweep began and is {_show(now)} now; "
             "put it back, or give the study another name"
         )
     if faults:
         raise StudyChangedError(*faults)
+
+
+def _changes(old: object, new: object, path: str) -> Iterator[tuple[str, object, object]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*old, *new)):
+            yield from _changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        if path == "space" and old == new and list(old) != list(new):
+            yield "space (the order of its parameters)", list(old), list(new)
+    elif old != new:
+        yield path, old, new
+
+
+def _show(value: object) -> str:
+    return "not set" if value is None else repr(value)
 
 
 def write_atomically(path: Path, text: str) -> None:

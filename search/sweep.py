@@ -22,6 +22,10 @@ KEEP_WEIGHTS = 3
 """Weights of so many of the best trials stay on disk, or of as many as there are finalists."""
 
 
+IMPOSSIBLE = "point-"
+"""Begins the key of a point that no model has: it has no training to be named after."""
+
+
 class Sweep(Work):
     """The trials of one study.
 
@@ -58,6 +62,7 @@ class Sweep(Work):
         self.num_mended = self._sampler.reconcile({record.key: record for record in self.records})
         self._scheduler = make_scheduler(study.search, study.train.epochs)
         self.space_exhausted = False
+        self._twins: dict[str, list[int]] = {}
         self._replay()
 
     def _replay(self) -> None:
@@ -72,7 +77,11 @@ class Sweep(Work):
             if not go_on and record.outcome is None and metrics["epoch"] == len(record.curve):
                 self._journal.end(key, Stopped(epoch=metrics["epoch"]))
                 self.learn(self._journal.records[key])
+        for record in self.records:
+            if record.key.startswith(IMPOSSIBLE) and record.outcome is None:
+                self.fail(record.key, "no model has this point")
         self._unfinished = [record for record in self.records if record.outcome is None]
+        self._forget_losers()
 
     def rebuild(self, record: TrialRecord) -> TrialSpec:
         """Describe an unfinished trial again."""
@@ -96,6 +105,8 @@ class Sweep(Work):
                 twin = self._journal.records[spec.key]
                 if twin.outcome is not None:
                     self._sampler.tell(number, twin.curve, twin.outcome)
+                else:
+                    self._twins.setdefault(spec.key, []).append(number)
                 continue
             return spec, new_record(spec, "trial", dict(point))
         return None
@@ -103,7 +114,7 @@ class Sweep(Work):
     def _note_impossible(self, number: int, point: Point, reason: str) -> None:
         """Record a point that no model has: the space should have forbidden it."""
         record = TrialRecord(
-            key=f"point-{point.digest}",
+            key=f"{IMPOSSIBLE}{point.digest}",
             number=number,
             label=f"trial {number}: {describe(dict(point))}",
             kind="trial",
@@ -126,7 +137,11 @@ class Sweep(Work):
     def learn(self, record: TrialRecord) -> None:
         """Tell the sampler, and let go of the weights of losers."""
         if record.outcome is not None:
-            self._sampler.tell(record.number, record.curve, record.outcome)
+            for number in (record.number, *self._twins.pop(record.key, ())):
+                self._sampler.tell(number, record.curve, record.outcome)
+        self._forget_losers()
+
+    def _forget_losers(self) -> None:
         keep = max(KEEP_WEIGHTS, self._study.compare.finalists)
         for loser in best_first(self.records)[keep:]:
             for path in (self._folder / TRIALS / loser.key).glob("weights-*.safetensors"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -18,13 +19,14 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
         The server's exit code.
 
     Raises:
-        InputError: Tracking is switched off, or a server of its own shows this study.
+        InputError: Tracking is switched off, a server of its own shows this study, or the port is taken.
     """
     place = tracking_place(study)
     if place is None:
         raise InputError("tracking.enabled is false for this study: there is nothing in MLflow to look at")
     if place.uri.startswith(("http://", "https://")):
         raise InputError(f"this study is on an MLflow server: open {place.uri} in a browser")
+    _check_free(host, port)
     if host not in {"127.0.0.1", "localhost", "::1"}:
         say(f"warning: {host} lets everybody who can reach this machine read and change the runs")
     say(f"experiment `{place.experiment}` at http://{host}:{port}   (Ctrl-C ends)")
@@ -34,3 +36,15 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
         return subprocess.run(command, check=False, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}).returncode
     except KeyboardInterrupt:
         return 0
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host"
+        ) from None

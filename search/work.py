@@ -67,6 +67,16 @@ class Work(ABC):
         self.specs: dict[str, TrialSpec] = {}
         self.attempts: dict[str, int] = {}
         self._unfinished = [record for record in self.records if record.outcome is None]
+        for record in self.records:
+            self._tidy(record)
+
+    def _tidy(self, record: TrialRecord) -> None:
+        """Let go of what a finished training no longer needs; the journal has its end, it is never trained again."""
+        folder = self.folder_of(record.key)
+        if isinstance(record.outcome, Completed):
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
+        elif record.outcome is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -169,11 +179,7 @@ class Work(ABC):
         if self._journal.records[key].outcome is not None:
             return
         self._journal.end(key, outcome, test_accuracy=test_accuracy, artifacts=artifacts)
-        # The journal has it: from here on the trial is never trained again, its checkpoint is of no use.
-        if isinstance(outcome, Completed):
-            (self.folder_of(key) / "checkpoint.pt").unlink(missing_ok=True)
-        else:
-            shutil.rmtree(self.folder_of(key), ignore_errors=True)
+        self._tidy(self._journal.records[key])
         self.learn(self._journal.records[key])
         self._on_change()
 

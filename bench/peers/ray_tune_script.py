@@ -28,6 +28,8 @@ from search.data.splits import split
 from search.data.store import default_cache_dir, open_data
 from search.seeds import make_block
 from search.study import StudyConfig, load_study
+from spaces.domains import Choice, Int
+from spaces.space import Space
 
 
 class Digits(Dataset[tuple[torch.Tensor, int]]):
@@ -82,6 +84,25 @@ def train(config: dict[str, Any], study: StudyConfig) -> None:
         )
 
 
+class Define:
+    """The space, define-by-run; a class because the searcher is pickled."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+    def __call__(self, trial: Any) -> dict[str, Any]:
+        def suggest(name: str, domain: Any) -> Any:
+            match domain:
+                case Choice(values=values):
+                    return trial.suggest_categorical(name, list(values))
+                case Int(low=low, high=high):
+                    return trial.suggest_int(name, low, high)
+                case _:
+                    return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+
+        return dict(self.space.assemble(suggest))
+
+
 def main(study_path: str, points_path: str, storage: str) -> None:
     """Run the sweep over given points; print one line of JSON with the seconds it took."""
     import ray
@@ -90,24 +111,12 @@ def main(study_path: str, points_path: str, storage: str) -> None:
     points: list[dict[str, Any]] = json.loads(Path(points_path).read_text(encoding="utf-8"))
     free = list(study.build_space().free)
     space = study.build_space()
-    fixed = dict(space.point(points[0]))
 
-    def define(trial: Any) -> dict[str, Any]:
-        def suggest(name: str, domain: Any) -> Any:
-            if hasattr(domain, "values") and not hasattr(domain, "low"):
-                return trial.suggest_categorical(name, list(domain.values))
-            if hasattr(domain, "step"):
-                return trial.suggest_int(name, domain.low, domain.high)
-            return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
-
-        return dict(space.assemble(suggest))
-
-    del fixed
     start = time.perf_counter()
     ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     ready = time.perf_counter()
     searcher = OptunaSearch(
-        space=define,
+        space=Define(space),
         metric="val_accuracy",
         mode="max",
         points_to_evaluate=[{name: point[name] for name in free if name in point} for point in points],

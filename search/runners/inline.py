@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 from search.errors import DivergedError, HybridSearchError, InterruptedStudyError
+from search.records import Progress
 from search.study import ResourcesSection
 from search.work import Work, run_assignment
 
@@ -26,6 +28,19 @@ def pick_device(gpus: float) -> str:
     return "cuda"
 
 
+def _advance(work: Work, key: str, epochs: Iterator[Progress]) -> Progress | None:
+    """Train one epoch inside the trial boundary: what the training raises is recorded, not raised."""
+    try:
+        return next(epochs)
+    except DivergedError as error:
+        work.fail(key, str(error), diverged=True)
+    except HybridSearchError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever a model raises
+        work.fail(key, f"{type(error).__name__}: {error}")
+    return None
+
+
 def run(work: Work, resources: ResourcesSection) -> None:
     """Carry out all assignments of a work.
 
@@ -41,17 +56,10 @@ def run(work: Work, resources: ResourcesSection) -> None:
     node = socket.gethostname()
     try:
         while (assignment := work.next()) is not None:
-            key = assignment.spec.key
-            try:
-                for progress in run_assignment(assignment, device):
-                    if not work.report(key, progress, node):
-                        break
-            except DivergedError as error:
-                work.fail(key, str(error), diverged=True)
-            except HybridSearchError:
-                raise
-            except Exception as error:  # noqa: BLE001  the trial boundary: whatever a model raises is recorded
-                work.fail(key, f"{type(error).__name__}: {error}")
+            epochs = run_assignment(assignment, device)
+            while (progress := _advance(work, assignment.spec.key, epochs)) is not None:
+                if not work.report(assignment.spec.key, progress, node):
+                    break
     except KeyboardInterrupt:
         raise InterruptedStudyError("interrupted; everything is saved, the same command goes on") from None
     finally:

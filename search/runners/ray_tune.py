@@ -159,12 +159,22 @@ class _Link:
         self._work = work
         self.max_failures = max_failures
         self.keys: dict[str, str] = {}
+        self.fault: Exception | None = None
 
     @property
     def work(self) -> Work:
         """The work; hooks that were pickled have none and are never called."""
         assert self._work is not None
         return self._work
+
+    @contextlib.contextmanager
+    def remembered(self) -> Iterator[None]:
+        """Keep what the driver's own code raises: Tune would turn it into a page of traceback."""
+        try:
+            yield
+        except Exception as error:
+            self.fault = error
+            raise
 
     def __reduce__(self) -> tuple[type[_Link], tuple[()]]:
         """Leave everything behind."""
@@ -180,7 +190,8 @@ class Proposer(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
         """Hand out the next assignment."""
-        assignment = self._link.work.next()
+        with self._link.remembered():
+            assignment = self._link.work.next()
         if assignment is None:
             return str(Searcher.FINISHED)
         self._link.keys[trial_id] = assignment.spec.key
@@ -206,10 +217,11 @@ class Judge(FIFOScheduler):
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:  # noqa: ANN401, ARG002
         """Take in an epoch."""
         key = self._link.keys[trial.trial_id]
-        if "failure" in result:
-            self._link.work.fail(key, result["failure"], diverged=result["diverged"])
-            return str(TrialScheduler.STOP)
-        go_on = self._link.work.report(key, result["progress"], result["node"])
+        with self._link.remembered():
+            if "failure" in result:
+                self._link.work.fail(key, result["failure"], diverged=result["diverged"])
+                return str(TrialScheduler.STOP)
+            go_on = self._link.work.report(key, result["progress"], result["node"])
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:  # noqa: ANN401, ARG002
@@ -257,6 +269,10 @@ def run(work: Work, resources: ResourcesSection) -> None:
             tuner.fit()
     except KeyboardInterrupt:
         raise InterruptedStudyError("interrupted; everything is saved, the same command goes on") from None
+    except Exception:
+        if link.fault is not None:
+            raise link.fault from None
+        raise
     finally:
         # Tune's own files carry nothing that the journal lacks.
         shutil.rmtree(storage, ignore_errors=True)

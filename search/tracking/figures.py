@@ -132,9 +132,10 @@ class _ConfusionPlot:
         for side_name in ("top", "right"):
             axes.spines[side_name].set_visible(True)
         self._axes = axes
-        self._canvas: Any = self._figure.canvas
-        self._canvas.draw()
-        self._background = self._canvas.copy_from_bbox(self._figure.bbox)
+        canvas: Any = self._figure.canvas
+        canvas.draw()
+        self._canvas = canvas
+        self._background = canvas.copy_from_bbox(self._figure.bbox)
 
     def draw(self, counts: NDArray[np.int64], file: Path) -> None:
         from PIL import Image

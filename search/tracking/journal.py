@@ -6,6 +6,7 @@ Everything the driver knows can be rebuilt from this file: what was proposed, ev
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from search.errors import InputError, StudyLockedError
+from search.errors import InputError, JournalError, StudyLockedError
 from search.records import (
     EpochMetrics,
     Outcome,
@@ -184,7 +185,15 @@ class Journal:
 
     def _write(self, event: dict[str, Any]) -> None:
         line = canonical(event).encode() + b"\n"
-        self._stream.write(line)
+        try:
+            written = self._stream.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            # What was cut off is passed over and mended by the next start.
+            raise JournalError(
+                f"{self.path}: cannot be written ({error.strerror}); make room, then run the same command again"
+            ) from None
         fold(self.records, event)
 
 

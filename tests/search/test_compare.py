@@ -181,7 +181,6 @@ def test_a_nominee_that_is_a_baseline_is_passed_over(study: StudyConfig, nominee
         pick_contenders(study, [same])
 
 
-@pytest.mark.xfail(strict=True, reason="points are compared as written, not as trained")
 def test_a_baseline_may_leave_out_what_the_space_fixes(
     make_study: MakeStudy, nominee: Any, gru: dict[str, Any]
 ) -> None:

@@ -133,13 +133,10 @@ def test_a_kill_between_two_writes_loses_nothing(
     killed: type[BaseException],
     monkeypatch: pytest.MonkeyPatch,
     count_epochs: list[tuple[str, int]],
-    request: pytest.FixtureRequest,
     place: str,
     times: int,
     after: bool,
 ) -> None:
-    if place.endswith("Journal.end") and after:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the checkpoint of a finished trial stays"))
     study = make_study("search.trials=4")
     original = pkgutil.resolve_name(place)
     left = itertools.count(times, -1)
@@ -334,7 +331,6 @@ def test_ctrl_c_says_that_everything_is_saved(make_study: MakeStudy, driver: Any
     assert [record.outcome for record in driver.sweep(study)] == [Completed(), Completed()]
 
 
-@pytest.mark.xfail(strict=True, reason="the trial boundary of the inline runner takes in the driver's own work")
 def test_a_fault_of_the_driver_is_not_the_trials(make_study: MakeStudy, driver: Any) -> None:
     def full_disk(sweep: Sweep) -> None:
         if sweep.records[0].curve:

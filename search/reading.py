@@ -1,0 +1,148 @@
+"""YAML text and `--set` assignments -> plain data; what YAML would pass over in silence is a fault here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+Place = tuple[int | str, ...]
+"""Keys and positions that lead to a value."""
+
+_EXPONENT = re.compile(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)")
+"""A number to people, text to YAML 1.1 unless it has a dot and a signed exponent."""
+
+
+class YamlError(ValueError):
+    """A text is no YAML, or says something twice.
+
+    Attributes:
+        faults: Per fault the line (from 1; None where unknown) and what is wrong.
+    """
+
+    def __init__(self, *faults: tuple[int | None, str]) -> None:
+        super().__init__("; ".join(words for _, words in faults))
+        self.faults = faults
+
+
+class _Loader(yaml.SafeLoader):
+    """Notes keys that stand twice in one mapping; PyYAML lets the last one win."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.twice: list[tuple[int | None, str]] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in first:
+                words = f"key {key.value!r} stands twice, first in line {first[name]}; remove one"
+                self.twice.append((line, words))
+            first.setdefault(name, line)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str) -> Any:  # noqa: ANN401
+    """Read one YAML document.
+
+    Raises:
+        YamlError: It is none, or a key stands twice in a mapping.
+    """
+    try:
+        loader = _Loader(text)
+        data = loader.get_single_data()
+    except yaml.reader.ReaderError as error:
+        words = f"not YAML: the character {chr(error.character)!r} is not allowed; remove it"
+        raise YamlError((text.count("\n", 0, error.position) + 1, words)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = str(getattr(error, "problem", None) or error).replace("\n", " ")
+        raise YamlError((mark.line + 1 if mark else None, f"not YAML: {problem}")) from None
+    except (ValueError, RecursionError) as error:  # 2024-99-99 is read as a date; brackets may nest too deep
+        raise YamlError((None, f"not YAML: {str(error).splitlines()[0]}")) from None
+    if loader.twice:
+        raise YamlError(*loader.twice)
+    return data
+
+
+def to_plain(value: object, faults: dict[Place, str], path: Place = ()) -> Any:  # noqa: ANN401
+    """Copy data, noting whatever JSON has no word for; None stands in its place.
+
+    Args:
+        value: What YAML or a caller gave.
+        faults: Place -> what was expected and found; added to.
+        path: Where the value stands.
+    """
+    if len(path) > 50:
+        faults[path[:1]] = "expected plain values, found a mapping or list that nests without end"
+        return None
+    if isinstance(value, Mapping):
+        copy = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                faults[(*path, str(key))] = f"expected a key of text, found {key!r}; put it in quotes"
+                continue
+            copy[key] = to_plain(item, faults, (*path, key))
+        return copy
+    if isinstance(value, list | tuple):
+        return [to_plain(item, faults, (*path, position)) for position, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        faults[path] = f"expected a finite number, got {value!r}"
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    faults[path] = f"expected text, a number, true or false, got {value} ({type(value).__name__}); put text in quotes"
+    return None
+
+
+def assign(data: dict[str, Any], assignment: str) -> str | None:
+    """Carry out `path.to.key=value` in place.
+
+    Returns:
+        What is wrong with it, if anything.
+    """
+    path, separator, text = assignment.partition("=")
+    keys = path.strip().split(".")
+    if not separator or not all(keys):
+        return f"--set {assignment}: expected path.to.key=value, such as train.epochs=3"
+    try:
+        # On a command line 1e-3 is a number; text of that look can still be quoted.
+        value = float(text) if _EXPONENT.fullmatch(text.strip()) else read_yaml(text)
+    except YamlError:
+        return f"--set {assignment}: the value is not YAML"
+    node = data
+    for key in keys[:-1]:
+        child = node.setdefault(key, {})
+        if not isinstance(child, dict):
+            return f"--set {assignment}: {key} is not a section, it holds {child!r}"
+        node = child
+    node[keys[-1]] = value
+    return None
+
+
+def hint_at_numbers(fault: str, data: object) -> str:
+    """Say how to write a number that YAML took for text, if the fault is about one."""
+    for text in _numbers_as_text(data):
+        match = _EXPONENT.fullmatch(text)
+        if match and text in fault:
+            whole, fraction, sign, exponent = match.groups()
+            number = f"{whole}{fraction or '.0'}e{sign or '+'}{exponent}"
+            return f"{fault}; YAML reads {text} as text: write {number}"
+    return fault
+
+
+def _numbers_as_text(data: object) -> Iterator[str]:
+    if isinstance(data, Mapping):
+        for item in data.values():
+            yield from _numbers_as_text(item)
+    elif isinstance(data, list):
+        for item in data:
+            yield from _numbers_as_text(item)
+    elif isinstance(data, str) and _EXPONENT.fullmatch(data):
+        yield data
