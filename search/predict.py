@@ -63,16 +63,16 @@ def _load_program(path: Path) -> Any:  # noqa: ANN401
 
     import torch
 
-    logger = logging.getLogger("torch.export.pt2_archive")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)  # it would warn of what is raised in the next moment
+    # torch logs the traceback of what it raises in the next moment.
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         return torch.export.load(path).module()
     except Exception as error:  # noqa: BLE001  zip, pickle, JSON and graph reader raise what they meet
         reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
         raise InputError(f"{path}: damaged, or of another torch version ({reason}); export again") from None
     finally:
-        logger.setLevel(before)
+        logging.disable(before)
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:

@@ -326,7 +326,6 @@ def test_a_folder_that_is_no_export_is_named(tmp_path: Path, nominated: Path) ->
         predict(copy, [])
 
 
-@pytest.mark.xfail(strict=True, reason="torch.export.load raises what it meets")
 def test_a_damaged_program_is_named(tmp_path: Path, nominated: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(nominated, copy)

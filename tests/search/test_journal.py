@@ -173,7 +173,7 @@ def test_a_line_that_did_not_fit_is_an_error(tmp_path: Path, make_record: MakeRe
     journal._stream.close()
     journal._stream = ShortWriter()  # type: ignore[assignment]
     try:
-        with pytest.raises(JournalError, match="journal.jsonl: cannot be written"):
+        with pytest.raises(JournalError, match=r"journal\.jsonl: cannot be written"):
             journal.begin(make_record("a"))
     finally:
         journal.close()

@@ -1,0 +1,79 @@
+"""The MLflow UI on a study's store, in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)"),
+]
+
+
+@pytest.fixture
+def ui(tmp_path: Path) -> Iterator[str]:
+    """Address of the UI of a small finished sweep."""
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        yaml.safe_dump(
+            {
+                "name": "shown",
+                "storage": str(tmp_path / "runs"),
+                "data": {"name": "digits", "limit": 200},
+                "space": "ecrnn",
+                "fix": {"layout": "positions"},
+                "train": {"epochs": 3, "batch": 32},
+                "search": {"trials": 3, "scheduler": "none"},
+                "resources": {"runner": "inline"},
+            }
+        )
+    )
+    program = [sys.executable, "-m", "search.cli"]
+    subprocess.run([*program, "sweep", str(study)], check=True, capture_output=True, timeout=200)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [*program, "ui", str(study), "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(120):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.5)
+    yield address
+    server.terminate()
+    server.wait(timeout=30)
+
+
+def test_runs_and_charts_are_there(ui: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.goto(f"{ui}/#/experiments")
+        page.get_by_text("shown", exact=True).first.click(timeout=30_000)
+        page.wait_for_url("**/experiments/**", timeout=30_000)
+        experiment = page.url.split("/experiments/")[1].split("/")[0].split("?")[0]
+        page.goto(f"{ui}/#/experiments/{experiment}/runs")
+        page.get_by_text("shown sweep").first.wait_for(timeout=30_000)
+        page.locator("[data-testid='expander'], [aria-label*='xpand'], .ag-group-contracted").first.click(timeout=30_000)
+        page.get_by_text("trial 0").first.click(timeout=30_000)
+        page.get_by_text("Model metrics").first.click(timeout=30_000)
+        page.get_by_text("val_accuracy").first.wait_for(timeout=30_000)
+        browser.close()
