@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,11 @@ def _load_program(path: Path) -> Any:  # noqa: ANN401
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
+        # torch does not look at the checksums: damaged weights would predict nonsense.
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+        if bad is not None:
+            raise ValueError(f"wrong checksum of {bad}")
         return torch.export.load(path).module()
     except Exception as error:  # noqa: BLE001  zip, pickle, JSON and graph reader raise what they meet
         reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__

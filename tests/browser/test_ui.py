@@ -72,7 +72,9 @@ def test_runs_and_charts_are_there(ui: str) -> None:
         experiment = page.url.split("/experiments/")[1].split("/")[0].split("?")[0]
         page.goto(f"{ui}/#/experiments/{experiment}/runs")
         page.get_by_text("shown sweep").first.wait_for(timeout=30_000)
-        page.locator("[data-testid='expander'], [aria-label*='xpand'], .ag-group-contracted").first.click(timeout=30_000)
+        page.locator("[data-testid='expander'], [aria-label*='xpand'], .ag-group-contracted").first.click(
+            timeout=30_000
+        )
         page.get_by_text("trial 0").first.click(timeout=30_000)
         page.get_by_text("Model metrics").first.click(timeout=30_000)
         page.get_by_text("val_accuracy").first.wait_for(timeout=30_000)
