@@ -85,11 +85,16 @@ def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
     values = load_preset(like) if isinstance(like, str) else dict(like)
     recipe = dataclasses.asdict(study.train)
     filled: dict[str, Any] = {}
-    for parameter in study.build_space().parameters:
+    space = study.build_space()
+    for parameter in space.parameters:
         name, domain = parameter.name, parameter.domain
         if name in recipe and name not in values and holds(parameter.when, {**filled, **values}):
             filled[name] = domain.value if isinstance(domain, Fixed) else recipe[name]
-    return {**filled, **values}
+    point = {**filled, **values}
+    try:
+        return dict(space.point(point))  # with what the space fixes written out, so that equal points look equal
+    except SpaceError:
+        return point  # a baseline may lie outside the space
 
 
 def check_points(study: StudyConfig, facts: DataFacts) -> None:

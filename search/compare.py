@@ -22,7 +22,6 @@ from search.study import PointLike, StudyConfig, write_atomically
 from search.sweep import describe
 from search.tracking.journal import Journal
 from search.work import Work, new_record
-from spaces.space import Space, SpaceError
 
 Point = dict[str, bool | int | float | str]
 
@@ -50,10 +49,8 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     Raises:
         NothingToDoError: The sweep has nominated nothing yet, or there is nothing to compare with.
     """
-    space = study.build_space()
     baselines = [
-        Contender(name=_name(like), point=_filled(space, complete_point(study, like)), trial=None)
-        for like in study.compare.baselines
+        Contender(name=_name(like), point=complete_point(study, like), trial=None) for like in study.compare.baselines
     ]
     taken = [contender.point for contender in baselines]
     finalists: list[Contender] = []
@@ -70,14 +67,6 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     if len(finalists) + len(baselines) < 2:
         raise NothingToDoError("compare: one finalist and nothing to compare it with; name compare.baselines")
     return [*finalists, *baselines]
-
-
-def _filled(space: Space, point: Point) -> Point:
-    """A point with what its space fixes written out, so that equal ones look equal; baselines may lie outside."""
-    try:
-        return dict(space.point(point))
-    except SpaceError:
-        return point
 
 
 def _name(like: PointLike) -> str:
