@@ -11,7 +11,7 @@ help:
 	@echo "make demo    the whole path on the embedded digits, then where to look next"
 	@echo "make test    lint and the test suite (minutes)"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make slow    Ray, browser, PostgreSQL and kill tests"
+	@echo "make slow    kill, cluster, browser and long export tests"
 	@echo "make bench   the measurements behind bench/*.md"
 	@echo "make lock    refresh requirements.lock (needs uv)"
 

@@ -70,7 +70,8 @@ def bind(
     return TrialSpec(
         model=model,
         train=train,
-        data=study.data,
+        # A worker's working folder is not the driver's.
+        data=dataclasses.replace(study.data, root=_absolute(study.data.root)),
         split=study.split,
         blocks=blocks,
         data_key=facts.key,
@@ -78,6 +79,10 @@ def bind(
         number=number,
         label=label,
     )
+
+
+def _absolute(root: str | None) -> str | None:
+    return None if root is None else str(Path(root).expanduser().absolute())
 
 
 def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
@@ -103,9 +108,19 @@ def check_points(study: StudyConfig, facts: DataFacts) -> None:
     Raises:
         StudyError: With every fault of every point.
     """
+    _check_split(study)
     faults = list(_point_faults(study, facts))
     if faults:
         raise StudyError(*faults)
+
+
+def _check_split(study: StudyConfig) -> None:
+    """Draw the sweep's split once: a class missing from one side is the input's fault, not each trial's."""
+    from search.data.splits import split
+    from search.data.store import open_data
+
+    labels = open_data(study.data).train.labels
+    split(labels, study.split, make_block(study.seed, "sweep", 0).split_seed)
 
 
 def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:

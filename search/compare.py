@@ -53,6 +53,9 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
         Contender(name=_name(like), point=complete_point(study, like), trial=None) for like in study.compare.baselines
     ]
     taken = [contender.point for contender in baselines]
+    for position, point in enumerate(taken):
+        if point in taken[:position]:
+            raise StudyError(f"compare.baselines.{position}: the same point as an earlier baseline; name it once")
     finalists: list[Contender] = []
     for record in nominees([record for record in records if record.kind == "trial"]):
         point = dict(record.point)

@@ -13,13 +13,13 @@ from typing import Any
 
 from search.bind import DataFacts, check_points, load_facts
 from search.compare import Repeats, judge_repeats, pick_contenders, write_results
-from search.errors import TooManyFailuresError
+from search.errors import StudyChangedError, TooManyFailuresError
 from search.progress import Display, counter
 from search.records import Failed, TrialRecord
 from search.status import Status, summarise
-from search.study import ResourcesSection, StudyConfig, check_folder, claim_folder
+from search.study import ResourcesSection, StudyConfig, check_folder, claim_folder, make_folder
 from search.sweep import Sweep
-from search.tracking.journal import FILE_NAME, Journal
+from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import check_uri, default_uri
 from search.versions import git_revision, versions
@@ -98,6 +98,15 @@ def _check_repeats(study: StudyConfig, records: list[TrialRecord]) -> None:
         )
 
 
+def _refuse_other_data(folder: Path, facts: DataFacts) -> None:
+    known = [event["data"]["digest"] for event in read_events(folder / FILE_NAME) if event["event"] == "session"]
+    if known and known[-1] != facts.key:
+        raise StudyChangedError(
+            f"{folder}: the study began on data {known[-1]} and finds {facts.key} now; put the files back, or give the "
+            "study another name"
+        )
+
+
 @dataclasses.dataclass
 class _Shown:
     """Where changes go; the display exists only after the work does."""
@@ -128,8 +137,10 @@ def _session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -
     if place is not None and not (study.folder / FILE_NAME).is_file():
         # Only a study that begins: a running one must not be stopped by a server that is away.
         check_uri(place.uri)
-    folder = claim_folder(study)
-    with Journal(folder) as journal:
+    make_folder(study)
+    with Journal(study.folder) as journal:
+        folder = claim_folder(study)
+        _refuse_other_data(folder, facts)
         journal.note(
             "session",
             verb=verb,

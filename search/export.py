@@ -165,16 +165,27 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
         InputError: The target holds something else, or the winner's weights are gone.
     """
     winner = pick_winner(study, name)
+    folder = folder.absolute()
+    if folder.is_file():
+        raise InputError(f"--to {folder}: a file is in the way; name a folder")
     if folder.exists() and any(folder.iterdir()) and not (folder / "evidence.json").is_file():
         raise InputError(f"--to {folder}: the folder holds other files; name an empty or new one")
     facts = load_facts(study)
     block = _block_of(study, winner.record)
     spec = bind(study, winner.point, facts, (block,), score_test=winner.record.kind == "repeat", label=winner.name)
+    if spec.key != winner.record.key:
+        raise InputError(
+            f"{study.folder}: {winner.name} was trained as {winner.record.key} and would now be {spec.key}: the data, "
+            "the program or --set differ from what was trained; put them back"
+        )
     weights = winner.record.artifacts.get("weights-0")
     if weights is None or not (study.folder / weights).is_file():
         raise NothingToDoError(f"{study.folder}: the weights of {winner.name} are gone; run `hybrid-search compare`")
     deployed = _load_deployed(study, spec, study.folder / weights)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--to {folder}: cannot be written ({error.strerror}); name another folder") from None
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         target = Path(temporary) / "export"
         target.mkdir()

@@ -19,8 +19,9 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
     records = list(read_records(study.folder).values())
     trials = [record for record in records if record.kind == "trial"]
     repeats = [record for record in records if record.kind == "repeat"]
-    began = [event["at"] for event in read_events(study.folder / "journal.jsonl") if event["event"] == "session"]
-    status = summarise(trials, study.search.trials, since=began[-1] if began and _running(trials) else None)
+    marks = [event for event in read_events(study.folder / "journal.jsonl") if event["event"] in {"session", "stop"}]
+    running = bool(marks) and marks[-1]["event"] == "session" and marks[-1]["verb"] == "sweep" and _running(trials)
+    status = summarise(trials, study.search.trials, since=marks[-1]["at"] if running else None)
     document = load_comparison(study.folder)
     return {
         "study": study.name,

@@ -76,7 +76,7 @@ def make_plan(study: StudyConfig) -> Plan:
     place = tracking_place(study)
     if place is not None:
         check_uri(place.uri)
-    if study.resources.runner == "inline":
+    if study.resources.runner == "inline" or study.resources.address is None:
         pick_device(study.resources.gpus)
     facts = load_facts(study)
     check_points(study, facts)

@@ -261,13 +261,17 @@ def find_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:
     Raises:
         NothingToDoError: No sweep of this study has begun here.
     """
-    folder = path if path.is_dir() else load_study(path, overrides).folder
+    given = None if path.is_dir() else load_study(path, overrides)
+    folder = path if given is None else given.folder
     resolved = folder / "study.yaml"
     if not resolved.is_file():
         raise NothingToDoError(f"{folder}: no study here yet; run `hybrid-search sweep` first (or give its folder)")
     study = load_study(resolved, overrides)
     # A folder that was moved is still the study it was.
-    return study.model_copy(update={"storage": str(folder.parent), "name": folder.name}) if path.is_dir() else study
+    if given is None:
+        return study.model_copy(update={"storage": str(folder.parent), "name": folder.name})
+    # How it is run, recorded and compared is the file's to say, today as much as when the sweep began.
+    return study.model_copy(update={"compare": given.compare, "resources": given.resources, "tracking": given.tracking})
 
 
 def check_folder(study: StudyConfig) -> None:
@@ -295,14 +299,28 @@ def claim_folder(study: StudyConfig) -> Path:
         StudyError: The storage cannot be written.
     """
     check_folder(study)
-    folder = study.folder
+    folder = make_folder(study)
     resolved = folder / "study.yaml"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(resolved, yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise StudyError(f"storage: {folder} cannot be written ({error.strerror}); choose another storage") from None
     return folder
+
+
+def make_folder(study: StudyConfig) -> Path:
+    """Make the study's folder.
+
+    Raises:
+        StudyError: The storage cannot be written.
+    """
+    try:
+        study.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(
+            f"storage: {study.folder} cannot be written ({error.strerror}); choose another storage"
+        ) from None
+    return study.folder
 
 
 def _refuse_changes(before: StudyConfig, after: StudyConfig) -> None:

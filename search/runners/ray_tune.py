@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from search.errors import DivergedError, HybridSearchError, InterruptedStudyError, ResourceError
+from search.errors import DivergedError, HybridSearchError, InputError, InterruptedStudyError, ResourceError
 from search.records import Progress
 from search.study import ResourcesSection
 from search.work import Work, run_assignment
@@ -140,10 +140,10 @@ class Trial(tune.Trainable):
         try:
             return {"progress": next(self._epochs), "node": self._node}
         except DivergedError as error:
-            return {"failure": str(error), "diverged": True}
+            return {"diverged": str(error)}
         except HybridSearchError as error:
-            # Wrong input stays wrong: starting the trial again would only repeat it.
-            return {"failure": str(error), "diverged": False}
+            # Wrong input stays wrong, for every trial: the driver ends the run, and nothing counts as failed.
+            return {"faults": error.faults}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the training writes its own checkpoints and finds them again."""
@@ -218,15 +218,17 @@ class Judge(FIFOScheduler):
         """Take in an epoch."""
         key = self._link.keys[trial.trial_id]
         with self._link.remembered():
-            if "failure" in result:
-                self._link.work.fail(key, result["failure"], diverged=result["diverged"])
+            if "faults" in result:
+                raise InputError(*result["faults"])
+            if "diverged" in result:
+                self._link.work.fail(key, result["diverged"], diverged=True)
                 return str(TrialScheduler.STOP)
             go_on = self._link.work.report(key, result["progress"], result["node"])
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:  # noqa: ANN401, ARG002
         """Take in a trial that Tune has given up; one that it starts again goes on from its checkpoint."""
-        if trial.should_recover():
+        if trial.status == "ERROR":  # being queued again; one that is given up is still RUNNING or PENDING here
             return
         error = trial.get_pickled_error()
         text = str(getattr(error, "cause", None) or error or "lost").strip()

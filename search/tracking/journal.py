@@ -5,6 +5,7 @@ Everything the driver knows can be rebuilt from this file: what was proposed, ev
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -185,12 +186,14 @@ class Journal:
 
     def _write(self, event: dict[str, Any]) -> None:
         line = canonical(event).encode() + b"\n"
+        size = self.path.stat().st_size
         try:
             written = self._stream.write(line)
             if written != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            # What was cut off is passed over and mended by the next start.
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)  # no half line, whoever writes next
             raise JournalError(
                 f"{self.path}: cannot be written ({error.strerror}); make room, then run the same command again"
             ) from None

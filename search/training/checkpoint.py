@@ -52,6 +52,8 @@ def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write weights as safetensors, atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
+    with temporary.open("rb") as stream:
+        os.fsync(stream.fileno())
     temporary.replace(path)
 
 
@@ -61,4 +63,6 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(temporary.open("wb"))
         np.save(stream, array, allow_pickle=False)
+        stream.flush()
+        os.fsync(stream.fileno())
     temporary.replace(path)

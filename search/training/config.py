@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
@@ -66,8 +65,3 @@ class TrainConfig:
 
 
 TRAIN_FIELDS = tuple(item.name for item in fields(TrainConfig))
-
-
-def searchable(values: dict[str, Any]) -> dict[str, Any]:
-    """Keep the entries of a point that belong to the training, not to the model."""
-    return {name: value for name, value in values.items() if name in TRAIN_FIELDS and name != "epochs"}

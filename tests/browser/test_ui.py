@@ -59,23 +59,26 @@ def ui(tmp_path: Path) -> Iterator[str]:
 
 
 def test_runs_and_charts_are_there(ui: str) -> None:
+    from mlflow import MlflowClient
     from playwright.sync_api import sync_playwright
 
+    client = MlflowClient(ui)
+    found = client.get_experiment_by_name("shown")
+    assert found is not None
+    experiment = found.experiment_id
+    trials = client.search_runs([experiment], "tags.`hybrid_search.kind` = 'trial'")
+    assert len(trials) == 3
+    run = next(trial.info.run_id for trial in trials if "trial 0" in trial.info.run_name)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.goto(f"{ui}/#/experiments")
-        page.get_by_text("shown", exact=True).first.click(timeout=30_000)
-        page.wait_for_url("**/experiments/**", timeout=30_000)
-        experiment = page.url.split("/experiments/")[1].split("/")[0].split("?")[0]
         page.goto(f"{ui}/#/experiments/{experiment}/runs")
         page.get_by_text("shown sweep").first.wait_for(timeout=30_000)
-        page.locator("[data-testid='expander'], [aria-label*='xpand'], .ag-group-contracted").first.click(
-            timeout=30_000
-        )
-        page.get_by_text("trial 0").first.click(timeout=30_000)
-        page.get_by_text("Model metrics").first.click(timeout=30_000)
+        page.goto(f"{ui}/#/experiments/{experiment}/runs/{run}/model-metrics")
+        page.get_by_text("trial 0").first.wait_for(timeout=30_000)
         page.get_by_text("val_accuracy").first.wait_for(timeout=30_000)
+        page.goto(f"{ui}/#/experiments/{experiment}/runs/{run}/artifacts")
+        page.get_by_text("confusion.png").first.wait_for(timeout=30_000)
         browser.close()
