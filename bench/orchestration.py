@@ -71,7 +71,8 @@ everything over the trials: imports, starting Ray and its workers, MLflow's own 
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-**Median: {statistics.median(costs):.3f} s per trial** (whole command {statistics.median(whole):.3f} s).
+**Median: {statistics.median(costs):.3f} s per trial beyond training; {statistics.median(whole):.3f} s with the whole
+command** (imports, Ray, workers, MLflow's rest) spread over the {NUM_TRIALS} trials.
 """,
     )
 

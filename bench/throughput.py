@@ -102,8 +102,8 @@ def main() -> None:
         "throughput.md",
         f"""# Training epochs per second, against a plain Ray Tune script
 
-The digits ECRNN sweep: {NUM_TRIALS} points drawn by our sampler, {NUM_EPOCHS} epochs each (about what
-ASHA grants a trial on average), two trials at a time, one core each.
+The digits ECRNN sweep: {NUM_TRIALS} points drawn by our sampler, {NUM_EPOCHS} epochs each, none
+stopped early, two trials at a time, one core each.
 The peer (`bench/peers/ray_tune_script.py`: function trainable, OptunaSearch, ASHA, MLflowLoggerCallback, DataLoader)
 trains the same models at the same points on the same split with the same batches. Seconds run from the joined Ray
 cluster to the end of the sweep, MLflow included; "whole process" is from start to exit.
