@@ -281,7 +281,17 @@ def data(
     config = DataConfig(name=name, root=root, download=download, image_size=image_size)
     open_data(config, on_progress=counter("decoding"))  # reads every image: a damaged one is named here
     found = describe(config)
-    _print(as_json, lambda: found, lambda: [f"{key:18}{value}" for key, value in found.items()])
+    _print(as_json, lambda: found, lambda: [f"{key:18}{_in_words(value)}" for key, value in found.items()])
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_in_words(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return (
+        {None: "-", True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+    )
 
 
 @app.command()

@@ -19,7 +19,7 @@ from hybrid_models.build import build
 from hybrid_models.classifier import HybridClassifier
 from hybrid_models.export import export_program
 from search.bind import DataFacts, bind, load_facts
-from search.drive import load_comparison, tracking_place
+from search.drive import load_comparison, say, tracking_place
 from search.errors import InputError, NothingToDoError
 from search.records import TrialRecord, TrialSpec, digest_of
 from search.seeds import Block, make_block
@@ -226,6 +226,7 @@ def _write(
 ) -> str:
     write_atomically(target / "config.yaml", yaml.safe_dump(to_config(study, winner), sort_keys=False))
     shutil.copyfile(weights, target / "model.safetensors")
+    say("tracing the program; long sequences take up to a minute")
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
     program = export_program(deployed, example)
     torch.export.save(program, target / "model.pt2")

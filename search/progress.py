@@ -59,7 +59,9 @@ class Display:
         """Give the terminal back and print where things stand."""
         if self._live is not None:
             self._live.stop()
-        self._print_line(self._status())
+        status = self._status()
+        if status.num_over != self._last_over:
+            self._print_line(status)
 
     def update(self) -> None:
         """Take note that something changed."""

@@ -84,7 +84,7 @@ class CompareSection(Section):
     """How many of the sweep's best points go on."""
     baselines: tuple[PointLike, ...] = ()
     """Presets or points that the finalists must beat."""
-    repeats: Annotated[int, Field(ge=1)] = 10
+    repeats: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Blocks: every point is trained once on each."""
     family: Literal["baselines", "all-pairs"] = "baselines"
     """The declared comparisons: each finalist with each baseline, or all pairs."""

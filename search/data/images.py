@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def read_image(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
             return np.asarray(rgb)
     # Pillow's decoders raise these and more for damaged files, SyntaxError among them.
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(str(path), path.name)
+        reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", str(error)).replace(str(path), path.name)
         raise ImageError(f"{path}: not a readable image ({reason}); replace or remove it") from error
 
 
