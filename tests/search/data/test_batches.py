@@ -99,8 +99,6 @@ def test_a_set_lies_on_a_device_once_and_only_while_it_is_used() -> None:
 
 @pytest.mark.gpu
 def test_gpu_gives_the_same_batches() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     images, rows, device = _images(), np.arange(3, 90), torch.device("cuda")
     assert _order(TrainBatches(images, rows, 16, CPU)) == [
         pixels[:, 0, 0, 0].long().tolist()

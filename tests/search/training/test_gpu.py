@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 
 from search.bind import bind, complete_point, load_facts
 from search.data.store import open_data
@@ -14,10 +13,7 @@ from search.seeds import make_block
 from search.study import parse_study
 from search.training.loop import train
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 
 
 def test_ecrnn_trains_on_the_device_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
