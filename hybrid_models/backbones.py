@@ -5,55 +5,77 @@ Shapes: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from hybrid_models.config import ModelConfig
 from hybrid_models.norm import batch_norm_2d
-from hybrid_models.shapes import CNN4_CHANNELS
+from hybrid_models.residual import resnet20_stages
+from hybrid_models.shapes import BLOCKS, SAME_POOLING, Block, image_shape
+from hybrid_models.units import Unit
 
 
-class ConvBlock(nn.Module):
-    """3x3 convolution, ReLU, batch normalisation, 2x2 pooling, dropout.
+class Backbone(nn.Sequential):
+    """Blocks one after another. Each block's map may be tapped; without a block the image itself is the map."""
+
+    def maps(self, images_BCHW: Tensor) -> list[Tensor]:
+        """Images (B, C, H, W) -> themselves, then the map (B, C', H', W') after each block."""
+        maps = [images_BCHW]
+        for block in self:
+            maps.append(block(maps[-1]))
+        return maps
+
+
+def conv_block(
+    in_channels: int,
+    block: Block,
+    *,
+    bn_style: str | None,
+    norm_first: bool = False,
+    dropout: float = 0.0,
+    same_pooling: bool = False,
+) -> nn.Sequential:
+    """3x3 convolutions, then perhaps 2x2 pooling, then dropout.
 
     Args:
         in_channels: Channels of the map that comes in.
-        out_channels: Channels of the map that goes out.
-        bn_style: Style of the batch normalisation, None for none.
-        dropout: Share of values dropped after pooling.
+        block: Widths, and whether to pool.
+        bn_style: Style of the batch normalisation of each convolution, None for none.
+        norm_first: Whether it stands before the ReLU.
+        dropout: Share of values dropped at the end.
+        same_pooling: Whether pooling keeps an odd row or column (a 1x1 map then stays 1x1).
     """
-
-    def __init__(self, in_channels: int, out_channels: int, bn_style: str | None, dropout: float) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
-        self.norm = batch_norm_2d(out_channels, bn_style) if bn_style is not None else nn.Identity()
-        # 'same' pooling: an odd row or column is kept, a 1x1 map stays 1x1.
-        self.pool = nn.MaxPool2d(2, stride=2, ceil_mode=True)
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> (B, out_channels, ceil(H/2), ceil(W/2))."""
-        out: Tensor = self.drop(self.pool(self.norm(torch.relu(self.conv(map_BCHW)))))
-        return out
+    parts: list[nn.Module] = []
+    for before, after in pairwise((in_channels, *block.widths)):
+        norm = None if bn_style is None else batch_norm_2d(after, bn_style)
+        parts.append(Unit(nn.Conv2d(before, after, kernel_size=3, padding=1), norm, norm_first=norm_first))
+    if block.pool:
+        parts.append(nn.MaxPool2d(2, ceil_mode=same_pooling))
+    if dropout:
+        parts.append(nn.Dropout(dropout))
+    return nn.Sequential(*parts)
 
 
-def make_cnn4(config: ModelConfig) -> nn.Module:
-    """Four blocks of 32, 64, 128 and 256 channels.
-
-    Reference: Woo, Kim, Choi (2023), Table 1, rows 1-13. ReLU is not in the table; it sits inside the convolutions.
-    """
-    bn_style = config.bn_style if config.cnn_bn else None
-    widths = (config.input_channels, *CNN4_CHANNELS)
-    return nn.Sequential(
+def make_backbone(config: ModelConfig) -> Backbone:
+    """Assemble what `config.backbone` names; it takes a map of `shapes.image_shape`."""
+    in_channels = image_shape(config)[0]
+    if config.backbone == "none":
+        return Backbone()
+    if config.backbone == "resnet20":
+        return Backbone(*resnet20_stages(in_channels, config.shortcut, config.bn_style))
+    blocks = BLOCKS[config.backbone](config)
+    channels = (in_channels, *(block.widths[-1] for block in blocks))
+    return Backbone(
         *(
-            ConvBlock(in_channels, out_channels, bn_style, config.cnn_dropout)
-            for in_channels, out_channels in pairwise(widths)
+            conv_block(
+                before,
+                block,
+                bn_style=config.bn_style if config.cnn_bn else None,
+                norm_first=config.bn_order == "before_relu",
+                dropout=config.cnn_dropout or 0.0,
+                same_pooling=config.backbone in SAME_POOLING,
+            )
+            for before, block in zip(channels, blocks, strict=False)
         )
     )
-
-
-BACKBONES: dict[str, Callable[[ModelConfig], nn.Module]] = {"cnn4": make_cnn4}
-"""Name -> maker. The map's shape stands in `shapes.BACKBONE_SHAPES`."""
