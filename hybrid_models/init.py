@@ -13,6 +13,8 @@ from torch import nn
 
 from hybrid_models.recurrent import Recurrence
 
+Dense = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+
 IRNN_INPUT_STD = 1e-3
 """Spread of an IRNN's input kernel (Le, Jaitly, Hinton 2015, section 3)."""
 
@@ -28,7 +30,7 @@ def initialise(model: nn.Module, style: str, generator: torch.Generator) -> None
     dense, recurrent = INITS[style]
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, Dense):
                 dense(module, generator)
             elif isinstance(module, Recurrence):
                 recurrent(module, generator)
@@ -36,7 +38,7 @@ def initialise(model: nn.Module, style: str, generator: torch.Generator) -> None
                     _identity(module, generator)
 
 
-def _torch_dense(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+def _torch_dense(module: Dense, generator: torch.Generator) -> None:
     bound = 1 / math.sqrt(module.weight[0].numel())
     module.weight.uniform_(-bound, bound, generator=generator)
     if module.bias is not None:
@@ -49,7 +51,7 @@ def _torch_recurrent(module: Recurrence, generator: torch.Generator) -> None:
         weight.uniform_(-bound, bound, generator=generator)
 
 
-def _keras_dense(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+def _keras_dense(module: Dense, generator: torch.Generator) -> None:
     nn.init.xavier_uniform_(module.weight, generator=generator)
     if module.bias is not None:
         module.bias.zero_()
@@ -84,9 +86,7 @@ def _identity(module: Recurrence, generator: torch.Generator) -> None:
             weight.zero_()
 
 
-Dense = Callable[[nn.Conv2d | nn.Linear, torch.Generator], None]
-Recurrent = Callable[[Recurrence, torch.Generator], None]
-INITS: dict[str, tuple[Dense, Recurrent]] = {
+INITS: dict[str, tuple[Callable[[Dense, torch.Generator], None], Callable[[Recurrence, torch.Generator], None]]] = {
     "torch": (_torch_dense, _torch_recurrent),
     "keras": (_keras_dense, _keras_recurrent),
 }

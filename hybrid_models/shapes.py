@@ -142,6 +142,25 @@ def renet_shapes(shape: Shape, patch: int, nodes: int, depth: int) -> tuple[Shap
     return tuple(shapes)
 
 
+@dataclass(frozen=True)
+class RnnSettings:
+    """What a checked configuration with an RNN says of it."""
+
+    cell: str
+    nodes: int
+    depth: int
+    patch: int
+    """1 where no patches are read."""
+
+
+def rnn_settings(config: ModelConfig) -> RnnSettings:
+    """Settings of the RNN of a configuration that has one."""
+    assert config.rnn is not None
+    assert config.nodes is not None
+    assert config.depth is not None
+    return RnnSettings(config.rnn, config.nodes, config.depth, config.patch or 1)
+
+
 def sequential_steps(config: ModelConfig) -> int:
     """Recurrent steps that cannot run in parallel.
 
@@ -149,14 +168,13 @@ def sequential_steps(config: ModelConfig) -> int:
     """
     if config.depth is None:
         return 0
-    patch = config.patch or 1
-    sequence = sequence_shape(config)
-    if sequence is not None:
-        return sequence[0] * config.depth
+    rnn = rnn_settings(config)
+    if (sequence := sequence_shape(config)) is not None:
+        return sequence[0] * rnn.depth
     if config.layout == "renet4":
-        shapes = renet_shapes(feature_shape(config), patch, config.nodes or 0, config.depth)
+        shapes = renet_shapes(feature_shape(config), rnn.patch, rnn.nodes, rnn.depth)
         return sum(height + width for _, height, width in shapes)
     scanned = tap_shapes(config) or (feature_shape(config),)
-    return config.depth * max(
-        (height // patch) * (width // patch if config.raster else 1) for _, height, width in scanned
+    return rnn.depth * max(
+        (height // rnn.patch) * (width // rnn.patch if config.raster else 1) for _, height, width in scanned
     )
