@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from hybrid_models.conv_lstm import ConvLSTM
 from hybrid_models.recurrent import Recurrence
 
 Dense = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
@@ -36,6 +37,8 @@ def initialise(model: nn.Module, style: str, generator: torch.Generator) -> None
                 recurrent(module, generator)
                 if module.cell == "irnn":
                     _identity(module, generator)
+            elif isinstance(module, ConvLSTM):
+                _conv_lstm(module, style, generator)
 
 
 def _torch_dense(module: Dense, generator: torch.Generator) -> None:
@@ -86,7 +89,25 @@ def _identity(module: Recurrence, generator: torch.Generator) -> None:
             weight.zero_()
 
 
-INITS: dict[str, tuple[Callable[[Dense, torch.Generator], None], Callable[[Recurrence, torch.Generator], None]]] = {
+def _conv_lstm(module: ConvLSTM, style: str, generator: torch.Generator) -> None:
+    bound = 1 / math.sqrt(module.hidden)
+    for name, weight in module.named_parameters():
+        if name.startswith("peephole"):
+            weight.zero_()
+        elif style == "torch":
+            weight.uniform_(-bound, bound, generator=generator)
+        elif name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(weight, generator=generator)
+        elif name.startswith("weight_hh"):
+            # Over all gates at once: Keras holds them in one kernel (side, side, hidden, gates * hidden).
+            nn.init.orthogonal_(weight, generator=generator)
+        else:
+            weight.zero_()
+            weight[module.hidden : 2 * module.hidden] = 1.0  # gates are i, f, g, o
+
+
+Draw = tuple[Callable[[Dense, torch.Generator], None], Callable[[Recurrence, torch.Generator], None]]
+INITS: dict[str, Draw] = {
     "torch": (_torch_dense, _torch_recurrent),
     "keras": (_keras_dense, _keras_recurrent),
 }
