@@ -9,10 +9,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from hybrid_models.arithmetic import AUTOENCODER_WIDTHS
 from hybrid_models.config import ModelConfig
 from hybrid_models.heads import Head
 from hybrid_models.layouts import Flatten
+from hybrid_models.shapes import AUTOENCODER_WIDTHS
 
 
 class Autoencoder(nn.Module):

@@ -9,11 +9,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from hybrid_models.arithmetic import encoder_widths
 from hybrid_models.config import ModelConfig
 from hybrid_models.layouts import Flatten
 from hybrid_models.norm import batch_norm_1d
-from hybrid_models.shapes import Shape, feature_shape
+from hybrid_models.patch_shapes import MapShape
+from hybrid_models.shapes import encoder_widths, feature_shape
 from hybrid_models.units import Unit
 
 
@@ -36,7 +36,7 @@ class Bottleneck(nn.Module):
 
     def __init__(
         self,
-        map_shape: Shape,
+        map_shape: MapShape,
         depth: int,
         code: int,
         bn_style: str | None,
@@ -52,8 +52,8 @@ class Bottleneck(nn.Module):
         self.layers = nn.Sequential()
         for before, after in pairwise(widths):
             norm = None if bn_style is None else batch_norm_1d(after, bn_style)
-            self.layers.append(Unit(nn.Linear(before, after), norm, norm_first=norm_first))
-        self.layers[-1].relu = relu_output
+            relu = relu_output or len(self.layers) < len(widths) - 2
+            self.layers.append(Unit(nn.Linear(before, after), norm, norm_first=norm_first, relu=relu))
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Map (B, C, H, W) -> map of the same shape, its memory channels-last."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from hybrid_models.autoencoder import Autoencoder
 from hybrid_models.classifier import HybridClassifier
@@ -13,7 +12,9 @@ from hybrid_models.config import ModelConfig
 from hybrid_models.init import initialise
 from hybrid_models.segments import SegmentConsensus
 
-FAMILIES: dict[str, Callable[[ModelConfig], nn.Module]] = {
+Model = HybridClassifier | Autoencoder | SegmentConsensus
+"""A classifier of any family; `config` says what it is."""
+FAMILIES: dict[str, Callable[[ModelConfig], Model]] = {
     "hybrid": HybridClassifier,
     "autoencoder": Autoencoder,
     "tsn": SegmentConsensus,
@@ -21,7 +22,7 @@ FAMILIES: dict[str, Callable[[ModelConfig], nn.Module]] = {
 """Family -> maker."""
 
 
-def build(config: ModelConfig, generator: torch.Generator) -> nn.Module:
+def build(config: ModelConfig, generator: torch.Generator) -> Model:
     """Assemble a model and draw its weights.
 
     Args:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybrid_models.shapes import LAYOUT_SHAPES, Shape, volume
+from hybrid_models.patch_shapes import MapShape
+from hybrid_models.shapes import LAYOUT_SHAPES, volume
 
 
 class Flatten(nn.Module):
@@ -21,7 +22,7 @@ class Flatten(nn.Module):
         shape: C, H and W of the map.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: MapShape) -> None:
         super().__init__()
         self.size = volume(shape)
 
@@ -55,7 +56,7 @@ class Layout(nn.Module):
         chunk: Features per step of flat_chunk.
     """
 
-    def __init__(self, name: str, map_shape: Shape, chunk: int | None = None) -> None:
+    def __init__(self, name: str, map_shape: MapShape, chunk: int | None = None) -> None:
         super().__init__()
         self.name = name
         self.order = _ORDERS.get(name, (0, 2, 3, 1))
@@ -71,7 +72,7 @@ class Layout(nn.Module):
         return flat_BD.reshape(-1, *self.shape)
 
 
-POOL_HEADS: dict[str, Callable[[Shape], tuple[nn.Module, int]]] = {
+POOL_HEADS: dict[str, Callable[[MapShape], tuple[nn.Module, int]]] = {
     "flatten": lambda shape: (Flatten(shape), volume(shape)),
     "gap": lambda shape: (GlobalPool(), shape[0]),
 }

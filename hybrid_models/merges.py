@@ -6,7 +6,6 @@ Shapes: B batch, C channels, H height, W width, D width of a vector.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +14,6 @@ from hybrid_models.config import ModelConfig
 from hybrid_models.layouts import POOL_HEADS
 from hybrid_models.readers import make_patch_reader, make_reader
 from hybrid_models.shapes import feature_shape, tap_shapes
-
-
-class Merge(Protocol):
-    """What `HybridClassifier` needs of a merge."""
-
-    width: int
-
-    def __call__(self, map_BCHW: Tensor, taps: list[Tensor]) -> Tensor:
-        """Feature map (B, C, H, W) and tapped maps -> vector (B, D)."""
 
 
 class Pooled(nn.Module):
@@ -99,9 +89,10 @@ class Taps(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.readers = nn.ModuleList(make_patch_reader(config, shape) for shape in tap_shapes(config))
+        readers = [make_patch_reader(config, shape) for shape in tap_shapes(config)]
+        self.readers = nn.ModuleList(readers)
         self.pooled = Pooled(config)
-        self.width = self.pooled.width + sum(reader.width for reader in self.readers)
+        self.width = self.pooled.width + sum(reader.width for reader in readers)
 
     def forward(self, map_BCHW: Tensor, taps: list[Tensor]) -> Tensor:
         """Feature map (B, C, H, W) and tapped maps -> vector (B, D)."""

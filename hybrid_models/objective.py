@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_models.autoencoder import Autoencoder
 from hybrid_models.conv_lstm import ConvLSTM
-from hybrid_models.precision import full_precision
 
 
 def objective(
@@ -26,7 +24,7 @@ def objective(
 ) -> tuple[Tensor, Tensor]:
     """Loss of a batch: cross-entropy, mixed with the autoencoder's reconstruction error, plus the RNN penalty.
 
-    Losses are computed in float32 even under autocast.
+    Both losses are computed in float32 even under autocast, which casts their inputs.
 
     Args:
         model: Of any family.
@@ -42,19 +40,17 @@ def objective(
         Yilmaz et al., section IV: 0.5 MSE + 0.5 CE; the target is the normalised input, the mean over all elements.
         Yin, Zhang, Shao (2019), section 3: a norm penalty on the RNN's weights.
     """
-    reconstruction = None
     if isinstance(model, Autoencoder):
         code_BCHW = model.encode(images_BCHW)
-        logits_BK, reconstruction = model.classify(code_BCHW), model.decode(code_BCHW)
+        logits_BK, reconstruction_BCHW = model.classify(code_BCHW), model.decode(code_BCHW)
+        error = F.mse_loss(reconstruction_BCHW.to(images_BCHW.dtype), images_BCHW)
+        class_error = F.cross_entropy(logits_BK, labels_B, label_smoothing=label_smoothing)
+        loss = model.recon_weight * error + (1 - model.recon_weight) * class_error
     else:
         logits_BK = model(images_BCHW)
-    with full_precision(logits_BK):
         loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=label_smoothing)
-        if reconstruction is not None:
-            error = F.mse_loss(reconstruction.to(images_BCHW.dtype), images_BCHW)
-            loss = model.recon_weight * error + (1 - model.recon_weight) * loss
-        if rnn_l2:
-            loss = loss + rnn_l2 * torch.stack([kernel.square().sum() for kernel in recurrent_kernels(model)]).sum()
+    if rnn_l2:
+        loss = loss + rnn_l2 * sum(kernel.square().sum() for kernel in recurrent_kernels(model))
     return loss, logits_BK
 
 

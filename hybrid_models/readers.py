@@ -12,8 +12,9 @@ from hybrid_models.heads import READOUTS, readout_width
 from hybrid_models.layouts import Flatten, Layout
 from hybrid_models.norm import batch_norm_1d
 from hybrid_models.patch_rnn import PatchRNN, ReNet
+from hybrid_models.patch_shapes import MapShape
 from hybrid_models.recurrent import Recurrence
-from hybrid_models.shapes import Shape, feature_shape, rnn_settings
+from hybrid_models.shapes import feature_shape, rnn_settings
 
 
 class SequenceReader(nn.Module):
@@ -63,7 +64,7 @@ class ReNetReader(nn.Module):
         return out
 
 
-def make_patch_reader(config: ModelConfig, map_shape: Shape) -> PatchRNN:
+def make_patch_reader(config: ModelConfig, map_shape: MapShape) -> PatchRNN:
     """Reader of one map, patch by patch; its vector has `width` values."""
     rnn = rnn_settings(config)
     return PatchRNN(

@@ -8,15 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hybrid_models.arithmetic import STRIPS
 from hybrid_models.backbones import Backbone, conv_blocks
 from hybrid_models.config import ModelConfig
 from hybrid_models.heads import Head
 from hybrid_models.layouts import GlobalPool
-from hybrid_models.shapes import BLOCKS
+from hybrid_models.shapes import BLOCKS, STRIPS
 
 DROPOUT = 0.5
-"""Share of values dropped before the class scores."""
+"""Share of values dropped before the class scores [O]."""
 
 
 class SegmentConsensus(nn.Module):
@@ -41,7 +40,7 @@ class SegmentConsensus(nn.Module):
         """Images (B, C, H, W), normalised -> logits (B, K)."""
         map_BCHW, _ = self.backbone(torch.cat(strips(images_BCHW)))
         scores_BK: Tensor = self.head(self.pool(map_BCHW))
-        return scores_BK.unflatten(0, (STRIPS, -1)).mean(dim=0)
+        return scores_BK.reshape(STRIPS, -1, scores_BK.shape[1]).mean(dim=0)
 
 
 def strips(images_BCHW: Tensor) -> list[Tensor]:
