@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spaces.domains import Fixed
-from spaces.space import ForbiddenPoint, Point, Space, SpaceError
+from spaces.space import Point, Space, SpaceError
 
 TEXT = """
 rnn: [none, gru, lstm]
