@@ -65,7 +65,6 @@ def layers(config: ModelConfig) -> Iterator[Layer]:
     """List the layers in the order in which an image passes them, branches one after another."""
     yield Layer(kind="Input", output=hwc((config.input_channels, config.input_height, config.input_width)))
     yield from FAMILY_LAYERS[config.family](config)
-    yield Layer(kind="Softmax", output=(config.num_classes,))
 
 
 def _hybrid(config: ModelConfig) -> Iterator[Layer]:
@@ -246,6 +245,7 @@ def _head(config: ModelConfig, output: tuple[int, ...]) -> Iterator[Layer]:
         yield from _dropout(config.dropout, (*steps, width))
         before = width
     yield _per_step(dense(before, config.num_classes), steps)
+    yield Layer(kind="Softmax", output=(*steps, config.num_classes))
     if steps:
         yield Layer(kind="Average", output=(config.num_classes,))
 
@@ -270,7 +270,7 @@ def _tsn(config: ModelConfig) -> Iterator[Layer]:
     pooled = [Layer(kind=kind, output=(width,)) for kind in ("GlobalAveragePooling2D", "Dropout")]
     for layer in (*shared, *pooled, dense(width, config.num_classes)):
         yield replace(layer, output=(STRIPS, *layer.output), flops=STRIPS * layer.flops)
-    yield Layer(kind="Average", output=(config.num_classes,))
+    yield from (Layer(kind=kind, output=(config.num_classes,)) for kind in ("Average", "Softmax"))
 
 
 def _autoencoder(config: ModelConfig) -> Iterator[Layer]:
@@ -281,7 +281,7 @@ def _autoencoder(config: ModelConfig) -> Iterator[Layer]:
     for before, after in pairwise(reversed(maps)):
         yield replace(convolution(before[0], after, kernel=4), kind="Conv2DTranspose", flops=0)
     yield Layer(kind="Flatten", output=(volume(maps[-1]),))
-    yield dense(volume(maps[-1]), config.num_classes)
+    yield from (dense(volume(maps[-1]), config.num_classes), Layer(kind="Softmax", output=(config.num_classes,)))
 
 
 FAMILY_LAYERS: dict[str, Callable[[ModelConfig], Iterator[Layer]]] = {
@@ -289,4 +289,4 @@ FAMILY_LAYERS: dict[str, Callable[[ModelConfig], Iterator[Layer]]] = {
     "tsn": _tsn,
     "autoencoder": _autoencoder,
 }
-"""Family -> its layers between image and softmax."""
+"""Family -> its layers from image to class probabilities."""
