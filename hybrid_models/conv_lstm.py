@@ -141,7 +141,7 @@ class ConvLSTM(nn.Module):
             return F.conv2d(frames_BCHW, kernel, padding=self.padding) + added
         frame_size = frames_BCHW.shape[-2:]
         flat = added.expand(*added.shape[:-2], *frame_size).flatten(-3)
-        return torch.addmm(flat, frames_BCHW.flatten(1), kernel).view(len(frames_BCHW), -1, *frame_size)
+        return torch.addmm(flat, frames_BCHW.flatten(1), kernel).view(frames_BCHW.shape[0], -1, *frame_size)
 
 
 def _step(gates: Tensor, memory: Tensor, peephole: Tensor | None, *, original: bool) -> tuple[Tensor, Tensor]:
