@@ -67,7 +67,8 @@ def _conv_unit(before: int, after: int, bn_style: str, *, stride: int = 1, bias:
 
 def resnet20_stages(in_channels: int, shortcut: str, bn_style: str) -> list[nn.Sequential]:
     """Three stages of three blocks; the first begins with a convolution, the others with a halving."""
-    stages, channels = [], RESNET20_WIDTHS[0]
+    stages: list[nn.Sequential] = []
+    channels = RESNET20_WIDTHS[0]
     stem = _conv_unit(in_channels, channels, bn_style, bias=shortcut == "keras")
     for width in RESNET20_WIDTHS:
         before = [channels, *[width] * (RESNET20_BLOCKS - 1)]

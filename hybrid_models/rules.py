@@ -5,12 +5,15 @@ Each fault is one line: setting, what was expected, what was found. Imports no t
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hybrid_models.arithmetic import num_parameters
+from hybrid_models.patch_shapes import patch_fault, patch_sequence
 from hybrid_models.shapes import (
+    AUTOENCODER_WIDTHS,
     BLOCKS,
     LAYOUT_SHAPES,
     PATCH_LAYOUTS,
@@ -34,8 +37,6 @@ MAX_ENCODED = 8_192
 """Widest feature that the encoder-decoder takes."""
 MAX_PARAMETERS = 60_000_000
 """Largest model."""
-AUTOENCODER_STRIDE = 8
-"""Factor by which the autoencoder shrinks each side."""
 MIN_STRIP = 8
 """Fewest rows of a strip of tsn, and fewest columns: the three poolings of cnn6."""
 
@@ -87,15 +88,18 @@ def _expectations() -> Iterator[tuple[str, str, Callable[[Any], bool]]]:
         yield (
             name,
             f"a whole number of at least {least}",
-            lambda value, least=least: type(value) is int and value >= least,
+            functools.partial(_is_count, least=least),
         )
-    most = len(PLAIN_WIDTHS)
-    yield "n_conv", f"a whole number from 2 to {most}", lambda value: type(value) is int and 2 <= value <= most
+    yield "n_conv", f"a whole number from 2 to {len(PLAIN_WIDTHS)}", range(2, len(PLAIN_WIDTHS) + 1).__contains__
     for name in _FLAGS:
         yield name, "true or false", lambda value: isinstance(value, bool)
     for name in _SHARES:
         yield name, "a share of at least 0 and below 1", lambda value: type(value) in (int, float) and 0 <= value < 1
     yield "fc", "- or widths such as 512 or 1024-512", lambda value: type(value) is str and bool(_FC.fullmatch(value))
+
+
+def _is_count(value: Any, least: int) -> bool:  # noqa: ANN401 - whatever somebody wrote
+    return type(value) is int and value >= least
 
 
 _FC = re.compile(r"-|[1-9][0-9]*(-[1-9][0-9]*)*")
@@ -215,8 +219,9 @@ def shape_faults(config: ModelConfig) -> Iterator[str]:
 
 def _autoencoder_faults(config: ModelConfig) -> Iterator[str]:
     height, width = config.input_height, config.input_width
-    if height % AUTOENCODER_STRIDE or width % AUTOENCODER_STRIDE:
-        yield f"family: autoencoder expects images with sides divisible by {AUTOENCODER_STRIDE}, found {height}x{width}"
+    factor = 2 ** len(AUTOENCODER_WIDTHS)
+    if height % factor or width % factor:
+        yield f"family: autoencoder expects images with sides divisible by {factor}, found {height}x{width}"
 
 
 def _tsn_faults(config: ModelConfig) -> Iterator[str]:
@@ -260,13 +265,11 @@ def _pooling_fault(config: ModelConfig) -> str | None:
 
 
 def _patch_faults(config: ModelConfig, patch: int) -> Iterator[str]:
-    side = patch ** (config.depth or 1) if config.layout == "renet4" else patch
-    layers = f" in each of {config.depth} layers" if side != patch else ""
+    num_layers = config.depth or 1 if config.layout == "renet4" else 1
     for shape in tap_shapes(config) or (feature_shape(config),):
-        _, height, width = shape
-        if height % side or width % side:
-            yield f"patch: expected a divisor of both sides of the {height}x{width} map{layers}, found {patch}"
-        elif config.raster and (num_steps := height * width // patch**2) > MAX_STEPS:
+        if fault := patch_fault(shape, patch, num_layers):
+            yield f"patch: expected a divisor of the map's sides, found {patch}: {fault}"
+        elif config.raster and (num_steps := patch_sequence(shape, patch, raster=True)[0]) > MAX_STEPS:
             yield f"raster: expected at most {MAX_STEPS} patches in a sequence, found {num_steps}"
 
 

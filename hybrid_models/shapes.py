@@ -1,6 +1,6 @@
 """Shapes by arithmetic, without building a model or importing torch.
 
-Shapes: C channels, H height, W width, L steps of a sequence, F features of a step, p side of a patch.
+Shapes: C channels, H height, W width, L steps of a sequence, F features of a step.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hybrid_models.patch_shapes import MapShape, patch_steps, renet_steps
+
 if TYPE_CHECKING:
     from hybrid_models.config import ModelConfig
-
-Shape = tuple[int, int, int]
-"""C, H and W of a map."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,10 @@ widths; vgg9 is VGG-A without its last block and two of its poolings, `fed` the 
 """
 SAME_POOLING = ("cnn4",)
 """Backbones whose pooling keeps an odd row or column; the others drop it."""
+STRIPS = 3
+"""Overlapping strips, each of half the height, that tsn cuts an image into."""
+AUTOENCODER_WIDTHS = (12, 24, 48)
+"""Channels of the autoencoder's 4x4 convolutions, each of which halves the sides."""
 
 LAYOUT_SHAPES: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "flat_scalar": lambda c, h, w, _: (h * w * c, 1),
@@ -71,6 +74,8 @@ LAYOUT_SHAPES: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "channels": lambda c, h, w, _: (c, h * w),
 }
 """Feature map C, H, W and chunk -> sequence (L, F)."""
+FLAT_LAYOUTS = ("flat_scalar", "flat_chunk", "single_step")
+"""Layouts of the flattened map, whatever its sides."""
 PATCH_LAYOUTS = ("patches_bidir", "renet4")
 """Layouts that scan a grid of patches in several directions instead of one sequence."""
 
@@ -80,13 +85,19 @@ def fc_widths(fc: str) -> tuple[int, ...]:
     return () if fc == "-" else tuple(int(width) for width in fc.split("-"))
 
 
-def volume(shape: Shape) -> int:
+def encoder_widths(depth: int, code: int) -> tuple[int, ...]:
+    """Hidden widths of the encoder-decoder: code * 2^(depth-1), ..., code, and mirrored back."""
+    down = [code * 2 ** (depth - 1 - index) for index in range(depth)]
+    return (*down, *down[-2::-1])
+
+
+def volume(shape: MapShape) -> int:
     """Values in a map."""
     return math.prod(shape)
 
 
-def image_shape(config: ModelConfig) -> Shape:
-    """Shape of what the backbone sees: the image, or its wavelet bands."""
+def image_shape(config: ModelConfig) -> MapShape:
+    """MapShape of what the backbone sees: the image, or its wavelet bands."""
     channels, height, width = config.input_channels, config.input_height, config.input_width
     if config.wavelet == "none":
         return channels, height, width
@@ -94,10 +105,10 @@ def image_shape(config: ModelConfig) -> Shape:
     return num_bands * channels, math.ceil(height / 2), math.ceil(width / 2)
 
 
-def stage_shapes(config: ModelConfig) -> tuple[Shape, ...]:
-    """Shape of the map after each block or stage of the backbone; a side of 0 means that the image was too small."""
+def stage_shapes(config: ModelConfig) -> tuple[MapShape, ...]:
+    """MapShape of the map after each block or stage of the backbone; a side of 0 means that the image was too small."""
     _, height, width = image_shape(config)
-    shapes: list[Shape] = []
+    shapes: list[MapShape] = []
     if config.backbone == "resnet20":
         for channels in RESNET20_WIDTHS:
             shapes.append((channels, height, width))
@@ -111,8 +122,8 @@ def stage_shapes(config: ModelConfig) -> tuple[Shape, ...]:
     return tuple(shapes)
 
 
-def feature_shape(config: ModelConfig) -> Shape:
-    """Shape of the map that leaves the backbone; the encoder-decoder keeps it."""
+def feature_shape(config: ModelConfig) -> MapShape:
+    """MapShape of the map that leaves the backbone; the encoder-decoder keeps it."""
     return (image_shape(config), *stage_shapes(config))[-1]
 
 
@@ -120,26 +131,35 @@ TAPS: dict[str, slice] = {"all": slice(None), "last2": slice(-2, None), "first":
 """Which blocks or stages are tapped."""
 
 
-def tap_shapes(config: ModelConfig) -> tuple[Shape, ...]:
+def tap_shapes(config: ModelConfig) -> tuple[MapShape, ...]:
     """Shapes of the maps that patch RNNs read beside the backbone; empty unless merge is taps."""
     return stage_shapes(config)[TAPS[config.taps]] if config.taps is not None else ()
 
 
 def sequence_shape(config: ModelConfig) -> tuple[int, int] | None:
-    """Shape (L, F) of the sequence that the RNN reads; None without an RNN, or where it scans patches."""
+    """MapShape (L, F) of the sequence that the RNN reads; None without an RNN, or where it scans patches."""
     if config.layout not in LAYOUT_SHAPES:
         return None
     return LAYOUT_SHAPES[config.layout](*feature_shape(config), config.chunk or 0)
 
 
-def renet_shapes(shape: Shape, patch: int, nodes: int, depth: int) -> tuple[Shape, ...]:
-    """Shape of the map after each ReNet layer: both directions of a sweep side by side, one step per patch."""
-    _, height, width = shape
-    shapes: list[Shape] = []
-    for _ in range(depth):
-        height, width = height // patch, width // patch
-        shapes.append((2 * nodes, height, width))
-    return tuple(shapes)
+@dataclass(frozen=True)
+class RnnSettings:
+    """What a checked configuration with an RNN says of it."""
+
+    cell: str
+    nodes: int
+    depth: int
+    patch: int
+    """1 where no patches are read."""
+
+
+def rnn_settings(config: ModelConfig) -> RnnSettings:
+    """Settings of the RNN of a configuration that has one."""
+    assert config.rnn is not None
+    assert config.nodes is not None
+    assert config.depth is not None
+    return RnnSettings(config.rnn, config.nodes, config.depth, config.patch or 1)
 
 
 def sequential_steps(config: ModelConfig) -> int:
@@ -149,14 +169,10 @@ def sequential_steps(config: ModelConfig) -> int:
     """
     if config.depth is None:
         return 0
-    patch = config.patch or 1
-    sequence = sequence_shape(config)
-    if sequence is not None:
-        return sequence[0] * config.depth
+    rnn = rnn_settings(config)
+    if (sequence := sequence_shape(config)) is not None:
+        return sequence[0] * rnn.depth
     if config.layout == "renet4":
-        shapes = renet_shapes(feature_shape(config), patch, config.nodes or 0, config.depth)
-        return sum(height + width for _, height, width in shapes)
+        return renet_steps(feature_shape(config), rnn.patch, rnn.depth)
     scanned = tap_shapes(config) or (feature_shape(config),)
-    return config.depth * max(
-        (height // patch) * (width // patch if config.raster else 1) for _, height, width in scanned
-    )
+    return max(patch_steps(shape, rnn.patch, rnn.depth, raster=bool(config.raster)) for shape in scanned)
