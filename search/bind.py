@@ -103,7 +103,7 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
 
 
 def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
-    """Why a point cannot be trained on these images, if it cannot; what was found is left out, so that reasons count."""
+    """Why a point cannot be trained on these images, if it cannot; without what was found, so that reasons count."""
     try:
         _configure(study, point, facts)
     except _Unfit as error:

@@ -26,9 +26,19 @@ NAMES = {
     *(f"yilmaz/cnn-lstm{skip}-positions" for skip in ("", "-skip")),
 }
 RECIPE = {
-    **{"optimizer": "adam", "lr": 0.001, "lr_adaptive": 0.001, "weight_decay": 0.0, "rnn_l2": 0.0, "batch": 32},
-    **{"schedule": "constant", "clip": 0.0, "label_smoothing": 0.0, "augment": "none", "normalise": "global"},
-    **{"init": "torch", "bn_style": "torch"},
+    "optimizer": "adam",
+    "lr": 0.001,
+    "lr_adaptive": 0.001,
+    "weight_decay": 0.0,
+    "rnn_l2": 0.0,
+    "batch": 32,
+    "schedule": "constant",
+    "clip": 0.0,
+    "label_smoothing": 0.0,
+    "augment": "none",
+    "normalise": "global",
+    "init": "torch",
+    "bn_style": "torch",
 }
 """How to train, which presets leave open."""
 
