@@ -57,6 +57,7 @@ def load_preset(name: str) -> dict[str, Any]:
     return point
 
 
+@cache
 def load_space(name: str) -> Space:
     """A shipped space, such as `ecrnn`.
 

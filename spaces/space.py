@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from spaces.conditions import Condition, condition_data, holds, names_in, parse_condition
-from spaces.counting import Completions, due_clauses
+from spaces.counting import Alternative, Completions, due_alternatives
 from spaces.domains import Domain, Fixed, Value, show
 from spaces.errors import SpaceError, near_matches
 from spaces.parse import Parameter, parameter_data, parse_parameter
@@ -112,8 +112,8 @@ class Space:
         return Completions(self.parameters, self.forbidden)
 
     @cached_property
-    def _due(self) -> list[list[Forbidden]]:
-        return due_clauses(self.parameters, self.forbidden)
+    def _due(self) -> list[list[tuple[Alternative, str]]]:
+        return due_alternatives(self.parameters, self.forbidden)
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -187,9 +187,9 @@ class Space:
             else:
                 stored[name] = value
             faults += (
-                f"{self.name}: forbidden ({_tell(when)}): {why}"
-                for when, why in due
-                if not names_in(when) & unclear and holds(when, stored)
+                f"{self.name}: forbidden ({_tell((tests,))}): {why}"
+                for tests, why in due
+                if holds((tests,), stored)
             )
         if faults:
             raise SpaceError(*faults)
