@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_models.config import ConfigError, ModelConfig
-from search.data.splits import second_size
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import Block, make_block
@@ -96,15 +95,11 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
         "num_classes": len(facts.classes),
     }
     try:
-        config, train = ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
+        return ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
     except ConfigError as error:
         raise _Unfit(*error.faults) from None
     except ValueError as error:
         raise _Unfit(str(error)) from None
-    num_images = facts.num_train - second_size(facts.num_train, study.split)
-    if train.batch > num_images:
-        raise _Unfit(f"batch: expected at most the {num_images:,} images of the training part, found {train.batch}")
-    return config, train
 
 
 def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
