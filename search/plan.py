@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.bind import DataFacts, bind, check_points, load_facts, tell_rejected, why_not
+from search.bind import DataFacts, bind, check_sweep, load_facts, tell_rejected, why_not
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import derive, make_block
@@ -84,7 +84,7 @@ def make_plan(study: StudyConfig) -> Plan:
     if study.resources.runner == "inline" or study.resources.address is None:
         pick_device(study.resources.gpus)
     facts = load_facts(study)
-    check_points(study, facts)
+    check_sweep(study, facts)
     labels = open_data(study.data, default_cache_dir()).train.labels
     block = make_block(study.seed, "sweep", 0)
     train_rows, val_rows = split(labels, study.split, block.split_seed)
