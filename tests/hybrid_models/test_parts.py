@@ -118,9 +118,7 @@ def test_seeds_decide_the_weights_and_nothing_else(make, cell, style):
     torch.manual_seed(6)
     again = make(seed=1, rnn=cell, init=style).state_dict()
     assert all(torch.equal(one[name], same[name]) and torch.equal(one[name], again[name]) for name in one)
-    drawn = [
-        name for name in one if name.endswith((".layer.weight", "logits.weight")) or "weight_ih" in name
-    ]
+    drawn = [name for name in one if name.endswith((".layer.weight", "logits.weight")) or "weight_ih" in name]
     assert len(drawn) == 4 + 4 + 1 + (1 if cell == "irnn" else 2)
     assert not any(torch.equal(one[name], other[name]) for name in drawn)
 
@@ -151,7 +149,9 @@ def test_torch_initial_weights_have_torchs_spread(make):
     for layer, fan_in in ((model.backbone[3][0].layer, 128 * 9), (model.bottleneck.layers[0].layer, 1024)):
         assert 0.98 < layer.weight.abs().max() * fan_in**0.5 <= 1
         torch.testing.assert_close(layer.weight.std() * (3 * fan_in) ** 0.5, torch.tensor(1.0), rtol=0.02, atol=0)
-    assert all(weight.requires_grad and weight.abs().max() <= 0.25 for weight in model.merge.reader.recurrence.parameters())
+    assert all(
+        weight.requires_grad and weight.abs().max() <= 0.25 for weight in model.merge.reader.recurrence.parameters()
+    )
 
 
 def test_irnn_starts_from_the_identity(make):
