@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_models.config import ConfigError, ModelConfig
+from search.data.splits import second_size
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import Block, make_block
@@ -95,15 +96,19 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
         "num_classes": len(facts.classes),
     }
     try:
-        return ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
+        config, train = ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
     except ConfigError as error:
         raise _Unfit(*error.faults) from None
     except ValueError as error:
         raise _Unfit(str(error)) from None
+    num_images = facts.num_train - second_size(facts.num_train, study.split)
+    if train.batch > num_images:
+        raise _Unfit(f"batch: expected at most the {num_images:,} images of the training part, found {train.batch}")
+    return config, train
 
 
 def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
-    """Why a point cannot be trained on these images, if it cannot; what was found is left out, so that reasons count."""
+    """Why a point cannot be trained on these images, if it cannot; without what was found, so that reasons count."""
     try:
         _configure(study, point, facts)
     except _Unfit as error:

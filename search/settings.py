@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 

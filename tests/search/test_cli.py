@@ -133,7 +133,7 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "baseline that is no model": (
         {"compare": {"baselines": [{"rnn": "gru"}]}},
-        ("compare.baselines.0: backbone: expected a value, found none",),
+        ("compare.baselines.0: backbone: expected a value because family is hybrid, found none",),
     ),
 }
 
@@ -201,7 +201,10 @@ def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path) -> None:
     assert_refused(call("plan", tmp_path / "none.yaml"), "no such study file; shipped ones: ", "demo.yaml")
     assert_refused(call("plan", tmp_path), "not readable as a study file")
     assert_refused(call("models", "ecrnn/cn"), "no preset is called 'ecrnn/cn'; did you mean ecrnn/cnn")
-    assert_refused(call("data", "digit"), "name must be one of digits, cifar10, folder, got 'digit'")
+    assert_refused(
+        call("data", "digit"),
+        "name must be one of digits, cifar10, caltech101, tiny-imagenet, imagenet, folder, got 'digit'",
+    )
     assert_refused(call("data", "folder"), "root must name the folder of the images")
     assert_refused(call("data", "folder", "--root", tmp_path / "none"), "it does not exist")
     assert_refused(call("predict", tmp_path, tmp_path / "a.png"), "not an export")
@@ -319,7 +322,7 @@ def test_a_damaged_program_is_one_line(call: Any, swept: Path, tmp_path: Path) -
 
 def test_models_and_data(call: Any) -> None:
     models = {row["name"]: row for row in call("models", "--json").document}
-    assert len(models) == 17
+    assert len(models) == 65
     assert models["ecrnn/ecrnn-bilstm-16"]["keras_total"] == 1_715_210
     layers = call("models", "ecrnn/cnn", "--json").document
     assert sum(row["parameters"] for row in layers) == models["ecrnn/cnn"]["keras_total"]
