@@ -132,7 +132,7 @@ SIZES = [
         sized({**CNN, **PLAIN}, 31),
         {"wavelet": "haar_ll"},
         {"wavelet": "haar_ll", "input_height": 30},
-        "backbone: expected images of at least 16x16 after the wavelet filter haar_ll for the 4 poolings of plain, found",
+        "backbone: expected images of at least 16x16 after the wavelet filter haar_ll for the 4 poolings of plain",
     ),
     (TAPPED, {}, {"patch": 4}, "patch: expected a divisor of the map's sides, found 4: the 2x2 map is smaller than"),
     (
