@@ -265,7 +265,7 @@ def test_divergence_is_recorded_as_such(make_study: MakeStudy, driver: Any) -> N
 
 
 def test_divergence_in_the_last_step_of_an_epoch_is_divergence_too(make_study: MakeStudy, driver: Any) -> None:
-    train = {"epochs": 3, "batch": 70, "optimizer": "sgd", "precision": "float32"}
+    train = {"epochs": 3, "batch": 70, "optimizer": "sgd", "precision": "float32"}  # one step per epoch
     space = {**make_study().space, "lr": {"fixed": 1e30}}  # type: ignore[dict-item]
     (record,) = driver.sweep(make_study("search.trials=1", "search.max_failed_fraction=1", train=train, space=space))
     assert isinstance(record.outcome, Failed)
