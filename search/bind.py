@@ -14,7 +14,7 @@ from search.records import TrialSpec
 from search.seeds import Block, make_block
 from search.settings import BINDS_TO, MODEL_DEFAULTS
 from search.study import PointLike, StudyConfig
-from search.training.config import TRAIN_FIELDS, TrainConfig
+from search.training.config import TRAIN_FIELDS, TrainConfig, settled
 from spaces.conditions import holds
 from spaces.domains import Fixed
 from spaces.presets import load_preset
@@ -104,7 +104,7 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
     num_images = _size_of_training_part(study, facts)
     if train.batch > num_images:
         raise _Unfit(f"batch: expected at most the {num_images:,} images of the training part, found {train.batch}")
-    return config, train
+    return config, settled(train, gpus=study.resources.gpus)
 
 
 def _size_of_training_part(study: StudyConfig, facts: DataFacts) -> int:
