@@ -21,7 +21,7 @@ from search.sampler import open_storage
 from search.study import StudyConfig
 from search.sweep import Sweep
 from search.tracking.journal import FILE_NAME, Journal, read_events, read_records
-from search.training import loop
+from search.training import learner
 
 MakeStudy = Callable[..., StudyConfig]
 
@@ -219,7 +219,7 @@ def refuse(images: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def break_gru(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models with an RNN raise."""
-    original = loop.build
+    original = learner.build
 
     def build(config: Any, generator: torch.Generator) -> nn.Module:
         model = original(config, generator)
@@ -228,7 +228,7 @@ def break_gru(monkeypatch: pytest.MonkeyPatch) -> None:
         model.forward = refuse  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(loop, "build", build)
+    monkeypatch.setattr(learner, "build", build)
 
 
 @pytest.mark.usefixtures("break_gru")
