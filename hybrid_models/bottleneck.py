@@ -7,31 +7,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
+from hybrid_models.config import ModelConfig
 from hybrid_models.layouts import Flatten
 from hybrid_models.norm import batch_norm_1d
-
-
-class DenseBlock(nn.Module):
-    """Dense layer, ReLU, batch normalisation.
-
-    Args:
-        in_features: Width of the vector that comes in.
-        out_features: Width of the vector that goes out.
-        bn_style: Style of the batch normalisation, None for none.
-    """
-
-    def __init__(self, in_features: int, out_features: int, bn_style: str | None) -> None:
-        super().__init__()
-        self.dense = nn.Linear(in_features, out_features)
-        self.norm = batch_norm_1d(out_features, bn_style) if bn_style is not None else nn.Identity()
-
-    def forward(self, feats_BD: Tensor) -> Tensor:
-        """Vector (B, in_features) -> (B, out_features)."""
-        out: Tensor = self.norm(torch.relu(self.dense(feats_BD)))
-        return out
+from hybrid_models.patch_shapes import MapShape
+from hybrid_models.shapes import encoder_widths, feature_shape
+from hybrid_models.units import Unit
 
 
 class Bottleneck(nn.Module):
@@ -43,20 +26,34 @@ class Bottleneck(nn.Module):
         map_shape: C, H and W of the map.
         depth: Dense layers down to the code.
         code: Width of the code.
-        bn_style: Style of the batch normalisation, None for none.
+        bn_style: Style of each layer's batch normalisation, None for none.
+        norm_first: Whether it stands before the ReLU.
+        relu_output: Whether the last layer has a ReLU.
 
     Reference:
         Woo, Kim, Choi (2023), Table 1, rows 15-22.
     """
 
-    def __init__(self, map_shape: tuple[int, int, int], depth: int, code: int, bn_style: str | None) -> None:
+    def __init__(
+        self,
+        map_shape: MapShape,
+        depth: int,
+        code: int,
+        bn_style: str | None,
+        *,
+        norm_first: bool = False,
+        relu_output: bool = True,
+    ) -> None:
         super().__init__()
         self.map_shape = map_shape
         self.flatten = Flatten(map_shape)
         size = self.flatten.size
-        down = [code * 2 ** (depth - 1 - index) for index in range(depth)]
-        widths = [size, *down, *down[-2::-1], size]
-        self.layers = nn.Sequential(*(DenseBlock(before, after, bn_style) for before, after in pairwise(widths)))
+        widths = [size, *encoder_widths(depth, code), size]
+        self.layers = nn.Sequential()
+        for before, after in pairwise(widths):
+            norm = None if bn_style is None else batch_norm_1d(after, bn_style)
+            relu = relu_output or len(self.layers) < len(widths) - 2
+            self.layers.append(Unit(nn.Linear(before, after), norm, norm_first=norm_first, relu=relu))
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Map (B, C, H, W) -> map of the same shape, its memory channels-last."""
@@ -64,3 +61,17 @@ class Bottleneck(nn.Module):
         feats_BD = self.layers(self.flatten(map_BCHW))
         out: Tensor = feats_BD.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
         return out
+
+
+def make_bottleneck(config: ModelConfig) -> nn.Module:
+    """Encoder-decoder of the configuration, or nothing where it has none."""
+    if config.enc_depth is None or config.enc_code is None:
+        return nn.Identity()
+    return Bottleneck(
+        feature_shape(config),
+        config.enc_depth,
+        config.enc_code,
+        config.bn_style if config.enc_bn else None,
+        norm_first=config.bn_order == "before_relu",
+        relu_output=config.enc_output == "relu",
+    )

@@ -7,22 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from hybrid_models.shapes import BACKBONE_SHAPES, LAYOUT_SHAPES, feature_shape, sequence_shape
-
-CELLS = ("rnn_tanh", "irnn", "gru", "lstm", "bigru", "bilstm")
-"""Kinds of recurrence; `bi` reads the sequence in both directions."""
-MERGES = ("serial",)
-"""How the RNN joins the CNN."""
-READOUTS = ("last", "mean", "flatten_all")
-"""How the sequence of states becomes one vector."""
-FC_WIDTHS = {"-": (), "128": (128,), "512": (512,), "512-512": (512, 512), "1024-512": (1024, 512)}
-"""Widths of the dense layers between feature and logits."""
-MAX_STEPS = 1024
-"""Longest sequence."""
-MAX_FLATTENED = 16_384
-"""Widest vector of the `flatten_all` readout."""
-MAX_ENCODED = 8_192
-"""Widest feature that the encoder-decoder takes."""
+from hybrid_models.rules import activity_faults, combination_faults, shape_faults, value_faults
 
 
 class ConfigError(ValueError):
@@ -43,52 +28,79 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """One classifier. Settings that do not apply stay None.
+    """One classifier. Settings that do not apply stay None; when each applies stands in `rules.ACTIVE`.
 
     Raises:
         ConfigError: With every fault at once.
     """
 
-    backbone: str
-    """Convolutional part; cnn4."""
-    cnn_bn: bool
-    """Whether each convolution is followed by batch normalisation (after its ReLU)."""
-    cnn_dropout: float
-    """Share of values dropped after each pooling; 0 to below 1."""
-    enc_on: bool
-    """Whether an encoder-decoder stands between CNN and RNN."""
-    rnn: str
-    """Cell and direction: none, rnn_tanh, irnn, gru, lstm, bigru, bilstm."""
-    fc: str
-    """Dense layers before the logits: - (none), 128, 512, 512-512, 1024-512."""
-    dropout: float
-    """Share of values dropped before the logits and after each dense layer; 0 to below 1."""
+    family: str = "hybrid"
+    """hybrid (CNN, RNN or both), autoencoder, or tsn (mean of the class scores of three strips of the image)."""
+    wavelet: str = "none"
+    """Filter of the image: none, haar_ll (low-pass band, half the size), haar_all (its four bands as channels)."""
+    backbone: str | None = None
+    """Convolutional part: none, cnn4, cnn6, vgg9, resnet20, yincnn, plain."""
+    n_conv: int | None = None
+    """Convolutions of plain; 2 to 8."""
+    cnn_bn: bool | None = None
+    """Whether each convolution has batch normalisation; resnet20 always has it."""
+    cnn_dropout: float | None = None
+    """Share of values dropped after each block of convolutions; 0 to below 1."""
     pool_head: str | None = None
-    """How the map becomes a vector: flatten or gap (mean over positions). Only without an RNN."""
+    """How the CNN's map becomes the vector that reaches the head: flatten, or gap (mean over positions)."""
+    enc_on: bool | None = None
+    """Whether an encoder-decoder stands behind the CNN."""
     enc_depth: int | None = None
-    """Dense layers from feature to code, and again from code to feature; at least 1. Only with enc_on."""
+    """Dense layers from feature to code, and again from code to feature; at least 1."""
     enc_code: int | None = None
-    """Width of the code; at least 1. Only with enc_on."""
+    """Width of the code; at least 1."""
     enc_bn: bool | None = None
-    """Whether each of these layers is followed by batch normalisation. Only with enc_on."""
-    nodes: int | None = None
-    """Width of one direction's state; at least 1. Only with an RNN."""
-    depth: int | None = None
-    """Recurrent layers; at least 1. Only with an RNN."""
-    layout: str | None = None
-    """From map to sequence: flat_scalar, flat_chunk, single_step, positions, rows, cols, channels (RNN only)."""
-    chunk: int | None = None
-    """Features per step; at least 1. Only with layout flat_chunk."""
+    """Whether each of these layers has batch normalisation."""
+    rnn: str | None = None
+    """Cell and direction: none, rnn_tanh, irnn, gru, lstm, bigru, bilstm, convlstm."""
     merge: str | None = None
-    """How the RNN joins the CNN: serial (the head sees the RNN alone). Only with an RNN."""
+    """What the head sees: serial (the RNN alone), sum or concat (RNN and CNN), taps (CNN, and RNNs over its maps)."""
+    taps: str | None = None
+    """Blocks of the CNN whose maps RNNs read: all, last2, first."""
+    layout: str | None = None
+    """From map to sequence: flat_scalar, flat_chunk, single_step, positions, rows, cols, channels; or a scan of
+    patches: patches_bidir (down and up each column), renet4 (both ways along columns, then along rows)."""
+    chunk: int | None = None
+    """Features per step of flat_chunk; at least 1."""
+    patch: int | None = None
+    """Side of a square patch; at least 1, a divisor of the map's sides."""
+    raster: bool | None = None
+    """Whether a tap reads its whole grid of patches as one sequence, row by row, instead of each column."""
+    nodes: int | None = None
+    """Width of one direction's state (channels of a ConvLSTM's); at least 1."""
+    depth: int | None = None
+    """Recurrent layers; at least 1."""
     readout: str | None = None
-    """How states become a vector: last, mean, flatten_all. Only with an RNN."""
+    """From states to a vector: last, mean, flatten_all; or per_step (class probabilities of every step, averaged)."""
     rnn_bn: bool | None = None
-    """Whether that vector is batch-normalised. Only with an RNN."""
+    """Whether what the RNN gives is batch-normalised."""
+    peephole: str | None = None
+    """What a ConvLSTM's gates see of its memory: none, printed (Yin et al.), original (Shi et al.)."""
+    fc: str | None = None
+    """Dense layers before the logits: - for none, else their widths, such as 512 or 1024-512."""
+    dropout: float | None = None
+    """Share of values dropped after each of these, or before the logits if there is none; 0 to below 1."""
+    recon_weight: float | None = None
+    """Weight of the autoencoder's reconstruction error; the class error has the rest. 0 to below 1."""
     init: str = "torch"
     """Initial weights: torch, or keras (Glorot, orthogonal, forget-gate bias 1, one bias per gate)."""
     bn_style: str = "torch"
     """Batch normalisation: torch (momentum 0.1, eps 1e-5) or keras (0.01, 1e-3)."""
+    bn_order: str = "after_relu"
+    """Where batch normalisation stands in CNN and encoder-decoder: after_relu or before_relu (always in resnet20)."""
+    vgg_reading: str = "vgg_a"
+    """Which net vgg9 is: vgg_a (VGG-A shortened), fed (as in federated learning), narrow (that, from 64 channels)."""
+    shortcut: str = "A"
+    """How resnet20 widens: A (zero channels), B (1x1 convolution), keras (that, and a bias in every convolution)."""
+    enc_output: str = "relu"
+    """Activation of the encoder-decoder's last layer: relu or linear."""
+    sum_branch: str = "relu"
+    """Activation of the CNN's branch of merge sum: relu or linear."""
     input_channels: int
     """Channels of an image; at least 1."""
     input_height: int
@@ -99,10 +111,10 @@ class ModelConfig:
     """Number of logits; at least 2."""
 
     def __post_init__(self) -> None:
-        """Collect all faults."""
-        faults = [*self._type_faults()] or [*self._activity_faults()] or [*self._shape_faults()]
-        if faults:
-            raise ConfigError(*faults)
+        """Collect all faults; a later kind makes sense only where the earlier ones are absent."""
+        for check in (value_faults, activity_faults, combination_faults, shape_faults):
+            if faults := list(check(self)):
+                raise ConfigError(*faults)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:
@@ -124,85 +136,3 @@ class ModelConfig:
         if faults:
             raise ConfigError(*faults)
         return cls(**data)
-
-    def _type_faults(self) -> list[str]:
-        faults = []
-        for name, allowed in _NAMES.items():
-            value = getattr(self, name)
-            if value not in allowed and not (value is None and name in _OPTIONAL):
-                faults.append(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
-        for name, least in _COUNTS.items():
-            value = getattr(self, name)
-            if (type(value) is not int or value < least) and not (value is None and name in _OPTIONAL):
-                faults.append(f"{name}: expected a whole number of at least {least}, found {value!r}")
-        for name in ("cnn_bn", "enc_on", "enc_bn", "rnn_bn"):
-            value = getattr(self, name)
-            if not isinstance(value, bool) and not (value is None and name in _OPTIONAL):
-                faults.append(f"{name}: expected true or false, found {value!r}")
-        for name in ("cnn_dropout", "dropout"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
-                faults.append(f"{name}: expected a share of at least 0 and below 1, found {value!r}")
-        return faults
-
-    def _activity_faults(self) -> list[str]:
-        active = {
-            **dict.fromkeys(("enc_depth", "enc_code", "enc_bn"), (self.enc_on, "enc_on is true")),
-            **dict.fromkeys(
-                ("nodes", "depth", "layout", "merge", "readout", "rnn_bn"), (self.rnn != "none", "rnn is not none")
-            ),
-            "chunk": (self.layout == "flat_chunk", "layout is flat_chunk"),
-            "pool_head": (self.rnn == "none", "rnn is none"),
-        }
-        faults = []
-        for name, (is_active, reason) in active.items():
-            value = getattr(self, name)
-            if is_active and value is None:
-                faults.append(f"{name}: expected a value because {reason}, found none")
-            elif not is_active and value is not None:
-                faults.append(f"{name}: expected no value unless {reason}, found {value!r}")
-        if self.layout == "single_step" and (self.readout != "last" or self.rnn.startswith("bi")):
-            faults.append(
-                f"layout: single_step expects one direction and readout last, found {self.rnn} and {self.readout}"
-            )
-        return faults
-
-    def _shape_faults(self) -> list[str]:
-        faults = []
-        channels, height, width = feature_shape(self)
-        size = channels * height * width
-        if self.enc_on and size > MAX_ENCODED:
-            faults.append(f"enc_on: expected a feature of at most {MAX_ENCODED} values, found {size}")
-        shape = sequence_shape(self)
-        if shape is not None and shape[0] > MAX_STEPS:
-            faults.append(f"layout: expected at most {MAX_STEPS} steps, found {shape[0]} with {self.layout}")
-        elif shape is not None and self.readout == "flatten_all" and self.nodes is not None:
-            flattened = shape[0] * self.nodes * (2 if self.rnn.startswith("bi") else 1)
-            if flattened > MAX_FLATTENED:
-                faults.append(f"readout: expected flatten_all of at most {MAX_FLATTENED} values, found {flattened}")
-        return faults
-
-
-_NAMES: dict[str, tuple[str, ...]] = {
-    "backbone": tuple(BACKBONE_SHAPES),
-    "rnn": ("none", *CELLS),
-    "fc": tuple(FC_WIDTHS),
-    "pool_head": ("flatten", "gap"),
-    "layout": tuple(LAYOUT_SHAPES),
-    "merge": MERGES,
-    "readout": READOUTS,
-    "init": ("torch", "keras"),
-    "bn_style": ("torch", "keras"),
-}
-_COUNTS = {
-    "enc_depth": 1,
-    "enc_code": 1,
-    "nodes": 1,
-    "depth": 1,
-    "chunk": 1,
-    "input_channels": 1,
-    "input_height": 1,
-    "input_width": 1,
-    "num_classes": 2,
-}
-_OPTIONAL = {field.name for field in fields(ModelConfig) if field.default is None}

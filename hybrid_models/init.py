@@ -11,7 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from hybrid_models.conv_lstm import ConvLSTM
 from hybrid_models.recurrent import Recurrence
+
+Dense = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 
 IRNN_INPUT_STD = 1e-3
 """Spread of an IRNN's input kernel (Le, Jaitly, Hinton 2015, section 3)."""
@@ -28,15 +31,17 @@ def initialise(model: nn.Module, style: str, generator: torch.Generator) -> None
     dense, recurrent = INITS[style]
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, Dense):
                 dense(module, generator)
             elif isinstance(module, Recurrence):
                 recurrent(module, generator)
                 if module.cell == "irnn":
                     _identity(module, generator)
+            elif isinstance(module, ConvLSTM):
+                _conv_lstm(module, style, generator)
 
 
-def _torch_dense(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+def _torch_dense(module: Dense, generator: torch.Generator) -> None:
     bound = 1 / math.sqrt(module.weight[0].numel())
     module.weight.uniform_(-bound, bound, generator=generator)
     if module.bias is not None:
@@ -49,7 +54,7 @@ def _torch_recurrent(module: Recurrence, generator: torch.Generator) -> None:
         weight.uniform_(-bound, bound, generator=generator)
 
 
-def _keras_dense(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+def _keras_dense(module: Dense, generator: torch.Generator) -> None:
     nn.init.xavier_uniform_(module.weight, generator=generator)
     if module.bias is not None:
         module.bias.zero_()
@@ -84,9 +89,25 @@ def _identity(module: Recurrence, generator: torch.Generator) -> None:
             weight.zero_()
 
 
-Dense = Callable[[nn.Conv2d | nn.Linear, torch.Generator], None]
-Recurrent = Callable[[Recurrence, torch.Generator], None]
-INITS: dict[str, tuple[Dense, Recurrent]] = {
+def _conv_lstm(module: ConvLSTM, style: str, generator: torch.Generator) -> None:
+    bound = 1 / math.sqrt(module.hidden)
+    for name, weight in module.named_parameters():
+        if name.startswith("peephole"):
+            weight.zero_()
+        elif style == "torch":
+            weight.uniform_(-bound, bound, generator=generator)
+        elif name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(weight, generator=generator)
+        elif name.startswith("weight_hh"):
+            # Over all gates at once: Keras holds them in one kernel (side, side, hidden, gates * hidden).
+            nn.init.orthogonal_(weight, generator=generator)
+        else:
+            weight.zero_()
+            weight[module.hidden : 2 * module.hidden] = 1.0  # gates are i, f, g, o
+
+
+Draw = tuple[Callable[[Dense, torch.Generator], None], Callable[[Recurrence, torch.Generator], None]]
+INITS: dict[str, Draw] = {
     "torch": (_torch_dense, _torch_recurrent),
     "keras": (_keras_dense, _keras_recurrent),
 }

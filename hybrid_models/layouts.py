@@ -11,7 +11,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybrid_models.shapes import LAYOUT_SHAPES
+from hybrid_models.patch_shapes import MapShape
+from hybrid_models.shapes import LAYOUT_SHAPES, volume
 
 
 class Flatten(nn.Module):
@@ -21,9 +22,9 @@ class Flatten(nn.Module):
         shape: C, H and W of the map.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    def __init__(self, shape: MapShape) -> None:
         super().__init__()
-        self.size = shape[0] * shape[1] * shape[2]
+        self.size = volume(shape)
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Map (B, C, H, W) -> (B, D)."""
@@ -55,12 +56,12 @@ class Layout(nn.Module):
         chunk: Features per step of flat_chunk.
     """
 
-    def __init__(self, name: str, map_shape: tuple[int, int, int], chunk: int | None = None) -> None:
+    def __init__(self, name: str, map_shape: MapShape, chunk: int | None = None) -> None:
         super().__init__()
         self.name = name
         self.order = _ORDERS.get(name, (0, 2, 3, 1))
         self.shape = LAYOUT_SHAPES[name](*map_shape, chunk or 0)
-        size = map_shape[0] * map_shape[1] * map_shape[2]
+        size = volume(map_shape)
         self.size, self.padding = size, self.shape[0] * self.shape[1] - size
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
@@ -71,8 +72,8 @@ class Layout(nn.Module):
         return flat_BD.reshape(-1, *self.shape)
 
 
-POOL_HEADS: dict[str, Callable[[tuple[int, int, int]], tuple[nn.Module, int]]] = {
-    "flatten": lambda shape: (Flatten(shape), shape[0] * shape[1] * shape[2]),
+POOL_HEADS: dict[str, Callable[[MapShape], tuple[nn.Module, int]]] = {
+    "flatten": lambda shape: (Flatten(shape), volume(shape)),
     "gap": lambda shape: (GlobalPool(), shape[0]),
 }
 """Name -> (module, width of its vector)."""

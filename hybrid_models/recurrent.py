@@ -46,19 +46,19 @@ class Recurrence(nn.Module):
         in_features: Features of a step.
         nodes: Width of one direction's state.
         depth: Number of layers.
+        bidirectional: Whether a cell that reads one way reads both ways here.
     """
 
-    def __init__(self, cell: str, in_features: int, nodes: int, depth: int) -> None:
+    def __init__(self, cell: str, in_features: int, nodes: int, depth: int, *, bidirectional: bool = False) -> None:
         super().__init__()
         kind = CELLS[cell]
         self.cell = cell
-        self.num_directions = 2 if kind.bidirectional else 1
+        bidirectional = bidirectional or kind.bidirectional
+        self.num_directions = 2 if bidirectional else 1
         self.width = nodes * self.num_directions
         options = {} if kind.nonlinearity is None else {"nonlinearity": kind.nonlinearity}
         # One bidirectional call: on CPU oneDNN's fused LSTM beats two calls, time-major input and written-out steps.
-        self.layers = kind.make(
-            in_features, nodes, depth, batch_first=True, bidirectional=kind.bidirectional, **options
-        )
+        self.layers = kind.make(in_features, nodes, depth, batch_first=True, bidirectional=bidirectional, **options)
 
     def forward(self, tokens_BLF: Tensor) -> tuple[Tensor, Tensor]:
         """Same as `scan`."""

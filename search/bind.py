@@ -11,8 +11,9 @@ from hybrid_models.config import ConfigError, ModelConfig
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import Block, make_block
+from search.settings import BINDS_TO, MODEL_DEFAULTS
 from search.study import PointLike, StudyConfig
-from search.training.config import TRAIN_FIELDS
+from search.training.config import TRAIN_FIELDS, TrainConfig
 from spaces.conditions import holds
 from spaces.domains import Fixed
 from spaces.presets import load_preset
@@ -49,24 +50,10 @@ def bind(
     Raises:
         StudyError: A setting that neither the model nor the recipe knows, or a combination that no model has.
     """
-    train_values = {name: value for name, value in point.items() if name in TRAIN_FIELDS}
-    model_values = {name: value for name, value in point.items() if name not in TRAIN_FIELDS}
     try:
-        train = dataclasses.replace(study.train, **train_values)
-        model = ModelConfig.from_dict(
-            {
-                **study.model,
-                **model_values,
-                "input_channels": 3,
-                "input_height": facts.height,
-                "input_width": facts.width,
-                "num_classes": len(facts.classes),
-            }
-        )
-    except ConfigError as error:
+        model, train = _configure(study, point, facts)
+    except _Unfit as error:
         raise StudyError(*(f"point {label or dict(point)}: {fault}" for fault in error.faults)) from None
-    except ValueError as error:
-        raise StudyError(f"point {label or dict(point)}: {error}") from None
     return TrialSpec(
         model=model,
         train=train,
@@ -85,21 +72,77 @@ def _absolute(root: str | None) -> str | None:
     return None if root is None else str(Path(root).expanduser().absolute())
 
 
+class _Unfit(ValueError):
+    """A point gives no model or no recipe; `faults` says why."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> tuple[ModelConfig, TrainConfig]:
+    recipe: dict[str, Any] = {}
+    model = dict(study.model)
+    for name, value in point.items():
+        setting = BINDS_TO.get(name, name)
+        if setting in recipe:
+            raise _Unfit(f"{name}: expected one value of {setting}, found two")
+        (recipe if setting in TRAIN_FIELDS else model)[setting] = value
+    model |= {
+        "input_channels": 3,
+        "input_height": facts.height,
+        "input_width": facts.width,
+        "num_classes": len(facts.classes),
+    }
+    try:
+        return ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
+    except ConfigError as error:
+        raise _Unfit(*error.faults) from None
+    except ValueError as error:
+        raise _Unfit(str(error)) from None
+
+
+def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
+    """Why a point cannot be trained on these images, if it cannot; what was found is left out, so that reasons count."""
+    try:
+        _configure(study, point, facts)
+    except _Unfit as error:
+        return error.faults[0].partition(", found ")[0]
+    return None
+
+
+def tell_rejected(rejected: Mapping[str, int]) -> str:
+    """Say how many draws were rejected and why, the commonest reason first."""
+    reasons = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+    total = sum(rejected.values())
+    return f"{total} draw{'s' * (total != 1)} rejected ({'; '.join(f'{count} x {why}' for why, count in reasons)})"
+
+
 def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
-    """Write out a preset or partial point: training settings that the space searches come from `fix`, else `train`."""
+    """Write out a preset or partial point in the words of the study's space, so that equal models look equal.
+
+    What the space searches and the point leaves open comes from `fix`, else from `train` and `model`. What the space
+    does not know is left out where it says only what holds anyway.
+    """
     values = load_preset(like) if isinstance(like, str) else dict(like)
-    recipe = dataclasses.asdict(study.train)
-    filled: dict[str, Any] = {}
     space = study.build_space()
+    settled = {**MODEL_DEFAULTS, **study.model, **dataclasses.asdict(study.train)}
+    known = {parameter.name for parameter in space.parameters}
+    point = {name: value for name, value in values.items() if name in known or not _says(settled, name, value)}
     for parameter in space.parameters:
         name, domain = parameter.name, parameter.domain
-        if name in recipe and name not in values and holds(parameter.when, {**filled, **values}):
-            filled[name] = domain.value if isinstance(domain, Fixed) else recipe[name]
-    point = {**filled, **values}
+        setting = BINDS_TO.get(name, name)
+        if name not in point and setting not in point and setting in settled and holds(parameter.when, point):
+            point[name] = domain.value if isinstance(domain, Fixed) else settled[setting]
     try:
-        return dict(space.point(point))  # with what the space fixes written out, so that equal points look equal
+        return dict(space.point(point))  # with what the space fixes written out
     except SpaceError:
         return point  # a baseline may lie outside the space
+
+
+def _says(settled: Mapping[str, Any], name: str, value: object) -> bool:
+    held = settled.get(name)
+    return held == value and isinstance(held, bool) is isinstance(value, bool)
 
 
 def check_points(study: StudyConfig, facts: DataFacts) -> None:

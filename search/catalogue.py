@@ -1,9 +1,13 @@
-"""What `models` lists: presets with their counts."""
+"""What `models` lists: presets with their counts, and the layers of one. By arithmetic: no model is built."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+from hybrid_models.arithmetic import flops_per_image, layers, num_parameters, num_parameters_keras
+from hybrid_models.config import ModelConfig
+from hybrid_models.shapes import sequential_steps
 from search.errors import InputError
 from spaces.presets import UnknownPreset, load_preset, preset_names
 
@@ -11,62 +15,59 @@ INPUT = {"input_channels": 3, "input_height": 32, "input_width": 32, "num_classe
 """The counts are those of CIFAR-10 input, as in the papers."""
 
 
-def _build(name: str) -> Any:  # noqa: ANN401
-    import torch
-
-    from hybrid_models.build import build
-    from hybrid_models.config import ModelConfig
-
-    config = ModelConfig.from_dict({**load_preset(name), **INPUT})
-    return config, build(config, torch.Generator().manual_seed(0))
+def _config(name: str) -> ModelConfig:
+    return ModelConfig.from_dict({**load_preset(name), **INPUT})
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Count every preset by both conventions."""
-    from hybrid_models.counting import keras_total, sequential_steps, torch_trainable
-
-    rows = []
-    for name in preset_names():
-        config, model = _build(name)
-        rows.append(
-            {
-                "name": name,
-                "torch_trainable": torch_trainable(model),
-                "keras_total": keras_total(model),
-                "sequential_steps": sequential_steps(config),
-            }
-        )
-    return rows
+    """Count every preset by both conventions, its sequential steps, and its FLOPs for one image."""
+    configs = {name: _config(name) for name in preset_names()}
+    return [
+        {
+            "name": name,
+            "torch_trainable": num_parameters(config),
+            "keras_total": num_parameters_keras(config),
+            "sequential_steps": sequential_steps(config),
+            "flops_per_image": flops_per_image(config),
+        }
+        for name, config in configs.items()
+    ]
 
 
 def to_lines(rows: list[dict[str, Any]]) -> list[str]:
     """The list for people."""
-    lines = [f"{'preset':32}{'torch':>12}{'keras':>12}{'steps':>8}"]
-    lines += [
-        f"{row['name']:32}{row['torch_trainable']:>12,}{row['keras_total']:>12,}{row['sequential_steps']:>8,}"
-        for row in rows
+    width = max(len(row["name"]) for row in rows)
+    return [
+        f"{'preset':{width}}{'torch':>12}{'keras':>12}{'steps':>8}{'MFLOP/image':>13}",
+        *(
+            f"{row['name']:{width}}{row['torch_trainable']:>12,}{row['keras_total']:>12,}"
+            f"{row['sequential_steps']:>8,}{row['flops_per_image'] / 1e6:>13,.1f}"
+            for row in rows
+        ),
     ]
-    return lines
 
 
 def list_layers(name: str) -> list[dict[str, Any]]:
-    """List the layers of one preset.
+    """List the layers of one preset as papers do: numbered names, outputs as H, W, C, parameters as Keras counts them.
 
     Raises:
         InputError: No preset of that name.
     """
     try:
-        load_preset(name)  # before torch is imported: a misspelt name is answered at once
+        config = _config(name)
     except UnknownPreset as error:
         raise InputError(str(error)) from None
-    from hybrid_models.counting import layer_table
+    seen: Counter[str] = Counter()
+    rows = []
+    for layer in layers(config):
+        number = f"_{seen[layer.kind]}" if seen[layer.kind] else ""  # the first of a kind has none, as in Keras
+        seen[layer.kind] += 1
+        rows.append({"layer": layer.kind + number, "output": list(layer.output), "parameters": layer.keras})
+    return rows
 
-    _, model = _build(name)
-    return [{"layer": layer, "output": list(shape), "parameters": count} for layer, shape, count in layer_table(model)]
 
-
-def layers_to_lines(layers: list[dict[str, Any]]) -> list[str]:
+def layers_to_lines(rows: list[dict[str, Any]]) -> list[str]:
     """The layer table for people."""
     lines = [f"{'layer':36}{'output':>16}{'parameters':>14}"]
-    lines += [f"{row['layer']:36}{'x'.join(map(str, row['output'])):>16}{row['parameters']:>14,}" for row in layers]
-    return [*lines, f"{'total':36}{'':16}{sum(row['parameters'] for row in layers):>14,}"]
+    lines += [f"{row['layer']:36}{'x'.join(map(str, row['output'])):>16}{row['parameters']:>14,}" for row in rows]
+    return [*lines, f"{'total':36}{'':16}{sum(row['parameters'] for row in rows):>14,}"]

@@ -58,15 +58,15 @@ def run_demo(overrides: list[str]) -> DemoResult:
 def _predict_some(study: StudyConfig, folder: Path) -> list[tuple[str, Prediction]]:
     from PIL import Image
 
-    from search.data.store import default_cache_dir, open_data
+    from search.data.datasets import scan
 
-    data = open_data(study.data, default_cache_dir())
+    data = scan(study.data)
     images = study.folder / "images"
     images.mkdir(exist_ok=True)
     truths, paths = [], []
     for position in range(NUM_IMAGES):
         path = images / f"digit-{position}.png"
-        Image.fromarray(data.test.pixels[position]).save(path)
+        Image.fromarray(data.test.read(position)).save(path)
         truths.append(data.classes[int(data.test.labels[position])])
         paths.append(path)
     return list(zip(truths, predict(folder, paths), strict=True))

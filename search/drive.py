@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from search.bind import DataFacts, check_points, load_facts
+from search.bind import DataFacts, check_points, load_facts, tell_rejected
 from search.compare import Contender, Repeats, judge_repeats, pick_contenders, write_results
 from search.errors import StudyChangedError, TooManyFailuresError
 from search.progress import Display, counter
@@ -48,6 +48,8 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
         ) as display:
             shown.update = display.update
             run(sweep)
+        if sweep.rejected:
+            say(f"{study.name}: {tell_rejected(sweep.rejected)} before training")
         if sweep.space_exhausted:
             say(f"{study.name}: the space has no further points; search.trials is {study.search.trials}")
         if not sweep.finished and sweep.out_of_time:

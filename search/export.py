@@ -15,8 +15,7 @@ import torch
 import yaml
 from torch import nn
 
-from hybrid_models.build import build
-from hybrid_models.classifier import HybridClassifier
+from hybrid_models.build import Model, build
 from hybrid_models.export import export_program
 from search.bind import DataFacts, bind, load_facts
 from search.drive import load_comparison, say, tracking_place
@@ -56,7 +55,7 @@ class Winner:
 class Deployed(nn.Module):
     """A trained model with its preprocessing: uint8 images (B, H, W, 3) in, class probabilities (B, C) out."""
 
-    def __init__(self, model: HybridClassifier, normaliser: Normaliser) -> None:
+    def __init__(self, model: Model, normaliser: Normaliser) -> None:
         super().__init__()
         self.model = model
         self.image_size = (model.config.input_height, model.config.input_width)

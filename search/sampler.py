@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,15 @@ from search.errors import StudyError
 from search.records import Completed, EpochMetrics, Failed, Outcome, Stopped, TrialRecord
 from search.seeds import derive
 from spaces.domains import Choice, Domain, Fixed, Float, Int
-from spaces.space import ForbiddenPoint, Point, Space
+from spaces.space import Point, Space
 
 if TYPE_CHECKING:
     import optuna
 
+    from search.narrowed import NarrowedSampler
+
 MAX_REJECTIONS = 200
-"""Proposals in a row that may be forbidden or already known before the space counts as used up."""
+"""Proposals in a row that may be no model or already known before the space counts as used up."""
 PATIENCE = 20
 """Rejections after which random proposals take over."""
 
@@ -35,6 +38,10 @@ class Sampler:
         study_name: Name of the Optuna study.
         storage: Folder of the journal file, or an Optuna storage URL.
         first: Points to be proposed before any other.
+        why_not: Why a point of the space is no model after all; None if it is one. Such points are never proposed.
+
+    Attributes:
+        rejected: How many points of this study were no models, by reason.
     """
 
     def __init__(
@@ -47,12 +54,14 @@ class Sampler:
         study_name: str,
         storage: Path | str,
         first: Iterable[Point] = (),
+        why_not: Callable[[Point], str | None] = lambda _: None,
     ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         logging.getLogger("optuna").propagate = False
         self._space = space
+        self._domains = {parameter.name: parameter.domain for parameter in space.parameters}
         self._seed = seed
         self._method = method
         self._startup_trials = startup_trials
@@ -63,13 +72,11 @@ class Sampler:
             load_if_exists=True,
         )
         self._check_space()
-        self.num_rejected = 0
+        self._why_not = why_not
         # Optuna's own duplicates, failures and half-proposed leftovers have no digest and are not ours.
-        self._known = {
-            trial.user_attrs["digest"]
-            for trial in self._study.get_trials(deepcopy=False)
-            if "digest" in trial.user_attrs
-        }
+        attrs = [trial.user_attrs for trial in self._study.get_trials(deepcopy=False)]
+        self._known = {item[name] for item in attrs for name in ("digest", "impossible") if name in item}
+        self.rejected = Counter(item["rejected"] for item in attrs if "impossible" in item)
         self._waiting = self._fixed_points(tuple(first))
         self._unbegun: list[tuple[int, Point]] = []
 
@@ -81,10 +88,23 @@ class Sampler:
             self._study.set_user_attr("space", self._space.digest)
 
     def _fixed_points(self, first: tuple[Point, ...]) -> Iterator[Point]:
-        rest = self._space.enumerate() if self._method == "grid" else iter(())
-        for point in itertools.chain(first, rest):
-            if point.digest not in self._known:
+        yield from (point for point in first if point.digest not in self._known)
+        if self._method == "grid":
+            yield from self._new_points()
+
+    def _new_points(self) -> Iterator[Point]:
+        """Points of a finite space that are models and were not proposed, in order."""
+        for point in self._space.enumerate():
+            if point.digest in self._known:
+                continue
+            if why := self._why_not(point):
+                self._note_impossible(point, why)
+            else:
                 yield point
+
+    def _note_impossible(self, point: Point, why: str) -> None:
+        self._known.add(point.digest)
+        self.rejected[why] += 1
 
     def ask(self) -> tuple[int, Point] | None:
         """Propose a point.
@@ -99,55 +119,65 @@ class Sampler:
                 return None
             point = next(self._waiting, None)
             if point is None and attempt >= PATIENCE and self._space.size is not None:
-                point = next((item for item in self._space.enumerate() if item.digest not in self._known), None)
+                point = next(self._new_points(), None)
             if point is not None:
                 if point.digest in self._known:
                     continue
                 self._study.enqueue_trial({name: point[name] for name in self._space.free if name in point})
             elif self._method == "grid":
                 return None
-            trial, proposed = self._draw(attempt)
-            if proposed is not None:
-                trial.set_user_attr("digest", proposed.digest)
-                self._known.add(proposed.digest)
-                return trial.number, proposed
-            self.num_rejected += 1
+            if asked := self._draw(attempt):
+                return asked
         return None
 
-    def _draw(self, attempt: int) -> tuple[optuna.Trial, Point | None]:
-        import optuna
-
+    def _draw(self, attempt: int) -> tuple[int, Point] | None:
         # Proposals that a crash cut in half do not count: the next ones are those of an undisturbed sweep.
         trials = self._study.get_trials(deepcopy=False)
         index = sum("digest" in trial.user_attrs or "rejected" in trial.user_attrs for trial in trials)
-        self._study.sampler = self._make_sampler(index, attempt)
+        self._study.sampler = sampler = self._make_sampler(index, attempt)
         trial = self._study.ask()
-        try:
-            point = self._space.assemble(lambda name, domain: _suggest(trial, name, domain))
-        except ForbiddenPoint as error:
-            return self._reject(trial, f"forbidden: {error}", optuna.trial.TrialState.FAIL), None
+
+        def suggest(name: str, offered: Domain) -> Any:  # noqa: ANN401
+            sampler.offered = offered
+            return _suggest(trial, name, self._domains[name])
+
+        point = self._space.assemble(suggest)
         if point.digest in self._known:
-            return self._reject(trial, "proposed before", optuna.trial.TrialState.FAIL), None
-        return trial, point
+            self._reject(trial, "proposed before")
+        elif why := self._why_not(point):
+            self._note_impossible(point, why)
+            self._reject(trial, why, impossible=point.digest)
+        else:
+            trial.set_user_attr("digest", point.digest)
+            self._known.add(point.digest)
+            return trial.number, point
+        return None
 
-    def _reject(self, trial: optuna.Trial, why: str, state: optuna.trial.TrialState) -> optuna.Trial:
-        trial.set_user_attr("rejected", why)
-        self._study.tell(trial, state=state)
-        return trial
+    def _reject(self, trial: optuna.Trial, why: str, **attrs: str) -> None:
+        import optuna
 
-    def _make_sampler(self, index: int, attempt: int) -> optuna.samplers.BaseSampler:
+        for name, value in {"rejected": why, **attrs}.items():
+            trial.set_user_attr(name, value)
+        self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+    def _make_sampler(self, index: int, attempt: int) -> NarrowedSampler:
         # A fresh sampler per proposal, seeded by its place: a study that was killed goes on with the same draws.
         import optuna
 
-        seed = derive(self._seed, "proposal", index, attempt) % 2**32
+        from search.narrowed import NarrowedSampler
+
+        seed, replacement = (
+            derive(self._seed, purpose, index, attempt) % 2**32 for purpose in ("proposal", "replacement")
+        )
         if self._method != "tpe" or attempt >= PATIENCE:
-            return optuna.samplers.RandomSampler(seed=seed)
+            return NarrowedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
         with warnings.catch_warnings():
             # `group` learns conditional parameters jointly; Optuna still calls it experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(
+            inner = optuna.samplers.TPESampler(
                 seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=self._startup_trials
             )
+        return NarrowedSampler(inner, replacement)
 
     def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
         """Tell Optuna what became of a trial; telling it twice changes nothing.

@@ -19,23 +19,19 @@ from spaces.space import Space
 FROM_DATA = ("input_channels", "input_height", "input_width", "num_classes")
 """Settings of a model that nobody sets: the data decide."""
 MODEL_SETTINGS = tuple(item.name for item in dataclasses.fields(ModelConfig) if item.name not in FROM_DATA)
-REQUIRED = tuple(
-    item.name
+MODEL_DEFAULTS = {
+    item.name: item.default
     for item in dataclasses.fields(ModelConfig)
-    if item.name in MODEL_SETTINGS and item.default is dataclasses.MISSING
-)
-"""Settings that every model has, and that have no default."""
-RECIPE_SETTINGS = tuple(name for name in TRAIN_FIELDS if name != "epochs")
-_TYPICAL: dict[str, Any] = {
-    "backbone": "cnn4",
-    "cnn_bn": True,
-    "cnn_dropout": 0.0,
-    "enc_on": False,
-    "rnn": "none",
-    "fc": "-",
-    "dropout": 0.0,
-    **dict.fromkeys(FROM_DATA, 0),  # a fault on purpose: a configuration is then judged setting by setting only
+    if item.name in MODEL_SETTINGS and item.default is not None
 }
+"""Settings that every model has and nobody need mention."""
+REQUIRED = ("backbone", "rnn", "fc", "dropout")
+"""Settings that every hybrid has, and that have no default."""
+BINDS_TO = {"lr_adaptive": "lr", "lr_sgd": "lr"}
+"""Parameters of spaces that are one setting of the recipe: rates of different optimizers have different ranges."""
+RECIPE_SETTINGS = (*(name for name in TRAIN_FIELDS if name != "epochs"), *BINDS_TO)
+_NO_IMAGE = dict.fromkeys(FROM_DATA, 0)
+"""A fault on purpose: a configuration is then judged setting by setting only."""
 _RECIPE = TypeAdapter(TrainConfig)
 
 
@@ -64,15 +60,16 @@ def value_fault(name: str, value: Value) -> str | None:
     """What is wrong with a value for a known name, if anything, whatever the other settings are."""
     if name in MODEL_SETTINGS:
         try:
-            ModelConfig.from_dict({**_TYPICAL, name: value})
+            ModelConfig.from_dict({**_NO_IMAGE, name: value})
         except ConfigError as error:
             return next((line for line in error.faults if line.startswith(f"{name}: ")), None)
         return None
-    data = {"epochs": 1, name: value}
+    setting = BINDS_TO.get(name, name)
+    data = {"epochs": 1, setting: value}
     try:
         _RECIPE.validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        return next(explain(error, data, object, ()))
+        return name + next(explain(error, data, object, ())).removeprefix(setting)
     return None
 
 
@@ -90,7 +87,13 @@ def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
     """Check that every parameter is a setting, each of its values possible, and that no setting is left open."""
     names = [parameter.name for parameter in space.parameters]
     faults = [f"space.{name}: {fault}" for name in names if (fault := name_fault(name))]
-    if not faults:
+    faults += (
+        f"space.{name}: expected either it or {setting}, found both; remove one"
+        for name, setting in BINDS_TO.items()
+        if name in names and setting in names
+    )
+    family = next((item.domain for item in space.parameters if item.name == "family"), None)
+    if not faults and (family is None or family.contains("hybrid")):
         faults += (
             f"space.{name}: expected a parameter, or a value under model, found none; add it"
             for name in REQUIRED

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -140,8 +141,13 @@ class StudyConfig(Section):
 
     def build_space(self, *, pinned: bool = True) -> Space:
         """Make the space that is searched: the named or inline one, with `fix` applied unless told otherwise."""
-        base = load_space(self.space) if isinstance(self.space, str) else Space.from_dict(self.name, self.space)
-        return base.pin(self.fix) if pinned else base
+        return _build_space(json.dumps([self.name, self.space, self.fix if pinned else {}]))
+
+
+@lru_cache(maxsize=4)  # counting a large space takes a quarter of a second
+def _build_space(description: str) -> Space:
+    name, space, fix = json.loads(description)
+    return (load_space(space) if isinstance(space, str) else Space.from_dict(name, space)).pin(fix)
 
 
 EXTENDABLE = ("search.trials", "search.time_budget_mins", "search.max_failed_fraction")

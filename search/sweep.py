@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from search.bind import DataFacts, bind, complete_point
+from search.bind import DataFacts, bind, complete_point, why_not
 from search.errors import StudyError, TooManyFailuresError
 from search.records import Failed, Stopped, TrialRecord, TrialSpec
 from search.sampler import Sampler
@@ -20,10 +20,6 @@ from spaces.space import Point, SpaceError
 
 KEEP_WEIGHTS = 3
 """Weights of so many of the best trials stay on disk, or of as many as there are finalists."""
-
-
-IMPOSSIBLE = "point-"
-"""Begins the key of a point that no model has: it has no training to be named after."""
 
 
 class Sweep(Work):
@@ -58,7 +54,7 @@ class Sweep(Work):
         self._study = study
         self._facts = facts
         self._block = make_block(study.seed, "sweep", 0)
-        self._sampler = make_sampler(study)
+        self._sampler = make_sampler(study, facts)
         self.num_mended = self._sampler.reconcile({record.key: record for record in self.records})
         self._scheduler = make_scheduler(study.search, study.train.epochs)
         self.space_exhausted = False
@@ -77,9 +73,6 @@ class Sweep(Work):
             if not go_on and record.outcome is None and metrics["epoch"] == len(record.curve):
                 self._journal.end(key, Stopped(epoch=metrics["epoch"]))
                 self.learn(self._journal.records[key])
-        for record in self.records:
-            if record.key.startswith(IMPOSSIBLE) and record.outcome is None:
-                self.fail(record.key, "no model has this point")
         self._unfinished = [record for record in self.records if record.outcome is None]
         self._forget_losers()
 
@@ -95,11 +88,7 @@ class Sweep(Work):
                 self.space_exhausted = True
                 return None
             number, point = asked
-            try:
-                spec = self._bind(number, dict(point))
-            except StudyError as error:
-                self._note_impossible(number, point, str(error))
-                continue
+            spec = self._bind(number, dict(point))
             if spec.key in self._journal.records:
                 # Two points of the space that make the same training: the result is known.
                 twin = self._journal.records[spec.key]
@@ -110,24 +99,6 @@ class Sweep(Work):
                 continue
             return spec, new_record(spec, "trial", dict(point))
         return None
-
-    def _note_impossible(self, number: int, point: Point, reason: str) -> None:
-        """Record a point that no model has: the space should have forbidden it."""
-        record = TrialRecord(
-            key=f"{IMPOSSIBLE}{point.digest}",
-            number=number,
-            label=f"trial {number}: {describe(dict(point))}",
-            kind="trial",
-            point=dict(point),
-            blocks=(self._block.name,),
-            curve=(),
-            outcome=None,
-            started_at=time.time(),
-            finished_at=None,
-            node="",
-        )
-        self._journal.begin(record)
-        self.fail(record.key, reason)
 
     def judge(self, record: TrialRecord) -> bool:
         """Ask the scheduler."""
@@ -176,6 +147,11 @@ class Sweep(Work):
         )
 
     @property
+    def rejected(self) -> Mapping[str, int]:
+        """Proposals that were no models and so never became trials, by reason."""
+        return self._sampler.rejected
+
+    @property
     def finished(self) -> bool:
         """Whether every trial of the budget has an outcome, or nothing new can be proposed."""
         over = sum(record.outcome is not None for record in self.records)
@@ -187,7 +163,7 @@ class Sweep(Work):
         )
 
 
-def make_sampler(study: StudyConfig) -> Sampler:
+def make_sampler(study: StudyConfig, facts: DataFacts) -> Sampler:
     """Open the study's Optuna memory.
 
     Raises:
@@ -208,6 +184,7 @@ def make_sampler(study: StudyConfig) -> Sampler:
         study_name=study.name,
         storage=study.search.database or study.folder,
         first=first,
+        why_not=lambda point: why_not(study, point, facts),
     )
 
 

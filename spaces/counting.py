@@ -1,91 +1,162 @@
-"""How many points a space has, without building them.
+"""What a partial assignment can still become, without building points: how many, and which values lead to one.
 
-Points are counted class by class: of each parameter only the values that some later condition or forbidden clause
-names are told apart, the others share one class with a multiplicity. Sub-counts that depend on the same earlier
-classes are computed once.
+Points are counted class by class: of each parameter only the values that some condition or forbidden clause names are
+told apart, the others share one class with a multiplicity. What depends on the same earlier classes is computed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from spaces.conditions import Condition, holds, names_in
-from spaces.domains import Domain, Value
+from spaces.conditions import Condition, Test
+from spaces.domains import Choice, Domain, Value
 from spaces.parse import Parameter
 
-
-class _Other:
-    """Stands for every value that nobody asks about."""
-
-
-_OTHER = _Other()
-
-
-@dataclass
-class Count:
-    """What counting found."""
-
-    num_points: int
-    """Points, each continuous parameter counted as one value."""
-    active: set[str] = field(default_factory=set)
-    """Parameters that are active in at least one point."""
+Alternative = tuple[Test, ...]
+"""Tests that together forbid a point."""
+_UNNAMED = 0
+"""The class of every value that nobody asks about."""
+_State = Mapping[str, int]
+"""Active parameters and the classes of their values."""
+_Tests = list[tuple[str, frozenset[int]]]
+"""Parameters that must be active, each with the classes that will do."""
 
 
-def due_clauses(
+def due_alternatives(
     parameters: Sequence[Parameter], forbidden: Sequence[tuple[Condition, str]]
-) -> list[list[tuple[Condition, str]]]:
-    """Per parameter, the forbidden clauses that are decided once it has its value."""
+) -> list[list[tuple[Alternative, str]]]:
+    """Per parameter, the forbidden combinations that are decided once it has its value; none holds without one."""
     position = {parameter.name: index for index, parameter in enumerate(parameters)}
-    due: list[list[tuple[Condition, str]]] = [[] for _ in parameters]
+    due: list[list[tuple[Alternative, str]]] = [[] for _ in parameters]
     for when, why in forbidden:
-        due[max(position[name] for name in names_in(when))].append((when, why))
+        for alternative in when:
+            due[max(position[test.name] for test in alternative)].append((alternative, why))
     return due
 
 
-def count_points(parameters: Sequence[Parameter], forbidden: Sequence[tuple[Condition, str]]) -> Count:
-    """Count the points and see which parameters are ever active."""
-    asked: dict[str, set[tuple[type, Value]]] = {}
-    last_use: dict[str, int] = {}
-    due = due_clauses(parameters, forbidden)
-    for index, parameter in enumerate(parameters):
-        for condition in (parameter.when, *(when for when, _ in due[index])):
-            for test in (test for clause in condition for test in clause):
-                asked.setdefault(test.name, set()).update((type(value), value) for value in test.values)
+class Completions:
+    """The points that begin with given values.
+
+    Args:
+        parameters: In order; conditions name earlier ones.
+        forbidden: Clauses that no point satisfies.
+
+    Attributes:
+        num_points: Points in all, each continuous parameter counted as one value.
+        active: Parameters that are active in at least one point.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], forbidden: Sequence[tuple[Condition, str]]) -> None:
+        self._parameters = parameters
+        due = [[tests for tests, _ in alternatives] for alternatives in due_alternatives(parameters, forbidden)]
+        # Per parameter, the values told apart and their numbers.
+        self._classes: dict[str, dict[tuple[type, Value], int]] = {item.name: {} for item in parameters}
+        last_use: dict[str, int] = {}
+        for index, parameter in enumerate(parameters):
+            for test in (test for tests in (*parameter.when, *due[index]) for test in tests):
                 last_use[test.name] = index
-    memo: dict[tuple[int, frozenset[tuple[str, type, object]]], int] = {}
-    found = Count(0)
+                classes = self._classes[test.name]
+                for value in test.values:
+                    classes.setdefault((type(value), value), len(classes) + 1)
+        self._sizes = [self._class_sizes(item) for item in parameters]
+        self._when = [[self._compile(tests) for tests in item.when] for item in parameters]
+        # Per place and class, what the earlier values must not be.
+        self._barred = [
+            {each: [self._compile(rest) for rest in self._left(due[index], item.name, each)] for each in sizes}
+            for index, (item, sizes) in enumerate(zip(parameters, self._sizes, strict=True))
+        ]
+        # Per place, the earlier parameters that a condition or clause from here on asks about.
+        self._needed = [
+            [item.name for item in parameters[:index] if last_use.get(item.name, -1) >= index]
+            for index in range(len(parameters) + 1)
+        ]
+        self._counts: list[dict[tuple[int, ...], int]] = [{} for _ in self._needed]
+        self._offers: list[dict[tuple[int, ...], Domain]] = [{} for _ in self._needed]
+        self.active: set[str] = set()
+        self.num_points = self._count(0, {})
 
-    def count(index: int, values: Mapping[str, Value]) -> int:
-        if index == len(parameters):
+    def _class_sizes(self, parameter: Parameter) -> dict[int, int]:
+        """How many of a parameter's values each class has; a continuous rest counts as one."""
+        domain = parameter.domain
+        named = {
+            number: 1
+            for (kind, value), number in self._classes[parameter.name].items()
+            if type(domain.match(value)) is kind
+        }
+        rest = (domain.size or 1) - len(named)
+        return {**named, _UNNAMED: rest} if rest else named
+
+    def _ids(self, test: Test) -> frozenset[int]:
+        classes = self._classes[test.name]
+        named = frozenset(classes[type(value), value] for value in test.values)
+        return frozenset(range(len(classes) + 1)) - named if test.negated else named
+
+    def _compile(self, tests: Iterable[Test]) -> _Tests:
+        return [(test.name, self._ids(test)) for test in tests]
+
+    def _left(self, alternatives: Iterable[Alternative], name: str, chosen: int) -> Iterator[Alternative]:
+        """Combinations that a choice for `name` leaves possible, each without its tests on it."""
+        for tests in alternatives:
+            if all(chosen in self._ids(test) for test in tests if test.name == name):
+                yield tuple(test for test in tests if test.name != name)
+
+    def narrowed(self, index: int, values: Mapping[str, Value]) -> Domain:
+        """Narrow an active parameter to what can still become a point; the domain itself if that is every value.
+
+        Args:
+            index: The parameter's place.
+            values: Of the active parameters before it; some point begins with them.
+        """
+        state = {
+            name: self._classes[name].get((type(values[name]), values[name]), _UNNAMED)
+            for name in self._needed[index]
+            if name in values
+        }
+        key = self._key(index, state)
+        offer = self._offers[index].get(key)
+        if offer is None:
+            offer = self._offers[index][key] = self._narrow(index, state)
+        return offer
+
+    def _narrow(self, index: int, state: _State) -> Domain:
+        name, domain = self._parameters[index].name, self._parameters[index].domain
+        lives = {chosen for chosen in self._sizes[index] if self._count_with(index, state, chosen)}
+        if len(lives) == len(self._sizes[index]):
+            return domain
+        classes = self._classes[name]
+        members = (value for value in domain.members() if classes.get((type(value), value), _UNNAMED) in lives)
+        return Choice(tuple(members))
+
+    def _key(self, index: int, state: _State) -> tuple[int, ...]:
+        return tuple(state.get(name, -1) for name in self._needed[index])
+
+    def _count(self, index: int, state: _State) -> int:
+        """How many points begin with these values of the parameters before `index`."""
+        if index == len(self._parameters):
             return 1
-        needed = {name: value for name, value in values.items() if last_use.get(name, -1) >= index}
-        key = (index, frozenset((name, type(value), value) for name, value in needed.items()))
-        if key not in memo:
-            memo[key] = branch(index, needed)
-        return memo[key]
+        key = self._key(index, state)
+        found = self._counts[index].get(key)
+        if found is None:
+            found = self._counts[index][key] = self._branch(index, state)
+        return found
 
-    def branch(index: int, values: Mapping[str, Value]) -> int:
-        parameter = parameters[index]
-        if not holds(parameter.when, values):
-            return 0 if any(holds(when, values) for when, _ in due[index]) else count(index + 1, values)
-        total = 0
-        for value, multiplicity in _classes(parameter.domain, asked.get(parameter.name, set())):
-            # _OTHER equals no value that a test names, so every test on it comes out right.
-            chosen = {**values, parameter.name: value}
-            if not any(holds(when, chosen) for when, _ in due[index]):
-                total += multiplicity * count(index + 1, chosen)
+    def _branch(self, index: int, state: _State) -> int:
+        when = self._when[index]
+        if when and not any(_hold(tests, state) for tests in when):
+            return self._count(index + 1, state)
+        total = sum(size * self._count_with(index, state, each) for each, size in self._sizes[index].items())
         if total:
-            found.active.add(parameter.name)
+            self.active.add(self._parameters[index].name)
         return total
 
-    found.num_points = count(0, {})
-    return found
+    def _count_with(self, index: int, state: _State, chosen: int) -> int:
+        if any(_hold(tests, state) for tests in self._barred[index][chosen]):
+            return 0
+        return self._count(index + 1, {**state, self._parameters[index].name: chosen})
 
 
-def _classes(domain: Domain, asked: set[tuple[type, Value]]) -> Iterator[tuple[Value, int]]:
-    named = [value for kind, value in asked if type(domain.match(value)) is kind]
-    yield from ((value, 1) for value in named)
-    rest = (domain.size or 1) - len(named)
-    if rest:
-        yield _OTHER, rest  # type: ignore[misc]
+def _hold(tests: _Tests, state: _State) -> bool:
+    for name, classes in tests:
+        if state.get(name, -1) not in classes:
+            return False
+    return True

@@ -136,12 +136,11 @@ class Choice:
         """Check that there is a choice."""
         object.__setattr__(self, "values", tuple(self.values))
         _require(bool(self.values), "expected at least one value, found an empty choice")
-        for position, value in enumerate(self.values):
+        seen = set()
+        for value in self.values:
             _require_scalar(value)
-            _require(
-                not any(_same(value, other) for other in self.values[:position]),
-                f"expected different values, found {value!r} twice",
-            )
+            _require((type(value), value) not in seen, f"expected different values, found {value!r} twice")
+            seen.add((type(value), value))
 
     def match(self, value: object) -> Value | None:
         """The value as stored, None when not listed. 0 stands for a listed 0.0, nothing else is converted."""

@@ -6,6 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 
+MAX_LISTED = 8
+"""A message lists so many names at most."""
+
+
 class SpaceError(ValueError):
     """A space, or a point of one, does not hold together.
 
@@ -22,17 +26,14 @@ class SpaceError(ValueError):
         return type(self), self.faults
 
 
-class ForbiddenPoint(ValueError):
-    """A point matches a forbidden clause; the message is the clause's reason."""
-
-
 class UnknownPreset(ValueError):
-    """No preset, space or recipe has this name."""
+    """No preset or space has this name."""
 
     def __init__(self, kind: str, name: str, known: tuple[str, ...]) -> None:
         near = near_matches(name, known)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        super().__init__(f"no {kind} is called {name!r}; {hint}known: {', '.join(known) or 'none'}")
+        rest = f"known: {', '.join(known)}" if len(known) <= MAX_LISTED else f"`hybrid-search models` lists all {len(known)}"
+        super().__init__(f"no {kind} is called {name!r}; {hint}{rest}")
         self.kind, self.name, self.known, self.near = kind, name, known, near
 
     def __reduce__(self) -> tuple[type[UnknownPreset], tuple[str, str, tuple[str, ...]]]:

@@ -1,4 +1,4 @@
-"""Shipped spaces, named points and recipes, read from `papers/*.yaml`."""
+"""Shipped spaces and named points, read from `papers/*.yaml`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from spaces.errors import UnknownPreset
 from spaces.space import Space
 
-__all__ = ["UnknownPreset", "load_preset", "load_recipe", "load_space", "preset_names", "space_names"]
+__all__ = ["UnknownPreset", "load_preset", "load_space", "preset_names", "space_names"]
 
 
 @cache
@@ -57,6 +57,7 @@ def load_preset(name: str) -> dict[str, Any]:
     return point
 
 
+@cache
 def load_space(name: str) -> Space:
     """A shipped space, such as `ecrnn`.
 
@@ -65,12 +66,3 @@ def load_space(name: str) -> Space:
     """
     return Space.from_dict(name, _pick("space", name, _section("space")))
 
-
-def load_recipe(paper: str) -> dict[str, Any]:
-    """How a paper trained: its own settings, and ours where it is silent (marked in the file).
-
-    Raises:
-        UnknownPreset: No paper has this name.
-    """
-    recipe: dict[str, Any] = _pick("recipe", paper, _section("recipe"))
-    return recipe

@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import Any
 
 from spaces.conditions import Condition, condition_data, holds, names_in, parse_condition
-from spaces.counting import Count, count_points, due_clauses
+from spaces.counting import Alternative, Completions, due_alternatives
 from spaces.domains import Domain, Fixed, Value, show
-from spaces.errors import ForbiddenPoint, SpaceError, near_matches
+from spaces.errors import SpaceError, near_matches
 from spaces.parse import Parameter, parameter_data, parse_parameter
 from spaces.point import Point, digest_of
 
-__all__ = ["Forbidden", "ForbiddenPoint", "Parameter", "Point", "Space", "SpaceError"]
+__all__ = ["Forbidden", "Parameter", "Point", "Space", "SpaceError"]
 
 Forbidden = tuple[Condition, str]
 """A combination no point may have, and why."""
@@ -54,7 +54,7 @@ class Space:
                 faults.append(f"{self.name}.forbidden.{index}.when: expected tests on parameters of the space")
         if faults:
             raise SpaceError(*faults)
-        if not self.parameters or not self._count.num_points:
+        if not self.parameters or not self._completions.num_points:
             raise SpaceError(f"{self.name}: expected at least one possible point, found none")
 
     @classmethod
@@ -108,29 +108,29 @@ class Space:
         )
 
     @cached_property
-    def _count(self) -> Count:
-        return count_points(self.parameters, self.forbidden)
+    def _completions(self) -> Completions:
+        return Completions(self.parameters, self.forbidden)
 
     @cached_property
-    def _due(self) -> list[list[Forbidden]]:
-        return due_clauses(self.parameters, self.forbidden)
+    def _due(self) -> list[list[tuple[Alternative, str]]]:
+        return due_alternatives(self.parameters, self.forbidden)
 
     @property
     def free(self) -> tuple[str, ...]:
         """Names that can vary: active in some point and of more than one value."""
-        active = self._count.active
+        active = self._completions.active
         return tuple(item.name for item in self.parameters if item.name in active and item.domain.size != 1)
 
     @property
     def continuous(self) -> tuple[str, ...]:
         """Names of active parameters whose values cannot be listed."""
-        active = self._count.active
+        active = self._completions.active
         return tuple(item.name for item in self.parameters if item.name in active and item.domain.size is None)
 
     @property
     def size(self) -> int | None:
         """Exact number of points; None with a continuous parameter."""
-        return None if self.continuous else self._count.num_points
+        return None if self.continuous else self._completions.num_points
 
     def pin(self, fix: Mapping[str, Value]) -> Space:
         """Fix parameters to one value each; one that can then never be active stays, inactive.
@@ -187,9 +187,9 @@ class Space:
             else:
                 stored[name] = value
             faults += (
-                f"{self.name}: forbidden ({_tell(when)}): {why}"
-                for when, why in due
-                if not names_in(when) & unclear and holds(when, stored)
+                f"{self.name}: forbidden ({_tell((tests,))}): {why}"
+                for tests, why in due
+                if holds((tests,), stored)
             )
         if faults:
             raise SpaceError(*faults)
@@ -198,22 +198,23 @@ class Space:
     def assemble(self, suggest: Callable[[str, Domain], object]) -> Point:
         """Draw a point: `suggest` is asked, in order, for each active parameter that is not fixed.
 
+        It is shown the domain narrowed to the values from which a point can still be completed, so that no draw ends
+        in a forbidden one.
+
         Raises:
-            ForbiddenPoint: The values drawn match a forbidden clause; its reason is the message.
-            SpaceError: A suggestion lies outside its domain.
+            SpaceError: A suggestion lies outside what was offered.
         """
         values: dict[str, Value] = {}
-        for parameter, due in zip(self.parameters, self._due, strict=True):
-            name, domain = parameter.name, parameter.domain
-            if holds(parameter.when, values):
-                drawn = domain.value if isinstance(domain, Fixed) else suggest(name, domain)
-                value = domain.match(drawn)
-                if value is None:
-                    raise SpaceError(f"{self.name}.{name}: expected {domain.describe()}, found {show(drawn)}")
-                values[name] = value
-            for when, why in due:
-                if holds(when, values):
-                    raise ForbiddenPoint(why)
+        for index, parameter in enumerate(self.parameters):
+            if not holds(parameter.when, values):
+                continue
+            name = parameter.name
+            offered = self._completions.narrowed(index, values)
+            drawn = offered.value if isinstance(offered, Fixed) else suggest(name, offered)
+            value = offered.match(drawn)
+            if value is None:
+                raise SpaceError(f"{self.name}.{name}: expected {offered.describe()}, found {show(drawn)}")
+            values[name] = value
         return Point(values)
 
     def enumerate(self, limit: int | None = None) -> Iterator[Point]:
@@ -231,14 +232,11 @@ class Space:
             yield Point(values)
             return
         parameter = self.parameters[index]
-        choices = (
-            ({**values, parameter.name: value} for value in parameter.domain.members())
-            if holds(parameter.when, values)
-            else iter((values,))
-        )
-        for chosen in choices:
-            if not any(holds(when, chosen) for when, _ in self._due[index]):
-                yield from self._walk(index + 1, chosen)
+        if not holds(parameter.when, values):
+            yield from self._walk(index + 1, values)
+            return
+        for value in self._completions.narrowed(index, values).members():
+            yield from self._walk(index + 1, {**values, parameter.name: value})
 
 
 def _unknown(where: str, name: str, known: Mapping[str, object]) -> str:

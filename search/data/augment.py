@@ -5,7 +5,7 @@ Shapes: B batch, C channels (3), H height, W width, N images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from search.data.decoder import sample
 from search.data.errors import DataError
-from search.data.store import ImageSet
+from search.data.store import Images
+from search.data.stream import StreamedSet
 
 CHUNK = 1024
 """Images that are summed at once."""
@@ -32,8 +34,8 @@ class Normaliser:
     """Above 0."""
 
 
-def fit_normaliser(images: ImageSet, rows: NDArray[np.int64], method: str) -> Normaliser:
-    """Find the constants from the training part only.
+def fit_normaliser(images: Images, rows: NDArray[np.int64], method: str) -> Normaliser:
+    """Find the constants from the training part only; of a streamed set from 2,048 evenly spaced images of it.
 
     Args:
         images: The set.
@@ -50,8 +52,7 @@ def fit_normaliser(images: ImageSet, rows: NDArray[np.int64], method: str) -> No
         return Normaliser(method=method, mean=(mean,) * 3, std=(std,) * 3)
     if method not in {"global", "channel"}:
         raise DataError(f"normalise must be one of global, channel, half, unit, got {method!r}")
-    sums, squares = _channel_sums(images.pixels, rows)
-    num_pixels = len(rows) * images.pixels.shape[1] * images.pixels.shape[2]
+    sums, squares, num_pixels = _channel_sums(_chunks(images, rows))
     if method == "global":
         sums, squares, num_pixels = sums.sum(keepdims=True), squares.sum(keepdims=True), num_pixels * 3
     means = sums / num_pixels
@@ -64,15 +65,25 @@ def fit_normaliser(images: ImageSet, rows: NDArray[np.int64], method: str) -> No
     return Normaliser(method=method, mean=(red[0], green[0], blue[0]), std=(red[1], green[1], blue[1]))
 
 
-def _channel_sums(pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Exact sums of the pixels and of their squares per channel, (3,) each, without a copy of the set."""
-    width = pixels.shape[2]
-    sums, squares = np.zeros((2, width * 3), dtype=np.uint64)
+def _chunks(images: Images, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    """Pixels (n, H, W, 3), without a copy of the set."""
+    if isinstance(images, StreamedSet):
+        yield from sample(images, rows)
+        return
     for start in range(0, len(rows), CHUNK):
-        lines = pixels[rows[start : start + CHUNK]].reshape(-1, width * 3)
-        sums += lines.sum(axis=0, dtype=np.uint64)
-        squares += np.square(lines, dtype=np.uint16).sum(axis=0, dtype=np.uint64)
-    return sums.reshape(width, 3).sum(axis=0), squares.reshape(width, 3).sum(axis=0)
+        yield images.pixels[rows[start : start + CHUNK]]
+
+
+def _channel_sums(chunks: Iterator[NDArray[np.uint8]]) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
+    """Exact sums of the pixels and of their squares per channel, (3,) each, and the number of pixels."""
+    sums, squares = np.zeros((2, 3), dtype=np.uint64)
+    num_pixels = 0
+    for pixels in chunks:
+        lines = pixels.reshape(-1, pixels.shape[2] * 3)
+        sums += lines.sum(axis=0, dtype=np.uint64).reshape(-1, 3).sum(axis=0)
+        squares += np.square(lines, dtype=np.uint16).sum(axis=0, dtype=np.uint64).reshape(-1, 3).sum(axis=0)
+        num_pixels += lines.size // 3
+    return sums, squares, num_pixels
 
 
 def prepare(pixels_BHWC: Tensor, normaliser: Normaliser, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -1,7 +1,7 @@
 """Batches of stored pixels: shuffled for training, in order for scoring.
 
 On the CPU a batch is gathered from the mapped file, so that no process holds a copy of the data. On any other device
-the whole set is moved once per process and indexed there, if it fits.
+the whole set is moved once per process and indexed there, if it fits. A streamed set is decoded as it is needed.
 
 Shapes: B batch, H height, W width, C channels (3), N images.
 """
@@ -9,18 +9,24 @@ Shapes: B batch, H height, W width, C channels (3), N images.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from search.data.decoder import Decoder
 from search.data.errors import DataError
-from search.data.store import ImageSet
+from search.data.store import Images, ImageSet
+from search.data.stream import StreamedSet
 
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, H, W, C) uint8 and labels (B,) int64, on the device."""
+
+Fetch = Callable[[Iterable[Tensor], torch.Generator | None], Iterator[Tensor]]
+"""Positions of each batch (B,) -> its pixels (B, H, W, C), on the device. The generator draws what loading has of
+chance; None where there shall be none."""
 
 _resident: weakref.WeakKeyDictionary[ImageSet, dict[torch.device, Tensor]] = weakref.WeakKeyDictionary()
 """Sets that lie on a device, for as long as the set itself is in use."""
@@ -34,10 +40,17 @@ class _Gatherer:
         self._device = device
         self._pixels = _make_resident(images, device)
 
-    def __call__(self, rows: Tensor) -> Tensor:
-        if self._pixels is not None:
-            return self._pixels.index_select(0, rows.to(self._device, non_blocking=True))
-        return torch.from_numpy(np.take(self._images.pixels, rows.numpy(), axis=0)).to(self._device, non_blocking=True)
+    def __call__(self, batches: Iterable[Tensor], generator: torch.Generator | None) -> Iterator[Tensor]:  # noqa: ARG002
+        for rows in batches:
+            if self._pixels is not None:
+                yield self._pixels.index_select(0, rows.to(self._device, non_blocking=True))
+            else:
+                pixels = torch.from_numpy(np.take(self._images.pixels, rows.numpy(), axis=0))
+                yield pixels.to(self._device, non_blocking=True)
+
+
+def _make_fetch(images: Images, device: torch.device) -> Fetch:
+    return Decoder(images, device) if isinstance(images, StreamedSet) else _Gatherer(images, device)
 
 
 def _make_resident(images: ImageSet, device: torch.device) -> Tensor | None:
@@ -65,12 +78,14 @@ class TrainBatches:
         device: Where the batches are wanted.
     """
 
-    def __init__(self, images: ImageSet, rows: NDArray[np.int64], batch_size: int, device: torch.device) -> None:
+    def __init__(self, images: Images, rows: NDArray[np.int64], batch_size: int, device: torch.device) -> None:
         if len(rows) < 2 or batch_size < 2:
             raise DataError(f"training needs 2 images and batches of 2 or more, got {len(rows)} and {batch_size}")
+        if batch_size > len(rows):
+            raise DataError(f"train.batch must be at most the {len(rows)} training images, got {batch_size}")
         self._rows = torch.tensor(rows)
         self._labels = torch.tensor(images.labels[rows], device=device)
-        self._gather = _Gatherer(images, device)
+        self._fetch = _make_fetch(images, device)
         starts = list(range(0, len(rows), batch_size))
         if len(rows) - starts[-1] == 1:
             del starts[-1]
@@ -84,12 +99,13 @@ class TrainBatches:
         """Yield the batches of one epoch.
 
         Args:
-            generator: On the CPU, so that every device draws the same order.
+            generator: On the CPU, so that every device draws the same order, and of a streamed set the same crops.
         """
         order = torch.randperm(len(self._rows), generator=generator)
         rows, labels = self._rows[order], self._labels[order.to(self._labels.device)]
-        for start, stop in self._bounds:
-            yield self._gather(rows[start:stop]), labels[start:stop]
+        batches = self._fetch((rows[start:stop] for start, stop in self._bounds), generator)
+        for (start, stop), pixels in zip(self._bounds, batches, strict=True):
+            yield pixels, labels[start:stop]
 
 
 class EvalBatches:
@@ -102,10 +118,10 @@ class EvalBatches:
         device: Where the batches are wanted.
     """
 
-    def __init__(self, images: ImageSet, rows: NDArray[np.int64], batch_size: int, device: torch.device) -> None:
+    def __init__(self, images: Images, rows: NDArray[np.int64], batch_size: int, device: torch.device) -> None:
         self._rows = torch.tensor(rows)
         self._labels = torch.tensor(images.labels[rows], device=device)
-        self._gather = _Gatherer(images, device)
+        self._fetch = _make_fetch(images, device)
         self._batch_size = batch_size
 
     def __len__(self) -> int:
@@ -114,6 +130,5 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches."""
-        for start in range(0, len(self._rows), self._batch_size):
-            part = slice(start, start + self._batch_size)
-            yield self._gather(self._rows[part]), self._labels[part]
+        batches = self._fetch(torch.split(self._rows, self._batch_size), None)
+        yield from zip(batches, torch.split(self._labels, self._batch_size), strict=True)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.data.errors import FetchError, LayoutError
+from search.data.errors import LayoutError
+from search.data.fetching import fetching
 from search.data.folder import describe_folder, folder_manifest, has_parts, scan_folder
 from search.data.images import resize
 from search.data.listing import Listing, Part
-from search.data.locks import locked
 
 OFFICIAL = "cifar-10-batches-py"
 COPY = "cifar10"
-TIMEOUT_SECS = 30.0
 
 
 def find_cifar10(root: Path) -> Path | None:
@@ -92,15 +88,6 @@ def fetch_cifar10(root: Path) -> None:
         return
     from torchvision.datasets import CIFAR10
 
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT_SECS)  # torchvision sets none, and would wait for ever
-    try:
-        with locked(root / ".fetch.lock"), contextlib.redirect_stdout(sys.stderr):
-            CIFAR10(root, download=True)  # does nothing where another process was quicker
-    except (OSError, RuntimeError) as error:  # URLError is an OSError
-        raise FetchError(
-            f"data cifar10: {CIFAR10.url} could not be fetched into {root} ({error}); where there is no network, "
-            f"copy {CIFAR10.filename} there and unpack it, so that {root / OFFICIAL} exists"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(patience)
+    by_hand = f"copy {CIFAR10.filename} of {CIFAR10.url} there and unpack it, so that {root / OFFICIAL} exists"
+    with fetching("cifar10", root, by_hand):
+        CIFAR10(root, download=True)  # does nothing where another process was quicker

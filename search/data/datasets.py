@@ -6,19 +6,28 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from search.data.caltech101 import caltech101_manifest, fetch_caltech101, scan_caltech101
 from search.data.cifar10 import cifar10_manifest, fetch_cifar10, scan_cifar10
 from search.data.digits import digits_manifest, scan_digits
 from search.data.errors import DataError, LayoutError
 from search.data.folder import folder_manifest, scan_folder
+from search.data.imagenet import fetch_imagenet, find_imagenet, imagenet_manifest, scan_imagenet
 from search.data.listing import Listing, Part, balanced_rows
 from search.data.splits import SplitConfig, split
+from search.data.stream import CROP, resized_side
+from search.data.tiny_imagenet import fetch_tiny_imagenet, scan_tiny_imagenet, tiny_imagenet_manifest
 
 FIXED_SEED = 0
 """Chooses the held-out test part and the images that `limit` keeps: the same for every study and block."""
+
+
+TESTS = ("auto", "official", "held-out")
 
 
 def default_cache_dir() -> Path:
@@ -40,11 +49,19 @@ class Source:
     """Whether there is a folder of images; False where they are embedded."""
     needs_root: bool = False
     """Whether the user must say where that folder is."""
+    streamed_from: Callable[[Path], Path | None] | None = None
+    """Finds the folder below a root that the images' names are relative to, where they are streamed (see `stream.py`);
+    None where they are decoded ahead."""
 
 
 SOURCES = {
     "digits": Source(manifest=lambda _: digits_manifest(), scan=lambda _, size: scan_digits(size), on_disk=False),
     "cifar10": Source(manifest=cifar10_manifest, scan=scan_cifar10, fetch=fetch_cifar10),
+    "caltech101": Source(manifest=caltech101_manifest, scan=scan_caltech101, fetch=fetch_caltech101),
+    "tiny-imagenet": Source(manifest=tiny_imagenet_manifest, scan=scan_tiny_imagenet, fetch=fetch_tiny_imagenet),
+    "imagenet": Source(
+        manifest=imagenet_manifest, scan=scan_imagenet, fetch=fetch_imagenet, streamed_from=find_imagenet
+    ),
     "folder": Source(manifest=folder_manifest, scan=scan_folder, needs_root=True),
 }
 
@@ -54,15 +71,22 @@ class DataConfig:
     """Which images, how large, how many."""
 
     name: str
-    """digits (embedded in scikit-learn), cifar10, or folder (class folders of one's own)."""
+    """digits (embedded in scikit-learn), cifar10, caltech101, tiny-imagenet, imagenet, or folder (one's own class
+    folders)."""
     root: str | None = None
-    """Folder of the images. digits has none; cifar10 unset: downloads/ in the cache."""
+    """Folder of the images. digits has none; unset: downloads/ in the cache, but for folder, which must say it."""
     image_size: int | None = None
-    """Side in pixels of the square that every image is squeezed into; unset: as they are, all of one size."""
+    """Side in pixels of the square that every image is squeezed into; unset: as they are, all of one size. imagenet: of
+    the square that is cropped out of the image squeezed to 8/7 of it, at random to train; unset: 224, of 256."""
     limit: int | None = None
     """Keep at most this many training images, equally many per class, and the same share of the test part."""
+    top_classes: int | None = None
+    """Keep only this many classes, those with the most training images; ties go to the first by name. Unset: all."""
+    test: str = "auto"
+    """official (the source's own test part), held-out (test_fraction of the training images, stratified; the official
+    part stays unused), or auto (official where there is one)."""
     test_fraction: float = 1 / 3
-    """Share held out for the test, stratified, where the source has no official test part; between 0 and 1."""
+    """Share of the training images that is held out for the test, rounded up; between 0 and 1, both excluded."""
     download: bool = False
     """Fetch what is missing, where the source can be fetched."""
 
@@ -77,10 +101,20 @@ class DataConfig:
             faults.append(f"image_size must be at least 1, got {self.image_size!r}")
         if self.limit is not None and self.limit < 2:
             faults.append(f"limit must be at least 2, got {self.limit!r}")
+        if self.top_classes is not None and self.top_classes < 2:
+            faults.append(f"top_classes must be at least 2, got {self.top_classes!r}")
+        if self.test not in TESTS:
+            faults.append(f"test must be one of {', '.join(TESTS)}, got {self.test!r}")
         if not 0 < self.test_fraction < 1:
             faults.append(f"test_fraction must be above 0 and below 1, got {self.test_fraction!r}")
         if faults:
             raise DataError(*faults)
+
+    @property
+    def place(self) -> Path | None:
+        """The folder that streamed images are named relative to; None where the images are decoded ahead."""
+        find = SOURCES[self.name].streamed_from
+        return None if find is None else find(self.folder)
 
     @property
     def folder(self) -> Path:
@@ -131,18 +165,36 @@ class Dataset:
     test: Part
     num_ignored: int
     """Files among the images that are not images."""
+    left_out: Mapping[str, int]
+    """Folders beside the classes that are none -> images in them."""
 
 
 def scan(config: DataConfig) -> Dataset:
-    """List the images of a data set with its test part and its limit; decodes nothing.
+    """List the images of a data set with its classes, its test part and its limit chosen; decodes nothing.
 
     Raises:
         LayoutError: The images are not there, or not in a known layout.
         ClassMissingError: A class is missing from the training or the test part.
+        DataError: The source has no official test part, or too few classes or images for what is asked.
     """
-    listing = SOURCES[config.name].scan(config.folder, config.image_size)
+    source = SOURCES[config.name]
+    size = config.image_size if source.streamed_from is None else resized_side(config.image_size or CROP)
+    return choose(source.scan(config.folder, size), config)
+
+
+def choose(listing: Listing, config: DataConfig) -> Dataset:
+    """Take out of a source's listing what the settings ask for: classes first, then the test part, then the limit.
+
+    Raises:
+        ClassMissingError: A class is missing from the training or the test part.
+        DataError: The source has no official test part, or too few classes or images for what is asked.
+    """
+    if config.top_classes is not None:
+        listing = _keep_top_classes(listing, config.top_classes)
     train, test = listing.train, listing.test
-    if test is None:
+    if test is None and config.test == "official":
+        raise DataError(f"data.test: {config.name} has no official test part here; use held-out or auto")
+    if test is None or config.test == "held-out":
         held_out = SplitConfig(method="stratified", fraction=config.test_fraction)
         rows = split(train.labels, held_out, FIXED_SEED, listing.classes, ("training", "the test"))
         train, test = train.take(rows[0]), train.take(rows[1])
@@ -157,4 +209,33 @@ def scan(config: DataConfig) -> Dataset:
                 )
         train = train.take(balanced_rows(train.labels, config.limit, FIXED_SEED))
         test = test.take(balanced_rows(test.labels, num_test, FIXED_SEED))
-    return Dataset(classes=listing.classes, train=train, test=test, num_ignored=listing.num_ignored)
+    return Dataset(
+        classes=listing.classes,
+        train=train,
+        test=test,
+        num_ignored=listing.num_ignored,
+        left_out=listing.left_out,
+    )
+
+
+def _keep_top_classes(listing: Listing, number: int) -> Listing:
+    """Keep the classes with the most training images; the classes keep their order."""
+    if number > len(listing.classes):
+        raise DataError(
+            f"data.top_classes must be at most the number of classes, got {number} and {len(listing.classes)}"
+        )
+    counts = np.bincount(listing.train.labels, minlength=len(listing.classes))
+    kept = np.sort(np.argsort(-counts, kind="stable")[:number])
+    new_labels = np.full(len(listing.classes), -1)
+    new_labels[kept] = np.arange(number)
+
+    def keep(part: Part) -> Part:
+        labels = new_labels[part.labels]
+        return dataclasses.replace(part.take(np.flatnonzero(labels >= 0)), labels=labels[labels >= 0])
+
+    return dataclasses.replace(
+        listing,
+        classes=tuple(listing.classes[label] for label in kept),
+        train=keep(listing.train),
+        test=None if listing.test is None else keep(listing.test),
+    )

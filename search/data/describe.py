@@ -16,7 +16,8 @@ def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any
 
     Returns:
         JSON-able: name, root (None where the source is embedded), classes, per part the number of images and the images
-        per class, num_ignored (files that are not images), cached, cache (folder), and once it is decoded image_size
+        per class, num_ignored (files that are not images), left_out (folders that are no class, with their images),
+        streamed (decoded while it is used, not ahead), cached, cache (folder), and once it is cached image_size
         (height, width), digest and bytes_on_disk; None before.
 
     Raises:
@@ -26,7 +27,7 @@ def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any
         fetch(config)
     dataset = scan(config)
     folder = entry_folder(config, default_cache_dir() if cache_dir is None else cache_dir)
-    data = open_entry(folder)
+    data = open_entry(folder, config.place)
     sizes = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["sizes"] if data is not None else {}
     return {
         "name": config.name,
@@ -38,6 +39,8 @@ def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any
             "test": class_counts(dataset.test.labels, dataset.classes),
         },
         "num_ignored": dataset.num_ignored,
+        "left_out": dict(dataset.left_out),
+        "streamed": config.place is not None,
         "cached": data is not None,
         "cache": str(folder),
         "image_size": list(data.image_size) if data is not None else None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,17 @@ SAMPLED_BYTES = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """The image files below one folder of class folders."""
+    """The image files of one part, by class."""
 
     files: dict[str, tuple[tuple[str, int], ...]]
-    """Class -> (path below that folder of class folders, bytes), sorted."""
-    num_ignored: int
+    """Class folder -> (path below the part's folder, bytes), sorted."""
+    num_ignored: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Folders that are no class -> images in them."""
+
+
+Trees = dict[str, Tree]
+"""Folder of a part below the root (`.` is the root itself) -> its images. The training part comes first."""
 
 
 def describe_folder(root: Path) -> str:
@@ -46,19 +52,8 @@ def has_parts(root: Path) -> bool:
 
 
 def folder_manifest(root: Path) -> Iterator[str]:
-    """Name what decides the content: each file's path and size, and the beginning of some of them.
-
-    Cheap and the same for a copy elsewhere. It fails to notice a single image replaced by one of the same size.
-    """
-    paths = []
-    for part, tree in _trees(root).items():
-        for files in tree.files.values():
-            for path, size in files:
-                paths.append(f"{part}/{path}")
-                yield f"{part}/{path} {size}"
-    for position in np.unique(np.linspace(0, len(paths) - 1, NUM_SAMPLED).astype(int)):
-        with (root / paths[position]).open("rb") as stream:
-            yield hashlib.sha256(stream.read(SAMPLED_BYTES)).hexdigest()
+    """Name what decides the content: see `to_manifest`."""
+    return to_manifest(root, _trees(root))
 
 
 def scan_folder(root: Path, size: int | None) -> Listing:
@@ -71,36 +66,83 @@ def scan_folder(root: Path, size: int | None) -> Listing:
     Raises:
         LayoutError: Nothing is there, or not in this form.
     """
-    trees = _trees(root)
-    classes = tuple(sorted(trees[next(iter(trees))].files))
-    parts = {name: _make_part(root, name, tree, classes, size) for name, tree in trees.items()}
-    num_ignored = sum(tree.num_ignored for tree in trees.values())
-    if "test" in parts:
-        return Listing(classes=classes, train=parts["train"], test=parts["test"], num_ignored=num_ignored)
-    return Listing(classes=classes, train=parts["."], test=None, num_ignored=num_ignored)
+    return to_listing(root, _trees(root), size)
 
 
-def _make_part(root: Path, name: str, tree: Tree, classes: tuple[str, ...], size: int | None) -> Part:
-    ids, labels = [], []
-    for label, class_name in enumerate(classes):
-        for path, _ in tree.files[class_name]:
-            ids.append(path if name == "." else f"{name}/{path}")
-            labels.append(label)
-    names = tuple(ids)
-    square = None if size is None else (size, size)
-    return Part(
-        ids=names,
-        labels=np.array(labels, dtype=np.int64),
-        read=lambda position: read_image(root / names[position], square),
+def to_manifest(root: Path, trees: Trees) -> Iterator[str]:
+    """Name what decides the content: each file's class, path and size, and the beginning of some of them.
+
+    Cheap and the same for a copy elsewhere. It fails to notice a single image replaced by one of the same size.
+    """
+    paths = []
+    for part, tree in trees.items():
+        for class_name, files in tree.files.items():
+            for path, size in files:
+                paths.append(f"{part}/{path}")
+                yield f"{class_name} {part}/{path} {size}"
+    chosen = np.unique(np.linspace(0, len(paths) - 1, NUM_SAMPLED).astype(int))
+    yield from sample_digests(root / paths[position] for position in chosen)
+
+
+def sample_digests(paths: Iterable[Path]) -> Iterator[str]:
+    """Digest the beginning of each file."""
+    for path in paths:
+        with path.open("rb") as stream:
+            yield hashlib.sha256(stream.read(SAMPLED_BYTES)).hexdigest()
+
+
+def to_listing(root: Path, trees: Trees, size: int | None, names: Mapping[str, str] | None = None) -> Listing:
+    """List the images of one or two parts.
+
+    Args:
+        root: What the names of the parts are relative to.
+        trees: The training part, and the test part where there is one.
+        size: Side in pixels that the images are squeezed into; None keeps theirs.
+        names: What the class folders are called for people; None takes the folders' names.
+    """
+    folders = tuple(sorted(next(iter(trees.values())).files))
+    parts = [_make_part(root, name, tree, folders, size) for name, tree in trees.items()]
+    return Listing(
+        classes=folders if names is None else tuple(names[folder] for folder in folders),
+        train=parts[0],
+        test=parts[1] if len(parts) == 2 else None,
+        num_ignored=sum(tree.num_ignored for tree in trees.values()),
+        left_out={name: number for tree in trees.values() for name, number in tree.left_out.items()},
     )
 
 
-def _trees(root: Path) -> dict[str, Tree]:
-    """Read the tree of each part, `.` where there is only one, and check that it is one of the known layouts."""
+def _make_part(root: Path, name: str, tree: Tree, folders: tuple[str, ...], size: int | None) -> Part:
+    paths = [path for folder in folders for path, _ in tree.files[folder]]
+    ids = tuple(path if name == "." else f"{name}/{path}" for path in paths)
+    square = None if size is None else (size, size)
+    return Part(
+        ids=ids,
+        labels=np.repeat(np.arange(len(folders)), [len(tree.files[folder]) for folder in folders]),
+        read=lambda position: read_image(root / ids[position], square),
+    )
+
+
+def _trees(root: Path) -> Trees:
+    """Read the images of each part, and check that they lie in one of the known layouts."""
     known = "train/<class>/ and test/<class>/, or <class>/ folders, with images in them"
     if not root.is_dir() or (not has_parts(root) and ((root / "train").exists() or (root / "test").exists())):
         raise LayoutError(f"data.root {root}: looked for {known}; {describe_folder(root)}")
-    trees = {name: _walk(root / name) for name in (("train", "test") if has_parts(root) else (".",))}
+    trees = {name: walk(root / name) for name in (("train", "test") if has_parts(root) else (".",))}
+    check_trees(root, trees, known)
+    return trees
+
+
+def check_trees(root: Path, trees: Trees, known: str) -> None:
+    """Check that each part has at least two classes with images in them, and all parts the same ones.
+
+    Args:
+        root: What the names of the parts are relative to.
+        trees: The parts.
+        known: The layout that was looked for, in words.
+
+    Raises:
+        LayoutError: With every fault.
+    """
     faults = []
     for name, tree in trees.items():
         place = root / name
@@ -119,34 +161,50 @@ def _trees(root: Path) -> dict[str, Tree]:
         faults += _one_sided(root, trees)
     if faults:
         raise LayoutError(*faults)
-    return trees
 
 
-def _one_sided(root: Path, trees: dict[str, Tree]) -> Iterator[str]:
-    for here, there in (("train", "test"), ("test", "train")):
+def _one_sided(root: Path, trees: Trees) -> Iterator[str]:
+    for here, there in (tuple(trees), tuple(trees)[::-1]):
         for name in sorted(trees[here].files.keys() - trees[there].files.keys()):
             num_images = len(trees[here].files[name])
             yield f"data.root {root}: class {name} has {num_images} images in {here}/ and no folder in {there}/"
 
 
-def _walk(folder: Path) -> Tree:
+def walk(folder: Path, leave_out: Collection[str] = ()) -> Tree:
     """Find the image files of each class folder, at any depth; hidden files and folders are left alone."""
-    files, num_ignored = {}, 0
+    tree = Tree(files={})
+    num_ignored = 0
     for entry in sorted(os.scandir(folder), key=lambda item: item.name):
         if not entry.is_dir() or entry.name.startswith("."):
             continue
-        found: list[tuple[str, int]] = []
-        waiting = [(entry.path, entry.name)]
-        while waiting:
-            path, below = waiting.pop()
-            for item in os.scandir(path):
-                if item.name.startswith("."):
-                    continue
-                if item.is_dir():
-                    waiting.append((item.path, f"{below}/{item.name}"))
-                elif item.name[item.name.rfind(".") :].lower() in EXTENSIONS:
-                    found.append((f"{below}/{item.name}", item.stat().st_size))
-                else:
-                    num_ignored += 1
-        files[entry.name] = tuple(sorted(found))
-    return Tree(files=files, num_ignored=num_ignored)
+        files, num_others = _walk_class(entry)
+        if entry.name in leave_out:
+            tree.left_out[entry.name] = len(files)
+        else:
+            tree.files[entry.name] = files
+            num_ignored += num_others
+    return replace(tree, num_ignored=num_ignored)
+
+
+def _walk_class(entry: os.DirEntry[str]) -> tuple[tuple[tuple[str, int], ...], int]:
+    """Image files below a class folder, and the number of other files."""
+    found: list[tuple[str, int]] = []
+    num_others = 0
+    waiting = [(entry.path, entry.name)]
+    while waiting:
+        path, below = waiting.pop()
+        for item in os.scandir(path):
+            if item.name.startswith("."):
+                continue
+            if item.is_dir():
+                waiting.append((item.path, f"{below}/{item.name}"))
+            elif is_image(item.name):
+                found.append((f"{below}/{item.name}", item.stat().st_size))
+            else:
+                num_others += 1
+    return tuple(sorted(found)), num_others
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name ends as an image's does."""
+    return name[name.rfind(".") :].lower() in EXTENSIONS

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ class Listing:
     """None where the source has no official test part."""
     num_ignored: int = 0
     """Files among the images that are not images."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Folders beside the classes that are none -> images in them."""
 
 
 def class_counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, int]:

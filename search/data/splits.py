@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from search.data.errors import ClassMissingError, DataError
 
-METHODS = ("random", "stratified")
+METHODS = ("random", "stratified", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +19,15 @@ class SplitConfig:
     """How the training images are divided into a training and a validation part."""
 
     method: str = "stratified"
-    """random (plain draw) or stratified (each class keeps its share)."""
+    """random (plain draw), stratified (each class keeps its share), or none (every image trains, none validates)."""
     fraction: float = 0.3
-    """Share of the images that validates; between 0 and 1, both excluded."""
+    """Share of the images that validates; between 0 and 1, both excluded. Under none it is 0, whatever is given."""
 
     def __post_init__(self) -> None:
         """Refuse values that no split can have, all at once."""
+        if self.method == "none":
+            object.__setattr__(self, "fraction", 0.0)
+            return
         faults = []
         if self.method not in METHODS:
             faults.append(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
@@ -42,7 +46,8 @@ def split(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide a labelled set in two.
 
-    The second part has exactly `round(fraction * N)` images, whatever the method: 0.3 of 50,000 is 15,000.
+    The second part has `fraction * N` images, rounded up as scikit-learn's `train_test_split` does, whatever the
+    method: 0.3 of 50,000 is 15,000, and 0.1 of 2,703 is 271.
 
     Args:
         labels: One class index per image, (N,).
@@ -52,17 +57,20 @@ def split(
         parts: What the two parts are called, for the words of a fault.
 
     Returns:
-        Sorted positions of the first and of the second part.
+        Sorted positions of the first and of the second part; the second is empty under the method none.
 
     Raises:
         ClassMissingError: A class has no image in one of the parts.
     """
+    if config.method == "none":
+        return np.arange(len(labels)), np.arange(0)
     rng = np.random.default_rng(seed)
-    num_second = round(len(labels) * config.fraction)
+    num_second = math.ceil(len(labels) * config.fraction - 1e-9)  # 0.07 of 100 is 7, not the 8 of the floats
     draw = {"random": _draw_random, "stratified": _draw_stratified}[config.method]
     in_second = draw(labels, num_second, rng)
     first, second = np.flatnonzero(~in_second), np.flatnonzero(in_second)
-    _refuse_missing(labels, (first, second), classes, parts)
+    mend = "change the share" if config.method == "stratified" else "split stratified"
+    _refuse_missing(labels, (first, second), classes, parts, mend)
     return first, second
 
 
@@ -91,6 +99,7 @@ def _refuse_missing(
     rows: tuple[NDArray[np.int64], NDArray[np.int64]],
     classes: Sequence[str],
     parts: tuple[str, str],
+    mend: str,
 ) -> None:
     if not len(labels):
         raise ClassMissingError("split: there are no images")
@@ -98,7 +107,7 @@ def _refuse_missing(
     counts = [np.bincount(labels[part], minlength=num_classes) for part in rows]
     faults = [
         f"split: class {classes[label] if classes else label} must be in both parts, got {counts[0][label]} images for "
-        f"{parts[0]} and {counts[1][label]} for {parts[1]}; add images of it, or split stratified"
+        f"{parts[0]} and {counts[1][label]} for {parts[1]}; add images of it, or {mend}"
         for label in range(num_classes)
         if not (counts[0][label] and counts[1][label])
     ]

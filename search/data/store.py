@@ -1,7 +1,8 @@
 """Images decoded once per node and shared by every process of it through memory-mapped files.
 
 A cache entry is a folder of `.npy` files and a `meta.json` with their sizes. It is written beside its place under a
-lock and renamed into it, so that there is never half an entry, and a damaged one is found out and made anew.
+lock and renamed into it, so that there is never half an entry, and a damaged one is found out and made anew. Of a set
+that is streamed it holds labels and names, but no pixels.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from search.data.datasets import DataConfig, Dataset, default_cache_dir, fetch, 
 from search.data.errors import CacheError, ImageError
 from search.data.listing import Part
 from search.data.locks import locked
+from search.data.stream import CROP, StreamedSet
 
 __all__ = ["ImageData", "ImageSet", "default_cache_dir", "entry_folder", "open_data", "open_entry"]
 
-FORMAT = 1
+FORMAT = 2
 """Of the cache entry; part of its folder's name."""
 CHUNK_BYTES = 1 << 24
 """Pixels decoded before they are written."""
@@ -56,12 +58,22 @@ class ImageSet:
     """Of the names in their order: two sets with the same are paired image by image."""
 
 
-class ImageData:
-    """A decoded data set. The test part is opened when `.test` is first touched, never before."""
+Images = ImageSet | StreamedSet
+"""One part of a data set, decoded ahead or not."""
 
-    def __init__(self, folder: Path) -> None:
+
+class ImageData:
+    """A data set that is ready for use. The test part is opened when `.test` is first touched, never before.
+
+    Args:
+        folder: Its cache entry.
+        place: Folder that the images' names are relative to, where they are streamed; None where they are decoded.
+    """
+
+    def __init__(self, folder: Path, place: Path | None = None) -> None:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         self._folder = folder
+        self._place = place
         self._ids_digests: dict[str, str] = meta["ids_digests"]
         self.name: str = meta["name"]
         self.classes: tuple[str, ...] = tuple(meta["classes"])
@@ -69,28 +81,31 @@ class ImageData:
         self.num_train: int = meta["num_images"]["train"]
         self.num_test: int = meta["num_images"]["test"]
         self.digest: str = meta["digest"]
-        """Of the pixels, labels and classes of both parts: the same content anywhere has the same."""
+        """Of the pixels, labels and classes of both parts: the same content anywhere has the same. Of a streamed set,
+        names and some beginnings stand for the pixels."""
 
-    def __reduce__(self) -> tuple[type[ImageData], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[ImageData], tuple[Path, Path | None]]:
         """Travel as a path: another process of the node maps the same files."""
-        return type(self), (self._folder,)
+        return type(self), (self._folder, self._place)
 
     @functools.cached_property
-    def train(self) -> ImageSet:
+    def train(self) -> Images:
         """The training part, validation images included."""
         return self._open("train")
 
     @functools.cached_property
-    def test(self) -> ImageSet:
+    def test(self) -> Images:
         """The test part."""
         return self._open("test")
 
-    def _open(self, part: str) -> ImageSet:
-        arrays = {
-            name: np.asarray(np.load(self._folder / f"{part}_{name}.npy", mmap_mode="r"))
-            for name in ("pixels", "labels", "ids")
-        }
-        return ImageSet(**arrays, ids_digest=self._ids_digests[part])
+    def _open(self, part: str) -> Images:
+        def load(name: str) -> NDArray[Any]:
+            return np.asarray(np.load(self._folder / f"{part}_{name}.npy", mmap_mode="r"))
+
+        labels, ids, ids_digest = load("labels"), load("ids"), self._ids_digests[part]
+        if self._place is None:
+            return ImageSet(pixels=load("pixels"), labels=labels, ids=ids, ids_digest=ids_digest)
+        return StreamedSet(place=self._place, crop=self.image_size[0], labels=labels, ids=ids, ids_digest=ids_digest)
 
 
 def entry_folder(config: DataConfig, cache_dir: Path) -> Path:
@@ -98,19 +113,19 @@ def entry_folder(config: DataConfig, cache_dir: Path) -> Path:
     return cache_dir / f"{config.name}-{manifest(config)}-v{FORMAT}"
 
 
-def open_entry(folder: Path) -> ImageData | None:
-    """Open a cache entry; None where there is none or its files are not as they were written."""
+def open_entry(folder: Path, place: Path | None = None) -> ImageData | None:
+    """Open a cache entry (see `ImageData`); None where there is none or its files are not as they were written."""
     try:
         sizes = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["sizes"]
         if all((folder / name).stat().st_size == size for name, size in sizes.items()):
-            return ImageData(folder)
+            return ImageData(folder, place)
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
 
 
 def open_data(config: DataConfig, cache_dir: Path | None = None, on_progress: Progress | None = None) -> ImageData:
-    """Open a data set, decoding it first if this node has not yet.
+    """Open a data set, decoding it first if this node has not yet; one that is streamed is listed only.
 
     Args:
         config: Which images.
@@ -124,7 +139,7 @@ def open_data(config: DataConfig, cache_dir: Path | None = None, on_progress: Pr
     if config.download:
         fetch(config)
     folder = entry_folder(config, cache_dir)
-    data = open_entry(folder)
+    data = open_entry(folder, config.place)
     if data is not None:
         return data
     with contextlib.ExitStack() as stack:
@@ -132,7 +147,7 @@ def open_data(config: DataConfig, cache_dir: Path | None = None, on_progress: Pr
             stack.enter_context(locked(cache_dir / f".{folder.name}.lock"))
         except OSError as error:
             raise CacheError(_unwritable(cache_dir, error)) from error
-        data = open_entry(folder)  # another process may have been quicker
+        data = open_entry(folder, config.place)  # another process may have been quicker
         return _build(config, folder, on_progress) if data is None else data
 
 
@@ -155,28 +170,24 @@ def _build(config: DataConfig, folder: Path, on_progress: Progress | None) -> Im
         raise CacheError(_unwritable(folder.parent, error)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return ImageData(folder)
+    return ImageData(folder, config.place)
 
 
 def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Progress | None) -> None:
     parts = {"train": dataset.train, "test": dataset.test}
-    total = sum(len(part.labels) for part in parts.values())
-    shape = _shape_of(dataset.train)
+    streamed = config.place is not None
+    crop = config.image_size or CROP
+    shape = (crop, crop, 3) if streamed else _shape_of(dataset.train)
     digest = hashlib.sha256(json.dumps([dataset.classes, shape]).encode())
-    num_done = 0
     for name, part in parts.items():
         np.save(folder / f"{name}_labels.npy", part.labels)
         np.save(folder / f"{name}_ids.npy", np.array(part.ids, dtype=np.str_))
         digest.update(part.labels.astype("<i8").tobytes())
-        with (folder / f"{name}_pixels.npy").open("wb") as stream:
-            _write_header(stream, (len(part.labels), *shape))
-            # Written, not mapped: a full disk then raises instead of killing the process.
-            for pixels in _decode(part, shape):
-                stream.write(pixels.data)
-                digest.update(pixels.data)
-                num_done += len(pixels)
-                if on_progress is not None:
-                    on_progress(num_done, total)
+    if streamed:
+        digest.update(manifest(config).encode())
+    else:
+        for pixels in _write_pixels(parts, shape, folder, on_progress):
+            digest.update(pixels.data)
     meta: dict[str, Any] = {
         "name": config.name,
         "classes": dataset.classes,
@@ -189,6 +200,24 @@ def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Prog
         "sizes": {path.name: path.stat().st_size for path in sorted(folder.glob("*.npy"))},
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _write_pixels(
+    parts: dict[str, Part], shape: tuple[int, ...], folder: Path, on_progress: Progress | None
+) -> Iterator[NDArray[np.uint8]]:
+    """Decode all parts into their files, yielding each chunk (n, H, W, 3) once it is written."""
+    total = sum(len(part.labels) for part in parts.values())
+    num_done = 0
+    for name, part in parts.items():
+        with (folder / f"{name}_pixels.npy").open("wb") as stream:
+            _write_header(stream, (len(part.labels), *shape))
+            # Written, not mapped: a full disk then raises instead of killing the process.
+            for pixels in _decode(part, shape):
+                stream.write(pixels.data)
+                num_done += len(pixels)
+                if on_progress is not None:
+                    on_progress(num_done, total)
+                yield pixels
 
 
 def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> None:

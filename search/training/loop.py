@@ -23,7 +23,7 @@ from hybrid_models.build import build
 from search.data.augment import Normaliser, augment, fit_normaliser, prepare
 from search.data.batches import EvalBatches, TrainBatches
 from search.data.splits import split
-from search.data.store import ImageData, ImageSet
+from search.data.store import ImageData, Images
 from search.errors import DivergedError
 from search.records import EpochMetrics, Progress, TrialResult, TrialSpec
 from search.seeds import Block, derive
@@ -106,13 +106,13 @@ class Learner:
         self.confusion = cells.reshape(num_classes, num_classes).cpu().numpy()
         return loss, float(np.trace(self.confusion)) / len(labels)
 
-    def score_test(self, test: ImageSet) -> NDArray[np.bool_]:
+    def score_test(self, test: Images) -> NDArray[np.bool_]:
         """Say for each image of the test set (N,) whether it is classified right."""
         logits, labels = self._forward(test, np.arange(len(test.labels)))
         return (logits.argmax(dim=1) == labels).cpu().numpy()
 
     @torch.no_grad()
-    def _forward(self, images: ImageSet, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _forward(self, images: Images, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         self.model.eval()
         parts, labels = [], []
         for pixels, truth in EvalBatches(images, rows, EVAL_BATCH, self._device):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import optuna
 import pytest
 
 from search.errors import StudyError
+from search.narrowed import NarrowedSampler
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.sampler import Sampler, open_storage
+from spaces.domains import Choice
 from spaces.space import Point, Space
 
 TrialState = optuna.trial.TrialState
@@ -62,7 +65,7 @@ def load(folder: Path) -> optuna.Study:
 
 
 def score(point: Point) -> float:
-    return (0.5 if point["cell"] == "gru" else 0.0) + float(point.get("lr", 0.0))
+    return (0.5 if point.get("cell") == "gru" else 0.0) + float(point.get("lr", 0.0))
 
 
 def propose(make: Callable[[], Sampler], num: int, epoch: MakeEpoch, *, reopen: bool = False) -> list[Point]:
@@ -139,17 +142,71 @@ def test_presets_come_first_and_once(open_sampler: Callable[..., Sampler], metho
     assert third[1] not in first
 
 
+CROSSED = Space.from_dict(
+    "crossed",
+    {
+        "a": ["x", "y", "z"],
+        "b": {"int": [1, 8], "when": {"a": {"not": "z"}}},
+        "c": {"float": [0.0, 1.0], "when": {"b": {"not": [1, 2]}}},
+        "d": ["u", "v"],
+        "forbidden": [
+            {"when": [{"a": "x", "b": [1, 2, 3]}, {"a": "y", "d": "v"}], "why": "no"},
+            {"when": {"a": "x", "b": {"not": 8}, "d": ["u", "v"]}, "why": "a dead end before d"},
+        ],
+    },
+)
+"""Of x only b = 8 leads to a point, of y only d = u."""
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_forbidden_points_are_never_proposed_and_counted(open_sampler: Callable[..., Sampler], method: str) -> None:
-    space = Space.from_dict(
-        "f",
-        {"a": {"int": [1, 20]}, "b": ["x", "y"], "forbidden": [{"when": {"b": "y"}, "why": "no y"}]},
-    )
-    sampler = open_sampler(space, method)
-    points = [asked[1] for asked in (sampler.ask() for _ in range(8)) if asked]
-    assert len(points) == 8
-    assert all(point["b"] == "x" for point in points)
-    assert sampler.num_rejected >= 1
+def test_forbidden_points_are_never_drawn_and_optuna_records_what_was_proposed(
+    open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, tmp_path: Path, method: str
+) -> None:
+    points = propose(lambda: open_sampler(CROSSED, method), 24, make_epoch)
+    assert {point["b"] for point in points if point["a"] == "x"} == {8}
+    assert {point["d"] for point in points if point["a"] == "y"} == {"u"}
+    trials = load(tmp_path / "s").get_trials()
+    drawn = [trial for trial in trials if "digest" in trial.user_attrs]
+    assert [trial.params for trial in drawn] == [dict(point) for point in points]
+    assert all(trial.user_attrs.get("rejected") == "proposed before" for trial in trials if trial not in drawn)
+    assert {trial.distributions["a"].choices for trial in trials} == {("x", "y", "z")}
+
+
+def test_replaced_values_are_drawn_alike() -> None:
+    study = optuna.create_study()
+    sampler = study.sampler = NarrowedSampler(optuna.samplers.RandomSampler(seed=3), seed=5)
+    counts = Counter[int]()
+    for _ in range(300):
+        sampler.offered = Choice((2, 4, 5))
+        counts[study.ask().suggest_int("n", 1, 8)] += 1
+    assert set(counts) == {2, 4, 5}
+    assert min(counts.values()) > 70  # 100 +- 8
+    again = [optuna.create_study(sampler=NarrowedSampler(optuna.samplers.RandomSampler(seed=3), seed)) for seed in (1, 2)]
+    draws = []
+    for study in again:
+        study.sampler.offered = Choice((2, 4, 5))  # type: ignore[attr-defined]
+        draws.append([study.ask().suggest_int("n", 1, 8) for _ in range(20)])
+    assert draws[0] != draws[1]
+
+
+@pytest.mark.parametrize("method", [*METHODS, "grid"])
+def test_points_that_are_no_models_become_no_trials_and_are_counted(
+    open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, method: str
+) -> None:
+    def why_not(point: Point) -> str | None:
+        return "too deep" if point.get("depth") == 2 else None
+
+    def make() -> Sampler:
+        return open_sampler(FINITE, method, why_not=why_not)
+
+    sampler, found = make(), []
+    while (asked := sampler.ask()) is not None:
+        found.append(asked[1])
+        sampler.tell(asked[0], (make_epoch(1, 0.5),), Completed())
+        sampler = make()
+    assert {point.digest for point in found} == {point.digest for point in FINITE.enumerate() if not why_not(point)}
+    assert len(found) == 8
+    assert sampler.rejected == {"too deep": 4}
 
 
 def test_outcomes_become_optuna_states(

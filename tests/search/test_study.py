@@ -394,7 +394,7 @@ def test_points_must_be_models_and_enqueued_ones_lie_in_the_space(
         ("search.enqueue.1: ", "dropout: expected one of 0.0, 0.2, found 0.3"),
         ("search.enqueue.2 (ecrnn/crnn-lstm-16): ", "rnn: expected one of none, gru, found lstm"),
         ("compare.baselines.1: ", "nodes: expected no value unless rnn is not none, found 4"),
-        ("compare.baselines.2: ", "backbone: expected a value, found none"),
+        ("compare.baselines.2: ", "backbone: expected a value because family is hybrid, found none"),
     ):
         assert any(fault.startswith(place) and words in fault for fault in faults), (place, faults)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,16 +15,28 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
-    """Write class folders of PNG images: `make_folder({"train/cat": 6, "test/cat": 3}, size=(8, 8))`."""
+    """Write class folders of images: `make_folder({"train/cat": 6, "test/cat": 3}, size=(8, 8), suffix="png")`.
 
-    def make(counts: Mapping[str, int], size: tuple[int, int] = (8, 8), name: str = "images", seed: int = 0) -> Path:
+    A size of None writes empty files: enough where images are listed but not decoded.
+    """
+
+    def make(
+        counts: Mapping[str, int],
+        size: tuple[int, int] | None = (8, 8),
+        name: str = "images",
+        seed: int = 0,
+        suffix: str = "png",
+    ) -> Path:
         rng = np.random.default_rng(seed)
         root = tmp_path / name
         for folder, number in counts.items():
             (root / folder).mkdir(parents=True, exist_ok=True)
             for position in range(number):
-                pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / folder / f"{position:03d}.png")
+                path = root / folder / f"{position:03d}.{suffix}"
+                if size is None:
+                    path.touch()
+                else:
+                    Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path)
         return root
 
     return make
@@ -33,3 +46,12 @@ def make_folder(tmp_path: Path) -> MakeFolder:
 def cache(tmp_path: Path) -> Path:
     """An empty cache."""
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def real_root() -> Path:
+    """The folder that holds cifar10/, caltech101/ and tiny-imagenet-200/, where somebody has them."""
+    root = os.environ.get("HYBRID_SEARCH_TEST_DATA")
+    if not root:
+        pytest.skip("HYBRID_SEARCH_TEST_DATA does not name a folder with cifar10/, caltech101/ and tiny-imagenet-200/")
+    return Path(root)

@@ -51,12 +51,17 @@ def test_every_image_once_in_a_seeded_order() -> None:
 
 @pytest.mark.parametrize(
     ("number", "size", "sizes"),
-    [(33, 16, [16, 17]), (32, 16, [16, 16]), (34, 16, [16, 16, 2]), (3, 2, [3]), (5, 8, [5]), (2, 2, [2])],
+    [(33, 16, [16, 17]), (32, 16, [16, 16]), (34, 16, [16, 16, 2]), (3, 2, [3]), (8, 8, [8]), (2, 2, [2])],
 )
 def test_no_batch_of_one(number: int, size: int, sizes: list[int]) -> None:
     batches = TrainBatches(_images(), np.arange(number), size, CPU)
     assert [len(batch) for batch in _order(batches)] == sizes
     assert len(batches) == len(sizes)
+
+
+def test_batch_larger_than_the_training_part() -> None:
+    with pytest.raises(DataError, match=r"train\.batch must be at most the 7 training images, got 8"):
+        TrainBatches(_images(), np.arange(7), 8, CPU)
 
 
 @pytest.mark.parametrize(("number", "size"), [(1, 8), (0, 8), (8, 1)])
@@ -86,7 +91,7 @@ def _lies_on_device_once(device: torch.device) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         first, second = TrainBatches(images, rows, 16, device), EvalBatches(images, rows, 16, device)
-    assert first._gather._pixels is second._gather._pixels is not None
+    assert first._fetch._pixels is second._fetch._pixels is not None
     assert len(module._resident) == 1
     del first, second, images
     gc.collect()

@@ -29,9 +29,10 @@ def test_config_travels() -> None:
 
 def test_impossible_settings_are_refused_all_at_once() -> None:
     with pytest.raises(DataError) as caught:
-        DataConfig(name="cifar", image_size=0, limit=1, test_fraction=1)
-    assert [fault.split(" ")[0] for fault in caught.value.faults] == ["name", "image_size", "limit", "test_fraction"]
-    assert "one of digits, cifar10, folder, got 'cifar'" in caught.value.faults[0]
+        DataConfig(name="cifar", image_size=0, limit=1, top_classes=1, test="val", test_fraction=1)
+    settings = ["name", "image_size", "limit", "top_classes", "test", "test_fraction"]
+    assert [fault.split(" ")[0] for fault in caught.value.faults] == settings
+    assert "one of digits, cifar10, caltech101, tiny-imagenet, imagenet, folder, got 'cifar'" in caught.value.faults[0]
     with pytest.raises(DataError, match="root must name the folder"):
         DataConfig(name="folder")
 
@@ -82,6 +83,31 @@ def test_limit_balances_classes_in_both_parts_and_keeps_them_apart(make_folder: 
         scan(DataConfig(name="folder", root=str(root), limit=4))
 
 
+def test_top_classes_are_the_most_frequent_and_ties_go_by_name(make_folder: MakeFolder) -> None:
+    counts = {"train/ant": 2, "train/bee": 5, "train/cat": 3, "train/dog": 3, "train/eel": 4}
+    counts |= {f"test/{name}": 1 + index for index, name in enumerate(("ant", "bee", "cat", "dog", "eel"))}
+    root = str(make_folder(counts))
+    dataset = scan(DataConfig(name="folder", root=root, top_classes=3))
+    assert class_counts(dataset.train.labels, dataset.classes) == {"bee": 5, "cat": 3, "eel": 4}
+    assert class_counts(dataset.test.labels, dataset.classes) == {"bee": 2, "cat": 3, "eel": 5}
+    assert dataset.test.ids[2:5] == ("test/cat/000.png", "test/cat/001.png", "test/cat/002.png")
+    assert scan(DataConfig(name="folder", root=root, top_classes=5)).classes == ("ant", "bee", "cat", "dog", "eel")
+    with pytest.raises(DataError, match="top_classes must be at most the number of classes, got 6 and 5"):
+        scan(DataConfig(name="folder", root=root, top_classes=6))
+
+
+def test_test_part_held_out_although_there_is_an_official_one(make_folder: MakeFolder) -> None:
+    root = str(make_folder(PARTS))
+    dataset = scan(DataConfig(name="folder", root=root, test="held-out"))
+    assert class_counts(dataset.test.labels, dataset.classes) == {"cat": 2, "dog": 2}
+    assert all(name.startswith("train/") for name in dataset.train.ids + dataset.test.ids)
+    assert not set(dataset.train.ids) & set(dataset.test.ids)
+    official = scan(DataConfig(name="folder", root=root, test="official"))
+    assert official.test.ids == scan(DataConfig(name="folder", root=root)).test.ids
+    with pytest.raises(DataError, match="test: digits has no official test part here; use held-out or auto"):
+        scan(DataConfig(name="digits", test="official"))
+
+
 def test_class_on_one_side_only(make_folder: MakeFolder) -> None:
     root = make_folder({**PARTS, "train/eel": 4, "test/fox": 1})
     with pytest.raises(LayoutError) as caught:
@@ -124,6 +150,8 @@ def test_manifest_follows_content_not_place(make_folder: MakeFolder) -> None:
     assert key == manifest(DataConfig(name="folder", root=str(second)))
     assert key != manifest(DataConfig(name="folder", root=str(second), image_size=4))
     assert key != manifest(DataConfig(name="folder", root=str(second), limit=4))
+    assert key != manifest(DataConfig(name="folder", root=str(second), top_classes=2))
+    assert key != manifest(DataConfig(name="folder", root=str(second), test="held-out"))
     (second / "test/dog/001.png").rename(second / "test/dog/002.png")
     assert key != manifest(DataConfig(name="folder", root=str(second)))
 

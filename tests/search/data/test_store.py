@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import pickle
 import shutil
 import subprocess
@@ -200,12 +199,8 @@ def test_describe(config: DataConfig, cache: Path) -> None:
     assert describe(DataConfig(name="digits", download=True), cache)["root"] is None
 
 
-REAL = os.environ.get("HYBRID_SEARCH_TEST_DATA")
-
-
-@pytest.mark.skipif(not REAL, reason="HYBRID_SEARCH_TEST_DATA does not name a folder with CIFAR-10 images")
-def test_real_cifar10(cache: Path) -> None:
-    data = open_data(DataConfig(name="cifar10", root=REAL, limit=1000), cache)
+def test_real_cifar10(real_root: Path, cache: Path) -> None:
+    data = open_data(DataConfig(name="cifar10", root=str(real_root), limit=1000), cache)
     assert data.classes[:3] == ("airplane", "automobile", "bird")
     assert data.train.pixels.shape == (1000, 32, 32, 3)
     assert data.test.pixels.shape == (200, 32, 32, 3)

@@ -1,0 +1,61 @@
+"""What training minimises.
+
+Shapes: B batch, C channels, H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hybrid_models.autoencoder import Autoencoder
+from hybrid_models.conv_lstm import ConvLSTM
+
+
+def objective(
+    model: nn.Module,
+    images_BCHW: Tensor,
+    labels_B: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    rnn_l2: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Loss of a batch: cross-entropy, mixed with the autoencoder's reconstruction error, plus the RNN penalty.
+
+    Both losses are computed in float32 even under autocast, which casts their inputs.
+
+    Args:
+        model: Of any family.
+        images_BCHW: Normalised images.
+        labels_B: Classes as integers.
+        label_smoothing: Share of the target that is spread over all classes.
+        rnn_l2: Weight of the sum of squares of the input and recurrent kernels of every recurrence; 0 without one.
+
+    Returns:
+        The loss, a scalar, and the logits (B, K).
+
+    Reference:
+        Yilmaz et al., section IV: 0.5 MSE + 0.5 CE; the target is the normalised input, the mean over all elements.
+        Yin, Zhang, Shao (2019), section 3: a norm penalty on the RNN's weights.
+    """
+    if isinstance(model, Autoencoder):
+        code_BCHW = model.encode(images_BCHW)
+        logits_BK, reconstruction_BCHW = model.classify(code_BCHW), model.decode(code_BCHW)
+        error = F.mse_loss(reconstruction_BCHW.to(images_BCHW.dtype), images_BCHW)
+        class_error = F.cross_entropy(logits_BK, labels_B, label_smoothing=label_smoothing)
+        loss = model.recon_weight * error + (1 - model.recon_weight) * class_error
+    else:
+        logits_BK = model(images_BCHW)
+        loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=label_smoothing)
+    if rnn_l2:
+        loss = loss + rnn_l2 * sum(kernel.square().sum() for kernel in recurrent_kernels(model))
+    return loss, logits_BK
+
+
+def recurrent_kernels(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Input and recurrent kernels of every recurrence; no biases, no peepholes."""
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase | ConvLSTM):
+            yield from (weight for name, weight in module.named_parameters() if name.startswith("weight_"))

@@ -1,0 +1,101 @@
+"""ImageNet, ILSVRC-2012: 1,281,167 training and 50,000 validation images of 1,000 classes, in class folders.
+
+The official validation images are the test part: the labels of the test images were never given out. There is too much
+of it to be decoded ahead, so that its images are streamed (see `stream.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from search.data.errors import FetchError, LayoutError
+from search.data.folder import NUM_SAMPLED, check_trees, describe_folder, is_image, sample_digests, to_listing, walk
+from search.data.listing import Listing
+from search.data.words import read_words
+
+PARTS = ("train", "val")
+PLACES = ("imagenet", "ILSVRC/Data/CLS-LOC", ".")
+KNOWN = "train/<class>/ and val/<class>/, here or in imagenet/ or ILSVRC/Data/CLS-LOC/"
+BY_HAND = (
+    "register at https://image-net.org, put ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and "
+    "ILSVRC2012_devkit_t12.tar.gz in data.root, and let torchvision.datasets.ImageNet(root, split='train') and "
+    "split='val' unpack them into class folders"
+)
+"""Its licence forbids that anybody else gives it out."""
+FLAT = (
+    "the images of val/ lie in it without class folders; torchvision.datasets.ImageNet(root, split='val') makes the "
+    "folders from ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz"
+)
+
+
+def find_imagenet(root: Path) -> Path | None:
+    """Say where train/ and val/ are; None where they are not."""
+    places = (root / place for place in PLACES)
+    return next((place for place in places if all((place / part).is_dir() for part in PARTS)), None)
+
+
+def _need_imagenet(root: Path) -> Path:
+    place = find_imagenet(root)
+    if place is None:
+        raise LayoutError(
+            f"data.root {root}: looked for {KNOWN}; {describe_folder(root)}; {BY_HAND}, or mend data.root"
+        )
+    val = place / "val"
+    entries = list(os.scandir(val))
+    if not any(entry.is_dir() for entry in entries) and any(is_image(entry.name) for entry in entries):
+        raise LayoutError(f"data.root {val}: looked for val/<class>/; {describe_folder(val)}; {FLAT}")
+    return place
+
+
+def imagenet_manifest(root: Path) -> Iterator[str]:
+    """Name what decides the content: the files' names, and the beginning of some of them.
+
+    No file is asked for its size: of 1.3 million that takes minutes where the disk is far away.
+    """
+    place = _need_imagenet(root)
+    firsts = []
+    for part in PARTS:
+        for folder in sorted(entry.path for entry in os.scandir(place / part) if entry.is_dir()):
+            names = sorted(entry.name for entry in os.scandir(folder) if is_image(entry.name))
+            firsts += [Path(folder, name) for name in names[:1]]
+            yield f"{part}/{Path(folder).name} {len(names)} {hashlib.sha256(' '.join(names).encode()).hexdigest()}"
+    chosen = np.unique(np.linspace(0, len(firsts) - 1, NUM_SAMPLED).astype(int)) if firsts else ()
+    yield from sample_digests(firsts[position] for position in chosen)
+    wnids = [entry.name for entry in os.scandir(place / "train") if entry.is_dir()]
+    yield from _words(root, wnids).values()
+
+
+def _words(root: Path, wnids: Iterable[str]) -> dict[str, str]:
+    """Read the words from the list that Kaggle ships, or from one in the form of Tiny ImageNet's."""
+    return read_words([root / "LOC_synset_mapping.txt", root / "words.txt"], sorted(wnids))
+
+
+def scan_imagenet(root: Path, size: int | None) -> Listing:
+    """List the training images and, as the test part, the official validation images.
+
+    Args:
+        root: Holds them, in one of the known places.
+        size: Side in pixels that they are squeezed into before they are cropped.
+
+    Raises:
+        LayoutError: They are not there, or not in class folders.
+    """
+    place = _need_imagenet(root)
+    trees = {part: walk(place / part) for part in PARTS}
+    check_trees(place, trees, KNOWN)
+    return to_listing(place, trees, size, _words(root, trees["train"].files))
+
+
+def fetch_imagenet(root: Path) -> None:
+    """Say how to get the images, unless they are there.
+
+    Raises:
+        FetchError: They are not.
+    """
+    if find_imagenet(root) is None:
+        raise FetchError(f"data imagenet: cannot be fetched for you; {BY_HAND} ({root})")
