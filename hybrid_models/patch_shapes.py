@@ -1,4 +1,4 @@
-"""Shapes and parameter counts of patch readers and ConvLSTMs by arithmetic, without torch.
+"""Shapes of patch readers by arithmetic, without torch.
 
 Shapes: C channels, H height, W width, L steps of a sequence, F features of a step.
 """
@@ -50,18 +50,6 @@ def patch_steps(map_shape: MapShape, patch: int, depth: int, *, raster: bool) ->
     return depth * patch_sequence(map_shape, patch, raster=raster)[0]
 
 
-def patch_parameters(
-    cell: str, map_shape: MapShape, patch: int, nodes: int, depth: int, *, peephole: str | None = None
-) -> int:
-    """Weights of a patch RNN's recurrence, batch normalisation left out."""
-    channels = map_shape[0]
-    if cell == "convlstm":
-        return conv_lstm_parameters(
-            channels, nodes, depth, frame_size=(patch, patch), peephole=peephole or "none", num_directions=2
-        )
-    return rnn_parameters(cell, patch * patch * channels, nodes, depth, num_directions=2)
-
-
 def renet_shape(map_shape: MapShape, patch: int, nodes: int, depth: int) -> MapShape:
     """Map (C, H, W) that leaves `depth` ReNet layers."""
     _, height, width = map_shape
@@ -72,35 +60,3 @@ def renet_steps(map_shape: MapShape, patch: int, depth: int) -> int:
     """Recurrent steps of a ReNet that cannot run in parallel: down every layer's grid, then across it."""
     _, height, width = map_shape
     return sum(height // patch**layer + width // patch**layer for layer in range(1, depth + 1))
-
-
-def renet_parameters(cell: str, map_shape: MapShape, patch: int, nodes: int, depth: int) -> int:
-    """Weights of a ReNet."""
-    channels, total = map_shape[0], 0
-    for _ in range(depth):
-        total += rnn_parameters(cell, patch * patch * channels, nodes, 1, num_directions=2)
-        channels = 2 * nodes
-        total += rnn_parameters(cell, channels, nodes, 1, num_directions=2)
-    return total
-
-
-def rnn_parameters(cell: str, in_features: int, nodes: int, depth: int, *, num_directions: int) -> int:
-    """Weights of a vector recurrence; two biases per gate as in torch."""
-    inputs = (in_features, *[num_directions * nodes] * (depth - 1))
-    return sum(num_directions * GATES[cell] * nodes * (features + nodes + 2) for features in inputs)
-
-
-def conv_lstm_parameters(
-    in_channels: int,
-    nodes: int,
-    depth: int,
-    *,
-    frame_size: tuple[int, int],
-    peephole: str,
-    num_directions: int,
-    kernel: int = 3,
-) -> int:
-    """Weights of a ConvLSTM: one bias per gate as in Keras; peepholes are full tensors for i, f and o."""
-    inputs = (in_channels, *[num_directions * nodes] * (depth - 1))
-    peepholes = 0 if peephole == "none" else 3 * nodes * frame_size[0] * frame_size[1]
-    return sum(num_directions * (4 * nodes * (kernel**2 * (c + nodes) + 1) + peepholes) for c in inputs)

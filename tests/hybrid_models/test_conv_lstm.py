@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from hybrid_models.conv_lstm import PEEPHOLES, ConvLSTM
 from hybrid_models.export import export_program
 from hybrid_models.init import initialise
-from hybrid_models.patch_shapes import conv_lstm_parameters
 
 
 def random_model(*args, **settings):
@@ -96,14 +95,6 @@ def test_parameter_counts(in_channels, size, peephole, expected):
     settings = {"frame_size": size, "peephole": peephole}
     model = ConvLSTM(in_channels, 16, bidirectional=True, **settings)
     assert sum(weight.numel() for weight in model.parameters()) == expected
-    assert conv_lstm_parameters(in_channels, 16, 1, num_directions=2, **settings) == expected
-
-
-def test_counts_of_stacked_layers_are_those_built():
-    settings = {"frame_size": (3, 5), "peephole": "original", "kernel": 5}
-    model = ConvLSTM(7, 4, depth=3, bidirectional=True, **settings)
-    built = sum(weight.numel() for weight in model.parameters())
-    assert conv_lstm_parameters(7, 4, 3, num_directions=2, **settings) == built
 
 
 @pytest.mark.parametrize("size", [(2, 2), (4, 4)])
