@@ -322,25 +322,41 @@ def reproduce(
 
 @app.command()
 def data(
-    name: Annotated[str, typer.Argument(help="digits, cifar10 or folder.")],
+    name: Annotated[str, typer.Argument(help="digits, cifar10, caltech101, tiny-imagenet, imagenet or folder.")],
     root: Annotated[str | None, typer.Option(help="Where the files lie.")] = None,
-    download: Annotated[bool, typer.Option(help="Fetch what is missing, where its owner allows that.")] = False,
-    image_size: Annotated[int | None, typer.Option(help="Resize to this many pixels a side.")] = None,
+    download: Annotated[bool, typer.Option(help="Fetch what is missing, or say how, where it may not be.")] = False,
+    image_size: Annotated[int | None, typer.Option(help="Resize to this many pixels a side; imagenet: crop.")] = None,
+    top_classes: Annotated[int | None, typer.Option(help="Keep the classes with the most images only.")] = None,
+    test: Annotated[str, typer.Option(help="auto, official or held-out: which images are the test part.")] = "auto",
+    test_fraction: Annotated[float, typer.Option(help="Share that is held out for the test.")] = 1 / 3,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch or check a data set, and say what is there."""
+    """Fetch or check a data set, and say what is there; options are those of `data` in a study file.
+
+    Every image is read, so that a damaged one is named now; not of imagenet, which is decoded while it is used.
+    """
     from search.data.datasets import DataConfig
     from search.data.describe import describe
     from search.data.store import open_data
     from search.progress import counter
 
-    config = DataConfig(name=name, root=root, download=download, image_size=image_size)
-    open_data(config, on_progress=counter("decoding"))  # reads every image: a damaged one is named here
+    config = DataConfig(
+        name=name,
+        root=root,
+        download=download,
+        image_size=image_size,
+        top_classes=top_classes,
+        test=test,
+        test_fraction=test_fraction,
+    )
+    open_data(config, on_progress=counter("decoding"))
     found = describe(config)
     _print(as_json, lambda: found, lambda: [f"{key:18}{_in_words(value)}" for key, value in found.items()])
 
 
 def _in_words(value: object) -> str:
+    if value == {}:
+        return "-"
     if isinstance(value, dict):
         return "; ".join(f"{key} {_in_words(item)}" for key, item in value.items())
     if isinstance(value, list):

@@ -22,6 +22,9 @@ EXTENSIONS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm",
 def read_image(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     """Decode an image file as torchvision's ImageFolder does: first frame, alpha dropped, no EXIF rotation.
 
+    A transparent pixel has the colour that is stored in it, laid over neither black nor white; a photograph lies as its
+    pixels do. So a model trained on the same files elsewhere sees the same pixels. 16-bit gray keeps its upper 8 bits.
+
     Args:
         path: The file.
         size: Height and width that it is squeezed into (bilinear, antialiased); None keeps its own size.

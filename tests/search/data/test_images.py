@@ -37,6 +37,23 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert np.array_equal(pixels, expected)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_dropped_not_laid_over_a_colour(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(RGB).convert(mode)
+    image.putalpha(Image.fromarray(GRAY.T.copy()))
+    expected = np.asarray(Image.fromarray(RGB).convert(mode[:-1]).convert("RGB"))
+    assert np.array_equal(read_image(_save(tmp_path / "a.png", image), None), expected)
+
+
+def test_exif_orientation_is_left_alone(tmp_path: Path) -> None:
+    image = Image.fromarray(RGB[:, :6])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees
+    image.save(tmp_path / "a.png", exif=exif)
+    assert Image.open(tmp_path / "a.png").getexif()[0x0112] == 6
+    assert np.array_equal(read_image(tmp_path / "a.png", None), RGB[:, :6])
+
+
 def test_palette_with_transparency(tmp_path: Path) -> None:
     image = Image.fromarray(RGB).convert("P")
     image.save(tmp_path / "a.png", transparency=bytes(range(256)))
