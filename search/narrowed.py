@@ -62,8 +62,6 @@ class NarrowedSampler(BaseSampler):  # type: ignore[misc]
         """Pass on."""
         self._inner.before_trial(study, trial)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Pass on."""
         self._inner.after_trial(study, trial, state, values)

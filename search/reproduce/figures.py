@@ -8,7 +8,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +48,7 @@ class SaliencyRow:
     """What the model takes each image for."""
 
 
-def draw_cells(document: dict[str, Any], file: Path) -> None:
+def draw_cells(document: dict[str, Any]) -> Figure:
     """Theirs and ours, cell by cell, one panel per score."""
     scores = list(dict.fromkeys(row["score"] for row in document["cells"]))
     labels = list(dict.fromkeys(row["label"] for row in document["cells"]))
@@ -61,6 +60,9 @@ def draw_cells(document: dict[str, Any], file: Path) -> None:
         _row_axis(panel, f"{score} accuracy (%)")
     axes[0, 0].set_yticks(range(len(labels)), labels)
     axes[0, 0].set_ylim(len(labels) - 0.5, -0.5)
+    for panel in axes.flat:
+        low, high = panel.get_xlim()
+        panel.set_xlim(max(low, 0), min(high, 100))  # an interval of two runs may reach beyond
     _legend(
         figure,
         [
@@ -72,7 +74,7 @@ def draw_cells(document: dict[str, Any], file: Path) -> None:
         ],
     )
     figure.suptitle(document["title"], fontsize=11)
-    figure.savefig(file, dpi=DPI)
+    return figure
 
 
 def _cell_row(axes: Axes, at: int, row: dict[str, Any]) -> None:
@@ -87,7 +89,7 @@ def _cell_row(axes: Axes, at: int, row: dict[str, Any]) -> None:
         axes.plot(100 * row["theirs"], at, "D", color=THEIRS, markersize=5.5, markeredgecolor="white")
 
 
-def draw_differences(document: dict[str, Any], file: Path) -> None:
+def draw_differences(document: dict[str, Any]) -> Figure:
     """Every difference, theirs and ours with the interval of each valid test, family by family."""
     rows: list[tuple[str, dict[str, Any] | None]] = []
     for family in document["families"]:
@@ -113,7 +115,7 @@ def draw_differences(document: dict[str, Any], file: Path) -> None:
         keys.append(_key(SECOND, "s", "ours, test images"))
     _legend(figure, [*keys, _line(GREY, 3, "95 % interval of a valid test")])
     figure.suptitle(document["title"], fontsize=11)
-    figure.savefig(file, dpi=DPI)
+    return figure
 
 
 def _pair_row(axes: Axes, at: int, pair: dict[str, Any]) -> None:
@@ -132,21 +134,19 @@ def _pair_row(axes: Axes, at: int, pair: dict[str, Any]) -> None:
 
 
 def _note(pair: dict[str, Any]) -> str:
-    theirs = "none given" if pair["their_stars"] is None else _stars(pair["their_stars"])
-    parts = [f"their mark {theirs}"]
+    parts = [] if pair["their_stars"] is None else [f"their mark {_stars(pair['their_stars'])}"]
     if pair["as_published"]:
         parts.append(f"their test on ours {_stars(pair['as_published']['stars'])}")
     valid = [f"{score} {'no test' if t['stars'] is None else _stars(t['stars'])}" for score, t in pair["tests"].items()]
-    return f"{'; '.join(parts)}\nvalid: {'; '.join(valid)}"
+    return "\n".join(line for line in ("; ".join(parts), f"valid: {'; '.join(valid)}") if line)
 
 
-def draw_heat_map(scores: Sequence[Sequence[NDArray[Any]]], heat_map: HeatMap, file: Path) -> None:
+def draw_heat_map(scores: Sequence[Sequence[NDArray[Any]]], heat_map: HeatMap) -> Figure:
     """Mean accuracy over a grid, with its interval in each field.
 
     Args:
         scores: Rows of columns of accuracies per run, each (R,); NaN where nothing was trained.
         heat_map: Titles and axes.
-        file: Where the PNG goes.
     """
     finite = [[item[np.isfinite(item)] for item in line] for line in scores]
     means = np.array([[100 * item.mean() if item.size else np.nan for item in line] for line in finite])
@@ -165,7 +165,7 @@ def draw_heat_map(scores: Sequence[Sequence[NDArray[Any]]], heat_map: HeatMap, f
     panel.set_ylabel(heat_map.rows.label)
     panel.set_title(f"{heat_map.title}\nmean (95 % interval over runs)", fontsize=10)
     figure.colorbar(image, ax=panel, label="test accuracy (%)")
-    figure.savefig(file, dpi=DPI)
+    return figure
 
 
 def _field(scores: NDArray[Any]) -> str:
@@ -177,12 +177,11 @@ def _field(scores: NDArray[Any]) -> str:
     return f"{100 * found.mean:.1f}\n({100 * found.interval.low:.1f} to {100 * found.interval.high:.1f})"
 
 
-def draw_curves(curves: Mapping[str, Sequence[Sequence[EpochMetrics]]], file: Path) -> None:
+def draw_curves(curves: Mapping[str, Sequence[Sequence[EpochMetrics]]]) -> Figure:
     """Training and validation loss of each model: thin lines are runs, thick ones their mean.
 
     Args:
         curves: Model -> learning curves of its runs; epochs without validation have no validation loss.
-        file: Where the PNG goes.
     """
     figure, axes = _figure(1, len(curves), (1 + 2.9 * len(curves), 3.4), sharey=True, sharex=True)
     for panel, (label, runs) in zip(axes[0], curves.items(), strict=True):
@@ -202,10 +201,10 @@ def draw_curves(curves: Mapping[str, Sequence[Sequence[EpochMetrics]]], file: Pa
         panel.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("loss")
     axes[0, 0].legend(frameon=False, fontsize=8)
-    figure.savefig(file, dpi=DPI)
+    return figure
 
 
-def draw_confusions(panels: Sequence[ConfusionPanel], file: Path) -> None:
+def draw_confusions(panels: Sequence[ConfusionPanel]) -> Figure:
     """Confusion matrices, shaded by the share of the true class, with counts where they fit."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -229,17 +228,16 @@ def draw_confusions(panels: Sequence[ConfusionPanel], file: Path) -> None:
     for axis in list(axes.flat)[len(panels) :]:
         axis.axis("off")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.5)
-    figure.savefig(file, dpi=DPI)
+    return figure
 
 
-def draw_saliency(pixels: NDArray[np.uint8], captions: Sequence[str], rows: Sequence[SaliencyRow], file: Path) -> None:
+def draw_saliency(pixels: NDArray[np.uint8], captions: Sequence[str], rows: Sequence[SaliencyRow]) -> Figure:
     """Images on top, each model's saliency below: brighter pixels move the true class's score more.
 
     Args:
         pixels: (B, H, W, 3).
         captions: True class of each image.
         rows: One per model.
-        file: Where the PNG goes.
     """
     count = len(pixels)
     figure, axes = _figure(1 + len(rows), count, (1.4 + 1.15 * count, 1.42 * (1 + len(rows)) + 0.3))
@@ -249,7 +247,7 @@ def draw_saliency(pixels: NDArray[np.uint8], captions: Sequence[str], rows: Sequ
             _show(axes[at, place], row.maps[place], f"says {row.captions[place]}", {"cmap": "magma", "vmin": 0})
     for at, label in enumerate(("image", *(row.label for row in rows))):
         axes[at, 0].set_ylabel(textwrap.fill(label, 16), fontsize=8, rotation=0, ha="right", va="center")
-    figure.savefig(file, dpi=DPI)
+    return figure
 
 
 def _show(axes: Axes, picture: NDArray[Any], caption: str, look: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ Shapes: B images, H height, W width, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from search.reproduce.outcomes import Outcome
 from search.reproduce.paper import Confusion, HeatMap, Paper
 from search.reproduce.setting import Options
 from search.study import StudyConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_SALIENCY = 10
 """Images whose saliency is drawn unless they are named: the first of each class."""
@@ -31,44 +34,43 @@ def draw(
     facts: DataFacts,
     repeats: Repeats,
     outcomes: Mapping[str, Outcome],
-    folder: Path,
-) -> tuple[list[str], list[str]]:
+) -> tuple[dict[str, Figure], list[str]]:
     """Draw what the paper shows and this run can.
 
     Returns:
-        Names of the files, and a line for each picture that could not be drawn.
+        The pictures by name, and a line for each that could not be drawn.
     """
-    drawn: list[str] = []
+    drawn: dict[str, Figure] = {}
     missing: list[str] = []
     trained = {name: outcome for name, outcome in outcomes.items() if outcome.completed}
-    if paper.heat_map and _draw_heat_map(paper.heat_map, trained, folder / "sensitivity.png"):
-        drawn.append("sensitivity.png")
+    if paper.heat_map and (grid := _grid(paper.heat_map, trained)):
+        drawn["sensitivity"] = figures.draw_heat_map(grid, paper.heat_map)
     curves = {paper.cells[name].label: trained[name].curves for name in paper.curves if name in trained}
     if curves:
-        figures.draw_curves(curves, folder / "curves.png")
-        drawn.append("curves.png")
-    if paper.confusion:
-        panels = _confusions(study, paper, paper.confusion, data, facts, trained, missing)
-        if panels:
-            figures.draw_confusions(panels, folder / "confusion.png")
-            drawn.append("confusion.png")
+        drawn["curves"] = figures.draw_curves(curves)
+    panels = _confusions(study, paper, paper.confusion, data, facts, trained, missing) if paper.confusion else []
+    if panels:
+        drawn["confusion"] = figures.draw_confusions(panels)
     cells = [name for name in paper.saliency if name in trained]
     if cells:
-        _draw_saliency(study, paper, cells, options, repeats, trained, folder / "saliency.png")
-        drawn.append("saliency.png")
+        try:
+            drawn["saliency"] = _saliency(study, paper, cells, options, repeats, trained)
+        except FileNotFoundError as error:
+            missing.append(f"saliency, {error.filename} is gone")
     return drawn, missing
 
 
-def _draw_heat_map(heat_map: HeatMap, trained: Mapping[str, Outcome], file: Path) -> bool:
-    rows, columns = heat_map.rows, heat_map.columns
-    names = [[heat_map.cell.format(row=row, column=column) for column in columns.values] for row in rows.values]
+def _grid(heat_map: HeatMap, trained: Mapping[str, Outcome]) -> list[list[NDArray[np.float64]]]:
+    """Test accuracies of each field of the grid, NaN where nothing was trained; empty if nothing was at all."""
+    names = [
+        [heat_map.cell.format(row=row, column=column) for column in heat_map.columns.values]
+        for row in heat_map.rows.values
+    ]
     if not any(name in trained for line in names for name in line):
-        return False
-    scores = [
+        return []
+    return [
         [trained[name].scores["test"] if name in trained else np.array([np.nan]) for name in line] for line in names
     ]
-    figures.draw_heat_map(scores, heat_map, file)
-    return True
 
 
 def _confusions(
@@ -112,41 +114,41 @@ def _confusion(study: StudyConfig, facts: DataFacts, file: str | None) -> NDArra
     return np.bincount(cells, minlength=size**2).reshape(size, size)
 
 
-def _draw_saliency(
+def _saliency(
     study: StudyConfig,
     paper: Paper,
     cells: list[str],
     options: Options,
     repeats: Repeats,
     trained: Mapping[str, Outcome],
-    file: Path,
-) -> None:
+) -> Figure:
     """Draw which pixels the true class's score hangs on, for the model of each cell's first completed run."""
     import torch
-    from hybrid_models.saliency import saliency
 
+    from hybrid_models.saliency import saliency
+    from search.data.batches import EvalBatches
     from search.data.store import open_data
     from search.export import load_deployed
 
     data = open_data(study.data)
-    chosen = list(options.images) or _first_of_each_class(data.test.labels)
-    pixels_BHWC, labels_B = data.test.pixels[chosen], torch.from_numpy(data.test.labels[chosen])
+    chosen = np.array(options.images or _first_of_each_class(data.test.labels))
+    ((pixels_BHWC, labels_B),) = EvalBatches(data.test, chosen, len(chosen), torch.device("cpu"))
     rows: list[figures.SaliencyRow] = []
     for name in cells:
         record = trained[name].completed[0]
         deployed = load_deployed(study, repeats.rebuild(record), study.folder / record.artifacts["weights-0"])
-        images_BCHW = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).float() / 255
-        images_BCHW = (images_BCHW - deployed.mean) / deployed.std
+        images_BCHW = (pixels_BHWC.permute(0, 3, 1, 2).float() / 255 - deployed.mean) / deployed.std
         with torch.no_grad():
             predicted = deployed.model(images_BCHW).argmax(dim=1).tolist()
-        maps_BHW = saliency(deployed.model, images_BCHW, labels_B).detach().numpy()
         rows.append(
             figures.SaliencyRow(
-                label=paper.cells[name].label, maps=maps_BHW, captions=tuple(data.classes[item] for item in predicted)
+                label=paper.cells[name].label,
+                maps=saliency(deployed.model, images_BCHW, labels_B).numpy(),
+                captions=[data.classes[label] for label in predicted],
             )
         )
-    captions = tuple(f"{data.classes[int(label)]} ({place})" for label, place in zip(labels_B, chosen, strict=True))
-    figures.draw_saliency(pixels_BHWC, captions, rows, file)
+    captions = [f"{data.classes[label]} ({at})" for label, at in zip(labels_B.tolist(), chosen.tolist(), strict=True)]
+    return figures.draw_saliency(pixels_BHWC.numpy(), captions, rows)
 
 
 def _first_of_each_class(labels: NDArray[np.int64]) -> list[int]:

@@ -70,13 +70,14 @@ def _conclude(
     document = to_document(study, paper, data, facts, outcomes)
     folder = study.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    figures.draw_cells(document, folder / "cells.png")
-    drawn = ["cells.png"]
+    drawn = {"cells": figures.draw_cells(document)}
     if document["families"]:
-        figures.draw_differences(document, folder / "differences.png")
-        drawn.append("differences.png")
-    more, document["missing"] = pictures.draw(study, paper, data, options, facts, shown, outcomes, folder)
-    document["pictures"] = [*drawn, *more]
+        drawn["differences"] = figures.draw_differences(document)
+    more, document["missing"] = pictures.draw(study, paper, data, options, facts, shown, outcomes)
+    drawn |= more
+    for name, figure in drawn.items():
+        figure.savefig(folder / f"{name}.png", dpi=figures.DPI)
+    document["pictures"] = [f"{name}.png" for name in drawn]
     write_atomically(folder / "reproduction.json", json.dumps(document, indent=1, allow_nan=False))
     write_atomically(folder / "table.md", to_table(document))
     _note(journal, document, shown, folder.name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from search.significance.wording import p_value
 
-TESTS = {"validation": "validation, corrected t", "test": "test images, crossed"}
+TESTS = {"validation": "ours, validation: corrected t", "test": "ours, test images: crossed"}
 """Score -> the valid test's column: by what the comparisons were judged."""
 
 
@@ -15,7 +15,8 @@ def to_table(document: dict[str, Any]) -> str:
     """Theirs beside ours: cells, differences with both marks, and what was done otherwise than in the paper."""
     lines = [f"# {document['title']}", "", *_setting(document), "", *_cells(document["cells"])]
     for family in document["families"]:
-        lines += ["", f"## {family['title']}", "", *_family(family, document["marks"])]
+        lines += ["", f"## {family['title']}", "", *_family(family)]
+    lines += ["", "## How to read this", "", *_legend(document)]
     notes = [f"Not drawn: {note}." for note in document["missing"]]
     return "\n".join([*lines, *([""] if notes else []), *notes, ""])
 
@@ -25,7 +26,7 @@ def _setting(document: dict[str, Any]) -> list[str]:
     held = f"{images['validation']:,} validation" if images["validation"] else "no validation"
     lines = [
         f"Data: {document['data']}, {images['training']:,} training, {held}, {images['test']:,} test images; "
-        f"{document['epochs']} epochs; {document['repeats']} runs per cell.",
+        f"{_count(document['epochs'], 'epoch')}; {_count(document['repeats'], 'run')} per cell.",
     ]
     if document["changes"]:
         changed = "; ".join(
@@ -36,21 +37,17 @@ def _setting(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _value(value: object) -> str:
     return "unset" if value is None else str(value)
 
 
 def _cells(rows: Sequence[dict[str, Any]]) -> list[str]:
     heading = ("cell", "table", "scored", "theirs, %", "ours, %", "runs", "difference", "inside", "further runs")
-    lines = _aligned(heading, [_cell(row) for row in rows])
-    return [
-        *lines,
-        "",
-        "In brackets: 95 % t interval of our mean, for fresh runs on this data set. Inside: whether it holds theirs, give "
-        "or take the last digit.",
-        "Further runs: whether theirs could be the mean of as many further runs of ours as it is a mean of (95 % "
-        "prediction interval).",
-    ]
+    return _aligned(heading, [_cell(row) for row in rows])
 
 
 def _cell(row: dict[str, Any]) -> tuple[str, ...]:
@@ -69,42 +66,57 @@ def _cell(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _family(family: dict[str, Any], marks: Sequence[float]) -> list[str]:
+def _family(family: dict[str, Any]) -> list[str]:
     tests = tuple(family["pairs"][0]["tests"])
     published = family["pairs"][0]["as_published"] is not None
     heading = (
         "first minus second",
         "theirs, pp",
         "their mark",
-        "ours, pp",
-        *(("their test on ours",) if published else ()),
         *(TESTS[name] for name in tests),
+        *(("their test on ours",) if published else ()),
     )
     rows = []
     for pair in family["pairs"]:
         row = [
             f"{pair['label_a']} - {pair['label_b']}",
             "-" if pair["theirs"] is None else _points(pair["theirs"]),
-            "none given" if pair["their_stars"] is None else _stars(pair["their_stars"]),
-            "-" if pair["ours"] is None else _points(pair["ours"]),
+            "-" if pair["their_stars"] is None else _stars(pair["their_stars"]),
+            *(_test(item) for item in pair["tests"].values()),
         ]
         if published:
             row.append("-" if pair["as_published"] is None else _stars(pair["as_published"]["stars"]))
-        rows.append((*row, *(_test(item) for item in pair["tests"].values())))
-    return [*_aligned(heading, rows), "", *_family_notes(family, marks, published=published)]
+        rows.append(row)
+    return [*_aligned(heading, rows), "", *_family_notes(family)]
 
 
-def _family_notes(family: dict[str, Any], marks: Sequence[float], *, published: bool) -> list[str]:
-    scale = ", ".join(f"{'*' * (place + 1)} p < {_level(level)}" for place, level in enumerate(marks))
-    runs = sorted({test["comparison"]["num_blocks"] for pair in family["pairs"] for test in pair["tests"].values()})
-    unit = f"the run is the unit ({' or '.join(map(str, runs))} paired runs)"
+def _family_notes(family: dict[str, Any]) -> list[str]:
+    found = [test["comparison"] for pair in family["pairs"] for test in pair["tests"].values()]
+    runs = " or ".join(str(number) for number in sorted({item["num_blocks"] for item in found}))
+    size = f"Holm over {family['size']}" + (
+        f" (of the paper's {family['of']})" if family["size"] < family["of"] else ""
+    )
+    reasons = dict.fromkeys(item["reason"] for item in found if item["reason"])
+    return [f"{runs} paired runs; {size}.", *(f"No test: {reason}." for reason in reasons)]
+
+
+def _legend(document: dict[str, Any]) -> list[str]:
+    scale = ", ".join(f"{'*' * (place + 1)} p < {_level(level)}" for place, level in enumerate(document["marks"]))
     lines = [
-        f"Marks: {scale}; n.s. otherwise. Valid tests: {unit}, Holm over the {family['size']} comparison{'s' if family['size'] > 1 else ''} here"
-        + (f" of the paper's {family['of']}." if family["size"] < family["of"] else "."),
+        "- ours: mean of the runs with its 95 % t interval, for fresh runs on this data set",
+        "- inside: whether theirs lies in that interval, give or take its last digit",
+        "- further runs: whether theirs could be the mean of as many further runs of ours as it is a mean of (95 % "
+        "prediction interval)",
     ]
-    if published:
+    if document["families"]:
         lines.append(
-            "Their test takes the images of all runs for independent: as published, ignores the variation between runs."
+            f"- marks: {scale}; n.s. otherwise. Ours by a valid test: the run is the unit, p adjusted by Holm over the "
+            "family; the interval is this difference's alone, for new data of this kind"
+        )
+    if any(pair["as_published"] for family in document["families"] for pair in family["pairs"]):
+        lines.append(
+            "- their test on ours: takes the images of all runs for independent; as published, ignores the variation "
+            "between runs"
         )
     return lines
 
@@ -112,7 +124,7 @@ def _family_notes(family: dict[str, Any], marks: Sequence[float], *, published: 
 def _test(item: dict[str, Any]) -> str:
     found = item["comparison"]
     if item["stars"] is None:
-        return f"no test: {found['reason']}"
+        return "no test" if found["estimate"] is None else f"{_points(found['estimate'])}, no test"
     adjusted = p_value(found["adjusted_p"])
     words = f"{_points(found['estimate'])} {_interval(found['interval'], '')}, {adjusted}: {_stars(item['stars'])}"
     return f"{words} (provisional)" if found["provisional"] else words
