@@ -68,7 +68,7 @@ def _cell(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _family(family: dict[str, Any]) -> list[str]:
     tests = tuple(family["pairs"][0]["tests"])
-    published = family["pairs"][0]["as_published"] is not None
+    published = any(pair["as_published"] for pair in family["pairs"])
     heading = (
         "first minus second",
         "theirs, pp",
@@ -91,13 +91,14 @@ def _family(family: dict[str, Any]) -> list[str]:
 
 
 def _family_notes(family: dict[str, Any]) -> list[str]:
-    found = [test["comparison"] for pair in family["pairs"] for test in pair["tests"].values()]
-    runs = " or ".join(str(number) for number in sorted({item["num_blocks"] for item in found}))
-    size = f"Holm over {family['size']}" + (
-        f" (of the paper's {family['of']})" if family["size"] < family["of"] else ""
-    )
-    reasons = dict.fromkeys(item["reason"] for item in found if item["reason"])
-    return [f"{runs} paired runs; {size}.", *(f"No test: {reason}." for reason in reasons)]
+    tests = [test for pair in family["pairs"] for test in pair["tests"].values()]
+    runs = sorted({test["comparison"]["num_blocks"] for test in tests})
+    chosen = f" (of {family['of']} in the whole table)" if family["size"] < family["of"] else ""
+    lines = [f"{' or '.join(map(str, runs))} paired runs; Holm over {family['size']}{chosen}."]
+    for test in tests:
+        if reason := test["comparison"]["reason"]:
+            lines.append(f"{'No test' if test['stars'] is None else 'No mark'}: {reason}.")
+    return list(dict.fromkeys(lines))
 
 
 def _legend(document: dict[str, Any]) -> list[str]:

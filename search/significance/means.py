@@ -41,7 +41,7 @@ def mean_of_repeats(scores: NDArray[Any], *, num_further: int = 1, level: float 
     """
     count, mean = scores.size, float(np.mean(scores))
     spread = float(np.std(scores, ddof=1)) if count > 1 else 0.0
-    if not spread > 0:
+    if spread < 1e-12:  # float noise of equal scores
         return MeanOfRepeats(mean=mean, num_repeats=count, interval=None, expected=None)
 
     def within(variance: float) -> Interval:
