@@ -40,6 +40,8 @@ def _cell_row(
         "score": score,
         "theirs": theirs,
         "their_runs": scored.runs,
+        "their_step": scored.step / 100,
+        "their_error": None if theirs is None else sampling_error(theirs, scored.images * scored.runs),
         "ours": None,
         "runs": len(scores),
         "diverged": len(outcome.diverged),
@@ -57,6 +59,11 @@ def _cell_row(
         "inside": _holds(ours.interval, theirs, step),
         "expected_holds": _holds(ours.expected, theirs, step),
     }
+
+
+def sampling_error(accuracy: float, num_images: int) -> float:
+    """Half-width of the 95 % interval that the choice of images alone gives an accuracy."""
+    return 1.96 * math.sqrt(accuracy * (1 - accuracy) / num_images)
 
 
 def _holds(interval: Interval | None, value: float | None, step: float) -> bool | None:

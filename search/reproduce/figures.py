@@ -67,6 +67,7 @@ def draw_cells(document: dict[str, Any]) -> Figure:
         figure,
         [
             _key(THEIRS, "D", "theirs"),
+            _line(THEIRS, 1.2, "95 % for the choice of their images"),
             _key(OURS, "o", "ours, mean"),
             _line(OURS, 4, "95 % interval of the mean"),
             _line(OURS, 1.2, "95 % of means of as many further runs as theirs"),
@@ -86,7 +87,9 @@ def _cell_row(axes: Axes, at: int, row: dict[str, Any]) -> None:
     if row["ours"] is not None:
         axes.plot(100 * row["ours"], at, "o", color=OURS, markersize=6, markeredgecolor="white")
     if row["theirs"] is not None:
-        axes.plot(100 * row["theirs"], at, "D", color=THEIRS, markersize=5.5, markeredgecolor="white")
+        ends = (100 * (row["theirs"] - row["their_error"]), 100 * (row["theirs"] + row["their_error"]))
+        axes.plot(ends, (at - 0.18, at - 0.18), color=THEIRS, linewidth=1.2)
+        axes.plot(100 * row["theirs"], at - 0.18, "D", color=THEIRS, markersize=5.5, markeredgecolor="white")
 
 
 def draw_differences(document: dict[str, Any]) -> Figure:

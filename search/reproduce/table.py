@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,8 +52,7 @@ def _cells(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _cell(row: dict[str, Any]) -> tuple[str, ...]:
-    theirs = "-" if row["theirs"] is None else _percent(row["theirs"])
-    start = (row["label"], row["table"], row["score"], theirs)
+    start = (row["label"], row["table"], row["score"], _theirs(row))
     if row["ours"] is None:
         return (*start, "-", "0", "-", "-", "-")
     runs = str(row["runs"]) + (f", {row['diverged']} diverged (as chance)" if row["diverged"] else "")
@@ -64,6 +64,13 @@ def _cell(row: dict[str, Any]) -> tuple[str, ...]:
         _yes_or_no(row["inside"]),
         _yes_or_no(row["expected_holds"]),
     )
+
+
+def _theirs(row: dict[str, Any]) -> str:
+    if row["theirs"] is None:
+        return "-"
+    digits = max(0, round(-math.log10(100 * row["their_step"])))
+    return f"{100 * row['theirs']:.{digits}f} ±{100 * row['their_error']:.1f}"
 
 
 def _family(family: dict[str, Any]) -> list[str]:
@@ -95,15 +102,18 @@ def _family_notes(family: dict[str, Any]) -> list[str]:
     runs = sorted({test["comparison"]["num_blocks"] for test in tests})
     chosen = f" (of {family['of']} in the whole table)" if family["size"] < family["of"] else ""
     lines = [f"{' or '.join(map(str, runs))} paired runs; Holm over {family['size']}{chosen}."]
-    for test in tests:
-        if reason := test["comparison"]["reason"]:
-            lines.append(f"{'No test' if test['stars'] is None else 'No mark'}: {reason}.")
+    lines += [
+        f"{'No test' if test['stars'] is None else 'No mark'}: {reason}."
+        for test in tests
+        if (reason := test["comparison"]["reason"])
+    ]
     return list(dict.fromkeys(lines))
 
 
 def _legend(document: dict[str, Any]) -> list[str]:
     scale = ", ".join(f"{'*' * (place + 1)} p < {_level(level)}" for place, level in enumerate(document["marks"]))
     lines = [
+        "- theirs: as printed; ± is what the choice of their images alone leaves open (95 %)",
         "- ours: mean of the runs with its 95 % t interval, for fresh runs on this data set",
         "- inside: whether theirs lies in that interval, give or take its last digit",
         "- further runs: whether theirs could be the mean of as many further runs of ours as it is a mean of (95 % "

@@ -15,6 +15,7 @@ from search.reproduce.table import to_table
 from search.study import StudyConfig
 
 NUM_IMAGES = 200
+DATA = ("cifar10", "caltech101", "tiny5")
 MakeOutcome = Callable[..., Outcome]
 
 
@@ -66,6 +67,12 @@ def test_a_number_printed_in_whole_per_cent_is_given_its_rounding(make_outcome: 
     rows = rows_of({"cnn": make_outcome(scores)}, "yilmaz")
     assert rows["cnn test"]["interval"]["low"] > 0.8
     assert rows["cnn test"]["inside"] is True
+
+
+def test_the_error_of_their_images_is_the_binomial_one(make_outcome: MakeOutcome) -> None:
+    # As worked out beside the report's Table I: 91 % of 676 images is 88.8 to 93.2, 64 % of 500 is 59.8 to 68.2.
+    found = [cell_rows(load_paper("yilmaz"), data, {"cnn": make_outcome([0.9])}, num_classes=10) for data in DATA]
+    assert [100 * row["their_error"] for (row,) in found] == pytest.approx([0.8, 2.2, 4.2], abs=0.05)
 
 
 def test_further_runs_spread_more_than_their_mean(make_outcome: MakeOutcome) -> None:
@@ -159,7 +166,7 @@ def test_the_table_in_words(make_study: Callable[..., StudyConfig], make_outcome
     )
     assert "35,000 training, 15,000 validation, 10,000 test images; 1 epoch; 3 runs per cell" in text
     assert "**Not the paper's setting:** data.limit 600 instead of unset." in text
-    assert "| CRNN, BiLSTM 16 | 2, 4, 5 | validation | 73.40     | 75.17 (73.27 to 77.06) | 3    | +1.77" in text
+    assert "| CRNN, BiLSTM 16 | 2, 4, 5 | validation | 73.40 ±0.4 | 75.17 (73.27 to 77.06) | 3    | +1.77" in text
     assert "+2.25, no test" in text
     assert "2 paired runs; Holm over 1 (of 8 in the whole table)." in text
     assert "No test: 2 paired repeats allow a description only, at least 3 are needed." in text

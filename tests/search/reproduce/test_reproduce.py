@@ -104,10 +104,8 @@ def test_what_is_written(make_options: MakeOptions) -> None:
     folder = files_of(document)
     assert json.loads((folder / "reproduction.json").read_text()) == document
     text = (folder / "table.md").read_text()
-    assert (
-        f"| CNN with encoder-decoder, no RNN | ours  | validation | -         | {100 * document['cells'][1]['ours']:.2f}"
-        in text
-    )
+    ours = f"{100 * document['cells'][1]['ours']:.2f}"
+    assert f"| CNN with encoder-decoder, no RNN | ours  | validation | -          | {ours}" in text
     assert document["pictures"] == ["cells.png", "differences.png"]
     for name in document["pictures"]:
         assert np.asarray(Image.open(folder / name).convert("L")).std() > 5
