@@ -123,13 +123,12 @@ def draw_differences(document: dict[str, Any]) -> Figure:
 
 def _pair_row(axes: Axes, at: int, pair: dict[str, Any]) -> None:
     if pair["theirs"] is not None:
-        axes.plot(100 * pair["theirs"], at, "D", color=THEIRS, markersize=5.5, markeredgecolor="white")
-    several = len(pair["tests"]) > 1
-    for test, colour, marker, shift in zip(pair["tests"].values(), (OURS, SECOND), "os", (-0.2, 0.2), strict=False):
+        axes.plot(100 * pair["theirs"], at - 0.26, "D", color=THEIRS, markersize=5.5, markeredgecolor="white")
+    for test, colour, marker, shift in zip(pair["tests"].values(), (OURS, SECOND), "os", (0, 0.26), strict=False):
         found = test["comparison"]
         if found["estimate"] is None:
             continue
-        height = at + (shift if several else 0)
+        height = at + shift
         if found["interval"]:
             ends = (100 * found["interval"]["low"], 100 * found["interval"]["high"])
             axes.plot(ends, (height, height), color=colour, linewidth=3, solid_capstyle="butt")
