@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import machine, write_page
+from search.bind import load_facts
 from search.study import StudyConfig, load_study
 from search.sweep import make_sampler
 
@@ -59,7 +60,7 @@ def draw_points(study_path: Path, folder: Path) -> list[dict[str, Any]]:
     """The points that our sweep will draw from this study: the sampler is deterministic."""
     study = load_study(study_path, [f"storage={folder}"])
     study.folder.mkdir(parents=True)
-    sampler = make_sampler(study)
+    sampler = make_sampler(study, load_facts(study))
     points = []
     for _ in range(NUM_TRIALS):
         asked = sampler.ask()

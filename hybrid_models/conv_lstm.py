@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +40,6 @@ class ConvLSTM(nn.Module):
         ValueError: The kernel is even, or the peephole is none of `PEEPHOLES`.
     """
 
-    taps: Tensor | None
-
     def __init__(
         self,
         in_channels: int,
@@ -57,7 +56,7 @@ class ConvLSTM(nn.Module):
             raise ValueError(f"kernel must be odd, got {kernel}")
         if peephole not in PEEPHOLES:
             raise ValueError(f"peephole must be one of {', '.join(PEEPHOLES)}, got {peephole!r}")
-        self.hidden, self.peephole, self.depth, self.padding = hidden, peephole, depth, kernel // 2
+        self.hidden, self.peephole, self.depth = hidden, peephole, depth
         self.suffixes = ("", "_reverse") if bidirectional else ("",)
         self.width = hidden * len(self.suffixes)
         for layer, suffix in itertools.product(range(depth), self.suffixes):
@@ -71,9 +70,8 @@ class ConvLSTM(nn.Module):
                 shapes["peephole"] = (3, hidden, *frame_size)
             for name, shape in shapes.items():
                 self.register_parameter(f"{name}_l{layer}{suffix}", nn.Parameter(torch.empty(shape)))
-        # On a frame no larger than the kernel, padding costs more multiplications than a dense matrix has.
-        small = frame_size[0] * frame_size[1] <= kernel**2
-        self.register_buffer("taps", _taps(frame_size, kernel) if small else None, persistent=False)
+        # Where the kernel reaches from every position to every other, a matrix does the same without padding.
+        self.taps = _taps(frame_size, kernel) if max(frame_size) <= kernel // 2 + 1 else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -96,52 +94,84 @@ class ConvLSTM(nn.Module):
             States of the last layer at every step (B, L, N, H, W), and its final states (B, N, H, W): the forward
             direction's after the last step beside the backward direction's after the first.
         """
+        sides = self._sides(frames_BLCHW)
+        return torch.cat([torch.stack(states, dim=1) for states in sides], dim=2), _ends(sides)
+
+    def final(self, frames_BLCHW: Tensor) -> Tensor:
+        """Final states of `scan` alone."""
+        return _ends(self._sides(frames_BLCHW))
+
+    def _sides(self, frames_BLCHW: Tensor) -> list[list[Tensor]]:
+        """States of the last layer, per direction and step."""
+        sides: list[list[Tensor]] = []
         with full_precision(frames_BLCHW):
-            frames_LBCHW = frames_BLCHW.to(next(self.parameters()).dtype).transpose(0, 1)
+            frames_LBCHW = frames_BLCHW.to(self.get_parameter("bias_l0").dtype).transpose(0, 1)
             for layer in range(self.depth):
+                if layer:
+                    frames_LBCHW = torch.cat([torch.stack(states) for states in sides], dim=2)
                 sides = [self._read(frames_LBCHW, f"_l{layer}{suffix}") for suffix in self.suffixes]
-                frames_LBCHW = torch.cat([torch.stack(states) for states in sides], dim=2)
-            final_BNHW = torch.cat([states[-1 if i == 0 else 0] for i, states in enumerate(sides)], dim=1)
-        return frames_LBCHW.transpose(0, 1), final_BNHW
+        return sides
 
     def _read(self, frames_LBCHW: Tensor, name: str) -> list[Tensor]:
         """States (B, hidden, H, W) of one layer and direction, in the order of the frames."""
+        w_x, w_h, bias = (self.get_parameter(f"{kind}{name}") for kind in ("weight_ih", "weight_hh", "bias"))
+        peephole = None if self.peephole == "none" else self.get_parameter(f"peephole{name}")
+        if self.taps is None or len(frames_LBCHW) == 1:  # one step does not repay the matrices
+            steps, gates = _by_convolution(frames_LBCHW, w_x, w_h, bias)
+        else:
+            steps, gates = _by_matrix(frames_LBCHW, w_x, w_h, bias, self.taps)
+        _, num_frames, _, *size = frames_LBCHW.shape
+        state = memory = frames_LBCHW.new_zeros(num_frames, self.hidden, *size)
         backward = name.endswith("_reverse")
-        weights = {key.removesuffix(name): weight for key, weight in self.named_parameters() if key.endswith(name)}
-        num_steps, num_frames = frames_LBCHW.shape[:2]
-        kernel = self._prepare(weights["weight_hh"])
-        # One call for all steps; one per direction, as the channels of both together would outgrow the cache.
-        inputs = self._convolve(
-            frames_LBCHW.flatten(0, 1), self._prepare(weights["weight_ih"]), weights["bias"].view(-1, 1, 1)
-        )
-        steps = inputs.view(num_steps, num_frames, *inputs.shape[1:]).unbind(0)
-        memory = inputs.new_zeros(num_frames, self.hidden, *inputs.shape[2:])
-        # The first state is zero. Convolved nevertheless where no second step gives its kernel a gradient.
-        state = None if num_steps > 1 else memory
         states = []
-        for gates in steps[::-1] if backward else steps:
-            if state is not None:
-                gates = self._convolve(state, kernel, gates)
-            state, memory = _step(gates, memory, weights.get("peephole"), original=self.peephole == "original")
+        for step in reversed(steps) if backward else steps:
+            state, memory = _step(gates(step, state), memory, peephole, original=self.peephole == "original")
             states.append(state)
         return states[::-1] if backward else states
 
-    def _prepare(self, kernel_OCKK: Tensor) -> Tensor:
-        """Kernel as `_convolve` takes it: as a matrix (C * H * W, O * H * W) where frames are small."""
-        if self.taps is None:
-            return kernel_OCKK
-        area = math.isqrt(self.taps.shape[1])
-        num_out, num_in = kernel_OCKK.shape[:2]
-        entries = (kernel_OCKK.flatten(2) @ self.taps).view(num_out, num_in, area, area)
-        return entries.transpose(1, 2).reshape(num_out * area, num_in * area).T
 
-    def _convolve(self, frames_BCHW: Tensor, kernel: Tensor, added: Tensor) -> Tensor:
-        """Same-padded convolution plus `added`, which is (O, 1, 1) or (B, O, H, W)."""
-        if self.taps is None:
-            return F.conv2d(frames_BCHW, kernel, padding=self.padding) + added
-        frame_size = frames_BCHW.shape[-2:]
-        flat = added.expand(*added.shape[:-2], *frame_size).flatten(-3)
-        return torch.addmm(flat, frames_BCHW.flatten(1), kernel).view(frames_BCHW.shape[0], -1, *frame_size)
+def _ends(sides: list[list[Tensor]]) -> Tensor:
+    """The forward direction's last state beside the backward direction's first."""
+    return torch.cat([states[-1 if side == 0 else 0] for side, states in enumerate(sides)], dim=1)
+
+
+Gates = Callable[[Tensor, Tensor], Tensor]
+"""From what a step brings and the state before it to the gates (B, 4 hidden, H, W)."""
+
+
+def _by_convolution(frames_LBCHW: Tensor, w_x: Tensor, w_h: Tensor, bias: Tensor) -> tuple[Sequence[Tensor], Gates]:
+    """One convolution over frame and state together: on CPU faster than adding up two, the inputs' done beforehand."""
+    kernel = torch.cat((w_x, w_h), dim=1)
+
+    def gates(frame_BCHW: Tensor, state_BNHW: Tensor) -> Tensor:
+        return F.conv2d(torch.cat((frame_BCHW, state_BNHW), dim=1), kernel, bias, padding=w_x.shape[-1] // 2)
+
+    return frames_LBCHW.unbind(0), gates
+
+
+def _by_matrix(
+    frames_LBCHW: Tensor, w_x: Tensor, w_h: Tensor, bias: Tensor, taps: list[int]
+) -> tuple[Sequence[Tensor], Gates]:
+    """The same by matrices, which multiply no padding; the inputs' share of all steps in one call."""
+    num_steps, num_frames, _, height, width = frames_LBCHW.shape
+    flat = frames_LBCHW.reshape(num_steps * num_frames, -1)
+    inputs = torch.addmm(bias.repeat_interleave(height * width), flat, _matrix(w_x, taps))
+    recurrent = _matrix(w_h, taps)
+
+    def gates(inputs_BG: Tensor, state_BNHW: Tensor) -> Tensor:
+        return torch.addmm(inputs_BG, state_BNHW.flatten(1), recurrent).view(num_frames, -1, height, width)
+
+    return inputs.view(num_steps, num_frames, -1).unbind(0), gates
+
+
+def _matrix(kernel_OCKK: Tensor, taps: list[int]) -> Tensor:
+    """Matrix (C * H * W, O * H * W) that does to a flattened frame what the padded kernel does to the frame."""
+    num_out, num_in = kernel_OCKK.shape[:2]
+    area = math.isqrt(len(taps))
+    entries = kernel_OCKK.flatten(2).permute(2, 0, 1).contiguous().unbind(0)
+    # Stacked rather than gathered: on a GPU the gradient of a gather adds up in changing order.
+    pairs = torch.stack([entries[tap] for tap in taps]).view(area, area, num_out, num_in)
+    return pairs.permute(2, 0, 3, 1).reshape(num_out * area, num_in * area).T
 
 
 def _step(gates: Tensor, memory: Tensor, peephole: Tensor | None, *, original: bool) -> tuple[Tensor, Tensor]:
@@ -155,10 +185,8 @@ def _step(gates: Tensor, memory: Tensor, peephole: Tensor | None, *, original: b
     return torch.sigmoid(o) * torch.tanh(memory), memory
 
 
-def _taps(frame_size: tuple[int, int], kernel: int) -> Tensor:
-    """Which kernel entry joins which output position to which input position: 0 or 1, (K * K, H * W * H * W)."""
-    area = frame_size[0] * frame_size[1]
-    unit_frames = torch.eye(area).view(area, 1, *frame_size)
-    unit_kernels = torch.eye(kernel**2).view(-1, 1, kernel, kernel)
-    joined = F.conv2d(unit_frames, unit_kernels, padding=kernel // 2)  # input position, entry, output position
-    return joined.flatten(2).permute(1, 2, 0).flatten(1)
+def _taps(frame_size: tuple[int, int], kernel: int) -> list[int]:
+    """Which kernel entry joins an output position to an input position, for every such pair in row-major order."""
+    (height, width), reach = frame_size, kernel // 2
+    positions = list(itertools.product(range(height), range(width)))
+    return [(u - y + reach) * kernel + (v - x + reach) for y, x in positions for u, v in positions]

@@ -73,7 +73,7 @@ class PatchRNN(nn.Module):
             patches_BIJPPC = patches_BIJPPC.transpose(1, 2)  # a column's patches follow each other
         if isinstance(self.recurrence, ConvLSTM):
             frames = patches_BIJPPC.permute(0, 1, 2, 5, 3, 4).reshape(-1, self.shape[0], *self.frame)
-            final = self.recurrence.scan(frames)[1].permute(0, 2, 3, 1)
+            final = self.recurrence.final(frames).permute(0, 2, 3, 1)
         else:
             final = self.recurrence.scan(patches_BIJPPC.reshape(-1, *self.shape))[1]
         feats_BD = final.reshape(-1, self.width)

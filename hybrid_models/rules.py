@@ -6,6 +6,7 @@ Each fault is one line: setting, what was expected, what was found. Imports no t
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,8 @@ def _expectations() -> Iterator[tuple[str, str, Callable[[Any], bool]]]:
             f"a whole number of at least {least}",
             functools.partial(_is_count, least=least),
         )
-    yield "n_conv", f"a whole number from 2 to {len(PLAIN_WIDTHS)}", range(2, len(PLAIN_WIDTHS) + 1).__contains__
+    most = len(PLAIN_WIDTHS)
+    yield "n_conv", f"a whole number from 2 to {most}", functools.partial(_is_count, least=2, most=most)
     for name in _FLAGS:
         yield name, "true or false", lambda value: isinstance(value, bool)
     for name in _SHARES:
@@ -98,8 +100,8 @@ def _expectations() -> Iterator[tuple[str, str, Callable[[Any], bool]]]:
     yield "fc", "- or widths such as 512 or 1024-512", lambda value: type(value) is str and bool(_FC.fullmatch(value))
 
 
-def _is_count(value: Any, least: int) -> bool:  # noqa: ANN401 - whatever somebody wrote
-    return type(value) is int and value >= least
+def _is_count(value: Any, least: int, most: float = math.inf) -> bool:  # noqa: ANN401 - whatever somebody wrote
+    return type(value) is int and least <= value <= most
 
 
 _FC = re.compile(r"-|[1-9][0-9]*(-[1-9][0-9]*)*")
@@ -118,7 +120,7 @@ def _has_cnn(config: ModelConfig) -> bool:
 
 
 def _has_sequence(config: ModelConfig) -> bool:
-    return config.layout in LAYOUT_SHAPES and config.rnn != "convlstm"
+    return config.layout in LAYOUT_SHAPES and config.merge != "taps" and config.rnn != "convlstm"
 
 
 Rule = tuple[Callable[["ModelConfig"], bool], str]
@@ -157,7 +159,7 @@ ACTIVE: dict[str, Rule] = {
         lambda config: config.merge == "taps" or config.layout in PATCH_LAYOUTS,
         "merge is taps, or layout is patches_bidir or renet4",
     ),
-    "readout": (_has_sequence, "rnn is neither none nor convlstm, and layout is a sequence"),
+    "readout": (_has_sequence, "rnn is neither none nor convlstm, and layout is that of a sequence"),
     "rnn_bn": (
         lambda config: _has_rnn(config) and config.layout != "renet4" and config.readout != "per_step",
         "rnn is not none, layout is not renet4 and readout is not per_step",

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.bind import DataFacts, bind, check_points, load_facts
+from search.bind import DataFacts, bind, check_sweep, load_facts, tell_rejected, why_not
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import derive, make_block
 from search.study import StudyConfig, check_folder
 from search.sweep import describe
 from spaces.domains import Choice, Domain, Fixed, Float, Int
-from spaces.space import ForbiddenPoint, Point, Space
+from spaces.space import Point, Space
 
+NUM_DRAWS = 400
+"""Random draws that show how many points of the space are no models."""
 NUM_SAMPLES = 40
-"""Random points that stand for the space."""
+"""Of those that are models, so many stand for the space."""
 NUM_TIMED = 5
 """Of these, so many are timed for a step each."""
 BYTES_PER_PARAMETER = 16
@@ -35,9 +38,11 @@ class Plan:
     """Points; None where a parameter is continuous."""
     free: tuple[str, ...]
     """Parameters that vary."""
+    num_drawn: int
+    rejected: dict[str, int]
+    """Of the draws, those that are no models after all, by reason; the sweep never trains such a point."""
     num_sampled: int
-    num_forbidden: int
-    """Of the sampled draws, those that the space forbids or that no model has."""
+    """Models that the following figures are about."""
     parameters: tuple[int, int, int]
     """Smallest, median and largest number of trained parameters among the sampled points."""
     sequential_steps: tuple[int, int, int]
@@ -79,12 +84,12 @@ def make_plan(study: StudyConfig) -> Plan:
     if study.resources.runner == "inline" or study.resources.address is None:
         pick_device(study.resources.gpus)
     facts = load_facts(study)
-    check_points(study, facts)
+    check_sweep(study, facts)
     labels = open_data(study.data, default_cache_dir()).train.labels
     block = make_block(study.seed, "sweep", 0)
     train_rows, val_rows = split(labels, study.split, block.split_seed)
     space = study.build_space()
-    specs, num_forbidden = _sample(study, space, facts)
+    specs, rejected = _sample(study, space, facts)
     counts, steps = [], []
     for spec in specs:
         counts.append(torch_trainable(build(spec.model, torch.Generator().manual_seed(0))))
@@ -100,8 +105,9 @@ def make_plan(study: StudyConfig) -> Plan:
         tracking=redacted(place.uri) if place else "off",
         space_size=space.size,
         free=tuple(space.free),
+        num_drawn=NUM_DRAWS,
+        rejected=rejected,
         num_sampled=len(specs),
-        num_forbidden=num_forbidden,
         parameters=_spread(counts),
         sequential_steps=_spread(steps),
         memory_gib=max(counts) * BYTES_PER_PARAMETER / 2**30,
@@ -119,28 +125,23 @@ def make_plan(study: StudyConfig) -> Plan:
     )
 
 
-def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[TrialSpec], int]:
+def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[TrialSpec], dict[str, int]]:
     import random
 
     generator = random.Random(derive(study.seed, "plan"))  # noqa: S311
     block = make_block(study.seed, "sweep", 0)
-    specs: list[TrialSpec] = []
-    num_forbidden = 0
-    fault: StudyError | None = None
-    for _ in range(NUM_SAMPLES):
-        try:
-            point: Point = space.assemble(lambda _name, domain: _draw(domain, generator))
-            specs.append(bind(study, point, facts, (block,), label=describe(dict(point))))
-        except ForbiddenPoint:
-            num_forbidden += 1
-        except StudyError as error:
-            fault = error
-            num_forbidden += 1
-    if not specs:
-        if fault is not None:
-            raise fault
-        raise StudyError(f"space: none of {NUM_SAMPLES} random points is allowed; loosen fix or forbidden")
-    return specs, num_forbidden
+    rejected = Counter[str]()
+    points: list[Point] = []
+    for _ in range(NUM_DRAWS):
+        point = space.assemble(lambda _name, domain: _draw(domain, generator))
+        if why := why_not(study, point, facts):
+            rejected[why] += 1
+        else:
+            points.append(point)
+    if not points:
+        raise StudyError(f"space: no model among {NUM_DRAWS} random points: {tell_rejected(rejected)}; loosen fix")
+    specs = [bind(study, point, facts, (block,), label=describe(dict(point))) for point in points[:NUM_SAMPLES]]
+    return specs, dict(rejected)
 
 
 def _draw(domain: Domain, generator: Any) -> Any:  # noqa: ANN401
@@ -196,16 +197,32 @@ def to_lines(plan: Plan) -> list[str]:
         f"study       {plan.study} -> {plan.folder}",
         f"mlflow      {plan.tracking}",
         f"space       {size}; free: {', '.join(plan.free)}",
-        f"            {plan.num_forbidden} of {plan.num_forbidden + plan.num_sampled} random draws forbidden",
+        f"            {tell_rejected(plan.rejected)} of {plan.num_drawn}, never to be trained",
         f"data        {plan.num_train:,} training, {plan.num_val:,} validation, {plan.num_test:,} test images",
         f"parameters  {low:,} to {high:,} (median {mid:,}) over {plan.num_sampled} random points",
         f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",
         f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, activations on top",
-        f"epoch       {fast:.1f} to {slow:.1f} s (median {median:.1f} s) on one core of this machine",
-        f"sweep       {plan.trials} trials of up to {plan.epochs} epochs: "
-        f"{plan.sweep_hours[0]:.2f} to {plan.sweep_hours[1]:.2f} core-hours",
-        f"compare     {plan.compare_hours:.2f} core-hours",
+        f"epoch       {_pace(fast)} to {_pace(slow)} (median {_pace(median)}) on one core of this machine",
+        f"sweep       {_count(plan.trials, 'trial')} of up to {_count(plan.epochs, 'epoch')}: "
+        f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
+        f"compare     {_cost(plan.compare_hours)}",
     ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _pace(secs: float) -> str:
+    return f"{secs:.2g} s" if secs < 10 else f"{secs:,.0f} s"
+
+
+def _cost(hours: float) -> str:
+    """Trial-hours on one core, in a unit that leaves a number to read."""
+    for unit, amount in (("core-hours", hours), ("core-minutes", 60 * hours)):
+        if amount >= 1:
+            return f"{amount:,.1f} {unit}"
+    return f"{3600 * hours:,.1f} core-seconds"
 
 
 def to_dict(plan: Plan) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from search.status import best_first
 from search.study import StudyConfig
 from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.work import TRIALS, Work, new_record
-from spaces.space import Point, SpaceError
+from spaces.space import SpaceError
 
 KEEP_WEIGHTS = 3
 """Weights of so many of the best trials stay on disk, or of as many as there are finalists."""

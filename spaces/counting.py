@@ -156,7 +156,4 @@ class Completions:
 
 
 def _hold(tests: _Tests, state: _State) -> bool:
-    for name, classes in tests:
-        if state.get(name, -1) not in classes:
-            return False
-    return True
+    return all(state.get(name, -1) in classes for name, classes in tests)

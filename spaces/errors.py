@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 MAX_LISTED = 8
 """A message lists so many names at most."""
 
@@ -32,7 +31,11 @@ class UnknownPreset(ValueError):
     def __init__(self, kind: str, name: str, known: tuple[str, ...]) -> None:
         near = near_matches(name, known)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        rest = f"known: {', '.join(known)}" if len(known) <= MAX_LISTED else f"`hybrid-search models` lists all {len(known)}"
+        rest = (
+            f"known: {', '.join(known)}"
+            if len(known) <= MAX_LISTED
+            else f"`hybrid-search models` lists all {len(known)}"
+        )
         super().__init__(f"no {kind} is called {name!r}; {hint}{rest}")
         self.kind, self.name, self.known, self.near = kind, name, known, near
 

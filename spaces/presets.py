@@ -65,4 +65,3 @@ def load_space(name: str) -> Space:
         UnknownPreset: No space has this name.
     """
     return Space.from_dict(name, _pick("space", name, _section("space")))
-

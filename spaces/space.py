@@ -187,9 +187,7 @@ class Space:
             else:
                 stored[name] = value
             faults += (
-                f"{self.name}: forbidden ({_tell((tests,))}): {why}"
-                for tests, why in due
-                if holds((tests,), stored)
+                f"{self.name}: forbidden ({_tell((tests,))}): {why}" for tests, why in due if holds((tests,), stored)
             )
         if faults:
             raise SpaceError(*faults)

@@ -1,4 +1,4 @@
-"""Layouts, encoder-decoder, backbone, readouts, initial weights, precision."""
+"""Layouts, encoder-decoder, readouts, head, initial weights, precision."""
 
 import copy
 
@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from hybrid_models.bottleneck import Bottleneck
-from hybrid_models.build import build
-from hybrid_models.config import ModelConfig
-from hybrid_models.heads import READOUTS
+from hybrid_models.heads import READOUTS, Head, average_probabilities
 from hybrid_models.layouts import Flatten, Layout
-from spaces.presets import load_preset
+from hybrid_models.units import Unit
 
 
-def make(name="ecrnn/ecrnn-bilstm-16", size=8, seed=0, **changes):
-    image = {"input_channels": 3, "input_height": size, "input_width": size, "num_classes": 10}
-    return build(ModelConfig.from_dict({**load_preset(name), **image, **changes}), torch.Generator().manual_seed(seed))
+@pytest.fixture
+def make(make_model):
+    def build(name="ecrnn/ecrnn-bilstm-16", size=8, **changes):
+        return make_model(name, size, **changes)
+
+    return build
 
 
 def labelled_map(channels=3, height=2, width=2):
@@ -51,22 +52,36 @@ def test_flattening_channels_last_memory_copies_nothing():
 @pytest.mark.parametrize(("depth", "widths"), [(1, [8]), (2, [16, 8, 16]), (3, [32, 16, 8, 16, 32])])
 def test_bottleneck_widths(depth, widths):
     bottleneck = Bottleneck((3, 2, 2), depth=depth, code=8, bn_style=None)
-    assert [layer.dense.out_features for layer in bottleneck.layers] == [*widths, 12]
+    assert [layer.layer.out_features for layer in bottleneck.layers] == [*widths, 12]
 
 
 def test_bottleneck_keeps_the_order_of_the_map():
     bottleneck = Bottleneck((3, 2, 2), depth=1, code=12, bn_style=None)
     with torch.no_grad():
         for layer in bottleneck.layers:
-            layer.dense.weight.copy_(torch.eye(12))
-            layer.dense.bias.zero_()
+            layer.layer.weight.copy_(torch.eye(12))
+            layer.layer.bias.zero_()
     assert torch.equal(bottleneck(labelled_map()), labelled_map())
 
 
-@pytest.mark.parametrize(("size", "side"), [(32, 2), (8, 1), (9, 1), (28, 2), (33, 3)])
-def test_backbone_pools_like_same(size, side):
-    model = make("ecrnn/cnn", size=size)
-    assert model.backbone(torch.randn(2, 3, size, size)).shape == (2, 256, side, side)
+def test_bottleneck_with_a_linear_output():
+    bottleneck = Bottleneck((3, 2, 2), depth=2, code=4, bn_style="torch", relu_output=False)
+    assert [unit.relu for unit in bottleneck.layers] == [True, True, True, False]
+    with torch.no_grad():
+        bottleneck.layers[-1].layer.bias.fill_(-100)
+    bottleneck.layers[-1].norm = torch.nn.Identity()
+    assert bottleneck(labelled_map().expand(2, -1, -1, -1)).max() < 0
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_unit_order(norm_first):
+    norm = torch.nn.BatchNorm1d(4)
+    unit = Unit(torch.nn.Linear(3, 4), norm, norm_first=norm_first)
+    values = torch.randn(8, 3)
+    linear = unit.layer(values)
+    expected = norm(linear).relu() if norm_first else norm(linear.relu())
+    torch.testing.assert_close(unit(values), expected)
+    assert (unit(values) < 0).any() == (not norm_first)
 
 
 def test_readouts():
@@ -74,11 +89,28 @@ def test_readouts():
     assert READOUTS["last"](states, final).tolist() == [[1, 1, 1, 1]]
     assert READOUTS["mean"](states, final).tolist() == [[4, 5, 6, 7]]
     assert READOUTS["flatten_all"](states, final).tolist() == [list(range(12))]
+    assert READOUTS["per_step"](states, final) is states
+
+
+def test_average_of_probabilities():
+    logits = torch.randn(3, 5, 4, dtype=torch.float64)
+    expected = logits.softmax(dim=2).mean(dim=1).log()
+    torch.testing.assert_close(average_probabilities(logits), expected)
+    # In float32 a class that no step believes in has probability 0; its logarithm must not be infinite.
+    assert average_probabilities(torch.tensor([[[0.0, -200.0], [0.0, -300.0]]])).isfinite().all()
+
+
+@pytest.mark.parametrize(("widths", "dropped"), [((), 1), ((8,), 1), ((8, 8), 2)])
+def test_head_drops_after_each_dense_layer_or_else_before_the_logits(widths, dropped):
+    head, seen = Head(6, widths, 0.5, 3), []
+    head.drop.register_forward_hook(lambda module, args, output: seen.append(args[0].shape[1]))
+    head(torch.randn(2, 6))
+    assert seen == ([6] if not widths else [8] * dropped)
 
 
 @pytest.mark.parametrize("style", ["torch", "keras"])
 @pytest.mark.parametrize("cell", ["irnn", "bigru", "bilstm"])
-def test_seeds_decide_the_weights_and_nothing_else(cell, style):
+def test_seeds_decide_the_weights_and_nothing_else(make, cell, style):
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     one, same, other = (make(seed=seed, rnn=cell, init=style).state_dict() for seed in (1, 1, 2))
@@ -86,22 +118,20 @@ def test_seeds_decide_the_weights_and_nothing_else(cell, style):
     torch.manual_seed(6)
     again = make(seed=1, rnn=cell, init=style).state_dict()
     assert all(torch.equal(one[name], same[name]) and torch.equal(one[name], again[name]) for name in one)
-    drawn = [
-        name for name in one if name.endswith((".conv.weight", ".dense.weight", "logits.weight")) or "weight_ih" in name
-    ]
+    drawn = [name for name in one if name.endswith((".layer.weight", "logits.weight")) or "weight_ih" in name]
     assert len(drawn) == 4 + 4 + 1 + (1 if cell == "irnn" else 2)
     assert not any(torch.equal(one[name], other[name]) for name in drawn)
 
 
-def test_keras_initial_weights():
+def test_keras_initial_weights(make):
     model = make(init="keras", bn_style="keras", depth=2)
-    norm = model.backbone[0].norm
+    norm = model.backbone[0][0].norm
     assert (norm.momentum, norm.eps) == (0.01, 1e-3)
-    dense = model.bottleneck.layers[0].dense
+    dense = model.bottleneck.layers[0].layer
     limit = (6 / sum(dense.weight.shape)) ** 0.5
     assert 0.98 * limit < dense.weight.abs().max() <= limit
     assert not dense.bias.any()
-    for name, weight in model.reader.recurrence.layers.named_parameters():
+    for name, weight in model.merge.reader.recurrence.layers.named_parameters():
         if name.startswith("weight_hh"):
             for gate in weight.split(16):
                 torch.testing.assert_close(gate @ gate.T, torch.eye(16), rtol=0, atol=1e-5)
@@ -112,28 +142,30 @@ def test_keras_initial_weights():
             assert not weight.requires_grad
 
 
-def test_torch_initial_weights_have_torchs_spread():
+def test_torch_initial_weights_have_torchs_spread(make):
     model = make(init="torch", size=32)
-    norm = model.backbone[0].norm
+    norm = model.backbone[0][0].norm
     assert (norm.momentum, norm.eps) == (0.1, 1e-5)
-    for layer, fan_in in ((model.backbone[3].conv, 128 * 9), (model.bottleneck.layers[0].dense, 1024)):
+    for layer, fan_in in ((model.backbone[3][0].layer, 128 * 9), (model.bottleneck.layers[0].layer, 1024)):
         assert 0.98 < layer.weight.abs().max() * fan_in**0.5 <= 1
         torch.testing.assert_close(layer.weight.std() * (3 * fan_in) ** 0.5, torch.tensor(1.0), rtol=0.02, atol=0)
-    assert all(weight.requires_grad and weight.abs().max() <= 0.25 for weight in model.reader.recurrence.parameters())
+    assert all(
+        weight.requires_grad and weight.abs().max() <= 0.25 for weight in model.merge.reader.recurrence.parameters()
+    )
 
 
-def test_irnn_starts_from_the_identity():
-    weights = dict(make(rnn="irnn", init="keras").reader.recurrence.layers.named_parameters())
+def test_irnn_starts_from_the_identity(make):
+    weights = dict(make(rnn="irnn", init="keras").merge.reader.recurrence.layers.named_parameters())
     assert torch.equal(weights["weight_hh_l0"], torch.eye(16))
     assert weights["weight_ih_l0"].abs().max() < 0.01
 
 
 @pytest.mark.parametrize("rnn", ["bilstm", "gru"])
-def test_autocast_keeps_recurrence_and_logits_in_float32(rnn):
+def test_autocast_keeps_recurrence_and_logits_in_float32(make, rnn):
     model = make(rnn=rnn, layout="flat_chunk", chunk=16).to(memory_format=torch.channels_last)
     seen = {}
-    model.backbone.register_forward_hook(lambda *args: seen.update(map=args[2].dtype))
-    model.reader.recurrence.register_forward_hook(lambda *args: seen.update(states=args[2][0].dtype))
+    model.backbone.register_forward_hook(lambda *args: seen.update(map=args[2][0].dtype))
+    model.merge.reader.recurrence.register_forward_hook(lambda *args: seen.update(states=args[2][0].dtype))
     images = torch.randn(8, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     plain = copy.deepcopy(model)(images)
     with torch.autocast("cpu", torch.bfloat16):
@@ -145,7 +177,7 @@ def test_autocast_keeps_recurrence_and_logits_in_float32(rnn):
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
 
 
-def test_channels_last_changes_no_result():
+def test_channels_last_changes_no_result(make):
     model = make("ecrnn/ecrnn-lstm-16").double()
     images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     expected = copy.deepcopy(model)(images)

@@ -131,9 +131,17 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"search": {"trials": 2, "enqueue": ["ecrnn/crnn-lstm-16"]}},
         ("search.enqueue.0 (ecrnn/crnn-lstm-16): ", "rnn: expected one of none, gru, found lstm"),
     ),
+    "no validation part": (
+        {"split": {"method": "none"}},
+        ("split.method: expected random or stratified for a sweep, found none; a sweep chooses by",),
+    ),
+    "batch above the training part": (
+        {"train": {"epochs": 1, "batch": 64}},
+        ("train.batch: expected at most 42, the images of the training part, found 64; lower it",),
+    ),
     "baseline that is no model": (
         {"compare": {"baselines": [{"rnn": "gru"}]}},
-        ("compare.baselines.0: backbone: expected a value, found none",),
+        ("compare.baselines.0: backbone: expected a value because family is hybrid, found none",),
     ),
 }
 
@@ -150,6 +158,20 @@ def test_bad_input_is_refused_in_words_and_leaves_nothing(
     assert_refused(call(verb, path), *words)
     assert_refused(call(verb, path, "--json"), *words)
     assert tree(tmp_path) == before
+
+
+def test_batches_above_the_training_part_are_named_wherever_they_stand(
+    call: Any, write: Any, content: dict[str, Any], cnn: dict[str, Any]
+) -> None:
+    space = {**content["space"], "batch": [16, 64, 32]}
+    baselines = [{**cnn, "lr": 0.01, "batch": batch} for batch in (42, 43)]
+    shown = call("plan", write(space=space, compare={"baselines": baselines}))
+    assert_refused(
+        shown,
+        "space.batch: expected at most 42, the images of the training part, found 64; lower it",
+        "compare.baselines.1.batch: expected at most 42, the images of the training part, found 43; lower it",
+    )
+    assert len(shown.err.splitlines()) == 2
 
 
 @pytest.mark.parametrize("verb", ["plan", "sweep"])
@@ -201,7 +223,10 @@ def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path) -> None:
     assert_refused(call("plan", tmp_path / "none.yaml"), "no such study file; shipped ones: ", "demo.yaml")
     assert_refused(call("plan", tmp_path), "not readable as a study file")
     assert_refused(call("models", "ecrnn/cn"), "no preset is called 'ecrnn/cn'; did you mean ecrnn/cnn")
-    assert_refused(call("data", "digit"), "name must be one of digits, cifar10, folder, got 'digit'")
+    assert_refused(
+        call("data", "digit"),
+        "name must be one of digits, cifar10, caltech101, tiny-imagenet, imagenet, folder, got 'digit'",
+    )
     assert_refused(call("data", "folder"), "root must name the folder of the images")
     assert_refused(call("data", "folder", "--root", tmp_path / "none"), "it does not exist")
     assert_refused(call("predict", tmp_path, tmp_path / "a.png"), "not an export")
@@ -319,7 +344,7 @@ def test_a_damaged_program_is_one_line(call: Any, swept: Path, tmp_path: Path) -
 
 def test_models_and_data(call: Any) -> None:
     models = {row["name"]: row for row in call("models", "--json").document}
-    assert len(models) == 17
+    assert len(models) == 65
     assert models["ecrnn/ecrnn-bilstm-16"]["keras_total"] == 1_715_210
     layers = call("models", "ecrnn/cnn", "--json").document
     assert sum(row["parameters"] for row in layers) == models["ecrnn/cnn"]["keras_total"]

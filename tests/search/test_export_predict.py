@@ -98,7 +98,7 @@ def test_the_program_equals_the_weights(
     assert_program_equals_weights(study, nominated, digits, facts, make_block(study.seed, "sweep", 0), num)
 
 
-def test_the_config_is_a_study_of_one_point(nominated: Path, study: StudyConfig) -> None:
+def test_the_config_is_a_study_of_one_point(nominated: Path, study: StudyConfig, facts: DataFacts) -> None:
     again = load_study(nominated / "config.yaml", [f"storage={nominated.parent / 'again'}"])
     space = again.build_space()
     point = pick_winner(study).point
@@ -106,7 +106,7 @@ def test_the_config_is_a_study_of_one_point(nominated: Path, study: StudyConfig)
     assert [dict(item) for item in space.enumerate()] == [point]
     assert (again.train, again.data, again.split, again.seed) == (study.train, study.data, study.split, study.seed)
     again.folder.mkdir(parents=True)
-    sampler = make_sampler(again)
+    sampler = make_sampler(again, facts)
     asked = sampler.ask()
     assert asked is not None
     assert dict(asked[1]) == point

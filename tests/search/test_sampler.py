@@ -181,12 +181,11 @@ def test_replaced_values_are_drawn_alike() -> None:
         counts[study.ask().suggest_int("n", 1, 8)] += 1
     assert set(counts) == {2, 4, 5}
     assert min(counts.values()) > 70  # 100 +- 8
-    again = [
-        optuna.create_study(sampler=NarrowedSampler(optuna.samplers.RandomSampler(seed=3), seed)) for seed in (1, 2)
-    ]
     draws = []
-    for study in again:
-        study.sampler.offered = Choice((2, 4, 5))  # type: ignore[attr-defined]
+    for seed in (1, 2):
+        sampler = NarrowedSampler(optuna.samplers.RandomSampler(seed=3), seed)
+        sampler.offered = Choice((2, 4, 5))
+        study = optuna.create_study(sampler=sampler)
         draws.append([study.ask().suggest_int("n", 1, 8) for _ in range(20)])
     assert draws[0] != draws[1]
 

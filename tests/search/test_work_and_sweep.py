@@ -47,7 +47,8 @@ def check_whole(study: StudyConfig, records: list[TrialRecord]) -> None:
         trial = by_number[record.number]
         assert trial.state.name == states[type(record.outcome)]
         if not isinstance(record.outcome, Failed):
-            assert trial.intermediate_values == {epoch.epoch: epoch.val_accuracy for epoch in record.curve}
+            validated = {item.epoch: item.val_accuracy for item in record.curve if item.val_accuracy is not None}
+            assert trial.intermediate_values == validated
     assert not list(study.folder.glob("trials/*/checkpoint.pt"))
 
 
@@ -67,6 +68,14 @@ def test_a_whole_sweep(make_study: MakeStudy, driver: Any) -> None:
         assert record.test_accuracy is None
         assert record.label.startswith(f"trial {record.number}: ")
     assert len({record.key for record in records}) == 8
+    check_whole(study, records)
+
+
+def test_a_sweep_that_validates_every_second_epoch(make_study: MakeStudy, driver: Any) -> None:
+    study = make_study("search.trials=6", "train.epochs=5", "train.validate_every=2")
+    records = driver.sweep(study)
+    assert {record.outcome.epoch for record in records if isinstance(record.outcome, Stopped)} <= {2, 4}
+    assert Counter(type(record.outcome) for record in records).keys() == {Completed, Stopped}
     check_whole(study, records)
 
 
@@ -256,7 +265,7 @@ def test_divergence_is_recorded_as_such(make_study: MakeStudy, driver: Any) -> N
 
 
 def test_divergence_in_the_last_step_of_an_epoch_is_divergence_too(make_study: MakeStudy, driver: Any) -> None:
-    train = {"epochs": 3, "batch": 128, "optimizer": "sgd", "precision": "float32"}
+    train = {"epochs": 3, "batch": 70, "optimizer": "sgd", "precision": "float32"}
     space = {**make_study().space, "lr": {"fixed": 1e30}}  # type: ignore[dict-item]
     (record,) = driver.sweep(make_study("search.trials=1", "search.max_failed_fraction=1", train=train, space=space))
     assert isinstance(record.outcome, Failed)

@@ -25,11 +25,9 @@ NAMES = {
     *(f"yilmaz/{name}" for name in ("cnn", "cnn-lstm", "cnn-lstm-skip", "autoencoder")),
     *(f"yilmaz/cnn-lstm{skip}-positions" for skip in ("", "-skip")),
 }
-RECIPE = {
-    **{"optimizer": "adam", "lr": 0.001, "lr_adaptive": 0.001, "weight_decay": 0.0, "rnn_l2": 0.0, "batch": 32},
-    **{"schedule": "constant", "clip": 0.0, "label_smoothing": 0.0, "augment": "none", "normalise": "global"},
-    **{"init": "torch", "bn_style": "torch"},
-}
+ADAM = {"optimizer": "adam", "lr": 0.001, "lr_adaptive": 0.001, "weight_decay": 0.0, "rnn_l2": 0.0, "batch": 32}
+PLAIN = {"schedule": "constant", "clip": 0.0, "label_smoothing": 0.0, "augment": "none", "normalise": "global"}
+RECIPE = {**ADAM, **PLAIN, "init": "torch", "bn_style": "torch"}
 """How to train, which presets leave open."""
 
 
@@ -127,7 +125,7 @@ def test_unknown_names_list_near_ones_and_stay_short():
     words = str(caught.value)
     assert words.startswith("no preset is called 'ecrnn/ecrnn-blstm-16'; did you mean ecrnn/ecrnn-bilstm-16 or ")
     assert words.endswith("? `hybrid-search models` lists all 65")
-    with pytest.raises(UnknownPreset, match="^no preset is called 'zzz'; `hybrid-search models` lists all 65$"):
+    with pytest.raises(UnknownPreset, match=r"^no preset is called 'zzz'; `hybrid-search models` lists all 65$"):
         load_preset("zzz")
-    with pytest.raises(UnknownPreset, match="no space is called 'ecrn'; did you mean ecrnn.? known: ecrnn, johnson"):
+    with pytest.raises(UnknownPreset, match=r"no space is called 'ecrn'; did you mean ecrnn.? known: ecrnn, johnson"):
         load_space("ecrn")
