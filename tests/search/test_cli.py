@@ -201,7 +201,10 @@ def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path) -> None:
     assert_refused(call("plan", tmp_path / "none.yaml"), "no such study file; shipped ones: ", "demo.yaml")
     assert_refused(call("plan", tmp_path), "not readable as a study file")
     assert_refused(call("models", "ecrnn/cn"), "no preset is called 'ecrnn/cn'; did you mean ecrnn/cnn")
-    assert_refused(call("data", "digit"), "name must be one of digits, cifar10, folder, got 'digit'")
+    assert_refused(
+        call("data", "digit"),
+        "name must be one of digits, cifar10, caltech101, tiny-imagenet, imagenet, folder, got 'digit'",
+    )
     assert_refused(call("data", "folder"), "root must name the folder of the images")
     assert_refused(call("data", "folder", "--root", tmp_path / "none"), "it does not exist")
     assert_refused(call("predict", tmp_path, tmp_path / "a.png"), "not an export")
