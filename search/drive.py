@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from search.bind import DataFacts, check_points, check_sweep, load_facts, tell_rejected
-from search.compare import Contender, Repeats, judge_repeats, pick_contenders, write_results
+from search.compare import FOLDER, Contender, Repeats, judge_repeats, pick_contenders, write_results
 from search.errors import StudyChangedError, TooManyFailuresError
 from search.progress import Display, counter
 from search.records import Failed, TrialRecord
@@ -218,10 +218,10 @@ def say(line: str) -> None:
 
 
 def load_comparison(folder: Path) -> dict[str, Any] | None:
-    """The last comparison of a study, if there is one."""
+    """The newest comparison of a study, if there is one."""
     import json
 
-    path = folder / "comparison" / "comparison.json"
+    path = folder / FOLDER / "comparison.json"
     if not path.is_file():
         return None
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

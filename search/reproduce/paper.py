@@ -40,6 +40,8 @@ class Setting(Section):
 
     study: str
     """Shipped study file with the paper's protocol and recipe."""
+    overrides: tuple[str, ...] = ()
+    """Where the paper differs from that file, as `path.to.key=value`."""
     scores: dict[ScoreName, Scored]
     pooled: bool = False
     """The paper's marks come from a test that pools the images of all runs."""

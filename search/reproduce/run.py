@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from search.bind import DataFacts, load_facts
-from search.compare import Repeats
+from search.compare import Look, Repeats, key_of, take_look
+from search.data.splits import second_size
 from search.drive import run_repeats
 from search.errors import InputError
-from search.records import digest_of
 from search.reproduce import beside, figures, pictures
 from search.reproduce.outcomes import Outcome, everything_trained, gather
 from search.reproduce.paper import Paper, load_paper
@@ -67,7 +66,8 @@ def _conclude(
 ) -> dict[str, Any]:
     shown = everything_trained(study, paper, facts, repeats, journal)
     outcomes = gather(study, facts, shown)
-    document = to_document(study, paper, data, facts, outcomes)
+    look = take_look(journal, key_of(study, shown), shown)
+    document = {**to_document(study, paper, data, facts, outcomes), "num_looks": look.number}
     folder = study.folder / FOLDER
     folder.mkdir(exist_ok=True)
     drawn = {"cells": figures.draw_cells(document)}
@@ -80,7 +80,8 @@ def _conclude(
     document["pictures"] = [f"{name}.png" for name in drawn]
     write_atomically(folder / "reproduction.json", json.dumps(document, indent=1, allow_nan=False))
     write_atomically(folder / "table.md", to_table(document))
-    _note(journal, document, shown, folder.name)
+    if look.is_new:
+        _note(study, journal, document, shown, look)
     return document
 
 
@@ -88,7 +89,7 @@ def to_document(
     study: StudyConfig, paper: Paper, data: str, facts: DataFacts, outcomes: Mapping[str, Outcome]
 ) -> dict[str, Any]:
     """Everything a reader needs to check the table, as plain data; accuracies are fractions."""
-    num_validation = 0 if study.split.method == "none" else round(study.split.fraction * facts.num_train)
+    num_validation = second_size(facts.num_train, study.split)
     num_classes = len(facts.classes)
     blocks = next(iter(outcomes.values())).blocks
     return {
@@ -115,17 +116,19 @@ def to_document(
     }
 
 
-def _note(journal: Journal, document: dict[str, Any], shown: Repeats, folder: str) -> None:
+def _note(study: StudyConfig, journal: Journal, document: dict[str, Any], shown: Repeats, look: Look) -> None:
     """Tell MLflow: the files, and a number per cell."""
-    metrics = {
-        f"{row['cell']}.{row['score']}".replace("+", "-"): row["ours"] for row in document["cells"] if row["runs"]
-    }
-    files = ("table.md", "reproduction.json", *document["pictures"])
+    rows = [row for row in document["cells"] if row["runs"]]
     journal.note(
         "comparison",
-        key=digest_of({"keys": sorted(shown.keys.values())}),
+        key=key_of(study, shown),
+        seen=look.seen,
+        num_looks=look.number,
         repeats=sorted(shown.keys.values()),
-        metrics={"num_blocks": document["repeats"], **metrics},
-        artifacts=[str(Path(folder, name)) for name in files],
+        metrics={
+            "num_blocks": document["repeats"],
+            **{f"{row['cell']}.{row['score']}".replace("+", "-"): row["ours"] for row in rows},
+        },
+        artifacts=[f"{FOLDER}/{name}" for name in ("table.md", "reproduction.json", *document["pictures"])],
         tags={"paper": document["title"]},
     )

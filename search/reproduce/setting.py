@@ -63,8 +63,9 @@ def parse_numbers(where: str, text: str) -> tuple[int, ...]:
 
 
 def load_shipped(setting: Setting, overrides: list[str]) -> StudyConfig:
-    """The study file with the paper's protocol and recipe."""
-    return load_study(Path(spaces.__file__).parent / "studies" / f"{setting.study}.yaml", overrides)
+    """The study file with the paper's recipe, and its protocol where a sweep needs another one."""
+    path = Path(spaces.__file__).parent / "studies" / f"{setting.study}.yaml"
+    return load_study(path, [*setting.overrides, *overrides])
 
 
 def make_study(setting: Setting, options: Options) -> StudyConfig:
@@ -95,7 +96,7 @@ def contender(study: StudyConfig, paper: Paper, name: str) -> Contender:
     """A cell as something to be trained."""
     from search.bind import complete_point
 
-    return Contender(name=name, point=complete_point(study, paper.cells[name].point), trial=None)
+    return Contender(name=name, point=complete_point(study, paper.cells[name].point), trial=None, sweep_rank=None)
 
 
 def changes(setting: Setting, study: StudyConfig) -> list[dict[str, Any]]:

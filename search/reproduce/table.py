@@ -129,6 +129,10 @@ def _legend(document: dict[str, Any]) -> list[str]:
             "- their test on ours: takes the images of all runs for independent; as published, ignores the variation "
             "between runs"
         )
+    if document["num_looks"] > 1:
+        lines.append(
+            f"- this is look number {document['num_looks']} at these runs: the p-values of valid tests are no longer exact"
+        )
     return lines
 
 
