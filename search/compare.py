@@ -327,9 +327,7 @@ class Look:
 def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
     """Count the looks at a study: the same comparison of the same outcomes again is no new one."""
     seen = _digest_outcomes(repeats)
-    known = [
-        (event["key"], event.get("seen")) for event in read_events(journal.path) if event["event"] == "comparison"
-    ]
+    known = [(event["key"], event.get("seen")) for event in read_events(journal.path) if event["event"] == "comparison"]
     is_new = (key, seen) not in known
     number = len(known) + 1 if is_new else known.index((key, seen)) + 1
     return Look(number=number, seen=seen, is_new=is_new)

@@ -191,6 +191,8 @@ def draw_curves(curves: Mapping[str, Sequence[Sequence[EpochMetrics]]]) -> Figur
             lines = [
                 [(item.epoch, getattr(item, name)) for item in run if getattr(item, name) is not None] for run in runs
             ]
+            if not any(lines):  # no validation part
+                continue
             for line in lines:
                 panel.plot(*np.array(line).reshape(-1, 2).T, dashes, color=colour, linewidth=0.7, alpha=0.5)
             mean = np.mean([line for line in lines if len(line) == len(lines[0])], axis=0).reshape(-1, 2)

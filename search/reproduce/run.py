@@ -8,7 +8,8 @@ from typing import Any
 
 from search.bind import DataFacts, load_facts
 from search.compare import Look, Repeats, key_of, take_look
-from search.data.splits import second_size
+from search.data.splits import split
+from search.data.store import open_data
 from search.drive import run_repeats
 from search.errors import InputError
 from search.reproduce import beside, figures, pictures
@@ -89,7 +90,7 @@ def to_document(
     study: StudyConfig, paper: Paper, data: str, facts: DataFacts, outcomes: Mapping[str, Outcome]
 ) -> dict[str, Any]:
     """Everything a reader needs to check the table, as plain data; accuracies are fractions."""
-    num_validation = second_size(facts.num_train, study.split)
+    num_validation = len(split(open_data(study.data).train.labels, study.split, seed=study.seed)[1])
     num_classes = len(facts.classes)
     blocks = next(iter(outcomes.values())).blocks
     return {

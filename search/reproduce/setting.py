@@ -74,7 +74,8 @@ def make_study(setting: Setting, options: Options) -> StudyConfig:
     Raises:
         StudyError: An option or override that no study file can have.
     """
-    shipped, study = load_shipped(setting, []), load_shipped(setting, options.assignments())
+    shipped = load_shipped(setting, [])
+    study = load_shipped(setting, [*_shortened(shipped, options), *options.assignments()])
     if study.name != shipped.name:  # the user named it
         return study
     scale = {
@@ -84,6 +85,12 @@ def make_study(setting: Setting, options: Options) -> StudyConfig:
     }
     marks = [f"-{name}{here}" for name, (here, there) in scale.items() if here != there]
     return study.model_copy(update={"name": f"reproduce-{study.name}{''.join(marks)}"})
+
+
+def _shortened(shipped: StudyConfig, options: Options) -> list[str]:
+    """A run shorter than the epochs between two validations validates at its end."""
+    short = options.epochs is not None and options.epochs < shipped.train.validate_every
+    return [f"train.validate_every={options.epochs}"] if short else []
 
 
 def with_cells(study: StudyConfig, paper: Paper, names: tuple[str, ...]) -> StudyConfig:

@@ -131,7 +131,7 @@ def _legend(document: dict[str, Any]) -> list[str]:
         )
     if document["num_looks"] > 1:
         lines.append(
-            f"- this is look number {document['num_looks']} at these runs: the p-values of valid tests are no longer exact"
+            f"- this is look number {document['num_looks']} at these runs: p-values of valid tests are no longer exact"
         )
     return lines
 

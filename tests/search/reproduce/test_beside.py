@@ -162,6 +162,7 @@ def test_the_table_in_words(make_study: Callable[..., StudyConfig], make_outcome
             "cells": cell_rows(load_paper("ecrnn"), "cifar10", outcomes, num_classes=10),
             "families": list(tables_of(study, outcomes).values()),
             "missing": ["the moon"],
+            "num_looks": 2,
         }
     )
     assert "35,000 training, 15,000 validation, 10,000 test images; 1 epoch; 3 runs per cell" in text
@@ -172,5 +173,6 @@ def test_the_table_in_words(make_study: Callable[..., StudyConfig], make_outcome
     assert "No test: 2 paired repeats allow a description only, at least 3 are needed." in text
     assert "* p < .05, ** p < .005, *** p < .0001" in text
     assert "Not drawn: the moon." in text
+    assert "look number 2" in text
     lines = [line for line in text.splitlines() if line.startswith("| C")]
     assert len({len(line) for line in lines[:2]}) == 1

@@ -61,6 +61,7 @@ def test_the_command_again_prints_again_and_trains_nothing(
     again = reproduce("ecrnn", make_options("cnn", "control"))
     assert not count_epochs
     assert again == first
+    assert again["num_looks"] == 1
 
 
 def test_a_killed_command_goes_on(
@@ -97,6 +98,7 @@ def test_more_repeats_and_cells_extend_the_same_table(
     # What was trained before stays in sight, and in the family.
     assert {row["cell"]: row["runs"] for row in document["cells"]} == {"cnn": 3, "control": 2}
     assert [family["size"] for family in document["families"]] == [1]
+    assert document["num_looks"] == 2
 
 
 def test_what_is_written(make_options: MakeOptions) -> None:
