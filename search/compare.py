@@ -293,13 +293,10 @@ def write_results(
     """
     from search.significance.figures import forest_plot
 
-    key, seen = key_of(study, repeats), _digest_outcomes(repeats)
-    looks = [event for event in read_events(journal.path) if event["event"] == "comparison"]
-    known = [(event["key"], event.get("seen")) for event in looks]
-    is_new = (key, seen) not in known
-    num_looks = len(looks) + 1 if is_new else known.index((key, seen)) + 1
-    comparisons = [_mention_looks(comparison, num_looks) for comparison in comparisons]
-    document = to_document(study, facts, repeats, comparisons, num_looks=num_looks)
+    key = key_of(study, repeats)
+    look = take_look(journal, key, repeats)
+    comparisons = [_mention_looks(comparison, look.number) for comparison in comparisons]
+    document = to_document(study, facts, repeats, comparisons, num_looks=look.number)
     newest = study.folder / FOLDER
     folder = newest / key
     folder.mkdir(parents=True, exist_ok=True)
@@ -308,18 +305,39 @@ def write_results(
     for place in (folder, newest):
         write_atomically(place / "table.md", to_markdown(document))
         write_atomically(place / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
-    if is_new:
+    if look.is_new:
         journal.note(
             "comparison",
             key=key,
-            seen=seen,
-            num_looks=num_looks,
+            seen=look.seen,
+            num_looks=look.number,
             repeats=sorted(repeats.keys.values()),
-            metrics=_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=num_looks),
+            metrics=_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
             artifacts=[f"{FOLDER}/{key}/{name}" for name in ("comparison.json", "table.md", "forest.png")],
             tags={f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
         )
     return document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One time that somebody saw what the repeats of a study came to."""
+
+    number: int
+    """From 1."""
+    seen: str
+    """Digest of what was there to be judged."""
+    is_new: bool
+    """Not yet in the journal: these outcomes were not seen before."""
+
+
+def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
+    """Count the looks at a study: the same comparison of the same outcomes again is no new one."""
+    seen = _digest_outcomes(repeats)
+    known = [(event["key"], event.get("seen")) for event in read_events(journal.path) if event["event"] == "comparison"]
+    is_new = (key, seen) not in known
+    number = len(known) + 1 if is_new else known.index((key, seen)) + 1
+    return Look(number=number, seen=seen, is_new=is_new)
 
 
 def _digest_outcomes(repeats: Repeats) -> str:

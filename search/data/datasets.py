@@ -111,6 +111,11 @@ class DataConfig:
             raise DataError(*faults)
 
     @property
+    def streamed(self) -> bool:
+        """Whether the images are decoded while they are used, instead of ahead."""
+        return SOURCES[self.name].streamed_from is not None
+
+    @property
     def place(self) -> Path | None:
         """The folder that streamed images are named relative to; None where the images are decoded ahead."""
         find = SOURCES[self.name].streamed_from
@@ -177,9 +182,8 @@ def scan(config: DataConfig) -> Dataset:
         ClassMissingError: A class is missing from the training or the test part.
         DataError: The source has no official test part, or too few classes or images for what is asked.
     """
-    source = SOURCES[config.name]
-    size = config.image_size if source.streamed_from is None else resized_side(config.image_size or CROP)
-    return choose(source.scan(config.folder, size), config)
+    size = resized_side(config.image_size or CROP) if config.streamed else config.image_size
+    return choose(SOURCES[config.name].scan(config.folder, size), config)
 
 
 def choose(listing: Listing, config: DataConfig) -> Dataset:
