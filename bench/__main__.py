@@ -1,11 +1,12 @@
-"""All measurements, one after another: `python -m bench`."""
+"""Run every measurement and write its page; on a quiet machine, for a quarter of an hour."""
 
 from __future__ import annotations
 
-from bench import data_memory, decoding, orchestration, throughput
+from bench import data_memory, decoding, models, orchestration, throughput
 
 if __name__ == "__main__":
     orchestration.main()
     throughput.main()
     data_memory.main()
     decoding.main()
+    models.main()
