@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bench import data_memory, orchestration, throughput
+from bench import data_memory, decoding, orchestration, throughput
 
 if __name__ == "__main__":
     orchestration.main()
     throughput.main()
     data_memory.main()
+    decoding.main()

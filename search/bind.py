@@ -122,6 +122,8 @@ def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> s
 
 def tell_rejected(rejected: Mapping[str, int]) -> str:
     """Say how many draws were rejected and why, the commonest reason first."""
+    if not rejected:
+        return "no draw rejected"
     reasons = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
     total = sum(rejected.values())
     return f"{total} draw{'s' * (total != 1)} rejected ({'; '.join(f'{count} x {why}' for why, count in reasons)})"

@@ -183,7 +183,7 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
     weights = winner.record.artifacts.get("weights-0")
     if weights is None or not (study.folder / weights).is_file():
         raise NothingToDoError(f"{study.folder}: the weights of {winner.name} are gone; run `hybrid-search compare`")
-    deployed = _load_deployed(study, spec, study.folder / weights)
+    deployed = load_deployed(study, spec, study.folder / weights)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -203,7 +203,8 @@ def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
     return make_block(study.seed, purpose, int(index))
 
 
-def _load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deployed:
+def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deployed:
+    """The model of a finished training, ready to classify: weights, and the normalisation of its training part."""
     from safetensors.torch import load_file
 
     from search.data.augment import fit_normaliser
@@ -280,6 +281,7 @@ def to_evidence(
 ) -> dict[str, Any]:
     """What the claim rests on, as plain data."""
     from hybrid_models.counting import keras_total, sequential_steps, torch_trainable
+    from search.data.stream import resized_side
 
     return {
         "name": winner.name,
@@ -290,6 +292,7 @@ def to_evidence(
             "classes": list(facts.classes),
             "height": facts.height,
             "width": facts.width,
+            "squeezed_to": resized_side(facts.height) if study.data.streamed else None,
             "input": "uint8 RGB, (batch, height, width, 3)",
             "output": "class probabilities, (batch, classes)",
             "mean": deployed.mean.flatten().tolist(),

@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -33,9 +34,12 @@ def summary(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
     ]
 
 
+def all_optuna_trials(study: StudyConfig) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=study.name, storage=open_storage(study.folder)).get_trials()
+
+
 def optuna_trials(study: StudyConfig) -> list[optuna.trial.FrozenTrial]:
-    trials = optuna.load_study(study_name=study.name, storage=open_storage(study.folder)).get_trials()
-    return [trial for trial in trials if "rejected" not in trial.user_attrs]
+    return [trial for trial in all_optuna_trials(study) if "rejected" not in trial.user_attrs]
 
 
 def check_whole(study: StudyConfig, records: list[TrialRecord]) -> None:
@@ -265,7 +269,7 @@ def test_divergence_is_recorded_as_such(make_study: MakeStudy, driver: Any) -> N
 
 
 def test_divergence_in_the_last_step_of_an_epoch_is_divergence_too(make_study: MakeStudy, driver: Any) -> None:
-    train = {"epochs": 3, "batch": 70, "optimizer": "sgd", "precision": "float32"}  # one step per epoch
+    train = {"epochs": 3, "batch": 70, "optimizer": "sgd", "precision": "float32"}
     space = {**make_study().space, "lr": {"fixed": 1e30}}  # type: ignore[dict-item]
     (record,) = driver.sweep(make_study("search.trials=1", "search.max_failed_fraction=1", train=train, space=space))
     assert isinstance(record.outcome, Failed)
@@ -279,6 +283,29 @@ def test_losers_lose_their_weights_and_the_best_keep_them(make_study: MakeStudy,
     kept = {path.parent.name for path in study.folder.glob("trials/*/weights-0.safetensors")}
     assert kept == {record.key for record in ranked[:4]}
     assert len(list(study.folder.glob("trials/*/confusion.npy"))) == 6
+
+
+def test_each_loser_is_looked_for_once(make_study: MakeStudy, driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+    glob = Path.glob
+
+    def count(path: Path, pattern: str) -> Any:
+        if pattern.startswith("weights-"):
+            searched.append(path.name)
+        return glob(path, pattern)
+
+    monkeypatch.setattr(Path, "glob", count)
+    options = ("search.scheduler=none", "train.epochs=1")
+    records = driver.sweep(make_study("search.trials=7", *options))
+    ranked = [record.key for record in sorted(records, key=lambda item: (-(item.val_accuracy or 0), item.number))]
+    assert sorted(searched) == sorted(ranked[3:])
+    # A later run of the command looks once more, in case the first one was killed in between, and goes on alike.
+    searched.clear()
+    records = driver.sweep(make_study("search.trials=9", *options))
+    ranked = [record.key for record in sorted(records, key=lambda item: (-(item.val_accuracy or 0), item.number))]
+    assert sorted(searched) == sorted(ranked[3:])
+    kept = {path.parent.name for path in glob(make_study().folder, "trials/*/weights-0.safetensors")}
+    assert kept == set(ranked[:3])
 
 
 def test_a_used_up_space_ends_the_sweep(make_study: MakeStudy, driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,3 +419,18 @@ def test_the_runner_gives_the_threads_back(make_study: MakeStudy, driver: Any) -
     driver.sweep(make_study("search.trials=1"), watch=lambda _: seen.append(torch.get_num_threads()))
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
+
+
+def test_points_that_are_no_models_are_never_trials(make_study: MakeStudy, driver: Any) -> None:
+    # Behind the wavelet filter 8x8 images have room for two poolings: for up to five convolutions out of eight.
+    fix = {"family": "hybrid", "wavelet": "haar_ll", "backbone": "plain", "rnn": "none", "batch": 16}
+    study = make_study("search.trials=6", "train.epochs=1", "search.scheduler=none", space="union", fix=fix)
+    seen: list[dict[str, int]] = []
+    records = driver.sweep(study, watch=lambda sweep: seen.append(dict(sweep.rejected)))
+    assert [type(record.outcome) for record in records] == [Completed] * 6
+    check_whole(study, records)
+    assert sum(seen[-1].values()) > 1
+    assert all(why.startswith("backbone: expected images of at least ") for why in seen[-1])
+    rejected = [trial for trial in all_optuna_trials(study) if "impossible" in trial.user_attrs]
+    assert Counter(trial.user_attrs["rejected"] for trial in rejected) == seen[-1]
+    assert {trial.state.name for trial in rejected} == {"FAIL"}
