@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from hybrid_models.conv_lstm import PEEPHOLES, ConvLSTM
 from hybrid_models.export import export_program
@@ -98,6 +99,18 @@ def test_parameter_counts(in_channels, size, peephole, expected):
     assert sum(weight.numel() for weight in model.parameters()) == expected
 
 
+@pytest.mark.parametrize(
+    ("side", "products"),
+    # Pairs of positions where the kernel spans the frame; elsewhere every kernel entry at every position, padding too.
+    [(2, 4 * 4), (4, 16 * 9)],
+)
+def test_small_frames_multiply_no_padding(side, products):
+    model = random_model(3, 2, frame_size=(side, side)).float()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.randn(5, 7, 3, side, side))
+    assert counter.get_total_flops() == 2 * 5 * 7 * products * (3 + 2) * 4 * 2
+
+
 @pytest.mark.parametrize("size", [(2, 2), (4, 4)])
 def test_exports_for_any_batch(size):
     model = random_model(3, 2, frame_size=size, peephole="original", depth=2, bidirectional=True).float()
@@ -149,6 +162,12 @@ def test_keras_start():
             assert weight.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
         else:
             assert not weight.any()
+
+
+def test_a_fresh_one_starts_without_peepholes():
+    model = ConvLSTM(3, 4, frame_size=(2, 2), peephole="printed")
+    assert not model.peephole_l0.any()
+    assert 0 < model.weight_ih_l0.abs().max() <= 0.5
 
 
 def test_torch_start_is_uniform_and_comes_from_the_generator():
