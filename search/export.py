@@ -253,6 +253,7 @@ def to_evidence(
     from dataclasses import asdict
 
     from hybrid_models.counting import keras_total, sequential_steps, torch_trainable
+    from search.data.stream import resized_side
 
     return {
         "name": winner.name,
@@ -263,6 +264,7 @@ def to_evidence(
             "classes": list(facts.classes),
             "height": facts.height,
             "width": facts.width,
+            "squeezed_to": resized_side(facts.height) if study.data.streamed else None,
             "input": "uint8 RGB, (batch, height, width, 3)",
             "output": "class probabilities, (batch, classes)",
             "mean": deployed.mean.flatten().tolist(),

@@ -46,7 +46,7 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> list[Predi
     import torch
 
     facts = _read_facts(folder)
-    pixels = _read_images(paths, facts["height"], facts["width"])
+    pixels = _read_images(paths, facts["height"], facts["width"], facts.get("squeezed_to"))
     module = _load_program(folder / "model.pt2")
     predictions = []
     for start in range(0, len(paths), batch):
@@ -92,15 +92,19 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _read_images(paths: Sequence[Path], height: int, width: int) -> list[NDArray[np.uint8]]:
+def _read_images(
+    paths: Sequence[Path], height: int, width: int, squeezed_to: int | None = None
+) -> list[NDArray[np.uint8]]:
+    """Read images as they were read to score: squeezed into the size, or into a larger square and cropped in it."""
     from search.data.errors import ImageError
-    from search.data.images import read_image
+    from search.data.images import crop_middle, read_image
 
     pixels: list[NDArray[np.uint8]] = []
     faults: list[str] = []
     for path in paths:
         try:
-            pixels.append(read_image(path, (height, width)))
+            side = (squeezed_to, squeezed_to) if squeezed_to else (height, width)
+            pixels.append(crop_middle(read_image(path, side), height, width))
         except ImageError as error:
             faults.extend(error.faults)
     if faults:

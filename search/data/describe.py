@@ -40,7 +40,7 @@ def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any
         },
         "num_ignored": dataset.num_ignored,
         "left_out": dict(dataset.left_out),
-        "streamed": config.place is not None,
+        "streamed": config.streamed,
         "cached": data is not None,
         "cache": str(folder),
         "image_size": list(data.image_size) if data is not None else None,

@@ -77,3 +77,9 @@ def resize(pixels: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
     from PIL import Image
 
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def crop_middle(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Cut the middle out of an (H, W, 3) array, as it is done to score a streamed set."""
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]

@@ -178,15 +178,14 @@ def _build(config: DataConfig, folder: Path, on_progress: Progress | None) -> Im
 
 def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Progress | None) -> None:
     parts = {"train": dataset.train, "test": dataset.test}
-    streamed = config.place is not None
     crop = config.image_size or CROP
-    shape = (crop, crop, 3) if streamed else _shape_of(dataset.train)
+    shape = (crop, crop, 3) if config.streamed else _shape_of(dataset.train)
     digest = hashlib.sha256(json.dumps([dataset.classes, shape]).encode())
     for name, part in parts.items():
         np.save(folder / f"{name}_labels.npy", part.labels)
         np.save(folder / f"{name}_ids.npy", np.array(part.ids, dtype=np.str_))
         digest.update(part.labels.astype("<i8").tobytes())
-    if streamed:
+    if config.streamed:
         digest.update(manifest(config).encode())
     else:
         for pixels in _write_pixels(parts, shape, folder, on_progress):

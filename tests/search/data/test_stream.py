@@ -26,6 +26,8 @@ from search.data.errors import FetchError, ImageError, LayoutError
 from search.data.images import read_image
 from search.data.store import ImageData, entry_folder, open_data
 from search.data.stream import StreamedSet, resized_side
+from search.export import export
+from search.predict import predict
 from search.seeds import make_block
 from search.training.loop import train
 
@@ -257,3 +259,22 @@ def test_cut_off_training_goes_on_bit_for_bit(
     assert resumed.metrics.train_loss == whole.metrics.train_loss
     for name in ("weights-0.safetensors", "correct.npy", "confusion.npy"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_sweep_is_exported_and_predicts_from_the_middle_as_it_was_scored(
+    make_study: Callable[..., Any], driver: Any, root: Path, tmp_path: Path
+) -> None:
+    study = make_study(
+        "train.epochs=1",
+        "train.batch=8",
+        "search.trials=1",
+        "fix.rnn=none",
+        data={"name": "imagenet", "root": str(root), "image_size": CROP},
+    )
+    driver.sweep(study, facts=load_facts(study))
+    export(study, tmp_path / "export")
+    images = open_data(study.data).test
+    program = torch.export.load(tmp_path / "export/model.pt2").module()
+    (pixels,) = (pixels for pixels, _ in EvalBatches(images, np.arange(12), 12, CPU))
+    found = predict(tmp_path / "export", [root / str(name) for name in images.ids])
+    assert [item.probability for item in found] == pytest.approx(program(pixels).max(dim=1).values.tolist())
