@@ -265,6 +265,62 @@ def models(
 
 
 @app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="ecrnn, yin, johnson or yilmaz.")],
+    data_set: Annotated[
+        str | None, typer.Option("--data", metavar="NAME", help="yilmaz: cifar10, caltech101 or tiny5.")
+    ] = None,
+    root: Annotated[str | None, typer.Option(help="Where the images lie.")] = None,
+    cells: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Cells or groups, such as cnn,crnn-bilstm-16,control; or all.")
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Shared blocks that every cell is trained on.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Keep at most this many training images.")] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="I,J,K", help="johnson: test images whose saliency is drawn, by position.")
+    ] = None,
+    storage: Annotated[str | None, typer.Option(help="Folder that holds studies, instead of runs.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Every block derives from it.")] = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a paper's table again, as repeats over shared blocks, and set ours beside theirs."""
+    from search.reproduce.run import FOLDER
+    from search.reproduce.run import reproduce as run
+    from search.reproduce.setting import Options, parse_numbers
+    from search.reproduce.table import to_table
+
+    document = run(
+        paper,
+        Options(
+            data=data_set,
+            root=root,
+            repeats=repeats,
+            epochs=epochs,
+            limit=limit,
+            cells=tuple(name.strip() for name in (cells or "").split(",") if name.strip()),
+            images=parse_numbers("--images", images or ""),
+            overrides=tuple(overrides or ()),
+            storage=storage,
+            address=address,
+            seed=seed,
+        ),
+    )
+    _print(
+        as_json,
+        lambda: document,
+        lambda: [
+            *to_table(document).splitlines(),
+            "",
+            f"files       {Path(document['folder'], FOLDER)}: table.md, reproduction.json, "
+            f"{', '.join(document['pictures'])}",
+        ],
+    )
+
+
+@app.command()
 def data(
     name: Annotated[str, typer.Argument(help="digits, cifar10, caltech101, tiny-imagenet, imagenet or folder.")],
     root: Annotated[str | None, typer.Option(help="Where the files lie.")] = None,

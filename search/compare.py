@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +15,19 @@ from numpy.typing import NDArray
 
 from search.bind import DataFacts, bind, complete_point
 from search.errors import NothingToDoError, StudyError
-from search.records import Completed, Failed, TrialRecord, TrialSpec, digest_of
+from search.records import Failed, TrialRecord, TrialSpec, digest_of
 from search.seeds import Block, make_block
 from search.significance.judge import judge
 from search.significance.records import Comparison
 from search.status import nominees
 from search.study import PointLike, StudyConfig, write_atomically
 from search.sweep import describe
-from search.tracking.journal import Journal
+from search.tracking.journal import Journal, read_events
 from search.work import Work, new_record
 
 Point = dict[str, bool | int | float | str]
+FOLDER = "comparison"
+"""Folder inside the study's: one folder per comparison, named by its key, and the newest one's files beside them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class Contender:
     point: Point
     trial: TrialRecord | None
     """The sweep's trial that nominated it; None for a baseline."""
+    sweep_rank: int | None
+    """Place among the sweep's nominees, from 1; None for a baseline that the sweep did not find."""
 
     @property
     def is_finalist(self) -> bool:
@@ -49,18 +55,22 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     Raises:
         NothingToDoError: The sweep has nominated nothing yet, or there is nothing to compare with.
     """
-    baselines = [
-        Contender(name=_name(like), point=complete_point(study, like), trial=None) for like in study.compare.baselines
-    ]
+    ranked = nominees([record for record in records if record.kind == "trial"])
+    points = [dict(record.point) for record in ranked]
+    baselines = []
+    for like in study.compare.baselines:
+        point = complete_point(study, like)
+        rank = points.index(point) + 1 if point in points else None
+        baselines.append(Contender(name=_name(like), point=point, trial=None, sweep_rank=rank))
     taken = [contender.point for contender in baselines]
     for position, point in enumerate(taken):
         if point in taken[:position]:
             raise StudyError(f"compare.baselines.{position}: the same point as an earlier baseline; name it once")
     finalists: list[Contender] = []
-    for record in nominees([record for record in records if record.kind == "trial"]):
-        point = dict(record.point)
+    for rank, (record, point) in enumerate(zip(ranked, points, strict=True), start=1):
         if point not in taken and len(finalists) < study.compare.finalists:
-            finalists.append(Contender(name=f"{describe(point)} (trial {record.number})", point=point, trial=record))
+            name = f"{describe(point)} (trial {record.number})"
+            finalists.append(Contender(name=name, point=point, trial=record, sweep_rank=rank))
             taken.append(point)
     if not finalists:
         raise NothingToDoError(
@@ -179,10 +189,11 @@ def judge_repeats(study: StudyConfig, facts: DataFacts, repeats: Repeats) -> tup
         scores = []
         for block in repeats.blocks:
             record = repeats.record_of(contender, block)
-            done = record is not None and isinstance(record.outcome, Completed)
+            # A diverged repeat counts with its last finite checkpoint; without one judge() takes chance.
+            done = record is not None and record.outcome is not None and "correct" in record.artifacts
             rows.append(load_correct(study.folder, record, facts.num_test) if record is not None and done else None)
             scores.append(record.val_accuracy if record is not None and done else None)
-            if record is not None and isinstance(record.outcome, Failed) and record.outcome.diverged:
+            if record is not None and _is_diverged(record):
                 diverged.setdefault(contender.name, set()).add(block.name)
         correct[contender.name] = rows
         val_scores[contender.name] = np.array([np.nan if score is None else score for score in scores])
@@ -201,8 +212,24 @@ def judge_repeats(study: StudyConfig, facts: DataFacts, repeats: Repeats) -> tup
     )
 
 
+def key_of(study: StudyConfig, repeats: Repeats) -> str:
+    """Name a comparison by its contenders, blocks and settings; names, order and outcomes are no part of it."""
+    contenders = sorted(
+        [str(contender.is_finalist), *(repeats.keys[contender.name, block.name] for block in repeats.blocks)]
+        for contender in repeats.contenders
+    )
+    settings = study.compare
+    return digest_of(
+        {"contenders": contenders, "family": settings.family, "alpha": settings.alpha, "rope": settings.rope}
+    )
+
+
+def _is_diverged(record: TrialRecord) -> bool:
+    return isinstance(record.outcome, Failed) and record.outcome.diverged
+
+
 def to_document(
-    study: StudyConfig, facts: DataFacts, repeats: Repeats, comparisons: Sequence[Comparison]
+    study: StudyConfig, facts: DataFacts, repeats: Repeats, comparisons: Sequence[Comparison], *, num_looks: int
 ) -> dict[str, Any]:
     """Everything a reader needs to check the verdict, as plain data."""
     contenders = []
@@ -215,13 +242,16 @@ def to_document(
                 "finalist": contender.is_finalist,
                 "point": contender.point,
                 "sweep_trial": contender.trial.number if contender.trial else None,
+                "sweep_rank": contender.sweep_rank,
                 "selection_val_accuracy": contender.trial.val_accuracy if contender.trial else None,
                 "mean_test_accuracy": float(np.mean(scores)) if scores else None,
+                "num_diverged": sum(run is not None and _is_diverged(run) for run in runs),
                 "repeats": [
                     {
                         "key": run.key,
                         "block": block.name,
                         "state": run.outcome.word if run.outcome else "unfinished",
+                        "diverged_in_epoch": run.outcome.epoch if isinstance(run.outcome, Failed) else None,
                         "val_accuracy": run.val_accuracy,
                         "test_accuracy": run.test_accuracy,
                     }
@@ -232,6 +262,8 @@ def to_document(
         )
     return {
         "study": study.name,
+        "key": key_of(study, repeats),
+        "num_looks": num_looks,
         "data": {"name": study.data.name, "digest": facts.key, "num_test": facts.num_test},
         "blocks": [
             {"name": b.name, "split_seed": b.split_seed, "init_seed": b.init_seed, "order_seed": b.order_seed}
@@ -253,53 +285,165 @@ def write_results(
 ) -> dict[str, Any]:
     """Write comparison.json, the table and the forest plot into the study's folder, and note them for MLflow.
 
+    They go to `comparison/<key>/`, and as the newest ones to `comparison/`. A comparison that the journal knows with
+    these very outcomes is written again, but not noted again: nothing new was seen.
+
     Returns:
         The document that comparison.json holds.
     """
     from search.significance.figures import forest_plot
 
-    folder = study.folder / "comparison"
-    folder.mkdir(exist_ok=True)
-    document = to_document(study, facts, repeats, comparisons)
-    write_atomically(folder / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
-    write_atomically(folder / "table.md", to_table(document))
+    key = key_of(study, repeats)
+    look = take_look(journal, key, repeats)
+    comparisons = [_mention_looks(comparison, look.number) for comparison in comparisons]
+    document = to_document(study, facts, repeats, comparisons, num_looks=look.number)
+    newest = study.folder / FOLDER
+    folder = newest / key
+    folder.mkdir(parents=True, exist_ok=True)
     forest_plot(comparisons).savefig(folder / "forest.png", dpi=150)
-    names = ("comparison.json", "table.md", "forest.png")
-    metrics: dict[str, float] = {"num_blocks": len(repeats.blocks)}
+    shutil.copyfile(folder / "forest.png", newest / "forest.png")
+    for place in (folder, newest):
+        write_atomically(place / "table.md", to_markdown(document))
+        write_atomically(place / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
+    if look.is_new:
+        journal.note(
+            "comparison",
+            key=key,
+            seen=look.seen,
+            num_looks=look.number,
+            repeats=sorted(repeats.keys.values()),
+            metrics=_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
+            artifacts=[f"{FOLDER}/{key}/{name}" for name in ("comparison.json", "table.md", "forest.png")],
+            tags={f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
+        )
+    return document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One time that somebody saw what the repeats of a study came to."""
+
+    number: int
+    """From 1."""
+    seen: str
+    """Digest of what was there to be judged."""
+    is_new: bool
+    """Not yet in the journal: these outcomes were not seen before."""
+
+
+def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
+    """Count the looks at a study: the same comparison of the same outcomes again is no new one."""
+    seen = _digest_outcomes(repeats)
+    known = [(event["key"], event.get("seen")) for event in read_events(journal.path) if event["event"] == "comparison"]
+    is_new = (key, seen) not in known
+    number = len(known) + 1 if is_new else known.index((key, seen)) + 1
+    return Look(number=number, seen=seen, is_new=is_new)
+
+
+def _digest_outcomes(repeats: Repeats) -> str:
+    """What was there to be judged: a repeat that is tried again and ends otherwise makes it something new."""
+    records = {record.key: record for record in repeats.wanted_records}
+    return digest_of({key: record.outcome.word if record.outcome else None for key, record in records.items()})
+
+
+def _mention_looks(comparison: Comparison, num_looks: int) -> Comparison:
+    if num_looks == 1 or comparison.adjusted_p is None:
+        return comparison
+    clause = f"This is look number {num_looks} at this study: p-values are no longer exact."
+    return dataclasses.replace(comparison, sentence=f"{comparison.sentence} {clause}")
+
+
+def _metrics(comparisons: Sequence[Comparison], **counts: int) -> dict[str, float]:
+    metrics: dict[str, float] = {**counts}
     for position, comparison in enumerate(comparisons):
         for name in ("estimate", "adjusted_p", "p_a_gt_b", "smallest_detectable"):
             value = getattr(comparison, name)
             if value is not None:
                 metrics[f"{name}.{position}"] = float(value)
-    journal.note(
-        "comparison",
-        key=digest_of({"keys": sorted(repeats.keys.values())}),
-        repeats=sorted(repeats.keys.values()),
-        metrics=metrics,
-        artifacts=[f"comparison/{name}" for name in names],
-        tags={f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
-    )
-    return document
+    return metrics
+
+
+_WORDS = {"configuration", "a", "b", "verdict"}
+"""Columns that are read from the left; the others hold numbers."""
+
+
+def to_markdown(document: dict[str, Any]) -> str:
+    """The comparison as Markdown tables with its verdict sentences."""
+    lines: list[str] = []
+    for headings, *rows in (_contender_rows(document), _pair_rows(document)):
+        lines += [_row(headings), "|" + "---|" * len(headings), *map(_row, rows), ""]
+    return "\n".join([*lines, *_remarks(document), ""])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def to_table(document: dict[str, Any]) -> str:
-    """The comparison as a Markdown table with its verdict sentences."""
-    lines = ["| configuration | test accuracy, mean | repeats |", "|---|---|---|"]
+    """The comparison for standard output: rich tables on a terminal, aligned plain text elsewhere."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    # A box parts columns by a space and tables by blank lines of its own.
+    look, gap = (box.SIMPLE_HEAD, 1) if console.is_terminal else (None, 2)
+    if look is None:
+        # Wide enough that nothing wraps: a file has no right edge.
+        console = Console(highlight=False, markup=False, width=10_000)
+    with console.capture() as capture:
+        for headings, *rows in (_contender_rows(document), _pair_rows(document)):
+            table = Table(box=look, pad_edge=False, padding=(0, gap, 0, 0))
+            for heading in headings:
+                table.add_column(heading, justify="left" if heading in _WORDS else "right")
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+            if look is None:
+                console.print()
+        for line in _remarks(document):
+            console.print(line)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Headings, then one row per contender."""
+    rows: list[tuple[str, ...]] = [("configuration", "test accuracy, mean", "repeats")]
     for contender in document["contenders"]:
         mean = contender["mean_test_accuracy"]
         done = sum(run["test_accuracy"] is not None for run in contender["repeats"])
-        lines.append(f"| {contender['name']} | {'-' if mean is None else f'{100 * mean:.2f} %'} | {done} |")
-    lines += [
-        "",
-        "| a | b | difference, pp | interval, pp | adjusted p | P(a>b) | verdict |",
-        "|---|---|---|---|---|---|---|",
+        rows.append((contender["name"], "-" if mean is None else f"{100 * mean:.2f} %", str(done)))
+    return rows
+
+
+def _pair_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Headings, then one row per pair that was judged."""
+    rows: list[tuple[str, ...]] = [
+        ("a", "b", "difference, pp", "interval, pp", "adjusted p", "P(a>b)", "verdict"),
     ]
     for item in document["comparisons"]:
-        lines.append(
-            f"| {item['a']} | {item['b']} | {_pp(item['estimate'])} | {_interval(item['interval'])} | "
-            f"{_number(item['adjusted_p'])} | {_number(item['p_a_gt_b'])} | {item['verdict']} |"
-        )
-    return "\n".join([*lines, "", *(item["sentence"] for item in document["comparisons"]), ""])
+        numbers = (_pp(item["estimate"]), _interval(item["interval"]))
+        chances = (_number(item["adjusted_p"]), _number(item["p_a_gt_b"]))
+        rows.append((item["a"], item["b"], *numbers, *chances, item["verdict"]))
+    return rows
+
+
+def _remarks(document: dict[str, Any]) -> list[str]:
+    """Nominees that were passed over, then the verdicts in words."""
+    last = max((item["sweep_rank"] for item in document["contenders"] if item["finalist"]), default=0)
+    passed_over = sorted(
+        (item["sweep_rank"], item["name"])
+        for item in document["contenders"]
+        if not item["finalist"] and item["sweep_rank"] is not None and item["sweep_rank"] < last
+    )
+    return [
+        *(
+            f"The sweep's {'best' if rank == 1 else f'nominee {rank}'} is the baseline {name} itself; the next nominee "
+            "is compared in its place."
+            for rank, name in passed_over
+        ),
+        *(item["sentence"] for item in document["comparisons"]),
+    ]
 
 
 def _pp(value: float | None) -> str:

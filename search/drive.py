@@ -7,12 +7,12 @@ import dataclasses
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from search.bind import DataFacts, check_points, check_sweep, load_facts, tell_rejected
-from search.compare import Repeats, judge_repeats, pick_contenders, write_results
+from search.compare import FOLDER, Contender, Repeats, judge_repeats, pick_contenders, write_results
 from search.errors import StudyChangedError, TooManyFailuresError
 from search.progress import Display, counter
 from search.records import Failed, TrialRecord
@@ -64,6 +64,37 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
     Returns:
         The document that comparison.json holds.
     """
+    return run_repeats(
+        study,
+        pick=lambda records: pick_contenders(study, records),
+        conclude=lambda facts, repeats, journal: write_results(
+            study, facts, repeats, judge_repeats(study, facts, repeats), journal
+        ),
+        title=f"{study.name}: compare",
+        patience=patience,
+    )
+
+
+def run_repeats(
+    study: StudyConfig,
+    *,
+    pick: Callable[[list[TrialRecord]], Sequence[Contender]],
+    conclude: Callable[[DataFacts, Repeats, Journal], dict[str, Any]],
+    title: str,
+    patience: float = TRACKER_PATIENCE_SECS,
+) -> dict[str, Any]:
+    """Train what is missing of some points on `study.compare.repeats` shared blocks, and conclude.
+
+    Args:
+        study: The study that records it.
+        pick: From the records so far to what is trained.
+        conclude: Writes down what came of it, as a document.
+        title: Shown while it runs.
+        patience: Seconds that MLflow is given at the end.
+
+    Returns:
+        The document.
+    """
     check_folder(study)
     facts = load_facts(study, on_progress=counter("decoding images"))
     check_points(study, facts)
@@ -73,20 +104,16 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
             study=study,
             facts=facts,
             journal=journal,
-            contenders=pick_contenders(study, list(journal.records.values())),
+            contenders=pick(list(journal.records.values())),
             num_blocks=study.compare.repeats,
             on_change=lambda: shown.update(),
         )
         with Display(
-            title=f"{study.name}: compare",
-            noun="repeats",
-            num_planned=repeats.num_planned,
-            records=lambda: repeats.wanted_records,
+            title=title, noun="repeats", num_planned=repeats.num_planned, records=lambda: repeats.wanted_records
         ) as display:
             shown.update = display.update
             run(repeats)
-        comparisons = judge_repeats(study, facts, repeats)
-        document = write_results(study, facts, repeats, comparisons, journal)
+        document = conclude(facts, repeats, journal)
         _check_repeats(study, repeats.wanted_records)
         return document
 
@@ -191,10 +218,10 @@ def say(line: str) -> None:
 
 
 def load_comparison(folder: Path) -> dict[str, Any] | None:
-    """The last comparison of a study, if there is one."""
+    """The newest comparison of a study, if there is one."""
     import json
 
-    path = folder / "comparison" / "comparison.json"
+    path = folder / FOLDER / "comparison.json"
     if not path.is_file():
         return None
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from search.bind import DataFacts, bind, complete_point, why_not
@@ -59,6 +59,8 @@ class Sweep(Work):
         self._scheduler = make_scheduler(study.search, study.train.epochs)
         self.space_exhausted = False
         self._twins: dict[str, list[int]] = {}
+        self._best: list[TrialRecord] = []
+        """Completed trials whose weights stay."""
         self._replay()
 
     def _replay(self) -> None:
@@ -74,7 +76,7 @@ class Sweep(Work):
                 self._journal.end(key, Stopped(epoch=metrics["epoch"]))
                 self.learn(self._journal.records[key])
         self._unfinished = [record for record in self.records if record.outcome is None]
-        self._forget_losers()
+        self._forget_losers(self.records)
 
     def rebuild(self, record: TrialRecord) -> TrialSpec:
         """Describe an unfinished trial again."""
@@ -110,11 +112,14 @@ class Sweep(Work):
         if record.outcome is not None:
             for number in (record.number, *self._twins.pop(record.key, ())):
                 self._sampler.tell(number, record.curve, record.outcome)
-        self._forget_losers()
+        self._forget_losers([record])
 
-    def _forget_losers(self) -> None:
+    def _forget_losers(self, ended: Sequence[TrialRecord]) -> None:
+        """Let the weights of all but the best go, each trial's once: who lost to so many never comes back."""
         keep = max(KEEP_WEIGHTS, self._study.compare.finalists)
-        for loser in best_first(self.records)[keep:]:
+        ranked = best_first([*self._best, *ended])
+        self._best = ranked[:keep]
+        for loser in ranked[keep:]:
             for path in (self._folder / TRIALS / loser.key).glob("weights-*.safetensors"):
                 path.unlink()
 

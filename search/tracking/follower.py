@@ -39,7 +39,7 @@ class Follower:
         self.data: Mapping[str, Any] | None = None
         self.classes: tuple[str, ...] = ()
         self.comparisons: list[Mapping[str, Any]] = []
-        """`comparison` events, in order."""
+        """`comparison` events, in order, each with the `session` event under which it was made."""
         self.last_ms = 0
         self.changed: dict[str, None] = {}
         """Keys of records with news; whoever took note of one removes it."""
@@ -88,8 +88,7 @@ class Follower:
             self.classes = tuple(event.get("classes") or self.classes)
             self.changed_parents.add(verb)
         elif kind == "comparison":
-            self.comparisons.append(event)
-            self.changed_parents.add("compare")
+            self.comparisons.append({**event, "session": self.sessions.get("compare", {})})
         elif kind in {"begin", "resume", "epoch", "end"}:
             key = event["key"]
             self._touch(self.records[key])
@@ -127,7 +126,7 @@ class Follower:
         return ("RUNNING", RUNNING) if record.key in self._active else ("KILLED", UNFINISHED)
 
     def parent_status(self, verb: str) -> str:
-        """MLflow's status of a sweep or of the comparisons."""
+        """MLflow's status of a sweep or of the repeats."""
         records = [record for record in self.records.values() if PARENTS[record.kind] == verb]
         waiting = [record.key for record in records if record.outcome is None]
         if self._live == verb or any(key in self._active for key in waiting):

@@ -17,6 +17,8 @@ from search.tracking.mlflow_client import RejectedError
 from search.tracking.mlflow_tracker import KEY_TAG, Point, Store, StoredRun
 
 PREFIX = "hybrid_search."
+_PARENT_NAMES = {"sweep": "sweep", "compare": "repeats"}
+"""Verb -> what its parent run holds."""
 DRAWING_SECS = 0.3
 """Time for pictures in one `sync`: new metrics go before old pictures."""
 
@@ -26,6 +28,11 @@ class Mirror:
 
     Runs are found by their tags, values carry the journal's times, and what says "this has arrived" is sent last: a
     mirror that was killed at any moment is continued by the next one.
+
+    Trials are children of the sweep's run, repeats children of the run of all repeats: comparisons may share a repeat,
+    which is trained, and recorded, once. Every comparison is a run of its own, found by its key: judged again, it stays
+    that run. It names its repeats' runs in a tag (cut at MLflow's limit; comparison.json has all), and each repeat its
+    comparisons', so that `tags.hybrid_search.comparisons LIKE '%KEY%'` finds them.
 
     Args:
         folder: The study's folder.
@@ -132,7 +139,7 @@ class Mirror:
         if verb in self._runs:
             return self._runs[verb]
         at = self._journal.sessions.get(verb, {}).get("at", self._journal.last_ms / 1000)
-        return self._create(store, verb, verb, f"{self._folder.name} {verb}", at, {})
+        return self._create(store, verb, verb, f"{self._folder.name} {_PARENT_NAMES[verb]}", at, {})
 
     def _send_record(self, store: Store, record: TrialRecord) -> None:
         journal = self._journal
@@ -158,6 +165,7 @@ class Mirror:
         tags = {f"{PREFIX}outcome": word, f"{PREFIX}node": record.node}
         if record.resumed:
             tags[f"{PREFIX}resumed"] = str(record.resumed)
+        tags |= {f"{PREFIX}{name}": str(value) for name, value in record.machine.items()}
         if isinstance(record.outcome, Failed):
             tags[f"{PREFIX}reason"] = record.outcome.reason
         store.log(
@@ -186,18 +194,25 @@ class Mirror:
         return points
 
     def _send_comparison(self, store: Store, event: Mapping[str, Any]) -> None:
-        run = self._parent(store, "compare")
-        number = self._num_compared + 1
+        key, number, at_ms = event["key"], self._num_compared + 1, to_ms(event["at"])
+        run = self._runs.get(key)
+        if run is None:
+            name = f"{self._folder.name} comparison {key[:4]}"
+            run = self._create(store, key, "compare", name, event["at"], {f"{PREFIX}kind": "comparison"})
+        # It was over before it was noted; whatever is refused below must not leave it RUNNING.
+        store.set_status(run, "FINISHED", at_ms)
         marker = f"{PREFIX}num_comparisons"
         if int(run.tags.get(marker, "0")) >= number:
             return
+        if self._journal.data:
+            store.log_dataset(run, self._journal.data)
         for name in event.get("artifacts", ()):
             file = self._folder / name
             if file.exists():
                 store.log_file(run, file)
             else:
-                self._say(f"comparison {event['key']}: {name} is not in the study folder, so not in MLflow either")
-        at_ms = to_ms(event["at"])
+                self._say(f"comparison {key}: {name} is not in the study folder, so not in MLflow either")
+        repeats = [self._runs[repeat] for repeat in event.get("repeats", ()) if repeat in self._runs]
         tags = {str(name): str(text) for name, text in event.get("tags", {}).items()}
         store.log(
             run,
@@ -205,8 +220,15 @@ class Mirror:
                 Point(name=name, value=value, step=number, at_ms=at_ms)
                 for name, value in event.get("metrics", {}).items()
             ],
-            tags={**tags, f"{PREFIX}comparison": event["key"]},
+            tags={
+                **tags,
+                **_session_tags(event["session"]),
+                f"{PREFIX}repeats": ", ".join(repeat.run_id for repeat in repeats),
+            },
         )
+        for repeat in repeats:
+            with self._rejections_told(self._journal.records[repeat.tags[KEY_TAG]].label):
+                _add_comparison(store, repeat, key)
         store.log(run, tags={marker: str(number)})
 
     def _update_parent(self, store: Store, verb: str) -> None:
@@ -254,9 +276,9 @@ class Mirror:
 
     def _draw_record(self, store: Store, record: TrialRecord) -> None:
         run = self._runs.get(record.key)
-        confusion = record.artifacts.get("confusion")
+        confusions = [name for name in ("confusion", "test_confusion") if name in record.artifacts]
         state = str(len(record.curve))
-        if run is None or run.tags.get(f"{PREFIX}pictures") == state or (len(record.curve) < 2 and not confusion):
+        if run is None or run.tags.get(f"{PREFIX}pictures") == state or (len(record.curve) < 2 and not confusions):
             return
         from search.tracking import figures
 
@@ -264,13 +286,13 @@ class Mirror:
             if len(record.curve) >= 2:
                 figures.draw_curves(record, Path(folder, "curves.png"))
                 store.log_file(run, Path(folder, "curves.png"))
-            if confusion:
-                file = Path(folder, "confusion.png")
+            for name in confusions:
+                file = Path(folder, f"{name}.png")
                 try:
-                    counts = figures.load_confusion(self._folder / confusion)
+                    counts = figures.load_confusion(self._folder / record.artifacts[name])
                     figures.draw_confusion(counts, self._journal.classes, file)
                 except (OSError, ValueError) as error:
-                    self._say(f"{record.label}: no picture of {confusion}: {error}")
+                    self._say(f"{record.label}: no picture of {record.artifacts[name]}: {error}")
                 else:
                     store.log_file(run, file)
         store.log(run, tags={f"{PREFIX}pictures": state})
@@ -288,6 +310,13 @@ class Mirror:
             figures.draw_sweep(records, self._journal.best(), file)
             store.log_file(run, file)
             store.log(run, tags={f"{PREFIX}pictures": state})
+
+
+def _add_comparison(store: Store, repeat: StoredRun, key: str) -> None:
+    tag = f"{PREFIX}comparisons"
+    known = [item for item in repeat.tags.get(tag, "").split(", ") if item]
+    if key not in known:
+        store.log(repeat, tags={tag: ", ".join([*known, key])})
 
 
 def _is_settled(run: StoredRun, record: TrialRecord, status: str, word: str) -> bool:

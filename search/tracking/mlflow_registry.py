@@ -6,15 +6,15 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.errors import TrackingError
+from search.errors import HybridSearchError, TrackingError
 from search.tracking.mlflow_client import RejectedError, connect, translated
-from search.tracking.mlflow_tracker import KEY_TAG, Store
+from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,19 +60,33 @@ def register(
         store = Store(uri, experiment)
         runs = store.runs(marks)
         run = runs[0] if runs else store.create(name=f"{name} export", tags=marks, at_ms=_now_ms())
-        store.log(run, tags=tags)
-        store.log_files(run, folder, "export")
-        with translated(uri):
-            client = connect(uri)
-            found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
-            version = str(found[0].version) if found else _log_model(uri, run.run_id, name, model, example)
-            for key, text in {**tags, **marks}.items():
-                client.set_model_version_tag(name, version, key, text)
-            client.set_registered_model_alias(name, CHAMPION, version)
-        store.set_status(run, "FINISHED", _now_ms())
+        with _failing(store, run):
+            store.log(run, tags=tags)
+            store.log_files(run, folder, "export")
+            with translated(uri):
+                client = connect(uri)
+                found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
+                version = str(found[0].version) if found else _log_model(uri, run.run_id, name, model, example)
+                for key, text in {**tags, **marks}.items():
+                    client.set_model_version_tag(name, version, key, text)
+                client.set_registered_model_alias(name, CHAMPION, version)
+            store.set_status(run, "FINISHED", _now_ms())
     except RejectedError as error:
         raise TrackingError(*error.faults) from None
     return int(version)
+
+
+@contextlib.contextmanager
+def _failing(store: Store, run: StoredRun) -> Iterator[None]:
+    """Whatever interrupts the hand-over, the run does not look as if it were still at work."""
+    try:
+        yield
+    except BaseException:
+        # MLflow's own start_run opens and ends the run too: what we know of its status may be old.
+        run.status = "RUNNING"
+        with contextlib.suppress(HybridSearchError):
+            store.set_status(run, "FAILED", _now_ms())
+        raise
 
 
 def _log_model(uri: str, run_id: str, name: str, model: nn.Module, example: NDArray[np.float32]) -> str:

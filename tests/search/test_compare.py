@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +18,10 @@ from search.compare import (
     Repeats,
     declare_family,
     judge_repeats,
+    key_of,
     load_correct,
     pick_contenders,
+    to_markdown,
     to_table,
     write_results,
 )
@@ -27,6 +32,7 @@ from search.runners import inline
 from search.seeds import make_block
 from search.study import StudyConfig, claim_folder
 from search.tracking.journal import Journal, read_events, read_records
+from search.training.learner import Learner
 
 MakeStudy = Callable[..., StudyConfig]
 MakeRecord = Callable[..., TrialRecord]
@@ -73,6 +79,16 @@ def compare(
         return write_results(study, facts, repeats, judge_repeats(study, facts, repeats), journal)
 
 
+def looks(study: StudyConfig) -> list[dict[str, Any]]:
+    """The comparisons that the journal knows."""
+    return [event for event in read_events(study.folder / "journal.jsonl") if event["event"] == "comparison"]
+
+
+def change_settings(study: StudyConfig, **settings: Any) -> StudyConfig:
+    """The same study compared otherwise."""
+    return study.model_copy(update={"compare": study.compare.model_copy(update=settings)})
+
+
 def test_everybody_is_trained_once_on_the_same_fresh_blocks(
     study: StudyConfig, facts: DataFacts, nominee: Any, count_epochs: list[tuple[str, int]]
 ) -> None:
@@ -111,7 +127,7 @@ def test_the_document_holds_what_a_reader_needs(study: StudyConfig, facts: DataF
     assert finalist["name"] in comparison["sentence"]
     assert comparison["sentence"] in (folder / "table.md").read_text()
     assert (folder / "forest.png").read_bytes().startswith(b"\x89PNG")
-    note = [event for event in read_events(study.folder / "journal.jsonl") if event["event"] == "comparison"][-1]
+    (note,) = looks(study)
     assert sorted(note["repeats"]) == sorted(read_records(study.folder))
     assert all((study.folder / path).is_file() for path in note["artifacts"])
 
@@ -173,13 +189,98 @@ def test_more_repeats_train_only_what_is_missing(
     study: StudyConfig, facts: DataFacts, nominee: Any, count_epochs: list[tuple[str, int]]
 ) -> None:
     trials = [nominee("0", 0.8)]
-    two = study.model_copy(update={"compare": study.compare.model_copy(update={"repeats": 2})})
-    first = compare(two, facts, trials)
+    first = compare(change_settings(study, repeats=2), facts, trials)
     assert len(count_epochs) == 4
     second = compare(study, facts, trials)
     assert len(count_epochs) == 6
     for before, after in zip(first["contenders"], second["contenders"], strict=True):
         assert after["repeats"][:2] == before["repeats"]
+
+
+def test_every_comparison_keeps_its_files_and_the_newest_lies_on_top(
+    study: StudyConfig, facts: DataFacts, nominee: Any
+) -> None:
+    trials = [nominee("0", 0.8)]
+    names = ("comparison.json", "table.md", "forest.png")
+    place = study.folder / "comparison"
+    first = compare(change_settings(study, repeats=2), facts, trials)
+    before = {name: (place / first["key"] / name).read_bytes() for name in names}
+    second = compare(study, facts, trials)
+    assert first["key"] != second["key"]
+    assert {name: (place / first["key"] / name).read_bytes() for name in names} == before
+    for name in names:
+        newest = (place / name).read_bytes()
+        assert newest == (place / second["key"] / name).read_bytes() != before[name]
+    assert [event["key"] for event in looks(study)] == [first["key"], second["key"]]
+    assert [event["artifacts"] for event in looks(study)] == [
+        [f"comparison/{document['key']}/{name}" for name in names] for document in (first, second)
+    ]
+
+    # Again with nothing changed: the same results, and nothing for MLflow.
+    assert compare(study, facts, trials) == second
+    assert compare(change_settings(study, repeats=2), facts, trials) == first
+    assert json.loads((place / "comparison.json").read_text()) == first
+    assert len(looks(study)) == 2
+
+
+def test_a_comparison_is_known_by_contenders_blocks_and_settings(
+    study: StudyConfig, facts: DataFacts, nominee: Any, make_study: MakeStudy
+) -> None:
+    trials = [nominee("0", 0.8), nominee("1", 0.7, nodes=4)]
+    two = change_settings(study, finalists=2)
+
+    def key(study: StudyConfig, trials: list[TrialRecord]) -> str:
+        with Journal(claim_folder(study)) as journal:
+            contenders = pick_contenders(study, trials)
+            num_blocks = study.compare.repeats
+            repeats = Repeats(study=study, facts=facts, journal=journal, contenders=contenders, num_blocks=num_blocks)
+            return key_of(study, repeats)
+
+    swapped = [dataclasses.replace(trials[0], curve=trials[1].curve), trials[1]]
+    swapped[1] = dataclasses.replace(trials[1], curve=trials[0].curve)
+    assert key(two, trials) == key(two, swapped)
+    others = (
+        study,
+        change_settings(two, repeats=4),
+        change_settings(two, alpha=0.01),
+        change_settings(two, rope=0.01),
+        change_settings(two, family="all-pairs"),
+        change_settings(two, baselines=(*two.compare.baselines, {**two.compare.baselines[0], "lr": 0.002})),
+    )
+    assert len({key(two, trials), *(key(other, trials) for other in others)}) == 7
+
+
+def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
+    trials = [nominee("0", 0.8)]
+    clause = "This is look number 2 at this study: p-values are no longer exact."
+    first = compare(study, facts, trials)
+    assert first["num_looks"] == 1
+    assert "look number" not in first["comparisons"][0]["sentence"]
+    second = compare(change_settings(study, repeats=4), facts, trials)
+    assert second["num_looks"] == 2
+    assert second["comparisons"][0]["sentence"].endswith(clause)
+    assert clause in (study.folder / "comparison" / "table.md").read_text()
+    event = looks(study)[-1]
+    assert event["num_looks"] == event["metrics"]["num_looks"] == 2
+    assert event["tags"]["verdict.0"].endswith(clause)
+    # One run of each has no p-value that could be less exact.
+    third = compare(change_settings(study, repeats=1), facts, trials)
+    assert third["num_looks"] == 3
+    assert "look number" not in third["comparisons"][0]["sentence"]
+
+
+def test_that_the_best_is_a_baseline_is_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
+    same = dataclasses.replace(nominee("0", 0.9), point=dict(study.compare.baselines[0]))
+    one = change_settings(study, repeats=1)
+    document = compare(one, facts, [same, nominee("1", 0.8)])
+    name = document["contenders"][1]["name"]
+    line = f"The sweep's best is the baseline {name} itself; the next nominee is compared in its place."
+    assert [item["sweep_rank"] for item in document["contenders"]] == [2, 1]
+    assert to_table(document).count(line) == to_markdown(document).count(line) == 1
+    # A baseline that is behind the finalist takes nobody's place.
+    behind = compare(one, facts, [same, nominee("1", 0.95)])
+    assert [item["sweep_rank"] for item in behind["contenders"]] == [1, 2]
+    assert "itself" not in to_table(behind)
 
 
 def test_a_nominee_that_is_a_baseline_is_passed_over(study: StudyConfig, nominee: Any, cnn: dict[str, Any]) -> None:
@@ -255,6 +356,46 @@ def test_an_impossible_baseline_is_named(
     assert read_records(study.folder) == {}
 
 
+def test_a_diverged_repeat_is_judged_by_its_last_finite_checkpoint(
+    study: StudyConfig, facts: DataFacts, nominee: Any, monkeypatch: pytest.MonkeyPatch, count_epochs: Any
+) -> None:
+    study = study.model_copy(update={"train": dataclasses.replace(study.train, epochs=3)})
+    trials = [nominee("0", 0.8)]
+    spoil = {("gru", 0): 3, ("gru", 1): 1}  # (cell, block) -> epoch from which the weights are not finite
+    original = Learner.train_epoch
+
+    def fragile(self: Learner, epoch: int) -> tuple[float, float, int]:
+        if epoch >= spoil.get((self.model.config.rnn, self.block.index), 4):  # type: ignore[union-attr]
+            next(self.model.parameters()).data.fill_(float("nan"))
+        return original(self, epoch)
+
+    monkeypatch.setattr(Learner, "train_epoch", fragile)
+    document = compare(study, facts, trials)
+    finalist, baseline = document["contenders"]
+    runs = finalist["repeats"]
+    assert [run["state"] for run in runs] == ["failed", "failed", "completed"]
+    assert [run["diverged_in_epoch"] for run in runs] == [3, 1, None]
+    assert (finalist["num_diverged"], baseline["num_diverged"]) == (2, 0)
+    # Block 0 counts with its second epoch, block 1 ended none and counts as chance.
+    records = read_records(study.folder)
+    assert records[runs[0]["key"]].outcome == Failed(
+        reason="diverged in epoch 3: the loss was nan", diverged=True, epoch=3
+    )
+    kept = load_correct(study.folder, records[runs[0]["key"]], facts.num_test).mean()
+    assert kept == runs[0]["test_accuracy"]
+    (comparison,) = document["comparisons"]
+    assert comparison["scores_a"] == pytest.approx([kept, 0.1, runs[2]["test_accuracy"]])
+    assert (comparison["failures_a"], comparison["failures_b"]) == (2, 0)
+    assert "Diverged: crnn gru 8 (trial 0) 2," in comparison["sentence"]
+    # The folder keeps what the verdict rests on, and nothing else; nothing is trained or scored again.
+    names = {path.name for path in (study.folder / "trials" / runs[0]["key"]).iterdir()}
+    assert names == {"predictions.npy", "correct.npy", "test_confusion.npy"}
+    assert not (study.folder / "trials" / runs[1]["key"]).exists()
+    num_trained = len(count_epochs)
+    assert compare(study, facts, trials)["comparisons"] == document["comparisons"]
+    assert len(count_epochs) == num_trained
+
+
 def test_what_failed_is_tried_again_and_what_diverged_stays(
     study: StudyConfig, facts: DataFacts, nominee: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,8 +417,59 @@ def test_what_failed_is_tried_again_and_what_diverged_stays(
         first = compare(study, facts, trials)
     assert [run["state"] for run in first["contenders"][0]["repeats"]] == ["failed", "failed", "completed"]
     assert "failed" not in {run["state"] for run in first["contenders"][1]["repeats"]}
-    table = to_table(first)
-    assert "| crnn gru 8 (trial 0) |" in table
+    assert "| crnn gru 8 (trial 0) |" in to_markdown(first)
     second = compare(study, facts, trials)
     assert [run["state"] for run in second["contenders"][0]["repeats"]] == ["completed", "failed", "completed"]
     assert Counter(type(record.outcome) for record in read_records(study.folder).values()) == {Completed: 5, Failed: 1}
+    # One comparison, looked at twice: what it rests on has changed.
+    assert first["key"] == second["key"]
+    assert [event["num_looks"] for event in looks(study)] == [1, 2]
+
+
+class Terminal(io.StringIO):
+    """Standard output that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """What `compare` found out, as far as tables show it."""
+    contenders = [
+        {"name": name, "finalist": name != "cnn", "sweep_rank": rank, "mean_test_accuracy": mean, "repeats": []}
+        for name, rank, mean in (("ecrnn [lstm] 16-16 (trial 12)", 1, 0.9125), ("cnn", None, None))
+    ]
+    pair = {"a": contenders[0]["name"], "b": "cnn", "verdict": "better", "sentence": "A sentence. " * 20}
+    numbers = {"estimate": 0.0125, "interval": {"low": -0.001, "high": 0.02}, "adjusted_p": 0.25, "p_a_gt_b": None}
+    return {"contenders": contenders, "comparisons": [pair | numbers]}
+
+
+def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    lines = to_table(document).splitlines()
+    assert lines == [
+        "configuration                  test accuracy, mean  repeats",
+        "ecrnn [lstm] 16-16 (trial 12)              91.25 %        0",
+        "cnn                                              -        0",
+        "",
+        "a                              b    difference, pp    interval, pp  adjusted p  P(a>b)  verdict",
+        "ecrnn [lstm] 16-16 (trial 12)  cnn           +1.25  -0.10 to +2.00        0.25       -  better",
+        "",
+        ("A sentence. " * 20).strip(),
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_a_table_on_a_terminal_fits(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = to_table(document)
+    assert "|---|" not in text
+    assert "─" in text
+    assert "+1.25" in text
+    assert "[lstm]" in text
+    visible = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert max(map(len, visible.splitlines())) <= columns

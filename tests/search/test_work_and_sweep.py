@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -20,7 +21,7 @@ from search.sampler import open_storage
 from search.study import StudyConfig
 from search.sweep import Sweep
 from search.tracking.journal import FILE_NAME, Journal, read_events, read_records
-from search.training import loop
+from search.training import learner
 
 MakeStudy = Callable[..., StudyConfig]
 
@@ -221,7 +222,7 @@ def refuse(images: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def break_gru(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models with an RNN raise."""
-    original = loop.build
+    original = learner.build
 
     def build(config: Any, generator: torch.Generator) -> nn.Module:
         model = original(config, generator)
@@ -230,7 +231,7 @@ def break_gru(monkeypatch: pytest.MonkeyPatch) -> None:
         model.forward = refuse  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(loop, "build", build)
+    monkeypatch.setattr(learner, "build", build)
 
 
 @pytest.mark.usefixtures("break_gru")
@@ -282,6 +283,29 @@ def test_losers_lose_their_weights_and_the_best_keep_them(make_study: MakeStudy,
     kept = {path.parent.name for path in study.folder.glob("trials/*/weights-0.safetensors")}
     assert kept == {record.key for record in ranked[:4]}
     assert len(list(study.folder.glob("trials/*/confusion.npy"))) == 6
+
+
+def test_each_loser_is_looked_for_once(make_study: MakeStudy, driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+    glob = Path.glob
+
+    def count(path: Path, pattern: str) -> Any:
+        if pattern.startswith("weights-"):
+            searched.append(path.name)
+        return glob(path, pattern)
+
+    monkeypatch.setattr(Path, "glob", count)
+    options = ("search.scheduler=none", "train.epochs=1")
+    records = driver.sweep(make_study("search.trials=7", *options))
+    ranked = [record.key for record in sorted(records, key=lambda item: (-(item.val_accuracy or 0), item.number))]
+    assert sorted(searched) == sorted(ranked[3:])
+    # A later run of the command looks once more, in case the first one was killed in between, and goes on alike.
+    searched.clear()
+    records = driver.sweep(make_study("search.trials=9", *options))
+    ranked = [record.key for record in sorted(records, key=lambda item: (-(item.val_accuracy or 0), item.number))]
+    assert sorted(searched) == sorted(ranked[3:])
+    kept = {path.parent.name for path in glob(make_study().folder, "trials/*/weights-0.safetensors")}
+    assert kept == set(ranked[:3])
 
 
 def test_a_used_up_space_ends_the_sweep(make_study: MakeStudy, driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:

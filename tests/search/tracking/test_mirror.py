@@ -15,6 +15,7 @@ from search.records import Completed, Failed, Stopped
 from search.tracking import mirror as mirror_module
 from search.tracking.journal import FILE_NAME, Journal
 from search.tracking.mirror import Mirror
+from search.tracking.mlflow_client import RejectedError
 from search.tracking.mlflow_tracker import Store
 
 if TYPE_CHECKING:
@@ -66,6 +67,29 @@ def test_an_epoch_without_validation_has_no_validation_metrics(study: Study, ser
     study.journal.note("stop")
     mirror.finish()
     assert server.files("blind") == {"curves.png"}
+
+
+def test_what_a_run_was_computed_with_becomes_its_tags(study: Study, server: Server) -> None:
+    study.session()
+    study.begin("a")
+    machine = {"device": "cuda NVIDIA H200", "precision": "bfloat16", "threads": 4, "torch": "2.12.0"}
+    study.journal.epoch("a", study.metrics(1), "node-1", machine)
+    study.journal.end("a", Completed())
+    make(study, server).sync()
+    tags = server.run("a").data.tags
+    assert {name: tags[f"hybrid_search.{name}"] for name in machine} == {**machine, "threads": "4"}
+
+
+def test_a_repeat_shows_its_confusion_on_the_test_set(study: Study, server: Server) -> None:
+    study.session("compare")
+    folder = study.folder / "trials" / "r"
+    folder.mkdir(parents=True)
+    artifacts = {name: f"trials/r/{name}.npy" for name in ("confusion", "test_confusion", "predictions")}
+    for name in ("confusion", "test_confusion"):
+        np.save(folder / f"{name}.npy", np.eye(2, dtype=np.int64))
+    study.trial("r", kind="repeat", test_accuracy=1.0, artifacts=artifacts)
+    make(study, server).sync()
+    assert server.files("r") == {"confusion.png", "test_confusion.png"}
 
 
 def test_the_sweep_becomes_the_parent_run(study: Study, server: Server) -> None:
@@ -175,7 +199,9 @@ def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest
         found: dict[str, Any] = {}
         for key, status in server.statuses().items():
             run = server.run(key)
-            tags = {name: text for name, text in run.data.tags.items() if name != "mlflow.parentRunId"}
+            # Run ids are MLflow's own.
+            own = {"mlflow.parentRunId", "hybrid_search.repeats"}
+            tags = {name: text for name, text in run.data.tags.items() if name not in own}
             told = {"val_loss", "test_accuracy", "num_finished", "gain"}.intersection(run.data.metrics)
             histories = {name: server.history(key, name) for name in told}
             num_inputs = len(run.inputs.dataset_inputs)
@@ -213,14 +239,17 @@ def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest
         "r": "FINISHED",
         "sweep": "FINISHED",
         "compare": "FINISHED",
+        "k": "FINISHED",
     }
     assert expected["r"][2]["test_accuracy"] == [(1, 0.25)]
+    assert expected["r"][1]["hybrid_search.comparisons"] == "k"
     kill_at, done = 1, False
     while not done:
         experiment = f"killed at {kill_at}"
         done = finish(experiment, kill_at)
         Mirror(study.folder, uri=server.uri, experiment=experiment).finish()
         assert state(experiment) == expected
+        assert server.run("k").data.tags["hybrid_search.repeats"] == server.run("r").info.run_id
         kill_at += 1
     assert kill_at > 15
 
@@ -313,7 +342,7 @@ def test_all_new_epochs_go_in_one_request(study: Study, server: Server, monkeypa
     assert calls == [160, 0]
 
 
-def test_repeats_and_comparisons(study: Study, server: Server) -> None:
+def test_repeats(study: Study, server: Server) -> None:
     study.session()
     study.trial("a")
     study.journal.note("stop")
@@ -324,35 +353,120 @@ def test_repeats_and_comparisons(study: Study, server: Server) -> None:
     assert server.statuses() == {"a": "FINISHED", "sweep": "FINISHED", "r0": "RUNNING", "compare": "RUNNING"}
     study.epochs("r0", 1, 2)
     study.journal.end("r0", Completed(), test_accuracy=0.875)
-    study.folder.joinpath("report").mkdir()
-    study.folder.joinpath("report", "forest.png").write_bytes(b"picture")
-    for gain in (0.25, 0.5):
-        study.journal.note(
-            "comparison",
-            key="k1",
-            repeats=["r0"],
-            metrics={"ecrnn vs cnn: gain": gain},
-            artifacts=["report/forest.png", "gone.png"],
-            tags={"verdict": "beats"},
-        )
+    study.journal.note("stop")
+    mirror.finish()
+    assert server.statuses() == {"a": "FINISHED", "sweep": "FINISHED", "r0": "FINISHED", "compare": "FINISHED"}
+    assert server.run("r0").data.tags["mlflow.parentRunId"] == server.run("compare").info.run_id
+    assert server.run("compare").info.run_name == "my-study repeats"
+    assert server.history("r0", "test_accuracy") == [(2, 0.875)]
+
+
+def note_comparison(study: Study, key: str, repeats: list[str], gain: float, **more: Any) -> None:
+    """The driver judges, and leaves a picture that says which comparison it shows."""
+    folder = study.folder / "comparison" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.joinpath("forest.png").write_text(f"{key}: {gain}")
+    artifacts = [f"comparison/{key}/forest.png", *more.pop("artifacts", ())]
+    tags = {"verdict.0": f"a beats b by {gain}"}
+    study.journal.note(
+        "comparison", key=key, repeats=repeats, metrics={"gain": gain}, artifacts=artifacts, tags=tags, **more
+    )
+
+
+def picture(server: Server, key: str) -> str:
+    return Path(server.client.download_artifacts(server.run(key).info.run_id, "forest.png")).read_text()
+
+
+def test_every_comparison_is_a_run_and_a_shared_repeat_is_one(study: Study, server: Server) -> None:
+    study.session("compare")
+    study.trial("r0", kind="repeat")
+    study.trial("r1", kind="repeat")
+    note_comparison(study, "k1", ["r0", "r1"], 0.25)
+    study.journal.note("stop")
+    make(study, server).finish()
+    study.session("compare", git="4567cdef")
+    study.trial("r2", kind="repeat")
+    note_comparison(study, "k2", ["r0", "r1", "r2"], 0.5)
+    study.journal.note("stop")
+    # One mirror that was there for the first, and one that never was.
+    make(study, server).finish()
+    expected = dict.fromkeys(("compare", "r0", "r1", "r2", "k1", "k2"), "FINISHED")
+    assert server.statuses() == expected
+
+    for experiment in (server.experiment, "later"):
+        server.experiment = experiment
+        make(study, server).finish()
+        assert server.statuses() == expected
+        for key, gain, git, repeats in (
+            ("k1", 0.25, "0123abcd", ["r0", "r1"]),
+            ("k2", 0.5, "4567cdef", ["r0", "r1", "r2"]),
+        ):
+            run = server.run(key)
+            assert run.info.run_name == f"my-study comparison {key}"
+            assert picture(server, key) == f"{key}: {gain}"
+            assert run.data.metrics["gain"] == gain
+            assert run.data.tags["verdict.0"] == f"a beats b by {gain}"
+            assert run.data.tags["mlflow.source.git.commit"] == git
+            assert run.data.tags["hybrid_search.kind"] == "comparison"
+            assert "mlflow.parentRunId" not in run.data.tags
+            ids = [server.run(repeat).info.run_id for repeat in repeats]
+            assert run.data.tags["hybrid_search.repeats"].split(", ") == ids
+            assert [item.dataset.digest for item in run.inputs.dataset_inputs] == ["d1g3st"]
+        told = {key: server.run(key).data.tags["hybrid_search.comparisons"] for key in ("r0", "r1", "r2")}
+        assert told == {"r0": "k1, k2", "r1": "k1, k2", "r2": "k2"}
+        assert server.files("compare") == {"study.yaml"}
+
+
+def test_a_comparison_looked_at_again_keeps_its_run(study: Study, server: Server) -> None:
+    """A repeat that failed was tried again: the same comparison, with more to judge."""
+    study.session("compare")
+    study.trial("r0", kind="repeat")
+    note_comparison(study, "k1", ["r0"], 0.25)
+    make(study, server).finish()
+    note_comparison(study, "k1", ["r0"], 0.5, artifacts=["gone.png"])
     study.journal.note("stop")
     said: list[str] = []
     for _ in range(2):
         make(study, server, said).finish()
-    assert server.statuses() == {"a": "FINISHED", "sweep": "FINISHED", "r0": "FINISHED", "compare": "FINISHED"}
-    assert server.run("r0").data.tags["mlflow.parentRunId"] == server.run("compare").info.run_id
-    assert server.history("r0", "test_accuracy") == [(2, 0.875)]
-    assert server.history("compare", "ecrnn vs cnn: gain") == [(1, 0.25), (2, 0.5)]
-    assert server.files("compare") == {"study.yaml", "forest.png"}
-    tags = server.run("compare").data.tags
-    assert (tags["hybrid_search.comparison"], tags["verdict"]) == ("k1", "beats")
-    assert said == ["comparison k1: gone.png is not in the study folder, so not in MLflow either"] * 2
+    assert server.statuses() == dict.fromkeys(("compare", "r0", "k1"), "FINISHED")
+    assert server.history("k1", "gain") == [(1, 0.25), (2, 0.5)]
+    assert picture(server, "k1") == "k1: 0.5"
+    assert server.run("k1").data.tags["verdict.0"] == "a beats b by 0.5"
+    assert server.run("r0").data.tags["hybrid_search.comparisons"] == "k1"
+    assert said == ["comparison k1: gone.png is not in the study folder, so not in MLflow either"]
 
 
-def __completed() -> Any:
-    from search.records import Completed
+def test_a_comparison_that_mlflow_refuses_is_not_left_running(
+    study: Study, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RejectedError("no pictures here")
 
-    return Completed()
+    study.session("compare")
+    study.trial("r0", kind="repeat")
+    note_comparison(study, "k1", ["r0"], 0.25)
+    study.journal.note("stop")
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "log_file", refuse)
+        make(study, server, said).finish()
+    assert server.statuses()["k1"] == "FINISHED"
+    assert "comparison k1: not copied to MLflow: no pictures here" in said
+
+
+def test_a_repeat_deleted_in_the_ui_does_not_hold_up_its_comparison(study: Study, server: Server) -> None:
+    study.session("compare")
+    study.trial("r0", kind="repeat")
+    study.trial("r1", kind="repeat")
+    said: list[str] = []
+    mirror = make(study, server, said)
+    mirror.sync()
+    server.client.delete_run(server.run("r0").info.run_id)
+    note_comparison(study, "k1", ["r0", "r1"], 0.25)
+    mirror.finish()
+    assert server.run("k1").data.metrics["gain"] == 0.25
+    assert server.run("r1").data.tags["hybrid_search.comparisons"] == "k1"
+    assert [line for line in said if line.startswith("label of r0: not copied to MLflow")]
 
 
 def test_pictures_come_last_and_once(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

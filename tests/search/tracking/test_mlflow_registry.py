@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from search.errors import TrackingError
+from search.tracking import mlflow_registry
 from search.tracking.mlflow_registry import CHAMPION, register
+from search.tracking.mlflow_tracker import Store
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -76,6 +78,45 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(loaded.predict(images), expected, rtol=1e-5, atol=1e-6)
     assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 3, 5, 4)
     assert loaded.input_example.shape == (2, 3, 5, 4)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("steps", [("files",), ("model", "alias")])
+def test_a_failure_midway_leaves_no_run_running(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: tuple[str, ...]
+) -> None:
+    from mlflow import MlflowClient
+
+    def hand_over() -> int:
+        return register(
+            tmp_path / "export",
+            uri=server.uri,
+            experiment="my-study",
+            name="my-study",
+            model=Tiny(),
+            example=np.zeros((2, 3, 5, 4), dtype=np.float32),
+            digest="d",
+            tags={},
+        )
+
+    def break_down(*_: object, **__: object) -> None:
+        raise RuntimeError("the lights went out")
+
+    (tmp_path / "export").mkdir()
+    broken = {
+        "files": (Store, "log_files"),
+        "model": (mlflow_registry, "_log_model"),
+        "alias": (MlflowClient, "set_registered_model_alias"),
+    }
+    for step in steps:
+        with monkeypatch.context() as patch:
+            patch.setattr(*broken[step], break_down)
+            with pytest.raises((RuntimeError, TrackingError), match="the lights went out"):
+                hand_over()
+        assert server.statuses() == {"export": "FAILED"}
+    # The next export of these weights goes on with the same run.
+    assert hand_over() == 1
+    assert server.statuses() == {"export": "FINISHED"}
 
 
 def test_nobody_there(tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""Ours beside theirs: every cell with its interval, every difference with the paper's mark and a valid one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from search.reproduce.outcomes import Outcome
+from search.reproduce.paper import Family, Pair, Paper, Scored, ScoreName
+from search.significance.judge import judge
+from search.significance.means import mean_of_repeats
+from search.significance.pooled import num_stars, pooled_images_t
+from search.significance.records import Comparison, Interval, Verdict
+from search.study import StudyConfig
+
+
+def cell_rows(paper: Paper, data: str, outcomes: Mapping[str, Outcome], *, num_classes: int) -> list[dict[str, Any]]:
+    """One row per cell and score: theirs, ours with its interval, the difference, and whether theirs lies inside."""
+    return [
+        _cell_row(paper, data, name, score, scored, outcome, chance=1 / num_classes)
+        for name, outcome in outcomes.items()
+        for score, scored in paper.data[data].scores.items()
+    ]
+
+
+def _cell_row(
+    paper: Paper, data: str, name: str, score: ScoreName, scored: Scored, outcome: Outcome, *, chance: float
+) -> dict[str, Any]:
+    cell = paper.cells[name]
+    printed = cell.printed.get(data, {}).get(score)
+    theirs = None if printed is None else printed / 100
+    scores = outcome.of(score, chance=chance)
+    row: dict[str, Any] = {
+        "cell": name,
+        "label": cell.label,
+        "table": cell.table,
+        "score": score,
+        "theirs": theirs,
+        "their_runs": scored.runs,
+        "their_step": scored.step / 100,
+        "their_error": None if theirs is None else sampling_error(theirs, scored.images * scored.runs),
+        "ours": None,
+        "runs": len(scores),
+        "diverged": len(outcome.diverged),
+        "scores": scores.tolist(),
+    }
+    if not len(scores):
+        return row
+    ours = mean_of_repeats(scores, num_further=scored.runs)
+    step = scored.step / 100
+    return row | {
+        "ours": ours.mean,
+        "interval": _ends(ours.interval),
+        "expected": _ends(ours.expected),
+        "difference": None if theirs is None else ours.mean - theirs,
+        "inside": _holds(ours.interval, theirs, step),
+        "expected_holds": _holds(ours.expected, theirs, step),
+    }
+
+
+def sampling_error(accuracy: float, num_images: int) -> float:
+    """Half-width of the 95 % interval that the choice of images alone gives an accuracy."""
+    return 1.96 * math.sqrt(accuracy * (1 - accuracy) / num_images)
+
+
+def _holds(interval: Interval | None, value: float | None, step: float) -> bool | None:
+    """Whether the interval has room for a value that was printed to a step."""
+    if interval is None or value is None:
+        return None
+    return interval.low - step / 2 <= value <= interval.high + step / 2
+
+
+def _ends(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else {"low": interval.low, "high": interval.high, "level": interval.level}
+
+
+def family_tables(
+    paper: Paper,
+    data: str,
+    study: StudyConfig,
+    outcomes: Mapping[str, Outcome],
+    *,
+    num_classes: int,
+    num_validation: int,
+) -> list[dict[str, Any]]:
+    """One table per family: the differences between cells that were trained, with theirs and our marks.
+
+    The family that is corrected for is what stands in the table: every pair of the paper's whose two cells were
+    trained, whatever came of them.
+    """
+    tables = []
+    for family in paper.families:
+        pairs = [pair for pair in family.pairs if pair.a in outcomes and pair.b in outcomes]
+        if not pairs:
+            continue
+        # Where the paper scored validation images, the test images that it left unused allow the stronger test too.
+        scores: tuple[ScoreName, ...] = ("validation", "test") if family.score == "validation" else ("test",)
+        judged = {score: _judge(study, pairs, outcomes, score, num_classes=num_classes) for score in scores}
+        pooled = paper.data[data].pooled
+        tables.append(
+            {
+                "title": family.title,
+                "score": family.score,
+                "size": len(pairs),
+                "of": len(family.pairs),
+                "pairs": [
+                    _pair_row(paper, data, family, pair, {score: items[place] for score, items in judged.items()})
+                    | {
+                        "as_published": _published(paper, judged[family.score][place], num_validation)
+                        if pooled
+                        else None
+                    }
+                    for place, pair in enumerate(pairs)
+                ],
+            }
+        )
+    return tables
+
+
+def _judge(
+    study: StudyConfig, pairs: list[Pair], outcomes: Mapping[str, Outcome], score: ScoreName, *, num_classes: int
+) -> tuple[Comparison, ...]:
+    """Judge a family on the scores of random splits, or on the images of the fixed test set."""
+    names = list(dict.fromkeys(name for pair in pairs for name in (pair.a, pair.b)))
+    fraction = study.split.fraction
+    return judge(
+        names,
+        {name: list(outcomes[name].correct) for name in names} if score == "test" else {},
+        {name: outcomes[name].scores[score] for name in names} if score == "validation" else {},
+        [(pair.a, pair.b) for pair in pairs],
+        blocks={name: outcomes[name].blocks for name in names},
+        ratio=fraction / (1 - fraction),
+        num_classes=num_classes,
+        alpha=study.compare.alpha,
+        rope=study.compare.rope,
+        failed={name: outcomes[name].diverged for name in names},
+    )
+
+
+def _pair_row(paper: Paper, data: str, family: Family, pair: Pair, judged: Mapping[str, Comparison]) -> dict[str, Any]:
+    printed = [paper.cells[name].printed.get(data, {}).get(family.score) for name in (pair.a, pair.b)]
+    derived = None if None in printed else round(float(np.subtract(*printed)), 6)  # type: ignore[arg-type]
+    theirs = derived if pair.difference is None else pair.difference
+    return {
+        "a": pair.a,
+        "b": pair.b,
+        "label_a": paper.cells[pair.a].label,
+        "label_b": paper.cells[pair.b].label,
+        "theirs": None if theirs is None else theirs / 100,
+        "their_stars": pair.stars,
+        "ours": judged[family.score].estimate,
+        "tests": {
+            score: {"stars": _stars(paper, item), "comparison": item.to_dict()} for score, item in judged.items()
+        },
+    }
+
+
+def _stars(paper: Paper, comparison: Comparison) -> int | None:
+    """Our mark on the paper's scale, by the adjusted p; None where no test was allowed."""
+    if comparison.adjusted_p is None:
+        return None
+    withheld = comparison.verdict is Verdict.INCONCLUSIVE and comparison.reason is not None
+    return 0 if withheld else num_stars(comparison.adjusted_p, paper.marks)
+
+
+def _published(paper: Paper, comparison: Comparison, num_images: int) -> dict[str, Any] | None:
+    """The paper's own test on our numbers."""
+    if comparison.mean_a is None or comparison.mean_b is None:
+        return None
+    test = pooled_images_t(comparison.mean_a, comparison.mean_b, num_runs=comparison.num_blocks, num_images=num_images)
+    return {
+        "stars": num_stars(test.p, paper.marks),
+        "p": test.p if math.isfinite(test.p) else None,
+        "runs": test.num_blocks,
+        "images": test.num_images,
+    }

@@ -1,0 +1,135 @@
+"""Drives a reproduction: trains the cells as repeats over shared blocks, then writes ours beside theirs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from search.bind import DataFacts, load_facts
+from search.compare import Look, Repeats, key_of, take_look
+from search.data.splits import split
+from search.data.store import open_data
+from search.drive import run_repeats
+from search.errors import InputError
+from search.reproduce import beside, figures, pictures
+from search.reproduce.outcomes import Outcome, everything_trained, gather
+from search.reproduce.paper import Paper, load_paper
+from search.reproduce.setting import Options, changes, contender, make_study, with_cells
+from search.reproduce.table import to_table
+from search.study import StudyConfig, write_atomically
+from search.tracking.journal import Journal
+
+FOLDER = "reproduction"
+"""Inside the study's folder: table.md, reproduction.json and the pictures."""
+
+
+def reproduce(name: str, options: Options) -> dict[str, Any]:
+    """Train what is missing of a paper's cells, set ours beside theirs, write it down.
+
+    Returns:
+        The document that reproduction.json holds.
+
+    Raises:
+        HybridSearchError: Whatever keeps it from running; what was computed is saved.
+    """
+    paper = load_paper(name)
+    data, setting = paper.setting(options.data)
+    cells = paper.choose(options.cells or paper.default)
+    study = with_cells(make_study(setting, options), paper, cells)
+    if options.images:
+        _check_images(study, paper, options.images)
+    return run_repeats(
+        study,
+        pick=lambda _: [contender(study, paper, cell) for cell in cells],
+        conclude=lambda facts, repeats, journal: _conclude(study, paper, data, options, facts, repeats, journal),
+        title=f"reproduce {name}",
+    )
+
+
+def _check_images(study: StudyConfig, paper: Paper, images: tuple[int, ...]) -> None:
+    if not paper.saliency:
+        raise InputError(f"--images: expected with a paper that shows saliency maps, found {paper.name}; leave it out")
+    last = load_facts(study).num_test - 1
+    faults = [f"--images: expected positions in the test set, 0 to {last}, found {at}" for at in images if at > last]
+    if faults:
+        raise InputError(*faults)
+
+
+def _conclude(
+    study: StudyConfig,
+    paper: Paper,
+    data: str,
+    options: Options,
+    facts: DataFacts,
+    repeats: Repeats,
+    journal: Journal,
+) -> dict[str, Any]:
+    shown = everything_trained(study, paper, facts, repeats, journal)
+    outcomes = gather(study, facts, shown)
+    look = take_look(journal, key_of(study, shown), shown)
+    document = {**to_document(study, paper, data, facts, outcomes), "num_looks": look.number}
+    folder = study.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    drawn = {"cells": figures.draw_cells(document)}
+    if document["families"]:
+        drawn["differences"] = figures.draw_differences(document)
+    more, document["missing"] = pictures.draw(study, paper, data, options, facts, shown, outcomes)
+    drawn |= more
+    for name, figure in drawn.items():
+        figure.savefig(folder / f"{name}.png", dpi=figures.DPI)
+    document["pictures"] = [f"{name}.png" for name in drawn]
+    write_atomically(folder / "reproduction.json", json.dumps(document, indent=1, allow_nan=False))
+    write_atomically(folder / "table.md", to_table(document))
+    if look.is_new:
+        _note(study, journal, document, shown, look)
+    return document
+
+
+def to_document(
+    study: StudyConfig, paper: Paper, data: str, facts: DataFacts, outcomes: Mapping[str, Outcome]
+) -> dict[str, Any]:
+    """Everything a reader needs to check the table, as plain data; accuracies are fractions."""
+    num_validation = len(split(open_data(study.data).train.labels, study.split, seed=study.seed)[1])
+    num_classes = len(facts.classes)
+    blocks = next(iter(outcomes.values())).blocks
+    return {
+        "paper": paper.name,
+        "title": paper.title,
+        "data": data,
+        "study": study.name,
+        "folder": str(study.folder),
+        "images": {
+            "training": facts.num_train - num_validation,
+            "validation": num_validation,
+            "test": facts.num_test,
+        },
+        "epochs": study.train.epochs,
+        "repeats": len(blocks),
+        "blocks": list(blocks),
+        "data_digest": facts.key,
+        "changes": changes(paper.data[data], study),
+        "marks": list(paper.marks),
+        "cells": beside.cell_rows(paper, data, outcomes, num_classes=num_classes),
+        "families": beside.family_tables(
+            paper, data, study, outcomes, num_classes=num_classes, num_validation=num_validation
+        ),
+    }
+
+
+def _note(study: StudyConfig, journal: Journal, document: dict[str, Any], shown: Repeats, look: Look) -> None:
+    """Tell MLflow: the files, and a number per cell."""
+    rows = [row for row in document["cells"] if row["runs"]]
+    journal.note(
+        "comparison",
+        key=key_of(study, shown),
+        seen=look.seen,
+        num_looks=look.number,
+        repeats=sorted(shown.keys.values()),
+        metrics={
+            "num_blocks": document["repeats"],
+            **{f"{row['cell']}.{row['score']}".replace("+", "-"): row["ours"] for row in rows},
+        },
+        artifacts=[f"{FOLDER}/{name}" for name in ("table.md", "reproduction.json", *document["pictures"])],
+        tags={"paper": document["title"]},
+    )

@@ -1,0 +1,179 @@
+"""The reproduction as Markdown that can also be read in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from search.significance.wording import p_value
+
+TESTS = {"validation": "ours, validation: corrected t", "test": "ours, test images: crossed"}
+"""Score -> the valid test's column: by what the comparisons were judged."""
+
+
+def to_table(document: dict[str, Any]) -> str:
+    """Theirs beside ours: cells, differences with both marks, and what was done otherwise than in the paper."""
+    lines = [f"# {document['title']}", "", *_setting(document), "", *_cells(document["cells"])]
+    for family in document["families"]:
+        lines += ["", f"## {family['title']}", "", *_family(family)]
+    lines += ["", "## How to read this", "", *_legend(document)]
+    notes = [f"Not drawn: {note}." for note in document["missing"]]
+    return "\n".join([*lines, *([""] if notes else []), *notes, ""])
+
+
+def _setting(document: dict[str, Any]) -> list[str]:
+    images = document["images"]
+    held = f"{images['validation']:,} validation" if images["validation"] else "no validation"
+    lines = [
+        f"Data: {document['data']}, {images['training']:,} training, {held}, {images['test']:,} test images; "
+        f"{_count(document['epochs'], 'epoch')}; {_count(document['repeats'], 'run')} per cell.",
+    ]
+    if document["changes"]:
+        changed = "; ".join(
+            f"{item['field']} {_value(item['here'])} instead of {_value(item['shipped'])}"
+            for item in document["changes"]
+        )
+        lines += ["", f"**Not the paper's setting:** {changed}."]
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _value(value: object) -> str:
+    return "unset" if value is None else str(value)
+
+
+def _cells(rows: Sequence[dict[str, Any]]) -> list[str]:
+    heading = ("cell", "table", "scored", "theirs, %", "ours, %", "runs", "difference", "inside", "further runs")
+    return _aligned(heading, [_cell(row) for row in rows])
+
+
+def _cell(row: dict[str, Any]) -> tuple[str, ...]:
+    start = (row["label"], row["table"], row["score"], _theirs(row))
+    if row["ours"] is None:
+        return (*start, "-", "0", "-", "-", "-")
+    runs = str(row["runs"]) + (f", {row['diverged']} diverged (as chance)" if row["diverged"] else "")
+    return (
+        *start,
+        f"{_percent(row['ours'])} {_interval(row['interval'], 'one run' if row['runs'] == 1 else 'no spread')}",
+        runs,
+        "-" if row["difference"] is None else _points(row["difference"]),
+        _yes_or_no(row["inside"]),
+        _yes_or_no(row["expected_holds"]),
+    )
+
+
+def _theirs(row: dict[str, Any]) -> str:
+    if row["theirs"] is None:
+        return "-"
+    digits = max(0, round(-math.log10(100 * row["their_step"])))
+    return f"{100 * row['theirs']:.{digits}f} ±{100 * row['their_error']:.1f}"
+
+
+def _family(family: dict[str, Any]) -> list[str]:
+    tests = tuple(family["pairs"][0]["tests"])
+    published = any(pair["as_published"] for pair in family["pairs"])
+    heading = (
+        "first minus second",
+        "theirs, pp",
+        "their mark",
+        *(TESTS[name] for name in tests),
+        *(("their test on ours",) if published else ()),
+    )
+    rows = []
+    for pair in family["pairs"]:
+        row = [
+            f"{pair['label_a']} - {pair['label_b']}",
+            "-" if pair["theirs"] is None else _points(pair["theirs"]),
+            "-" if pair["their_stars"] is None else _stars(pair["their_stars"]),
+            *(_test(item) for item in pair["tests"].values()),
+        ]
+        if published:
+            row.append("-" if pair["as_published"] is None else _stars(pair["as_published"]["stars"]))
+        rows.append(row)
+    return [*_aligned(heading, rows), "", *_family_notes(family)]
+
+
+def _family_notes(family: dict[str, Any]) -> list[str]:
+    tests = [test for pair in family["pairs"] for test in pair["tests"].values()]
+    runs = sorted({test["comparison"]["num_blocks"] for test in tests})
+    chosen = f" (of {family['of']} in the whole table)" if family["size"] < family["of"] else ""
+    lines = [f"{' or '.join(map(str, runs))} paired runs; Holm over {family['size']}{chosen}."]
+    lines += [
+        f"{'No test' if test['stars'] is None else 'No mark'}: {reason}."
+        for test in tests
+        if (reason := test["comparison"]["reason"])
+    ]
+    return list(dict.fromkeys(lines))
+
+
+def _legend(document: dict[str, Any]) -> list[str]:
+    scale = ", ".join(f"{'*' * (place + 1)} p < {_level(level)}" for place, level in enumerate(document["marks"]))
+    lines = [
+        "- theirs: as printed; ± is what the choice of their images alone leaves open (95 %)",
+        "- ours: mean of the runs with its 95 % t interval, for fresh runs on this data set",
+        "- inside: whether theirs lies in that interval, give or take its last digit",
+        "- further runs: whether theirs could be the mean of as many further runs of ours as it is a mean of (95 % "
+        "prediction interval)",
+    ]
+    if document["families"]:
+        lines.append(
+            f"- marks: {scale}; n.s. otherwise. Ours by a valid test: the run is the unit, p adjusted by Holm over the "
+            "family; the interval is this difference's alone, for new data of this kind"
+        )
+    if any(pair["as_published"] for family in document["families"] for pair in family["pairs"]):
+        lines.append(
+            "- their test on ours: takes the images of all runs for independent; as published, ignores the variation "
+            "between runs"
+        )
+    if document["num_looks"] > 1:
+        lines.append(
+            f"- this is look number {document['num_looks']} at these runs: p-values of valid tests are no longer exact"
+        )
+    return lines
+
+
+def _test(item: dict[str, Any]) -> str:
+    found = item["comparison"]
+    if item["stars"] is None:
+        return "no test" if found["estimate"] is None else f"{_points(found['estimate'])}, no test"
+    adjusted = p_value(found["adjusted_p"])
+    words = f"{_points(found['estimate'])} {_interval(found['interval'], '')}, {adjusted}: {_stars(item['stars'])}"
+    return f"{words} (provisional)" if found["provisional"] else words
+
+
+def _aligned(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table whose columns line up."""
+    widths = [max(len(line[place]) for line in (heading, *rows)) for place in range(len(heading))]
+
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))} |"
+
+    return [line(heading), f"|{'|'.join('-' * (width + 2) for width in widths)}|", *map(line, rows)]
+
+
+def _stars(number: int) -> str:
+    return "*" * number or "n.s."
+
+
+def _level(level: float) -> str:
+    return f"{level:.4f}".rstrip("0").removeprefix("0")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f}"
+
+
+def _interval(interval: dict[str, float] | None, otherwise: str) -> str:
+    return f"({otherwise})" if interval is None else f"({100 * interval['low']:.2f} to {100 * interval['high']:.2f})"
+
+
+def _yes_or_no(value: bool | None) -> str:
+    return {None: "-", True: "yes", False: "no"}[value]
