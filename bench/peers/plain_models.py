@@ -120,12 +120,13 @@ class PatchRNN(nn.Module):
         self.norm = nn.BatchNorm1d(self.columns * 128)
 
     def forward(self, x):
-        patches = x.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 3, 2, 1, 4, 5)  # column, row, c, h, w
-        frames = patches.reshape(-1, *patches.shape[2:])
+        patches = x.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 3, 2, 4, 5, 1)  # column, row, h, w, c
+        columns = patches.reshape(-1, *patches.shape[2:])
         if self.is_conv:
-            state = torch.cat((self.down(frames), self.up(frames.flip(1))), dim=1)
+            frames = columns.permute(0, 1, 4, 2, 3)
+            state = torch.cat((self.down(frames), self.up(frames.flip(1))), dim=1).permute(0, 2, 3, 1)
         else:
-            state = last(self.rnn, frames.flatten(2))
+            state = last(self.rnn, columns.flatten(2))
         return self.norm(state.reshape(len(x), -1))
 
 
@@ -134,8 +135,9 @@ class Residual(nn.Module):
         super().__init__()
         self.stride, self.new = (1 if before == after else 2), after - before
         self.conv1 = nn.Conv2d(before, after, 3, self.stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
         self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn1, self.bn2 = nn.BatchNorm2d(after), nn.BatchNorm2d(after)
+        self.bn2 = nn.BatchNorm2d(after)
 
     def forward(self, x):
         way = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new))
