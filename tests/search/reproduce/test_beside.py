@@ -87,10 +87,12 @@ def test_a_single_run_has_no_interval(make_outcome: MakeOutcome) -> None:
     assert (row["ours"], row["interval"], row["inside"], row["runs"]) == (0.74, None, None, 1)
 
 
-def test_a_diverged_run_counts_as_chance_and_a_lost_one_not_at_all(make_outcome: MakeOutcome) -> None:
-    row = rows_of({"cnn": make_outcome([0.7, None, None], diverged=(1,))})["cnn validation"]
-    assert row["scores"] == [0.7, 0.1]
-    assert (row["runs"], row["diverged"]) == (2, 1)
+def test_a_diverged_run_counts_with_what_it_left_or_as_chance_and_a_lost_one_not_at_all(
+    make_outcome: MakeOutcome,
+) -> None:
+    row = rows_of({"cnn": make_outcome([0.7, None, None, 0.4], diverged=(1, 3))})["cnn validation"]
+    assert row["scores"] == [0.7, 0.1, 0.4]  # the last one left a finite checkpoint
+    assert (row["runs"], row["diverged"]) == (3, 2)
 
 
 def test_a_cell_that_left_nothing_keeps_its_row(make_outcome: MakeOutcome) -> None:
