@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_models.config import ConfigError, ModelConfig
+from search.data.splits import second_size
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import Block, make_block
-from search.settings import BINDS_TO, MODEL_DEFAULTS, extremes
+from search.settings import BINDS_TO, MODEL_DEFAULTS
 from search.study import PointLike, StudyConfig
-from search.training.config import TRAIN_FIELDS, TrainConfig
+from search.training.config import TRAIN_FIELDS, TrainConfig, settled
 from spaces.conditions import holds
 from spaces.domains import Fixed
 from spaces.presets import load_preset
@@ -95,11 +96,19 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
         "num_classes": len(facts.classes),
     }
     try:
-        return ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
+        config, train = ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
     except ConfigError as error:
         raise _Unfit(*error.faults) from None
     except ValueError as error:
         raise _Unfit(str(error)) from None
+    num_images = _size_of_training_part(study, facts)
+    if train.batch > num_images:
+        raise _Unfit(f"batch: expected at most the {num_images:,} images of the training part, found {train.batch}")
+    return config, settled(train, gpus=study.resources.gpus)
+
+
+def _size_of_training_part(study: StudyConfig, facts: DataFacts) -> int:
+    return facts.num_train - second_size(facts.num_train, study.split)
 
 
 def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
@@ -162,44 +171,32 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
 
 
 def check_points(study: StudyConfig, facts: DataFacts) -> None:
-    """Check that every enqueued point lies in the space, and that it and every baseline can be trained; writes nothing.
+    """Check that every enqueued point lies in the space, and that it and every baseline is a model; writes nothing.
 
     Raises:
         StudyError: With every fault of every point.
     """
-    num_train = _count_training_part(study)
-    faults = [*_batch_faults(study, num_train), *_point_faults(study, facts)]
+    _check_split(study)
+    num_images = _size_of_training_part(study, facts)
+    searched = any(parameter.name == "batch" for parameter in study.build_space().parameters)
+    if study.train.batch > num_images and not searched:
+        # Said once instead of for every point.
+        raise StudyError(
+            f"train.batch: expected at most the {num_images:,} images of the training part, found {study.train.batch}; "
+            "lower it"
+        )
+    faults = list(_point_faults(study, facts))
     if faults:
         raise StudyError(*faults)
 
 
-def _count_training_part(study: StudyConfig) -> int:
+def _check_split(study: StudyConfig) -> None:
     """Draw the sweep's split once: a class missing from one side is the input's fault, not each trial's."""
     from search.data.splits import split
     from search.data.store import open_data
 
     labels = open_data(study.data).train.labels
-    rows, _ = split(labels, study.split, make_block(study.seed, "sweep", 0).split_seed)
-    return len(rows)
-
-
-def _batch_faults(study: StudyConfig, num_train: int) -> Iterator[str]:
-    for where, batch in _batches(study):
-        if batch > num_train:
-            yield f"{where}: expected at most {num_train}, the images of the training part, found {batch}; lower it"
-
-
-def _batches(study: StudyConfig) -> Iterator[tuple[str, int]]:
-    """Every place that sets a batch size, and the largest one there."""
-    domains = [parameter.domain for parameter in study.build_space().parameters if parameter.name == "batch"]
-    if not domains:
-        yield "train.batch", study.train.batch
-    for domain in domains:
-        yield "space.batch", max(int(value) for value in extremes(domain))
-    for section, likes in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
-        for position, like in enumerate(likes):
-            if "batch" in (point := complete_point(study, like)):
-                yield f"{section}.{position}.batch", int(point["batch"])
+    split(labels, study.split, make_block(study.seed, "sweep", 0).split_seed)
 
 
 def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from search.bind import DataFacts, bind, complete_point
 from search.errors import NothingToDoError, StudyError
-from search.records import Completed, Failed, TrialRecord, TrialSpec, digest_of
+from search.records import Failed, TrialRecord, TrialSpec, digest_of
 from search.seeds import Block, make_block
 from search.significance.judge import judge
 from search.significance.records import Comparison
@@ -189,10 +189,11 @@ def judge_repeats(study: StudyConfig, facts: DataFacts, repeats: Repeats) -> tup
         scores = []
         for block in repeats.blocks:
             record = repeats.record_of(contender, block)
-            done = record is not None and isinstance(record.outcome, Completed)
+            # A diverged repeat counts with its last finite checkpoint; without one judge() takes chance.
+            done = record is not None and record.outcome is not None and "correct" in record.artifacts
             rows.append(load_correct(study.folder, record, facts.num_test) if record is not None and done else None)
             scores.append(record.val_accuracy if record is not None and done else None)
-            if record is not None and isinstance(record.outcome, Failed) and record.outcome.diverged:
+            if record is not None and _is_diverged(record):
                 diverged.setdefault(contender.name, set()).add(block.name)
         correct[contender.name] = rows
         val_scores[contender.name] = np.array([np.nan if score is None else score for score in scores])
@@ -223,6 +224,10 @@ def key_of(study: StudyConfig, repeats: Repeats) -> str:
     )
 
 
+def _is_diverged(record: TrialRecord) -> bool:
+    return isinstance(record.outcome, Failed) and record.outcome.diverged
+
+
 def to_document(
     study: StudyConfig, facts: DataFacts, repeats: Repeats, comparisons: Sequence[Comparison], *, num_looks: int
 ) -> dict[str, Any]:
@@ -240,11 +245,13 @@ def to_document(
                 "sweep_rank": contender.sweep_rank,
                 "selection_val_accuracy": contender.trial.val_accuracy if contender.trial else None,
                 "mean_test_accuracy": float(np.mean(scores)) if scores else None,
+                "num_diverged": sum(run is not None and _is_diverged(run) for run in runs),
                 "repeats": [
                     {
                         "key": run.key,
                         "block": block.name,
                         "state": run.outcome.word if run.outcome else "unfinished",
+                        "diverged_in_epoch": run.outcome.epoch if isinstance(run.outcome, Failed) else None,
                         "val_accuracy": run.val_accuracy,
                         "test_accuracy": run.test_accuracy,
                     }

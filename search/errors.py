@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.records import TrialResult
+
 EXIT_DONE = 0
 EXIT_INPUT = 2
 EXIT_FAILED_TRIALS = 3
@@ -75,14 +80,16 @@ class DivergedError(Exception):
 
     Args:
         epoch: The epoch (1-based) in which it happened.
-        loss: The value found.
+        loss: The value found; nan where weights or outputs were not finite.
+        result: What the last finite checkpoint of a repeat scores; None where there is none.
     """
 
-    def __init__(self, epoch: int, loss: float) -> None:
+    def __init__(self, epoch: int, loss: float, result: TrialResult | None = None) -> None:
         self.epoch = epoch
         self.loss = loss
+        self.result = result
         super().__init__(f"diverged in epoch {epoch}: the loss was {loss}")
 
-    def __reduce__(self) -> tuple[type[DivergedError], tuple[int, float]]:
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[int, float, TrialResult | None]]:
         """Travel between processes with the fields intact."""
-        return type(self), (self.epoch, self.loss)
+        return type(self), (self.epoch, self.loss, self.result)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from hybrid_models.build import Model, build
 from hybrid_models.export import export_program
+from search.agreement import Agreement, compare_predictions
 from search.bind import DataFacts, bind, load_facts
 from search.drive import load_comparison, say, tracking_place
 from search.errors import InputError, NothingToDoError
@@ -36,6 +37,8 @@ CONFIRMED = "confirmed"
 PROVISIONAL = "confirmed, provisionally"
 """So, but on few repeats."""
 NOMINATED = "nominated, not confirmed"
+ALIKE = 0.99
+"""A program that agrees on fewer images than this share is worth a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,11 +233,31 @@ def _write(
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
     program = export_program(deployed, example)
     torch.export.save(program, target / "model.pt2")
+    agreement = _check_program(study, winner, spec, deployed, program.module())
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    evidence = to_evidence(study, facts, winner, spec, deployed, digest)
+    evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement)
     write_atomically(target / "evidence.json", json.dumps(evidence, indent=1, allow_nan=False))
     write_atomically(target / "README.md", to_card(study, facts, winner, evidence))
     return digest
+
+
+def _check_program(
+    study: StudyConfig, winner: Winner, spec: TrialSpec, deployed: Deployed, program: nn.Module
+) -> Agreement:
+    from search.data.store import default_cache_dir, open_data
+
+    stored = winner.record.artifacts.get("predictions")
+    predictions = study.folder / stored if stored else None
+    agreement = compare_predictions(
+        program,
+        deployed,
+        open_data(study.data, default_cache_dir()),
+        precision=spec.train.precision,
+        predictions=predictions if predictions is not None and predictions.is_file() else None,
+    )
+    if agreement.share < ALIKE:
+        say(f"the program agrees with {agreement.with_what} on {100 * agreement.share:.1f} % of the images only")
+    return agreement
 
 
 def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
@@ -248,11 +271,15 @@ def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
 
 
 def to_evidence(
-    study: StudyConfig, facts: DataFacts, winner: Winner, spec: TrialSpec, deployed: Deployed, digest: str
+    study: StudyConfig,
+    facts: DataFacts,
+    winner: Winner,
+    spec: TrialSpec,
+    deployed: Deployed,
+    digest: str,
+    agreement: Agreement,
 ) -> dict[str, Any]:
     """What the claim rests on, as plain data."""
-    from dataclasses import asdict
-
     from hybrid_models.counting import keras_total, sequential_steps, torch_trainable
     from search.data.stream import resized_side
 
@@ -280,8 +307,11 @@ def to_evidence(
             "block": asdict(spec.blocks[0]),
             "val_accuracy": winner.record.val_accuracy,
             "test_accuracy": winner.record.test_accuracy,
+            "precision": spec.train.precision,
+            "machine": dict(winner.record.machine),
             "why": "the first block; not chosen by score" if winner.comparisons else "the sweep's best trial: one run",
         },
+        "program": {"precision": "float32", **asdict(agreement)},
         "comparison": load_comparison(study.folder),
         "data": {"name": study.data.name, "digest": facts.key, "num_train": facts.num_train},
         "versions": versions(),
@@ -291,7 +321,7 @@ def to_evidence(
 
 def to_card(study: StudyConfig, facts: DataFacts, winner: Winner, evidence: dict[str, Any]) -> str:
     """The model card in words."""
-    model = evidence["model"]
+    model, weights, program = evidence["model"], evidence["weights"], evidence["program"]
     sentences = [item["sentence"] for item in winner.comparisons]
     claim = "\n".join(f"> {line}" for line in sentences) or (
         f"> Nominated, not confirmed: validation accuracy {100 * (winner.record.val_accuracy or 0):.1f} % "
@@ -316,8 +346,11 @@ An image classifier with {model["parameters_torch"]:,} parameters ({model["param
 {model["sequential_steps"]} sequential steps. Input: RGB images of {model["height"]} x {model["width"]} pixels.
 Classes: {classes}.
 
-The weights are those of one training ({evidence["weights"]["why"]}); its own test accuracy
+The weights are those of one training ({weights["why"]}); its own test accuracy
 {_percent(winner.record.test_accuracy)} is one run and not the estimate above.
+Scores were measured in {weights["precision"]} ({weights["machine"].get("device", "device unknown")}).
+`model.pt2` computes in {program["precision"]}; it agrees with {program["with_what"]}
+on {100 * program["share"]:.1f} % of {program["num_images"]} test images.
 
 ## How to use it
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from search.drive import load_comparison
 from search.progress import duration
-from search.records import Failed, TrialRecord
+from search.records import Completed, Failed, TrialRecord
 from search.status import best_first, summarise
 from search.study import StudyConfig
 from search.tracking.journal import read_events, read_records
@@ -40,7 +40,7 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
         "best_is": "nominated, not confirmed: one run each, chosen for this score",
         "failures": [{"reason": reason, "count": count} for reason, count in status.failures],
         "repeats": {
-            "completed": sum(record.test_accuracy is not None for record in repeats),
+            "completed": sum(isinstance(record.outcome, Completed) for record in repeats),
             "failed": sum(isinstance(record.outcome, Failed) for record in repeats),
             "unfinished": sum(record.outcome is None for record in repeats),
         },

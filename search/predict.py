@@ -92,7 +92,9 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _read_images(paths: Sequence[Path], height: int, width: int, squeezed_to: int | None) -> list[NDArray[np.uint8]]:
+def _read_images(
+    paths: Sequence[Path], height: int, width: int, squeezed_to: int | None = None
+) -> list[NDArray[np.uint8]]:
     """Read images as they were read to score: squeezed into the size, or into a larger square and cropped in it."""
     from search.data.errors import ImageError
     from search.data.images import crop_middle, read_image

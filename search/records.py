@@ -101,6 +101,8 @@ class Progress:
     """One epoch, and at the last one what the training leaves behind."""
 
     metrics: EpochMetrics
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """Device, precision, threads and torch version that it was computed with."""
     result: TrialResult | None = None
 
 
@@ -128,6 +130,8 @@ class Failed:
     """One line."""
     diverged: bool = False
     """The loss was not finite: an outcome of the trial, not of the machine."""
+    epoch: int | None = None
+    """Where it diverged."""
     word = "failed"
 
 
@@ -142,7 +146,7 @@ def outcome_from_dict(data: Mapping[str, Any]) -> Outcome:
         case "stopped":
             return Stopped(epoch=data["epoch"])
         case "failed":
-            return Failed(reason=data["reason"], diverged=data.get("diverged", False))
+            return Failed(reason=data["reason"], diverged=data.get("diverged", False), epoch=data.get("epoch"))
         case word:
             msg = f"journal: outcome must be completed, stopped or failed, got {word!r}"
             raise ValueError(msg)
@@ -175,6 +179,8 @@ class TrialRecord:
     """Mean over the blocks; repeats only."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Name -> path relative to the study folder."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """Device, precision, threads and torch version of its last epoch."""
     resumed: int = 0
     """How often it went on from a checkpoint in a later run of the command."""
 

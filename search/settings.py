@@ -104,13 +104,13 @@ def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
     for parameter in space.parameters:
         if name_fault(parameter.name):
             continue
-        for value in extremes(parameter.domain):
+        for value in _extremes(parameter.domain):
             if fault := value_fault(parameter.name, value):
                 yield f"space.{fault}"
                 break
 
 
-def extremes(domain: Domain) -> tuple[Value, ...]:
+def _extremes(domain: Domain) -> tuple[Value, ...]:
     """Values that are all possible only if every value is."""
     match domain:
         case Choice(values=values):

@@ -19,7 +19,7 @@ from search.errors import NothingToDoError, StudyChangedError, StudyError
 from search.faults import explain
 from search.reading import Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
 from search.settings import setting_faults, space_faults
-from search.training.config import TrainConfig
+from search.training.config import TrainConfig, settled
 from spaces.presets import UnknownPreset, load_preset, load_space
 from spaces.space import Space, SpaceError
 
@@ -229,7 +229,7 @@ def parse_study(data: object, source: str, overrides: Iterable[str] = ()) -> Stu
         faults += (*_check_points(study), *setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
-    return study
+    return study.model_copy(update={"train": settled(study.train, gpus=study.resources.gpus)})
 
 
 def load_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:

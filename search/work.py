@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.errors import InputError
-from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialSpec
+from search.errors import DivergedError, InputError
+from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult, TrialSpec
 from search.tracking.journal import Journal
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Work(ABC):
     def _tidy(self, record: TrialRecord) -> None:
         """Let go of what a finished training no longer needs; the journal has its end, it is never trained again."""
         folder = self.folder_of(record.key)
-        if isinstance(record.outcome, Completed):
+        if isinstance(record.outcome, Completed) or (record.outcome and record.artifacts):
             (folder / "checkpoint.pt").unlink(missing_ok=True)
         elif record.outcome is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -146,16 +146,11 @@ class Work(ABC):
         """
         go_on = True
         if progress.metrics.epoch > len(self._journal.records[key].curve):
-            self._journal.epoch(key, progress.metrics, node)
+            self._journal.epoch(key, progress.metrics, node, progress.machine)
             go_on = self.judge(self._journal.records[key])
         # else: a worker that was started again tells from its checkpoint what is known already.
         if progress.result is not None:
-            self._end(
-                key,
-                Completed(),
-                test_accuracy=progress.result.test_accuracy,
-                artifacts={name: f"{TRIALS}/{key}/{file}" for name, file in progress.result.artifacts.items()},
-            )
+            self._end(key, Completed(), progress.result)
             return False
         if not go_on:
             self._end(key, Stopped(epoch=progress.metrics.epoch))
@@ -163,22 +158,21 @@ class Work(ABC):
         self._on_change()
         return not self.out_of_time
 
-    def fail(self, key: str, reason: str, *, diverged: bool = False) -> None:
-        """Take in a training that raised, diverged or was lost."""
+    def fail(self, key: str, reason: str) -> None:
+        """Take in a training that raised or was lost."""
         line = " ".join(reason.split())[:500]
-        self._end(key, Failed(reason=line or "no reason given", diverged=diverged))
+        self._end(key, Failed(reason=line or "no reason given"))
 
-    def _end(
-        self,
-        key: str,
-        outcome: Outcome,
-        *,
-        test_accuracy: float | None = None,
-        artifacts: dict[str, str] | None = None,
-    ) -> None:
+    def diverge(self, key: str, error: DivergedError) -> None:
+        """Take in a training that diverged, with what it left behind."""
+        self._end(key, Failed(reason=str(error), diverged=True, epoch=error.epoch), error.result)
+
+    def _end(self, key: str, outcome: Outcome, result: TrialResult | None = None) -> None:
         if self._journal.records[key].outcome is not None:
             return
-        self._journal.end(key, outcome, test_accuracy=test_accuracy, artifacts=artifacts)
+        left = result or TrialResult(test_accuracy=None)
+        artifacts = {name: f"{TRIALS}/{key}/{file}" for name, file in left.artifacts.items()}
+        self._journal.end(key, outcome, test_accuracy=left.test_accuracy, artifacts=artifacts)
         self._tidy(self._journal.records[key])
         self.learn(self._journal.records[key])
         self._on_change()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.data.caltech101 import caltech101_manifest, fetch_caltech101, scan_caltech101
 from search.data.cifar10 import cifar10_manifest, fetch_cifar10, scan_cifar10
@@ -80,6 +81,8 @@ class DataConfig:
     the square that is cropped out of the image squeezed to 8/7 of it, at random to train; unset: 224, of 256."""
     limit: int | None = None
     """Keep at most this many training images, equally many per class, and the same share of the test part."""
+    classes: tuple[str, ...] = ()
+    """Keep only the classes of these names; empty: all."""
     top_classes: int | None = None
     """Keep only this many classes, those with the most training images; ties go to the first by name. Unset: all."""
     test: str = "auto"
@@ -92,6 +95,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that no data set can have, all at once."""
+        object.__setattr__(self, "classes", tuple(self.classes))  # JSON knows lists only
         faults = []
         if self.name not in SOURCES:
             faults.append(f"name must be one of {', '.join(SOURCES)}, got {self.name!r}")
@@ -101,6 +105,8 @@ class DataConfig:
             faults.append(f"image_size must be at least 1, got {self.image_size!r}")
         if self.limit is not None and self.limit < 2:
             faults.append(f"limit must be at least 2, got {self.limit!r}")
+        if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
+            faults.append(f"classes must be at least 2 different ones, got {', '.join(self.classes)}")
         if self.top_classes is not None and self.top_classes < 2:
             faults.append(f"top_classes must be at least 2, got {self.top_classes!r}")
         if self.test not in TESTS:
@@ -193,8 +199,10 @@ def choose(listing: Listing, config: DataConfig) -> Dataset:
         ClassMissingError: A class is missing from the training or the test part.
         DataError: The source has no official test part, or too few classes or images for what is asked.
     """
+    if config.classes:
+        listing = _keep_classes(listing, _named_classes(listing, config.classes))
     if config.top_classes is not None:
-        listing = _keep_top_classes(listing, config.top_classes)
+        listing = _keep_classes(listing, _top_classes(listing, config.top_classes))
     train, test = listing.train, listing.test
     if test is None and config.test == "official":
         raise DataError(f"data.test: {config.name} has no official test part here; use held-out or auto")
@@ -222,16 +230,25 @@ def choose(listing: Listing, config: DataConfig) -> Dataset:
     )
 
 
-def _keep_top_classes(listing: Listing, number: int) -> Listing:
-    """Keep the classes with the most training images; the classes keep their order."""
+def _named_classes(listing: Listing, names: tuple[str, ...]) -> NDArray[np.int64]:
+    unknown = [name for name in names if name not in listing.classes]
+    if unknown:
+        known = f"{', '.join(listing.classes[:20])}{', ...' if len(listing.classes) > 20 else ''}"
+        raise DataError(f"data.classes must be of {known}, got {', '.join(unknown)}")
+    return np.array(sorted(listing.classes.index(name) for name in names))
+
+
+def _top_classes(listing: Listing, number: int) -> NDArray[np.int64]:
     if number > len(listing.classes):
-        raise DataError(
-            f"data.top_classes must be at most the number of classes, got {number} and {len(listing.classes)}"
-        )
+        raise DataError(f"data.top_classes must be at most the {len(listing.classes)} classes there are, got {number}")
     counts = np.bincount(listing.train.labels, minlength=len(listing.classes))
-    kept = np.sort(np.argsort(-counts, kind="stable")[:number])
+    return np.sort(np.argsort(-counts, kind="stable")[:number])
+
+
+def _keep_classes(listing: Listing, kept: NDArray[np.int64]) -> Listing:
+    """Keep some classes, in their order."""
     new_labels = np.full(len(listing.classes), -1)
-    new_labels[kept] = np.arange(number)
+    new_labels[kept] = np.arange(len(kept))
 
     def keep(part: Part) -> Part:
         labels = new_labels[part.labels]

@@ -33,7 +33,7 @@ def _advance(work: Work, key: str, epochs: Iterator[Progress]) -> Progress | Non
     try:
         return next(epochs)
     except DivergedError as error:
-        work.fail(key, str(error), diverged=True)
+        work.diverge(key, error)
     except HybridSearchError:
         raise
     except Exception as error:  # noqa: BLE001  whatever a model raises

@@ -140,7 +140,7 @@ class Trial(tune.Trainable):
         try:
             return {"progress": next(self._epochs), "node": self._node}
         except DivergedError as error:
-            return {"diverged": str(error)}
+            return {"diverged": error}
         except HybridSearchError as error:
             # Wrong input stays wrong, for every trial: the driver ends the run, and nothing counts as failed.
             return {"faults": error.faults}
@@ -221,7 +221,7 @@ class Judge(FIFOScheduler):
             if "faults" in result:
                 raise InputError(*result["faults"])
             if "diverged" in result:
-                self._link.work.fail(key, result["diverged"], diverged=True)
+                self._link.work.diverge(key, result["diverged"])
                 return str(TrialScheduler.STOP)
             go_on = self._link.work.report(key, result["progress"], result["node"])
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)

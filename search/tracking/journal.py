@@ -85,7 +85,9 @@ def fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
         metrics = EpochMetrics.from_dict(event["metrics"])
         # An epoch told twice (cut off between checkpoint and journal) replaces itself.
         curve = (*(item for item in record.curve if item.epoch < metrics.epoch), metrics)
-        records[record.key] = dataclasses.replace(record, curve=curve, node=event["node"])
+        records[record.key] = dataclasses.replace(
+            record, curve=curve, node=event["node"], machine=event.get("machine", record.machine)
+        )
     elif kind == "resume":
         record = records[event["key"]]
         records[record.key] = dataclasses.replace(record, resumed=record.resumed + 1, outcome=None, finished_at=None)
@@ -144,11 +146,12 @@ class Journal:
         """Note that an unfinished trial goes on, or that one lost to the machine is tried again."""
         self._write({"event": "resume", "at": time.time(), "key": key})
 
-    def epoch(self, key: str, metrics: EpochMetrics, node: str) -> None:
-        """Note one finished epoch."""
-        self._write(
-            {"event": "epoch", "at": time.time(), "key": key, "node": node, "metrics": dataclasses.asdict(metrics)}
-        )
+    def epoch(self, key: str, metrics: EpochMetrics, node: str, machine: Mapping[str, Any] | None = None) -> None:
+        """Note one finished epoch, and what it was computed on if that is news."""
+        event = {"event": "epoch", "at": time.time(), "key": key, "node": node, "metrics": dataclasses.asdict(metrics)}
+        if machine and machine != self.records[key].machine:
+            event["machine"] = dict(machine)
+        self._write(event)
 
     def end(
         self,

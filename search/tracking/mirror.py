@@ -165,6 +165,7 @@ class Mirror:
         tags = {f"{PREFIX}outcome": word, f"{PREFIX}node": record.node}
         if record.resumed:
             tags[f"{PREFIX}resumed"] = str(record.resumed)
+        tags |= {f"{PREFIX}{name}": str(value) for name, value in record.machine.items()}
         if isinstance(record.outcome, Failed):
             tags[f"{PREFIX}reason"] = record.outcome.reason
         store.log(
@@ -275,9 +276,9 @@ class Mirror:
 
     def _draw_record(self, store: Store, record: TrialRecord) -> None:
         run = self._runs.get(record.key)
-        confusion = record.artifacts.get("confusion")
+        confusions = [name for name in ("confusion", "test_confusion") if name in record.artifacts]
         state = str(len(record.curve))
-        if run is None or run.tags.get(f"{PREFIX}pictures") == state or (len(record.curve) < 2 and not confusion):
+        if run is None or run.tags.get(f"{PREFIX}pictures") == state or (len(record.curve) < 2 and not confusions):
             return
         from search.tracking import figures
 
@@ -285,13 +286,13 @@ class Mirror:
             if len(record.curve) >= 2:
                 figures.draw_curves(record, Path(folder, "curves.png"))
                 store.log_file(run, Path(folder, "curves.png"))
-            if confusion:
-                file = Path(folder, "confusion.png")
+            for name in confusions:
+                file = Path(folder, f"{name}.png")
                 try:
-                    counts = figures.load_confusion(self._folder / confusion)
+                    counts = figures.load_confusion(self._folder / record.artifacts[name])
                     figures.draw_confusion(counts, self._journal.classes, file)
                 except (OSError, ValueError) as error:
-                    self._say(f"{record.label}: no picture of {confusion}: {error}")
+                    self._say(f"{record.label}: no picture of {record.artifacts[name]}: {error}")
                 else:
                     store.log_file(run, file)
         store.log(run, tags={f"{PREFIX}pictures": state})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, fields
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
@@ -42,7 +43,11 @@ class TrainConfig:
     validate_every: int = 1
     """Epochs from one validation to the next; 1 to `epochs`. The last epoch is always validated."""
     precision: str = "auto"
-    """auto (bfloat16 where the device has it in hardware), float32 or bfloat16; recurrences stay in float32."""
+    """float32, bfloat16 (recurrences stay in float32), or auto: bfloat16 on GPUs, float32 on CPUs.
+
+    auto is a word of the study file: `settled` replaces it by one of the others before anything is trained, so that
+    trials of one key are computed alike on all nodes.
+    """
 
     def __post_init__(self) -> None:
         """Refuse values that no training can have, all at once."""
@@ -73,6 +78,13 @@ class TrainConfig:
         ]
         if faults:
             raise ValueError("\n".join(faults))
+
+
+def settled(train: TrainConfig, *, gpus: float) -> TrainConfig:
+    """The recipe with `auto` written out, by what a trial is given (`resources.gpus`) and nothing else."""
+    if train.precision != "auto":
+        return train
+    return dataclasses.replace(train, precision="bfloat16" if gpus else "float32")
 
 
 TRAIN_FIELDS = tuple(item.name for item in fields(TrainConfig))

@@ -32,6 +32,7 @@ from search.runners import inline
 from search.seeds import make_block
 from search.study import StudyConfig, claim_folder
 from search.tracking.journal import Journal, read_events, read_records
+from search.training.learner import Learner
 
 MakeStudy = Callable[..., StudyConfig]
 MakeRecord = Callable[..., TrialRecord]
@@ -353,6 +354,46 @@ def test_an_impossible_baseline_is_named(
     with pytest.raises(StudyError, match=r"compare: cnn .*nodes: expected no value unless rnn is not none, found 3"):
         compare(study, facts, [nominee("0", 0.9)])
     assert read_records(study.folder) == {}
+
+
+def test_a_diverged_repeat_is_judged_by_its_last_finite_checkpoint(
+    study: StudyConfig, facts: DataFacts, nominee: Any, monkeypatch: pytest.MonkeyPatch, count_epochs: Any
+) -> None:
+    study = study.model_copy(update={"train": dataclasses.replace(study.train, epochs=3)})
+    trials = [nominee("0", 0.8)]
+    spoil = {("gru", 0): 3, ("gru", 1): 1}  # (cell, block) -> epoch from which the weights are not finite
+    original = Learner.train_epoch
+
+    def fragile(self: Learner, epoch: int) -> tuple[float, float, int]:
+        if epoch >= spoil.get((self.model.config.rnn, self.block.index), 4):  # type: ignore[union-attr]
+            next(self.model.parameters()).data.fill_(float("nan"))
+        return original(self, epoch)
+
+    monkeypatch.setattr(Learner, "train_epoch", fragile)
+    document = compare(study, facts, trials)
+    finalist, baseline = document["contenders"]
+    runs = finalist["repeats"]
+    assert [run["state"] for run in runs] == ["failed", "failed", "completed"]
+    assert [run["diverged_in_epoch"] for run in runs] == [3, 1, None]
+    assert (finalist["num_diverged"], baseline["num_diverged"]) == (2, 0)
+    # Block 0 counts with its second epoch, block 1 ended none and counts as chance.
+    records = read_records(study.folder)
+    assert records[runs[0]["key"]].outcome == Failed(
+        reason="diverged in epoch 3: the loss was nan", diverged=True, epoch=3
+    )
+    kept = load_correct(study.folder, records[runs[0]["key"]], facts.num_test).mean()
+    assert kept == runs[0]["test_accuracy"]
+    (comparison,) = document["comparisons"]
+    assert comparison["scores_a"] == pytest.approx([kept, 0.1, runs[2]["test_accuracy"]])
+    assert (comparison["failures_a"], comparison["failures_b"]) == (2, 0)
+    assert "Diverged: crnn gru 8 (trial 0) 2," in comparison["sentence"]
+    # The folder keeps what the verdict rests on, and nothing else; nothing is trained or scored again.
+    names = {path.name for path in (study.folder / "trials" / runs[0]["key"]).iterdir()}
+    assert names == {"predictions.npy", "correct.npy", "test_confusion.npy"}
+    assert not (study.folder / "trials" / runs[1]["key"]).exists()
+    num_trained = len(count_epochs)
+    assert compare(study, facts, trials)["comparisons"] == document["comparisons"]
+    assert len(count_epochs) == num_trained
 
 
 def test_what_failed_is_tried_again_and_what_diverged_stays(

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from hybrid_models.build import build
+from search.agreement import compare_predictions
 from search.bind import DataFacts, bind
 from search.compare import Repeats, judge_repeats, pick_contenders, write_results
 from search.data.augment import fit_normaliser, prepare
@@ -132,6 +133,59 @@ def test_without_a_comparison_it_is_a_nomination(nominated: Path, study: StudyCo
     card = (nominated / "README.md").read_text()
     assert "Nominated, not confirmed" in card
     assert f"{evidence['model']['parameters_torch']:,} parameters" in card
+
+
+def test_the_card_says_how_the_scores_were_measured_and_whether_the_program_agrees(
+    nominated: Path, study: StudyConfig
+) -> None:
+    evidence = json.loads((nominated / "evidence.json").read_text())
+    assert evidence["program"] == {
+        "precision": "float32",
+        "num_images": 50,
+        "share": 1.0,
+        "with_what": "the model in float32 on a CPU",
+    }
+    assert evidence["weights"]["precision"] == evidence["weights"]["machine"]["precision"] == "float32"
+    card = " ".join((nominated / "README.md").read_text().split())
+    device = evidence["weights"]["machine"]["device"]
+    assert f"Scores were measured in float32 ({device}). `model.pt2` computes in float32; it agrees with" in card
+    assert "agrees with the model in float32 on a CPU on 100.0 % of 50 test images." in card
+
+
+def test_disagreement_with_the_scored_predictions_is_recorded_and_said(
+    compared: StudyConfig, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = pick_winner(compared).record
+    path = compared.folder / record.artifacts["predictions"]
+    scored = np.load(path)
+    folder = place / "checked"
+    export(compared, folder)
+    program = json.loads((folder / "evidence.json").read_text())["program"]
+    assert (program["share"], program["with_what"]) == (1.0, "the predictions that were scored")
+    assert "agrees" not in capsys.readouterr().err
+    other = scored.copy()
+    other[0, :10] = (other[0, :10] + 1) % 10
+    try:
+        np.save(path, other)
+        export(compared, folder)
+    finally:
+        np.save(path, scored)
+    assert json.loads((folder / "evidence.json").read_text())["program"]["share"] == 0.8
+    assert "agrees with the predictions that were scored on 80.0 % of the images only" in capsys.readouterr().err
+
+
+def test_predictions_are_compared_in_the_precision_of_the_scores(digits: ImageData) -> None:
+    def program(pixels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(pixels.float().mean(dim=(1, 2, 3)).long() % 2, 10).float()
+
+    def model(pixels: torch.Tensor) -> torch.Tensor:
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+        return program(pixels) if product.dtype == torch.float32 else program(pixels).roll(1, dims=1)
+
+    options: dict[str, Any] = {"data": digits, "predictions": None}
+    assert compare_predictions(program, model, precision="float32", **options).share == 1.0
+    found = compare_predictions(program, model, precision="bfloat16", **options)
+    assert (found.share, found.with_what) == (0.0, "the model in bfloat16 on a CPU")
 
 
 def test_with_a_comparison_the_evidence_is_the_comparison(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -59,6 +60,32 @@ def test_the_writer_and_the_reader_agree(tmp_path: Path, make_record: MakeRecord
     assert (record.outcome, record.finished_at, record.resumed, record.node) == (None, None, 1, "m")
     assert [epoch.epoch for epoch in record.curve] == [1, 2]
     assert list(map(type, record.point.values())) == [str, float, bool, int]
+
+
+def test_what_an_epoch_was_computed_with_is_noted_when_it_is_news(
+    tmp_path: Path, make_record: MakeRecord, make_epoch: MakeEpoch
+) -> None:
+    one, two = {"device": "cpu AVX2", "threads": 1}, {"device": "cpu AVX512", "threads": 1}
+    with Journal(tmp_path) as journal:
+        journal.begin(make_record("a"))
+        for epoch, machine in enumerate((one, one, two), start=1):
+            journal.epoch("a", make_epoch(epoch, 0.5), "n", machine)
+        journal.end("a", Completed())
+    noted = [event.get("machine") for event in read_events(tmp_path / FILE_NAME) if event["event"] == "epoch"]
+    assert noted == [one, None, two]
+    assert read_records(tmp_path)["a"].machine == two
+
+
+def test_lines_of_older_versions_are_read(tmp_path: Path, make_epoch: MakeEpoch) -> None:
+    lines = [
+        {"event": "begin", "at": 1.0, "key": "a", "number": 0, "label": "", "kind": "trial", "point": {}, "blocks": []},
+        {"event": "epoch", "at": 2.0, "key": "a", "node": "n", "metrics": dataclasses.asdict(make_epoch(1, 0.5))},
+        {"event": "end", "at": 3.0, "key": "a", "outcome": {"word": "failed", "reason": "nan", "diverged": True}},
+    ]
+    (tmp_path / FILE_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    record = read_records(tmp_path)["a"]
+    assert (record.machine, record.val_accuracy) == ({}, 0.5)
+    assert record.outcome == Failed(reason="nan", diverged=True, epoch=None)
 
 
 def test_an_epoch_told_twice_replaces_itself_and_what_followed(

@@ -112,7 +112,7 @@ def test_spec_travels_between_processes(make_spec: MakeSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [Completed(), Stopped(epoch=2), Failed(reason="why"), Failed(reason="", diverged=True)]
+    "outcome", [Completed(), Stopped(epoch=2), Failed(reason="why"), Failed(reason="", diverged=True, epoch=3)]
 )
 def test_outcome_round_trips_as_json(outcome: Outcome) -> None:
     assert outcome_from_dict(json.loads(json.dumps(outcome_to_dict(outcome)))) == outcome

@@ -21,7 +21,7 @@ from search.sampler import open_storage
 from search.study import StudyConfig
 from search.sweep import Sweep
 from search.tracking.journal import FILE_NAME, Journal, read_events, read_records
-from search.training import loop
+from search.training import learner
 
 MakeStudy = Callable[..., StudyConfig]
 
@@ -34,9 +34,12 @@ def summary(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
     ]
 
 
+def all_optuna_trials(study: StudyConfig) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=study.name, storage=open_storage(study.folder)).get_trials()
+
+
 def optuna_trials(study: StudyConfig) -> list[optuna.trial.FrozenTrial]:
-    trials = optuna.load_study(study_name=study.name, storage=open_storage(study.folder)).get_trials()
-    return [trial for trial in trials if "rejected" not in trial.user_attrs]
+    return [trial for trial in all_optuna_trials(study) if "rejected" not in trial.user_attrs]
 
 
 def check_whole(study: StudyConfig, records: list[TrialRecord]) -> None:
@@ -219,7 +222,7 @@ def refuse(images: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def break_gru(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models with an RNN raise."""
-    original = loop.build
+    original = learner.build
 
     def build(config: Any, generator: torch.Generator) -> nn.Module:
         model = original(config, generator)
@@ -228,7 +231,7 @@ def break_gru(monkeypatch: pytest.MonkeyPatch) -> None:
         model.forward = refuse  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(loop, "build", build)
+    monkeypatch.setattr(learner, "build", build)
 
 
 @pytest.mark.usefixtures("break_gru")
@@ -416,3 +419,18 @@ def test_the_runner_gives_the_threads_back(make_study: MakeStudy, driver: Any) -
     driver.sweep(make_study("search.trials=1"), watch=lambda _: seen.append(torch.get_num_threads()))
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
+
+
+def test_points_that_are_no_models_are_never_trials(make_study: MakeStudy, driver: Any) -> None:
+    # Behind the wavelet filter 8x8 images have room for two poolings: for up to five convolutions out of eight.
+    fix = {"family": "hybrid", "wavelet": "haar_ll", "backbone": "plain", "rnn": "none", "batch": 16}
+    study = make_study("search.trials=6", "train.epochs=1", "search.scheduler=none", space="union", fix=fix)
+    seen: list[dict[str, int]] = []
+    records = driver.sweep(study, watch=lambda sweep: seen.append(dict(sweep.rejected)))
+    assert [type(record.outcome) for record in records] == [Completed] * 6
+    check_whole(study, records)
+    assert sum(seen[-1].values()) > 1
+    assert all(why.startswith("backbone: expected images of at least ") for why in seen[-1])
+    rejected = [trial for trial in all_optuna_trials(study) if "impossible" in trial.user_attrs]
+    assert Counter(trial.user_attrs["rejected"] for trial in rejected) == seen[-1]
+    assert {trial.state.name for trial in rejected} == {"FAIL"}

@@ -92,8 +92,25 @@ def test_top_classes_are_the_most_frequent_and_ties_go_by_name(make_folder: Make
     assert class_counts(dataset.test.labels, dataset.classes) == {"bee": 2, "cat": 3, "eel": 5}
     assert dataset.test.ids[2:5] == ("test/cat/000.png", "test/cat/001.png", "test/cat/002.png")
     assert scan(DataConfig(name="folder", root=root, top_classes=5)).classes == ("ant", "bee", "cat", "dog", "eel")
-    with pytest.raises(DataError, match="top_classes must be at most the number of classes, got 6 and 5"):
+    with pytest.raises(DataError, match="top_classes must be at most the 5 classes there are, got 6"):
         scan(DataConfig(name="folder", root=root, top_classes=6))
+
+
+def test_classes_by_name(make_folder: MakeFolder) -> None:
+    root = str(
+        make_folder({"train/ant": 2, "train/bee": 5, "train/cat": 3, "test/ant": 1, "test/bee": 2, "test/cat": 3})
+    )
+    config = DataConfig(name="folder", root=root, classes=("cat", "ant"))
+    dataset = scan(config)
+    assert class_counts(dataset.train.labels, dataset.classes) == {"ant": 2, "cat": 3}
+    assert class_counts(dataset.test.labels, dataset.classes) == {"ant": 1, "cat": 3}
+    assert DataConfig(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    assert hash(config) == hash(DataConfig(name="folder", root=root, classes=["cat", "ant"]))
+    with pytest.raises(DataError, match=r"data\.classes must be of ant, bee, cat, got eel"):
+        scan(DataConfig(name="folder", root=root, classes=("cat", "eel")))
+    for classes in (("cat",), ("cat", "cat")):
+        with pytest.raises(DataError, match="classes must be at least 2 different ones, got cat"):
+            DataConfig(name="folder", root=root, classes=classes)
 
 
 def test_test_part_held_out_although_there_is_an_official_one(make_folder: MakeFolder) -> None:

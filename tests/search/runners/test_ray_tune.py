@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from search.errors import InputError, ResourceError
-from search.records import Completed, TrialRecord
+from search.records import Completed, Failed, TrialRecord
 from search.study import StudyConfig, claim_folder
 from search.sweep import Sweep
 from search.tracking.journal import Journal, read_records
@@ -40,6 +40,14 @@ def test_ray_and_inline_give_the_same_records(
         with Journal(claim_folder(study)) as journal:
             ray_tune.run(Sweep(study=study, facts=facts, journal=journal), study.resources)
             assert journal.records == results
+        # Divergence is the trial's outcome, in Ray as inline.
+        recipe = {"epochs": 2, "batch": 16, "optimizer": "sgd", "precision": "float32"}
+        space = {**make_study().space, "lr": {"fixed": 1e30}}  # type: ignore[dict-item]
+        limits = ("search.max_failed_fraction=1", "search.trials=1")
+        wild = make_study(*limits, name="wild", train=recipe, space=space, resources={"cpus": 1})
+        with Journal(claim_folder(wild)) as journal:
+            ray_tune.run(Sweep(study=wild, facts=facts, journal=journal), wild.resources)
+            (diverged,) = journal.records.values()
         # A wrong data set is the input's fault: the run ends in words, and no trial counts as failed.
         other = make_study(*options, "search.trials=1", name="other", resources={"cpus": 1, "max_failures": 3})
         with Journal(claim_folder(other)) as journal:
@@ -48,6 +56,8 @@ def test_ray_and_inline_give_the_same_records(
                 ray_tune.run(sweep, other.resources)
             (waiting,) = journal.records.values()
     assert waiting.outcome is None
+    assert isinstance(diverged.outcome, Failed)
+    assert (diverged.outcome.diverged, diverged.outcome.epoch) == (True, 1)
 
     def told(record: TrialRecord) -> tuple[Any, ...]:
         curve = [(item.train_loss, item.val_loss, item.val_accuracy) for item in record.curve]
@@ -56,6 +66,7 @@ def test_ray_and_inline_give_the_same_records(
     assert sorted(map(told, results.values()), key=str) == sorted(map(told, inline), key=str)
     assert all(record.outcome == Completed() for record in results.values())
     assert all("/" in record.node for record in results.values())
+    assert {record.machine["threads"] for record in results.values()} == {1}
     weights = sorted(path.parent.name for path in study.folder.glob("trials/*/weights-0.safetensors"))
     assert weights == sorted(results)
     assert not list(study.folder.glob("trials/*/checkpoint.pt"))

@@ -57,6 +57,8 @@ class Study:
         }
         self.journal.note("session", verb=verb, **(base | fields))
 
+    metrics = staticmethod(metrics)
+
     def begin(self, key: str, kind: str = "trial", point: Mapping[str, Any] | None = None) -> None:
         """A training starts."""
         self.journal.begin(

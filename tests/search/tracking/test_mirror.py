@@ -69,6 +69,29 @@ def test_an_epoch_without_validation_has_no_validation_metrics(study: Study, ser
     assert server.files("blind") == {"curves.png"}
 
 
+def test_what_a_run_was_computed_with_becomes_its_tags(study: Study, server: Server) -> None:
+    study.session()
+    study.begin("a")
+    machine = {"device": "cuda NVIDIA H200", "precision": "bfloat16", "threads": 4, "torch": "2.12.0"}
+    study.journal.epoch("a", study.metrics(1), "node-1", machine)
+    study.journal.end("a", Completed())
+    make(study, server).sync()
+    tags = server.run("a").data.tags
+    assert {name: tags[f"hybrid_search.{name}"] for name in machine} == {**machine, "threads": "4"}
+
+
+def test_a_repeat_shows_its_confusion_on_the_test_set(study: Study, server: Server) -> None:
+    study.session("compare")
+    folder = study.folder / "trials" / "r"
+    folder.mkdir(parents=True)
+    artifacts = {name: f"trials/r/{name}.npy" for name in ("confusion", "test_confusion", "predictions")}
+    for name in ("confusion", "test_confusion"):
+        np.save(folder / f"{name}.npy", np.eye(2, dtype=np.int64))
+    study.trial("r", kind="repeat", test_accuracy=1.0, artifacts=artifacts)
+    make(study, server).sync()
+    assert server.files("r") == {"confusion.png", "test_confusion.png"}
+
+
 def test_the_sweep_becomes_the_parent_run(study: Study, server: Server) -> None:
     study.session()
     study.trial("a", accuracy=0.5)

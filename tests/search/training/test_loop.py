@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,76 @@ def test_divergence_is_an_outcome_with_its_epoch(
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+def diverge_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From this epoch on the weights are not finite."""
+    original = Learner.train_epoch
+
+    def spoiled(self: Learner, at: int) -> tuple[float, float, int]:
+        if at >= epoch:
+            next(self.model.parameters()).data.fill_(torch.nan)
+        return original(self, at)
+
+    monkeypatch.setattr(Learner, "train_epoch", spoiled)
+
+
+def test_a_diverged_repeat_counts_with_its_last_finite_checkpoint(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing in the recipe depends on the number of epochs: two epochs of four are two of two.
+    calm = run(make_spec(epochs=2, score_test=True, lr=0.01), digits, tmp_path / "calm")[-1].result
+    diverge_in(3, monkeypatch)
+    spec = make_spec(epochs=4, score_test=True, lr=0.01)
+    with pytest.raises(DivergedError, match="diverged in epoch 3") as caught:
+        run(spec, digits, tmp_path / "diverged")
+    result = caught.value.result
+    assert calm is not None
+    assert result is not None
+    assert result.test_accuracy == calm.test_accuracy
+    assert sorted(result.artifacts) == ["correct", "predictions", "test_confusion"]
+    for file in result.artifacts.values():
+        assert (tmp_path / "diverged" / file).read_bytes() == (tmp_path / "calm" / file).read_bytes()
+    # Cut off before it was told: the same, and the test set is not scored again.
+    monkeypatch.setattr(Learner, "score_test", lambda *_: pytest.fail("scored again"))
+    with pytest.raises(DivergedError) as again:
+        run(spec, digits, tmp_path / "diverged", num_known_epochs=2)
+    assert (again.value.epoch, again.value.result) == (3, result)
+    arrived = pickle.loads(pickle.dumps(caught.value))
+    assert (arrived.epoch, arrived.result, str(arrived)) == (3, result, str(caught.value))
+
+
+def test_a_repeat_that_diverged_at_once_and_a_trial_of_the_sweep_leave_nothing(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epoch, score_test in ((1, True), (3, False)):
+        with monkeypatch.context() as patch:
+            diverge_in(epoch, patch)
+            forbid_test_set(patch)
+            with pytest.raises(DivergedError) as caught:
+                run(make_spec(epochs=4, score_test=score_test), digits, tmp_path / str(epoch))
+        assert (caught.value.epoch, caught.value.result) == (epoch, None)
+
+
+def test_weights_that_are_not_finite_after_the_last_step_are_divergence_even_unvalidated(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path
+) -> None:
+    # One step per epoch: its loss is that of the first weights, and finite.
+    spec = make_spec(epochs=3, optimizer="sgd", lr=1e300, batch=70, momentum=0.0, validate_every=3, score_test=True)
+    with pytest.raises(DivergedError, match="diverged in epoch 1") as caught:
+        run(spec, digits, tmp_path)
+    assert caught.value.result is None
+
+
+def test_outputs_that_are_not_finite_are_never_scored(make_spec: MakeSpec, digits: ImageData, tmp_path: Path) -> None:
+    # Finite weights, but so large that the outputs are not.
+    spec = make_spec(epochs=1, optimizer="sgd", lr=1e38, batch=70, momentum=0.0, score_test=True)
+    recipe = dataclasses.replace(spec.train, batch=100)
+    spec = dataclasses.replace(spec, split=SplitConfig(method="none"), train=recipe)
+    with pytest.raises(DivergedError):
+        run(spec, digits, tmp_path)
+    assert all(tensor.isfinite().all() for tensor in load_file(tmp_path / "weights-0.safetensors").values())
+    assert not (tmp_path / "predictions.npy").exists()
+
+
 class Touched(Exception):
     """The test set was opened."""
 
@@ -261,6 +332,43 @@ def test_a_repeat_scores_the_test_set_exactly_once(
     bits = np.unpackbits(np.load(tmp_path / "correct.npy"), axis=1, count=50)
     assert bits.shape == (1, 50)
     assert result.test_accuracy == bits.mean()
+
+
+def test_predictions_tell_what_was_wrong(make_spec: MakeSpec, digits: ImageData, tmp_path: Path) -> None:
+    result = run(make_spec(epochs=2, score_test=True, lr=0.01, blocks=BLOCKS), digits, tmp_path)[-1].result
+    assert result is not None
+    predictions = np.load(tmp_path / result.artifacts["predictions"])
+    assert (predictions.dtype, predictions.shape) == (np.uint16, (2, 50))
+    bits = np.unpackbits(np.load(tmp_path / "correct.npy"), axis=1, count=50)
+    assert np.array_equal(predictions == digits.test.labels, bits)
+    confusion = np.load(tmp_path / result.artifacts["test_confusion"])
+    by_hand = np.zeros((10, 10), dtype=int)
+    for row in predictions:
+        for truth, said in zip(digits.test.labels, row, strict=True):
+            by_hand[truth, said] += 1
+    assert np.array_equal(confusion, by_hand)
+    assert 0 < np.trace(confusion) / 100 == result.test_accuracy < 1
+
+
+def test_cut_off_while_scoring_it_scores_no_second_time(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(epochs=1, score_test=True, lr=0.01)
+    whole = run(spec, digits, tmp_path / "whole")[-1].result
+    original = loop.save_array
+
+    def cut(path: Path, array: Any) -> None:
+        if path.name == "correct.npy":
+            raise KeyboardInterrupt
+        original(path, array)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_array", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run(spec, digits, tmp_path / "cut")
+    monkeypatch.setattr(Learner, "score_test", lambda *_: pytest.fail("scored again"))
+    assert run(spec, digits, tmp_path / "cut")[-1].result == whole
+    assert_same_files(tmp_path / "whole", tmp_path / "cut")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])

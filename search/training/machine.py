@@ -1,0 +1,54 @@
+"""What a training computes on and in: the part of its result that no study file fixes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from search.errors import ResourceError
+
+
+def describe_machine(device: torch.device, precision: str) -> dict[str, Any]:
+    """Device, precision, threads and torch: equal ones give equal results on equal software."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return {
+        "device": f"{device.type} {name}",
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+    }
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether matrix products and convolutions round to bfloat16.
+
+    Args:
+        precision: float32 or bfloat16.
+        device: Where the training runs.
+
+    Raises:
+        ResourceError: The device is a GPU that only emulates bfloat16, slower than float32.
+    """
+    assert precision in {"float32", "bfloat16"}, f"{precision} is settled by the study, see search.training.config"
+    wanted = precision == "bfloat16"
+    if wanted and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ResourceError(
+            f"train.precision: bfloat16 asked for, and {torch.cuda.get_device_name(device)} has none in hardware; set "
+            "it to float32"
+        )
+    return wanted
+
+
+@contextlib.contextmanager
+def deterministic_cudnn() -> Iterator[None]:
+    """Let cuDNN use only algorithms that add up in one order, chosen without trying them out; then as before."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
