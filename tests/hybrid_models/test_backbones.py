@@ -9,6 +9,7 @@ from torch import nn
 from hybrid_models.backbones import make_backbone
 from hybrid_models.residual import ResidualBlock
 from hybrid_models.shapes import feature_shape, stage_shapes, tap_shapes
+from hybrid_models.units import Unit
 from hybrid_models.wavelet import Haar
 
 HEAD = {"fc": "-", "dropout": 0.0, "rnn": "none", "pool_head": "gap", "enc_on": False}
@@ -32,7 +33,22 @@ def test_maps_have_the_shapes_foretold(make_config, settings, size):
     assert tuple(feature.shape[1:]) == feature_shape(config)
 
 
-# MODELS.md section 2.3: after every pool, every ResNet stage, and the last block of vgg9.
+@pytest.mark.parametrize(
+    ("number", "shape"), [(2, (64, 16, 16)), (3, (128, 16, 16)), (6, (256, 4, 4)), (7, (256, 4, 4)), (8, (256, 2, 2))]
+)
+def test_plain_pools_after_each_pair(make_config, number, shape):
+    assert feature_shape(make_config({**HEAD, **CHAIN, "backbone": "plain", "n_conv": number})) == shape
+
+
+def test_arms_reach_every_unit(make_model):
+    for order in ("after_relu", "before_relu"):
+        model = make_model("ecrnn/ecrnn-lstm-16", bn_order=order, enc_output="linear")
+        units = [module for module in model.modules() if isinstance(module, Unit)]
+        assert [unit.norm_first for unit in units] == [order == "before_relu"] * 8
+        assert [unit.relu for unit in units] == [True] * 7 + [False]
+
+
+# The papers' tables, section 2.3: after every pool, every ResNet stage, and the last block of vgg9.
 @pytest.mark.parametrize(
     ("name", "taps", "expected"),
     [

@@ -123,6 +123,22 @@ def test_seeds_decide_the_weights_and_nothing_else(make, cell, style):
     assert not any(torch.equal(one[name], other[name]) for name in drawn)
 
 
+@pytest.mark.parametrize("style", ["torch", "keras"])
+@pytest.mark.parametrize(
+    "name", ["yilmaz/autoencoder", "johnson/tsn", "yin/cnn+convlstm", "yin/resnet20+gru", "yilmaz/cnn-lstm-skip"]
+)
+def test_every_kernel_is_drawn_from_the_seed(make, name, style):
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(len(drawn))  # must not matter
+        drawn.append(dict(make(name, 32, seed=seed, init=style).named_parameters()))
+    one, same, other = drawn
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    kernels = [key for key, weight in one.items() if weight.dim() > 1]
+    assert kernels
+    assert not any(torch.equal(one[key], other[key]) for key in kernels)
+
+
 def test_keras_initial_weights(make):
     model = make(init="keras", bn_style="keras", depth=2)
     norm = model.backbone[0][0].norm

@@ -158,6 +158,7 @@ def test_the_table_in_words(make_study: Callable[..., StudyConfig], make_outcome
             "data": "cifar10",
             "images": {"training": 35_000, "validation": 15_000, "test": 10_000},
             "epochs": 1,
+            "precision": "float32",
             "repeats": 3,
             "changes": [{"field": "data.limit", "shipped": None, "here": 600}],
             "marks": [0.05, 0.005, 0.0001],
@@ -167,7 +168,7 @@ def test_the_table_in_words(make_study: Callable[..., StudyConfig], make_outcome
             "num_looks": 2,
         }
     )
-    assert "35,000 training, 15,000 validation, 10,000 test images; 1 epoch; 3 runs per cell" in text
+    assert "35,000 training, 15,000 validation, 10,000 test images; 1 epoch in float32; 3 runs per cell" in text
     assert "**Not the paper's setting:** data.limit 600 instead of unset." in text
     assert "| CRNN, BiLSTM 16 | 2, 4, 5 | validation | 73.40 ±0.4 | 75.17 (73.27 to 77.06) | 3    | +1.77" in text
     assert "+2.25, no test" in text
