@@ -162,7 +162,7 @@ CROSSED = Space.from_dict(
 def test_forbidden_points_are_never_drawn_and_optuna_records_what_was_proposed(
     open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, tmp_path: Path, method: str
 ) -> None:
-    points = propose(lambda: open_sampler(CROSSED, method), 24, make_epoch)
+    points = propose(lambda: open_sampler(CROSSED, method), 16, make_epoch)
     assert {point["b"] for point in points if point["a"] == "x"} == {8}
     assert {point["d"] for point in points if point["a"] == "y"} == {"u"}
     trials = load(tmp_path / "s").get_trials()
