@@ -31,19 +31,18 @@ class Outcome:
     records: tuple[TrialRecord | None, ...]
     """What was trained, length R; None where nothing was."""
     scores: Mapping[ScoreName, NDArray[np.float64]]
-    """Accuracies, shape (R,); NaN where the repeat is missing, diverged or has no such score."""
+    """Accuracies, shape (R,); NaN where there is none. A diverged repeat has its last finite checkpoint's, if any."""
     correct: tuple[NDArray[np.uint8] | None, ...]
     """Correctness of each test image, (M,) of 0 and 1, length R."""
     diverged: frozenset[str]
     """Blocks on which the training diverged."""
 
     def of(self, score: ScoreName, *, chance: float) -> NDArray[np.float64]:
-        """Scores of the repeats that have an outcome, a diverged one scored as chance."""
-        filled = [chance if block in self.diverged else value for block, value in self._pairs(score)]
-        return np.array([value for value in filled if np.isfinite(value)])
-
-    def _pairs(self, score: ScoreName) -> Sequence[tuple[str, float]]:
-        return list(zip(self.blocks, self.scores[score].tolist(), strict=True))
+        """Scores of the repeats that have an outcome; chance for one that diverged and left none."""
+        found = self.scores[score]
+        lost = np.array([block in self.diverged for block in self.blocks]) & ~np.isfinite(found)
+        filled = np.where(lost, chance, found)
+        return filled[np.isfinite(filled)]
 
     @property
     def curves(self) -> tuple[tuple[EpochMetrics, ...], ...]:
@@ -88,7 +87,7 @@ def gather(study: StudyConfig, facts: DataFacts, repeats: Repeats) -> dict[str, 
 
 def _outcome(study: StudyConfig, facts: DataFacts, repeats: Repeats, cell: Contender) -> Outcome:
     records = tuple(repeats.record_of(cell, block) for block in repeats.blocks)
-    done = [item if item is not None and isinstance(item.outcome, Completed) else None for item in records]
+    done = [item if item is not None and item.outcome and "correct" in item.artifacts else None for item in records]
 
     def scores(read: Any) -> NDArray[np.float64]:  # noqa: ANN401 - TrialRecord -> float | None
         values = [None if item is None else read(item) for item in done]

@@ -105,6 +105,7 @@ def to_document(
             "test": facts.num_test,
         },
         "epochs": study.train.epochs,
+        "precision": study.train.precision,
         "repeats": len(blocks),
         "blocks": list(blocks),
         "data_digest": facts.key,

@@ -15,7 +15,8 @@ from search.study import StudyConfig, load_study, to_dict
 
 COMPARED = ("seed", "data", "split", "fix", "model", "train")
 """Sections that decide what a training comes to."""
-UNCOMPARED = ("data.root", "data.download")
+UNCOMPARED = ("data.root", "data.download", "train.precision")
+"""What within them is the machine's, not the paper's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ def _setting(document: dict[str, Any]) -> list[str]:
     held = f"{images['validation']:,} validation" if images["validation"] else "no validation"
     lines = [
         f"Data: {document['data']}, {images['training']:,} training, {held}, {images['test']:,} test images; "
-        f"{_count(document['epochs'], 'epoch')}; {_count(document['repeats'], 'run')} per cell.",
+        f"{_count(document['epochs'], 'epoch')} in {document['precision']}; {_count(document['repeats'], 'run')} per cell.",
     ]
     if document["changes"]:
         changed = "; ".join(
@@ -55,7 +55,7 @@ def _cell(row: dict[str, Any]) -> tuple[str, ...]:
     start = (row["label"], row["table"], row["score"], _theirs(row))
     if row["ours"] is None:
         return (*start, "-", "0", "-", "-", "-")
-    runs = str(row["runs"]) + (f", {row['diverged']} diverged (as chance)" if row["diverged"] else "")
+    runs = str(row["runs"]) + (f", {row['diverged']} diverged" if row["diverged"] else "")
     return (
         *start,
         f"{_percent(row['ours'])} {_interval(row['interval'], 'one run' if row['runs'] == 1 else 'no spread')}",
@@ -119,6 +119,8 @@ def _legend(document: dict[str, Any]) -> list[str]:
         "- further runs: whether theirs could be the mean of as many further runs of ours as it is a mean of (95 % "
         "prediction interval)",
     ]
+    if any(row["diverged"] for row in document["cells"]):
+        lines.append("- diverged: counted with the last finite checkpoint, or as chance where there is none")
     if document["families"]:
         lines.append(
             f"- marks: {scale}; n.s. otherwise. Ours by a valid test: the run is the unit, p adjusted by Holm over the "

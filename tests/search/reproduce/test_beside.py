@@ -87,10 +87,12 @@ def test_a_single_run_has_no_interval(make_outcome: MakeOutcome) -> None:
     assert (row["ours"], row["interval"], row["inside"], row["runs"]) == (0.74, None, None, 1)
 
 
-def test_a_diverged_run_counts_as_chance_and_a_lost_one_not_at_all(make_outcome: MakeOutcome) -> None:
-    row = rows_of({"cnn": make_outcome([0.7, None, None], diverged=(1,))})["cnn validation"]
-    assert row["scores"] == [0.7, 0.1]
-    assert (row["runs"], row["diverged"]) == (2, 1)
+def test_a_diverged_run_counts_with_what_it_left_or_as_chance_and_a_lost_one_not_at_all(
+    make_outcome: MakeOutcome,
+) -> None:
+    row = rows_of({"cnn": make_outcome([0.7, None, None, 0.4], diverged=(1, 3))})["cnn validation"]
+    assert row["scores"] == [0.7, 0.1, 0.4]  # the last one left a finite checkpoint
+    assert (row["runs"], row["diverged"]) == (3, 2)
 
 
 def test_a_cell_that_left_nothing_keeps_its_row(make_outcome: MakeOutcome) -> None:
@@ -156,6 +158,7 @@ def test_the_table_in_words(make_study: Callable[..., StudyConfig], make_outcome
             "data": "cifar10",
             "images": {"training": 35_000, "validation": 15_000, "test": 10_000},
             "epochs": 1,
+            "precision": "float32",
             "repeats": 3,
             "changes": [{"field": "data.limit", "shipped": None, "here": 600}],
             "marks": [0.05, 0.005, 0.0001],
@@ -165,7 +168,7 @@ def test_the_table_in_words(make_study: Callable[..., StudyConfig], make_outcome
             "num_looks": 2,
         }
     )
-    assert "35,000 training, 15,000 validation, 10,000 test images; 1 epoch; 3 runs per cell" in text
+    assert "35,000 training, 15,000 validation, 10,000 test images; 1 epoch in float32; 3 runs per cell" in text
     assert "**Not the paper's setting:** data.limit 600 instead of unset." in text
     assert "| CRNN, BiLSTM 16 | 2, 4, 5 | validation | 73.40 ±0.4 | 75.17 (73.27 to 77.06) | 3    | +1.77" in text
     assert "+2.25, no test" in text
