@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bench import data_memory, models, orchestration, throughput
+from bench import data_memory, decoding, models, orchestration, throughput
 
 if __name__ == "__main__":
     orchestration.main()
     throughput.main()
     data_memory.main()
+    decoding.main()
     models.main()

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_models.config import ConfigError, ModelConfig
-from search.data.splits import second_size
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import Block, make_block
-from search.settings import BINDS_TO, MODEL_DEFAULTS
+from search.settings import BINDS_TO, MODEL_DEFAULTS, extremes
 from search.study import PointLike, StudyConfig
 from search.training.config import TRAIN_FIELDS, TrainConfig
 from spaces.conditions import holds
@@ -96,15 +95,11 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
         "num_classes": len(facts.classes),
     }
     try:
-        config, train = ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
+        return ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
     except ConfigError as error:
         raise _Unfit(*error.faults) from None
     except ValueError as error:
         raise _Unfit(str(error)) from None
-    num_images = facts.num_train - second_size(facts.num_train, study.split)
-    if train.batch > num_images:
-        raise _Unfit(f"batch: expected at most the {num_images:,} images of the training part, found {train.batch}")
-    return config, train
 
 
 def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
@@ -118,6 +113,8 @@ def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> s
 
 def tell_rejected(rejected: Mapping[str, int]) -> str:
     """Say how many draws were rejected and why, the commonest reason first."""
+    if not rejected:
+        return "no draw rejected"
     reasons = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
     total = sum(rejected.values())
     return f"{total} draw{'s' * (total != 1)} rejected ({'; '.join(f'{count} x {why}' for why, count in reasons)})"
@@ -150,25 +147,59 @@ def _says(settled: Mapping[str, Any], name: str, value: object) -> bool:
     return held == value and isinstance(held, bool) is isinstance(value, bool)
 
 
+def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
+    """Check what a sweep needs beyond its points: a validation part to choose by; writes nothing.
+
+    Raises:
+        StudyError: With every fault.
+    """
+    if study.split.method == "none":
+        raise StudyError(
+            "split.method: expected random or stratified for a sweep, found none; a sweep chooses by validation "
+            "accuracy: set split.method"
+        )
+    check_points(study, facts)
+
+
 def check_points(study: StudyConfig, facts: DataFacts) -> None:
-    """Check that every enqueued point lies in the space, and that it and every baseline is a model; writes nothing.
+    """Check that every enqueued point lies in the space, and that it and every baseline can be trained; writes nothing.
 
     Raises:
         StudyError: With every fault of every point.
     """
-    _check_split(study)
-    faults = list(_point_faults(study, facts))
+    num_train = _count_training_part(study)
+    faults = [*_batch_faults(study, num_train), *_point_faults(study, facts)]
     if faults:
         raise StudyError(*faults)
 
 
-def _check_split(study: StudyConfig) -> None:
+def _count_training_part(study: StudyConfig) -> int:
     """Draw the sweep's split once: a class missing from one side is the input's fault, not each trial's."""
     from search.data.splits import split
     from search.data.store import open_data
 
     labels = open_data(study.data).train.labels
-    split(labels, study.split, make_block(study.seed, "sweep", 0).split_seed)
+    rows, _ = split(labels, study.split, make_block(study.seed, "sweep", 0).split_seed)
+    return len(rows)
+
+
+def _batch_faults(study: StudyConfig, num_train: int) -> Iterator[str]:
+    for where, batch in _batches(study):
+        if batch > num_train:
+            yield f"{where}: expected at most {num_train}, the images of the training part, found {batch}; lower it"
+
+
+def _batches(study: StudyConfig) -> Iterator[tuple[str, int]]:
+    """Every place that sets a batch size, and the largest one there."""
+    domains = [parameter.domain for parameter in study.build_space().parameters if parameter.name == "batch"]
+    if not domains:
+        yield "train.batch", study.train.batch
+    for domain in domains:
+        yield "space.batch", max(int(value) for value in extremes(domain))
+    for section, likes in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
+        for position, like in enumerate(likes):
+            if "batch" in (point := complete_point(study, like)):
+                yield f"{section}.{position}.batch", int(point["batch"])
 
 
 def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:

@@ -190,7 +190,7 @@ def judge_repeats(study: StudyConfig, facts: DataFacts, repeats: Repeats) -> tup
     return judge(
         names,
         correct,
-        val_scores,
+        val_scores if study.split.fraction else {},
         declare_family(study, repeats.contenders),
         blocks=dict.fromkeys(names, block_names),
         ratio=study.split.fraction / (1 - study.split.fraction),

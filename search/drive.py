@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from search.bind import DataFacts, check_points, load_facts, tell_rejected
+from search.bind import DataFacts, check_points, check_sweep, load_facts, tell_rejected
 from search.compare import Repeats, judge_repeats, pick_contenders, write_results
 from search.errors import StudyChangedError, TooManyFailuresError
 from search.progress import Display, counter
@@ -37,7 +37,7 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
     """
     check_folder(study)
     facts = load_facts(study, on_progress=counter("decoding images"))
-    check_points(study, facts)
+    check_sweep(study, facts)
     with _runner(study) as run, _session(study, facts, "sweep", patience) as journal:
         shown = _Shown()
         sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update())

@@ -83,6 +83,7 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
         lines += [
             f"            {100 * row['val_accuracy']:6.2f} %  {row['label']}, {row['epochs']} epochs"
             for row in overview["best"]
+            if row["val_accuracy"] is not None
         ]
     repeats = overview["repeats"]
     if any(repeats.values()):

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.bind import DataFacts, bind, check_points, load_facts, tell_rejected, why_not
+from search.bind import DataFacts, bind, check_sweep, load_facts, tell_rejected, why_not
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import derive, make_block
@@ -67,10 +67,9 @@ def make_plan(study: StudyConfig) -> Plan:
     Raises:
         InputError: Whatever would keep the sweep or the comparison from running.
     """
-    import torch
-
+    from hybrid_models.arithmetic import num_parameters
     from hybrid_models.build import build
-    from hybrid_models.counting import sequential_steps, torch_trainable
+    from hybrid_models.shapes import sequential_steps
     from search.data.splits import split
     from search.data.store import default_cache_dir, open_data
     from search.drive import tracking_place
@@ -84,16 +83,14 @@ def make_plan(study: StudyConfig) -> Plan:
     if study.resources.runner == "inline" or study.resources.address is None:
         pick_device(study.resources.gpus)
     facts = load_facts(study)
-    check_points(study, facts)
+    check_sweep(study, facts)
     labels = open_data(study.data, default_cache_dir()).train.labels
     block = make_block(study.seed, "sweep", 0)
     train_rows, val_rows = split(labels, study.split, block.split_seed)
     space = study.build_space()
     specs, rejected = _sample(study, space, facts)
-    counts, steps = [], []
-    for spec in specs:
-        counts.append(torch_trainable(build(spec.model, torch.Generator().manual_seed(0))))
-        steps.append(sequential_steps(spec.model))
+    counts = [num_parameters(spec.model) for spec in specs]
+    steps = [sequential_steps(spec.model) for spec in specs]
     by_cost = sorted(range(len(specs)), key=lambda index: (steps[index], counts[index]))
     picks = sorted({by_cost[round(i * (len(by_cost) - 1) / max(1, NUM_TIMED - 1))] for i in range(NUM_TIMED)})
     secs = sorted(_time_epoch(build, specs[index], len(train_rows)) for index in picks)
@@ -163,7 +160,8 @@ def _draw(domain: Domain, generator: Any) -> Any:  # noqa: ANN401
 def _time_epoch(build: Any, spec: TrialSpec, num_train: int) -> float:  # noqa: ANN401
     """Seconds of one training epoch, from one timed step on random images after one to warm up."""
     import torch
-    from torch.nn import functional as F
+
+    from hybrid_models.objective import objective
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -176,7 +174,10 @@ def _time_epoch(build: Any, spec: TrialSpec, num_train: int) -> float:  # noqa: 
         secs = 0.0
         for _ in range(2):
             start = time.perf_counter()
-            F.cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
+            loss, _ = objective(
+                model, images, labels, label_smoothing=spec.train.label_smoothing, rnn_l2=spec.train.rnn_l2
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
             secs = time.perf_counter() - start
         return secs * num_train / size
     finally:
@@ -197,7 +198,7 @@ def to_lines(plan: Plan) -> list[str]:
         f"study       {plan.study} -> {plan.folder}",
         f"mlflow      {plan.tracking}",
         f"space       {size}; free: {', '.join(plan.free)}",
-        f"            {tell_rejected(plan.rejected)} of {plan.num_drawn}, never to be trained",
+        f"            of {plan.num_drawn} random ones: {tell_rejected(plan.rejected)}",
         f"data        {plan.num_train:,} training, {plan.num_val:,} validation, {plan.num_test:,} test images",
         f"parameters  {low:,} to {high:,} (median {mid:,}) over {plan.num_sampled} random points",
         f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",

@@ -116,7 +116,7 @@ def one_line(status: Status, noun: str) -> str:
         f"{status.num_completed} completed, {status.num_stopped} stopped, {status.num_failed} failed, "
         f"{status.num_unfinished} running",
     ]
-    if status.best is not None and noun == "trials":
+    if status.best is not None and status.best.val_accuracy is not None and noun == "trials":
         parts.append(f"best {status.best.val_accuracy:.4f} (one run, {status.best.label})")
     if status.epochs_per_sec is not None:
         parts.append(f"{status.epochs_per_sec:.2f} epochs/s")

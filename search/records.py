@@ -70,8 +70,9 @@ class EpochMetrics:
     """From 1."""
     train_loss: float
     train_accuracy: float
-    val_loss: float
-    val_accuracy: float
+    val_loss: float | None
+    """None, as the accuracy, in an epoch without validation."""
+    val_accuracy: float | None
     learning_rate: float
     elapsed_secs: float
     """Training and validation of this epoch, without checkpoints and waiting."""
@@ -179,8 +180,8 @@ class TrialRecord:
 
     @property
     def val_accuracy(self) -> float | None:
-        """Validation accuracy of the last epoch; None before the first ends."""
-        return self.curve[-1].val_accuracy if self.curve else None
+        """Validation accuracy of the last epoch that was validated; None before there is one."""
+        return next((item.val_accuracy for item in reversed(self.curve) if item.val_accuracy is not None), None)
 
     @property
     def elapsed_secs(self) -> float:

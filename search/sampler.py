@@ -194,7 +194,7 @@ class Sampler:
         # A trial of an earlier process has only its number; reports need the object (optuna has no public way back).
         trial = optuna.Trial(self._study, frozen._trial_id)  # noqa: SLF001
         for epoch in metrics:
-            if epoch.epoch not in frozen.intermediate_values:
+            if epoch.val_accuracy is not None and epoch.epoch not in frozen.intermediate_values:
                 trial.report(epoch.val_accuracy, epoch.epoch)
         match outcome:
             case Completed():

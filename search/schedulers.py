@@ -9,9 +9,9 @@ from search.study import SearchSection
 
 
 class Scheduler(Protocol):
-    """Decides after each epoch whether a trial goes on. Higher values are better."""
+    """Decides after each epoch whether a trial goes on. Higher values are better; without one it does."""
 
-    def observe(self, key: str, epoch: int, value: float) -> bool:
+    def observe(self, key: str, epoch: int, value: float | None) -> bool:
         """Take note of an epoch; return whether the trial may go on."""
         ...
 
@@ -19,7 +19,7 @@ class Scheduler(Protocol):
 class NoScheduler:
     """Lets every trial run to its last epoch."""
 
-    def observe(self, key: str, epoch: int, value: float) -> bool:  # noqa: ARG002
+    def observe(self, key: str, epoch: int, value: float | None) -> bool:  # noqa: ARG002
         """Go on, always."""
         return True
 
@@ -28,7 +28,8 @@ class Asha:
     """Asynchronous successive halving, the stopping variant.
 
     At each rung a trial goes on only while it is among the best 1/reduction of all that have reached the rung so
-    far; as long as fewer than `reduction` have, only the best of them does.
+    far; as long as fewer than `reduction` have, only the best of them does. It stands on a rung with the value of the
+    first epoch from there on that has one; if that lies past the next rung, it stands on that one only.
 
     Args:
         grace_epochs: The first rung.
@@ -40,6 +41,7 @@ class Asha:
 
     def __init__(self, *, grace_epochs: int, reduction: int, max_epochs: int) -> None:
         self._reduction = reduction
+        self._max_epochs = max_epochs
         self.rungs: dict[int, list[float]] = {}
         rung = grace_epochs
         while rung < max_epochs:
@@ -47,12 +49,13 @@ class Asha:
             rung *= reduction
         self._seen: set[tuple[str, int]] = set()
 
-    def observe(self, key: str, epoch: int, value: float) -> bool:
-        """Enter the value in its rung, if the epoch is one."""
-        values = self.rungs.get(epoch)
-        if values is None or (key, epoch) in self._seen:
+    def observe(self, key: str, epoch: int, value: float | None) -> bool:
+        """Enter the value in the highest rung that the epoch has reached, if the trial does not stand on it yet."""
+        rung = max((rung for rung in self.rungs if rung <= epoch), default=None)
+        if value is None or rung is None or epoch >= self._max_epochs or (key, rung) in self._seen:
             return True
-        self._seen.add((key, epoch))
+        self._seen.add((key, rung))
+        values = self.rungs[rung]
         bisect.insort(values, value)
         num_better = len(values) - bisect.bisect_right(values, value)
         return num_better < max(1, len(values) // self._reduction)
@@ -72,27 +75,26 @@ class MedianStopping:
         self._grace_epochs = grace_epochs
         self._max_epochs = max_epochs
         self._min_trials = min_trials
-        self._sums: dict[str, float] = {}
-        self._bests: dict[str, float] = {}
+        self._values: dict[str, list[float]] = {}
         self._means: dict[int, list[float]] = {}
         self._seen: set[tuple[str, int]] = set()
 
-    def observe(self, key: str, epoch: int, value: float) -> bool:
+    def observe(self, key: str, epoch: int, value: float | None) -> bool:
         """Enter the value in the trial's curve and compare."""
-        if (key, epoch) in self._seen:
+        if value is None or (key, epoch) in self._seen:
             return True
         self._seen.add((key, epoch))
-        self._sums[key] = self._sums.get(key, 0.0) + value
-        self._bests[key] = max(self._bests.get(key, value), value)
+        curve = self._values.setdefault(key, [])
+        curve.append(value)
         # Running means of the others that have come as far, in order: the median is a look-up.
         means = self._means.setdefault(epoch, [])
         middle = len(means) // 2
         go_on = (
             not self._grace_epochs < epoch < self._max_epochs
             or len(means) < self._min_trials
-            or self._bests[key] >= (means[middle] if len(means) % 2 else (means[middle - 1] + means[middle]) / 2)
+            or max(curve) >= (means[middle] if len(means) % 2 else (means[middle - 1] + means[middle]) / 2)
         )
-        bisect.insort(means, self._sums[key] / epoch)
+        bisect.insort(means, sum(curve) / len(curve))
         return go_on
 
 

@@ -28,7 +28,9 @@ REQUIRED = ("backbone", "rnn", "fc", "dropout")
 """Settings that every hybrid has, and that have no default."""
 BINDS_TO = {"lr_adaptive": "lr", "lr_sgd": "lr"}
 """Parameters of spaces that are one setting of the recipe: rates of different optimizers have different ranges."""
-RECIPE_SETTINGS = (*(name for name in TRAIN_FIELDS if name != "epochs"), *BINDS_TO)
+COMMON = ("epochs", "validate_every")
+"""Settings of the recipe that are the same for all trials of a study: the scheduler compares by epoch."""
+RECIPE_SETTINGS = (*(name for name in TRAIN_FIELDS if name not in COMMON), *BINDS_TO)
 _NO_IMAGE = dict.fromkeys(FROM_DATA, 0)
 """A fault on purpose: a configuration is then judged setting by setting only."""
 _RECIPE = TypeAdapter(TrainConfig)
@@ -45,8 +47,8 @@ def name_fault(name: str, *, recipe: bool = True) -> str | None:
         return None
     if name in FROM_DATA:
         return "expected no such setting: it follows from the data; remove it"
-    if name == "epochs":
-        return "expected no epochs here: they are the same for all; set train.epochs"
+    if name in COMMON:
+        return f"expected no {name} here, as it is the same for all; set train.{name}"
     if name in RECIPE_SETTINGS:
         return f"expected a setting of the model; {name} belongs in train"
     known = (*MODEL_SETTINGS, *RECIPE_SETTINGS) if recipe else MODEL_SETTINGS
@@ -102,13 +104,13 @@ def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
     for parameter in space.parameters:
         if name_fault(parameter.name):
             continue
-        for value in _extremes(parameter.domain):
+        for value in extremes(parameter.domain):
             if fault := value_fault(parameter.name, value):
                 yield f"space.{fault}"
                 break
 
 
-def _extremes(domain: Domain) -> tuple[Value, ...]:
+def extremes(domain: Domain) -> tuple[Value, ...]:
     """Values that are all possible only if every value is."""
     match domain:
         case Choice(values=values):

@@ -188,10 +188,19 @@ def make_sampler(study: StudyConfig, facts: DataFacts) -> Sampler:
     )
 
 
-def describe(point: dict[str, bool | int | float | str]) -> str:
-    """Name an architecture in a few words, as the papers do: `ecrnn lstm 16-16`."""
-    rnn = point.get("rnn", "none")
-    if rnn == "none":
-        return "cnn + encoder-decoder" if point.get("enc_on") else "cnn"
-    nodes = "-".join([str(point.get("nodes"))] * int(point.get("depth", 1)))
-    return f"{'ecrnn' if point.get('enc_on') else 'crnn'} {rnn} {nodes}"
+def describe(point: Mapping[str, bool | int | float | str]) -> str:
+    """Name an architecture in a few words: `ecrnn lstm 16-16` where a paper has a name, else `vgg9 + irnn 64 taps`."""
+    family, rnn, backbone = (point.get(name) for name in ("family", "rnn", "backbone"))
+    if family not in (None, "hybrid"):
+        return str(family)
+    cell = "" if rnn in (None, "none") else f"{rnn} {'-'.join([str(point.get('nodes'))] * int(point.get('depth', 1)))}"
+    if backbone in (None, "cnn4") and point.get("merge", "serial") == "serial":
+        if not cell:
+            return "cnn + encoder-decoder" if point.get("enc_on") else "cnn"
+        return f"{'ecrnn' if point.get('enc_on') else 'crnn'} {cell}"
+    parts = (
+        "" if backbone in (None, "none") else f"{backbone}{point.get('n_conv', '')}",
+        "encoder-decoder" if point.get("enc_on") else "",
+        f"{cell} {point['merge']}" if cell and point.get("merge", "serial") != "serial" else cell,
+    )
+    return " + ".join(part for part in parts if part)

@@ -138,6 +138,8 @@ class Space:
         Raises:
             SpaceError: An unknown name, a value outside its domain, or no point left.
         """
+        if not fix:
+            return self
         known = {parameter.name: parameter for parameter in self.parameters}
         faults, pinned = [], {}
         for name, value in fix.items():

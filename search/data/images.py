@@ -19,7 +19,7 @@ EXTENSIONS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm",
 """What counts as an image file, in lower case; other files are counted and left alone."""
 
 
-def read_image(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def read_image(path: Path | str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     """Decode an image file as torchvision's ImageFolder does: first frame, alpha dropped, no EXIF rotation.
 
     A transparent pixel has the colour that is stored in it, laid over neither black nor white; a photograph lies as its
@@ -39,19 +39,24 @@ def read_image(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
 
     try:
         # Read whole: Pillow's many small reads would fight for the interpreter lock between threads.
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
+        with io.FileIO(path) as stream:
+            content = stream.readall()
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
             rgb = _to_rgb(image)
             if size is not None and rgb.size != size[::-1]:
                 rgb = rgb.resize(size[::-1], Image.Resampling.BILINEAR)
-            return np.asarray(rgb)
+            # What asarray() does, without the detour through a dictionary.
+            return np.frombuffer(rgb.tobytes(), dtype=np.uint8).reshape(rgb.height, rgb.width, 3)
     # Pillow's decoders raise these and more for damaged files, SyntaxError among them.
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", str(error)).replace(str(path), path.name)
+        reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", str(error)).replace(str(path), Path(path).name)
         raise ImageError(f"{path}: not a readable image ({reason}); replace or remove it") from error
 
 
 def _to_rgb(image: Image) -> Image:
+    if image.mode == "RGB":
+        return image  # convert() would copy it
     from PIL import Image as Pillow
 
     if image.mode.startswith("I;16"):

@@ -37,11 +37,6 @@ class SplitConfig:
             raise DataError(*faults)
 
 
-def second_size(num_images: int, config: SplitConfig) -> int:
-    """How many of the images the second part has."""
-    return math.ceil(num_images * config.fraction - 1e-9)  # 0.07 of 100 is 7, not the 8 of the floats
-
-
 def split(
     labels: NDArray[np.int64],
     config: SplitConfig,
@@ -70,7 +65,7 @@ def split(
     if config.method == "none":
         return np.arange(len(labels)), np.arange(0)
     rng = np.random.default_rng(seed)
-    num_second = second_size(len(labels), config)
+    num_second = math.ceil(len(labels) * config.fraction - 1e-9)  # 0.07 of 100 is 7, not the 8 of the floats
     draw = {"random": _draw_random, "stratified": _draw_stratified}[config.method]
     in_second = draw(labels, num_second, rng)
     first, second = np.flatnonzero(~in_second), np.flatnonzero(in_second)

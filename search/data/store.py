@@ -14,8 +14,9 @@ import json
 import math
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,10 +34,12 @@ __all__ = ["ImageData", "ImageSet", "default_cache_dir", "entry_folder", "open_d
 
 FORMAT = 2
 """Of the cache entry; part of its folder's name."""
-CHUNK_BYTES = 1 << 24
-"""Pixels decoded before they are written."""
+CHUNK_BYTES = 1 << 22
+"""Pixels decoded before they are written: few enough to be still in the processor's cache then."""
 SLICE = 32
 """Images that a thread decodes at a time: with fewer, handing them over costs more than a small image's decoding."""
+MAX_THREADS = 4
+"""More would wait for the interpreter lock: of a small image's decoding a quarter is Python."""
 MAX_FAULTS = 20
 """Unreadable images that are named before decoding gives up."""
 
@@ -237,36 +240,50 @@ def _shape_of(part: Part) -> tuple[int, ...]:
 
 
 def _decode(part: Part, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
-    """Decode a part in chunks (n, H, W, 3); names every unreadable image, up to a number, before it raises."""
+    """Decode a part in chunks (n, H, W, 3); names every unreadable image, up to a number, before it raises.
+
+    A chunk is good until the next but one is asked for: the next is decoded meanwhile.
+    """
     faults: list[str] = []
 
-    def read(position: int) -> NDArray[np.uint8]:
-        try:
-            pixels = part.read(position)
-        except ImageError as error:
-            faults.extend(error.faults)
-            return np.zeros(shape, dtype=np.uint8)
-        if pixels.shape != shape:
+    def decode(first: int, pixels: NDArray[np.uint8]) -> None:
+        for row, place in enumerate(pixels, first):
+            try:
+                image = part.read(row)
+            except ImageError as error:
+                faults.extend(error.faults)
+                continue
+            if image.shape == shape:
+                place[...] = image
+                continue
             faults.append(
-                f"data.image_size must be set where images differ in size, got {pixels.shape[1]}x{pixels.shape[0]} for "
-                f"{part.ids[position]} and {shape[1]}x{shape[0]} for the first image"
+                f"data.image_size must be set where images differ in size, got {image.shape[1]}x{image.shape[0]} for "
+                f"{part.ids[row]} and {shape[1]}x{shape[0]} for the first image"
             )
-            return np.zeros(shape, dtype=np.uint8)
-        return pixels
 
-    def read_slice(start: int) -> list[NDArray[np.uint8]]:
-        return [read(position) for position in range(start, min(start + SLICE, len(part.labels)))]
+    at_a_time = max(1, min(SLICE, CHUNK_BYTES // (8 * math.prod(shape))))
+    per_chunk = at_a_time * max(8, CHUNK_BYTES // (at_a_time * math.prod(shape)))
+    buffers = [np.empty((per_chunk, *shape), dtype=np.uint8) for _ in range(2)]
+    waiting: deque[tuple[NDArray[np.uint8], list[Future[None]]]] = deque()
 
-    num_slices = max(1, CHUNK_BYTES // (math.prod(shape) * SLICE))
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        starts = range(0, len(part.labels), SLICE)
-        for first in range(0, len(starts), num_slices):
-            pixels = np.stack(
-                [image for images in pool.map(read_slice, starts[first : first + num_slices]) for image in images]
-            )
-            if not faults:
-                yield pixels
-            elif len(faults) >= MAX_FAULTS:
+    def finish() -> Iterator[NDArray[np.uint8]]:
+        pixels, jobs = waiting.popleft()
+        for job in jobs:
+            job.result()
+        if not faults:
+            yield pixels
+
+    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(os.sched_getaffinity(0)))) as pool:
+        for number, first in enumerate(range(0, len(part.labels), per_chunk)):
+            if len(faults) >= MAX_FAULTS:
                 break
+            pixels = buffers[number % 2][: len(part.labels) - first]
+            starts = range(0, len(pixels), at_a_time)
+            jobs = [pool.submit(decode, first + start, pixels[start : start + at_a_time]) for start in starts]
+            waiting.append((pixels, jobs))
+            if number:
+                yield from finish()
+        while waiting:
+            yield from finish()
     if faults:
         raise ImageError(*sorted(faults)[:MAX_FAULTS])

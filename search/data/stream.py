@@ -46,4 +46,4 @@ class StreamedSet:
             ImageError: The file is missing or damaged.
         """
         side = resized_side(self.crop)
-        return read_image(self.place / str(self.ids[row]), (side, side))[top : top + self.crop, left : left + self.crop]
+        return read_image(f"{self.place}/{self.ids[row]}", (side, side))[top : top + self.crop, left : left + self.crop]

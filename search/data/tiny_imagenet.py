@@ -45,13 +45,13 @@ def _read_annotated(folder: Path) -> Tree:
     images = folder / "images"
     if not images.is_dir():
         raise LayoutError(f"data.root {folder}: looked for images/ beside {ANNOTATIONS}; {describe_folder(folder)}")
-    sizes = {entry.name: entry.stat().st_size for entry in os.scandir(images) if is_image(entry.name)}
-    files: dict[str, list[tuple[str, int]]] = {}
+    names = {entry.name for entry in os.scandir(images) if is_image(entry.name)}
+    files: dict[str, list[str]] = {}
     missing = []
     for line in (folder / ANNOTATIONS).read_text(encoding="utf-8").splitlines():
         name, wnid, *_ = [*line.split(), "", ""]
-        if name in sizes:
-            files.setdefault(wnid, []).append((f"images/{name}", sizes[name]))
+        if name in names:
+            files.setdefault(wnid, []).append(f"images/{name}")
         elif name:
             missing.append(name)
     if missing:
@@ -61,7 +61,7 @@ def _read_annotated(folder: Path) -> Tree:
         )
     num_listed = sum(len(found) for found in files.values())
     return Tree(
-        files={wnid: tuple(sorted(found)) for wnid, found in files.items()}, num_ignored=len(sizes) - num_listed
+        files={wnid: tuple(sorted(found)) for wnid, found in files.items()}, num_ignored=len(names) - num_listed
     )
 
 

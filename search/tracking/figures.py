@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from search.records import TrialRecord
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+TRAINING: Any = {"color": ORANGE, "linestyle": "--", "label": "training"}
+VALIDATION: Any = {"color": BLUE, "label": "validation"}
 DPI = 80
 MAX_NUMBERED_CLASSES = 12
 """Up to so many classes each cell shows its count."""
@@ -29,15 +31,15 @@ _STYLE: Any = {"font.size": 8.0, "axes.titlesize": 9.0, "axes.spines.top": False
 def draw_curves(record: TrialRecord, file: Path) -> None:
     """Loss and accuracy of one training, epoch by epoch."""
     figure, (left, right) = _panels(2, (6.4, 2.6), left=0.07, right=0.98, bottom=0.16, top=0.91, wspace=0.16)
-    epochs = [item.epoch for item in record.curve]
+    marker = "o" if len(record.curve) <= 30 else ""
     for axes, name, best in ((left, "loss", min), (right, "accuracy", max)):
-        train = [getattr(item, f"train_{name}") for item in record.curve]
-        held = [getattr(item, f"val_{name}") for item in record.curve]
-        marker = "o" if len(epochs) <= 30 else ""
-        axes.plot(epochs, train, color=ORANGE, linestyle="--", marker=marker, markersize=3, label="training")
-        axes.plot(epochs, held, color=BLUE, marker=marker, markersize=3, label="validation")
-        at = held.index(best(held))
-        axes.set_title(f"{name}: best {held[at]:.4g} (epoch {epochs[at]})")
+        for part, style in (("train", TRAINING), ("val", VALIDATION)):
+            points = [(item.epoch, y) for item in record.curve if (y := getattr(item, f"{part}_{name}")) is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker=marker, markersize=3, **style)
+                epoch, value = best(points, key=lambda point: point[1])
+        # Of the validation, or of the training where there is none.
+        axes.set_title(f"{name}: best {value:.4g} (epoch {epoch})")
         axes.set_xlabel("epoch")
         _whole_epochs(axes)
     left.legend(frameon=False)
@@ -48,20 +50,19 @@ def draw_sweep(records: Sequence[TrialRecord], best: TrialRecord | None, file: P
     """Validation accuracy of all trials of a sweep, the best one on top.
 
     Args:
-        records: Trials with at least one epoch.
+        records: Trials; those without a validated epoch do not show.
         best: The one to highlight.
         file: Where the PNG goes.
     """
     from matplotlib.collections import LineCollection
 
     figure, (axes,) = _panels(1, (6.4, 3.6), left=0.1, right=0.98, bottom=0.12, top=0.92)
-    lines = [[(item.epoch, item.val_accuracy) for item in record.curve] for record in records]
+    lines = [line for record in records if (line := _validated(record))]
     axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, alpha=0.6))
-    ends = np.array([line[-1] for line in lines])
+    ends = np.array([line[-1] for line in lines]).reshape(-1, 2)
     axes.plot(ends[:, 0], ends[:, 1], linestyle="", marker="o", markersize=2.5, color=GREY)
     if best is not None:
-        epochs = [item.epoch for item in best.curve]
-        accuracies = [item.val_accuracy for item in best.curve]
+        epochs, accuracies = zip(*_validated(best), strict=True)
         axes.plot(epochs, accuracies, color=BLUE, linewidth=2, marker="o", markersize=4)
         axes.set_title(f"best: {best.label}, validation accuracy {accuracies[-1]:.4f} (one run)", color=BLUE)
     axes.set_xlabel("epoch")
@@ -70,6 +71,11 @@ def draw_sweep(records: Sequence[TrialRecord], best: TrialRecord | None, file: P
     axes.autoscale_view()
     _whole_epochs(axes)
     _save(figure, file)
+
+
+def _validated(record: TrialRecord) -> list[tuple[int, float]]:
+    """Epoch and validation accuracy of the epochs that were validated."""
+    return [(item.epoch, item.val_accuracy) for item in record.curve if item.val_accuracy is not None]
 
 
 def load_confusion(file: Path) -> NDArray[np.int64]:

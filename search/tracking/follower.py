@@ -137,8 +137,8 @@ class Follower:
     def best(self) -> TrialRecord | None:
         """The completed trial with the highest validation accuracy in its last epoch; the earlier one of two equals."""
         done = [self.records[key] for key in self.ended["trial"]]
-        ranked = [item for item in done if isinstance(item.outcome, Completed) and item.curve]
-        return max(ranked, key=lambda item: item.curve[-1].val_accuracy, default=None)
+        ranked = [item for item in done if isinstance(item.outcome, Completed) and item.val_accuracy is not None]
+        return max(ranked, key=lambda item: item.val_accuracy or 0.0, default=None)
 
     def progress(self, kind: str) -> list[tuple[int, dict[str, float]]]:
         """Counts, and the best validation accuracy so far, after each training that ended.

@@ -299,7 +299,7 @@ def _is_settled(run: StoredRun, record: TrialRecord, status: str, word: str) -> 
 
 def _values(item: EpochMetrics) -> dict[str, float]:
     names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
-    values: dict[str, float] = {name: getattr(item, name) for name in names}
+    values: dict[str, float] = {name: value for name in names if (value := getattr(item, name)) is not None}
     values["epoch_secs"] = item.elapsed_secs
     if item.elapsed_secs > 0:
         values["images_per_sec"] = item.num_images / item.elapsed_secs

@@ -31,12 +31,16 @@ class TrainConfig:
     """Learning rate over time: constant, step (x0.1 at 1/2 and 3/4), cosine, onecycle."""
     clip: float = 0.0
     """Largest norm of the gradient; 0 switches clipping off."""
+    rnn_l2: float = 0.0
+    """Weight of the sum of squares of every recurrence's input and recurrent kernels, added to the loss; 0 or more."""
     label_smoothing: float = 0.0
     """Share of the target spread over all classes; 0 to 1."""
     augment: str = "none"
     """One of none, hflip, hvflip, crop_hflip, crop_hflip_cutout."""
     normalise: str = "global"
     """global (one mean and deviation), channel, half ((x-.5)/.5), unit (/255); fitted on the training part."""
+    validate_every: int = 1
+    """Epochs from one validation to the next; 1 to `epochs`. The last epoch is always validated."""
     precision: str = "auto"
     """auto (bfloat16 where the device has it in hardware), float32 or bfloat16; recurrences stay in float32."""
 
@@ -53,9 +57,16 @@ class TrainConfig:
                 ("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more"),
                 ("schedule", self.schedule, self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
                 ("clip", self.clip, self.clip >= 0, "0 or more"),
+                ("rnn_l2", self.rnn_l2, self.rnn_l2 >= 0, "0 or more"),
                 ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "from 0 to below 1"),
                 ("augment", self.augment, self.augment in AUGMENTS, f"one of {', '.join(AUGMENTS)}"),
                 ("normalise", self.normalise, self.normalise in NORMALISES, f"one of {', '.join(NORMALISES)}"),
+                (
+                    "validate_every",
+                    self.validate_every,
+                    1 <= self.validate_every <= max(1, self.epochs),
+                    f"from 1 to epochs ({self.epochs})",
+                ),
                 ("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
             )
             if not ok

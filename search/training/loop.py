@@ -93,11 +93,16 @@ class Learner:
             raise DivergedError(epoch, mean_loss)
         return mean_loss, float(num_right) / num_images, num_images
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a validation part."""
+        return len(self._val_rows) > 0
+
     def validate(self) -> tuple[float, float]:
         """Score the validation part and keep its confusion matrix (C, C), rows true.
 
         Returns:
-            Mean loss and accuracy.
+            Mean cross-entropy, whatever training minimises, and accuracy.
         """
         logits, labels = self._forward(self._set, self._val_rows)
         loss = float(F.cross_entropy(logits, labels))
@@ -182,7 +187,8 @@ def train(
 def _train_epoch(spec: TrialSpec, learners: list[Learner], epoch: int) -> EpochMetrics:
     start = time.perf_counter()
     trained = [learner.train_epoch(epoch) for learner in learners]
-    scored = [learner.validate() for learner in learners]
+    due = epoch % spec.train.validate_every == 0 or epoch == spec.train.epochs
+    scored = [learner.validate() for learner in learners if due and learner.has_validation]
     for val_loss, _ in scored:
         if not math.isfinite(val_loss):
             raise DivergedError(epoch, val_loss)
@@ -191,8 +197,8 @@ def _train_epoch(spec: TrialSpec, learners: list[Learner], epoch: int) -> EpochM
         epoch=epoch,
         train_loss=sum(item[0] for item in trained) / num_blocks,
         train_accuracy=sum(item[1] for item in trained) / num_blocks,
-        val_loss=sum(item[0] for item in scored) / num_blocks,
-        val_accuracy=sum(item[1] for item in scored) / num_blocks,
+        val_loss=sum(item[0] for item in scored) / num_blocks if scored else None,
+        val_accuracy=sum(item[1] for item in scored) / num_blocks if scored else None,
         learning_rate=learning_rate(spec.train, epoch - 1, spec.train.epochs),
         elapsed_secs=time.perf_counter() - start,
         num_images=sum(item[2] for item in trained),
@@ -200,9 +206,11 @@ def _train_epoch(spec: TrialSpec, learners: list[Learner], epoch: int) -> EpochM
 
 
 def _finish(spec: TrialSpec, learners: list[Learner], data: ImageData, folder: Path) -> TrialResult:
-    """Leave weights and confusion matrix; score the test set once, if the spec asks for it."""
-    save_array(folder / "confusion.npy", np.sum([_confusion_of(learner) for learner in learners], axis=0))
-    artifacts = {"confusion": "confusion.npy"}
+    """Leave weights and the validation's confusion matrix; score the test set once, if the spec asks for it."""
+    artifacts = {}
+    if all(learner.has_validation for learner in learners):
+        save_array(folder / "confusion.npy", np.sum([_confusion_of(learner) for learner in learners], axis=0))
+        artifacts["confusion"] = "confusion.npy"
     for position, learner in enumerate(learners):
         name = f"weights-{position}.safetensors"
         save_weights(folder / name, learner.model.state_dict())

@@ -181,7 +181,7 @@ def killed() -> type[Killed]:
 def make_epoch() -> Callable[..., EpochMetrics]:
     """Make an epoch's metrics: `make_epoch(2, 0.7)`."""
 
-    def make(epoch: int, val_accuracy: float, **fields: Any) -> EpochMetrics:
+    def make(epoch: int, val_accuracy: float | None, **fields: Any) -> EpochMetrics:
         values = {
             "train_loss": 1.0,
             "train_accuracy": 0.5,

@@ -131,6 +131,14 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"search": {"trials": 2, "enqueue": ["ecrnn/crnn-lstm-16"]}},
         ("search.enqueue.0 (ecrnn/crnn-lstm-16): ", "rnn: expected one of none, gru, found lstm"),
     ),
+    "no validation part": (
+        {"split": {"method": "none"}},
+        ("split.method: expected random or stratified for a sweep, found none; a sweep chooses by",),
+    ),
+    "batch above the training part": (
+        {"train": {"epochs": 1, "batch": 64}},
+        ("train.batch: expected at most 42, the images of the training part, found 64; lower it",),
+    ),
     "baseline that is no model": (
         {"compare": {"baselines": [{"rnn": "gru"}]}},
         ("compare.baselines.0: backbone: expected a value because family is hybrid, found none",),
@@ -150,6 +158,20 @@ def test_bad_input_is_refused_in_words_and_leaves_nothing(
     assert_refused(call(verb, path), *words)
     assert_refused(call(verb, path, "--json"), *words)
     assert tree(tmp_path) == before
+
+
+def test_batches_above_the_training_part_are_named_wherever_they_stand(
+    call: Any, write: Any, content: dict[str, Any], cnn: dict[str, Any]
+) -> None:
+    space = {**content["space"], "batch": [16, 64, 32]}
+    baselines = [{**cnn, "lr": 0.01, "batch": batch} for batch in (42, 43)]
+    shown = call("plan", write(space=space, compare={"baselines": baselines}))
+    assert_refused(
+        shown,
+        "space.batch: expected at most 42, the images of the training part, found 64; lower it",
+        "compare.baselines.1.batch: expected at most 42, the images of the training part, found 43; lower it",
+    )
+    assert len(shown.err.splitlines()) == 2
 
 
 @pytest.mark.parametrize("verb", ["plan", "sweep"])

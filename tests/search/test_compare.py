@@ -20,6 +20,7 @@ from search.compare import (
     to_table,
     write_results,
 )
+from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyError
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.runners import inline
@@ -154,6 +155,18 @@ def test_a_killed_comparison_goes_on_and_ends_alike(
     assert count_epochs == trained
     assert document["contenders"] == calm["contenders"]
     assert document["comparisons"] == calm["comparisons"]
+
+
+def test_without_a_validation_part_the_test_set_judges_alone(
+    study: StudyConfig, facts: DataFacts, nominee: Any
+) -> None:
+    document = compare(study.model_copy(update={"split": SplitConfig(method="none")}), facts, [nominee("0", 0.8)])
+    (comparison,) = document["comparisons"]
+    assert comparison["test"] == "crossed repeats x images"
+    assert comparison["secondary"] is None
+    runs = [run for contender in document["contenders"] for run in contender["repeats"]]
+    assert {run["val_accuracy"] for run in runs} == {None}
+    assert None not in {run["test_accuracy"] for run in runs}
 
 
 def test_more_repeats_train_only_what_is_missing(

@@ -50,6 +50,8 @@ CHANGED_TRAIN: dict[str, Any] = {
     "weight_decay": 0.1,
     "schedule": "cosine",
     "clip": 1.0,
+    "rnn_l2": 0.01,
+    "validate_every": 2,
     "label_smoothing": 0.1,
     "augment": "hflip",
     "normalise": "unit",
@@ -140,3 +142,12 @@ def test_record_speaks_of_its_last_epoch(
     assert record.val_accuracy == 0.4
     assert record.elapsed_secs == 4.0
     assert make_record("b").val_accuracy is None
+
+
+def test_an_epoch_without_validation_says_nothing_of_the_accuracy(
+    make_record: Callable[..., TrialRecord], make_epoch: Callable[..., EpochMetrics]
+) -> None:
+    silent = make_epoch(3, None, val_loss=None)
+    assert EpochMetrics.from_dict(json.loads(json.dumps(dataclasses.asdict(silent)))) == silent
+    assert make_record("a", curve=(make_epoch(1, 0.9), make_epoch(2, 0.4), silent)).val_accuracy == 0.4
+    assert make_record("b", curve=(silent,)).val_accuracy is None

@@ -123,6 +123,39 @@ def test_last_epoch_is_never_stopped(make: Callable[[], Scheduler]) -> None:
     assert scheduler.observe("bad", 27, 0.0)
 
 
+def test_epochs_without_validation_decide_nothing(make: Callable[[], Scheduler]) -> None:
+    scheduler = make()
+    for index in range(10):
+        for epoch in range(1, 27):
+            scheduler.observe(f"good{index}", epoch, 0.9)
+    assert all(scheduler.observe("blind", epoch, None) for epoch in range(1, 28))
+
+
+def test_asha_takes_the_first_validated_epoch_at_or_after_the_rung() -> None:
+    asha = Asha(grace_epochs=1, reduction=3, max_epochs=27)  # rungs 1, 3, 9
+    for key, value in (("good", 0.9), ("bad", 0.1)):
+        told = [asha.observe(key, epoch, value if epoch % 5 == 0 else None) for epoch in range(1, 13)]
+        # Epoch 5 is past the rungs 1 and 3, epoch 10 past 9.
+        assert [epoch for epoch, go_on in enumerate(told, start=1) if not go_on] == ([] if key == "good" else [5, 10])
+    assert asha.rungs == {1: [], 3: [0.1, 0.9], 9: [0.1, 0.9]}
+
+
+def test_asha_has_no_rung_at_the_last_epoch_even_if_it_is_the_first_validated_one() -> None:
+    asha = Asha(grace_epochs=9, reduction=3, max_epochs=10)
+    assert asha.observe("good", 10, 0.9)
+    assert asha.observe("bad", 10, 0.1)
+
+
+def test_median_averages_over_the_validated_epochs() -> None:
+    median = MedianStopping(grace_epochs=1, max_epochs=9, min_trials=3)
+    for key, value in (("a", 0.4), ("b", 0.5), ("c", 0.6)):
+        for epoch in range(1, 5):
+            median.observe(key, epoch, value if epoch % 2 == 0 else None)
+    # The running means at epoch 4 are the values themselves: their median is 0.5.
+    assert median.observe("d", 4, 0.5)
+    assert not median.observe("e", 4, 0.49)
+
+
 @pytest.mark.parametrize("name", ["asha", "median"])
 def test_losers_are_stopped_and_the_best_survives(name: str) -> None:
     told = play(MAKERS[name](), num_trials=60, max_epochs=27, seed=3)

@@ -33,6 +33,14 @@ def test_best_first_takes_completed_trials_by_their_last_epoch(records: list[Tri
     assert [record.key for record in best_first(records)] == ["g", "f", "a"]
 
 
+def test_the_best_is_judged_by_its_last_validated_epoch(make_record: MakeRecord, make_epoch: MakeEpoch) -> None:
+    gaps = make_record("x", curve=(make_epoch(1, 0.8), make_epoch(2, None)), outcome=Completed())
+    never = make_record("y", curve=(make_epoch(1, None),), outcome=Completed())
+    assert [record.key for record in best_first([never, gaps])] == ["x", "y"]
+    assert "best 0.8000" in one_line(summarise([never, gaps], 2), "trials")
+    assert "best" not in one_line(summarise([never], 1), "trials")
+
+
 def test_stopped_trials_are_nominated_last_the_furthest_first(
     records: list[TrialRecord], make_record: MakeRecord, make_epoch: MakeEpoch
 ) -> None:

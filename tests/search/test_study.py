@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from search.bind import DataFacts, check_points, complete_point
+from search.bind import DataFacts, bind, check_points, complete_point, tell_rejected, why_not
 from search.errors import EXIT_INPUT, NothingToDoError, StudyChangedError, StudyError
+from search.seeds import make_block
 from search.study import StudyConfig, claim_folder, find_study, load_study, parse_study, shipped_studies, to_dict
 
 MakeStudy = Callable[..., StudyConfig]
@@ -308,6 +309,14 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
     "point of wrong values": ({"compare": {"baselines": [{"lr": "x"}]}}, "compare.baselines.0.lr: expected a number"),
     "infinite rate": ({"train": {"epochs": 1, "lr": float("inf")}}, "train.lr: expected a finite number, got inf"),
     "number read as text": ({"fix": {"lr": "1e-3"}}, "found 1e-3; YAML reads 1e-3 as text: write 1.0e-3"),
+    "two names of one rate": (
+        space_with(lr_sgd={"float": [0.005, 0.5], "log": True}),
+        "space.lr_sgd: expected either it or lr, found both; remove one",
+    ),
+    "impossible rate by another name": (
+        {"compare": {"baselines": [{"lr_adaptive": 0}]}},
+        "compare.baselines.0.lr_adaptive must be above 0, got 0",
+    ),
     "large number read as text": ({"train": {"epochs": 1, "clip": "1.5E3"}}, "write 1.5e+3"),
 }
 
@@ -397,6 +406,51 @@ def test_points_must_be_models_and_enqueued_ones_lie_in_the_space(
         ("compare.baselines.2: ", "backbone: expected a value because family is hybrid, found none"),
     ):
         assert any(fault.startswith(place) and words in fault for fault in faults), (place, faults)
+
+
+def test_what_a_space_does_not_declare_may_be_said_if_it_holds_anyway(
+    make_study: MakeStudy, cnn: dict[str, Any], facts: DataFacts
+) -> None:
+    study = make_study(search={"trials": 1, "enqueue": ["ecrnn/cnn"]})
+    preset = complete_point(study, "ecrnn/cnn")
+    assert preset == complete_point(study, {**cnn, "init": "torch", "batch": study.train.batch, "weight_decay": 0})
+    assert {"family", "wavelet"}.isdisjoint(preset)
+    check_points(study, facts)
+    assert complete_point(study, {**cnn, "init": "keras"})["init"] == "keras"
+    keras = make_study(model={"init": "keras"})
+    assert "init" not in complete_point(keras, {**cnn, "init": "keras"})
+    with pytest.raises(StudyError, match=r"search.enqueue.0: tiny.init: expected a parameter of this space"):
+        check_points(make_study(model=keras.model, search={"trials": 1, "enqueue": [{**cnn, "init": "torch"}]}), facts)
+    assert "wavelet" in complete_point(study, {**cnn, "wavelet": "haar_ll"})
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "name"),
+    [("adam", 0.002, "lr_adaptive"), ("sgd", 0.1, "lr_sgd"), ("rmsprop", 0.01, "lr_adaptive")],
+)
+def test_the_rate_of_the_recipe_becomes_the_one_that_the_optimizer_has(
+    make_study: MakeStudy, facts: DataFacts, optimizer: str, rate: float, name: str
+) -> None:
+    study = make_study(f"train.optimizer={optimizer}", f"train.lr={rate}", space="union")
+    point = complete_point(study, "yin/cnn+irnn")
+    assert study.build_space().point(point) == point
+    assert {key: point[key] for key in point if key.startswith("lr")} == {name: rate}
+    assert (point["rnn_l2"], point["init"]) == (0.0, "torch")
+    spec = bind(study, {**point, name: 0.005}, facts, (make_block(0, "sweep", 0),))
+    assert (spec.train.lr, spec.train.optimizer) == (0.005, optimizer)
+    with pytest.raises(StudyError, match="expected one value of lr, found two"):
+        bind(study, {**point, "lr": 0.1}, facts, (make_block(0, "sweep", 0),))
+
+
+def test_why_not_leaves_out_what_was_found(make_study: MakeStudy, facts: DataFacts) -> None:
+    study = make_study(space="union")
+    wide = {**complete_point(study, "johnson/cnn"), "fc": "99999-99999"}
+    assert why_not(study, complete_point(study, "johnson/tsn"), facts) == "family: tsn expects images of at least 16x8"
+    assert why_not(study, wide, facts) == "model: expected at most 60000000 parameters"
+    assert why_not(study, complete_point(study, "ecrnn/cnn"), facts) is None
+    assert tell_rejected({}) == "no draw rejected"
+    assert tell_rejected({"b": 1}) == "1 draw rejected (1 x b)"
+    assert tell_rejected({"b": 1, "a": 1, "c": 2}) == "4 draws rejected (2 x c; 1 x a; 1 x b)"
 
 
 def test_points_take_the_fixed_learning_rate_and_nothing_inactive(make_study: MakeStudy, cnn: dict[str, Any]) -> None:

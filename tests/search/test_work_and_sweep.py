@@ -33,9 +33,12 @@ def summary(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
     ]
 
 
+def all_optuna_trials(study: StudyConfig) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=study.name, storage=open_storage(study.folder)).get_trials()
+
+
 def optuna_trials(study: StudyConfig) -> list[optuna.trial.FrozenTrial]:
-    trials = optuna.load_study(study_name=study.name, storage=open_storage(study.folder)).get_trials()
-    return [trial for trial in trials if "rejected" not in trial.user_attrs]
+    return [trial for trial in all_optuna_trials(study) if "rejected" not in trial.user_attrs]
 
 
 def check_whole(study: StudyConfig, records: list[TrialRecord]) -> None:
@@ -47,7 +50,8 @@ def check_whole(study: StudyConfig, records: list[TrialRecord]) -> None:
         trial = by_number[record.number]
         assert trial.state.name == states[type(record.outcome)]
         if not isinstance(record.outcome, Failed):
-            assert trial.intermediate_values == {epoch.epoch: epoch.val_accuracy for epoch in record.curve}
+            validated = {item.epoch: item.val_accuracy for item in record.curve if item.val_accuracy is not None}
+            assert trial.intermediate_values == validated
     assert not list(study.folder.glob("trials/*/checkpoint.pt"))
 
 
@@ -67,6 +71,14 @@ def test_a_whole_sweep(make_study: MakeStudy, driver: Any) -> None:
         assert record.test_accuracy is None
         assert record.label.startswith(f"trial {record.number}: ")
     assert len({record.key for record in records}) == 8
+    check_whole(study, records)
+
+
+def test_a_sweep_that_validates_every_second_epoch(make_study: MakeStudy, driver: Any) -> None:
+    study = make_study("search.trials=6", "train.epochs=5", "train.validate_every=2")
+    records = driver.sweep(study)
+    assert {record.outcome.epoch for record in records if isinstance(record.outcome, Stopped)} <= {2, 4}
+    assert Counter(type(record.outcome) for record in records).keys() == {Completed, Stopped}
     check_whole(study, records)
 
 
@@ -256,7 +268,7 @@ def test_divergence_is_recorded_as_such(make_study: MakeStudy, driver: Any) -> N
 
 
 def test_divergence_in_the_last_step_of_an_epoch_is_divergence_too(make_study: MakeStudy, driver: Any) -> None:
-    train = {"epochs": 3, "batch": 70, "optimizer": "sgd", "precision": "float32"}  # one step per epoch
+    train = {"epochs": 3, "batch": 70, "optimizer": "sgd", "precision": "float32"}
     space = {**make_study().space, "lr": {"fixed": 1e30}}  # type: ignore[dict-item]
     (record,) = driver.sweep(make_study("search.trials=1", "search.max_failed_fraction=1", train=train, space=space))
     assert isinstance(record.outcome, Failed)
@@ -383,3 +395,18 @@ def test_the_runner_gives_the_threads_back(make_study: MakeStudy, driver: Any) -
     driver.sweep(make_study("search.trials=1"), watch=lambda _: seen.append(torch.get_num_threads()))
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
+
+
+def test_points_that_are_no_models_are_never_trials(make_study: MakeStudy, driver: Any) -> None:
+    # Behind the wavelet filter 8x8 images have room for two poolings: for up to five convolutions out of eight.
+    fix = {"family": "hybrid", "wavelet": "haar_ll", "backbone": "plain", "rnn": "none", "batch": 16}
+    study = make_study("search.trials=6", "train.epochs=1", "search.scheduler=none", space="union", fix=fix)
+    seen: list[dict[str, int]] = []
+    records = driver.sweep(study, watch=lambda sweep: seen.append(dict(sweep.rejected)))
+    assert [type(record.outcome) for record in records] == [Completed] * 6
+    check_whole(study, records)
+    assert sum(seen[-1].values()) > 1
+    assert all(why.startswith("backbone: expected images of at least ") for why in seen[-1])
+    rejected = [trial for trial in all_optuna_trials(study) if "impossible" in trial.user_attrs]
+    assert Counter(trial.user_attrs["rejected"] for trial in rejected) == seen[-1]
+    assert {trial.state.name for trial in rejected} == {"FAIL"}

@@ -22,13 +22,13 @@ START = 1_700_000_000.0
 DATA = {"name": "digits", "digest": "d1g3st", "num_train": 1437, "num_test": 360, "root": "/somewhere"}
 
 
-def metrics(epoch: int, accuracy: float = 0.5) -> EpochMetrics:
-    """One epoch of a training."""
+def metrics(epoch: int, accuracy: float | None = 0.5) -> EpochMetrics:
+    """One epoch of a training; without an accuracy, one without validation."""
     return EpochMetrics(
         epoch=epoch,
         train_loss=1 / epoch,
         train_accuracy=0.6,
-        val_loss=2 / epoch,
+        val_loss=None if accuracy is None else 2 / epoch,
         val_accuracy=accuracy,
         learning_rate=0.1,
         elapsed_secs=0.5,
@@ -75,7 +75,7 @@ class Study:
             )
         )
 
-    def epochs(self, key: str, first: int, last: int, accuracy: float = 0.5) -> None:
+    def epochs(self, key: str, first: int, last: int, accuracy: float | None = 0.5) -> None:
         """Some epochs end."""
         for epoch in range(first, last + 1):
             self.journal.epoch(key, metrics(epoch, accuracy), "node-1")

@@ -12,14 +12,15 @@ from search.records import Completed, EpochMetrics, TrialRecord
 from search.tracking import figures
 
 
-def record(num_epochs: int, label: str = "ecrnn/ecrnn-bilstm-16") -> TrialRecord:
+def record(num_epochs: int, label: str = "ecrnn/ecrnn-bilstm-16", validate_every: int = 1) -> TrialRecord:
+    """A training; validate_every 0 is one without a validation part."""
     curve = tuple(
         EpochMetrics(
             epoch=epoch,
             train_loss=1 / epoch,
             train_accuracy=1 - 0.5 / epoch,
-            val_loss=1.2 / epoch,
-            val_accuracy=1 - 0.6 / epoch,
+            val_loss=1.2 / epoch if validate_every and epoch % validate_every == 0 else None,
+            val_accuracy=1 - 0.6 / epoch if validate_every and epoch % validate_every == 0 else None,
             learning_rate=0.1,
             elapsed_secs=1.0,
             num_images=10,
@@ -53,6 +54,23 @@ def size_of(file: Path) -> tuple[int, int]:
 def test_curves(tmp_path: Path, num_epochs: int) -> None:
     figures.draw_curves(record(num_epochs), tmp_path / "new" / "a.png")
     assert size_of(tmp_path / "new" / "a.png") == (512, 208)
+
+
+@pytest.mark.parametrize("validate_every", [0, 3])
+def test_curves_with_gaps(tmp_path: Path, validate_every: int) -> None:
+    figures.draw_curves(record(7, validate_every=validate_every), tmp_path / "gaps.png")
+    figures.draw_curves(record(7), tmp_path / "all.png")
+    assert size_of(tmp_path / "gaps.png") == (512, 208)
+    assert (tmp_path / "gaps.png").read_bytes() != (tmp_path / "all.png").read_bytes()
+
+
+def test_a_sweep_shows_what_was_validated(tmp_path: Path) -> None:
+    gaps, blind = record(7, validate_every=3), record(2, validate_every=3)
+    figures.draw_sweep([gaps, blind], gaps, tmp_path / "a.png")
+    figures.draw_sweep([gaps], gaps, tmp_path / "b.png")
+    figures.draw_sweep([blind], None, tmp_path / "c.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert size_of(tmp_path / "c.png") == (512, 288)
 
 
 def test_sweep_of_many(tmp_path: Path) -> None:

@@ -48,6 +48,26 @@ def test_a_trial_becomes_a_child_run(study: Study, server: Server) -> None:
     assert {tag.key: tag.value for tag in data.tags} == {"mlflow.data.context": "training"}
 
 
+def test_an_epoch_without_validation_has_no_validation_metrics(study: Study, server: Server) -> None:
+    study.session()
+    study.begin("a")
+    study.epochs("a", 1, 2, accuracy=None)
+    study.epochs("a", 3, 3, accuracy=0.7)
+    study.epochs("a", 4, 4, accuracy=None)
+    study.journal.end("a", Completed())
+    study.trial("blind", num_epochs=2, accuracy=None)
+    mirror = make(study, server)
+    mirror.sync()
+    assert server.history("a", "val_accuracy") == [(3, 0.7)]
+    assert server.history("a", "val_loss") == [(3, 2 / 3)]
+    assert [step for step, _ in server.history("a", "train_loss")] == [1, 2, 3, 4]
+    assert "val_accuracy" not in server.run("blind").data.metrics
+    assert server.run("sweep").data.tags["hybrid_search.best"] == "label of a"
+    study.journal.note("stop")
+    mirror.finish()
+    assert server.files("blind") == {"curves.png"}
+
+
 def test_the_sweep_becomes_the_parent_run(study: Study, server: Server) -> None:
     study.session()
     study.trial("a", accuracy=0.5)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from search.data.splits import SplitConfig
 from search.data.store import ImageData
 from search.errors import DivergedError
 from search.records import EpochMetrics, Progress, TrialSpec
@@ -62,9 +63,36 @@ def test_a_training_tells_each_epoch_once_and_leaves_its_files(
     assert np.trace(confusion) / 30 == progress[-1].metrics.val_accuracy
 
 
+@pytest.mark.parametrize(("epochs", "every", "validated"), [(5, 2, [2, 4, 5]), (3, 3, [3]), (2, 1, [1, 2])])
+def test_validation_every_so_many_epochs_and_after_the_last(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, epochs: int, every: int, validated: list[int]
+) -> None:
+    progress = run(make_spec(epochs=epochs, validate_every=every), digits, tmp_path / "gaps")
+    assert [item.metrics.epoch for item in progress if item.metrics.val_loss is not None] == validated
+    assert [item.metrics.epoch for item in progress if item.metrics.val_accuracy is not None] == validated
+    # Validation is looking: what is trained does not depend on it.
+    often = run(make_spec(epochs=epochs), digits, tmp_path / "all")
+    assert told(often)[-1] == told(progress)[-1]
+    assert_same_files(tmp_path / "gaps", tmp_path / "all")
+
+
+def test_without_a_validation_part_every_image_trains(make_spec: MakeSpec, digits: ImageData, tmp_path: Path) -> None:
+    spec = dataclasses.replace(make_spec(epochs=2, score_test=True), split=SplitConfig(method="none"))
+    progress = run(spec, digits, tmp_path)
+    assert [item.metrics.num_images for item in progress] == [100, 100]
+    assert {(item.metrics.val_loss, item.metrics.val_accuracy) for item in progress} == {(None, None)}
+    result = progress[-1].result
+    assert result is not None
+    assert result.test_accuracy is not None
+    assert "confusion" not in result.artifacts
+    # Cut off before its end was told, it finds its way without validation, too.
+    assert run(spec, digits, tmp_path, num_known_epochs=2)[-1].result == result
+
+
 def test_it_learns(make_spec: MakeSpec, digits: ImageData, tmp_path: Path) -> None:
     last = run(make_spec(epochs=10, lr=0.005), digits, tmp_path)[-1].metrics
     assert last.train_accuracy > 0.8
+    assert last.val_accuracy is not None
     assert last.val_accuracy > 0.4
 
 

@@ -1,0 +1,39 @@
+"""What a plan says before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from search.plan import NUM_DRAWS, make_plan, to_dict, to_lines
+from search.study import StudyConfig
+
+MakeStudy = Callable[..., StudyConfig]
+
+
+def text_of(plan: object, **changes: object) -> str:
+    return "\n".join(to_lines(dataclasses.replace(plan, **changes)))  # type: ignore[type-var]
+
+
+def test_small_costs_and_single_things_read_well(make_study: MakeStudy) -> None:
+    plan = make_plan(make_study("train.epochs=1", "search.trials=1"))
+    text = text_of(plan, secs_per_epoch=(0.0123, 0.2, 1234.5), sweep_hours=(0.001, 0.05), compare_hours=12.34)
+    assert "1 trial of up to 1 epoch: 3.6 core-seconds to 3.0 core-minutes" in text
+    assert "epoch       0.012 s to 1,234 s (median 0.2 s)" in text
+    assert "compare     12.3 core-hours" in text
+    assert "2 trials of up to 3 epochs" in text_of(plan, trials=2, epochs=3)
+    assert plan.rejected == {}
+    assert f"of {NUM_DRAWS} random ones: no draw rejected" in text
+
+
+def test_draws_that_are_no_models_are_counted_by_reason(make_study: MakeStudy) -> None:
+    # On 8x8 digits the union is cut down hard: tsn's strips and most poolings have no room.
+    study = make_study(space="union", fix={"batch": 16, "wavelet": "none", "enc_on": False, "nodes": 8, "rnn": "gru"})
+    plan = make_plan(study)
+    assert plan.rejected["family: tsn expects images of at least 16x8"] > 50
+    assert any(why.startswith("patch: expected a divisor") for why in plan.rejected)
+    assert sum(plan.rejected.values()) < plan.num_drawn == NUM_DRAWS
+    assert plan.num_sampled == 40
+    assert f"of {NUM_DRAWS} random ones: {sum(plan.rejected.values())} draws rejected (" in "\n".join(to_lines(plan))
+    assert to_dict(plan)["rejected"] == plan.rejected
+    assert make_plan(study).rejected == plan.rejected
