@@ -27,7 +27,8 @@ def _setting(document: dict[str, Any]) -> list[str]:
     held = f"{images['validation']:,} validation" if images["validation"] else "no validation"
     lines = [
         f"Data: {document['data']}, {images['training']:,} training, {held}, {images['test']:,} test images; "
-        f"{_count(document['epochs'], 'epoch')} in {document['precision']}; {_count(document['repeats'], 'run')} per cell.",
+        f"{_count(document['epochs'], 'epoch')} in {document['precision']}; "
+        f"{_count(document['repeats'], 'run')} per cell.",
     ]
     if document["changes"]:
         changed = "; ".join(

@@ -21,7 +21,7 @@ from PIL import Image
 from search.cli import main
 from search.errors import EXIT_DONE, EXIT_INPUT
 
-VERBS = ("demo", "plan", "sweep", "status", "compare", "export", "predict", "models", "data", "ui")
+VERBS = ("demo", "plan", "sweep", "status", "compare", "export", "predict", "models", "data", "ui", "reproduce")
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pydantic", "matplotlib")
 
 
