@@ -62,11 +62,13 @@ def test_theirs_inside_and_outside(make_outcome: MakeOutcome) -> None:
     assert rows["crnn-lstm-16 validation"]["difference"] > 0.01
 
 
-def test_a_number_printed_in_whole_per_cent_is_given_its_rounding(make_outcome: MakeOutcome) -> None:
-    scores = [0.8040, 0.8041, 0.8042]  # above 80 %, below 80.5 %
-    rows = rows_of({"cnn": make_outcome(scores)}, "yilmaz")
-    assert rows["cnn test"]["interval"]["low"] > 0.8
-    assert rows["cnn test"]["inside"] is True
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_number_printed_in_whole_per_cent_is_given_its_rounding(make_outcome: MakeOutcome, side: int) -> None:
+    near, far = ([0.8 + side * (shift + step) for step in (0.0, 1e-4, 2e-4)] for shift in (0.0040, 0.0060))
+    row = rows_of({"cnn": make_outcome(near)}, "yilmaz")["cnn test"]
+    assert not row["interval"]["low"] < 0.8 < row["interval"]["high"]
+    assert row["inside"] is True
+    assert rows_of({"cnn": make_outcome(far)}, "yilmaz")["cnn test"]["inside"] is False
 
 
 def test_the_error_of_their_images_is_the_binomial_one(make_outcome: MakeOutcome) -> None:

@@ -62,6 +62,8 @@ def test_the_command_again_prints_again_and_trains_nothing(
     assert not count_epochs
     assert again == first
     assert again["num_looks"] == 1
+    events = read_events(Path(again["folder"]) / "journal.jsonl")
+    assert [event["event"] for event in events].count("comparison") == 1
 
 
 def test_a_killed_command_goes_on(
