@@ -1,4 +1,4 @@
-"""All measurements, one after another: `python -m bench`."""
+"""Run every measurement and write its page; on a quiet machine, for a quarter of an hour."""
 
 from __future__ import annotations
 

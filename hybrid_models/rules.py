@@ -86,22 +86,22 @@ def _expectations() -> Iterator[tuple[str, str, Callable[[Any], bool]]]:
     for name, words in NAMES.items():
         yield name, f"one of {', '.join(words)}", words.__contains__
     for name, least in _LEAST.items():
-        yield (
-            name,
-            f"a whole number of at least {least}",
-            functools.partial(_is_count, least=least),
-        )
+        yield name, f"a whole number of at least {least}", functools.partial(_is_count, least=least)
     most = len(PLAIN_WIDTHS)
     yield "n_conv", f"a whole number from 2 to {most}", functools.partial(_is_count, least=2, most=most)
     for name in _FLAGS:
         yield name, "true or false", lambda value: isinstance(value, bool)
     for name in _SHARES:
-        yield name, "a share of at least 0 and below 1", lambda value: type(value) in (int, float) and 0 <= value < 1
+        yield name, "a share of at least 0 and below 1", _is_share
     yield "fc", "- or widths such as 512 or 1024-512", lambda value: type(value) is str and bool(_FC.fullmatch(value))
 
 
 def _is_count(value: Any, least: int, most: float = math.inf) -> bool:  # noqa: ANN401 - whatever somebody wrote
     return type(value) is int and least <= value <= most
+
+
+def _is_share(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
 
 
 _FC = re.compile(r"-|[1-9][0-9]*(-[1-9][0-9]*)*")

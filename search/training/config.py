@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
@@ -43,7 +45,7 @@ class TrainConfig:
     validate_every: int = 1
     """Epochs from one validation to the next; 1 to `epochs`. The last epoch is always validated."""
     precision: str = "auto"
-    """float32, bfloat16 (recurrences stay in float32), or auto: bfloat16 on GPUs, float32 on CPUs.
+    """float32, bfloat16 (recurrences stay in float32), or auto: bfloat16 on GPUs and on CPUs that have it in hardware.
 
     auto is a word of the study file: `settled` replaces it by one of the others before anything is trained, so that
     trials of one key are computed alike on all nodes.
@@ -81,10 +83,23 @@ class TrainConfig:
 
 
 def settled(train: TrainConfig, *, gpus: float) -> TrainConfig:
-    """The recipe with `auto` written out, by what a trial is given (`resources.gpus`) and nothing else."""
+    """The recipe with `auto` written out, by what a trial is given (`resources.gpus`) and the CPU of this machine.
+
+    Called by the driver, once, so that no two nodes compute one trial's key in different arithmetic.
+    """
     if train.precision != "auto":
         return train
-    return dataclasses.replace(train, precision="bfloat16" if gpus else "float32")
+    return dataclasses.replace(train, precision="bfloat16" if gpus or cpu_has_bfloat16() else "float32")
+
+
+@functools.cache
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; without it autocast is slower than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 TRAIN_FIELDS = tuple(item.name for item in fields(TrainConfig))

@@ -12,7 +12,7 @@ from spaces.presets import preset_names
 NAMES = preset_names()
 # Tracing unrolls every recurrent step, so long sequences are slow; the quick ones have each part of the others.
 QUICK = [
-    *["ecrnn/cnn", "ecrnn/ecrnn-lstm-16", "yin/cnn+irnn", "yin/vgg9+lstm", "yin/resnet20+convlstm"],
+    *["ecrnn/cnn", "ecrnn/ecrnn-lstm-16", "yin/cnn+irnn", "yin/vgg9+lstm", "yin/resnet20+gru"],
     *["yin/cnn+convlstm-peephole-printed", "johnson/tsn", "johnson/lrcn", "johnson/sensitivity-conv6-gru32"],
     *["yilmaz/cnn-lstm-skip", "yilmaz/autoencoder"],
 ]

@@ -14,6 +14,7 @@ from search.bind import DataFacts, bind, check_points, complete_point, tell_reje
 from search.errors import EXIT_INPUT, NothingToDoError, StudyChangedError, StudyError
 from search.seeds import make_block
 from search.study import StudyConfig, claim_folder, find_study, load_study, parse_study, shipped_studies, to_dict
+from spaces.presets import load_preset
 
 MakeStudy = Callable[..., StudyConfig]
 SPACE: dict[str, Any] = {
@@ -438,6 +439,8 @@ def test_the_rate_of_the_recipe_becomes_the_one_that_the_optimizer_has(
     assert (point["rnn_l2"], point["init"]) == (0.0, "torch")
     spec = bind(study, {**point, name: 0.005}, facts, (make_block(0, "sweep", 0),))
     assert (spec.train.lr, spec.train.optimizer) == (0.005, optimizer)
+    outside = complete_point(study, {**load_preset("yin/cnn"), "lr": 0.03})
+    assert bind(study, outside, facts, (make_block(0, "sweep", 0),)).train.lr == 0.03
     with pytest.raises(StudyError, match="expected one value of lr, found two"):
         bind(study, {**point, "lr": 0.1}, facts, (make_block(0, "sweep", 0),))
 

@@ -6,12 +6,15 @@ import dataclasses
 import math
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hybrid_models.config import ConfigError, ModelConfig
+from search.records import Completed, EpochMetrics
+from search.sampler import Sampler
 from search.settings import FROM_DATA, MODEL_SETTINGS
 from spaces.domains import Choice, Domain, Float, Int
 from spaces.presets import load_space
@@ -85,3 +88,25 @@ def test_what_the_union_forbids_is_no_model() -> None:
     forbidden = [point for point in points if is_forbidden(point)]
     assert len(forbidden) > 1000
     assert [dict(point) for point in forbidden if fault_of(point) is None] == []
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_optuna_draws_points_of_the_union_and_the_same_ones_again(
+    method: str, tmp_path: Path, make_epoch: Callable[..., EpochMetrics]
+) -> None:
+    def run(folder: str) -> list[Point]:
+        (tmp_path / folder).mkdir()
+        options: dict[str, Any] = {"seed": 1, "startup_trials": 5, "study_name": "s", "storage": tmp_path / folder}
+        sampler = Sampler(space=UNION.pin({"family": "hybrid"}), method=method, why_not=fault_of, **options)
+        points = []
+        for index in range(12):
+            asked = sampler.ask()
+            assert asked is not None
+            sampler.tell(asked[0], (make_epoch(1, index % 7 / 7),), Completed())
+            points.append(asked[1])
+        return points
+
+    points = run("a")
+    assert all(UNION.point(point) == point and fault_of(point) is None for point in points)
+    assert len({point.digest for point in points}) == 12
+    assert run("b") == points

@@ -117,11 +117,13 @@ def test_tiny_imagenet_sorted_into_folders(make_folder: MakeFolder) -> None:
 
 def test_labels_and_words_of_tiny_imagenet_are_part_of_its_manifest(tiny: Path) -> None:
     config = DataConfig(name="tiny-imagenet", root=str(tiny))
+    annotations = tiny / "val/val_annotations.txt"
+    annotations.write_text("000.png n01\n001.png n01\n002.png n02\n")
     keys = {manifest(config)}
-    for path, old, new in (("val/val_annotations.txt", "000.png\tn02", "000.png\tn01"), ("words.txt", "gold", "bold")):
-        text = (tiny / path).read_text().replace("002.png\tn01", "002.png\tn02")
-        (tiny / path).write_text(text.replace(old, new))
-        keys.add(manifest(config))
+    annotations.write_text("000.png n01\n001.png n02\n002.png n02\n")
+    keys.add(manifest(config))
+    (tiny / "words.txt").write_text("n01\tcarp\nn02\tlemon\n")
+    keys.add(manifest(config))
     assert len(keys) == 3
 
 

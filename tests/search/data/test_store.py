@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from search.data import store
 from search.data.datasets import DataConfig, scan
 from search.data.describe import describe
 from search.data.errors import CacheError, ImageError
+from search.data.listing import Part
 from search.data.splits import SplitConfig, split
 from search.data.store import entry_folder, open_data, open_entry
 
@@ -93,6 +95,7 @@ def test_travels_as_a_path(config: DataConfig, cache: Path) -> None:
 
 OPEN = """
 import sys
+import time
 from pathlib import Path
 from search.data.datasets import DataConfig
 from search.data.store import open_data
@@ -197,6 +200,23 @@ def test_describe(config: DataConfig, cache: Path) -> None:
     assert (after["digest"], after["image_size"]) == (data.digest, [8, 8])
     assert after["bytes_on_disk"] > 17 * 8 * 8 * 3
     assert describe(DataConfig(name="digits", download=True), cache)["root"] is None
+
+
+def test_a_chunk_stays_as_it_is_while_the_next_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "CHUNK_BYTES", 8)
+    number = 100
+    part = Part(
+        ids=("",) * number,
+        labels=np.zeros(number, dtype=np.int64),
+        read=lambda row: np.full((1, 1, 3), row, dtype=np.uint8),
+    )
+    found, sizes = [], []
+    for pixels in store._decode(part, (1, 1, 3)):
+        time.sleep(0.005)
+        found += pixels[:, 0, 0, 0].tolist()
+        sizes.append(len(pixels))
+    assert len(sizes) > 5
+    assert found == list(range(number))
 
 
 def test_real_cifar10(real_root: Path, cache: Path) -> None:

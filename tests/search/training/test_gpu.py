@@ -23,6 +23,7 @@ def test_ecrnn_trains_on_the_device_and_goes_on_from_its_checkpoint(tmp_path: Pa
         "space": "ecrnn",
         "train": {"epochs": 2, "batch": 32},
         "search": {"trials": 1},
+        "resources": {"gpus": 1},
     }
     study = parse_study(content, "study")
     facts = load_facts(study)
@@ -32,6 +33,8 @@ def test_ecrnn_trains_on_the_device_and_goes_on_from_its_checkpoint(tmp_path: Pa
     data = open_data(study.data)
     first = next(iter(train(spec, data, tmp_path, device="cuda")))
     assert math.isfinite(first.metrics.train_loss)
+    assert first.machine["device"].startswith("cuda ")
+    assert first.machine["precision"] == spec.train.precision == "bfloat16"
     # A new iterator is a new process as far as the training knows.
     rest = list(train(spec, data, tmp_path, device="cuda", num_known_epochs=1))
     assert [item.metrics.epoch for item in rest] == [2]

@@ -114,10 +114,20 @@ def test_under_bfloat16_the_loss_is_still_float32(
     assert {loss.dtype for loss in losses} == {torch.float32}
 
 
-@pytest.mark.parametrize(("gpus", "expected"), [(0.0, "float32"), (0.5, "bfloat16")])
-def test_auto_is_settled_by_the_study_alone(
-    make_study: Callable[..., StudyConfig], facts: DataFacts, gru: dict[str, Any], gpus: float, expected: str
+@pytest.mark.parametrize(
+    ("gpus", "has_bfloat16", "expected"),
+    [(0.0, False, "float32"), (0.0, True, "bfloat16"), (0.5, False, "bfloat16")],
+)
+def test_auto_is_settled_by_the_driver(
+    make_study: Callable[..., StudyConfig],
+    facts: DataFacts,
+    gru: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: float,
+    has_bfloat16: bool,
+    expected: str,
 ) -> None:
+    monkeypatch.setattr("search.training.config.cpu_has_bfloat16", lambda: has_bfloat16)
     auto = make_study("train.precision=auto", f"resources.gpus={gpus}")
     said = make_study(f"train.precision={expected}", f"resources.gpus={gpus}")
     assert auto.train.precision == expected
