@@ -53,8 +53,8 @@ def _cell_row(
     step = scored.step / 100
     return row | {
         "ours": ours.mean,
-        "interval": _ends(ours.interval),
-        "expected": _ends(ours.expected),
+        "interval": _accuracies(ours.interval),
+        "expected": _accuracies(ours.expected),
         "difference": None if theirs is None else ours.mean - theirs,
         "inside": _holds(ours.interval, theirs, step),
         "expected_holds": _holds(ours.expected, theirs, step),
@@ -73,8 +73,11 @@ def _holds(interval: Interval | None, value: float | None, step: float) -> bool 
     return interval.low - step / 2 <= value <= interval.high + step / 2
 
 
-def _ends(interval: Interval | None) -> dict[str, float] | None:
-    return None if interval is None else {"low": interval.low, "high": interval.high, "level": interval.level}
+def _accuracies(interval: Interval | None) -> dict[str, float] | None:
+    """The ends, cut to what an accuracy can be."""
+    if interval is None:
+        return None
+    return {"low": max(interval.low, 0.0), "high": min(interval.high, 1.0), "level": interval.level}
 
 
 def family_tables(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from search.records import EpochMetrics
 from search.reproduce.paper import HeatMap
+from search.reproduce.table import without_interval
 from search.significance.means import mean_of_repeats
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def draw_cells(document: dict[str, Any]) -> Figure:
     axes[0, 0].set_ylim(len(labels) - 0.5, -0.5)
     for panel in axes.flat:
         low, high = panel.get_xlim()
-        panel.set_xlim(max(low, 0), min(high, 100))  # an interval of two runs may reach beyond
+        panel.set_xlim(max(low, 0), min(high, 100))
     _legend(
         figure,
         [
@@ -139,8 +140,8 @@ def _note(pair: dict[str, Any]) -> str:
     parts = [] if pair["their_stars"] is None else [f"their mark {_stars(pair['their_stars'])}"]
     if pair["as_published"]:
         parts.append(f"their test on ours {_stars(pair['as_published']['stars'])}")
-    valid = [f"{score} {'no test' if t['stars'] is None else _stars(t['stars'])}" for score, t in pair["tests"].items()]
-    return "\n".join(line for line in ("; ".join(parts), f"valid: {'; '.join(valid)}") if line)
+    valid = [f"{score} {'none' if t['stars'] is None else _stars(t['stars'])}" for score, t in pair["tests"].items()]
+    return "\n".join(line for line in ("; ".join(parts), f"valid test on {'; '.join(valid)}") if line)
 
 
 def draw_heat_map(scores: Sequence[Sequence[NDArray[Any]]], heat_map: HeatMap) -> Figure:
@@ -175,12 +176,14 @@ def _field(scores: NDArray[Any]) -> str:
         return "not trained"
     found = mean_of_repeats(scores)
     if found.interval is None:
-        return f"{100 * found.mean:.1f}\n({'one run' if found.num_repeats == 1 else 'no spread'})"
+        return f"{100 * found.mean:.1f}\n({without_interval(found.num_repeats)})"
     return f"{100 * found.mean:.1f}\n({100 * found.interval.low:.1f} to {100 * found.interval.high:.1f})"
 
 
 def draw_curves(curves: Mapping[str, Sequence[Sequence[EpochMetrics]]]) -> Figure:
     """Training and validation loss of each model: thin lines are runs, thick ones their mean.
+
+    The two are different quantities where more than the cross-entropy is minimised, as by the auto-encoder.
 
     Args:
         curves: Model -> learning curves of its runs; epochs without validation have no validation loss.
@@ -194,9 +197,17 @@ def draw_curves(curves: Mapping[str, Sequence[Sequence[EpochMetrics]]]) -> Figur
             if not any(lines):  # no validation part
                 continue
             for line in lines:
-                panel.plot(*np.array(line).reshape(-1, 2).T, dashes, color=colour, linewidth=0.7, alpha=0.5)
+                panel.plot(
+                    *np.array(line).reshape(-1, 2).T,
+                    dashes,
+                    color=colour,
+                    marker=".",
+                    markersize=2,
+                    linewidth=0.7,
+                    alpha=0.5,
+                )
             mean = np.mean([line for line in lines if len(line) == len(lines[0])], axis=0).reshape(-1, 2)
-            word = "training" if name == "train_loss" else "validation"
+            word = "training, as minimised" if name == "train_loss" else "validation, cross-entropy"
             panel.plot(*mean.T, dashes, color=colour, linewidth=2, marker=marker, markersize=4, label=word)
         panel.set_title(label, fontsize=10)
         panel.set_xlabel("epoch")

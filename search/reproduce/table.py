@@ -59,12 +59,17 @@ def _cell(row: dict[str, Any]) -> tuple[str, ...]:
     runs = str(row["runs"]) + (f", {row['diverged']} diverged" if row["diverged"] else "")
     return (
         *start,
-        f"{_percent(row['ours'])} {_interval(row['interval'], 'one run' if row['runs'] == 1 else 'no spread')}",
+        f"{_percent(row['ours'])} {_interval(row['interval'], without_interval(row['runs']))}",
         runs,
         "-" if row["difference"] is None else _points(row["difference"]),
         _yes_or_no(row["inside"]),
         _yes_or_no(row["expected_holds"]),
     )
+
+
+def without_interval(num_runs: int) -> str:
+    """Why a mean stands alone."""
+    return {1: "one run", 2: "two runs"}.get(num_runs, "no spread")
 
 
 def _theirs(row: dict[str, Any]) -> str:
@@ -115,7 +120,7 @@ def _legend(document: dict[str, Any]) -> list[str]:
     scale = ", ".join(f"{'*' * (place + 1)} p < {_level(level)}" for place, level in enumerate(document["marks"]))
     lines = [
         "- theirs: as printed; ± is what the choice of their images alone leaves open (95 %)",
-        "- ours: mean of the runs with its 95 % t interval, for fresh runs on this data set",
+        "- ours: mean of the runs with its 95 % t interval from three runs on, for fresh runs on this data set",
         "- inside: whether theirs lies in that interval, give or take its last digit",
         "- further runs: whether theirs could be the mean of as many further runs of ours as it is a mean of (95 % "
         "prediction interval)",

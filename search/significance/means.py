@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.significance.methods import MIN_BLOCKS
 from search.significance.records import Interval
 from search.significance.student import interval_of
 
@@ -20,7 +21,7 @@ class MeanOfRepeats:
     mean: float
     num_repeats: int
     interval: Interval | None
-    """Of the mean; None for one repeat, or where nothing varied."""
+    """Of the mean; None below three repeats, or where nothing varied."""
     expected: Interval | None
     """Where the mean of that many further repeats would fall; None likewise."""
 
@@ -41,7 +42,7 @@ def mean_of_repeats(scores: NDArray[Any], *, num_further: int = 1, level: float 
     """
     count, mean = scores.size, float(np.mean(scores))
     spread = float(np.std(scores, ddof=1)) if count > 1 else 0.0
-    if spread < 1e-12:  # float noise of equal scores
+    if count < MIN_BLOCKS or spread < 1e-12:  # below: description only, and float noise of equal scores
         return MeanOfRepeats(mean=mean, num_repeats=count, interval=None, expected=None)
 
     def within(variance: float) -> Interval:

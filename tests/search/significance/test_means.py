@@ -20,8 +20,9 @@ def test_a_mean_by_hand() -> None:
     assert 0.8 - found.expected.low == pytest.approx(T_2 * 0.1 * math.sqrt(1 / 3 + 1 / 3))
 
 
-@pytest.mark.parametrize("scores", [[0.7], [0.7, 0.7, 0.7]])
-def test_without_spread_there_is_no_interval(scores: list[float]) -> None:
+@pytest.mark.parametrize("scores", [[0.7], [0.6, 0.8], [0.7, 0.7, 0.7]])
+def test_few_or_equal_scores_have_no_interval(scores: list[float]) -> None:
+    # Two scores 20 points apart would have one from -57 to 197 %, and every claim would lie inside.
     found = mean_of_repeats(np.array(scores))
     assert found.mean == pytest.approx(0.7)
     assert found.num_repeats == len(scores)
