@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from hybrid_models.shapes import sequential_steps
-
-__all__ = ["keras_total", "sequential_steps", "torch_trainable"]
-
 
 def torch_trainable(model: nn.Module) -> int:
     """Values in `model.parameters()`.

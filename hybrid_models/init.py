@@ -68,8 +68,7 @@ def _keras_recurrent(module: Recurrence, generator: torch.Generator) -> None:
             # Over all gates at once: Keras holds them in one kernel (features, gates * nodes).
             nn.init.xavier_uniform_(weight, generator=generator)
         elif name.startswith("weight_hh"):
-            for gate in torch.split(weight, nodes):
-                nn.init.orthogonal_(gate, generator=generator)
+            nn.init.orthogonal_(weight, generator=generator)  # one matrix over all gates, too
         else:
             weight.zero_()
             if name.startswith("bias_ih") and isinstance(module.layers, nn.LSTM):

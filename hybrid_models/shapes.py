@@ -97,7 +97,7 @@ def volume(shape: MapShape) -> int:
 
 
 def image_shape(config: ModelConfig) -> MapShape:
-    """MapShape of what the backbone sees: the image, or its wavelet bands."""
+    """Shape of what the backbone sees: the image, or its wavelet bands."""
     channels, height, width = config.input_channels, config.input_height, config.input_width
     if config.wavelet == "none":
         return channels, height, width
@@ -106,7 +106,7 @@ def image_shape(config: ModelConfig) -> MapShape:
 
 
 def stage_shapes(config: ModelConfig) -> tuple[MapShape, ...]:
-    """MapShape of the map after each block or stage of the backbone; a side of 0 means that the image was too small."""
+    """Shape of the map after each block or stage of the backbone; a side of 0 means that the image was too small."""
     _, height, width = image_shape(config)
     shapes: list[MapShape] = []
     if config.backbone == "resnet20":
@@ -123,7 +123,7 @@ def stage_shapes(config: ModelConfig) -> tuple[MapShape, ...]:
 
 
 def feature_shape(config: ModelConfig) -> MapShape:
-    """MapShape of the map that leaves the backbone; the encoder-decoder keeps it."""
+    """Shape of the map that leaves the backbone; the encoder-decoder keeps it."""
     return (image_shape(config), *stage_shapes(config))[-1]
 
 
@@ -137,7 +137,7 @@ def tap_shapes(config: ModelConfig) -> tuple[MapShape, ...]:
 
 
 def sequence_shape(config: ModelConfig) -> tuple[int, int] | None:
-    """MapShape (L, F) of the sequence that the RNN reads; None without an RNN, or where it scans patches."""
+    """Shape (L, F) of the sequence that the RNN reads; None without an RNN, or where it scans patches."""
     if config.layout not in LAYOUT_SHAPES:
         return None
     return LAYOUT_SHAPES[config.layout](*feature_shape(config), config.chunk or 0)

@@ -191,12 +191,15 @@ def check_points(study: StudyConfig, facts: DataFacts) -> None:
 
 
 def _check_split(study: StudyConfig) -> None:
-    """Draw the sweep's split once: a class missing from one side is the input's fault, not each trial's."""
+    """Draw every split of the study once: a class missing from one side is the input's fault, not each trial's."""
     from search.data.splits import split
     from search.data.store import open_data
 
-    labels = open_data(study.data).train.labels
-    split(labels, study.split, make_block(study.seed, "sweep", 0).split_seed)
+    data = open_data(study.data)
+    blocks = [make_block(study.seed, "sweep", 0)]
+    blocks += (make_block(study.seed, "compare", index) for index in range(study.compare.repeats))
+    for block in blocks:
+        split(data.train.labels, study.split, block.split_seed, data.classes)
 
 
 def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:

@@ -280,7 +280,8 @@ def to_evidence(
     agreement: Agreement,
 ) -> dict[str, Any]:
     """What the claim rests on, as plain data."""
-    from hybrid_models.counting import keras_total, sequential_steps, torch_trainable
+    from hybrid_models.counting import keras_total, torch_trainable
+    from hybrid_models.shapes import sequential_steps
     from search.data.stream import resized_side
 
     return {

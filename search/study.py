@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import tempfile
@@ -19,7 +21,7 @@ from search.errors import NothingToDoError, StudyChangedError, StudyError
 from search.faults import explain
 from search.reading import Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
 from search.settings import setting_faults, space_faults
-from search.training.config import TrainConfig, settled
+from search.training.config import PRECISIONS, TrainConfig, settled
 from spaces.presets import UnknownPreset, load_preset, load_space
 from spaces.space import Space, SpaceError
 
@@ -229,7 +231,18 @@ def parse_study(data: object, source: str, overrides: Iterable[str] = ()) -> Stu
         faults += (*_check_points(study), *setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
-    return study.model_copy(update={"train": settled(study.train, gpus=study.resources.gpus)})
+    return study.model_copy(update={"train": _settle(study)})
+
+
+def _settle(study: StudyConfig) -> TrainConfig:
+    """Write `auto` out: as the study began, else as this machine computes best."""
+    resolved = study.folder / "study.yaml"
+    if study.train.precision == "auto" and resolved.is_file():
+        with contextlib.suppress(yaml.YAMLError, OSError, AttributeError):  # damaged: named where it is read whole
+            began = yaml.safe_load(resolved.read_text(encoding="utf-8")).get("train").get("precision")
+            if began in PRECISIONS:
+                return dataclasses.replace(study.train, precision=began)
+    return settled(study.train, gpus=study.resources.gpus)
 
 
 def load_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:

@@ -41,7 +41,7 @@ def _cell_row(
         "theirs": theirs,
         "their_runs": scored.runs,
         "their_step": scored.step / 100,
-        "their_error": None if theirs is None else sampling_error(theirs, scored.images * scored.runs),
+        "their_error": _error_of(theirs, score, scored),
         "ours": None,
         "runs": len(scores),
         "diverged": len(outcome.diverged),
@@ -57,8 +57,13 @@ def _cell_row(
         "expected": _accuracies(ours.expected),
         "difference": None if theirs is None else ours.mean - theirs,
         "inside": _holds(ours.interval, theirs, step),
-        "expected_holds": _holds(ours.expected, theirs, step),
+        "expected_holds": None if paper.data[data].other_images else _holds(ours.expected, theirs, step),
     }
+
+
+def _error_of(theirs: float | None, score: ScoreName, scored: Scored) -> float | None:
+    # Of images that were trained on, the choice says nothing.
+    return None if theirs is None or score == "train" else sampling_error(theirs, scored.images * scored.runs)
 
 
 def sampling_error(accuracy: float, num_images: int) -> float:

@@ -88,7 +88,8 @@ def _cell_row(axes: Axes, at: int, row: dict[str, Any]) -> None:
     if row["ours"] is not None:
         axes.plot(100 * row["ours"], at, "o", color=OURS, markersize=6, markeredgecolor="white")
     if row["theirs"] is not None:
-        ends = (100 * (row["theirs"] - row["their_error"]), 100 * (row["theirs"] + row["their_error"]))
+        error = row["their_error"] or 0.0
+        ends = (100 * (row["theirs"] - error), 100 * (row["theirs"] + error))
         axes.plot(ends, (at - 0.18, at - 0.18), color=THEIRS, linewidth=1.2)
         axes.plot(100 * row["theirs"], at - 0.18, "D", color=THEIRS, markersize=5.5, markeredgecolor="white")
 

@@ -43,6 +43,8 @@ class Setting(Section):
     overrides: tuple[str, ...] = ()
     """Where the paper differs from that file, as `path.to.key=value`."""
     scores: dict[ScoreName, Scored]
+    other_images: bool = False
+    """Its test images are another draw than ours, so that its numbers are no further runs of ours."""
     pooled: bool = False
     """The paper's marks come from a test that pools the images of all runs."""
 

@@ -15,7 +15,7 @@ from search.study import StudyConfig, load_study, to_dict
 
 COMPARED = ("seed", "data", "split", "fix", "model", "train")
 """Sections that decide what a training comes to."""
-UNCOMPARED = ("data.root", "data.download", "train.precision")
+UNCOMPARED = ("data.root", "data.download")
 """What within them is the machine's, not the paper's."""
 
 
@@ -57,7 +57,9 @@ def parse_numbers(where: str, text: str) -> tuple[int, ...]:
         InputError: Something else stands there.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
-    faults = [f"{where}: expected whole numbers such as 0,1,2, found {word!r}" for word in words if not word.isdigit()]
+    faults = [
+        f"{where}: expected whole numbers such as 0,1,2, found {word!r}" for word in words if not word.isdecimal()
+    ]
     if faults:
         raise InputError(*faults)
     return tuple(int(word) for word in words)
@@ -66,7 +68,8 @@ def parse_numbers(where: str, text: str) -> tuple[int, ...]:
 def load_shipped(setting: Setting, overrides: list[str]) -> StudyConfig:
     """The study file with the paper's recipe, and its protocol where a sweep needs another one."""
     path = Path(spaces.__file__).parent / "studies" / f"{setting.study}.yaml"
-    return load_study(path, [*setting.overrides, *overrides])
+    # All four papers computed in float32, whatever this machine would settle on.
+    return load_study(path, ["train.precision=float32", *setting.overrides, *overrides])
 
 
 def make_study(setting: Setting, options: Options) -> StudyConfig:
@@ -76,7 +79,8 @@ def make_study(setting: Setting, options: Options) -> StudyConfig:
         StudyError: An option or override that no study file can have.
     """
     shipped = load_shipped(setting, [])
-    study = load_shipped(setting, [*_shortened(shipped, options), *options.assignments()])
+    assignments = options.assignments()
+    study = load_shipped(setting, [*_shortened(shipped, assignments), *assignments])
     if study.name != shipped.name:  # the user named it
         return study
     scale = {
@@ -88,10 +92,12 @@ def make_study(setting: Setting, options: Options) -> StudyConfig:
     return study.model_copy(update={"name": f"reproduce-{study.name}{''.join(marks)}"})
 
 
-def _shortened(shipped: StudyConfig, options: Options) -> list[str]:
+def _shortened(shipped: StudyConfig, assignments: list[str]) -> list[str]:
     """A run shorter than the epochs between two validations validates at its end."""
-    short = options.epochs is not None and options.epochs < shipped.train.validate_every
-    return [f"train.validate_every={options.epochs}"] if short else []
+    given = [value for key, _, value in (item.partition("=") for item in assignments) if key == "train.epochs"]
+    if not given or not given[-1].isdecimal() or int(given[-1]) >= shipped.train.validate_every:
+        return []
+    return [f"train.validate_every={given[-1]}"]
 
 
 def with_cells(study: StudyConfig, paper: Paper, names: tuple[str, ...]) -> StudyConfig:

@@ -76,7 +76,8 @@ def _theirs(row: dict[str, Any]) -> str:
     if row["theirs"] is None:
         return "-"
     digits = max(0, round(-math.log10(100 * row["their_step"])))
-    return f"{100 * row['theirs']:.{digits}f} ±{100 * row['their_error']:.1f}"
+    error = "" if row["their_error"] is None else f" ±{100 * row['their_error']:.1f}"
+    return f"{100 * row['theirs']:.{digits}f}{error}"
 
 
 def _family(family: dict[str, Any]) -> list[str]:
@@ -119,18 +120,19 @@ def _family_notes(family: dict[str, Any]) -> list[str]:
 def _legend(document: dict[str, Any]) -> list[str]:
     scale = ", ".join(f"{'*' * (place + 1)} p < {_level(level)}" for place, level in enumerate(document["marks"]))
     lines = [
-        "- theirs: as printed; ± is what the choice of their images alone leaves open (95 %)",
+        "- theirs: as printed; ± is what the choice of their scored images alone leaves open at least (95 %)",
         "- ours: mean of the runs with its 95 % t interval from three runs on, for fresh runs on this data set",
         "- inside: whether theirs lies in that interval, give or take its last digit",
         "- further runs: whether theirs could be the mean of as many further runs of ours as it is a mean of (95 % "
-        "prediction interval)",
+        "prediction interval); - where their test images are others than ours",
     ]
     if any(row["diverged"] for row in document["cells"]):
         lines.append("- diverged: counted with the last finite checkpoint, or as chance where there is none")
     if document["families"]:
         lines.append(
             f"- marks: {scale}; n.s. otherwise. Ours by a valid test: the run is the unit, p adjusted by Holm over the "
-            "family; the interval is this difference's alone, for new data of this kind"
+            "family; the interval is this difference's alone, for new data of this kind; where two tests stand side by "
+            "side, the crossed one on test images is the claim, the other says the same of the paper's own score"
         )
     if any(pair["as_published"] for family in document["families"] for pair in family["pairs"]):
         lines.append(

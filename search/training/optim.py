@@ -14,8 +14,8 @@ from search.training.config import TrainConfig
 def make_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> torch.optim.Optimizer:
     """Make the optimizer of a recipe.
 
-    Adam's eps is 1e-7 as in Keras, the framework of the papers that used it; torch's 1e-8 differs in no digit that
-    these recipes show. Fused kernels update all tensors in one pass, on CPU and GPU alike.
+    Adam's eps is 1e-7 as in Keras, the framework of two of the papers; torch's default is 1e-8. Fused kernels update
+    all tensors in one pass, on CPU and GPU alike.
     """
     params = list(parameters)
     match train.optimizer:

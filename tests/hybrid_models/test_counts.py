@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hybrid_models.arithmetic import flops_per_image, layers, num_parameters, num_parameters_keras
 from hybrid_models.conv_lstm import ConvLSTM
-from hybrid_models.counting import keras_total, sequential_steps, torch_trainable
+from hybrid_models.counting import keras_total, torch_trainable
 from hybrid_models.objective import objective
+from hybrid_models.shapes import sequential_steps
 from search.catalogue import layers_to_lines, list_layers, list_models
 from spaces.presets import preset_names
 

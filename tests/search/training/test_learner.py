@@ -20,7 +20,7 @@ from search.data.store import ImageData, ImageSet
 from search.errors import ResourceError
 from search.records import TrialSpec
 from search.seeds import make_block
-from search.study import StudyConfig
+from search.study import StudyConfig, claim_folder
 from search.training import loop
 from search.training.config import TrainConfig, settled
 from search.training.learner import Learner
@@ -112,6 +112,17 @@ def test_under_bfloat16_the_loss_is_still_float32(
     monkeypatch.setattr("search.training.learner.objective", watched)
     learner_of(make_spec(precision="bfloat16", rnn_l2=0.01), digits).train_epoch(1)
     assert {loss.dtype for loss in losses} == {torch.float32}
+
+
+def test_a_begun_study_keeps_its_precision_on_another_cpu(
+    make_study: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.training.config.cpu_has_bfloat16", lambda: True)
+    claim_folder(make_study("train.precision=auto"))
+    monkeypatch.setattr("search.training.config.cpu_has_bfloat16", lambda: False)
+    study = make_study("train.precision=auto")
+    assert study.train.precision == "bfloat16"
+    claim_folder(study)  # not refused as a changed study
 
 
 @pytest.mark.parametrize(
