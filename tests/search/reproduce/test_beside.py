@@ -84,6 +84,22 @@ def test_further_runs_spread_more_than_their_mean(make_outcome: MakeOutcome) -> 
     assert row["expected_holds"] is True
 
 
+def test_other_test_images_are_no_further_runs(make_outcome: MakeOutcome) -> None:
+    outcome = {"cnn": make_outcome([0.90, 0.91, 0.92])}
+    fixed, drawn = (cell_rows(load_paper("yilmaz"), data, outcome, num_classes=10)[0] for data in DATA[:2])
+    assert fixed["expected_holds"] is False  # 80 % on the official test images
+    assert (drawn["inside"], drawn["expected_holds"]) == (True, None)
+
+
+def test_images_that_were_trained_on_leave_no_sampling_error(make_outcome: MakeOutcome) -> None:
+    rows = {
+        row["score"]: row
+        for row in cell_rows(load_paper("yin"), "cifar10", {"cnn": make_outcome([0.9])}, num_classes=10)
+    }
+    assert rows["train"]["their_error"] is None
+    assert rows["test"]["their_error"] > 0
+
+
 def test_a_single_run_has_no_interval(make_outcome: MakeOutcome) -> None:
     row = rows_of({"cnn": make_outcome([0.74])})["cnn validation"]
     assert (row["ours"], row["interval"], row["inside"], row["runs"]) == (0.74, None, None, 1)
