@@ -184,9 +184,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Train finalists and baselines on fresh shared blocks, and judge."""
-    from search.compare import to_table
     from search.drive import run_compare
     from search.study import find_study
+    from search.tables import to_table
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
     config = find_study(study, [*_with_address(overrides, address), *extra])

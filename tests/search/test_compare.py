@@ -21,8 +21,6 @@ from search.compare import (
     key_of,
     load_correct,
     pick_contenders,
-    to_markdown,
-    to_table,
     write_results,
 )
 from search.data.splits import SplitConfig
@@ -31,6 +29,7 @@ from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.runners import inline
 from search.seeds import make_block
 from search.study import StudyConfig, claim_folder
+from search.tables import to_markdown, to_table
 from search.tracking.journal import Journal, read_events, read_records
 from search.training.learner import Learner
 
