@@ -29,13 +29,22 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
     _check_free(host, port)
     if host not in {"127.0.0.1", "localhost", "::1"}:
         say(f"warning: {host} lets everybody who can reach this machine read and change the runs")
-    say(f"experiment `{place.experiment}` at http://{host}:{port}   (Ctrl-C ends)")
+    say(f"experiment `{place.experiment}` at {_page(place.uri, place.experiment, host, port)}   (Ctrl-C ends)")
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     try:
         return subprocess.run(command, check=False, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}).returncode
     except KeyboardInterrupt:
         return 0
+
+
+def _page(uri: str, experiment: str, host: str, port: int) -> str:
+    from search.tracking.mlflow_client import connect, runs_page, translated
+
+    with translated(uri):
+        found = connect(uri).get_experiment_by_name(experiment)
+    address = f"http://{host}:{port}"
+    return address if found is None else runs_page(address, found.experiment_id)
 
 
 def _check_free(host: str, port: int) -> None:

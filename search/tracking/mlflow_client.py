@@ -56,12 +56,9 @@ def default_uri(storage: Path) -> str:
     return f"{SQLITE}{storage.expanduser().absolute() / 'mlflow.db'}"
 
 
-def run_url(uri: str, experiment_id: str, run_id: str | None = None) -> str | None:
-    """Where a browser shows an experiment or a run; None if the URI is no server."""
-    if not uri.startswith(("http://", "https://")):
-        return None
-    page = f"{uri.rstrip('/')}/#/experiments/{experiment_id}"
-    return f"{page}/runs/{run_id}" if run_id else page
+def runs_page(address: str, experiment_id: str) -> str:
+    """Where a server at an address shows an experiment's runs; its front page is about traces of language models."""
+    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs"
 
 
 def check_uri(uri: str) -> None:

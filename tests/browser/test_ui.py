@@ -45,9 +45,13 @@ def ui(tmp_path: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [*program, "ui", str(study), "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*program, "ui", str(study), "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     address = f"http://127.0.0.1:{port}"
+    assert server.stderr is not None
+    # What it prints is where the run table is, whatever MLflow's front page shows.
+    printed = server.stderr.readline()
+    assert f"experiment `shown` at {address}/#/experiments/1/runs " in printed
     for _ in range(120):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

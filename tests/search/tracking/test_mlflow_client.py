@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import TrackingError
-from search.tracking.mlflow_client import check_uri, default_uri, redacted, run_url
+from search.tracking.mlflow_client import check_uri, default_uri, redacted, runs_page
 
 
 @contextmanager
@@ -103,10 +103,8 @@ def test_default_uri_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
 
 
-def test_run_url() -> None:
-    assert run_url("http://host:5000/", "3", "abc") == "http://host:5000/#/experiments/3/runs/abc"
-    assert run_url("http://host:5000", "3") == "http://host:5000/#/experiments/3"
-    assert run_url("sqlite:////x/mlflow.db", "3") is None
+def test_runs_page() -> None:
+    assert runs_page("http://host:5000/", "3") == "http://host:5000/#/experiments/3/runs"
 
 
 def test_passwords_are_not_shown() -> None:
