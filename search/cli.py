@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file.")]
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, or the folder of a study.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field: --set train.epochs=3")
@@ -140,7 +141,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def plan(study: StudyPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def plan(study: StudyFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check everything and foretell the cost; trains nothing."""
     from search import plan as planning
     from search.study import load_study
@@ -150,7 +151,7 @@ def plan(study: StudyPath, overrides: Overrides = None, as_json: AsJson = False)
 
 
 @app.command()
-def sweep(study: StudyPath, overrides: Overrides = None, address: Address = None, as_json: AsJson = False) -> None:
+def sweep(study: StudyFile, overrides: Overrides = None, address: Address = None, as_json: AsJson = False) -> None:
     """Run the sweep of a study, or go on with it."""
     from search.drive import run_sweep
     from search.study import load_study

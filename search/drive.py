@@ -47,7 +47,8 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
             title=study.name, noun="trials", num_planned=study.search.trials, records=lambda: sweep.records
         ) as display:
             shown.update = display.update
-            run(sweep)
+            if not sweep.finished:
+                run(sweep)
         if sweep.rejected:
             say(f"{study.name}: {tell_rejected(sweep.rejected)} before training")
         if sweep.space_exhausted:

@@ -37,6 +37,7 @@ CONFIRMED = "confirmed"
 PROVISIONAL = "confirmed, provisionally"
 """So, but on few repeats."""
 NOMINATED = "nominated, not confirmed"
+BY_HAND = "chosen by hand, not confirmed"
 ALIKE = 0.99
 """A program that agrees on fewer images than this share is worth a warning."""
 
@@ -52,7 +53,7 @@ class Winner:
     comparisons: list[dict[str, Any]]
     """Comparisons that speak of it; empty when none was run."""
     state: str
-    """CONFIRMED, PROVISIONAL or NOMINATED."""
+    """CONFIRMED, PROVISIONAL, NOMINATED or BY_HAND."""
 
 
 class Deployed(nn.Module):
@@ -112,13 +113,13 @@ def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
         point=contenders[chosen]["point"],
         record=records[trained[0]["key"]],
         comparisons=own,
-        state=_state(own, wins),
+        state=_state(own, wins, by_hand=name is not None),
     )
 
 
-def _state(comparisons: list[dict[str, Any]], wins: list[bool]) -> str:
+def _state(comparisons: list[dict[str, Any]], wins: list[bool], *, by_hand: bool) -> str:
     if not comparisons or not all(wins):
-        return NOMINATED
+        return BY_HAND if by_hand else NOMINATED
     return PROVISIONAL if any(item["provisional"] for item in comparisons) else CONFIRMED
 
 
@@ -372,7 +373,7 @@ def _percent(value: float | None) -> str:
 
 
 def register(study: StudyConfig, exported: Export) -> str | None:
-    """Log the export folder in MLflow and register the model there as `champion`.
+    """Log the export folder in MLflow and register the model there, as `champion` unless it was chosen by hand.
 
     Returns:
         The registered name and version, or None with tracking switched off.
@@ -394,5 +395,6 @@ def register(study: StudyConfig, exported: Export) -> str | None:
         example=np.full((2, *exported.model.image_size, 3), 128, dtype=np.uint8),
         digest=exported.digest,
         tags={"state": exported.winner.state, "configuration": exported.winner.name},
+        is_champion=exported.winner.state != BY_HAND,
     )
     return f"{study.name} version {version}"

@@ -255,6 +255,10 @@ def load_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:
         data = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such study file; shipped ones: {', '.join(shipped_studies())}") from None
+    except IsADirectoryError:
+        raise StudyError(
+            f"{path}: expected a study file, found a folder; a study that began has {path}/study.yaml"
+        ) from None
     except YamlError as error:
         raise StudyError(*(f"{path}{f':{line}' if line else ''}: {words}" for line, words in error.faults)) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -61,7 +61,7 @@ def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
 def _pair_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
     """Headings, then one row per pair that was judged."""
     rows: list[tuple[str, ...]] = [
-        ("a", "b", "difference, pp", "interval, pp", "adjusted p", "P(a>b)", "verdict"),
+        ("a", "b", "difference, pp", "interval, pp", "adjusted p", "repeats won", "verdict"),
     ]
     for item in document["comparisons"]:
         numbers = (_pp(item["estimate"]), _interval(item["interval"]))

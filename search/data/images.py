@@ -50,7 +50,8 @@ def read_image(path: Path | str, size: tuple[int, int] | None) -> NDArray[np.uin
             return np.frombuffer(rgb.tobytes(), dtype=np.uint8).reshape(rgb.height, rgb.width, 3)
     # Pillow's decoders raise these and more for damaged files, SyntaxError among them.
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", str(error)).replace(str(path), Path(path).name)
+        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", words).replace(str(path), Path(path).name)
         raise ImageError(f"{path}: not a readable image ({reason}); replace or remove it") from error
 
 

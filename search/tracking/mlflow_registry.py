@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CHAMPION = "champion"
-"""Alias of the version that was exported last."""
+"""Alias of the version that the evidence favoured when it was exported last."""
 
 
 def register(
@@ -34,10 +34,11 @@ def register(
     example: NDArray[np.float32],
     digest: str,
     tags: Mapping[str, str],
+    is_champion: bool = True,
 ) -> int:
     """Hand an exported model to MLflow: its folder as artifacts, the model itself, and a registered version.
 
-    The same weights make one version only, however often they are exported; `champion` points to it afterwards.
+    The same weights make one version only, however often they are exported.
 
     Args:
         folder: The export.
@@ -48,6 +49,7 @@ def register(
         example: (num_images, ...) at least two images, as one would be taken for a fixed batch size.
         digest: Digest of the weights.
         tags: For the run and the version.
+        is_champion: Whether the alias moves here.
 
     Returns:
         The version in the registry.
@@ -69,7 +71,8 @@ def register(
                 version = str(found[0].version) if found else _log_model(uri, run.run_id, name, model, example)
                 for key, text in {**tags, **marks}.items():
                     client.set_model_version_tag(name, version, key, text)
-                client.set_registered_model_alias(name, CHAMPION, version)
+                if is_champion:
+                    client.set_registered_model_alias(name, CHAMPION, version)
             store.set_status(run, "FINISHED", _now_ms())
     except RejectedError as error:
         raise TrackingError(*error.faults) from None

@@ -452,8 +452,8 @@ def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monke
         "ecrnn [lstm] 16-16 (trial 12)              91.25 %        0",
         "cnn                                              -        0",
         "",
-        "a                              b    difference, pp    interval, pp  adjusted p  P(a>b)  verdict",
-        "ecrnn [lstm] 16-16 (trial 12)  cnn           +1.25  -0.10 to +2.00        0.25       -  better",
+        "a                              b    difference, pp    interval, pp  adjusted p  repeats won  verdict",
+        "ecrnn [lstm] 16-16 (trial 12)  cnn           +1.25  -0.10 to +2.00        0.25            -  better",
         "",
         ("A sentence. " * 20).strip(),
     ]

@@ -40,7 +40,7 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     example = np.random.default_rng(0).random((2, 3, 5, 4), dtype=np.float32)
     models = {"first": Tiny(), "second": Tiny()}
 
-    def hand_over(digest: str) -> int:
+    def hand_over(digest: str, *, is_champion: bool = True) -> int:
         return register(
             export,
             uri=server.uri,
@@ -50,10 +50,12 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             example=example,
             digest=digest,
             tags={"test_accuracy": "0.5"},
+            is_champion=is_champion,
         )
 
     assert [hand_over(digest) for digest in ("first", "first", "second", "first")] == [1, 1, 2, 1]
     assert len(server.client.search_model_versions("name = 'my-study'")) == 2
+    assert hand_over("second", is_champion=False) == 2
     champion = server.client.get_model_version_by_alias("my-study", CHAMPION)
     assert int(champion.version) == 1
     assert champion.tags["hybrid_search.weights"] == "first"
