@@ -117,8 +117,7 @@ cluster to the end of the sweep, MLflow included; "whole process" is from start 
 
 **Median ratio: {statistics.median(ratios):.2f}** (whole process {statistics.median(process_ratios):.2f}).
 
-The fewer trials and the longer each trains, the more of both is the same arithmetic: with 24 trials of 5
-epochs one round gave 2.51.
+The fewer trials and the longer each trains, the more of both is the same arithmetic.
 """,
     )
 

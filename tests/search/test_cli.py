@@ -207,7 +207,7 @@ def test_verbs_that_need_a_sweep_say_so(call: Any, write: Any, tmp_path: Path, v
 
 def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path) -> None:
     assert_refused(call("plan", tmp_path / "none.yaml"), "no such study file; shipped ones: ", "demo.yaml")
-    assert_refused(call("plan", tmp_path), "not readable as a study file")
+    assert_refused(call("plan", tmp_path), "expected a study file, found a folder")
     assert_refused(call("models", "ecrnn/cn"), "no preset is called 'ecrnn/cn'; did you mean ecrnn/cnn")
     assert_refused(
         call("data", "digit"),
