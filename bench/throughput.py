@@ -117,7 +117,8 @@ cluster to the end of the sweep, MLflow included; "whole process" is from start 
 
 **Median ratio: {statistics.median(ratios):.2f}** (whole process {statistics.median(process_ratios):.2f}).
 
-The fewer trials and the longer each trains, the more of both is the same arithmetic.
+The fewer trials and the longer each trains, the more of both is the same arithmetic: the
+ratio falls as trials get longer.
 """,
     )
 
