@@ -34,7 +34,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanTest:
-    """A two-sided t test of a mean difference against zero, whichever way its standard error came about."""
+    """A two-sided test of a mean difference against zero, whichever way its standard error came about."""
 
     name: str
     estimate: float
@@ -50,6 +50,22 @@ class MeanTest:
     num_blocks: int
     num_images: int | None = None
     """Images of the fixed test set; None for a test on one score per block."""
+    statistic: float | None = None
+    """The test's own statistic, where that is not t; its p-value is then not that of t."""
+    p_error: float | None = None
+    """Monte-Carlo standard error of p; None where p is computed exactly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Components:
+    """Variances of one correctness difference D[r, i], by source; each at least 0."""
+
+    repeats: float
+    """Of the repeats: (MS_R - MS_E) / M."""
+    images: float
+    """Of the images: (MS_I - MS_E) / R."""
+    residual: float
+    """Of a repeat on an image: MS_E."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +74,10 @@ class Comparison:
 
     a: str
     b: str
+    family: str = ""
+    """Name of the declared family; empty where there is one without a name."""
+    dataset: str = ""
+    """Name of the data set; empty where there is one without a name."""
     verdict: Verdict
     sentence: str
     """The verdict in words, for a person."""
@@ -105,6 +125,8 @@ class Comparison:
     df: float | None = None
     t: float | None = None
     p: float | None = None
+    p_error: float | None = None
+    """Monte-Carlo standard error of p; None where p is computed exactly."""
     adjusted_p: float | None = None
     adjust_method: str
     family_size: int
@@ -119,6 +141,10 @@ class Comparison:
     p_a_gt_b: float | None = None
     """Share of blocks in which a scored above b; a tie counts one half."""
     p_a_gt_b_interval: Interval | None = None
+    meaningful: bool | None = None
+    """Whether that share is shown to lie above .5 and reaches .75; None below 29 blocks, which cannot say."""
+    bca_interval: Interval | None = None
+    """Bootstrap over blocks, shown beside the t interval and never deciding: below 20 blocks it is too narrow."""
     rope: float
     """Half-width of what counts as no practical difference."""
     rope_probabilities: tuple[float, float, float] | None = None
@@ -128,7 +154,15 @@ class Comparison:
     adjusted_tost_p: float | None = None
     smallest_detectable: float | None = None
     """True difference found with 80 % power at alpha / family size, with this se and df."""
+    components: Components | None = None
+    """Where the variance comes from: what planning further repeats rests on. None without correctness bits."""
+    num_blocks_for_rope: int | None = None
+    """Repeats after which a difference as large as the rope would be found with 80 % power; None: no number is."""
+    smallest_ever: float | None = None
+    """Smallest detectable difference with repeats without end, on these test images or at this ratio."""
 
+    check: MeanTest | None = None
+    """The Multi-Bootstrap beside the crossed test, never part of the decision; not adjusted."""
     secondary: MeanTest | None = None
     """Corrected resampled t on the validation scores, beside the decision, never part of it; not adjusted."""
     sensitivity: MeanTest | None = None
