@@ -1,0 +1,230 @@
+"""Every test that the analysis offers, and some that it does not, as rows of the calibration's table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import combinations
+from typing import get_args
+
+import numpy as np
+
+from bench.claims import ALPHA, Arms, Row
+from search.significance.crossed import crossed_test
+from search.significance.declared import Adjust, Declared
+from search.significance.dunnett import dunnett_blocked, dunnett_independent
+from search.significance.judge import judge_results
+from search.significance.max_t import max_t
+from search.significance.methods import METHODS, THIS_DATA
+from search.significance.multiplicity import adjust
+from search.significance.records import Comparison
+from search.significance.resampled import paired_t
+from search.significance.results import Results
+from search.significance.sequential import Kind, e_values, group_sequential_bounds
+
+SLOW = 4
+"""Of what is slow, one split in so many is run."""
+VERY_SLOW = 10
+MAX_CONTROLLED = 8
+"""Configurations against a control, where there are repeats enough."""
+MAX_ALL_PAIRS = 4
+"""Configurations of which all pairs are compared."""
+LOOK_EVERY = 5
+"""Blocks between declared looks."""
+LOOKS: tuple[tuple[Kind, str], ...] = (("obrien-fleming", "O'Brien-Fleming"), ("pocock", "Pocock"))
+ELSEWHERE = ("5x2cv-t", "5x2cv-f", "multi-bootstrap", "mcnemar", "mcnemar-mid-p", "pooled-images")
+"""Methods that have rows of their own making."""
+
+JUDGED = "the whole analysis: better or worse"
+NEWCOMERS = "k against a control"
+ALL_PAIRS = "all pairs of 4"
+
+
+def declared(arms: Arms) -> Declared:
+    """What a claim on these arms rests on."""
+    return Declared(ratio=arms.ratio, num_classes=10, alpha=ALPHA)
+
+
+def p_value(method: str, arms: Arms, first: int = 0, second: int = 1) -> float:
+    """One test of the analysis on two arms; NaN where there is none."""
+    entry = METHODS[method]
+    pair = (arms.on_validation if entry.prefers_scores else arms.on_test)(first, second)
+    return entry.run(pair, declared(arms)).p
+
+
+def told(method: str, arms: Arms) -> bool:
+    """Whether one test tells two arms apart."""
+    return p_value(method, arms) <= ALPHA
+
+
+def judged(arms: Arms) -> Comparison:
+    """Two arms through the whole analysis, with correctness and validation scores."""
+    names = ("first", "second")
+    blocks = tuple(map(str, range(arms.num_blocks)))
+    results = Results(
+        configs=names,
+        blocks=dict.fromkeys(names, blocks),
+        correct={name: list(arms.correct[place]) for place, name in enumerate(names)},
+        scores={name: arms.val_scores[place] for place, name in enumerate(names)},
+    )
+    return judge_results([results], [names], declared(arms))[0]
+
+
+def _checkpoints(variant: str, arms: Arms) -> bool:
+    return told(variant, Arms(correct=arms.correct[:, :1], val_scores=arms.val_scores[:, :1], ratio=arms.ratio))
+
+
+def _diff(arms: Arms) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    scores_KR = arms.scores
+    return np.asarray(scores_KR[0] - scores_KR[1])
+
+
+def e_process(arms: Arms) -> bool:
+    """Whether the e-process ever reaches 1 / alpha, looked at after every block."""
+    return bool((np.asarray(e_values(_diff(arms))) >= 1 / ALPHA).any())
+
+
+def _peeking(arms: Arms) -> bool:
+    diff = _diff(arms)
+    return any(paired_t(diff[:stop]).p <= ALPHA for stop in range(3, diff.size + 1))
+
+
+def _declared_looks(kind: Kind, arms: Arms) -> bool:
+    diff = _diff(arms)
+    levels = _levels(kind, diff.size // LOOK_EVERY)
+    return any(paired_t(diff[: LOOK_EVERY * look]).p <= level for look, level in enumerate(levels, 1))
+
+
+@cache
+def _levels(kind: Kind, num_looks: int) -> tuple[float, ...]:
+    return group_sequential_bounds(num_looks, alpha=ALPHA, kind=kind).nominal
+
+
+def _adjusted(method: str, how: Adjust, pairs: list[tuple[int, int]], arms: Arms) -> bool:
+    raw = [p_value(method, arms, *pair) for pair in pairs]
+    found = adjust([None if np.isnan(p) else p for p in raw], how, pairs=[(str(a), str(b)) for a, b in pairs])
+    return any(p is not None and p <= ALPHA for p in found)
+
+
+def _max_t(pairs: list[tuple[int, int]], arms: Arms) -> bool:
+    scores_KR = arms.scores
+    columns = np.stack([scores_KR[a] - scores_KR[b] for a, b in pairs], axis=1)
+    return _any(max_t(columns).adjusted_p)
+
+
+def _dunnett(pairs: list[tuple[int, int]], arms: Arms) -> bool:
+    scores_KR = arms.scores[: len(pairs) + 1]
+    return _any(dunnett_blocked(scores_KR.T, control=0).adjusted_p)
+
+
+def _dunnett_independent(pairs: list[tuple[int, int]], arms: Arms) -> bool:
+    scores_KR = arms.scores[: len(pairs) + 1]
+    return _any(dunnett_independent(list(scores_KR[1:]), scores_KR[0]).adjusted_p)
+
+
+def _any(adjusted_p: tuple[float, ...]) -> bool:
+    return any(p <= ALPHA for p in adjusted_p)
+
+
+def _blocks_for(method: str, family_size: int) -> int:
+    return METHODS[method].blocks_needed(Declared(alpha=ALPHA), family_size)
+
+
+def single_rows() -> list[Row]:
+    """One comparison at a time."""
+    rows = [
+        Row(
+            title=entry.title + (", on validation scores" if entry.prefers_scores else ""),
+            offered_for=entry.estimand,
+            claims=partial(told, name),
+            fewest=_blocks_for(name, 1),
+        )
+        for name, entry in METHODS.items()
+        if name not in ELSEWHERE
+    ]
+
+    def contrast(title: str, claims: Callable[[Arms], bool], *, fewest: int = 3, every: int = 1) -> Row:
+        return Row(title=title, offered_for="", claims=claims, fewest=fewest, every=every)
+
+    return [
+        *rows,
+        Row(title="e-process, looked at after every block", offered_for=THIS_DATA, claims=e_process, fewest=3),
+        *(
+            Row(
+                title=f"{name} bounds, a look after every {LOOK_EVERY} blocks",
+                offered_for=THIS_DATA,
+                claims=partial(_declared_looks, kind),
+                fewest=2 * LOOK_EVERY,
+            )
+            for kind, name in LOOKS
+        ),
+        contrast(
+            "crossed repeats x images, plain variance",
+            lambda arms: crossed_test(arms.on_test().diff, variance="plain").p <= ALPHA,
+        ),
+        contrast("Multi-Bootstrap", partial(told, "multi-bootstrap"), every=SLOW),
+        contrast("plain paired t, looked at after every block", _peeking),
+        contrast("pooled images, as published", partial(told, "pooled-images")),
+        contrast("exact McNemar of the first pair, taken for the configurations", partial(_checkpoints, "mcnemar")),
+        contrast("mid-p McNemar of the first pair, likewise", partial(_checkpoints, "mcnemar-mid-p")),
+    ]
+
+
+def family_rows(num_repeats: int, num_blocks: int) -> list[Row]:
+    """Families of comparisons: a claim is any, within the family.
+
+    Args:
+        num_repeats: Repeats that there are to draw from.
+        num_blocks: Blocks of each arm.
+    """
+    size = min(MAX_CONTROLLED, num_repeats // num_blocks - 1)
+    control = [(place, 0) for place in range(1, size + 1)]
+    everyone = list(combinations(range(MAX_ALL_PAIRS), 2))
+
+    def row(title: str, method: str, how: Adjust, pairs: list[tuple[int, int]]) -> Row:
+        return Row(
+            title=title,
+            offered_for=METHODS[method].estimand,
+            claims=partial(_adjusted, method, how, pairs),
+            fewest=_blocks_for(method, len(pairs)),
+            num_arms=1 + max(place for pair in pairs for place in pair),
+        )
+
+    rows = [
+        row(f"Holm over {NEWCOMERS}, {METHODS[method].title}", method, "holm", control)
+        for method in ("crossed", "corrected-t", "paired-t", "sign-flip")
+    ]
+    rows += [
+        row(f"{how} over {ALL_PAIRS}, {METHODS['crossed'].title}", "crossed", how, everyone)
+        for how in get_args(Adjust)
+        if how != "max-t"
+    ]
+    for title, pairs in ((NEWCOMERS, control), (ALL_PAIRS, everyone)):
+        rows.append(
+            Row(
+                title=f"sign-flip max-T over {title}",
+                offered_for=THIS_DATA,
+                claims=partial(_max_t, pairs),
+                fewest=_blocks_for("sign-flip", 1),
+                num_arms=1 + max(place for pair in pairs for place in pair),
+            )
+        )
+    for how, claims in (("blocked", _dunnett), ("independent", _dunnett_independent)):
+        rows.append(
+            Row(
+                title=f"Dunnett over {NEWCOMERS}, {how}",
+                offered_for=THIS_DATA,
+                claims=partial(claims, control),
+                fewest=3,
+                num_arms=size + 1,
+                every=1 if how == "blocked" else VERY_SLOW,
+            )
+        )
+    none = Row(
+        title=f"no adjustment over {NEWCOMERS}, {METHODS['crossed'].title}",
+        offered_for="",
+        claims=lambda arms: any(p_value("crossed", arms, *pair) <= ALPHA for pair in control),
+        fewest=3,
+        num_arms=size + 1,
+    )
+    return [*rows, none]

@@ -1,0 +1,159 @@
+"""Learners that are equal over all images of their kind, and not on the ones at hand: only simulation has them.
+
+Each image has a hardness that both learners feel, each learner a taste of its own in images, each run its luck:
+
+    correct[k, r, i] = hardness[i] + taste[k, i] + luck[k, r] + noise > 0
+
+Both learners draw from the same distributions, so neither is better on new images; on a fixed test set one is. Shapes:
+K = 2 learners, R runs, M images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.claims import ALPHA, Share
+from search.significance.bootstrap import multi_bootstrap
+from search.significance.crossed import crossed_test
+from search.significance.mcnemar import mcnemar_test
+from search.significance.pooled import pooled_images_t
+from search.significance.resampled import corrected_resampled_t, paired_t
+from search.significance.signflip import sign_flip_test
+
+NUM_IMAGES = 250
+RATIO = 3 / 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """How much runs and tastes differ, in the unit of the noise's latent scale."""
+
+    name: str
+    luck: float
+    taste: float
+
+
+WORLDS = (
+    World(name="nothing but noise", luck=0.0, taste=0.0),
+    World(name="runs differ", luck=0.2, taste=0.0),
+    World(name="runs and tastes differ", luck=0.15, taste=0.5),
+    World(name="tastes differ strongly", luck=0.05, taste=1.0),
+)
+
+
+def simulate(world: World, num_runs: int, rng: np.random.Generator, num_images: int = NUM_IMAGES) -> NDArray[np.int8]:
+    """Correctness of two equal learners, 0 or 1, shape (2, R, M)."""
+    single = np.float32
+    latent_KRM = rng.standard_normal((2, num_runs, num_images), dtype=single) * single(0.7)
+    latent_KRM += single(1) + single(1.5) * rng.standard_normal(num_images, dtype=single)
+    latent_KRM += single(world.taste) * rng.standard_normal((2, 1, num_images), dtype=single)
+    latent_KRM += single(world.luck) * rng.standard_normal((2, num_runs, 1), dtype=single)
+    return (latent_KRM > 0).astype(np.int8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedRow:
+    """One test of two simulated learners."""
+
+    title: str
+    offered: bool
+    """Offered for a claim on new images, which is what is simulated."""
+    p_value: Callable[[NDArray[np.int8]], float]
+    """Of correctness (2, R, M)."""
+    every: int = 1
+
+
+def _diff(correct_KRM: NDArray[np.int8]) -> NDArray[np.int8]:
+    return correct_KRM[0] - correct_KRM[1]
+
+
+def _per_run(correct_KRM: NDArray[np.int8]) -> NDArray[Any]:
+    return _diff(correct_KRM).mean(axis=1)
+
+
+def _pooled(correct_KRM: NDArray[np.int8]) -> float:
+    first, second = (float(side.mean()) for side in correct_KRM)
+    _, num_runs, num_images = correct_KRM.shape
+    return pooled_images_t(first, second, num_runs=num_runs, num_images=num_images).p
+
+
+ROWS = (
+    SimulatedRow(
+        title="crossed repeats x images, conservative", offered=True, p_value=lambda c: crossed_test(_diff(c)).p
+    ),
+    SimulatedRow(
+        title="crossed repeats x images, plain variance",
+        offered=False,
+        p_value=lambda c: crossed_test(_diff(c), variance="plain").p,
+    ),
+    SimulatedRow(title="Multi-Bootstrap", offered=False, p_value=lambda c: multi_bootstrap(_diff(c)).p, every=20),
+    SimulatedRow(title="plain paired t", offered=False, p_value=lambda c: paired_t(_per_run(c)).p),
+    SimulatedRow(title="sign-flip", offered=False, p_value=lambda c: sign_flip_test(_per_run(c), num_samples=10_000).p),
+    SimulatedRow(
+        title="corrected resampled t, misused on a fixed test set",
+        offered=False,
+        p_value=lambda c: corrected_resampled_t(_per_run(c), ratio=RATIO).p,
+    ),
+    SimulatedRow(title="pooled images, as published", offered=False, p_value=_pooled),
+)
+
+
+def fixed_test_set(num_runs: int, num_sims: int, seed: int = 0) -> dict[str, dict[str, Share]]:
+    """Tell equal learners apart, again and again.
+
+    Returns:
+        World -> test -> share of simulations in which p <= alpha.
+    """
+    found: dict[str, dict[str, Share]] = {}
+    for number, world in enumerate(WORLDS):
+        rng = np.random.default_rng([seed, num_runs, number])
+        counts = np.zeros((len(ROWS), 2), dtype=int)
+        for sim in range(num_sims):
+            correct_KRM = simulate(world, num_runs, rng)
+            for place, row in enumerate(ROWS):
+                if sim % row.every == 0:
+                    counts[place] += row.p_value(correct_KRM) <= ALPHA, 1
+        found[world.name] = {
+            row.title: Share(count=int(count), total=int(total))
+            for row, (count, total) in zip(ROWS, counts, strict=True)
+        }
+    return found
+
+
+def two_checkpoints(num_sims: int, seed: int = 0) -> dict[str, Share]:
+    """McNemar's test of two checkpoints that are equally good over all images, which is what it speaks of."""
+    rng = np.random.default_rng(seed)
+    world = World(name="two checkpoints", luck=0.0, taste=1.0)
+    counts = {"exact": 0, "mid-p": 0}
+    for _ in range(num_sims):
+        first, second = simulate(world, 1, rng)[:, 0]
+        for variant in counts:
+            counts[variant] += mcnemar_test(first, second, variant=variant).p <= ALPHA  # type: ignore[arg-type]
+    return {variant: Share(count=int(count), total=num_sims) for variant, count in counts.items()}
+
+
+def spread_over_pools(num_repeats: int, num_blocks: int, num_pools: int = 200, num_splits: int = 1000) -> float:
+    """How much more the share of claims varies from pool to pool of repeats than independent splits would make it.
+
+    Scores are normal, the test is the plain paired t, so the expected share is alpha exactly.
+
+    Returns:
+        Standard deviation of the share over pools, by that of a binomial share of as many splits.
+    """
+    from scipy.stats import t
+
+    rng = np.random.default_rng([num_repeats, num_blocks])
+    critical = t.isf(ALPHA / 2, num_blocks - 1)
+    shares = []
+    for _ in range(num_pools):
+        pool = rng.standard_normal(num_repeats)
+        drawn = pool[rng.permuted(np.tile(np.arange(num_repeats), (num_splits, 1)), axis=1)[:, : 2 * num_blocks]]
+        diff = drawn[:, :num_blocks] - drawn[:, num_blocks:]
+        size = np.abs(diff.mean(axis=1)) / (diff.std(axis=1, ddof=1) / np.sqrt(num_blocks))
+        shares.append(float((size > critical).mean()))
+    return float(np.std(shares, ddof=1) / np.sqrt(ALPHA * (1 - ALPHA) / num_splits))
