@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from search.significance.mcnemar import discordant_test
 from search.significance.records import Interval
 
 
@@ -147,5 +148,4 @@ def failures_mcnemar(failed_a: NDArray[np.bool_], failed_b: NDArray[np.bool_]) -
     """
     if not (failed_a.any() or failed_b.any()):
         return None
-    only_a, only_b = int((failed_a & ~failed_b).sum()), int((failed_b & ~failed_a).sum())
-    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return discordant_test(int((failed_a & ~failed_b).sum()), int((failed_b & ~failed_a).sum()), variant="exact")[1]
