@@ -1,8 +1,8 @@
-"""Run every measurement and write its page; on a quiet machine, for a quarter of an hour."""
+"""Run every measurement and write its page; on a quiet machine, for half an hour."""
 
 from __future__ import annotations
 
-from bench import data_memory, decoding, models, orchestration, throughput
+from bench import analysis_speed, calibration, data_memory, decoding, models, orchestration, throughput
 
 if __name__ == "__main__":
     orchestration.main()
@@ -10,3 +10,5 @@ if __name__ == "__main__":
     data_memory.main()
     decoding.main()
     models.main()
+    analysis_speed.main()
+    calibration.main()

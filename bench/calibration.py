@@ -6,7 +6,6 @@ fake configurations, again and again, they say how often a test tells a configur
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
@@ -89,7 +88,7 @@ def simulate(pool: ProcessPoolExecutor, num_sims: int) -> dict[str, Any]:
 def main(num_splits: int = NUM_SPLITS, num_power_splits: int = NUM_POWER_SPLITS, num_sims: int = NUM_SIMS) -> None:
     """Count, and write bench/calibration.md with its picture."""
     start = time.perf_counter()
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=gc.freeze) as pool:
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         found = {name: run(pool, name, num_splits, num_power_splits) for name in STUDIES}
         more = simulate(pool, num_sims)
     nulls = {name: load_null(name) for name in STUDIES}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 
 from bench.claims import Row, Share
+from bench.designs import CONTRAST_ONLY
 from bench.nulls import NullStudy
-from bench.offered import JUDGED, MAX_CONTROLLED, SLOW, family_rows, single_rows
+from bench.offered import JUDGED, MAX_CONTROLLED, SLOW, VERY_SLOW, family_rows, single_rows
 from bench.planted import Found
 from bench.report import machine
 from bench.simulated import NUM_IMAGES
@@ -73,7 +75,11 @@ def offered_shares(found: Mapping[str, Nulls], more: Mapping[str, Any]) -> dict[
                     cells[f"{row.title} (simulated, {world}, R = {number})"] = shares[row.title]
     cells |= {f"{title} (digits, 5x2)": share for title, share in more["halves"].items()}
     for number, shares in more["across"].items():
-        cells |= {f"{title} (simulated, {number} data sets)": share for title, share in shares.items()}
+        cells |= {
+            f"{title} (simulated, {number} data sets)": share
+            for title, share in shares.items()
+            if title not in CONTRAST_ONLY
+        }
     cells |= {f"{variant} McNemar of two checkpoints": share for variant, share in more["checkpoints"].items()}
     return cells
 
@@ -85,20 +91,21 @@ def _verdict_on(cells: Mapping[str, Share]) -> str:
         f"**{len(over)} of {len(cells)} cells of offered tests lie above .05 and two Monte-Carlo errors** (marked !); "
         f"about {lucky:.0f} would by luck alone if every test were exact."
     )
-    return first + "".join(f"\n- {name}: {share}" for name, share in over.items())
+    return fill(first, 120) + "".join(f"\n- {name}: {share}" for name, share in over.items())
 
 
 def _describe(null: NullStudy) -> str:
     meta = null.meta
     accuracy_R = null.correct.mean(axis=1)
     recipe = meta["recipe"]["train"]
-    return (
+    return fill(
         f"`{meta['preset']}`, {recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)} at batch {recipe['batch']}, "
         f"{len(accuracy_R)} repeats (seed, split and order all new): {meta['num_train']:,} training, "
         f"{meta['num_val']:,} validation and {meta['num_test']:,} fixed test images. Test accuracy "
         f"{100 * accuracy_R.mean():.1f} % with a standard deviation of {100 * accuracy_R.std(ddof=1):.2f} percentage "
         f"points between repeats; validation {100 * null.val_accuracy.mean():.1f} % with "
-        f"{100 * null.val_accuracy.std(ddof=1):.2f}. Trained in {sum(meta['secs']) / 60:.0f} minutes on one busy core."
+        f"{100 * null.val_accuracy.std(ddof=1):.2f}. Trained in {sum(meta['secs']) / 60:.0f} minutes on one busy core.",
+        120,
     )
 
 
@@ -162,10 +169,11 @@ def _errors(found: Mapping[str, Nulls]) -> str:
                 wrong.append((item.wrong / item.total, where))
                 if method != "e-process":
                     equivalent.append((item.equivalent / item.total, where))
-    return (
+    return fill(
         f"Called better the wrong way round: {max(wrong)[0]:.3f} of splits at most ({max(wrong)[1]}). "
         '"Practically equivalent" with a rope exactly as wide as the planted difference, where at most .05 '
-        f"should: {max(equivalent)[0]:.3f} at most ({max(equivalent)[1]})."
+        f"should: {max(equivalent)[0]:.3f} at most ({max(equivalent)[1]}).",
+        120,
     )
 
 
@@ -207,11 +215,41 @@ def _elsewhere(more: Mapping[str, Any]) -> str:
     ]
     for number, shares in more["across"].items():
         rows += [(title, f"5 configurations, {number} data sets", str(share)) for title, share in shares.items()]
-    return table(("test", "null", "share of claims"), rows)
+    return table(
+        ("test", "null", "", "share of claims"),
+        (
+            (title, null, "*contrast only*" if title in CONTRAST_ONLY else "offered", share)
+            for title, null, share in rows
+        ),
+    )
 
 
 def _most(counted: Iterable[Mapping[str, Any]]) -> int:
     return max(item.total for items in counted for item in items.values())
+
+
+def _reading(splits: int, spread: str) -> str:
+    return fill(
+        f"Each cell of the next tables is the share of {splits:,} random splits of the repeats into fake "
+        "configurations that ended in a claim at .05, with Clopper and Pearson's 95 % interval; what is slow runs on "
+        f"one split in {SLOW} or {VERY_SLOW}. A dot: refused, too few repeats, or not applicable. Splits of the same "
+        f"repeats are not independent, and the interval takes them to be. {spread} What no interval here covers is "
+        "that there is one pool of repeats, of one configuration, per data set. Fake pairs share no block, so pairing "
+        "gains nothing; and a configuration is equal to itself on these very images too, so that taking the images at "
+        "hand for all images does no harm *in these tables*. The simulation further down is where it does.",
+        120,
+    )
+
+
+def _worlds_words(more: Mapping[str, Any], sims: int) -> str:
+    worlds = list(more["fixed"][min(more["fixed"])])
+    return fill(
+        "Two simulated learners feel the same hardness of images, and each has a taste of its own in them; both are "
+        "drawn from one distribution, so neither is better on new images, while on one fixed test set of "
+        f"{NUM_IMAGES} images one always is. Worlds: {', '.join(worlds)}. Lowest to highest share of claims over "
+        f"the {len(worlds)}, {sims:,} simulations of each (the Multi-Bootstrap a twentieth of them):",
+        120,
+    )
 
 
 def to_page(
@@ -249,13 +287,7 @@ bits come from `bench/nulls.py`, which trains.
 
 ![Shares of claims, and power](pictures/calibration.png)
 
-Each cell is the share of {splits:,} random splits of the repeats into fake configurations that ended in a claim at
-.05, with Clopper and Pearson's 95 % interval; what is slow runs on one split in {SLOW}. A dot: refused, too few
-repeats, or not applicable. Splits of the same repeats are not independent of each other, and the interval takes them to
-be. {spread} What the intervals cannot cover is that there is one pool of repeats, of one
-configuration, per data set. Fake pairs share no block, so pairing gains nothing here; and a configuration is equal to
-itself on these very images too, so that treating fixed images as if they were the population does no harm *in these
-two tables*. The simulation further down is where it does.
+{_reading(splits, spread)}
 
 {sections}
 ## What is found of a planted difference
@@ -271,10 +303,7 @@ repeats get it wrong, and the chances add up to the wished drop. Validation scor
 
 ## Equal over all images, not on these
 
-Two simulated learners feel the same hardness of images, and each has a taste of its own in them; both are drawn from
-one distribution, so neither is better on new images, while on one fixed test set of {NUM_IMAGES} images one always is.
-Four worlds: {", ".join(more["fixed"][min(more["fixed"])])}. Lowest to highest share of claims over the four,
-{sims:,} simulations of each (the Multi-Bootstrap a twentieth of them):
+{_worlds_words(more, sims)}
 
 {_ranges(more)}
 
@@ -295,7 +324,7 @@ what happens when it is taken for the configurations. Data sets: simulated, of u
 
 - Two architectures, one training pool each: the pool is one draw, and its own variance is in none of these numbers.
 - {MAX_CONTROLLED} configurations against a control where there are repeats enough, fewer at R = 30.
-- Low accuracies and short trainings. What matters for a null is that repeats are exchangeable, not that they are good.
+- Long trainings and high accuracies. For a null it matters that repeats are exchangeable, not that they are good.
 
 {machine()}
 """
@@ -305,6 +334,6 @@ def spread_words(ratios: Iterable[float]) -> str:
     """What the dependence of splits amounts to."""
     values = np.array(list(ratios))
     return (
-        "For the plain paired t on normal scores, simulated pools of as many repeats show how wrong that is: the share "
-        f"varies from pool to pool {values.min():.2f} to {values.max():.2f} times as much as independent splits would."
+        "How wrong that is, simulated pools of as many repeats show (plain paired t, normal scores): from pool to pool "
+        f"the share varies {values.min():.2f} to {values.max():.2f} times as much as with independent splits."
     )

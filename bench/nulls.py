@@ -1,8 +1,8 @@
 """Null studies: one configuration trained on many blocks, by the project's own loop, kept as correctness bits.
 
 `python -m bench.nulls digits` trains scikit-learn's digits at full size; `python -m bench.nulls cifar10 FOLDER` a fifth
-of CIFAR-10's images, found below FOLDER. Either goes on from the repeats that are stored already, up to the number that
-may follow; delete the file to begin anew. No image is kept, only which test images were classified correctly.
+of CIFAR-10's images, found below FOLDER and squeezed to 16x16. Either goes on from the repeats that are stored already,
+up to the number that may follow; delete the file to begin anew. No image is kept, only which test images were right.
 """
 
 from __future__ import annotations
