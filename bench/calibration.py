@@ -30,7 +30,7 @@ NUM_POWER_SPLITS = 400
 NUM_SIMS = 4000
 DROPS = {"digits": (0.005, 0.01, 0.02, 0.04), "cifar10": (0.0025, 0.005, 0.01, 0.02)}
 POWER_BLOCKS = (5, 10, 30)
-SIM_BLOCKS = (3, 10, 30)
+SIM_BLOCKS = (3, 5, 10, 30)
 DATA_SETS = (6, 10, 20)
 PICTURES = Path(__file__).parent / "pictures"
 

@@ -67,7 +67,7 @@ def _claims(axes: Axes, found: Mapping[str, Nulls]) -> None:
     axes.grid(axis="y", alpha=0.15)
     axes.set_xlabel("share of claims, with 95 % interval (* contrast only)")
     axes.set_title("A configuration against itself\nrepeats from 3 (small) to 30 (large)", fontsize=11)
-    axes.legend(loc="lower right", fontsize=9)
+    axes.legend(loc="upper right", fontsize=9)
 
 
 def _point(axes: Axes, place: float, share: Share, colour: str, marker: str, size: float) -> None:
@@ -90,7 +90,7 @@ def _simulated(axes: Axes, more: Mapping[str, Any]) -> None:
     axes.axhline(ALPHA, color="black", linewidth=0.8)
     axes.set_ylim(0, None)
     axes.set_xlabel("repeats of each")
-    axes.set_ylabel("share of claims in the worst of four worlds")
+    axes.set_ylabel("share of claims in the worst world")
     axes.set_title("Equal over all images, not on these\n(simulated)", fontsize=11)
     axes.legend(fontsize=9)
 

@@ -130,6 +130,10 @@ def _blocks_for(method: str, family_size: int) -> int:
     return METHODS[method].blocks_needed(Declared(alpha=ALPHA), family_size)
 
 
+def _title(how: str) -> str:
+    return "Benjamini-Hochberg" if how == "bh" else how.title()
+
+
 def single_rows() -> list[Row]:
     """One comparison at a time."""
     rows = [
@@ -195,7 +199,7 @@ def family_rows(num_repeats: int, num_blocks: int) -> list[Row]:
         for method in ("crossed", "corrected-t", "paired-t", "sign-flip")
     ]
     rows += [
-        row(f"{how} over {ALL_PAIRS}, {METHODS['crossed'].title}", "crossed", how, everyone)
+        row(f"{_title(how)} over {ALL_PAIRS}, {METHODS['crossed'].title}", "crossed", how, everyone)
         for how in get_args(Adjust)
         if how != "max-t"
     ]

@@ -43,6 +43,7 @@ WORLDS = (
     World(name="runs differ", luck=0.2, taste=0.0),
     World(name="runs and tastes differ", luck=0.15, taste=0.5),
     World(name="tastes differ strongly", luck=0.05, taste=1.0),
+    World(name="runs and tastes differ strongly", luck=0.5, taste=1.0),
 )
 
 
