@@ -5,24 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_WORDS = {"configuration", "a", "b", "verdict"}
+Rows = list[tuple[str, ...]]
+"""Headings, then rows."""
+_WORDS = {"data set", "family", "configuration", "a", "b", "verdict"}
 """Columns that are read from the left; the others hold numbers."""
 
 
 def to_markdown(document: dict[str, Any]) -> str:
     """The comparison as Markdown tables with its verdict sentences."""
+    return markdown_tables([_contender_rows(document), pair_rows(document["comparisons"])], _remarks(document))
+
+
+def to_table(document: dict[str, Any]) -> str:
+    """The comparison for standard output: rich tables on a terminal, aligned plain text elsewhere."""
+    return print_tables([_contender_rows(document), pair_rows(document["comparisons"])], _remarks(document))
+
+
+def markdown_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
+    """Tables as Markdown, and a line for each remark below them."""
     lines: list[str] = []
-    for headings, *rows in (_contender_rows(document), _pair_rows(document)):
+    for headings, *rows in tables:
         lines += [_row(headings), "|" + "---|" * len(headings), *map(_row, rows), ""]
-    return "\n".join([*lines, *_remarks(document), ""])
+    return "\n".join([*lines, *remarks, ""])
 
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def to_table(document: dict[str, Any]) -> str:
-    """The comparison for standard output: rich tables on a terminal, aligned plain text elsewhere."""
+def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
+    """Tables and remarks for standard output: rich ones on a terminal, aligned plain text elsewhere."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -34,7 +46,7 @@ def to_table(document: dict[str, Any]) -> str:
         # Wide enough that nothing wraps: a file has no right edge.
         console = Console(highlight=False, markup=False, width=10_000)
     with console.capture() as capture:
-        for headings, *rows in (_contender_rows(document), _pair_rows(document)):
+        for headings, *rows in tables:
             table = Table(box=look, pad_edge=False, padding=(0, gap, 0, 0))
             for heading in headings:
                 table.add_column(heading, justify="left" if heading in _WORDS else "right")
@@ -43,14 +55,14 @@ def to_table(document: dict[str, Any]) -> str:
             console.print(table)
             if look is None:
                 console.print()
-        for line in _remarks(document):
+        for line in remarks:
             console.print(line)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
+def _contender_rows(document: dict[str, Any]) -> Rows:
     """Headings, then one row per contender."""
-    rows: list[tuple[str, ...]] = [("configuration", "test accuracy, mean", "repeats")]
+    rows: Rows = [("configuration", "test accuracy, mean", "repeats")]
     for contender in document["contenders"]:
         mean = contender["mean_test_accuracy"]
         done = sum(run["test_accuracy"] is not None for run in contender["repeats"])
@@ -58,15 +70,24 @@ def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _pair_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Headings, then one row per pair that was judged."""
-    rows: list[tuple[str, ...]] = [
-        ("a", "b", "difference, pp", "interval, pp", "adjusted p", "repeats won", "verdict"),
+def pair_rows(comparisons: Sequence[dict[str, Any]]) -> Rows:
+    """Headings, then one row per pair that was judged; data set and family where they have names.
+
+    Args:
+        comparisons: What `Comparison.to_dict` gives.
+    """
+    named = [
+        (heading, key)
+        for heading, key in (("data set", "dataset"), ("family", "family"))
+        if any(item[key] for item in comparisons)
     ]
-    for item in document["comparisons"]:
+    headings = ("a", "b", "difference, pp", "interval, pp", "adjusted p", "repeats won", "verdict")
+    rows: Rows = [(*(heading for heading, _ in named), *headings)]
+    for item in comparisons:
+        where = (item[key] or "-" for _, key in named)
         numbers = (_pp(item["estimate"]), _interval(item["interval"]))
         chances = (_number(item["adjusted_p"]), _number(item["p_a_gt_b"]))
-        rows.append((item["a"], item["b"], *numbers, *chances, item["verdict"]))
+        rows.append((*where, item["a"], item["b"], *numbers, *chances, item["verdict"]))
     return rows
 
 

@@ -1,0 +1,97 @@
+"""From somebody's results to verdicts: read, declare, judge, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.analysis.document import to_document
+from search.analysis.experiment import Question, read_experiment
+from search.analysis.family import Pair, declare_families
+from search.analysis.faults import Faults
+from search.analysis.long_format import to_reading
+from search.analysis.notes import blocks_in_words, is_missing
+from search.analysis.options import Options, declare
+from search.analysis.reading import Reading, read_file
+from search.significance.declared import Declared
+from search.significance.records import Comparison
+from search.significance.results import Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What came of it."""
+
+    document: dict[str, Any]
+    comparisons: tuple[Comparison, ...]
+
+
+def analyze(source: Path | Question, options: Options) -> Analysis:
+    """Judge anybody's results.
+
+    Args:
+        source: A file of results, or what of an MLflow experiment is to be judged.
+        options: What is declared.
+
+    Raises:
+        AnalysisError: The results or the options are wrong; one line per fault.
+        TrackingError: MLflow or the experiment is not there.
+    """
+    declared = declare(options)
+    reading = read_file(source) if isinstance(source, Path) else to_reading(read_experiment(source))
+    families = declare_families(
+        reading.configs, control=options.control, all_pairs=options.all_pairs, file=options.family
+    )
+    _check_chance(reading, declared)
+    comparisons = tuple(
+        comparison
+        for name, pairs in families.items()
+        for comparison in _judge(reading.results, pairs, declared, family_name=name)
+    )
+    return Analysis(document=to_document(reading, families, declared, comparisons), comparisons=comparisons)
+
+
+def _check_chance(reading: Reading, declared: Declared) -> None:
+    """A diverged repeat without a result counts as chance, and chance must be known."""
+    if declared.num_classes is not None:
+        return
+    faults = Faults(str(reading.source["path"]))
+    for item in reading.results:
+        for config in item.configs:
+            values = (item.correct or item.scores).get(config, ())
+            left_nothing = [
+                block
+                for block, value in zip(item.blocks[config], values, strict=True)
+                if block in item.diverged.get(config, ()) and is_missing(value)
+            ]
+            if left_nothing:
+                where = f"{item.dataset}, {config}" if item.dataset else config
+                faults.add(
+                    f"{where}: {blocks_in_words(left_nothing)} diverged and left no result, which counts as chance; "
+                    "give --num-classes"
+                )
+    faults.check()
+
+
+def _judge(
+    results: Sequence[Results], family: Sequence[Pair], declared: Declared, *, family_name: str
+) -> tuple[Comparison, ...]:
+    from search.significance.judge import judge
+
+    found: list[Comparison] = []
+    for item in results:
+        found += judge(
+            item.configs,
+            item.correct,
+            item.scores,
+            family,
+            blocks=item.blocks,
+            ratio=declared.ratio,
+            num_classes=declared.num_classes,
+            alpha=declared.alpha,
+            rope=declared.rope,
+            failed=item.diverged,
+        )
+    return tuple(found)
