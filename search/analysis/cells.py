@@ -19,13 +19,19 @@ YES_NO = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
 
 
 def check_names(table: Table, faults: Faults) -> None:
-    """Note the rows in which a name is empty."""
+    """Note the rows in which a name is empty, or nothing that can be shown in a line."""
     for name in (CONFIG, BLOCK, DATASET):
         column = table.columns.get(name)
-        if column is None or "" not in column.values:
+        if column is None:
             continue
-        rows = column.rows_with(np.array([value == "" for value in column.values]))
-        faults.add(f"expected a name in the column {name}, found nothing; name it", table.places.words(rows))
+        _tell(
+            table,
+            column,
+            np.array([not value or not value.isprintable() for value in column.values]),
+            faults,
+            f"{name}: expected a printable name",
+            lambda _: "name it",
+        )
 
 
 def scores_of(table: Table, name: str, faults: Faults) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from search.analysis.faults import Faults, near, some
+from search.analysis.faults import Faults, closest, some
 
 CONFIG, BLOCK, SCORE, DATASET, IMAGE, CORRECT, FAILED = (
     "config",
@@ -85,8 +85,8 @@ def _mend(name: str, headings: Sequence[str]) -> str:
     for heading in headings:
         if heading.lower() in (name, *OTHER_WORDS.get(name, ())):
             return f"if {heading} is meant, rename it to {name}"
-    hint = near(name, [heading for heading in headings if heading not in KNOWN], "")
-    if hint.startswith("did you mean"):
-        return f"{hint} Rename it to {name}"
+    meant = closest(name, [heading for heading in headings if heading not in KNOWN])
+    if meant:
+        return f"if {meant} is meant, rename it to {name}"
     extra = ", or columns image and correct" if name == SCORE else ""
     return f"add it{extra}"

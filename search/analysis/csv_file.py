@@ -42,7 +42,7 @@ def read_csv(path: Path) -> Table:
 
 
 def _read(stream: TextIO, faults: Faults) -> Table:
-    reader = csv.reader(stream, strict=True)
+    reader = csv.reader(stream, strict=True, skipinitialspace=True)
     ragged: dict[int, list[int]] = {}
     numbers: list[NDArray[np.int32]] = []
     header: list[str] = []

@@ -110,7 +110,7 @@ def _check_fields(runs: Sequence[LoggedRun], question: Question, faults: Faults)
 def _why_not(run: LoggedRun, question: Question, parents: set[str | None]) -> str | None:
     """Why a run is left out, or None."""
     if run.run_id in parents:
-        return "that hold other runs"
+        return "with others nested below"
     if run.status != "FINISHED" and not _is_diverged(run):
         return f"{run.status}, not FINISHED"
     if not math.isfinite(run.metrics.get(question.metric, math.nan)) and not _is_diverged(run):

@@ -86,6 +86,11 @@ def _joined(words: Sequence[str], num_more: int) -> str:
 
 def near(name: str, known: Sequence[str], what: str) -> str:
     """How to mend a name that is not known: the one that was probably meant, or all."""
+    meant = closest(name, known)
+    return f"did you mean {meant!r}?" if meant else f"{what}: {some(map(repr, known), 12)}"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant, if any."""
     lowered = {item.lower(): item for item in known}
-    matches = difflib.get_close_matches(name.lower(), lowered, n=1)
-    return f"did you mean {lowered[matches[0]]!r}?" if matches else f"{what}: {some(map(repr, known), 12)}"
+    return next((lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=1)), None)

@@ -6,6 +6,7 @@ Shapes: C configurations, R blocks, M images.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.faults import NUM_SHOWN, Faults, near, some
+from search.analysis.faults import NUM_SHOWN, Faults, closest, some
 from search.analysis.notes import alike_in_all_blocks, without_result
 from search.analysis.reading import Reading
 from search.significance.results import Results
@@ -71,32 +72,33 @@ def read_npz(path: Path) -> Reading:
 
 
 def _load(path: Path, faults: Faults) -> Mapping[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {}
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                faults.add("expected an archive of named arrays, found a single one; write it with np.savez")
-                return arrays
-            found = archive.files
-            for name in REQUIRED:
-                if name not in found:
-                    others = [other for other in found if other not in KNOWN]
-                    hint = near(name, others, "") if others else ""
-                    mend = hint if hint.startswith("did") else "add it with np.savez"
-                    faults.add(f"expected an array {name}, found {some(found, 12) if found else 'none'}; {mend}")
-            for name in found:
-                if name not in KNOWN:
-                    arrays[name] = np.zeros(0)
-                    continue
-                try:
-                    arrays[name] = archive[name]
-                except ValueError:
-                    mend = "convert it, such as by np.array(names, dtype=str)"
-                    faults.add(f"{name}: expected text or numbers, found Python objects; {mend}")
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
-        faults.add(
-            f"expected a NumPy archive, but it cannot be read: {str(error).splitlines()[0]}; write it with np.savez"
-        )
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if isinstance(archive, np.lib.npyio.NpzFile):
+                return _take(archive, faults)
+            faults.add("expected an archive of named arrays, found a single one; write it with np.savez")
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as error:
+        what = (str(error) or type(error).__name__).splitlines()[0]
+        faults.add(f"expected a NumPy archive, but it cannot be read: {what}; write it with np.savez")
+    return {}
+
+
+def _take(archive: np.lib.npyio.NpzFile, faults: Faults) -> Mapping[str, NDArray[Any]]:
+    """The arrays that mean something; of others, their names alone."""
+    arrays: dict[str, NDArray[Any]] = {}
+    found = archive.files
+    for name in REQUIRED:
+        if name not in found:
+            meant = closest(name, [other for other in found if other not in KNOWN])
+            mend = f"if {meant} is meant, rename it" if meant else "add it with np.savez"
+            faults.add(f"expected an array {name}, found {some(found, 12) if found else 'none'}; {mend}")
+    for name in found:
+        try:
+            arrays[name] = archive[name] if name in KNOWN else np.zeros(0)
+        except ValueError:
+            mend = "convert it, such as by np.array(names, dtype=str)"
+            faults.add(f"{name}: expected text or numbers, found Python objects; {mend}")
     return arrays
 
 
@@ -118,8 +120,8 @@ def _names(array: NDArray[Any], name: str, faults: Faults) -> tuple[str, ...]:
         (item.decode("utf-8", errors="replace") if isinstance(item, bytes) else str(item)).strip()
         for item in array.ravel().tolist()
     )
-    if empty := [position for position, text in enumerate(texts) if not text]:
-        faults.add(f"{name}: expected a name, found nothing at position {some(map(str, empty))}; name it")
+    if bad := [position for position, text in enumerate(texts) if not text or not text.isprintable()]:
+        faults.add(f"{name}: expected printable names, found {texts[bad[0]]!r} at {some(map(str, bad))}; rename it")
     seen: dict[str, int] = {}
     twice = [(text, seen[text], at) for at, text in enumerate(texts) if seen.setdefault(text, at) != at and text]
     if twice:
