@@ -405,6 +405,9 @@ def analyze(
     adjust: Annotated[
         str | None, typer.Option(metavar="NAME", help="How p-values are adjusted; holm if not given.")
     ] = None,
+    num_images: Annotated[
+        int | None, typer.Option(help="Images behind each score, for --method pooled-images.")
+    ] = None,
     num_classes: Annotated[int | None, typer.Option(help="For chance, where a diverged training left nothing.")] = None,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, figures.")
@@ -429,6 +432,7 @@ def analyze(
             rope=rope,
             method=method,
             adjust=adjust,
+            num_images=num_images,
             num_classes=num_classes,
         ),
     )

@@ -75,7 +75,7 @@ def _read(stream: TextIO, faults: Faults) -> Table:
     faults.check()
     return Table(
         source=faults.source,
-        kind="csv",
+        about={"kind": "csv", "path": faults.source},
         columns={name: coder.column() for name, coder in coders.items()},
         places=FileRows(numbers=np.concatenate(numbers)),
         num_rows=num_rows,

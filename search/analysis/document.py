@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.analysis.across import ranks_across
 from search.analysis.family import Families
 from search.analysis.faults import AnalysisError
 from search.analysis.reading import Reading
@@ -40,8 +41,10 @@ def to_document(
             "alpha": declared.alpha,
             "rope": declared.rope,
             "ratio": declared.ratio,
+            "num_images": declared.num_images,
             "num_classes": declared.num_classes,
         },
+        "across": ranks_across(reading.results, alpha=declared.alpha),
         "datasets": [item.dataset for item in reading.results],
         "configs": [_config(item, name) for item in reading.results for name in item.configs],
         "comparisons": [comparison.to_dict() for comparison in comparisons],
@@ -133,11 +136,8 @@ def _config_rows(document: dict[str, Any]) -> Rows:
 
 
 def _remarks(document: dict[str, Any]) -> list[str]:
-    several = len(document["datasets"]) > 1
     return [
-        *(
-            f"{item['dataset']}: {item['sentence']}" if several else item["sentence"]
-            for item in document["comparisons"]
-        ),
+        *(item["sentence"] for item in document["comparisons"]),
+        *([document["across"]["sentence"]] if document["across"] else []),
         *(f"Note: {note}." for note in document["notes"]),
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from search.analysis.columns import BLOCK, CONFIG, FAILED, SCORE
 from search.analysis.faults import Faults, near, some
 from search.analysis.table import Coder, NamedRows, Table
+from search.tracking.mlflow_client import redacted
 from search.tracking.mlflow_runs import LoggedRun, chosen_uri, fetch_runs
 
 DIVERGED_TAG = "hybrid_search.diverged"
@@ -48,7 +49,8 @@ def read_experiment(question: Question) -> Table:
         TrackingError: MLflow or the experiment is not there.
         AnalysisError: No run has what was asked for.
     """
-    runs = fetch_runs(chosen_uri(question.uri, Path("runs")), question.experiment)
+    uri = chosen_uri(question.uri, Path("runs"))
+    runs = fetch_runs(uri, question.experiment)
     faults = Faults(f"experiment {question.experiment!r}")
     if not runs:
         faults.add("expected runs, found none; run something, or name another experiment")
@@ -78,7 +80,15 @@ def read_experiment(question: Question) -> Table:
         coders[name].add(cells)
     return Table(
         source=faults.source,
-        kind="mlflow",
+        about={
+            "kind": "mlflow",
+            "uri": redacted(uri),
+            "experiment": question.experiment,
+            "metric": question.metric,
+            "group_by": list(question.group_by),
+            "block": question.block,
+            "runs": len(runs),
+        },
         columns={name: coder.column() for name, coder in coders.items()},
         places=NamedRows(names=tuple(f"{run.name!r} ({run.run_id[:8]})" for run in kept)),
         num_rows=len(kept),

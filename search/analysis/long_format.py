@@ -40,7 +40,8 @@ def to_reading(table: Table) -> Reading:
         faults.check()
         results = results_of(repeats, failed, scores=scores)
     return Reading(
-        source={"kind": table.kind, "path": table.source, "rows": table.num_rows, "unit": _unit(table)},
+        name=table.source,
+        source={**table.about, "rows": table.num_rows, "unit": "image" if CORRECT in table.columns else "repeat"},
         results=results,
         notes=(
             *table.notes,
@@ -52,10 +53,6 @@ def to_reading(table: Table) -> Reading:
             ),
         ),
     )
-
-
-def _unit(table: Table) -> str:
-    return "image" if CORRECT in table.columns else "repeat"
 
 
 def _scores(table: Table, repeats: Repeats, faults: Faults) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -61,6 +61,7 @@ def read_npz(path: Path) -> Reading:
     )
     unused = [name for name in arrays if name not in KNOWN]
     return Reading(
+        name=str(path),
         source={"kind": "npz", "path": str(path), "rows": int(arrays["correct"].size), "unit": "image"},
         results=(results,),
         notes=(

@@ -27,6 +27,7 @@ class Options:
     rope: float | None = None
     method: str | None = None
     adjust: str | None = None
+    num_images: int | None = None
     num_classes: int | None = None
 
 
@@ -85,6 +86,7 @@ def declare(options: Options) -> Declared:
         "alpha": options.alpha,
         "rope": options.rope,
         "ratio": ratio,
+        "num_images": options.num_images,
         "num_classes": options.num_classes,
     }
     return Declared(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
@@ -111,5 +113,7 @@ def _faults(options: Options, ratio: float | None) -> Iterator[str]:
         yield f"--alpha: expected an error rate above 0 and below 0.5, found {options.alpha:g}; 0.05 is usual"
     if options.rope is not None and not 0 <= options.rope < 0.5:
         yield f"--rope: expected a fraction from 0 to 0.5 (0.005 is half a percentage point), found {options.rope:g}"
+    if options.num_images is not None and options.num_images < 1:
+        yield f"--num-images: expected at least 1, found {options.num_images}"
     if options.num_classes is not None and options.num_classes < 2:
         yield f"--num-classes: expected at least 2, found {options.num_classes}"

@@ -58,7 +58,7 @@ def read_parquet(path: Path) -> Table:
         faults.check()
     return Table(
         source=str(path),
-        kind="parquet",
+        about={"kind": "parquet", "path": str(path)},
         columns={name: coder.column() for name, coder in coders.items()},
         places=FileRows(numbers=np.arange(2, num_rows + 2, dtype=np.int32)),
         num_rows=num_rows,

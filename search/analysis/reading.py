@@ -14,6 +14,8 @@ from search.significance.results import Results
 class Reading:
     """Results that can be judged."""
 
+    name: str
+    """What lines about it begin with."""
     source: Mapping[str, object]
     """Where they come from: kind, path or experiment, and counts."""
     results: tuple[Results, ...]

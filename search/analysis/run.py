@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from search.analysis.document import to_document
 from search.analysis.experiment import Question, read_experiment
-from search.analysis.family import Pair, declare_families
+from search.analysis.family import declare_families
 from search.analysis.faults import Faults
 from search.analysis.long_format import to_reading
 from search.analysis.notes import blocks_in_words, is_missing
 from search.analysis.options import Options, declare
 from search.analysis.reading import Reading, read_file
+from search.significance import judge_results
+from search.significance.across import MIN_DATA_SETS
 from search.significance.declared import Declared
 from search.significance.records import Comparison
-from search.significance.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +48,16 @@ def analyze(source: Path | Question, options: Options) -> Analysis:
     comparisons = tuple(
         comparison
         for name, pairs in families.items()
-        for comparison in _judge(reading.results, pairs, declared, family_name=name)
+        for comparison in judge_results(reading.results, pairs, declared, family_name=name)
     )
     return Analysis(document=to_document(reading, families, declared, comparisons), comparisons=comparisons)
 
 
 def _check_chance(reading: Reading, declared: Declared) -> None:
     """A diverged repeat without a result counts as chance, and chance must be known."""
-    if declared.num_classes is not None:
+    if declared.num_classes is not None or len(reading.results) >= MIN_DATA_SETS:
         return
-    faults = Faults(str(reading.source["path"]))
+    faults = Faults(reading.name)
     for item in reading.results:
         for config in item.configs:
             values = (item.correct or item.scores).get(config, ())
@@ -73,25 +73,3 @@ def _check_chance(reading: Reading, declared: Declared) -> None:
                     "give --num-classes"
                 )
     faults.check()
-
-
-def _judge(
-    results: Sequence[Results], family: Sequence[Pair], declared: Declared, *, family_name: str
-) -> tuple[Comparison, ...]:
-    from search.significance.judge import judge
-
-    found: list[Comparison] = []
-    for item in results:
-        found += judge(
-            item.configs,
-            item.correct,
-            item.scores,
-            family,
-            blocks=item.blocks,
-            ratio=declared.ratio,
-            num_classes=declared.num_classes,
-            alpha=declared.alpha,
-            rope=declared.rope,
-            failed=item.diverged,
-        )
-    return tuple(found)

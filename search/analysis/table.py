@@ -74,8 +74,9 @@ class Table:
     """What was read; only the columns that mean something."""
 
     source: str
-    kind: str
-    """csv, parquet or mlflow."""
+    """What lines about it begin with."""
+    about: Mapping[str, object]
+    """Where it comes from, for the record."""
     columns: Mapping[str, Column]
     places: Places
     num_rows: int

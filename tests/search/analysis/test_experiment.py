@@ -153,7 +153,9 @@ def test_a_param_and_a_tag_of_one_name(store: Store) -> None:
     for seed in "01":
         for model in "ab":
             store.run(name, "r", params={"arm": model, "seed": seed}, tags={"arm": "x", "seed": seed}, acc=0.5)
-    with pytest.raises(AnalysisError, match=r"--group-by: 'arm' is a param and another tag; write params.arm or tags.arm"):
+    with pytest.raises(
+        AnalysisError, match=r"--group-by: 'arm' is a param and another tag; write params.arm or tags.arm"
+    ):
         read_experiment(ask(store, name, group_by=("arm",)))
     assert to_reading(read_experiment(ask(store, name, group_by=("params.arm",)))).configs == ("a", "b")
     with pytest.raises(AnalysisError, match="at least two configurations"):
@@ -171,7 +173,9 @@ def test_a_run_that_was_made_again_is_named(store: Store, logged: str) -> None:
 
 def test_a_metric_that_is_no_accuracy(store: Store, logged: str) -> None:
     run = store.run(logged, "odd", params={"seed": 3}, tags={"model": "gru"}, acc=61.5)
-    with pytest.raises(AnalysisError, match=rf"run 'odd' \({run[:8]}\): score: expected a number from 0 to 1, found '61.5'"):
+    with pytest.raises(
+        AnalysisError, match=rf"run 'odd' \({run[:8]}\): score: expected a number from 0 to 1, found '61.5'"
+    ):
         to_reading(read_experiment(ask(store, logged)))
 
 

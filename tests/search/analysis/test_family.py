@@ -31,8 +31,11 @@ def test_numbers_are_names(write: Any) -> None:
 
 
 def test_a_family_is_never_guessed() -> None:
-    with pytest.raises(AnalysisError, match=r"3 configurations: expected the family of comparisons to be declared.*"
-                                            r"give --control NAME, --all-pairs or --family FILE \(there are: cnn, crnn and ecrnn\)"):
+    with pytest.raises(
+        AnalysisError,
+        match=r"3 configurations: expected the family of comparisons to be declared.*"
+        r"give --control NAME, --all-pairs or --family FILE \(there are: cnn, crnn and ecrnn\)",
+    ):
         declare_families(NAMES)
     with pytest.raises(AnalysisError, match="--control and --all-pairs: expected one family"):
         declare_families(NAMES, control="cnn", all_pairs=True)
@@ -48,14 +51,14 @@ def test_a_family_is_never_guessed() -> None:
         (("cnn",), ": expected a list of pairs, found 'cnn'"),
         (("one: []",), ", one: expected a list of pairs, found nothing"),
         (("- [cnn]",), ", pair 1: expected two configurations, found ['cnn']"),
-        (("- [cnn, yes]",), "pair 1: expected two configurations, found ['cnn', True]; write [first, second], with names such as yes"),
+        (("- [cnn, yes]",), "pair 1: expected two configurations, found ['cnn', True]; write [first, second], with"),
         (("- [cnn, cnn]",), ", pair 1: expected two configurations, found 'cnn' twice"),
         (("- [cnn, crn]",), ", pair 1: no configuration is called 'crn'; did you mean 'crnn'?"),
         (("- [cnn, crnn]", "- [crnn, cnn]"), ", pair 2: expected every pair once, found it in pair 1 already"),
         (("- [cnn, crnn",), "line 2: not YAML"),
         (("a: [[cnn, crnn]]", "a: [[cnn, ecrnn]]"), "line 2: key 'a' stands twice"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_file_is_named_with_the_pair(write: Any, lines: tuple[str, ...], words: str) -> None:
     path = write(*lines, name="f.yaml")
     with pytest.raises(AnalysisError) as caught:
@@ -68,6 +71,9 @@ def test_all_faults_of_a_file_at_once(write: Any, tmp_path: Path) -> None:
     with pytest.raises(AnalysisError) as caught:
         declare_families(NAMES, file=write("one: [[cnn, x], [y, cnn]]", "two: [[cnn, cnn]]", name="f.yaml"))
     assert len(caught.value.faults) == 3
-    for wrong, words in ((tmp_path / "no.yaml", "cannot be read: No such file"), (tmp_path, "cannot be read: Is a dir")):
+    for wrong, words in (
+        (tmp_path / "no.yaml", "cannot be read: No such file"),
+        (tmp_path, "cannot be read: Is a dir"),
+    ):
         with pytest.raises(AnalysisError, match=words):
             declare_families(NAMES, file=wrong)

@@ -30,12 +30,18 @@ def test_every_data_set_names_all_configurations(read: Any) -> None:
     assert [item.dataset for item in found.results] == ["x", "y"]
     assert [item.configs for item in found.results] == [("a", "b")] * 2
     assert found.results[1].blocks == {"a": ("0", "1"), "b": ()}
-    assert found.notes == ("y: blocks that not all have: b lacks blocks 0 and 1; each pair is judged on its common blocks",)
+    assert found.notes == (
+        "y: blocks that not all have: b lacks blocks 0 and 1; each pair is judged on its common blocks",
+    )
 
 
 def test_one_row_per_image_in_any_order(read: Any) -> None:
-    rows = [f"{config},{block},{image},{(ord(image) + block + (config == 'b')) % 2}"
-            for config in "ab" for block in range(2) for image in "xyz"]
+    rows = [
+        f"{config},{block},{image},{(ord(image) + block + (config == 'b')) % 2}"
+        for config in "ab"
+        for block in range(2)
+        for image in "xyz"
+    ]
     (results,) = read(BITS, *rows).results
     shuffled = [rows[at] for at in np.random.default_rng(1).permutation(len(rows))]
     (again,) = read(BITS, rows[0], *(row for row in shuffled if row != rows[0])).results
@@ -44,12 +50,13 @@ def test_one_row_per_image_in_any_order(read: Any) -> None:
     assert results.correct["a"][0].dtype == np.uint8
     for config in "ab":
         ours = {block: row.sum() for block, row in zip(again.blocks[config], again.correct[config], strict=True)}
-        assert ours == {block: row.sum() for block, row in zip(results.blocks[config], results.correct[config], strict=True)}
+        theirs = {block: row.sum() for block, row in zip(results.blocks[config], results.correct[config], strict=True)}
+        assert ours == theirs
 
 
 def test_what_is_written_otherwise_means_the_same(read: Any) -> None:
     plain = read(HEAD, *GOOD)
-    other = read('\ufeff"config", block,score', ' a ,0, 5e-1', "", '"a",1,0.60', ",,", "b,0,.7", "b,1,0.8")
+    other = read('\ufeff"config", block,score', " a ,0, 5e-1", "", '"a",1,0.60', ",,", "b,0,.7", "b,1,0.8")
     for first, second in zip(plain.results, other.results, strict=True):
         assert first.blocks == second.blocks
         assert {name: scores.tolist() for name, scores in first.scores.items()} == {
@@ -81,16 +88,34 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "correct without image": (("config,block,correct", "a,0,1"), ("row 1: expected a column image, found",)),
     "image without correct": (("config,block,image", "a,0,1"), ("row 1: expected a column correct, found",)),
-    "nothing to judge": (("config,block", "a,0"), ("expected a column score, found config and block; add it, or columns image and correct",)),
-    "semicolons": (("config;block;score", "a;0;0,5"), ("row 1", "parts its columns by semicolons: save it with commas", "", "")),
-    "heading twice": ((f"{HEAD},score", "a,0,1,1"), ("row 1: expected the column score once, found it twice; remove one",)),
-    "failed and diverged": ((f"{HEAD},failed,diverged", "a,0,1,1,1"), ("row 1: expected the column failed and diverged once",)),
+    "nothing to judge": (
+        ("config,block", "a,0"),
+        ("expected a column score, found config and block; add it, or columns image and correct",),
+    ),
+    "semicolons": (
+        ("config;block;score", "a;0;0,5"),
+        ("row 1", "parts its columns by semicolons: save it with commas", "", ""),
+    ),
+    "heading twice": (
+        (f"{HEAD},score", "a,0,1,1"),
+        ("row 1: expected the column score once, found it twice; remove one",),
+    ),
+    "failed and diverged": (
+        (f"{HEAD},failed,diverged", "a,0,1,1,1"),
+        ("row 1: expected the column failed and diverged once",),
+    ),
     "per cent": (
         (HEAD, "a,0,91.2", "a,1,92", "b,0,93", "b,1,90.5"),
-        ("rows 2 to 5: score: expected a number from 0 to 1, found '91.2', '92', '93' and 1 more; looks like per cent: divide all scores by 100",),
+        ("rows 2 to 5: score: expected a number from 0 to 1, found '91.2', '92', '93' and 1 more; looks like",),
     ),
-    "outside": ((HEAD, "a,0,-0.1", *GOOD[1:], "a,2,400"), ("rows 2 and 6: score: expected a number from 0 to 1, found '-0.1' and '400'; give accuracies",)),
-    "not a number": ((HEAD, "a,0,good", *GOOD[1:]), ("row 2: score: expected a number from 0 to 1, found 'good'; leave the cell empty",)),
+    "outside": (
+        (HEAD, "a,0,-0.1", *GOOD[1:], "a,2,400"),
+        ("rows 2 and 6: score: expected a number from 0 to 1, found '-0.1' and '400'; give accuracies",),
+    ),
+    "not a number": (
+        (HEAD, "a,0,good", *GOOD[1:]),
+        ("row 2: score: expected a number from 0 to 1, found 'good'; leave the cell empty",),
+    ),
     "decimal comma": ((HEAD, 'a,0,"0,5"', *GOOD[1:]), ("row 2", "found '0,5'; write the decimals after a point")),
     "per cent sign": ((HEAD, "a,0,50%", *GOOD[1:]), ("found '50%'; divide by 100 and leave out the per cent sign",)),
     "endless": ((HEAD, "a,0,inf", *GOOD[1:]), ("row 2: score: expected a number from 0 to 1, found 'inf'",)),
@@ -103,33 +128,54 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (HEAD, *(f"{config},{block},0.{block}" for _ in "12" for config in "ab" for block in range(3))),
         ("rows 2 and 8: config 'a', block '0'", "rows 3 and 9", "rows 4 and 10", "3 more are there several times"),
     ),
-    "no names": ((HEAD, ",0,0.5", "a,,0.5", "b,0,0.5"), ("row 2: config: expected a printable name, found ''; name it", "row 3: block: expected a printable name")),
-    "one configuration": ((HEAD, *GOOD[:2]), ("expected at least two configurations in the column config, found 'a' only; add another",)),
+    "no names": (
+        (HEAD, ",0,0.5", "a,,0.5", "b,0,0.5"),
+        ("row 2: config: expected a printable name, found ''; name it", "row 3: block: expected a printable name"),
+    ),
+    "one configuration": (
+        (HEAD, *GOOD[:2]),
+        ("expected at least two configurations in the column config, found 'a' only; add another",),
+    ),
     "ragged": (
         (HEAD, "a,0", *GOOD[1:], "b,2,0,7"),
-        ("row 2: expected 3 cells as in the header, found 2; put text that holds a comma in quotes", "row 6: expected 3 cells as in the header, found 4"),
+        (
+            "row 2: expected 3 cells as in the header, found 2; put text that holds a comma in quotes",
+            "row 6: expected 3 cells as in the header, found 4",
+        ),
     ),
-    "open quote": ((HEAD, 'a,0,"0.5', *GOOD[1:]), ("not CSV: unexpected end of data; mend or remove what stands there",)),
-    "bit of another kind": ((BITS, "a,0,x,1", "b,0,x,0.9"), ("row 3: correct: expected 0 or 1, found '0.9'; say per image",)),
+    "open quote": (
+        (HEAD, 'a,0,"0.5', *GOOD[1:]),
+        ("not CSV: unexpected end of data; mend or remove what stands there",),
+    ),
+    "bit of another kind": (
+        (BITS, "a,0,x,1", "b,0,x,0.9"),
+        ("row 3: correct: expected 0 or 1, found '0.9'; say per image",),
+    ),
     "image twice": (
         (BITS, "a,0,x,1", "a,0,y,1", "a,0,x,0", "b,0,x,1", "b,0,y,0"),
         ("rows 2 and 4: config 'a', block '0', image 'x': expected once, found 2 times; keep one",),
     ),
     "image lacking": (
         (BITS, "a,0,x,1", "a,0,y,1", "b,0,x,1"),
-        ("row 4: config 'b', block '0': expected all 2 images of the data set, found 1 of them, without 'y'; add them, or leave the repeat out",),
+        ("row 4: config 'b', block '0': expected all 2 images of the data set, found 1 of them, without 'y'; add",),
     ),
     "bits lacking": (
         (BITS, "a,0,x,1", "a,0,y,", "b,0,x,1", "b,0,y,1"),
         ("row 3: config 'a', block '0': expected the correctness of all 2 images or of none, found it missing for 1",),
     ),
-    "image without a name": ((BITS, "a,0,x,1", "a,0,,1", "b,0,x,1"), ("row 3: expected the name of an image, found nothing",)),
+    "image without a name": (
+        (BITS, "a,0,x,1", "a,0,,1", "b,0,x,1"),
+        ("row 3: expected the name of an image, found nothing",),
+    ),
     "failed in part": (
         (f"{BITS},failed", "a,0,x,1,1", "a,0,y,1,0", "b,0,x,1,", "b,0,y,1,"),
-        ("row 2: config 'a', block '0': expected failed to be the same in all rows of a repeat, found both; mark all or none",),
+        ("row 2: config 'a', block '0': expected failed to be the same in all rows of a repeat, found both",),
     ),
-    "failed otherwise": ((f"{HEAD},failed", "a,0,1,maybe", "b,0,1,0"), ("row 2: failed: expected 0 or 1, found 'maybe'",)),
-}  # fmt: skip
+    "failed otherwise": (
+        (f"{HEAD},failed", "a,0,1,maybe", "b,0,1,0"),
+        ("row 2: failed: expected 0 or 1, found 'maybe'",),
+    ),
+}
 
 
 @pytest.mark.parametrize("case", FAULTS)
@@ -172,7 +218,10 @@ def test_bytes_that_are_no_csv(tmp_path: Any, faults_of: Any, content: bytes, wo
 def test_files_that_are_not_there_or_of_another_kind(tmp_path: Any, write: Any, faults_of: Any) -> None:
     assert faults_of(tmp_path / "no.csv") == ["no such file; name a .csv, .parquet or .npz file of results"]
     assert "found a folder" in faults_of(tmp_path)[0]
-    assert "expected a name that ends with .csv, .parquet, .pq, .npz, found .xlsx" in faults_of(write("x", name="r.xlsx"))[0]
+    assert (
+        "expected a name that ends with .csv, .parquet, .pq, .npz, found .xlsx"
+        in faults_of(write("x", name="r.xlsx"))[0]
+    )
 
 
 def test_a_missing_result_is_noted_and_stays_missing(read: Any) -> None:
@@ -183,7 +232,15 @@ def test_a_missing_result_is_noted_and_stays_missing(read: Any) -> None:
 
 def test_a_repeat_without_images(read: Any) -> None:
     found = read(
-        f"{BITS},failed", "a,0,x,1,0", "a,0,y,0,0", "a,1,,,1", "b,0,x,1,0", "b,0,y,1,0", "b,1,x,,0", "b,1,y,,0", "b,2,,,"
+        f"{BITS},failed",
+        "a,0,x,1,0",
+        "a,0,y,0,0",
+        "a,1,,,1",
+        "b,0,x,1,0",
+        "b,0,y,1,0",
+        "b,1,x,,0",
+        "b,1,y,,0",
+        "b,2,,,",
     )
     (results,) = found.results
     assert results.correct["a"][1] is None

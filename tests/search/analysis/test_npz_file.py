@@ -51,24 +51,42 @@ def test_bytes_and_numbers_are_names_too(tmp_path: Path) -> None:
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "flat": ({"correct": BITS[0]}, "correct: expected (configs, blocks, images), none of them empty, found the shape (2, 3)"),
+    "flat": (
+        {"correct": BITS[0]},
+        "correct: expected (configs, blocks, images), none of them empty, found the shape (2, 3)",
+    ),
     "text": ({"correct": BITS.astype(str)}, "correct: expected 0 and 1, found <U21; convert it to uint8"),
-    "names": ({"configs": ["a", "b", "c"]}, "configs: expected the shape (2,) to go with correct (2, 2, 3), found (3,)"),
+    "names": (
+        {"configs": ["a", "b", "c"]},
+        "configs: expected the shape (2,) to go with correct (2, 2, 3), found (3,)",
+    ),
     "images": ({"images": ["x"]}, "images: expected the shape (3,)"),
     "data sets": ({"dataset": ["x", "y"]}, "dataset: expected the shape ()"),
     "failed shape": ({"failed": [0, 1]}, "failed: expected the shape (2, 2)"),
     "failed": ({"failed": [[0, 2], [0, 0]]}, "failed: expected 0 or 1, found something else"),
-    "same name": ({"blocks": ["s", "s"]}, "blocks: expected every name once, found 's' at positions 0 and 1; rename one"),
+    "same name": (
+        {"blocks": ["s", "s"]},
+        "blocks: expected every name once, found 's' at positions 0 and 1; rename one",
+    ),
     "no name": ({"configs": ["a", ""]}, "configs: expected printable names, found '' at 1; rename it"),
-    "per cent": ({"correct": BITS * 50.0}, "correct[0, 0], config 'a', block 's0': expected 0 or 1, found 50 at image 0 and 1 more"),
+    "per cent": (
+        {"correct": BITS * 50.0},
+        "correct[0, 0], config 'a', block 's0': expected 0 or 1, found 50 at image 0 and 1 more",
+    ),
     "minus two": ({"correct": BITS.astype(np.int8) - 2}, "found -2 at image 1; mend it"),
     "partly missing": (
         {"correct": np.where(BITS[..., :1] * [1, 0, 0], np.nan, BITS)},
         "correct[0, 0], config 'a', block 's0': expected the correctness of all images or of none, found 1 missing",
     ),
-    "one configuration": ({"correct": BITS[:1], "configs": ["a"]}, "configs: expected at least two configurations, found 'a' only"),
-    "objects": ({"configs": np.array(["a", None], dtype=object)}, "configs: expected text or numbers, found Python objects"),
-}  # fmt: skip
+    "one configuration": (
+        {"correct": BITS[:1], "configs": ["a"]},
+        "configs: expected at least two configurations, found 'a' only",
+    ),
+    "objects": (
+        {"configs": np.array(["a", None], dtype=object)},
+        "configs: expected text or numbers, found Python objects",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", FAULTS)

@@ -24,7 +24,9 @@ def test_ratio(text: str, ratio: float) -> None:
 
 @pytest.mark.parametrize("text", ["3:7", "x", "0", "-1", "3/0", "inf", "nan", "1/2/3", ""])
 def test_a_ratio_that_is_none(text: str) -> None:
-    with pytest.raises(AnalysisError, match="--ratio: expected images scored over images trained on, such as 3/7, found"):
+    with pytest.raises(
+        AnalysisError, match="--ratio: expected images scored over images trained on, such as 3/7, found"
+    ):
         declare(Options(ratio=text))
 
 
