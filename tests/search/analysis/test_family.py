@@ -39,7 +39,7 @@ def test_a_family_is_never_guessed() -> None:
         declare_families(NAMES)
     with pytest.raises(AnalysisError, match="--control and --all-pairs: expected one family"):
         declare_families(NAMES, control="cnn", all_pairs=True)
-    with pytest.raises(AnalysisError, match="--control: no configuration is called 'CNN'; did you mean 'cnn'?"):
+    with pytest.raises(AnalysisError, match=r"--control: no configuration is called 'CNN'; did you mean 'cnn'\?"):
         declare_families(NAMES, control="CNN")
 
 

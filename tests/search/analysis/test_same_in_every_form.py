@@ -59,7 +59,9 @@ def write_parquet(path: Path, columns: dict[str, list[Any]]) -> Path:
 
 
 def in_three_forms(folder: Path, data: dict[str, Any]) -> tuple[Path, Path, Path]:
-    columns = dict(zip(("config", "block", "image", "correct"), map(list, zip(*rows_of(data), strict=True)), strict=True))
+    columns = dict(
+        zip(("config", "block", "image", "correct"), map(list, zip(*rows_of(data), strict=True)), strict=True)
+    )
     as_text = {**columns, "correct": ["" if np.isnan(bit) else int(bit) for bit in columns["correct"]]}
     np.savez(folder / "r.npz", **data)
     return write_csv(folder / "r.csv", as_text), write_parquet(folder / "r.parquet", columns), folder / "r.npz"
