@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +30,6 @@ NAMES = {
 }
 quick = settings(max_examples=60, deadline=None)
 p_lists = st.lists(st.floats(0, 1) | st.none(), min_size=1, max_size=8)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_collection() -> Iterator[None]:
-    """Spare the hundreds of full garbage collections that statsmodels' multipletests asks for, one per call."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gc.collect", lambda: 0)
-        yield
 
 
 @pytest.mark.parametrize("method", NAMES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,6 @@ from search.significance.shaffer import _numbers_of_true, _partitions, bergmann_
 
 CASE = json.loads(Path(__file__).with_name("oracles_pairs.json").read_text())["scmamp_shaffer_bergmann"]
 quick = settings(max_examples=60, deadline=None)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_collection() -> Iterator[None]:
-    """Spare the hundreds of full garbage collections that statsmodels' multipletests asks for, one per Holm."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gc.collect", lambda: 0)
-        yield
 
 
 def all_pairs(num: int) -> list[tuple[str, str]]:
