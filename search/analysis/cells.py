@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,7 @@ def check_names(table: Table, faults: Faults) -> None:
             np.array([not value or not value.isprintable() for value in column.values]),
             faults,
             f"{name}: expected a printable name",
-            lambda _: "name it",
+            "name it",
         )
 
 
@@ -49,11 +48,13 @@ def scores_of(table: Table, name: str, faults: Faults) -> NDArray[np.float64]:
     numbers = np.array([_number(value) for value in column.values], dtype=np.float64)
     missing = np.array([value.lower() in MISSING for value in column.values], dtype=np.bool_)
     strange = ~np.isfinite(numbers) & ~missing
-    _tell(table, column, strange, faults, f"{name}: expected a number from 0 to 1", _mend_text)
+    mends = np.array([_mend_text(value) for value in column.values])
+    for mend in dict.fromkeys(mends[strange].tolist()):
+        _tell(table, column, strange & (mends == mend), faults, f"{name}: expected a number from 0 to 1", mend)
     outside = np.isfinite(numbers) & ((numbers < 0) | (numbers > 1))
     percent = bool(outside.any()) and 1 < np.nanmax(numbers) <= 100 and np.nanmin(numbers) >= 0
     hint = "looks like per cent: divide all scores by 100" if percent else "give accuracies as fractions of 1"
-    _tell(table, column, outside, faults, f"{name}: expected a number from 0 to 1", lambda _: hint)
+    _tell(table, column, outside, faults, f"{name}: expected a number from 0 to 1", hint)
     return np.where(missing | strange | outside, np.nan, numbers)
 
 
@@ -73,18 +74,16 @@ def marks_of(table: Table, name: str, faults: Faults) -> NDArray[np.int8]:
     words = [value.lower() for value in column.values]
     marks = np.array([empty if word in MISSING else YES_NO.get(word, -2) for word in words], dtype=np.int8)
     mend = "say per image whether it was right" if name == CORRECT else "1 marks a training that diverged"
-    _tell(table, column, marks == -2, faults, f"{name}: expected 0 or 1", lambda _: mend)
+    _tell(table, column, marks == -2, faults, f"{name}: expected 0 or 1", mend)
     return marks
 
 
-def _tell(
-    table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults, expected: str, mend: Callable[[str], str]
-) -> None:
+def _tell(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults, expected: str, mend: str) -> None:
     if not marks.any():
         return
     found = [value for value, mark in zip(column.values, marks, strict=True) if mark]
     where = table.places.words(column.rows_with(marks))
-    faults.add(f"{expected}, found {some([_short(value) for value in found])}; {mend(found[0])}", where)
+    faults.add(f"{expected}, found {some([_short(value) for value in found])}; {mend}", where)
 
 
 def _number(text: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,20 @@ def analyze(source: Path | Question, options: Options) -> Analysis:
         for name, pairs in families.items()
         for comparison in judge_results(reading.results, pairs, declared, family_name=name)
     )
+    reading = dataclasses.replace(reading, notes=(*reading.notes, *_notes_on_ratio(reading, declared)))
     return Analysis(document=to_document(reading, families, declared, comparisons), comparisons=comparisons)
+
+
+def _notes_on_ratio(reading: Reading, declared: Declared) -> Iterator[str]:
+    """What the ratio, or its absence, does to the claims."""
+    has_scores = any(item.scores for item in reading.results) and len(reading.results) < MIN_DATA_SETS
+    if has_scores and declared.ratio is None and (declared.estimand, declared.method) == ("auto", "auto"):
+        yield (
+            "without --ratio these are claims on this data set alone; where every block is a random split of the data, "
+            "--ratio (images scored over images trained on) allows claims on new data"
+        )
+    if declared.ratio is not None and declared.ratio > 1:
+        yield f"--ratio {declared.ratio:.3g} says that more images were scored than trained on; a 7:3 split is 3/7"
 
 
 def _check_chance(reading: Reading, declared: Declared) -> None:

@@ -356,22 +356,14 @@ def test_models_and_data(call: Any) -> None:
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
-@pytest.mark.parametrize(
-    ("name", "verdict", "words"),
-    [
-        ("clear-win", "better", "ecrnn-bilstm-16 beats cnn by 1.8 percentage points (95 % interval "),
-        ("tie", "practically equivalent", "ecrnn-bilstm-16 and cnn are practically equivalent"),
-        ("too-few", "refused", "Refused: ecrnn-bilstm-16 against cnn: the corrected resampled t needs at least 5"),
-    ],
-)
-def test_analyze_a_file(call: Any, name: str, verdict: str, words: str, tmp_path: Path) -> None:
-    command = ("analyze", EXAMPLES / f"{name}.csv", "--ratio", "3/7")
+def test_analyze_a_file(call: Any, tmp_path: Path) -> None:
+    command = ("analyze", EXAMPLES / "clear-win.csv", "--ratio", "3/7")
     shown = call(*command, "--to", tmp_path / "out")
     assert shown.code == EXIT_DONE, shown.err
-    assert words in shown.out
+    assert "ecrnn-bilstm-16 beats cnn by 1.8 percentage points (95 % interval " in shown.out
     assert shown.err == ""
     document = call(*command, "--json").document
-    assert [item["verdict"] for item in document["comparisons"]] == [verdict]
+    assert [item["verdict"] for item in document["comparisons"]] == ["better"]
     assert json.loads((tmp_path / "out" / "analysis.json").read_text()) == document
 
 

@@ -109,7 +109,7 @@ def test_a_few_missing_pairs_leave_a_verdict_many_do_not(write: Any) -> None:
     (found,) = analyze(write(HEAD, *few, name="few.csv"), Options()).comparisons
     assert (found.verdict.value, found.num_blocks, found.num_mismatched) == ("better", 19, 1)
     many = lines_of(("x",), {"a": 0.05, "b": 0.0}, blocks=20, skip=tuple(("b", r) for r in range(4)))
-    analysis = analyze(write(HEAD, *many, name="many.csv"), Options())
+    analysis = analyze(write(HEAD, *many, name="many.csv"), Options(estimand="this-data"))
     assert analysis.comparisons[0].verdict.value == "refused"
     assert analysis.document["notes"] == [
         "x: blocks that not all have: b lacks blocks 0, 1, 2 and 3; each pair is judged on its common blocks"
@@ -120,10 +120,27 @@ def test_one_block_and_no_variance_are_refused_in_words(write: Any) -> None:
     one = analyze(write("config,block,score", "a,0,0.5", "b,0,0.6", name="one.csv"), Options())
     assert one.comparisons[0].sentence.startswith("One run of each: a scored 50.0 % and b 60.0 %")
     rows = [f"{config},{block},0.{score}" for config, score in (("a", 5), ("b", 6)) for block in range(5)]
-    same = analyze(write("config,block,score", *rows, name="same.csv"), Options())
+    same = analyze(write("config,block,score", *rows, name="same.csv"), Options(estimand="this-data"))
     assert same.comparisons[0].verdict.value == "refused"
     assert "zero variance" in same.comparisons[0].sentence
     assert [note.rpartition(" (")[2] for note in same.document["notes"]] == ["rows 2 to 6)", "rows 7 to 11)"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Options(), ["without --ratio these are claims on this data set alone"]),
+        (Options(estimand="this-data"), []),
+        (Options(method="sign-flip"), []),
+        (Options(ratio="3/7"), []),
+        (Options(ratio="7/3"), ["--ratio 2.33 says that more images were scored than trained on"]),
+    ],
+)
+def test_what_the_ratio_does_is_said(write: Any, options: Options, words: list[str]) -> None:
+    path = write(HEAD, *lines_of(("x",), {"a": 0.05, "b": 0.0}), name="r.csv")
+    notes = analyze(path, options).document["notes"]
+    assert len(notes) == len(words)
+    assert all(note.startswith(word) for note, word in zip(notes, words, strict=True))
 
 
 def test_divergence_without_a_result_needs_chance(write: Any) -> None:
