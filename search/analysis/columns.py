@@ -62,9 +62,11 @@ def choose_columns(found: Sequence[str], faults: Faults) -> Mapping[str, int]:
 
 def unused(found: Iterable[str], places: Mapping[str, int]) -> tuple[str, ...]:
     """A note on the columns that were not read; none if every column was."""
-    names = [heading.strip() for position, heading in enumerate(found) if position not in places.values()]
+    explained = {IMAGE, CORRECT, SCORE} <= set(places)
+    used = {*wanted(places).values(), *([places[SCORE]] if explained else [])}
+    names = [heading.strip() for position, heading in enumerate(found) if position not in used]
     notes = [f"columns that were not used: {some(names, 8)}"] if names else []
-    if {IMAGE, CORRECT, SCORE} <= set(places):
+    if explained:
         notes.append("the column score was not used: correct says it image by image")
     return tuple(notes)
 

@@ -91,6 +91,9 @@ def near(name: str, known: Sequence[str], what: str) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The name that was probably meant, if any."""
+    """The name that was probably meant, if any; of `a.b` the last part is enough."""
     lowered = {item.lower(): item for item in known}
+    for item in lowered:
+        if item.rpartition(".")[2] == name.lower():
+            return lowered[item]
     return next((lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=1)), None)

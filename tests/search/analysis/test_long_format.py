@@ -167,6 +167,14 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (BITS, "a,0,x,1", "a,0,,1", "b,0,x,1"),
         ("row 3: expected the name of an image, found nothing",),
     ),
+    "repeat without images beside its images": (
+        (BITS, "a,0,x,1", "a,0,,", "b,0,x,1"),
+        ("row 3: expected the name of an image, found nothing",),
+    ),
+    "far outside": (
+        (HEAD, "a,0,400", *GOOD[1:]),
+        ("row 2: score: expected a number from 0 to 1, found '400'; give accuracies as fractions of 1",),
+    ),
     "failed in part": (
         (f"{BITS},failed", "a,0,x,1,1", "a,0,y,1,0", "b,0,x,1,", "b,0,y,1,"),
         ("row 2: config 'a', block '0': expected failed to be the same in all rows of a repeat, found both",),
@@ -270,6 +278,8 @@ def test_what_never_varies_is_noted_with_its_rows(read: Any) -> None:
 def test_a_score_beside_correctness_is_not_read(read: Any) -> None:
     found = read(f"{BITS},score", "a,0,x,1,nonsense", "b,0,x,1,7")
     assert found.notes == ("the column score was not used: correct says it image by image",)
+    alone = read(f"{HEAD},image", "a,0,0.5,x", "b,0,0.5,")
+    assert alone.notes == ("columns that were not used: image",)
 
 
 @pytest.mark.parametrize(
