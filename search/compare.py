@@ -17,8 +17,10 @@ from search.bind import DataFacts, bind, complete_point
 from search.errors import NothingToDoError, StudyError
 from search.records import Failed, TrialRecord, TrialSpec, digest_of
 from search.seeds import Block, make_block
-from search.significance.judge import judge
+from search.significance.declared import Declared
+from search.significance.judge import judge_results
 from search.significance.records import Comparison
+from search.significance.results import Results
 from search.status import nominees
 from search.study import PointLike, StudyConfig, write_atomically
 from search.sweep import describe
@@ -190,7 +192,7 @@ def judge_repeats(study: StudyConfig, facts: DataFacts, repeats: Repeats) -> tup
         scores = []
         for block in repeats.blocks:
             record = repeats.record_of(contender, block)
-            # A diverged repeat counts with its last finite checkpoint; without one judge() takes chance.
+            # A diverged repeat counts with its last finite checkpoint; without one the analysis takes chance.
             done = record is not None and record.outcome is not None and "correct" in record.artifacts
             rows.append(load_correct(study.folder, record, facts.num_test) if record is not None and done else None)
             scores.append(record.val_accuracy if record is not None and done else None)
@@ -199,18 +201,21 @@ def judge_repeats(study: StudyConfig, facts: DataFacts, repeats: Repeats) -> tup
         correct[contender.name] = rows
         val_scores[contender.name] = np.array([np.nan if score is None else score for score in scores])
     block_names = tuple(block.name for block in repeats.blocks)
-    return judge(
-        names,
-        correct,
-        val_scores if study.split.fraction else {},
-        declare_family(study, repeats.contenders),
+    results = Results(
+        configs=tuple(names),
         blocks=dict.fromkeys(names, block_names),
-        ratio=study.split.fraction / (1 - study.split.fraction),
-        num_classes=len(facts.classes),
+        correct=correct,
+        scores=val_scores if study.split.fraction else {},
+        diverged={name: frozenset(lost) for name, lost in diverged.items()},
+    )
+    declared = Declared(
+        estimand="new-data",
         alpha=study.compare.alpha,
         rope=study.compare.rope,
-        failed=diverged,
+        ratio=study.split.ratio,
+        num_classes=len(facts.classes),
     )
+    return judge_results([results], declare_family(study, repeats.contenders), declared)
 
 
 def key_of(study: StudyConfig, repeats: Repeats) -> str:
