@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_WORDS = {"configuration", "a", "b", "verdict"}
+from search.scores import percent, score_rows
+
+_WORDS = {"configuration", "a", "b", "verdict", "score", "what it is"}
 """Columns that are read from the left; the others hold numbers."""
 
 
 def to_markdown(document: dict[str, Any]) -> str:
     """The comparison as Markdown tables with its verdict sentences."""
     lines: list[str] = []
-    for headings, *rows in (_contender_rows(document), _pair_rows(document)):
+    for headings, *rows in _tables(document):
         lines += [_row(headings), "|" + "---|" * len(headings), *map(_row, rows), ""]
     return "\n".join([*lines, *_remarks(document), ""])
 
@@ -34,7 +36,7 @@ def to_table(document: dict[str, Any]) -> str:
         # Wide enough that nothing wraps: a file has no right edge.
         console = Console(highlight=False, markup=False, width=10_000)
     with console.capture() as capture:
-        for headings, *rows in (_contender_rows(document), _pair_rows(document)):
+        for headings, *rows in _tables(document):
             table = Table(box=look, pad_edge=False, padding=(0, gap, 0, 0))
             for heading in headings:
                 table.add_column(heading, justify="left" if heading in _WORDS else "right")
@@ -48,13 +50,26 @@ def to_table(document: dict[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
+def _tables(document: dict[str, Any]) -> list[list[tuple[str, ...]]]:
+    """All tables of a comparison, each with its headings first."""
+    return [_contender_rows(document), _pair_rows(document), *_score_tables(document)]
+
+
+def _score_tables(document: dict[str, Any]) -> list[list[tuple[str, ...]]]:
+    """The nominee's scores, where the comparison has them: those of old have none."""
+    selection = document.get("selection")
+    if not selection:
+        return []
+    return [[("score", "accuracy", "what it is"), (selection["name"], "", selection["state"]), *score_rows(selection)]]
+
+
 def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
     """Headings, then one row per contender."""
     rows: list[tuple[str, ...]] = [("configuration", "test accuracy, mean", "repeats")]
     for contender in document["contenders"]:
         mean = contender["mean_test_accuracy"]
         done = sum(run["test_accuracy"] is not None for run in contender["repeats"])
-        rows.append((contender["name"], "-" if mean is None else f"{100 * mean:.2f} %", str(done)))
+        rows.append((contender["name"], percent(mean), str(done)))
     return rows
 
 
@@ -80,8 +95,7 @@ def _remarks(document: dict[str, Any]) -> list[str]:
     )
     return [
         *(
-            f"The sweep's {'best' if rank == 1 else f'nominee {rank}'} is the baseline {name} itself; the next nominee "
-            "is compared in its place."
+            f"Nominee {rank} of the sweep is the baseline {name} itself; the next nominee is compared in its place."
             for rank, name in passed_over
         ),
         *(item["sentence"] for item in document["comparisons"]),
