@@ -156,6 +156,8 @@ class Mirror:
                 f"{PREFIX}number": str(record.number),
                 f"{PREFIX}blocks": ", ".join(record.blocks),
             }
+            if record.kind == "repeat":
+                tags[f"{PREFIX}config"] = _config_of(record)
             run = self._create(store, record.key, verb, record.label or record.key, record.started_at, tags)
         elif status == "RUNNING":
             store.set_status(run, status)
@@ -168,6 +170,8 @@ class Mirror:
         tags |= {f"{PREFIX}{name}": str(value) for name, value in record.machine.items()}
         if isinstance(record.outcome, Failed):
             tags[f"{PREFIX}reason"] = record.outcome.reason
+            # An outcome, unlike whatever else fails: who judges these runs elsewhere must be able to tell.
+            tags[f"{PREFIX}diverged"] = str(record.outcome.diverged).lower()
         store.log(
             run,
             metrics=self._new_points(record, int(run.metrics.get("epoch", 0))),
@@ -317,6 +321,11 @@ def _add_comparison(store: Store, repeat: StoredRun, key: str) -> None:
     known = [item for item in repeat.tags.get(tag, "").split(", ") if item]
     if key not in known:
         store.log(repeat, tags={tag: ", ".join([*known, key])})
+
+
+def _config_of(record: TrialRecord) -> str:
+    """What was trained, the same for all of its blocks: what the repeats of a comparison are grouped by."""
+    return record.label.removesuffix(f", {', '.join(record.blocks)}") or record.key
 
 
 def _is_settled(run: StoredRun, record: TrialRecord, status: str, word: str) -> bool:

@@ -22,7 +22,20 @@ from search.cli import main
 from search.errors import EXIT_DONE, EXIT_INPUT
 from search.study import load_study
 
-VERBS = ("demo", "plan", "sweep", "status", "compare", "export", "predict", "models", "data", "ui", "reproduce")
+VERBS = (
+    "demo",
+    "plan",
+    "sweep",
+    "status",
+    "compare",
+    "export",
+    "predict",
+    "models",
+    "data",
+    "ui",
+    "reproduce",
+    "analyze",
+)
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pydantic", "matplotlib")
 
 
@@ -363,6 +376,41 @@ def test_models_and_data(call: Any) -> None:
     data = call("data", "digits", "--json").document
     assert data["num_images"] == {"train": 1198, "test": 599}
     assert "num_images" in call("data", "digits").out
+
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def test_analyze_a_file(call: Any, tmp_path: Path) -> None:
+    command = ("analyze", EXAMPLES / "clear-win.csv", "--ratio", "3/7")
+    shown = call(*command, "--to", tmp_path / "out")
+    assert shown.code == EXIT_DONE, shown.err
+    assert "ecrnn-bilstm-16 beats cnn by 1.8 percentage points (95 % interval " in shown.out
+    assert shown.err == ""
+    document = call(*command, "--json").document
+    assert [item["verdict"] for item in document["comparisons"]] == ["better"]
+    assert json.loads((tmp_path / "out" / "analysis.json").read_text()) == document
+
+
+def test_analyze_refuses_in_words(call: Any, tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("config,block,score\na,0,91\nb,0,\nb,0,0.5\n")
+    before = tree(tmp_path)
+    for more in ((), ("--json",), ("--to", tmp_path / "out")):
+        shown = call("analyze", path, *more)
+        assert_refused(
+            shown, f"{path}, row 2: score: expected a number from 0 to 1", f"{path}, rows 3 and 4: config 'b'"
+        )
+        assert len(shown.err.splitlines()) == 2
+    assert_refused(call("analyze"), "expected a file of results or --mlflow EXPERIMENT, found neither")
+    assert_refused(call("analyze", path, "--ratio", "3:7"), "--ratio: expected images scored over images trained on")
+    assert_refused(
+        call(
+            "analyze", "--mlflow", "x", "--metric", "acc", "--group-by", "a", "--block", "b", "--tracking-uri", "no.db"
+        ),
+        "no.db: nothing is there; name the store with --tracking-uri",
+    )
+    assert tree(tmp_path) == before
 
 
 def test_what_a_library_prints_is_no_part_of_the_document(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
