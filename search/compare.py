@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from search.bind import DataFacts, bind, complete_point
 from search.errors import NothingToDoError, StudyError
+from search.nomination import selection_of
 from search.records import Failed, TrialRecord, TrialSpec, digest_of
 from search.seeds import Block, make_block
 from search.significance.declared import Declared
@@ -266,7 +267,7 @@ def to_document(
                 ],
             }
         )
-    return {
+    document = {
         "study": study.name,
         "key": key_of(study, repeats),
         "num_looks": num_looks,
@@ -284,6 +285,7 @@ def to_document(
         "contenders": contenders,
         "comparisons": [comparison.to_dict() for comparison in comparisons],
     }
+    return document | {"selection": selection_of(study, facts, document)}
 
 
 def write_results(
