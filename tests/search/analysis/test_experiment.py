@@ -191,7 +191,7 @@ def test_unknown_names_all_at_once(store: Store, logged: str) -> None:
 
 def test_the_last_part_of_a_name_is_enough_for_a_hint(store: Store, logged: str) -> None:
     store.run(logged, "ours", tags={"hybrid_search.blocks": "compare-0"}, acc=0.5)
-    with pytest.raises(AnalysisError, match="'blocks'; did you mean 'hybrid_search.blocks'"):
+    with pytest.raises(AnalysisError, match=r"'blocks'; did you mean 'hybrid_search\.blocks'"):
         read_experiment(ask(store, logged, block="blocks"))
 
 
