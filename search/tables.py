@@ -32,7 +32,7 @@ def markdown_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
 def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:

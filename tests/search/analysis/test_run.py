@@ -89,6 +89,12 @@ def test_figures_of_names_that_look_alike_stay_apart(write: Any, tmp_path: Path)
     assert files[2:] == ["forest.png", "slopes-a-b.png", "slopes-a-b-2.png"]
 
 
+def test_a_name_with_a_bar_stays_in_its_cell(write: Any, tmp_path: Path) -> None:
+    analysis = analyze(write("config,block,score", "a|b,0,0.5", "c,0,0.6"), Options())
+    write_files(analysis.document, analysis.comparisons, tmp_path / "out")
+    assert "| a&#124;b | 50.00 % | 1 |" in (tmp_path / "out" / "table.md").read_text()
+
+
 def test_a_folder_that_cannot_be_written(write: Any) -> None:
     path = write("config,block,score", "a,0,0.5", "b,0,0.6")
     analysis = analyze(path, Options())
