@@ -68,6 +68,8 @@ def _check_there(uri: str) -> None:
         path = Path(uri.removeprefix(SQLITE))
     elif "://" not in uri or uri.startswith("file:"):
         path = Path(unquote(urlsplit(uri).path))
+        # MLflow opens folders on request only by now; older experiments lie in them, and reading does no harm.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     else:
         return
     if not path.exists():

@@ -225,6 +225,18 @@ def test_stores_that_are_not_there_are_not_made(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in tmp_path.iterdir()] == ["my.db"]
 
 
+def test_a_folder_of_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.chdir(tmp_path)
+    client = connect(str(tmp_path / "mlruns"))
+    experiment = client.create_experiment("old")
+    client.create_run(experiment, run_name="only")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
+    for uri in ("mlruns", "file:./mlruns", f"file://{tmp_path}/mlruns"):
+        (run,) = fetch_runs(uri, "old")
+        assert (run.name, run.status) == ("only", "RUNNING")
+
+
 def test_where_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert chosen_uri(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
