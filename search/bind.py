@@ -11,9 +11,10 @@ from hybrid_models.config import ConfigError, ModelConfig
 from search.data.splits import second_size
 from search.errors import StudyError
 from search.records import TrialSpec
+from search.section import PointLike
 from search.seeds import Block, make_block
 from search.settings import BINDS_TO, MODEL_DEFAULTS
-from search.study import PointLike, StudyConfig
+from search.study import StudyConfig
 from search.training.config import TRAIN_FIELDS, TrainConfig, settled
 from spaces.conditions import holds
 from spaces.domains import Fixed

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from search.bind import DataFacts, check_points, check_sweep, load_facts, tell_rejected
-from search.compare import FOLDER, Contender, Repeats, judge_repeats, pick_contenders, write_results
+from search.compare import FOLDER, Repeats, judge_repeats, write_results
+from search.contenders import Contender, pick_contenders
 from search.errors import StudyChangedError, TooManyFailuresError
 from search.progress import Display, counter
 from search.records import Failed, TrialRecord

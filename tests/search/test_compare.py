@@ -14,15 +14,8 @@ import numpy as np
 import pytest
 
 from search.bind import DataFacts
-from search.compare import (
-    Repeats,
-    declare_family,
-    judge_repeats,
-    key_of,
-    load_correct,
-    pick_contenders,
-    write_results,
-)
+from search.compare import Repeats, judge_repeats, key_of, load_correct, write_results
+from search.contenders import declare_families, pick_contenders
 from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyError
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
@@ -110,7 +103,19 @@ def test_the_document_holds_what_a_reader_needs(study: StudyConfig, facts: DataF
     document = compare(study, facts, [nominee("0", 0.8)])
     folder = study.folder / "comparison"
     assert json.loads((folder / "comparison.json").read_text()) == document
-    assert document["declared"] == {"family": "baselines", "alpha": 0.05, "rope": 0.005, "repeats": 3}
+    assert document["declared"] == {
+        "family": "baselines",
+        "families": [
+            {"name": "", "pairs": [[item["name"] for item in document["contenders"]]], "adjust": "holm"},
+        ],
+        "estimand": "new-data",
+        "adjust": "holm",
+        "error_rate": "family-wise error rate",
+        "alpha": 0.05,
+        "rope": 0.005,
+        "repeats": 3,
+        "confirm": 3,
+    }
     assert document["data"] == {"name": "digits", "digest": facts.key, "num_test": 50}
     finalist, baseline = document["contenders"]
     assert (finalist["name"], finalist["finalist"], finalist["sweep_trial"]) == ("crnn gru 8 (trial 0)", True, 0)
@@ -328,17 +333,21 @@ def test_the_family_is_declared(make_study: MakeStudy, nominee: Any, cnn: dict[s
     baselines = [{**cnn, "lr": 0.01}, {**cnn, "lr": 0.002}]
     trials = [nominee("0", 0.9), nominee("1", 0.8, nodes=4)]
     options = {"baselines": baselines, "finalists": 2}
+
+    def pairs(study: StudyConfig) -> list[tuple[str, str]]:
+        (family,) = declare_families(study, pick_contenders(study, trials))
+        assert family.name == ""
+        return list(family.pairs)
+
     study = make_study(compare=options)
     names = [item.name for item in pick_contenders(study, trials)]
     assert len(set(names)) == 4
     a, b, x, y = names
-    assert declare_family(study, pick_contenders(study, trials)) == [(a, x), (a, y), (b, x), (b, y)]
+    assert pairs(study) == [(a, x), (a, y), (b, x), (b, y)]
     every = make_study(compare={**options, "family": "all-pairs"})
-    assert declare_family(every, pick_contenders(every, trials)) == [
-        (a, b), (a, x), (a, y), (b, x), (b, y), (x, y),
-    ]  # fmt: skip
+    assert pairs(every) == [(a, b), (a, x), (a, y), (b, x), (b, y), (x, y)]
     alone = make_study(compare={"finalists": 2})
-    assert declare_family(alone, pick_contenders(alone, trials)) == [(a, b)]
+    assert pairs(alone) == [(a, b)]
 
 
 def test_nothing_to_compare_with_is_said(make_study: MakeStudy, nominee: Any) -> None:
