@@ -19,8 +19,10 @@ from search.contenders import Contender, declare_families
 from search.errors import StudyError
 from search.records import Failed, TrialRecord, TrialSpec, digest_of
 from search.seeds import Block, make_block
-from search.significance.judge import judge
+from search.significance.declared import Declared
+from search.significance.judge import judge_results
 from search.significance.records import Comparison
+from search.significance.results import Results
 from search.study import StudyConfig, write_atomically
 from search.tables import to_markdown
 from search.tracking.journal import Journal, read_events
@@ -137,7 +139,7 @@ def judge_repeats(
         scores = []
         for block in repeats.blocks:
             record = repeats.record_of(contender, block)
-            # A diverged repeat counts with its last finite checkpoint; without one judge() takes chance.
+            # A diverged repeat counts with its last finite checkpoint; without one the analysis takes chance.
             done = record is not None and record.outcome is not None and "correct" in record.artifacts
             rows.append(load_correct(study.folder, record, facts.num_test) if record is not None and done else None)
             scores.append(record.val_accuracy if record is not None and done else None)
@@ -146,20 +148,28 @@ def judge_repeats(
         correct[contender.name] = rows
         val_scores[contender.name] = np.array([np.nan if score is None else score for score in scores])
     block_names = tuple(block.name for block in repeats.blocks)
+    results = Results(
+        configs=tuple(names),
+        blocks=dict.fromkeys(names, block_names),
+        correct=correct,
+        scores=val_scores if study.split.fraction else {},
+        diverged={name: frozenset(lost) for name, lost in diverged.items()},
+    )
     return tuple(
-        dataclasses.replace(comparison, family=family.name)
+        comparison
         for family in (declare_families(study, repeats.contenders) if families is None else families)
-        for comparison in judge(
-            names,
-            correct,
-            val_scores if study.split.fraction else {},
+        for comparison in judge_results(
+            [results],
             family.pairs,
-            blocks=dict.fromkeys(names, block_names),
-            ratio=study.split.fraction / (1 - study.split.fraction),
-            num_classes=len(facts.classes),
-            alpha=study.compare.alpha,
-            rope=study.compare.rope,
-            failed=diverged,
+            Declared(
+                estimand=study.compare.estimand,
+                adjust=adjust_for(study.compare, family),
+                alpha=study.compare.alpha,
+                rope=study.compare.rope,
+                ratio=study.split.ratio,
+                num_classes=len(facts.classes),
+            ),
+            family_name=family.name,
         )
     )
 
