@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,14 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from search.section import PointLike, Section
-from search.significance.declared import Adjust
+from search.significance.declared import Adjust, Declared
 
-MIN_BLOCKS = 3
-"""Below: description only, whatever is declared."""
 NEED_ALL_PAIRS = ("shaffer", "bergmann-hommel")
 """Adjustments that rest on which hypotheses can be true at once, so on every pair being there."""
-MAX_EXHAUSTIVE = 9
-"""bergmann-hommel goes through every way to part so many configurations into equals; of ten it takes minutes."""
 _FAMILY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
 
 
@@ -170,6 +165,8 @@ def _pair_faults(
 
 
 def _all_pairs_faults(section: CompareSection) -> Iterator[str]:
+    from search.significance.shaffer import MAX_BERGMANN
+
     for family in families_of(section):
         where = f"compare.family.{family.name}" if family.name else "compare.family"
         names = {name for pair in family.pairs for name in pair}
@@ -179,11 +176,22 @@ def _all_pairs_faults(section: CompareSection) -> Iterator[str]:
                 f"{where}: {section.adjust} expects all {count} pairs of its {len(names)} configurations, found "
                 f"{len(family.pairs)}; declare them all, or take compare.adjust holm"
             )
-        elif section.adjust == "bergmann-hommel" and len(names) > MAX_EXHAUSTIVE:
+        elif section.adjust == "bergmann-hommel" and len(names) > MAX_BERGMANN:
             yield (
-                f"{where}: bergmann-hommel expects at most {MAX_EXHAUSTIVE} configurations, found {len(names)}; take "
+                f"{where}: bergmann-hommel expects at most {MAX_BERGMANN} configurations, found {len(names)}; take "
                 "compare.adjust shaffer"
             )
+
+
+def tell_claims(section: CompareSection) -> str:
+    """What is declared, in a line."""
+    families = families_of(section)
+    sizes = [len(family.pairs) for family in families]
+    each = f" in {len(families)} families ({', '.join(map(str, sizes))})" if len(families) > 1 else ""
+    about = "new data of this kind" if section.estimand == "new-data" else "this data set"
+    many = "comparison" if sum(sizes) == 1 else "comparisons"
+    rate = f"{error_rate_of(section.adjust)} {section.alpha:g}"
+    return f"{sum(sizes)} {many}{each}, about {about}; {section.adjust}, {rate}{' each' if len(families) > 1 else ''}"
 
 
 def adjust_for(section: CompareSection, family: Family) -> Adjust:
@@ -197,22 +205,21 @@ def error_rate_of(adjust: Adjust) -> str:
 
 
 def fewest_repeats(section: CompareSection) -> int:
-    """Blocks below which the declared analysis can say nothing, whatever the results."""
-    if section.adjust != "max-t":
-        return MIN_BLOCKS
-    # All repeats agree: of the 2^n ways to flip them, only this one and its mirror image are as extreme. That is so for
-    # the largest statistic of a family of any size.
-    return max(MIN_BLOCKS, math.ceil(1 + math.log2(1 / section.alpha) - 1e-9))
+    """Blocks below which the declared analysis can come to no verdict in its largest family, whatever the results."""
+    from search.significance.methods import METHODS, choose
+
+    declared = Declared(estimand=section.estimand, adjust=section.adjust, alpha=section.alpha)
+    test = choose(declared, has_bits=True, has_scores=True)
+    assert test is not None, "repeats leave the correctness of every test image"
+    return METHODS[test].blocks_needed(declared, max(1, *(len(family.pairs) for family in families_of(section))))
 
 
-def too_few_repeats(section: CompareSection, num_blocks: int, *, where: str = "compare.repeats") -> str | None:
-    """Why so many blocks cannot lead to any claim, if they cannot; said before anything is trained."""
+def too_few_repeats(section: CompareSection, num_blocks: int, *, where: str = "compare.repeats") -> list[str]:
+    """Why so many blocks can lead to no verdict, if they cannot: a line, said before anything is trained."""
     fewest = fewest_repeats(section)
     if num_blocks >= fewest:
-        return None
-    if num_blocks < MIN_BLOCKS:
-        return f"{where}: {num_blocks} allows a description only, no verdict; take at least {fewest}"
-    return (
-        f"{where}: {num_blocks} can never reach significance: the smallest p of {section.adjust} is "
-        f"{2.0 ** (1 - num_blocks):.2g}, above compare.alpha {section.alpha:g}; take at least {fewest}"
-    )
+        return []
+    return [
+        f"{where}: {num_blocks} can lead to no verdict, whatever the results; with compare.estimand {section.estimand} "
+        f"and compare.adjust {section.adjust} take at least {fewest}"
+    ]

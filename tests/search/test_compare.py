@@ -350,6 +350,60 @@ def test_the_family_is_declared(make_study: MakeStudy, nominee: Any, cnn: dict[s
     assert pairs(alone) == [(a, b)]
 
 
+def test_named_families_are_judged_apart(
+    make_study: MakeStudy, facts: DataFacts, nominee: Any, cnn: dict[str, Any]
+) -> None:
+    options = {
+        "baselines": [{**cnn, "lr": 0.01}, {**cnn, "lr": 0.002}],
+        "family": {
+            "wins": [["finalist-1", "baseline-1"], ["finalist-1", "baseline-2"]],
+            "rates": [["baseline-2", "baseline-1"]],
+        },
+        "repeats": 3,
+        "alpha": 0.1,
+    }
+    study = make_study("train.epochs=1", compare=options)
+    document = compare(study, facts, [nominee("0", 0.8)])
+    f, x, y = (item["name"] for item in document["contenders"])
+    found = [(item["family"], item["a"], item["b"], item["family_size"]) for item in document["comparisons"]]
+    assert found == [("wins", f, x, 2), ("wins", f, y, 2), ("rates", y, x, 1)]
+    assert document["declared"]["families"] == [
+        {"name": "wins", "pairs": [[f, x], [f, y]], "adjust": "holm"},
+        {"name": "rates", "pairs": [[y, x]], "adjust": "holm"},
+    ]
+    # Holm within each family: alone, the raw p stays.
+    alone = document["comparisons"][2]
+    assert alone["adjusted_p"] == alone["p"]
+    lines = to_table(document).splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("family", "wins", "rates"))] == [
+        "family",
+        "wins",
+        "wins",
+        "rates",
+    ]
+
+    two = make_study(compare={**options, "finalists": 2, "family": {"wins": [["finalist-2", "baseline-1"]]}})
+    with pytest.raises(NothingToDoError, match=r"family\.wins: finalist-2 is declared, and the sweep has nominated 1"):
+        declare_families(two, pick_contenders(two, [nominee("0", 0.8)]))
+
+
+def test_what_is_declared_decides_the_test(make_study: MakeStudy, facts: DataFacts, nominee: Any) -> None:
+    options = {"baselines": ["ecrnn/cnn"], "repeats": 3, "estimand": "this-data"}
+    study = make_study("train.epochs=1", compare=options)
+    trials = [nominee("0", 0.8)]
+    document = compare(study, facts, trials)
+    (comparison,) = document["comparisons"]
+    assert comparison["estimand"] == "this data set"
+    assert (document["declared"]["estimand"], document["declared"]["adjust"]) == ("this-data", "holm")
+    bh = compare(change_settings(study, estimand="new-data", adjust="bh"), facts, trials)
+    assert bh["declared"]["error_rate"] == "false discovery rate"
+    assert bh["comparisons"][0]["adjust_method"] == "bh"
+    assert (
+        len({document["key"], bh["key"], compare(change_settings(study, estimand="new-data"), facts, trials)["key"]})
+        == 3
+    )
+
+
 def test_nothing_to_compare_with_is_said(make_study: MakeStudy, nominee: Any) -> None:
     with pytest.raises(NothingToDoError, match=r"nothing to compare it with; name compare\.baselines"):
         pick_contenders(make_study(), [nominee("0", 0.9)])
