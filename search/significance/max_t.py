@@ -88,11 +88,9 @@ def _share(columns: NDArray[np.float64], *, step_down: bool, num_samples: int | 
     total = 0
     for sums in _all_flips(columns) if num_samples is None else _random_flips(columns, num_samples, seed):
         size = np.abs(sums, out=sums)
-        if step_down:  # the maximum over this column and all that come after it
-            size = np.maximum.accumulate(size[:, ::-1], axis=1)[:, ::-1]
-        else:
-            size = size.max(axis=1, keepdims=True)
-        reached += (size >= bound).sum(axis=0)
+        # Step-down: the maximum over this column and all that come after it.
+        largest = np.maximum.accumulate(size[:, ::-1], axis=1)[:, ::-1] if step_down else size.max(axis=1)[:, None]
+        reached += (largest >= bound).sum(axis=0)
         total += len(sums)
     if num_samples is not None:
         reached, total = reached + 1, total + 1
