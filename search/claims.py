@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from search.section import PointLike, Section
-from search.significance.declared import Adjust, Declared
 
+Adjust = Literal["holm", "hommel", "hochberg", "shaffer", "bergmann-hommel", "max-t", "bh"]
+"""As in `search.significance.declared`, which a study file cannot be read with: importing it takes half a second."""
 NEED_ALL_PAIRS = ("shaffer", "bergmann-hommel")
 """Adjustments that rest on which hypotheses can be true at once, so on every pair being there."""
 _FAMILY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
@@ -206,6 +207,7 @@ def error_rate_of(adjust: Adjust) -> str:
 
 def fewest_repeats(section: CompareSection) -> int:
     """Blocks below which the declared analysis can come to no verdict in its largest family, whatever the results."""
+    from search.significance.declared import Declared
     from search.significance.methods import METHODS, choose
 
     declared = Declared(estimand=section.estimand, adjust=section.adjust, alpha=section.alpha)

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from search import claims
 from search.bind import DataFacts, bind, check_points, complete_point, tell_rejected, why_not
 from search.claims import adjust_for, declare, families_of, tell_claims, too_few_repeats
 from search.errors import EXIT_INPUT, NothingToDoError, StudyChangedError, StudyError
@@ -234,6 +237,14 @@ def test_declared_families_round_trip_and_may_change(make_study: MakeStudy) -> N
     assert find_study(claim_folder(changed)) == changed
     assert make_study(compare=FAMILIES).compare.num_confirm == 4
     assert make_study("compare.repeats=7").compare.num_confirm == 7
+
+
+def test_a_study_file_knows_the_adjustments_of_the_analysis_without_importing_it() -> None:
+    from search.significance import declared
+
+    assert get_args(claims.Adjust) == get_args(declared.Adjust)
+    code = "import sys, search.study; sys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_families_are_declared_by_place(make_study: MakeStudy) -> None:
