@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,22 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.bind import DataFacts, bind
-from search.claims import CompareSection, Family, adjust_for, error_rate_of
+from search.claims import Family, adjust_for
 from search.contenders import Contender, declare_families
 from search.errors import StudyError
-from search.records import Failed, TrialRecord, TrialSpec, digest_of
+from search.records import Failed, TrialRecord, TrialSpec
 from search.seeds import Block, make_block
 from search.significance.declared import Declared
 from search.significance.judge import judge_results
 from search.significance.records import Comparison
 from search.significance.results import Results
-from search.study import StudyConfig, write_atomically
-from search.tables import to_markdown
-from search.tracking.journal import Journal, read_events
+from search.study import StudyConfig
+from search.tracking.journal import Journal
 from search.work import Work, new_record
-
-FOLDER = "comparison"
-"""Folder inside the study's: one folder per comparison, named by its key, and the newest one's files beside them."""
 
 
 class Repeats(Work):
@@ -174,212 +166,6 @@ def judge_repeats(
     )
 
 
-def key_of(study: StudyConfig, repeats: Repeats, raced: Sequence[str] = ()) -> str:
-    """Name a comparison by its contenders, blocks and settings; names, order and outcomes are no part of it.
-
-    Args:
-        study: The study.
-        repeats: What was judged.
-        raced: Keys of the repeats that decided who was judged, if a race did.
-    """
-    contenders = sorted(
-        [str(contender.is_finalist), *(repeats.keys[contender.name, block.name] for block in repeats.blocks)]
-        for contender in repeats.contenders
-    )
-    settings = study.compare.model_dump(mode="json", include={"family", "alpha", "rope"})
-    # What is as it always was leaves the keys of earlier comparisons alone.
-    later = study.compare.model_dump(mode="json", include={"estimand", "adjust"}, exclude_defaults=True)
-    return digest_of({"contenders": contenders, **settings, **later, **({"raced": sorted(raced)} if raced else {})})
-
-
 def is_diverged(record: TrialRecord) -> bool:
     """Whether its training diverged: an outcome, not a loss."""
     return isinstance(record.outcome, Failed) and record.outcome.diverged
-
-
-def to_document(
-    study: StudyConfig,
-    facts: DataFacts,
-    repeats: Repeats,
-    comparisons: Sequence[Comparison],
-    *,
-    families: Sequence[Family],
-    race: Mapping[str, Any] | None = None,
-    num_looks: int,
-) -> dict[str, Any]:
-    """Everything a reader needs to check the verdict, as plain data."""
-    return {
-        "study": study.name,
-        "key": key_of(study, repeats, _raced(race)),
-        "num_looks": num_looks,
-        "data": {"name": study.data.name, "digest": facts.key, "num_test": facts.num_test},
-        "blocks": [
-            {"name": b.name, "split_seed": b.split_seed, "init_seed": b.init_seed, "order_seed": b.order_seed}
-            for b in repeats.blocks
-        ],
-        "declared": _declared(study.compare, families),
-        **({} if race is None else {"race": dict(race)}),
-        "contenders": [
-            describe_contender(item, [(block, repeats.record_of(item, block)) for block in repeats.blocks])
-            for item in repeats.contenders
-        ],
-        "comparisons": [comparison.to_dict() for comparison in comparisons],
-    }
-
-
-def _declared(section: CompareSection, families: Sequence[Family]) -> dict[str, Any]:
-    """What was declared before anything ran, and the families that follow from it."""
-    return {
-        **section.model_dump(mode="json", include={"family", "estimand", "adjust", "alpha", "rope", "repeats"}),
-        "confirm": section.num_confirm,
-        "error_rate": error_rate_of(section.adjust),
-        "families": [{**family.to_dict(), "adjust": adjust_for(section, family)} for family in families],
-    }
-
-
-def _raced(race: Mapping[str, Any] | None) -> list[str]:
-    """Keys of the repeats that a race rests on."""
-    return [run["key"] for contender in (race or {}).get("contenders", ()) for run in contender["repeats"]]
-
-
-def describe_contender(contender: Contender, runs: Sequence[tuple[Block, TrialRecord | None]]) -> dict[str, Any]:
-    """A contender and what came of it on some blocks, as plain data."""
-    records = [record for _, record in runs if record is not None]
-    scores = [record.test_accuracy for record in records if record.test_accuracy is not None]
-    return {
-        "name": contender.name,
-        "finalist": contender.is_finalist,
-        "point": contender.point,
-        "sweep_trial": contender.trial.number if contender.trial else None,
-        "sweep_rank": contender.sweep_rank,
-        "selection_val_accuracy": contender.trial.val_accuracy if contender.trial else None,
-        "mean_test_accuracy": float(np.mean(scores)) if scores else None,
-        "num_diverged": sum(is_diverged(record) for record in records),
-        "repeats": [
-            {
-                "key": record.key,
-                "block": block.name,
-                "state": record.outcome.word if record.outcome else "unfinished",
-                "diverged_in_epoch": record.outcome.epoch if isinstance(record.outcome, Failed) else None,
-                "val_accuracy": record.val_accuracy,
-                "test_accuracy": record.test_accuracy,
-            }
-            for block, record in runs
-            if record is not None
-        ],
-    }
-
-
-def write_results(
-    study: StudyConfig,
-    facts: DataFacts,
-    repeats: Repeats,
-    comparisons: Sequence[Comparison],
-    journal: Journal,
-    *,
-    families: Sequence[Family] | None = None,
-    race: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Write comparison.json, the table and the forest plot into the study's folder, and note them for MLflow.
-
-    They go to `comparison/<key>/`, and as the newest ones to `comparison/`. A comparison that the journal knows with
-    these very outcomes is written again, but not noted again: nothing new was seen.
-
-    Args:
-        study: The study.
-        facts: What the data are.
-        repeats: What was judged.
-        comparisons: The verdicts.
-        journal: The study's open journal.
-        families: What was judged together; unless given, what the study declares.
-        race: The race that decided who was judged, as plain data.
-
-    Returns:
-        The document that comparison.json holds.
-    """
-    from search.significance.figures import forest_plot
-
-    key = key_of(study, repeats, _raced(race))
-    look = take_look(journal, key, repeats)
-    comparisons = [_mention_looks(comparison, look.number) for comparison in comparisons]
-    declared = declare_families(study, repeats.contenders) if families is None else families
-    document = to_document(study, facts, repeats, comparisons, families=declared, race=race, num_looks=look.number)
-    newest = study.folder / FOLDER
-    folder = newest / key
-    folder.mkdir(parents=True, exist_ok=True)
-    forest_plot(comparisons).savefig(folder / "forest.png", dpi=150)
-    shutil.copyfile(folder / "forest.png", newest / "forest.png")
-    for place in (folder, newest):
-        write_atomically(place / "table.md", to_markdown(document))
-        write_atomically(place / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
-    if look.is_new:
-        journal.note(
-            "comparison",
-            key=key,
-            purpose=repeats.purpose,
-            seen=look.seen,
-            num_looks=look.number,
-            repeats=sorted({*repeats.keys.values(), *_raced(race)}),
-            metrics={
-                **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
-                **(race["metrics"] if race else {}),
-            },
-            artifacts=[f"{FOLDER}/{key}/{name}" for name in ("comparison.json", "table.md", "forest.png")],
-            tags={
-                **{f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
-                **{f"race.{position}": sentence for position, sentence in enumerate(race["sentences"] if race else ())},
-            },
-        )
-    return document
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """One time that somebody saw what the repeats of a study came to."""
-
-    number: int
-    """From 1."""
-    seen: str
-    """Digest of what was there to be judged."""
-    is_new: bool
-    """Not yet in the journal: these outcomes were not seen before."""
-
-
-def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
-    """Count the looks at a study: the same comparison of the same outcomes again is no new one.
-
-    A race looks at the blocks of a comparison, as one look; blocks that confirm its survivor it has not seen.
-    """
-    seen = _digest_outcomes(repeats)
-    known = [
-        (event.get("key"), event.get("seen"))
-        for event in read_events(journal.path)
-        if (event["event"] == "comparison" and event.get("purpose", "compare") == repeats.purpose)
-        or (event["event"] == "race" and repeats.purpose == "compare")
-    ]
-    is_new = (key, seen) not in known
-    number = len(known) + 1 if is_new else known.index((key, seen)) + 1
-    return Look(number=number, seen=seen, is_new=is_new)
-
-
-def _digest_outcomes(repeats: Repeats) -> str:
-    """What was there to be judged: a repeat that is tried again and ends otherwise makes it something new."""
-    records = {record.key: record for record in repeats.wanted_records}
-    return digest_of({key: record.outcome.word if record.outcome else None for key, record in records.items()})
-
-
-def _mention_looks(comparison: Comparison, num_looks: int) -> Comparison:
-    if num_looks == 1 or comparison.adjusted_p is None:
-        return comparison
-    clause = f"This is look number {num_looks} at this study: p-values are no longer exact."
-    return dataclasses.replace(comparison, sentence=f"{comparison.sentence} {clause}")
-
-
-def _metrics(comparisons: Sequence[Comparison], **counts: int) -> dict[str, float]:
-    metrics: dict[str, float] = {**counts}
-    for position, comparison in enumerate(comparisons):
-        for name in ("estimate", "adjusted_p", "p_a_gt_b", "smallest_detectable"):
-            value = getattr(comparison, name)
-            if value is not None:
-                metrics[f"{name}.{position}"] = float(value)
-    return metrics

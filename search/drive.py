@@ -14,7 +14,8 @@ from typing import Any
 
 from search.bind import DataFacts, check_points, check_sweep, load_facts, tell_rejected
 from search.claims import too_few_repeats
-from search.compare import FOLDER, Repeats, judge_repeats, write_results
+from search.compare import Repeats, judge_repeats
+from search.comparison_files import FOLDER, write_results
 from search.contenders import Contender, declare_families, pick_contenders
 from search.errors import StudyChangedError, TooManyFailuresError
 from search.progress import Display, counter

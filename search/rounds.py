@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from search.bind import DataFacts
 from search.claims import Family
-from search.compare import Repeats, describe_contender, describe_repeat, is_diverged
+from search.compare import Repeats, describe_repeat, is_diverged
+from search.comparison_files import describe_contender, describe_families
 from search.contenders import Contender
 from search.errors import InputError, TooManyFailuresError
 from search.race import PRIOR, Decided, Race, RacedPair, Undecided, first_possible, num_won, run_race, survivor_of
@@ -165,6 +166,7 @@ class Rounds:
             "max_blocks": race.cap,
             "num_blocks": race.length,
             "blocks": [block.name for block in blocks],
+            "families": describe_families(self._study.compare, self._families),
             "pairs": [_pair_to_dict(pair) for pair in race.pairs],
             "contenders": [
                 {
@@ -180,14 +182,6 @@ class Rounds:
             ],
             "survivor": survivor,
             "sentences": to_sentences(race, survivor, num_confirm=self._study.compare.num_confirm),
-            "metrics": {
-                "num_race_blocks": race.length,
-                **{
-                    f"race_e.{position}": pair.e_values[-1]
-                    for position, pair in enumerate(race.pairs)
-                    if pair.e_values and math.isfinite(pair.e_values[-1])
-                },
-            },
         }
 
 

@@ -71,7 +71,8 @@ def _race_rows(race: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
     """Headings, then one row per contender."""
-    rows: list[tuple[str, ...]] = [("configuration", "test accuracy, mean", "repeats")]
+    fresh = "fresh repeats" if "race" in document else "repeats"
+    rows: list[tuple[str, ...]] = [("configuration", "test accuracy, mean", fresh)]
     for contender in document["contenders"]:
         mean = contender["mean_test_accuracy"]
         done = sum(run["test_accuracy"] is not None for run in contender["repeats"])

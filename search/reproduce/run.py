@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from search.bind import DataFacts, load_facts
-from search.compare import Look, Repeats, key_of, take_look
+from search.compare import Repeats
 from search.data.splits import split
 from search.data.store import open_data
 from search.drive import run_repeats
 from search.errors import InputError
+from search.looks import Look, key_of, take_look
 from search.reproduce import beside, figures, pictures
 from search.reproduce.outcomes import Outcome, everything_trained, gather
 from search.reproduce.paper import Paper, load_paper

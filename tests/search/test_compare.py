@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from search.bind import DataFacts
-from search.compare import Repeats, judge_repeats, key_of, load_correct, write_results
+from search.compare import Repeats, judge_repeats, load_correct
+from search.comparison_files import write_results
 from search.contenders import declare_families, pick_contenders
 from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyError
+from search.looks import key_of
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.runners import inline
 from search.seeds import make_block

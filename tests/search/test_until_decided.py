@@ -342,7 +342,8 @@ def test_named_families_are_raced_and_confirmed_apart(
         ("controls", 20),
         ("more", 20),
     ]
-    families = document["declared"]["families"]
+    assert [item["name"] for item in document["declared"]["families"]] == ["wins", "controls", "more"]
+    families = document["confirmed"]
     assert [(item["name"], item["pairs"]) for item in families] == [
         ("wins", [[finalist, one]]),
         ("more", [[finalist, two]]),
