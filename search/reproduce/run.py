@@ -10,7 +10,7 @@ from search.bind import DataFacts, load_facts
 from search.compare import Repeats
 from search.data.splits import split
 from search.data.store import open_data
-from search.drive import run_repeats
+from search.drive import run_repeats, say
 from search.errors import InputError
 from search.looks import Look, key_of, take_look
 from search.reproduce import beside, figures, pictures
@@ -67,6 +67,11 @@ def _conclude(
     journal: Journal,
 ) -> dict[str, Any]:
     shown = everything_trained(study, paper, facts, repeats, journal)
+    if len(shown.blocks) > study.compare.repeats:
+        say(
+            f"{study.name}: --repeats {study.compare.repeats} asked for; the table holds all {len(shown.blocks)} that were "
+            "trained here before, as a choice among them would not be fair"
+        )
     outcomes = gather(study, facts, shown)
     look = take_look(journal, key_of(study, shown), shown)
     document = {**to_document(study, paper, data, facts, outcomes), "num_looks": look.number}

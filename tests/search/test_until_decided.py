@@ -22,6 +22,7 @@ from search.cli import main
 from search.data.store import open_data
 from search.drive import run_compare, run_until_decided
 from search.errors import DivergedError, InputError, TooManyFailuresError
+from search.export import NOMINATED, PROVISIONAL, pick_winner
 from search.progress import Display
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult, TrialSpec
 from search.runners import inline
@@ -169,6 +170,8 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert [(item["a"], item["b"]) for item in document["comparisons"]] == [(finalist, hopeless), (finalist, alike)]
     assert {item["num_blocks"] for item in document["comparisons"]} == {3}
     assert document["declared"]["confirm"] == 3
+    # Nothing is shown against the one that is alike, so the survivor stays what it was.
+    assert (pick_winner(study).name, pick_winner(study).state) == (finalist, NOMINATED)
     for pair in race["pairs"]:
         scores = {item["name"]: [run["test_accuracy"] for run in item["repeats"]] for item in race["contenders"]}
         n = pair["num_blocks"]
@@ -318,7 +321,9 @@ def test_a_baseline_that_beats_the_finalists_is_confirmed(
     assert document["race"]["survivor"] == baseline
     assert {pair["loser"] for pair in document["race"]["pairs"]} == {first, second}
     assert [(item["a"], item["b"]) for item in document["comparisons"]] == [(first, baseline), (second, baseline)]
-    assert all(item["estimate"] < 0 for item in document["comparisons"])
+    assert {item["verdict"] for item in document["comparisons"]} == {"worse"}
+    winner = pick_winner(study)
+    assert (winner.name, winner.record.blocks, winner.state) == (baseline, ("confirm-0",), PROVISIONAL)
 
 
 def test_named_families_are_raced_and_confirmed_apart(
