@@ -163,7 +163,7 @@ def sweep(study: StudyFile, overrides: Overrides = None, address: Address = None
 
 @app.command()
 def status(study: StudyPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Counts, best so far and failures of a study."""
+    """Counts, nominee and failures of a study."""
     from search.study import find_study
 
     _show_status(find_study(study, overrides or []), as_json)

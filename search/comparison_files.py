@@ -14,6 +14,7 @@ from search.claims import CompareSection, Family, adjust_for, error_rate_of
 from search.compare import Repeats, is_diverged
 from search.contenders import Contender, declare_families
 from search.looks import key_of, mention_looks, take_look
+from search.nomination import selection_of
 from search.records import Failed, TrialRecord
 from search.seeds import Block
 from search.significance.records import Comparison
@@ -36,7 +37,7 @@ def to_document(
     num_looks: int,
 ) -> dict[str, Any]:
     """Everything a reader needs to check the verdict, as plain data."""
-    return {
+    document = {
         "study": study.name,
         "key": key_of(study, repeats, _raced(race)),
         "num_looks": num_looks,
@@ -53,6 +54,9 @@ def to_document(
         ],
         "comparisons": [comparison.to_dict() for comparison in comparisons],
     }
+    # After a race the three scores are those of whom the sweep nominated and the race left.
+    raced = [item.point for item in repeats.contenders if race and item.is_finalist and item.name == race["survivor"]]
+    return document | {"selection": selection_of(study, facts, document, *raced)}
 
 
 def _declared(section: CompareSection, families: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_WORDS = {"configuration", "family", "a", "b", "verdict", "race"}
+from search.scores import percent, score_rows
+
+_WORDS = {"configuration", "family", "a", "b", "verdict", "race", "score", "what it is"}
 """Columns that are read from the left; the others hold numbers."""
 
 
@@ -49,9 +51,10 @@ def to_table(document: dict[str, Any]) -> str:
 
 
 def _tables(document: dict[str, Any]) -> list[list[tuple[str, ...]]]:
-    """The tables of a comparison, headings first: its race if there was one, the contenders, the judged pairs."""
+    """All tables of a comparison, each with its headings first; a race stands before what it led to."""
     race = document.get("race")
-    return [*([_race_rows(race)] if race else []), _contender_rows(document), _pair_rows(document)]
+    first = [_race_rows(race)] if race else []
+    return [*first, _contender_rows(document), _pair_rows(document), *_score_tables(document)]
 
 
 def _race_rows(race: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -69,6 +72,14 @@ def _race_rows(race: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
+def _score_tables(document: dict[str, Any]) -> list[list[tuple[str, ...]]]:
+    """The nominee's scores, where the comparison has them: those of old have none."""
+    selection = document.get("selection")
+    if not selection:
+        return []
+    return [[("score", "accuracy", "what it is"), (selection["name"], "", selection["state"]), *score_rows(selection)]]
+
+
 def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
     """Headings, then one row per contender."""
     fresh = "fresh repeats" if "race" in document else "repeats"
@@ -76,7 +87,7 @@ def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
     for contender in document["contenders"]:
         mean = contender["mean_test_accuracy"]
         done = sum(run["test_accuracy"] is not None for run in contender["repeats"])
-        rows.append((contender["name"], "-" if mean is None else f"{100 * mean:.2f} %", str(done)))
+        rows.append((contender["name"], percent(mean), str(done)))
     return rows
 
 
@@ -103,8 +114,7 @@ def _remarks(document: dict[str, Any]) -> list[str]:
     )
     return [
         *(
-            f"The sweep's {'best' if rank == 1 else f'nominee {rank}'} is the baseline {name} itself; the next nominee "
-            "is compared in its place."
+            f"Nominee {rank} of the sweep is the baseline {name} itself; the next nominee is compared in its place."
             for rank, name in passed_over
         ),
         *document.get("race", {}).get("sentences", ()),

@@ -68,9 +68,10 @@ def _conclude(
 ) -> dict[str, Any]:
     shown = everything_trained(study, paper, facts, repeats, journal)
     if len(shown.blocks) > study.compare.repeats:
+        asked, there = study.compare.repeats, len(shown.blocks)
         say(
-            f"{study.name}: --repeats {study.compare.repeats} asked for; the table holds all {len(shown.blocks)} that were "
-            "trained here before, as a choice among them would not be fair"
+            f"{study.name}: --repeats {asked} asked for; the table holds all {there} that were trained here, as a "
+            "choice among them would not be fair"
         )
     outcomes = gather(study, facts, shown)
     look = take_look(journal, key_of(study, shown), shown)

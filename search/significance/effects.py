@@ -74,6 +74,27 @@ def probability_of_superiority(diff: NDArray[Any], *, level: float = 0.95) -> tu
     return share, Interval(low=max(middle - half, 0.0), high=min(middle + half, 1.0), level=level)
 
 
+def unpaired_superiority(scores_a: NDArray[Any], scores_b: NDArray[Any]) -> tuple[float, float]:
+    """A12 and Cliff's delta: how often a score of A lies above one of B, whichever blocks they are from.
+
+    For scores without blocks in common; it forgets the pairing, and so most of what shared blocks buy.
+
+    Args:
+        scores_a: Scores of the first, shape (R_a,), R_a >= 1.
+        scores_b: Scores of the second, shape (R_b,), R_b >= 1.
+
+    Returns:
+        A12, a tie counting one half, from 0 to 1; Cliff's delta, 2 A12 - 1.
+
+    Reference:
+        Vargha & Delaney 2000, Journal of Educational and Behavioral Statistics 25; Cliff 1993, Psychological Bulletin
+        114.
+    """
+    ranked = stats.mannwhitneyu(np.round(scores_a, 12), np.round(scores_b, 12), method="asymptotic")
+    a12 = float(ranked.statistic) / (scores_a.size * scores_b.size)
+    return a12, 2 * a12 - 1
+
+
 def rope_probabilities(estimate: float, se: float, df: float, *, rope: float) -> tuple[float, float, float]:
     """Posterior of the difference under the Bayesian correlated t test: below, inside and above +-rope.
 

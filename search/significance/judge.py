@@ -16,7 +16,7 @@ from search.significance.crossed import components
 from search.significance.declared import Declared
 from search.significance.examine import MAX_MISSING, Examined, examine
 from search.significance.max_t import max_t
-from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA
+from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA, Method
 from search.significance.multiplicity import adjust, simultaneous_interval
 from search.significance.pairing import Pair, ScoresError, bits_of, scores_of
 from search.significance.planning import Crossed, Design, Paired, blocks_needed
@@ -27,6 +27,13 @@ from search.significance.wording import sentence_of
 
 SINGLE_STEPS = {"shaffer", "bergmann-hommel", "max-t"}
 """Adjustments that need one data set: they know how its comparisons hang together."""
+
+ADJUSTMENT_LIMITS = {
+    "hochberg": "Hochberg's adjustment holds for tests that lean the same way, which pairs of one family need not.",
+    "hommel": "Hommel's adjustment holds for tests that lean the same way, which pairs of one family need not.",
+    "bh": "Benjamini-Hochberg bounds the share of false claims among all claims, not the chance of any.",
+}
+"""What an adjustment asks for beyond the test's own limits."""
 
 
 def judge_results(
@@ -174,7 +181,7 @@ def _comparison(
         estimand=method.estimand if method else NEW_DATA,
         test=method.title if method else None,
         why=method.why if method else None,
-        limits=method.limits if method else None,
+        limits=_limits(method, declared) if method else None,
         num_blocks=len(pair.blocks) if pair else 0,
         adjust_method=declared.adjust,
         family_size=family_size,
@@ -194,6 +201,10 @@ def _comparison(
     if pair is not None and test is not None:
         comparison = _with_test(comparison, pair, test, declared)
     return dataclasses.replace(comparison, sentence=sentence_of(comparison))
+
+
+def _limits(method: Method, declared: Declared) -> str:
+    return " ".join(filter(None, (method.limits, ADJUSTMENT_LIMITS.get(declared.adjust))))
 
 
 def _combine(primary: Verdict, sensitivity: Verdict | None, pair: Pair | None) -> tuple[Verdict, str | None]:

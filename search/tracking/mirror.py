@@ -247,9 +247,9 @@ class Mirror:
             if run.tags.get(f"{PREFIX}study_file") != digest:
                 store.log_file(run, study)
                 tags[f"{PREFIX}study_file"] = digest
-        best = journal.best() if verb == "sweep" else None
-        if best is not None:
-            tags |= {f"{PREFIX}best": best.label, f"{PREFIX}best_key": best.key}
+        nominee = journal.nominee() if verb == "sweep" else None
+        if nominee is not None:
+            tags |= {f"{PREFIX}nominated": nominee.label, f"{PREFIX}nominated_key": nominee.key}
         kind = next(kind for kind, parent in PARENTS.items() if parent == verb)
         num_known = int(run.metrics.get("num_finished", 0))
         store.log(
@@ -307,7 +307,7 @@ class Mirror:
 
         with tempfile.TemporaryDirectory() as folder, self._rejections_told("sweep"):
             file = Path(folder, "sweep.png")
-            figures.draw_sweep(records, self._journal.best(), file)
+            figures.draw_sweep(records, self._journal.nominee(), file)
             store.log_file(run, file)
             store.log(run, tags={f"{PREFIX}pictures": state})
 

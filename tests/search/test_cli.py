@@ -20,6 +20,7 @@ from PIL import Image
 
 from search.cli import main
 from search.errors import EXIT_DONE, EXIT_INPUT
+from search.study import load_study
 
 VERBS = ("demo", "plan", "sweep", "status", "compare", "export", "predict", "models", "data", "ui", "reproduce")
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pydantic", "matplotlib")
@@ -297,7 +298,11 @@ def test_the_whole_path(call: Any, swept: Path, tmp_path: Path) -> None:
     comparison = ask("compare", swept)
     assert len(comparison["blocks"]) == 2
     (verdict,) = comparison["comparisons"]
-    assert ask("status", swept)["verdicts"] == [verdict["sentence"]]
+    compared = ask("status", swept)
+    assert compared["verdicts"] == [verdict["sentence"]]
+    assert status["selection"]["confirmed_unknown"] == "no comparison yet, run `hybrid-search compare`"
+    assert compared["selection"] == comparison["selection"]
+    assert comparison["selection"]["confirmed_score"]["num_repeats"] == 2
     folder = tmp_path / "winner"
     exported = ask("export", swept, "--to", folder)
     assert exported["folder"] == str(folder)
@@ -311,6 +316,26 @@ def test_the_whole_path(call: Any, swept: Path, tmp_path: Path) -> None:
         shown = call(*words)
         assert shown.code == EXIT_DONE
         assert shown.out.strip()
+
+
+def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept: Path, tmp_path: Path) -> None:
+    names = ("selection score", "corrected score", "score on fresh blocks")
+    before = call("status", swept)
+    after = [call("compare", swept), call("status", swept), call("export", swept, "--to", tmp_path / "winner")]
+    study = load_study(swept)
+    shown = [before.out, *(item.out for item in after[:2])]
+    shown.append((study.folder / "comparison" / "table.md").read_text())
+    shown.append((tmp_path / "winner" / "README.md").read_text())
+    for text in shown:
+        places = [text.index(name) for name in names]
+        assert places == sorted(places)
+        assert "nominated, not confirmed" in text.lower()
+    assert "score on fresh blocks" in before.out
+    assert "-  not known: no comparison yet, run `hybrid-search compare`" in before.out
+    for text in shown[1:]:
+        assert "test accuracy, mean of 2 repeats on these test images; no interval from two" in text
+    for text in (*shown, before.err, *(item.err for item in after), after[-1].out):
+        assert not re.search(r"\bbest\b", text, re.IGNORECASE), text
 
 
 def test_a_damaged_program_is_one_line(call: Any, swept: Path, tmp_path: Path) -> None:

@@ -275,12 +275,12 @@ def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts,
     assert "look number" not in third["comparisons"][0]["sentence"]
 
 
-def test_that_the_best_is_a_baseline_is_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
+def test_that_the_first_nominee_is_a_baseline_is_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
     same = dataclasses.replace(nominee("0", 0.9), point=dict(study.compare.baselines[0]))
     one = change_settings(study, repeats=1)
     document = compare(one, facts, [same, nominee("1", 0.8)])
     name = document["contenders"][1]["name"]
-    line = f"The sweep's best is the baseline {name} itself; the next nominee is compared in its place."
+    line = f"Nominee 1 of the sweep is the baseline {name} itself; the next nominee is compared in its place."
     assert [item["sweep_rank"] for item in document["contenders"]] == [2, 1]
     assert to_table(document).count(line) == to_markdown(document).count(line) == 1
     # A baseline that is behind the finalist takes nobody's place.

@@ -22,7 +22,8 @@ from search.cli import main
 from search.data.store import open_data
 from search.drive import run_compare, run_until_decided
 from search.errors import DivergedError, InputError, TooManyFailuresError
-from search.export import NOMINATED, PROVISIONAL, pick_winner
+from search.export import pick_winner
+from search.nomination import NOMINATED, PROVISIONAL
 from search.progress import Display
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult, TrialSpec
 from search.runners import inline
@@ -195,7 +196,8 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     table = (study.folder / "comparison" / "table.md").read_text()
     assert f"| {finalist} | {hopeless} | {dropped_after} |" in table
     assert f"Survivor: {finalist}, judged on 3 fresh blocks that the race never saw:" in table
-    assert json.loads((study.folder / "comparison" / "comparison.json").read_text()) == document
+    written = json.loads((study.folder / "comparison" / "comparison.json").read_text())
+    assert written == json.loads(json.dumps(document))
 
 
 def test_the_command_again_trains_nothing_and_says_the_same(study: StudyConfig, pretence: Pretence) -> None:

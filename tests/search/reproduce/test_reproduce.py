@@ -105,7 +105,7 @@ def test_more_repeats_and_cells_extend_the_same_table(
     # Fewer than there are: nobody may pick among them, and it is said why.
     fewer = reproduce("ecrnn", make_options("cnn", repeats=1))
     assert fewer["repeats"] == 3
-    assert "--repeats 1 asked for; the table holds all 3 that were trained here before" in capsys.readouterr().err
+    assert "--repeats 1 asked for; the table holds all 3 that were trained here" in capsys.readouterr().err
     assert len(count_epochs) == 5
 
 

@@ -159,6 +159,10 @@ def test_the_declared_adjustment_is_used_and_named(method: Any) -> None:
     raw = [item.p for item in found]
     assert [item.adjusted_p for item in found] == pytest.approx(adjust(raw, method, pairs=ALL_PAIRS))
     assert {item.adjust_method for item in found} == {method}
+    assert ("-Hochberg bounds" in str(found[0].limits), "lean the same way" in str(found[0].limits)) == (
+        method == "bh",
+        method in {"hochberg", "hommel"},
+    )
     for part in method.split("-"):
         if method != "bh":
             assert part.capitalize() in found[0].sentence

@@ -17,7 +17,7 @@ from scipy import stats
 from search.significance import ScoresError
 from search.significance.cross_validation import five_by_two_f, five_by_two_t
 
-CASE = json.loads(Path(__file__).with_name("oracles_pairs.json").read_text())["dietterich_5x2cv"]
+CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["dietterich_5x2cv"]
 diffs = arrays(np.float64, (5, 2), elements=st.floats(-0.3, 0.3).map(lambda x: round(x, 3)))
 
 
@@ -71,8 +71,8 @@ def test_another_shape_is_refused(diff: NDArray[np.float64]) -> None:
 
 @pytest.mark.parametrize("taste", [0.0, 1.0])
 def test_equal_learners_are_rarely_told_apart(taste: float) -> None:
-    """200 images split in halves five times; two learners of equal accuracy may like different images (taste)."""
-    rng, num_sims, num_images = np.random.default_rng(31), 2000, 200
+    """100 images split in halves five times; two learners of equal accuracy may like different images (taste)."""
+    rng, num_sims, num_images = np.random.default_rng(31), 1000, 100
     liked = taste * rng.normal(size=(num_sims, num_images))
     diff = np.empty((num_sims, 5, 2))
     for split in range(5):

@@ -26,7 +26,7 @@ from search.significance.friedman import (
     rank_scores,
 )
 
-CASE = json.loads(Path(__file__).with_name("oracles_pairs.json").read_text())["demsar2006_friedman"]
+CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["demsar2006_friedman"]
 GIVEN, EXPECTED, TOL = CASE["input"], CASE["expected"], CASE["abs_tol"]
 quick = settings(max_examples=60, deadline=None)
 shapes = array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=7)
@@ -156,7 +156,7 @@ def test_shuffled_ranks_against_all_tables() -> None:
     assert permutation_p(rank_scores(np.tile([1.0, 2, 3, 4], (20, 1))), num_samples=999)[0] == 1 / 1000
 
 
-@pytest.mark.parametrize("num_datasets", [6, 12])
+@pytest.mark.parametrize("num_datasets", [6, pytest.param(12, marks=pytest.mark.slow)])
 def test_equal_configurations_are_rarely_told_apart(num_datasets: int) -> None:
     """Four configurations on data sets of unequal spread."""
     rng, num_sims = np.random.default_rng(41), 1000

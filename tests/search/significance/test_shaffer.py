@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +17,8 @@ from search.significance import ScoresError
 from search.significance.multiplicity import adjust
 from search.significance.shaffer import _numbers_of_true, _partitions, bergmann_hommel, shaffer
 
-CASE = json.loads(Path(__file__).with_name("oracles_pairs.json").read_text())["scmamp_shaffer_bergmann"]
+CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["scmamp_shaffer_bergmann"]
 quick = settings(max_examples=60, deadline=None)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_collection() -> Iterator[None]:
-    """Spare the hundreds of full garbage collections that statsmodels' multipletests asks for, one per Holm."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gc.collect", lambda: 0)
-        yield
 
 
 def all_pairs(num: int) -> list[tuple[str, str]]:

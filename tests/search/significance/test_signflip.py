@@ -121,7 +121,7 @@ def test_what_is_no_set_of_differences_is_refused(diff: list[float], words: str)
 
 @pytest.mark.parametrize("max_exact", [2**20, 1])
 def test_equal_skewed_learners_are_rarely_told_apart(max_exact: int) -> None:
-    rng, num_sims = np.random.default_rng(11), 1500
+    rng, num_sims = np.random.default_rng(11), 1000
     scores = rng.exponential(size=(2, num_sims, 8))
     told = np.mean([sign_flip_test(d, max_exact=max_exact, num_samples=199).p <= 0.05 for d in scores[0] - scores[1]])
     assert told <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / num_sims)

@@ -47,7 +47,7 @@ def test_ten_splits() -> None:
 
 
 def test_demsars_table_2() -> None:
-    given_, expected, tol = oracle("oracles_pairs.json", "demsar2006_wilcoxon")
+    given_, expected, tol = oracle("oracles.json", "demsar2006_wilcoxon")
     found = demsar_wilcoxon(np.array(given_["diff"]))
     assert (found.r_plus, found.r_minus, found.t) == (expected["R_plus"], expected["R_minus"], expected["T"])
     assert found.z == pytest.approx(expected["z"], abs=tol)
@@ -82,8 +82,8 @@ def test_it_agrees_with_scipy_where_that_is_exact(size: int) -> None:
 
 def test_it_agrees_with_scipys_permutations_on_ties_and_zeros() -> None:
     rng = np.random.default_rng(2)
-    for _ in range(5):
-        diff = rng.integers(-4, 5, 10).astype(float)
+    for _ in range(3):
+        diff = rng.integers(-4, 5, 9).astype(float)
         peer = stats.wilcoxon(diff, method=stats.PermutationMethod(n_resamples=np.inf))
         test = wilcoxon_test(diff)
         assert (test.statistic, test.p) == pytest.approx((peer.statistic, peer.pvalue), abs=1e-12)
@@ -157,7 +157,7 @@ def test_where_nothing_varies_or_too_little_is_there() -> None:
 @pytest.mark.parametrize("digits", [1, 8])
 def test_equal_learners_over_data_sets_are_rarely_told_apart(digits: int) -> None:
     """Ten data sets of very different difficulty; with one digit the scores tie."""
-    rng, num_sims = np.random.default_rng(12), 1500
+    rng, num_sims = np.random.default_rng(12), 1000
     spread = rng.choice([0.3, 1, 4], size=(num_sims, 10))
     diff = (spread * rng.exponential(size=(2, num_sims, 10))).round(digits)
     told = np.mean([wilcoxon_test(d).p <= 0.05 for d in diff[0] - diff[1]])

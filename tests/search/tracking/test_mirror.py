@@ -63,7 +63,7 @@ def test_an_epoch_without_validation_has_no_validation_metrics(study: Study, ser
     assert server.history("a", "val_loss") == [(3, 2 / 3)]
     assert [step for step, _ in server.history("a", "train_loss")] == [1, 2, 3, 4]
     assert "val_accuracy" not in server.run("blind").data.metrics
-    assert server.run("sweep").data.tags["hybrid_search.best"] == "label of a"
+    assert server.run("sweep").data.tags["hybrid_search.nominated"] == "label of a"
     study.journal.note("stop")
     mirror.finish()
     assert server.files("blind") == {"curves.png"}
@@ -105,10 +105,10 @@ def test_the_sweep_becomes_the_parent_run(study: Study, server: Server) -> None:
     assert run.data.tags["version.torch"] == "2.12.0"
     assert run.data.tags["mlflow.source.git.commit"] == "0123abcd"
     assert run.data.tags["hybrid_search.device"] == "cpu"
-    assert run.data.tags["hybrid_search.best"] == "label of c"
+    assert run.data.tags["hybrid_search.nominated"] == "label of c"
     assert len(run.inputs.dataset_inputs) == 1
     # A stopped trial is no candidate, whatever its last value.
-    assert server.history("sweep", "best_val_accuracy") == [(1, 0.5), (2, 0.5), (3, 0.7), (4, 0.7)]
+    assert server.history("sweep", "nominated_val_accuracy") == [(1, 0.5), (2, 0.5), (3, 0.7), (4, 0.7)]
     assert server.history("sweep", "num_stopped") == [(1, 0), (2, 1), (3, 1), (4, 1)]
     assert server.files("sweep") == {"study.yaml"}
 
