@@ -101,6 +101,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
             contenders=contenders,
             families=declare_families(study, contenders),
         )
+        _tell(study, rounds.warnings)
         rounds.begin()
         race = rounds.race()
         _tell(study, still_in(race))

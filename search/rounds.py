@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,18 @@ from search.compare import Repeats, describe_repeat, is_diverged
 from search.comparison_files import describe_contender, describe_families
 from search.contenders import Contender
 from search.errors import InputError, TooManyFailuresError
-from search.race import PRIOR, Decided, Race, RacedPair, Undecided, first_possible, num_won, run_race, survivor_of
+from search.race import (
+    PRIOR,
+    Decided,
+    Race,
+    RacedPair,
+    Undecided,
+    fewest_blocks,
+    first_possible,
+    num_won,
+    run_race,
+    survivor_of,
+)
 from search.records import Completed, Failed, TrialRecord
 from search.seeds import make_block
 from search.study import StudyConfig
@@ -51,11 +62,21 @@ class Rounds:
         self._families = tuple(families)
         self._keys: dict[tuple[str, int], str] = {}
         self._first = first_possible(families, alpha=study.compare.alpha)
-        if self._first > study.compare.repeats:
-            raise InputError(
-                f"compare.repeats: {study.compare.repeats} blocks can decide no pair of the declared families, however "
-                f"clear it is; take at least {self._first} with --until-decided"
-            )
+        self.warnings = tuple(self._warnings())
+        """Families of which no pair can be decided, a line each."""
+        if len(self.warnings) == len(self._families):
+            raise InputError(*self.warnings)
+
+    def _warnings(self) -> Iterator[str]:
+        alpha, cap = self._study.compare.alpha, self._study.compare.repeats
+        for family in self._families:
+            fewest = fewest_blocks(len(family.pairs) / alpha)
+            if fewest > cap:
+                of = f" of family {family.name}" if family.name else ""
+                yield (
+                    f"compare.repeats: {cap} blocks can decide none of the {len(family.pairs)} pairs{of}, however "
+                    f"clear; take at least {fewest} with --until-decided"
+                )
 
     def begin(self) -> None:
         """Note that the blocks of the comparison are looked at from here on, once."""

@@ -24,6 +24,7 @@ from search.drive import run_compare, run_until_decided
 from search.errors import DivergedError, InputError, TooManyFailuresError
 from search.export import pick_winner
 from search.nomination import NOMINATED, PROVISIONAL
+from search.overview import make_overview, to_lines
 from search.progress import Display
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult, TrialSpec
 from search.runners import inline
@@ -171,6 +172,8 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert [(item["a"], item["b"]) for item in document["comparisons"]] == [(finalist, hopeless), (finalist, alike)]
     assert {item["num_blocks"] for item in document["comparisons"]} == {3}
     assert document["declared"]["confirm"] == 3
+    told = "\n".join(to_lines(make_overview(study)))
+    assert "race        Raced: 8 blocks of at most 8." in told
     # Nothing is shown against the one that is alike, so the survivor stays what it was.
     assert (pick_winner(study).name, pick_winner(study).state) == (finalist, NOMINATED)
     for pair in race["pairs"]:
@@ -299,9 +302,19 @@ def test_a_race_is_a_look_at_the_blocks_of_a_comparison_and_none_at_fresh_ones(s
 
 
 def test_too_few_blocks_to_decide_anything_are_refused_before_training(study: StudyConfig) -> None:
-    with pytest.raises(InputError, match=r"compare\.repeats: 5 blocks can decide no pair .* take at least 6"):
+    with pytest.raises(
+        InputError, match=r"compare\.repeats: 5 blocks can decide none of the 2 pairs, .* take at least 6"
+    ):
         run_until_decided(change(study, repeats=5))
     assert blocks_of(study) == {}
+
+
+def test_a_family_too_large_for_the_blocks_is_said(study: StudyConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = (("finalist-1", "baseline-1"), ("baseline-2", "baseline-1"))
+    family = {"two": pairs, "one": (("finalist-1", "baseline-2"),)}
+    document = run_until_decided(change(study, repeats=5, family=family))
+    assert "5 blocks can decide none of the 2 pairs of family two, however clear; take at" in capsys.readouterr().err
+    assert [pair["outcome"] for pair in document["race"]["pairs"][:2]] == ["undecided", "undecided"]
 
 
 def test_few_blocks_to_confirm_are_said_before_training(study: StudyConfig, capsys: pytest.CaptureFixture[str]) -> None:
