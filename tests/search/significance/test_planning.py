@@ -117,6 +117,9 @@ def test_a_hand_worked_crossed_design() -> None:
     assert design.df(4) == pytest.approx(0.56**2 / (0.20**2 / 3 + 0.52**2 / 99 + 0.16**2 / (3 * 99)))
     assert design.se(math.inf) ** 2 == pytest.approx(9e-4)
     assert design.df(math.inf) == 99
+    # residual alone: all mean squares equal, and Satterthwaite's df would be below what each of them carries
+    noise = Crossed(components=Components(repeats=0.0, images=0.0, residual=0.2), num_images=5)
+    assert noise.df(5) == 4
 
 
 def test_it_expects_the_standard_error_that_the_crossed_test_then_finds() -> None:
