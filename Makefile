@@ -38,7 +38,7 @@ test: lint
 	$(BIN)/python -m pytest -m "not slow and not gpu and not browser"
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or browser"
+	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m "slow or browser or hypothesis"
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -180,18 +180,22 @@ def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
 def compare(
     study: StudyPath,
     repeats: Annotated[int | None, typer.Option(min=1, help="Blocks to train on, instead of the file's.")] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="Add block after block, drop decided losers, confirm the survivor."),
+    ] = False,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Train finalists and baselines on fresh shared blocks, and judge."""
-    from search.drive import run_compare
+    from search.drive import run_compare, run_until_decided
     from search.study import find_study
     from search.tables import to_table
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
     config = find_study(study, [*_with_address(overrides, address), *extra])
-    document = run_compare(config)
+    document = run_until_decided(config) if until_decided else run_compare(config)
     _print(
         as_json,
         lambda: document,

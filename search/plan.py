@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from search.bind import DataFacts, bind, check_sweep, load_facts, tell_rejected, why_not
+from search.claims import tell_claims, too_few_repeats
 from search.errors import StudyError
 from search.records import TrialSpec
 from search.seeds import derive, make_block
@@ -59,6 +60,10 @@ class Plan:
     """Trial-hours on this machine's CPU if every trial is stopped at its first epoch, and if none is stopped."""
     compare_hours: float
     """Trial-hours of the comparison at the median pace."""
+    claims: str
+    """What is declared about the comparison."""
+    warnings: tuple[str, ...]
+    """What the declared comparison cannot do."""
 
 
 def make_plan(study: StudyConfig) -> Plan:
@@ -119,6 +124,8 @@ def make_plan(study: StudyConfig) -> Plan:
             study.search.trials * median * study.train.epochs / 3600,
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
+        claims=tell_claims(study.compare),
+        warnings=tuple(too_few_repeats(study.compare, study.compare.repeats)),
     )
 
 
@@ -207,6 +214,8 @@ def to_lines(plan: Plan) -> list[str]:
         f"sweep       {_count(plan.trials, 'trial')} of up to {_count(plan.epochs, 'epoch')}: "
         f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
         f"compare     {_cost(plan.compare_hours)}",
+        f"claims      {plan.claims}",
+        *(f"warning     {line}" for line in plan.warnings),
     ]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_WORDS = {"configuration", "a", "b", "verdict"}
+_WORDS = {"configuration", "family", "a", "b", "verdict", "race"}
 """Columns that are read from the left; the others hold numbers."""
 
 
 def to_markdown(document: dict[str, Any]) -> str:
     """The comparison as Markdown tables with its verdict sentences."""
     lines: list[str] = []
-    for headings, *rows in (_contender_rows(document), _pair_rows(document)):
+    for headings, *rows in _tables(document):
         lines += [_row(headings), "|" + "---|" * len(headings), *map(_row, rows), ""]
     return "\n".join([*lines, *_remarks(document), ""])
 
@@ -34,7 +34,7 @@ def to_table(document: dict[str, Any]) -> str:
         # Wide enough that nothing wraps: a file has no right edge.
         console = Console(highlight=False, markup=False, width=10_000)
     with console.capture() as capture:
-        for headings, *rows in (_contender_rows(document), _pair_rows(document)):
+        for headings, *rows in _tables(document):
             table = Table(box=look, pad_edge=False, padding=(0, gap, 0, 0))
             for heading in headings:
                 table.add_column(heading, justify="left" if heading in _WORDS else "right")
@@ -46,6 +46,27 @@ def to_table(document: dict[str, Any]) -> str:
         for line in _remarks(document):
             console.print(line)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _tables(document: dict[str, Any]) -> list[list[tuple[str, ...]]]:
+    """The tables of a comparison, headings first: its race if there was one, the contenders, the judged pairs."""
+    race = document.get("race")
+    return [*([_race_rows(race)] if race else []), _contender_rows(document), _pair_rows(document)]
+
+
+def _race_rows(race: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Headings, then one row per pair that was raced."""
+    rows: list[tuple[str, ...]] = [("a", "b", "raced blocks", "E", "E needed", "race")]
+    for pair in race["pairs"]:
+        e_value = pair["e_values"][-1] if pair["e_values"] else None
+        state = {
+            "decided": f"{pair['winner']} ahead",
+            "dropped": f"{pair['loser']} dropped",
+            "undecided": "undecided",
+        }[pair["outcome"]]
+        blocks = str(pair["num_blocks"])
+        rows.append((pair["a"], pair["b"], blocks, _number(e_value), _number(pair["needed"]), state))
+    return rows
 
 
 def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -60,13 +81,14 @@ def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _pair_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
     """Headings, then one row per pair that was judged."""
-    rows: list[tuple[str, ...]] = [
-        ("a", "b", "difference, pp", "interval, pp", "adjusted p", "repeats won", "verdict"),
-    ]
+    named = any(item.get("family") for item in document["comparisons"])
+    headings = ("a", "b", "difference, pp", "interval, pp", "adjusted p", "repeats won", "verdict")
+    rows: list[tuple[str, ...]] = [(("family", *headings) if named else headings)]
     for item in document["comparisons"]:
         numbers = (_pp(item["estimate"]), _interval(item["interval"]))
         chances = (_number(item["adjusted_p"]), _number(item["p_a_gt_b"]))
-        rows.append((item["a"], item["b"], *numbers, *chances, item["verdict"]))
+        family = (item["family"],) if named else ()
+        rows.append((*family, item["a"], item["b"], *numbers, *chances, item["verdict"]))
     return rows
 
 
@@ -84,6 +106,7 @@ def _remarks(document: dict[str, Any]) -> list[str]:
             "is compared in its place."
             for rank, name in passed_over
         ),
+        *document.get("race", {}).get("sentences", ()),
         *(item["sentence"] for item in document["comparisons"]),
     ]
 

@@ -36,6 +36,11 @@ class SplitConfig:
         if faults:
             raise DataError(*faults)
 
+    @property
+    def ratio(self) -> float | None:
+        """Images that validate over images that train; None where nothing validates."""
+        return self.fraction / (1 - self.fraction) if self.fraction else None
+
 
 def second_size(num_images: int, config: SplitConfig) -> int:
     """How many of the images the second part has."""

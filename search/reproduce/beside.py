@@ -10,10 +10,12 @@ import numpy as np
 
 from search.reproduce.outcomes import Outcome
 from search.reproduce.paper import Family, Pair, Paper, Scored, ScoreName
-from search.significance.judge import judge
+from search.significance.declared import Declared
+from search.significance.judge import judge_results
 from search.significance.means import mean_of_repeats
 from search.significance.pooled import num_stars, pooled_images_t
 from search.significance.records import Comparison, Interval, Verdict
+from search.significance.results import Results
 from search.study import StudyConfig
 
 
@@ -133,19 +135,21 @@ def _judge(
 ) -> tuple[Comparison, ...]:
     """Judge a family on the scores of random splits, or on the images of the fixed test set."""
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.a, pair.b)))
-    fraction = study.split.fraction
-    return judge(
-        names,
-        {name: list(outcomes[name].correct) for name in names} if score == "test" else {},
-        {name: outcomes[name].scores[score] for name in names} if score == "validation" else {},
-        [(pair.a, pair.b) for pair in pairs],
-        blocks={name: outcomes[name].blocks for name in names},
-        ratio=fraction / (1 - fraction),
-        num_classes=num_classes,
+    results = Results(
+        configs=tuple(names),
+        blocks={name: tuple(outcomes[name].blocks) for name in names},
+        correct={name: list(outcomes[name].correct) for name in names} if score == "test" else {},
+        scores={name: outcomes[name].scores[score] for name in names} if score == "validation" else {},
+        diverged={name: frozenset(outcomes[name].diverged) for name in names},
+    )
+    declared = Declared(
+        estimand="new-data",
         alpha=study.compare.alpha,
         rope=study.compare.rope,
-        failed={name: outcomes[name].diverged for name in names},
+        ratio=study.split.ratio,
+        num_classes=num_classes,
     )
+    return judge_results([results], [(pair.a, pair.b) for pair in pairs], declared)
 
 
 def _pair_row(paper: Paper, data: str, family: Family, pair: Pair, judged: Mapping[str, Comparison]) -> dict[str, Any]:

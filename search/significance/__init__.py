@@ -1,7 +1,9 @@
 """Whether a difference between two configurations is real: arrays in, records out, no files, no chance."""
 
-from search.significance.judge import judge
+from search.significance.declared import Declared
+from search.significance.judge import judge_results
 from search.significance.pairing import ScoresError
 from search.significance.records import Comparison, Interval, MeanTest, Verdict
+from search.significance.results import Results
 
-__all__ = ["Comparison", "Interval", "MeanTest", "ScoresError", "Verdict", "judge"]
+__all__ = ["Comparison", "Declared", "Interval", "MeanTest", "Results", "ScoresError", "Verdict", "judge_results"]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from search.significance.records import MeanTest
+from search.significance.records import Components, MeanTest
 from search.significance.student import t_result
 
 NAME = "crossed repeats x images"
@@ -72,6 +72,26 @@ def mean_squares(diff: NDArray[Any]) -> MeanSquares:
         residual=ss_rest / ((rows - 1) * (cols - 1)),
         num_repeats=rows,
         num_images=cols,
+    )
+
+
+def components(diff: NDArray[Any]) -> Components:
+    """Split the variance of one D[r, i] by its source, with what comes out negative by chance taken as 0.
+
+    Args:
+        diff: D of shape (R, M), R >= 2 and M >= 2.
+
+    Returns:
+        The variances, in squared fractions.
+
+    Reference:
+        Searle, Casella & McCulloch 1992, section 4.3: expected mean squares solved for the components.
+    """
+    squares = mean_squares(diff)
+    return Components(
+        repeats=max((squares.repeats - squares.residual) / squares.num_images, 0.0),
+        images=max((squares.images - squares.residual) / squares.num_repeats, 0.0),
+        residual=squares.residual,
     )
 
 

@@ -40,5 +40,7 @@ class Declared:
     """Half-width of practical equivalence, fraction of 1."""
     ratio: float | None = None
     """Images scored over images trained on, where every block is a random split."""
+    num_images: int | None = None
+    """Images behind each score; needed by pooled-images where there is no correctness."""
     num_classes: int | None = None
     """For chance accuracy; needed where a diverged repeat left no result."""

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from search.significance.mcnemar import discordant_test
 from search.significance.records import Interval
+
+MEANINGFUL = 0.75
+"""P(A > B) from which a difference is worth calling meaningful (gamma)."""
+MEANINGFUL_BLOCKS = 29
+"""Noether's number of blocks for it."""
 
 
 def cohen_d_z(diff: NDArray[Any]) -> float | None:
@@ -168,5 +174,24 @@ def failures_mcnemar(failed_a: NDArray[np.bool_], failed_b: NDArray[np.bool_]) -
     """
     if not (failed_a.any() or failed_b.any()):
         return None
-    only_a, only_b = int((failed_a & ~failed_b).sum()), int((failed_b & ~failed_a).sum())
-    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return discordant_test(int((failed_a & ~failed_b).sum()), int((failed_b & ~failed_a).sum()), variant="exact")[1]
+
+
+def is_meaningful(share: float, interval: Interval, *, num_blocks: int) -> bool | None:
+    """Whether P(A > B) is both shown to differ from .5 and large enough to matter, on either side.
+
+    Args:
+        share: P(A > B), from `probability_of_superiority`.
+        interval: Its interval.
+        num_blocks: Blocks that it was measured on.
+
+    Returns:
+        Whether .5 lies outside the interval and the share is at least .75, or at most .25; None below 29 blocks, which
+        by Noether's formula cannot tell .75 from .5.
+
+    Reference:
+        Bouthillier et al. 2021, section 4 and appendix C.
+    """
+    if num_blocks < MEANINGFUL_BLOCKS:
+        return None
+    return max(share, 1 - share) >= MEANINGFUL and not interval.low <= 0.5 <= interval.high

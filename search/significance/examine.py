@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.significance.methods import CORRECTED_T, MIN_BLOCKS, Method, choose
+from search.significance.declared import Declared
+from search.significance.mcnemar import mcnemar_test
+from search.significance.methods import CHECKPOINTS, METHODS, MIN_BLOCKS, Method, choose
 from search.significance.pairing import Outcomes, Pair, pair_up
 from search.significance.records import MeanTest
 
 MAX_MISSING = 0.1
 """Share of pairs that may be missing before no verdict is given."""
 SAME = "the difference is the same in every repeat (zero variance), so the seeds may not have reached the training"
+NO_RATIO = (
+    "a claim on new data needs the correctness of every test image, or random splits with their ratio of images scored "
+    "to images trained on"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +29,7 @@ class Examined:
     """One comparison, tested but not yet judged."""
 
     names: tuple[str, str]
+    dataset: str = ""
     method: Method | None = None
     pair: Pair | None = None
     refusal: str | None = None
@@ -33,72 +40,106 @@ class Examined:
     diverged: bool = False
     """Some block of either diverged."""
     secondary: MeanTest | None = None
+    """Corrected resampled t on the scores, beside a test on correctness bits."""
+    check: MeanTest | None = None
+    """McNemar's test of one trained pair; the Multi-Bootstrap comes later, for the whole family at once."""
 
 
 def examine(
     names: tuple[str, str],
     bits: Mapping[str, Outcomes],
     scores: Mapping[str, Outcomes],
+    declared: Declared,
     *,
-    ratio: float | None,
-    num_classes: int | None,
-    alpha: float,
+    family_size: int,
+    dataset: str = "",
+    method: Method | None = None,
 ) -> Examined:
     """Look at one comparison alone.
 
     Args:
         names: Its two configurations.
         bits: Name -> outcomes with values (R, M), over the test images.
-        scores: Name -> outcomes with values (R,), on the validation images.
-        ratio: Validation images over training images.
-        num_classes: For chance accuracy.
-        alpha: Tests carry an interval of 1 - alpha.
+        scores: Name -> outcomes with values (R,), one score per block.
+        declared: What is claimed; tests carry an interval of 1 - alpha.
+        family_size: How many comparisons were declared.
+        dataset: Name of the data set.
+        method: The test; unset: by what is declared and stored.
 
     Returns:
         Its tests, or the reason why there is none.
     """
     a, b = names
     has_bits, has_scores = a in bits and b in bits, a in scores and b in scores
-    method = choose(has_bits=has_bits, has_scores=has_scores)
-    if method is None:
-        return Examined(names=names, refusal="they have no results of the same kind")
-    source = bits if has_bits else scores
+    if method is None or not (has_bits or has_scores):
+        chosen = choose(declared, has_bits=has_bits, has_scores=has_scores)
+        if chosen is None:
+            refusal = _nothing_fits(declared, bits=has_bits, scores=has_scores)
+            return Examined(names=names, dataset=dataset, refusal=refusal)
+        method = METHODS[chosen]
+    source = scores if has_scores and (method.prefers_scores or not has_bits) else bits
     shapes = [side.values.shape[1:] for side in (source[a], source[b]) if side.present.any()]
     if not shapes:
-        return Examined(names=names, method=method, refusal="neither left a result on any block")
+        refusal = "neither left a result on any block"
+        return Examined(names=names, dataset=dataset, method=method, refusal=refusal)
     if len(set(shapes)) > 1:
         counts = " and ".join(str(shape[0]) for shape in shapes)
-        return Examined(names=names, method=method, refusal=f"their test sets differ, with {counts} images")
-    pair = pair_up(source[a], source[b], num_classes=num_classes)
-    refusal = _refusal(pair, method)
+        refusal = f"their test sets differ, with {counts} images"
+        return Examined(names=names, dataset=dataset, method=method, refusal=refusal)
+    pair = pair_up(source[a], source[b], num_classes=declared.num_classes)
+    why_not = _refusal(pair, method, declared, family_size)
     diverged = not bool(pair.complete.all())
-    test = None if refusal else method.run(pair.diff, alpha, ratio)
-    if test is not None and not test.se > 0:
-        test, refusal = None, SAME
-    left = pair.diff[pair.complete] if diverged else pair.diff[:0]
-    sensitivity = method.run(left, alpha, ratio) if test and len(left) >= method.min_blocks and _varies(left) else None
-    secondary = None
-    if has_bits and has_scores:
-        beside = pair_up(scores[a], scores[b], num_classes=num_classes).diff
-        if len(beside) >= CORRECTED_T.min_blocks and _varies(beside):
-            secondary = CORRECTED_T.run(beside, alpha, ratio)
+    test = None if why_not else method.run(pair, declared)
+    if test is not None and np.isnan(test.p):
+        test, why_not = None, SAME if len(pair.blocks) > 1 else "both are right on the same images"
+    left = pair.only(pair.complete)
+    sensitivity = None
+    if test and diverged and len(left.blocks) >= method.blocks_needed(declared, family_size) and _varies(left.diff):
+        sensitivity = method.run(left, declared)
     return Examined(
         names=names,
+        dataset=dataset,
         method=method,
         pair=pair,
-        refusal=refusal,
+        refusal=why_not,
         test=test,
-        sensitivity=sensitivity if sensitivity and sensitivity.se > 0 else None,
+        sensitivity=sensitivity if sensitivity and not np.isnan(sensitivity.p) else None,
         diverged=diverged,
-        secondary=secondary,
+        secondary=_secondary(method, scores[a], scores[b], declared) if has_bits and has_scores else None,
+        check=_one_pair(pair, declared) if why_not and method.estimand != CHECKPOINTS else None,
     )
+
+
+def _nothing_fits(declared: Declared, *, bits: bool, scores: bool) -> str:
+    if declared.method == "auto" and scores and not bits:
+        return NO_RATIO
+    if scores and not bits:
+        return f"the {METHODS[declared.method].title} needs the correctness of every test image"
+    return "they have no results of the same kind"
+
+
+def _secondary(method: Method, a: Outcomes, b: Outcomes, declared: Declared) -> MeanTest | None:
+    beside = METHODS["corrected-t"]
+    if declared.ratio is None or method is beside:
+        return None
+    pair = pair_up(a, b, num_classes=declared.num_classes)
+    enough = len(pair.blocks) >= beside.min_blocks and _varies(pair.diff)
+    return beside.run(pair, declared) if enough else None
+
+
+def _one_pair(pair: Pair, declared: Declared) -> MeanTest | None:
+    """What may be said of one trained pair: McNemar's test, of these two checkpoints."""
+    if len(pair.blocks) != 1 or pair.diff.ndim != 2 or not pair.complete.all():
+        return None
+    test = mcnemar_test(pair.values_a[0], pair.values_b[0], variant="exact", alpha=declared.alpha)
+    return None if np.isnan(test.p) else test
 
 
 def _varies(diff: NDArray[Any]) -> bool:
     return bool(np.ptp(diff, axis=0).max() > 1e-12)
 
 
-def _refusal(pair: Pair, method: Method) -> str | None:
+def _refusal(pair: Pair, method: Method, declared: Declared, family_size: int) -> str | None:
     """Why no test may be run on this pair, or None."""
     count = len(pair.blocks)
     total = count + pair.num_mismatched + pair.num_lost
@@ -106,10 +147,14 @@ def _refusal(pair: Pair, method: Method) -> str | None:
         return "they have no finished block in common"
     if pair.num_mismatched > MAX_MISSING * total:
         return f"their blocks do not match, {pair.num_mismatched} of {total} belong to one only"
+    if method.min_blocks == 1:
+        return None
     if count < MIN_BLOCKS:
         return f"{count} paired repeats allow a description only, at least {MIN_BLOCKS} are needed"
-    if count < method.min_blocks:
-        return f"the {method.name} needs at least {method.min_blocks} paired repeats, got {count}"
+    needed = method.blocks_needed(declared, family_size)
+    if count < needed:
+        why = "" if needed == method.min_blocks else f" for any significance among {family_size}"
+        return f"the {method.title} needs at least {needed} paired repeats{why}, got {count}"
     if pair.diff.ndim == 2 and pair.diff.shape[1] < 2:
-        return f"the {method.name} needs at least 2 test images, got {pair.diff.shape[1]}"
+        return f"the {method.title} needs at least 2 test images, got {pair.diff.shape[1]}"
     return None if _varies(pair.diff) else SAME

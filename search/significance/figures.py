@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.significance.records import Comparison, Verdict
-from search.significance.wording import digits_for, p_value, points
+from search.significance.wording import adjustment, digits_for, p_value, points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,7 +137,7 @@ def _note(c: Comparison) -> str:
     digits = digits_for(c.interval)
     low, middle, high = (points(value, digits) for value in (c.interval.low, c.estimate, c.interval.high))
     word = f"{c.verdict.value}, provisional" if c.provisional else c.verdict.value
-    adjusted = f"{c.adjust_method.capitalize()} {p_value(c.adjusted_p)}"
+    adjusted = f"{adjustment(c.adjust_method)} {p_value(c.adjusted_p)}"
     return f"{word}\n{middle} pp [{low}, {high}], {adjusted}, n = {c.num_blocks}"
 
 

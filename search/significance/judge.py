@@ -3,137 +3,196 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from search.significance import effects
+from search.significance import crossed, effects, resampled, signflip
+from search.significance.across import MIN_DATA_SETS, examine_across
+from search.significance.bootstrap import bca_interval, from_samples, resampled_means
+from search.significance.crossed import components
+from search.significance.declared import Declared
 from search.significance.examine import MAX_MISSING, Examined, examine
-from search.significance.methods import FIRM_BLOCKS, NEW_DATA
-from search.significance.multiplicity import METHOD, simultaneous_interval
+from search.significance.max_t import max_t
+from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA
+from search.significance.multiplicity import adjust, simultaneous_interval
 from search.significance.pairing import Pair, ScoresError, bits_of, scores_of
+from search.significance.planning import Crossed, Design, Paired, blocks_needed
 from search.significance.records import Comparison, MeanTest, Verdict
+from search.significance.results import Results
 from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
 
+SINGLE_STEPS = {"shaffer", "bergmann-hommel", "max-t"}
+"""Adjustments that need one data set: they know how its comparisons hang together."""
 
-def judge(
-    names: Sequence[str],
-    correct: Mapping[str, Sequence[NDArray[Any] | None] | NDArray[Any]],
-    val_scores: Mapping[str, NDArray[Any]],
-    family: Sequence[tuple[str, str]],
-    *,
-    blocks: Mapping[str, Sequence[str]],
-    ratio: float | None = None,
-    num_classes: int | None = None,
-    alpha: float = 0.05,
-    rope: float = 0.005,
-    failed: Mapping[str, Collection[str]] | None = None,
+
+def judge_results(
+    results: Sequence[Results], family: Sequence[tuple[str, str]], declared: Declared, *, family_name: str = ""
 ) -> tuple[Comparison, ...]:
     """Judge every comparison of a family that was declared before the results were seen.
+
+    Up to five data sets are judged one by one, as one family; from six on the data sets themselves are the sample.
 
     The promise (no false "better" or "worse" in the family, with probability 1 - alpha) fails when the family or the
     rope was chosen after looking, when the test images took part in choosing the configurations, and where the chosen
     test's own does (`limits`).
 
     Args:
-        names: All configurations.
-        correct: Name -> correctness of every image of one fixed test set, (R, M) of 0 and 1; as a sequence of rows,
-            None marks a repeat without a result. All must be in the same image order: compare image hashes before
-            calling.
-        val_scores: Name -> validation accuracies, shape (R,), NaN where missing. Decides only where bits are missing.
+        results: What the configurations did, one item per data set.
         family: The declared comparisons (a, b).
-        blocks: Name -> block ids in the order of that name's results, length R.
-        ratio: Validation images over training images, n_test / n_train; needed with `val_scores`.
-        num_classes: For chance accuracy, 1 / num_classes; needed where a diverged repeat left no result.
-        alpha: Family-wise error rate.
-        rope: Half-width of practical equivalence, fraction of 1.
-        failed: Name -> ids of blocks whose training diverged. With a result it is the last finite checkpoint's;
-            without, chance.
+        declared: Estimand, test, adjustment, alpha and rope.
+        family_name: Shown beside each comparison; empty for the only one.
 
     Returns:
-        One comparison per declared pair, in the family's order.
+        One comparison per declared pair, in the family's order; with two to five data sets as often as there are.
 
     Raises:
-        ScoresError: The family or the arrays are malformed.
+        ScoresError: The family or the arrays are malformed, or do not allow what was declared.
     """
-    _check(names, family, {*correct, *val_scores}, blocks)
-    if val_scores and (ratio is None or ratio <= 0):
-        msg = f"ratio must be validation images over training images, above 0, got {ratio}"
-        raise ScoresError(msg)
-    if not (0 < alpha < 0.5 and 0 <= rope < 0.5):
-        msg = f"alpha must be in (0, 0.5) and rope in [0, 0.5), got {alpha} and {rope}"
-        raise ScoresError(msg)
-    lost = failed or {}
-    bits = {name: bits_of(name, blocks[name], list(rows), lost.get(name, ())) for name, rows in correct.items()}
-    scores = {name: scores_of(name, blocks[name], array, lost.get(name, ())) for name, array in val_scores.items()}
-    examined = [examine(pair, bits, scores, ratio=ratio, num_classes=num_classes, alpha=alpha) for pair in family]
-    primary = decide([item.test for item in examined], rope=rope, alpha=alpha)
+    _check(results, family, declared)
+    if len(results) >= MIN_DATA_SETS:
+        examined = examine_across(results, family, declared)
+    else:
+        size = len(family) * len(results)
+        examined = [item for found in results for item in _examine_all(found, family, declared, family_size=size)]
+    adjusted = _adjust([item.test for item in examined], examined, declared)
+    primary = decide([item.test for item in examined], adjusted, rope=declared.rope, alpha=declared.alpha)
     sensitive = primary
     if any(item.diverged for item in examined):
         again = [item.sensitivity if item.diverged else item.test for item in examined]
-        sensitive = decide(again, rope=rope, alpha=alpha)
-    return tuple(
-        _comparison(item, first, second, alpha=alpha, rope=rope, family_size=len(family))
+        sensitive = decide(again, _adjust(again, examined, declared), rope=declared.rope, alpha=declared.alpha)
+    checks = _multi_bootstraps(examined, declared)
+    comparisons = (
+        _comparison(item, first, second, declared, family_name=family_name, family_size=len(examined))
         for item, first, second in zip(examined, primary, sensitive, strict=True)
+    )
+    return tuple(
+        dataclasses.replace(comparison, check=check or comparison.check)
+        for comparison, check in zip(comparisons, checks, strict=True)
     )
 
 
-def _check(
-    names: Sequence[str], family: Sequence[tuple[str, str]], given: set[str], blocks: Mapping[str, Sequence[str]]
-) -> None:
-    known = set(names)
+def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declared: Declared) -> None:
+    known = tuple(dict.fromkeys(name for item in results for name in item.configs))
     for a, b in family:
         if a == b:
-            msg = f"family: a comparison must name two configurations, got ({a!r}, {b!r})"
-            raise ScoresError(msg)
+            raise ScoresError(f"family: a comparison must name two configurations, got ({a!r}, {b!r})")
         for name in (a, b):
             if name not in known:
-                msg = f"family: unknown configuration {name!r}; known: {', '.join(names)}"
-                raise ScoresError(msg)
+                raise ScoresError(f"family: unknown configuration {name!r}; known: {', '.join(known)}")
     if len({frozenset(pair) for pair in family}) < len(family):
-        msg = "family: every pair must be declared once, in one direction"
-        raise ScoresError(msg)
-    if missing := sorted(given - set(blocks)):
-        msg = f"blocks must be named for every configuration with results, got none for {', '.join(missing)}"
-        raise ScoresError(msg)
+        raise ScoresError("family: every pair must be declared once, in one direction")
+    for item in results:
+        if missing := sorted({*item.correct, *item.scores} - set(item.blocks)):
+            names = ", ".join(missing)
+            raise ScoresError(f"blocks must be named for every configuration with results, got none for {names}")
+    if not (0 < declared.alpha < 0.5 and 0 <= declared.rope < 0.5):
+        raise ScoresError(f"alpha must be in (0, 0.5) and rope in [0, 0.5), got {declared.alpha} and {declared.rope}")
+    if declared.ratio is not None and not declared.ratio > 0:
+        raise ScoresError(f"ratio must be images scored over images trained on, above 0, got {declared.ratio}")
+    if declared.adjust in SINGLE_STEPS and len(results) > 1:
+        raise ScoresError(f"adjust: {declared.adjust} expects one data set, found {len(results)}; take holm")
+    if declared.adjust == "max-t" and (
+        declared.estimand != "this-data" or declared.method not in {"auto", "sign-flip"}
+    ):
+        raise ScoresError(
+            "adjust: max-t expects estimand this-data and its own sign-flip test, "
+            f"found {declared.estimand} and {declared.method}; declare these, or take holm"
+        )
+
+
+def _examine_all(
+    found: Results, family: Sequence[tuple[str, str]], declared: Declared, *, family_size: int
+) -> list[Examined]:
+    def lost(name: str) -> frozenset[str]:
+        return found.diverged.get(name, frozenset())
+
+    bits = {name: bits_of(name, found.blocks[name], list(rows), lost(name)) for name, rows in found.correct.items()}
+    scores = {name: scores_of(name, found.blocks[name], array, lost(name)) for name, array in found.scores.items()}
+    return [examine(pair, bits, scores, declared, family_size=family_size, dataset=found.dataset) for pair in family]
+
+
+def _adjust(
+    tests: Sequence[MeanTest | None], examined: Sequence[Examined], declared: Declared
+) -> tuple[float | None, ...]:
+    raw = [None if test is None else test.p for test in tests]
+    if declared.adjust != "max-t":
+        return adjust(raw, declared.adjust, pairs=[item.names for item in examined])
+    there = [item.pair for item, test in zip(examined, tests, strict=True) if test is not None and item.pair]
+    if not there:
+        return tuple(None for _ in tests)
+    blocks = there[0].blocks
+    if any(set(pair.blocks) != set(blocks) for pair in there):
+        raise ScoresError("adjust: max-t expects the same blocks in every comparison; take holm")
+    columns = [pair.per_block[[pair.blocks.index(block) for block in blocks]] for pair in there]
+    found = iter(max_t(np.stack(columns, axis=1)).adjusted_p)
+    return tuple(None if test is None else float(next(found)) for test in tests)
+
+
+def _multi_bootstraps(examined: Sequence[Examined], declared: Declared) -> list[MeanTest | None]:
+    """The Multi-Bootstrap beside every crossed test; comparisons over the same blocks share their resamples."""
+    found: list[MeanTest | None] = [None] * len(examined)
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, item in enumerate(examined):
+        if item.test is not None and item.pair is not None and item.method is METHODS["crossed"]:
+            groups.setdefault((item.dataset, item.pair.blocks, item.pair.diff.shape[1]), []).append(place)
+    for places in groups.values():
+        values: dict[str, NDArray[Any]] = {}
+        for place in places:
+            item = examined[place]
+            assert item.pair is not None
+            values |= {item.names[0]: item.pair.values_a, item.names[1]: item.pair.values_b}
+        rows = dict(zip(values, resampled_means(list(values.values())), strict=True))
+        for place in places:
+            item = examined[place]
+            assert item.pair is not None
+            a, b = item.names
+            found[place] = from_samples(item.pair.diff, rows[a] - rows[b], alpha=declared.alpha)
+    return found
 
 
 def _comparison(
-    item: Examined, first: Decision, second: Decision, *, alpha: float, rope: float, family_size: int
+    item: Examined, first: Decision, second: Decision, declared: Declared, *, family_name: str, family_size: int
 ) -> Comparison:
     pair, test, method = item.pair, item.test, item.method
     sensitivity_verdict = second.verdict if item.diverged and test else None
     verdict, reason = _combine(first.verdict, sensitivity_verdict, pair)
+    if method is not None and not method.decides and test is not None:
+        verdict, reason = Verdict.REFUSED, f"the {method.title} is shown beside a test, it does not decide"
     comparison = Comparison(
         a=item.names[0],
         b=item.names[1],
+        family=family_name,
+        dataset=item.dataset,
         verdict=verdict,
         sentence="",
-        provisional=test is not None and test.num_blocks < FIRM_BLOCKS,
+        provisional=test is not None and method is not None and method.min_blocks > 1 and test.num_blocks < FIRM_BLOCKS,
         reason=item.refusal or reason,
         estimand=method.estimand if method else NEW_DATA,
-        test=method.name if method else None,
+        test=method.title if method else None,
         why=method.why if method else None,
         limits=method.limits if method else None,
         num_blocks=len(pair.blocks) if pair else 0,
-        adjust_method=METHOD,
+        adjust_method=declared.adjust,
         family_size=family_size,
-        alpha=alpha,
-        rope=rope,
+        alpha=declared.alpha,
+        rope=declared.rope,
         adjusted_p=first.adjusted_p,
         rope_probabilities=first.rope_probabilities,
         tost_p=first.tost_p,
         adjusted_tost_p=first.adjusted_tost_p,
         secondary=item.secondary,
+        check=item.check,
         sensitivity=item.sensitivity,
         sensitivity_verdict=sensitivity_verdict,
     )
     if pair is not None and pair.blocks:
         comparison = _with_scores(comparison, pair)
     if pair is not None and test is not None:
-        comparison = _with_test(comparison, pair, test)
+        comparison = _with_test(comparison, pair, test, declared)
     return dataclasses.replace(comparison, sentence=sentence_of(comparison))
 
 
@@ -156,7 +215,6 @@ def _combine(primary: Verdict, sensitivity: Verdict | None, pair: Pair | None) -
 
 
 def _with_scores(comparison: Comparison, pair: Pair) -> Comparison:
-    diff = pair.scores_a - pair.scores_b
     return dataclasses.replace(
         comparison,
         num_images=pair.diff.shape[1] if pair.diff.ndim == 2 else None,
@@ -170,28 +228,55 @@ def _with_scores(comparison: Comparison, pair: Pair) -> Comparison:
         scores_b=tuple(pair.scores_b.tolist()),
         mean_a=float(pair.scores_a.mean()),
         mean_b=float(pair.scores_b.mean()),
-        estimate=float(diff.mean()),
+        estimate=float(pair.per_block.mean()),
     )
 
 
-def _with_test(comparison: Comparison, pair: Pair, test: MeanTest) -> Comparison:
-    diff = pair.scores_a - pair.scores_b
-    alpha, family_size = comparison.alpha, comparison.family_size
-    share, share_interval = effects.probability_of_superiority(diff, level=1 - alpha)
-    return dataclasses.replace(
+def _with_test(comparison: Comparison, pair: Pair, test: MeanTest, declared: Declared) -> Comparison:
+    diff, level = pair.per_block, 1 - declared.alpha
+    share, share_interval = effects.probability_of_superiority(diff, level=level)
+    comparison = dataclasses.replace(
         comparison,
         estimate=test.estimate,
         interval=test.interval,
-        simultaneous_interval=simultaneous_interval(
-            test.estimate, test.se, test.df, alpha=alpha, family_size=family_size
-        ),
-        se=test.se,
-        df=test.df,
         t=test.t,
         p=test.p,
+        p_error=test.p_error,
         d_z=effects.cohen_d_z(diff),
         g_z=effects.hedges_g_z(diff),
         p_a_gt_b=share,
         p_a_gt_b_interval=share_interval,
-        smallest_detectable=effects.smallest_detectable(test.se, test.df, alpha=alpha / family_size),
+        meaningful=effects.is_meaningful(share, share_interval, num_blocks=diff.size),
+        bca_interval=bca_interval(diff, level=level) if diff.size > 1 else None,
     )
+    if not test.se > 0:  # a test without a standard error of the mean: what rests on one stays unset
+        return comparison
+    one_of_family = declared.alpha / comparison.family_size
+    comparison = dataclasses.replace(
+        comparison,
+        se=test.se,
+        df=test.df,
+        simultaneous_interval=simultaneous_interval(
+            test.estimate, test.se, test.df, alpha=declared.alpha, family_size=comparison.family_size
+        ),
+        smallest_detectable=effects.smallest_detectable(test.se, test.df, alpha=one_of_family),
+        components=components(pair.diff) if pair.diff.ndim == 2 and len(pair.blocks) > 1 else None,
+    )
+    design = _design(comparison, pair, declared)
+    if design is None:
+        return comparison
+    needed = blocks_needed(design, declared.rope, alpha=one_of_family)
+    return dataclasses.replace(comparison, num_blocks_for_rope=needed.number, smallest_ever=needed.floor)
+
+
+def _design(comparison: Comparison, pair: Pair, declared: Declared) -> Design | None:
+    """What this comparison teaches about further repeats of it."""
+    match comparison.test:
+        case crossed.NAME if comparison.components is not None:
+            return Crossed(components=comparison.components, num_images=pair.diff.shape[1])
+        case resampled.CORRECTED if declared.ratio is not None:
+            return Paired(sd=float(np.std(pair.per_block, ddof=1)), ratio=declared.ratio)
+        case resampled.PAIRED | signflip.NAME:
+            return Paired(sd=float(np.std(pair.per_block, ddof=1)))
+        case _:
+            return None

@@ -1,17 +1,20 @@
-"""Which test, by what was stored: the only dispatch. A new test is one more row of the table."""
+"""Which test, by what was declared and stored: the only dispatch. A new test is one more row of the table."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
-
-from search.significance import crossed, resampled
+from search.significance import bootstrap, cross_validation, crossed, mcnemar, pooled, resampled, signflip, wilcoxon
+from search.significance.declared import Declared
+from search.significance.pairing import Pair, ScoresError
 from search.significance.records import MeanTest
 
 NEW_DATA = "new data of this kind"
+THIS_DATA = "this data set"
+CHECKPOINTS = "these two checkpoints"
+NEW_DATA_SETS = "new data sets of this kind"
 MIN_BLOCKS = 3
 """Below: description only."""
 FIRM_BLOCKS = 5
@@ -22,64 +25,209 @@ FIRM_BLOCKS = 5
 class Method:
     """One way to decide a comparison."""
 
-    name: str
+    title: str
+    needs_bits: bool = False
+    """It takes the correctness of every image; otherwise one score per block."""
+    prefers_scores: bool = False
+    """Where there are both, it takes the scores of the blocks' own splits, not the accuracies on the test images."""
     min_blocks: int
-    scored_on: str
-    """What the estimate is measured on."""
+    permutes: bool = False
+    """Its p-value has a smallest value, 2^(1 - R), whatever the results."""
+    decides: bool = True
+    """It may give a verdict; otherwise its numbers are shown and nothing is claimed."""
     estimand: str
     why: str
     limits: str
-    run: Callable[[NDArray[Any], float, float | None], MeanTest]
-    """(differences, alpha, n_test / n_train) -> test."""
+    run: Callable[[Pair, Declared], MeanTest]
+
+    def blocks_needed(self, declared: Declared, family_size: int) -> int:
+        """Fewest blocks with which it may give a verdict."""
+        if not self.permutes:
+            return self.min_blocks
+        return max(self.min_blocks, math.ceil(1 + math.log2(family_size / declared.alpha)))
 
 
-def _run_crossed(diff: NDArray[Any], alpha: float, _ratio: float | None) -> MeanTest:
-    return crossed.crossed_test(diff, alpha=alpha)
+def _ratio(declared: Declared) -> float:
+    if declared.ratio is None or not declared.ratio > 0:
+        raise ScoresError(
+            "ratio: the corrected resampled t expects images scored over images trained on, above 0, "
+            f"got {declared.ratio}; 3/7 for a 7:3 split"
+        )
+    return declared.ratio
 
 
-def _run_corrected(diff: NDArray[Any], alpha: float, ratio: float | None) -> MeanTest:
-    assert ratio is not None, "judge() asks for the ratio before any test"
-    return resampled.corrected_resampled_t(diff, ratio=ratio, alpha=alpha)
+def _run_five_by_two(pair: Pair, run: Callable[..., MeanTest], alpha: float) -> MeanTest:
+    return run(pair.per_block[_five_by_two_order(pair.blocks)].reshape(5, 2), alpha=alpha)
 
 
-CROSSED = Method(
-    name=crossed.NAME,
-    min_blocks=MIN_BLOCKS,
-    scored_on="test images",
-    estimand=NEW_DATA,
-    why="Both have the correctness of every test image, so repeats and images are both treated as random.",
-    limits=(
-        "Holds if repeats are exchangeable and the test images were not chosen with either in view. "
-        "The training pool is one draw whose own variance is not seen. "
-        "Below 5 blocks the false-positive rate can reach .07 at a nominal .05."
-    ),
-    run=_run_crossed,
+def _five_by_two_order(blocks: tuple[str, ...]) -> list[int]:
+    wanted = [f"{repeat}.{fold}" for repeat in range(1, 6) for fold in (1, 2)]
+    if sorted(blocks) != sorted(wanted):
+        raise ScoresError(
+            f"block: 5x2 cross-validation expects ten blocks named repeat.fold, {wanted[0]}, {wanted[1]}, ..., "
+            f"{wanted[-1]}, found {', '.join(blocks[:10])}"
+        )
+    return [blocks.index(name) for name in wanted]
+
+
+def _run_mcnemar(pair: Pair, declared: Declared, variant: mcnemar.Variant) -> MeanTest:
+    if len(pair.blocks) != 1:
+        raise ScoresError(
+            f"method: McNemar's test speaks of one trained pair, found {len(pair.blocks)} blocks; take crossed, or one "
+            "block"
+        )
+    return mcnemar.mcnemar_test(pair.values_a[0], pair.values_b[0], variant=variant, alpha=declared.alpha)
+
+
+def _run_pooled(pair: Pair, declared: Declared) -> MeanTest:
+    num_images = pair.diff.shape[1] if pair.diff.ndim == 2 else declared.num_images
+    if num_images is None:
+        raise ScoresError("method: pooled-images expects the number of images behind each score, got none")
+    return pooled.pooled_images_t(
+        float(pair.scores_a.mean()),
+        float(pair.scores_b.mean()),
+        num_runs=len(pair.blocks),
+        num_images=num_images,
+        alpha=declared.alpha,
+    )
+
+
+_CROSSED_LIMITS = (
+    "Holds if repeats are exchangeable and the test images were not chosen with either in view. "
+    "The training pool is one draw whose own variance is not seen. "
+    "Below 5 blocks the false-positive rate can reach .07 at a nominal .05."
 )
-CORRECTED_T = Method(
-    name=resampled.CORRECTED,
-    min_blocks=FIRM_BLOCKS,
-    scored_on="validation images",
-    estimand=NEW_DATA,
-    why="Only validation scores of random splits are there, so the variance that overlapping splits hide is put back.",
-    limits=(
-        "Holds for random splits; the correction is an approximation and usually errs to the cautious side. "
-        "It has a floor: differences below it cannot be shown by any number of blocks. "
-        "Validation scores that chose the configuration flatter it."
+_SAME_IMAGES = "Other images may give another difference: it is no claim on new data."
+
+METHODS: dict[str, Method] = {
+    "crossed": Method(
+        title=crossed.NAME,
+        needs_bits=True,
+        min_blocks=MIN_BLOCKS,
+        estimand=NEW_DATA,
+        why="Both have the correctness of every test image, so repeats and images are both treated as random.",
+        limits=_CROSSED_LIMITS,
+        run=lambda pair, declared: crossed.crossed_test(pair.diff, alpha=declared.alpha),
     ),
-    run=_run_corrected,
-)
+    "multi-bootstrap": Method(
+        title=bootstrap.NAME,
+        needs_bits=True,
+        min_blocks=MIN_BLOCKS,
+        decides=False,
+        estimand=NEW_DATA,
+        why="Asked for: repeats and images are both drawn again, with replacement.",
+        limits="A check, no verdict: below 20 repeats its interval is too narrow.",
+        run=lambda pair, declared: bootstrap.multi_bootstrap(pair.diff, alpha=declared.alpha),
+    ),
+    "corrected-t": Method(
+        title=resampled.CORRECTED,
+        prefers_scores=True,
+        min_blocks=FIRM_BLOCKS,
+        estimand=NEW_DATA,
+        why="There is one score per random split, so the variance that overlapping splits hide is put back.",
+        limits=(
+            "Holds for random splits; the correction is an approximation and usually errs to the cautious side. "
+            "It has a floor: differences below it cannot be shown by any number of blocks. "
+            "Validation scores that chose the configuration flatter it."
+        ),
+        run=lambda pair, declared: resampled.corrected_resampled_t(
+            pair.per_block, ratio=_ratio(declared), alpha=declared.alpha
+        ),
+    ),
+    "paired-t": Method(
+        title=resampled.PAIRED,
+        min_blocks=FIRM_BLOCKS,
+        estimand=THIS_DATA,
+        why="The claim is on this data set alone, and given the data the repeats are independent.",
+        limits=_SAME_IMAGES,
+        run=lambda pair, declared: resampled.paired_t(pair.per_block, alpha=declared.alpha),
+    ),
+    "sign-flip": Method(
+        title=signflip.NAME,
+        min_blocks=FIRM_BLOCKS,
+        permutes=True,
+        estimand=THIS_DATA,
+        why="The claim is on this data set alone; repeats of equal configurations could be swapped within a block.",
+        limits=f"The interval beside it is that of the paired t. {_SAME_IMAGES}",
+        run=lambda pair, declared: signflip.sign_flip_test(pair.per_block, alpha=declared.alpha),
+    ),
+    "wilcoxon": Method(
+        title=wilcoxon.NAME,
+        min_blocks=FIRM_BLOCKS,
+        permutes=True,
+        estimand=THIS_DATA,
+        why="Asked for: the ranks of the block differences decide, whatever their distribution.",
+        limits=f"It takes the differences to be symmetric around their median. {_SAME_IMAGES}",
+        run=lambda pair, declared: wilcoxon.wilcoxon_test(pair.per_block, alpha=declared.alpha),
+    ),
+    "mcnemar": Method(
+        title="exact McNemar",
+        needs_bits=True,
+        min_blocks=1,
+        estimand=CHECKPOINTS,
+        why="One trained pair on the same images.",
+        limits="It says nothing of another training of either configuration.",
+        run=lambda pair, declared: _run_mcnemar(pair, declared, "exact"),
+    ),
+    "mcnemar-mid-p": Method(
+        title="mid-p McNemar",
+        needs_bits=True,
+        min_blocks=1,
+        estimand=CHECKPOINTS,
+        why="One trained pair on the same images.",
+        limits="It says nothing of another training of either configuration; barely above alpha in the worst case.",
+        run=lambda pair, declared: _run_mcnemar(pair, declared, "mid-p"),
+    ),
+    "5x2cv-t": Method(
+        title=cross_validation.T_NAME,
+        prefers_scores=True,
+        min_blocks=10,
+        estimand=NEW_DATA,
+        why="Asked for: five random halvings, each half trained on once.",
+        limits="Its numerator is the first of the ten differences, and it finds little.",
+        run=lambda pair, declared: _run_five_by_two(pair, cross_validation.five_by_two_t, declared.alpha),
+    ),
+    "5x2cv-f": Method(
+        title=cross_validation.F_NAME,
+        prefers_scores=True,
+        min_blocks=10,
+        estimand=NEW_DATA,
+        why="Asked for: five random halvings, each half trained on once.",
+        limits="Training sets of half the data; the F distribution is an approximation.",
+        run=lambda pair, declared: _run_five_by_two(pair, cross_validation.five_by_two_f, declared.alpha),
+    ),
+    "pooled-images": Method(
+        title=pooled.NAME,
+        min_blocks=1,
+        decides=False,
+        estimand="images of these runs, as if independent",
+        why="Asked for: the test that the ECRNN paper prints.",
+        limits="As published: it ignores the variance between runs, and is no verdict.",
+        run=_run_pooled,
+    ),
+}
 
 
-def choose(*, has_bits: bool, has_scores: bool) -> Method | None:
-    """Choose the test by what both configurations have stored, never by how the numbers look.
+def choose(declared: Declared, *, has_bits: bool, has_scores: bool) -> str | None:
+    """Choose the test by what was declared and is stored, never by how the results look.
 
     Args:
+        declared: What is claimed.
         has_bits: Both have correctness bits of the test images.
-        has_scores: Both have validation scores.
+        has_scores: Both have one score per block.
 
     Returns:
-        The method; None when they have nothing in common.
+        A key of METHODS; None when what is there allows none.
     """
+    if declared.method != "auto":
+        allowed = has_bits or (has_scores and not METHODS[declared.method].needs_bits)
+        return declared.method if allowed else None
+    if not (has_bits or has_scores):
+        return None
+    if declared.estimand == "this-data":
+        return "sign-flip" if declared.adjust == "max-t" else "paired-t"
     if has_bits:
-        return CROSSED
-    return CORRECTED_T if has_scores else None
+        return "crossed"
+    if declared.ratio is not None:
+        return "corrected-t"
+    return "paired-t" if declared.estimand == "auto" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +35,11 @@ class Pair:
     """Two configurations on their common blocks, blocks without an outcome for either left out."""
 
     blocks: tuple[str, ...]
+    values_a: NDArray[Any]
+    """Correctness (R, M) int8, float64 where chance was filled in; or scores (R,) float64."""
+    values_b: NDArray[Any]
     diff: NDArray[Any]
-    """First minus second: (R, M) int8, float64 where chance was filled in; or (R,) float64."""
+    """First minus second."""
     scores_a: NDArray[np.float64]
     """Accuracy per block, shape (R,)."""
     scores_b: NDArray[np.float64]
@@ -43,6 +47,25 @@ class Pair:
     diverged_b: NDArray[np.bool_]
     num_mismatched: int
     num_lost: int
+
+    @property
+    def per_block(self) -> NDArray[np.float64]:
+        """Differences of the scores, shape (R,)."""
+        return self.scores_a - self.scores_b
+
+    def only(self, kept: NDArray[np.bool_]) -> Pair:
+        """The same pair on some of its blocks, (R,) true where kept."""
+        return dataclasses.replace(
+            self,
+            blocks=tuple(block for block, keep in zip(self.blocks, kept, strict=True) if keep),
+            values_a=self.values_a[kept],
+            values_b=self.values_b[kept],
+            diff=self.diff[kept],
+            scores_a=self.scores_a[kept],
+            scores_b=self.scores_b[kept],
+            diverged_a=self.diverged_a[kept],
+            diverged_b=self.diverged_b[kept],
+        )
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -84,7 +107,7 @@ def bits_of(
 
 
 def scores_of(name: str, blocks: Sequence[str], scores: NDArray[Any], diverged: Collection[str]) -> Outcomes:
-    """Gather the validation accuracies of one configuration.
+    """Gather the scores of one configuration.
 
     Args:
         name: The configuration, for messages.
@@ -102,7 +125,7 @@ def scores_of(name: str, blocks: Sequence[str], scores: NDArray[Any], diverged: 
     _check_blocks(name, blocks, len(values), diverged)
     present = np.isfinite(values)
     if values.ndim != 1 or ((values[present] < 0) | (values[present] > 1)).any() or np.isinf(values).any():
-        msg = f"val_scores[{name!r}]: accuracies must be fractions from 0 to 1, one per block, NaN if missing"
+        msg = f"scores[{name!r}]: accuracies must be fractions from 0 to 1, one per block, NaN if missing"
         raise ScoresError(msg)
     return Outcomes(
         blocks=tuple(blocks),
@@ -139,6 +162,8 @@ def pair_up(first: Outcomes, second: Outcomes, *, num_classes: int | None) -> Pa
     values_a, values_b = (_filled(*side, shape, num_classes) for side in ((first, rows_a), (second, rows_b)))
     return Pair(
         blocks=tuple(first.blocks[i] for i in rows_a),
+        values_a=values_a,
+        values_b=values_b,
         diff=values_a - values_b,
         scores_a=_per_block(values_a),
         scores_b=_per_block(values_b),

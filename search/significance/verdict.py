@@ -23,39 +23,40 @@ class Decision:
     rope_probabilities: tuple[float, float, float] | None = None
 
 
-def decide(tests: Sequence[MeanTest | None], *, rope: float, alpha: float) -> tuple[Decision, ...]:
+def decide(
+    tests: Sequence[MeanTest | None], adjusted_p: Sequence[float | None], *, rope: float, alpha: float
+) -> tuple[Decision, ...]:
     """Decide a declared family.
 
     Practical equivalence comes before better or worse: a difference may be real and yet too small to matter, and then
     the second is what a reader must hear. It takes a Holm-adjusted TOST at alpha, or a posterior probability of .95
-    inside the rope (which is not adjusted: a posterior makes no promise about error rates). Better and worse take a
-    Holm-adjusted p at alpha.
+    inside the rope (which is not adjusted: a posterior makes no promise about error rates). Better and worse take an
+    adjusted p at alpha. A test without a standard error of the mean says nothing of equivalence.
 
     Args:
         tests: One test per declared comparison, in the family's order; None for a refused one, which keeps its place in
-            Holm.
+            the correction.
+        adjusted_p: The p-values adjusted within the family, in the same order.
         rope: Half-width of practical equivalence, fraction.
         alpha: Family-wise error rate.
 
     Returns:
         One decision per comparison.
     """
-    posteriors = [None if t is None else rope_probabilities(t.estimate, t.se, t.df, rope=rope) for t in tests]
-    equivalence = [None if t is None else tost_p(t.estimate, t.se, t.df, rope=rope) for t in tests]
-    adjusted_equivalence = holm(equivalence)
+    posteriors = [
+        None if t is None or not t.se > 0 else rope_probabilities(t.estimate, t.se, t.df, rope=rope) for t in tests
+    ]
+    equivalence = [None if t is None or not t.se > 0 else tost_p(t.estimate, t.se, t.df, rope=rope) for t in tests]
     decisions = []
     for test, adjusted, raw_tost, adjusted_tost, posterior in zip(
-        tests,
-        holm([None if t is None else t.p for t in tests]),
-        equivalence,
-        adjusted_equivalence,
-        posteriors,
-        strict=True,
+        tests, adjusted_p, equivalence, holm(equivalence), posteriors, strict=True
     ):
-        if test is None or adjusted is None or adjusted_tost is None or posterior is None:
+        if test is None or adjusted is None:
             decisions.append(Decision(verdict=Verdict.REFUSED))
             continue
-        if adjusted_tost <= alpha or posterior[1] >= EQUIVALENT_PROBABILITY:
+        if (adjusted_tost is not None and adjusted_tost <= alpha) or (
+            posterior and posterior[1] >= EQUIVALENT_PROBABILITY
+        ):
             verdict = Verdict.EQUIVALENT
         elif adjusted <= alpha:
             verdict = Verdict.BETTER if test.estimate > 0 else Verdict.WORSE

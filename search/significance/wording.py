@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import math
 
+from search.significance.methods import CHECKPOINTS, NEW_DATA_SETS
 from search.significance.records import Comparison, Interval, Verdict
+
+ADJUSTMENTS = {
+    "holm": "Holm",
+    "hommel": "Hommel",
+    "hochberg": "Hochberg",
+    "shaffer": "Shaffer",
+    "bergmann-hommel": "Bergmann-Hommel",
+    "max-t": "max-T",
+    "bh": "Benjamini-Hochberg",
+}
+"""How an adjustment is called in words."""
 
 
 def sentence_of(comparison: Comparison) -> str:
@@ -21,42 +33,71 @@ def sentence_of(comparison: Comparison) -> str:
     if comparison.num_mismatched or comparison.num_lost:
         missing = comparison.num_mismatched + comparison.num_lost
         parts.append(f"{missing} of {comparison.num_blocks + missing} pairs missing.")
-    return " ".join(part for part in parts if part)
+    where = f"On {comparison.dataset}: " if comparison.dataset else ""
+    return where + " ".join(part for part in parts if part)
 
 
 def _judged(c: Comparison) -> str:
     assert c.estimate is not None
     assert c.interval is not None
     assert c.adjusted_p is not None
-    assert c.rope_probabilities is not None
-    assert c.smallest_detectable is not None
     sign = -1.0 if c.verdict is Verdict.WORSE else 1.0
     digits = digits_for(c.interval)
     gap = points(sign * c.estimate, digits)
-    below, inside, above = c.rope_probabilities
-    rope = f"{100 * c.rope:g} pp"
-    numbers = f"({_interval(c.interval, sign, digits)}; {_holm(c)}; {_evidence(c)})"
+    numbers = f"({_interval(c.interval, sign, digits)}{_adjusted(c)}; {_evidence(c)})"
     match c.verdict:
         case Verdict.BETTER:
-            first = f"{c.a} beats {c.b} by {gap} percentage points {numbers}. P(difference > {rope}) {_equals(above)}."
+            first = f"{c.a} beats {c.b} by {gap} percentage points {numbers}."
         case Verdict.WORSE:
-            first = f"{c.a} loses to {c.b} by {gap} percentage points {numbers}. P(deficit > {rope}) {_equals(below)}."
+            first = f"{c.a} loses to {c.b} by {gap} percentage points {numbers}."
         case Verdict.EQUIVALENT:
             real = " Significant, but too small to matter." if c.adjusted_p <= c.alpha else ""
             first = (
                 f"{c.a} and {c.b} are practically equivalent: {c.a} minus {c.b} is {gap} percentage points "
-                f"{numbers}.{real} P(|difference| < {rope}) {_equals(inside)}."
+                f"{numbers}.{real}"
             )
         case _:
-            first = (
-                f"inconclusive: {c.a} minus {c.b} is {gap} percentage points {numbers}.{_why_not(c)} "
-                f"P(difference > {rope}) {_equals(above)}, P(difference < -{rope}) {_equals(below)}."
-            )
+            first = f"inconclusive: {c.a} minus {c.b} is {gap} percentage points {numbers}.{_why_not(c)}"
+    first = f"{first}{_chances(c)}"
     if c.provisional:
         first = f"Provisional, few repeats: {first}"
     elif c.verdict is Verdict.INCONCLUSIVE:
         first = first[0].upper() + first[1:]
-    return f"{first} Smallest detectable gap {points(c.smallest_detectable, digits)} pp."
+    return f"{first}{_reach(c, digits)}"
+
+
+def _chances(c: Comparison) -> str:
+    """The posterior, in the words of the verdict."""
+    if c.rope_probabilities is None:
+        return ""
+    below, inside, above = c.rope_probabilities
+    rope = f"{100 * c.rope:g} pp"
+    match c.verdict:
+        case Verdict.BETTER:
+            return f" P(difference > {rope}) {_equals(above)}."
+        case Verdict.WORSE:
+            return f" P(deficit > {rope}) {_equals(below)}."
+        case Verdict.EQUIVALENT:
+            return f" P(|difference| < {rope}) {_equals(inside)}."
+        case _:
+            return f" P(difference > {rope}) {_equals(above)}, P(difference < -{rope}) {_equals(below)}."
+
+
+def _reach(c: Comparison, digits: int) -> str:
+    """What this many repeats could find; where nothing was found, how many it would take."""
+    if c.smallest_detectable is None:
+        return ""
+    found = f" Smallest detectable gap {points(c.smallest_detectable, digits)} pp."
+    if c.verdict is not Verdict.INCONCLUSIVE or not c.rope > 0 or c.smallest_ever is None:
+        return found
+    gap = f"a gap of {100 * c.rope:g} pp"
+    if c.num_blocks_for_rope is None:
+        more = "more test images" if c.num_images else "more data, or a smaller part to score on"
+        floor = f"below {points(c.smallest_ever, digits)} pp it takes {more}"
+        return f"{found} No number of repeats would find {gap}: {floor}."
+    if c.num_blocks_for_rope <= c.num_blocks:
+        return found
+    return f"{found} Finding {gap} would take {c.num_blocks_for_rope:,} repeats."
 
 
 def _why_not(c: Comparison) -> str:
@@ -72,8 +113,14 @@ def _refused(c: Comparison) -> str:
         return f"Refused: {c.a} against {c.b}: {c.reason}."
     scores = f"{c.a} scored {100 * c.mean_a:.1f} % and {c.b} {100 * c.mean_b:.1f} %"
     gap = f"a difference of {points(c.estimate, 1)} percentage points"
+    if c.p is not None and c.interval is not None:  # a test that does not decide
+        numbers = f"{_interval(c.interval, 1.0, digits_for(c.interval))}; {p_value(c.p)}; {_evidence(c)}"
+        return f"No verdict, {c.reason}: {scores}, {gap} ({numbers}). {c.limits}"
     if c.num_blocks == 1:
-        return f"One run of each: {scores}, {gap}. One run says nothing about the next; no verdict."
+        between = ""
+        if c.check is not None:
+            between = f" Between {CHECKPOINTS}, on images of this kind: {c.check.name} {p_value(c.check.p)}."
+        return f"One run of each: {scores}, {gap}. One run says nothing about the next; no verdict.{between}"
     if c.num_blocks == 2:
         return f"Description only, two paired repeats: {scores}, {gap}. No verdict: at least 3 are needed."
     return f"Refused: {c.a} against {c.b}: {c.reason}. Over {c.num_blocks} paired repeats {scores}, {gap}."
@@ -89,23 +136,35 @@ def _failures(c: Comparison) -> str:
 
 
 def _evidence(c: Comparison) -> str:
-    on = "" if c.num_images else "validation scores; "
+    if c.estimand == CHECKPOINTS:
+        return f"one trained pair; {c.num_images:,} images; {c.estimand}"
+    if c.estimand == NEW_DATA_SETS:
+        return f"{c.num_blocks} data sets; {c.estimand}"
+    on = "" if c.num_images else "one score each; "
     return f"{c.num_blocks} paired repeats; {on}{c.estimand}"
 
 
-def _holm(c: Comparison) -> str:
-    assert c.adjusted_p is not None
-    return f"{c.adjust_method.capitalize()} {p_value(c.adjusted_p)} over {c.family_size}"
+def _adjusted(c: Comparison) -> str:
+    if c.adjusted_p is None:
+        return ""
+    return f"; {adjustment(c.adjust_method)} {p_value(c.adjusted_p)} over {c.family_size}"
+
+
+def adjustment(method: str) -> str:
+    """How an adjustment is called in words."""
+    return ADJUSTMENTS.get(method, method)
 
 
 def _interval(interval: Interval, sign: float, digits: int) -> str:
+    if math.isnan(interval.low):
+        return f"{100 * interval.level:g} % interval unbounded"
     low, high = sorted((sign * interval.low, sign * interval.high))
     return f"{100 * interval.level:g} % interval {points(low, digits)} to {points(high, digits)}"
 
 
 def digits_for(interval: Interval) -> int:
     """Decimals of a percentage point: one as a rule, more when the interval is so narrow that one would hide it."""
-    half = 50 * (interval.high - interval.low)
+    half = 50 * (interval.high - interval.low)  # NaN compares false
     return min(max(1, math.ceil(0.5 - math.log10(half))), 4) if half > 0 else 1
 
 

@@ -50,7 +50,7 @@ def configs(draw):
 def check(config, rnn_l2):
     model = build(config, torch.Generator().manual_seed(0))
     assert (num_parameters(config), num_parameters_keras(config)) == (torch_trainable(model), keras_total(model))
-    images = torch.randn(2, 3, SIZE, SIZE)
+    images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     loss, logits = objective(model, images, torch.arange(2), rnn_l2=rnn_l2)
     assert logits.shape == (2, 5)
@@ -60,6 +60,8 @@ def check(config, rnn_l2):
         assert weight.requires_grad or (config.init == "keras" and "bias_hh" in name), name
         assert (weight.grad is not None) is weight.requires_grad, name
         assert weight.grad is None or weight.grad.isfinite().all(), name
+    # Deep IRNNs over a batch norm of two images have gradients of 1e8: a free step would overflow, as it may.
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     assert all(weight.isfinite().all() for weight in model.parameters())
     stored = io.BytesIO()

@@ -26,6 +26,17 @@ def test_small_costs_and_single_things_read_well(make_study: MakeStudy) -> None:
     assert f"of {NUM_DRAWS} random ones: no draw rejected" in text
 
 
+def test_what_is_declared_is_told_and_what_it_cannot_do(make_study: MakeStudy) -> None:
+    study = make_study("train.epochs=1", "compare.baselines=[ecrnn/cnn]")
+    plan = make_plan(study)
+    text = text_of(plan)
+    assert "claims      1 comparison, about new data of this kind; holm, family-wise error rate 0.05" in text
+    assert plan.warnings == ()
+    assert "warning" not in text
+    few = make_study("train.epochs=1", "compare.baselines=[ecrnn/cnn]", "compare.repeats=2")
+    assert "warning     compare.repeats: 2 can lead to no verdict, whatever the results" in text_of(make_plan(few))
+
+
 def test_draws_that_are_no_models_are_counted_by_reason(make_study: MakeStudy) -> None:
     # On 8x8 digits the union is cut down hard: tsn's strips and most poolings have no room.
     study = make_study(space="union", fix={"batch": 16, "wavelet": "none", "enc_on": False, "nodes": 8, "rnn": "gru"})

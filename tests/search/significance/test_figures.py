@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from search.significance import Comparison, judge
+from search.significance import Comparison, Declared, Results, judge_results
 from search.significance.figures import forest_plot, slope_plot
 
 
@@ -21,8 +21,12 @@ def family(num: int) -> tuple[Comparison, ...]:
         for i, name in enumerate(names)
     }
     correct["same"] = correct["CNN"]
-    blocks = {name: [f"compare-{r}" for r in range(8)] for name in names}
-    return judge(names, correct, {}, [(name, "CNN") for name in names[1:]], blocks=blocks)
+    results = Results(
+        configs=tuple(names),
+        blocks=dict.fromkeys(names, tuple(f"compare-{r}" for r in range(8))),
+        correct={name: list(rows) for name, rows in correct.items()},
+    )
+    return judge_results([results], [(name, "CNN") for name in names[1:]], Declared())
 
 
 @pytest.mark.parametrize("num", [1, 3, 8])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.significance import Comparison, ScoresError, Verdict, judge
+from search.significance import Comparison, Declared, Results, ScoresError, Verdict, judge_results
 from search.significance.judge import _combine
 from search.significance.pairing import bits_of, pair_up
 
@@ -28,6 +28,27 @@ def simulated(seed: int, *, shift: float = 0.0, repeats: int = 10, images: int =
 
 
 CNN, GOOD, SAME, BAD = simulated(1), simulated(2, shift=0.4), simulated(3), simulated(4, shift=-0.4)
+
+
+def judge(
+    names: Sequence[str],
+    correct: Mapping[str, Rows],
+    scores: Mapping[str, NDArray[np.float64]],
+    family: Sequence[tuple[str, str]],
+    *,
+    blocks: Mapping[str, Sequence[str]],
+    failed: Mapping[str, Sequence[str]] | None = None,
+    **declared: Any,
+) -> tuple[Comparison, ...]:
+    """Judge one data set."""
+    results = Results(
+        configs=tuple(names),
+        blocks={name: tuple(found) for name, found in blocks.items()},
+        correct={name: list(rows) for name, rows in correct.items()},
+        scores=scores,
+        diverged={name: frozenset(lost) for name, lost in (failed or {}).items()},
+    )
+    return judge_results([results], family, Declared(**declared))
 
 
 def one(
@@ -201,7 +222,7 @@ def test_validation_scores_decide_only_without_bits() -> None:
     assert both.secondary.name == "corrected resampled t"
     alone = judge("AB", {}, scores, [("A", "B")], blocks=blocks, ratio=3 / 7)[0]
     assert (alone.test, alone.p, alone.num_images) == ("corrected resampled t", both.secondary.p, None)
-    assert "validation scores; new data of this kind" in alone.sentence
+    assert "one score each; new data of this kind" in alone.sentence
     few = judge(
         "AB", {}, {n: s[:4] for n, s in scores.items()}, [("A", "B")], blocks=dict.fromkeys("AB", BLOCKS[:4]), ratio=1
     )
@@ -218,8 +239,8 @@ def test_validation_scores_decide_only_without_bits() -> None:
         ({"family": [("A", "A")]}, "must name two configurations"),
         ({"family": [("A", "Z")]}, "unknown configuration 'Z'; known: A, B"),
         ({"family": [("A", "B"), ("B", "A")]}, "declared once"),
-        ({"val_scores": {"A": np.zeros(10)}}, "ratio must be"),
-        ({"val_scores": {"A": np.full(10, 50.0)}, "ratio": 1}, "fractions from 0 to 1"),
+        ({"ratio": 0.0}, "ratio must be"),
+        ({"scores": {"A": np.full(10, 50.0)}, "ratio": 1}, "fractions from 0 to 1"),
         ({"alpha": 0.0}, "alpha must be in"),
         ({"blocks": {"A": BLOCKS}}, "got none for B"),
         ({"blocks": {"A": BLOCKS, "B": BLOCKS[:3]}}, "one result per block"),
@@ -235,7 +256,7 @@ def test_malformed_input_is_named(change: dict[str, Any], words: str) -> None:
     given = {
         "names": ["A", "B"],
         "correct": {"A": GOOD, "B": CNN},
-        "val_scores": {},
+        "scores": {},
         "family": [("A", "B")],
         "blocks": dict.fromkeys("AB", BLOCKS),
     }

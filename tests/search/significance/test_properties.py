@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,10 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from search.significance import Comparison, Verdict, judge
+from search.significance import Comparison, Declared, Results, Verdict, judge_results
 from search.significance.crossed import crossed_test, mean_squares
+from search.significance.mcnemar import mcnemar_test
 from search.significance.multiplicity import holm
 from search.significance.resampled import corrected_resampled_t, paired_t
+from search.significance.signflip import sign_flip_test
+from search.significance.wilcoxon import wilcoxon_test
 
 quick = settings(max_examples=60, deadline=None)
 shapes = array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12)
@@ -25,14 +27,6 @@ p_values = st.lists(st.floats(0, 1) | st.none(), min_size=1, max_size=12)
 seeds = st.integers(0, 2**32 - 1)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_collection() -> Iterator[None]:
-    """Spare the hundreds of full garbage collections that statsmodels' multipletests asks for, one per call."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gc.collect", lambda: 0)
-        yield
-
-
 def simulated(seed: int, *, repeats: int = 6, images: int = 40, shift: float = 0.0) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     latent = np.random.default_rng(0).normal(0.8, 1.5, images) + rng.normal(shift, 0.3, (repeats, 1))
@@ -40,9 +34,13 @@ def simulated(seed: int, *, repeats: int = 6, images: int = 40, shift: float = 0
 
 
 def judged(correct: dict[str, NDArray[np.uint8]], pair: tuple[str, str], **blocks: list[str]) -> Comparison:
-    names = {name: blocks.get(name, [f"block-{r}" for r in range(len(rows))]) for name, rows in correct.items()}
-    scores = {name: rows.mean(axis=1) for name, rows in correct.items()}
-    return judge(list(correct), correct, scores, [pair], blocks=names, ratio=3 / 7)[0]
+    results = Results(
+        configs=tuple(correct),
+        blocks={n: tuple(blocks.get(n, [f"block-{r}" for r in range(len(rows))])) for n, rows in correct.items()},
+        correct={name: list(rows) for name, rows in correct.items()},
+        scores={name: rows.mean(axis=1) for name, rows in correct.items()},
+    )
+    return judge_results([results], [pair], Declared(ratio=3 / 7))[0]
 
 
 @quick
@@ -112,7 +110,7 @@ def test_holm_adjusts_upward_in_order(raw: list[float | None], seed: int) -> Non
 MIRROR = {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seeds, st.sampled_from([0.0, 0.5, 1.5, -1.0]), st.integers(3, 9))
 def test_swapping_the_names_mirrors_everything(seed: int, shift: float, repeats: int) -> None:
     correct = {"a": simulated(seed, repeats=repeats, shift=shift), "b": simulated(seed + 1, repeats=repeats)}
@@ -136,7 +134,7 @@ def test_swapping_the_names_mirrors_everything(seed: int, shift: float, repeats:
     assert ba.p_a_gt_b_interval.low == pytest.approx(1 - ab.p_a_gt_b_interval.high)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seeds)
 def test_the_order_of_the_blocks_means_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -160,3 +158,49 @@ def test_calling_every_right_wrong_swaps_the_sides(seed: int) -> None:
     wrong = judged({name: 1 - rows for name, rows in correct.items()}, ("b", "a"))
     first = judged(correct, ("a", "b"))
     assert (wrong.t, wrong.p, wrong.df, wrong.d_z) == pytest.approx((first.t, first.p, first.df, first.d_z))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.integers(1, 30), st.booleans())
+def test_images_that_all_get_alike_change_no_test_of_this_data_set(seed: int, num: int, right: bool) -> None:
+    first, second = simulated(seed, shift=0.4, repeats=8), simulated(seed + 1, repeats=8)
+    constant = np.full((8, num), int(right), dtype=np.uint8)
+    longer = {"a": np.hstack([first, constant]), "b": np.hstack([second, constant])}
+    before, after = (
+        judge_results(
+            [
+                Results(
+                    configs=("a", "b"),
+                    blocks=dict.fromkeys("ab", tuple("01234567")),
+                    correct={name: list(rows) for name, rows in correct.items()},
+                )
+            ],
+            [("a", "b")],
+            Declared(estimand="this-data"),
+        )[0]
+        for correct in ({"a": first, "b": second}, longer)
+    )
+    assume(before.verdict is not Verdict.REFUSED)
+    share = first.shape[1] / longer["a"].shape[1]
+    for name in ("p", "d_z", "g_z", "p_a_gt_b", "p_a_gt_b_interval", "num_blocks", "failures_p"):
+        assert getattr(after, name) == pytest.approx(getattr(before, name)), name
+    assert after.estimate == pytest.approx(share * (before.estimate or 0.0))
+    assert after.se == pytest.approx(share * (before.se or 0.0))
+    for other in (sign_flip_test, wilcoxon_test):
+        diffs = [side["a"].mean(axis=1) - side["b"].mean(axis=1) for side in ({"a": first, "b": second}, longer)]
+        assert other(diffs[0]).p == other(diffs[1]).p
+    assert mcnemar_test(first[0], second[0]).p == mcnemar_test(longer["a"][0], longer["b"][0]).p
+
+
+@quick
+@given(seeds, st.integers(1, 30))
+def test_images_that_all_get_alike_shrink_the_crossed_difference_alone(seed: int, num: int) -> None:
+    diff = simulated(seed, shift=0.4).astype(np.int8) - simulated(seed + 1).astype(np.int8)
+    longer = np.hstack([diff, np.zeros((len(diff), num), dtype=np.int8)])
+    assume(crossed_test(diff).se > 0)
+    before, after = mean_squares(diff), mean_squares(longer)
+    share = diff.shape[1] / longer.shape[1]
+    assert after.mean == pytest.approx(share * before.mean)
+    # Sums over images only: the rows keep their spread, in the unit of the longer mean.
+    assert after.repeats == pytest.approx(share * before.repeats)
+    assert np.sign(crossed_test(longer).t) == np.sign(crossed_test(diff).t)

@@ -1,0 +1,231 @@
+"""Which test decides: by what is declared and stored, never by the numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from search.significance import Comparison, Declared, Results, ScoresError, Verdict, judge_results
+from search.significance.across import score_table
+from search.significance.max_t import max_t
+from search.significance.mcnemar import mcnemar_test
+from search.significance.multiplicity import adjust
+from search.significance.pooled import pooled_images_t
+from search.significance.resampled import corrected_resampled_t, paired_t
+from search.significance.signflip import sign_flip_test
+from search.significance.wilcoxon import hodges_lehmann, wilcoxon_test
+
+R, M = 10, 800
+
+
+def simulated(seed: int, shift: float = 0.0, *, repeats: int = R, images: int = M) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(seed)
+    latent = np.random.default_rng(0).normal(0.8, 1.5, images) + rng.normal(shift, 0.06, (repeats, 1))
+    return (latent + rng.normal(0, 0.7, (repeats, images)) > 0).astype(np.uint8)
+
+
+BITS = {"A": simulated(1, 0.3), "B": simulated(2), "C": simulated(3, 0.05)}
+MEANS = {name: rows.mean(axis=1) for name, rows in BITS.items()}
+ALL_PAIRS = [("A", "B"), ("A", "C"), ("B", "C")]
+
+
+def results(
+    *, bits: bool = True, scores: bool = True, num: int = R, dataset: str = "", names: list[str] | None = None
+) -> Results:
+    return Results(
+        dataset=dataset,
+        configs=tuple(BITS),
+        blocks=dict.fromkeys(BITS, tuple(names or [f"block-{r}" for r in range(num)])),
+        correct={name: list(rows[:num]) for name, rows in BITS.items()} if bits else {},
+        scores={name: values[:num] for name, values in MEANS.items()} if scores else {},
+    )
+
+
+def judged(found: Results, **declared: Any) -> Comparison:
+    return judge_results([found], [("A", "B")], Declared(**declared))[0]
+
+
+@pytest.mark.parametrize(
+    ("there", "declared", "test", "estimand"),
+    [
+        ({}, {}, "crossed repeats x images", "new data of this kind"),
+        ({}, {"ratio": 3 / 7}, "crossed repeats x images", "new data of this kind"),
+        ({}, {"estimand": "new-data"}, "crossed repeats x images", "new data of this kind"),
+        ({"bits": False}, {"ratio": 3 / 7}, "corrected resampled t", "new data of this kind"),
+        ({"bits": False}, {}, "plain paired t", "this data set"),
+        ({}, {"estimand": "this-data"}, "plain paired t", "this data set"),
+        ({"bits": False}, {"estimand": "this-data", "ratio": 3 / 7}, "plain paired t", "this data set"),
+        ({}, {"estimand": "this-data", "adjust": "max-t"}, "sign-flip test", "this data set"),
+        ({}, {"method": "wilcoxon"}, "Wilcoxon signed-rank test", "this data set"),
+        ({}, {"method": "corrected-t", "ratio": 3 / 7}, "corrected resampled t", "new data of this kind"),
+    ],
+)
+def test_the_table(there: dict[str, Any], declared: dict[str, Any], test: str, estimand: str) -> None:
+    comparison = judged(results(**there), **declared)
+    assert (comparison.test, comparison.estimand) == (test, estimand)
+    assert comparison.why
+    assert comparison.limits
+    assert f"; {estimand})" in comparison.sentence
+
+
+def test_new_data_without_the_means_to_speak_of_it_is_refused() -> None:
+    comparison = judged(results(bits=False), estimand="new-data")
+    assert comparison.verdict is Verdict.REFUSED
+    assert "needs the correctness of every test image, or random splits with their ratio" in comparison.sentence
+    comparison = judged(results(bits=False), method="crossed")
+    assert "the crossed repeats x images needs the correctness" in comparison.sentence
+
+
+def test_each_method_is_the_test_that_it_is_called() -> None:
+    diff = MEANS["A"] - MEANS["B"]
+    for method, expected in (
+        ("paired-t", paired_t(diff)),
+        ("sign-flip", sign_flip_test(diff)),
+        ("wilcoxon", wilcoxon_test(diff)),
+        ("corrected-t", corrected_resampled_t(diff, ratio=3 / 7)),
+    ):
+        comparison = judged(results(), method=method, ratio=3 / 7)
+        assert comparison.p == pytest.approx(expected.p, rel=1e-12), method
+        assert comparison.interval == expected.interval
+
+
+def test_permutations_need_blocks_enough_for_the_family() -> None:
+    def found(num: int, family: list[tuple[str, str]]) -> Comparison:
+        return judge_results([results(num=num)], family, Declared(method="sign-flip"))[0]
+
+    assert "needs at least 6 paired repeats for any significance among 1, got 5" in found(5, [("A", "B")]).sentence
+    assert found(6, [("A", "B")]).p is not None
+    assert "needs at least 7 paired repeats for any significance among 3, got 6" in found(6, ALL_PAIRS).sentence
+    assert found(7, ALL_PAIRS).p is not None
+
+
+def test_one_trained_pair_is_two_checkpoints() -> None:
+    expected = mcnemar_test(BITS["A"][0], BITS["B"][0], variant="exact")
+    described = judged(results(num=1))
+    assert described.verdict is Verdict.REFUSED
+    assert described.check is not None
+    assert described.check.p == expected.p
+    assert "Between these two checkpoints, on images of this kind: " in described.sentence
+    asked = judged(results(num=1), method="mcnemar")
+    assert (asked.p, asked.verdict) == (expected.p, Verdict.BETTER)
+    assert "one trained pair; 800 images; these two checkpoints" in asked.sentence
+    assert not asked.provisional
+    with pytest.raises(ScoresError, match="speaks of one trained pair, found 10 blocks"):
+        judged(results(), method="mcnemar")
+
+
+def test_the_published_test_never_decides() -> None:
+    comparison = judged(results(), method="pooled-images")
+    expected = pooled_images_t(float(MEANS["A"].mean()), float(MEANS["B"].mean()), num_runs=R, num_images=M)
+    assert comparison.p == expected.p
+    assert expected.p < 0.001
+    assert comparison.verdict is Verdict.REFUSED
+    assert comparison.sentence.startswith("No verdict, the pooled images, as published is shown beside a test")
+    with pytest.raises(ScoresError, match="expects the number of images behind each score"):
+        judged(results(bits=False), method="pooled-images")
+    assert judged(results(bits=False), method="pooled-images", num_images=M).p == expected.p
+    assert judged(results(), method="multi-bootstrap").verdict is Verdict.REFUSED
+
+
+def test_five_by_two_wants_its_names() -> None:
+    names = [f"{repeat}.{fold}" for repeat in range(1, 6) for fold in (1, 2)]
+    assert judged(results(bits=False, names=names), method="5x2cv-f").p is not None
+    shuffled = dataclasses.replace(
+        results(bits=False, names=names[::-1]), scores={name: values[::-1] for name, values in MEANS.items()}
+    )
+    for method in ("5x2cv-t", "5x2cv-f"):
+        assert judged(shuffled, method=method).p == judged(results(bits=False, names=names), method=method).p
+    with pytest.raises(ScoresError, match=r"expects ten blocks named repeat.fold, 1.1, 1.2, ..., 5.2, found block-0"):
+        judged(results(bits=False), method="5x2cv-t")
+
+
+def test_max_t_is_judged_over_all_pairs_at_once() -> None:
+    found = judge_results([results()], ALL_PAIRS, Declared(estimand="this-data", adjust="max-t"))
+    diff = np.stack([MEANS[a] - MEANS[b] for a, b in ALL_PAIRS], axis=1)
+    assert [item.adjusted_p for item in found] == pytest.approx(list(max_t(diff).adjusted_p))
+    assert "max-T p" in found[0].sentence
+    for wrong in ({"estimand": "new-data"}, {"estimand": "this-data", "method": "paired-t"}):
+        with pytest.raises(ScoresError, match="max-t expects estimand this-data"):
+            judge_results([results()], ALL_PAIRS, Declared(adjust="max-t", **wrong))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["holm", "hommel", "hochberg", "shaffer", "bergmann-hommel", "bh"])
+def test_the_declared_adjustment_is_used_and_named(method: Any) -> None:
+    found = judge_results([results()], ALL_PAIRS, Declared(adjust=method))
+    raw = [item.p for item in found]
+    assert [item.adjusted_p for item in found] == pytest.approx(adjust(raw, method, pairs=ALL_PAIRS))
+    assert {item.adjust_method for item in found} == {method}
+    for part in method.split("-"):
+        if method != "bh":
+            assert part.capitalize() in found[0].sentence
+
+
+def many(num: int) -> list[Results]:
+    rng = np.random.default_rng(5)
+    sets = []
+    for place in range(num):
+        level = rng.uniform(0.6, 0.9)
+        scores = {
+            "A": level + rng.uniform(0.005, 0.03, 3),
+            "B": level + rng.uniform(-0.004, 0.004, 3),
+            "C": np.full(3, level),
+        }
+        blocks = dict.fromkeys(scores, ("0", "1", "2"))
+        sets.append(Results(dataset=f"set-{place}", configs=tuple(scores), blocks=blocks, scores=scores))
+    return sets
+
+
+def test_two_to_five_data_sets_are_judged_apart_as_one_family() -> None:
+    pair = [results(dataset="digits"), results(dataset="letters")]
+    found = judge_results(pair, [("A", "B"), ("C", "B")], Declared())
+    assert [item.dataset for item in found] == ["digits", "digits", "letters", "letters"]
+    assert {item.family_size for item in found} == {4}
+    assert found[0].sentence.startswith("On digits: A beats B")
+    alone = judged(results())
+    assert (found[0].p, found[0].estimate) == (alone.p, alone.estimate)
+    assert found[0].adjusted_p == pytest.approx(4 * alone.p) or found[0].adjusted_p == pytest.approx(3 * alone.p)
+    with pytest.raises(ScoresError, match="shaffer expects one data set, found 2"):
+        judge_results(pair, ALL_PAIRS, Declared(adjust="shaffer"))
+
+
+def test_six_data_sets_are_the_sample() -> None:
+    sets = many(8)
+    (found,) = judge_results(sets, [("A", "B")], Declared())
+    means = np.array([item.scores["A"].mean() - item.scores["B"].mean() for item in sets])
+    assert found.p == wilcoxon_test(means).p == 2 / 2**8
+    assert found.verdict is Verdict.BETTER
+    assert found.estimand == "new data sets of this kind"
+    assert found.blocks == tuple(item.dataset for item in sets)
+    assert found.estimate == hodges_lehmann(means)[0]
+    assert "8 data sets; new data sets of this kind" in found.sentence
+    datasets, configs, table = score_table(sets)
+    assert (len(datasets), configs, table.shape) == (8, ("A", "B", "C"), (8, 3))
+    assert table[2, 0] == pytest.approx(sets[2].scores["A"].mean())
+    with pytest.raises(ScoresError, match="over 8 data sets there is wilcoxon only, found crossed"):
+        judge_results(sets, [("A", "B")], Declared(method="crossed"))
+
+
+def test_how_many_repeats_a_gap_would_take() -> None:
+    rng = np.random.default_rng(3)
+    taste = rng.normal(0, 0.8, M)  # images that suit the one and not the other: no repeat averages these away
+    bits = {}
+    for name, own in (("A", taste), ("B", -taste)):
+        noise = rng.normal(0, 0.7, (5, M)) + rng.normal(0, 0.05, (5, 1))
+        bits[name] = list((1 + own + noise > 0).astype(np.uint8))
+    found = Results(configs=("A", "B"), blocks=dict.fromkeys("AB", tuple("abcde")), correct=bits)
+    wide, narrow = judged(found, rope=0.06), judged(found, rope=0.001)
+    assert wide.components is not None
+    assert wide.smallest_detectable is not None
+    assert wide.smallest_ever is not None
+    assert wide.components.images > wide.components.repeats
+    assert wide.smallest_ever == pytest.approx(2.8 * (wide.components.images / M) ** 0.5, rel=0.01)
+    assert wide.num_blocks_for_rope is not None
+    assert (wide.num_blocks_for_rope <= 5) is (wide.smallest_detectable <= 0.06)
+    assert (narrow.verdict, narrow.num_blocks_for_rope) == (Verdict.INCONCLUSIVE, None)
+    floor = f"{100 * wide.smallest_ever:.1f}"
+    words = f"No number of repeats would find a gap of 0.1 pp: below {floor} pp it takes more test images."
+    assert words in narrow.sentence
