@@ -141,12 +141,27 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def plan(study: StudyFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Check everything and foretell the cost; trains nothing."""
+def plan(
+    study: StudyFile,
+    difference: Annotated[
+        float | None, typer.Option(help="How many repeats for it? A fraction: 0.01 is one percentage point.")
+    ] = None,
+    sd_repeats: Annotated[
+        float | None, typer.Option(help="Standard deviation of the differences between blocks, a fraction.")
+    ] = None,
+    discordance: Annotated[
+        float | None, typer.Option(help="Share of test images on which two configurations disagree.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check everything, foretell the cost, and how many repeats a difference takes; trains nothing."""
     from search import plan as planning
+    from search.foresight import Stated
     from search.study import load_study
 
-    found = planning.make_plan(load_study(study, overrides or []))
+    stated = Stated(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
+    found = planning.make_plan(load_study(study, overrides or []), stated)
     _print(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
 
 

@@ -233,6 +233,18 @@ def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plan_says_how_many_repeats_a_difference_takes(call: Any, write: Any) -> None:
+    shown = call("plan", write(), "--difference", "0.2", "--sd-repeats", "0.05", "--discordance", "0.1", "--json")
+    assert shown.code == EXIT_DONE, shown.err
+    foresight = shown.document["foresight"]
+    assert foresight["difference"] == 0.2
+    assert foresight["num_blocks"] >= 3
+    assert foresight["num_images"] == shown.document["num_test"]
+    assert_refused(call("plan", write(), "--difference", "2"), "--difference: expected a fraction above 0 and below 1")
+    shown = call("plan", write(), "--discordance", "-1", "--sd-repeats", "nan")
+    assert_refused(shown, "--sd-repeats: expected a fraction", "--discordance: expected a fraction", "found -1")
+
+
 @pytest.mark.parametrize("words", [("swep",), ("sweep",), ("plan", "a", "--jsn"), ("compare", "a", "--repeats", "0")])
 def test_a_wrong_command_is_a_usage_fault(call: Any, words: tuple[str, ...]) -> None:
     shown = call(*words)
