@@ -219,6 +219,30 @@ def compare(
 
 
 @app.command()
+def report(
+    study: StudyPath,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="A second place for the page.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained HTML page about a study into its folder; MLflow gets a copy."""
+    from search.report import write_report
+    from search.study import find_study
+
+    written = write_report(find_study(study, overrides or []), to)
+    _print(
+        as_json,
+        lambda: {
+            "file": str(written.file),
+            "num_bytes": written.num_bytes,
+            "headline": written.headline,
+            "verdicts": list(written.verdicts),
+        },
+        lambda: [written.headline, f"report      {written.file}   ({written.num_bytes / 1e6:.1f} MB)"],
+    )
+
+
+@app.command()
 def export(
     study: StudyPath,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],

@@ -28,6 +28,7 @@ VERBS = (
     "sweep",
     "status",
     "compare",
+    "report",
     "export",
     "predict",
     "models",
@@ -210,7 +211,7 @@ def test_tracking_server_that_refuses(call: Any, write: Any, tmp_path: Path, ver
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("verb", ["status", "compare", "export", "ui"])
+@pytest.mark.parametrize("verb", ["status", "compare", "report", "export", "ui"])
 def test_verbs_that_need_a_sweep_say_so(call: Any, write: Any, tmp_path: Path, verb: str) -> None:
     path = write()
     before = tree(tmp_path)
@@ -328,6 +329,9 @@ def test_the_whole_path(call: Any, swept: Path, tmp_path: Path) -> None:
     assert status["selection"]["confirmed_unknown"] == "no comparison yet, run `hybrid-search compare`"
     assert compared["selection"] == comparison["selection"]
     assert comparison["selection"]["confirmed_score"]["num_repeats"] == 2
+    report = ask("report", swept)
+    assert report["verdicts"] == [verdict["sentence"]]
+    assert "per class (number of test images): 10 classes" in Path(report["file"]).read_text().lower()
     folder = tmp_path / "winner"
     exported = ask("export", swept, "--to", folder)
     assert exported["folder"] == str(folder)
