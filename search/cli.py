@@ -141,12 +141,27 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def plan(study: StudyFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Check everything and foretell the cost; trains nothing."""
+def plan(
+    study: StudyFile,
+    difference: Annotated[
+        float | None, typer.Option(help="How many repeats for it? A fraction: 0.01 is one percentage point.")
+    ] = None,
+    sd_repeats: Annotated[
+        float | None, typer.Option(help="Standard deviation of the differences between blocks, a fraction.")
+    ] = None,
+    discordance: Annotated[
+        float | None, typer.Option(help="Share of test images on which two configurations disagree.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check everything, foretell the cost, and how many repeats a difference takes; trains nothing."""
     from search import plan as planning
+    from search.foresight import Stated
     from search.study import load_study
 
-    found = planning.make_plan(load_study(study, overrides or []))
+    stated = Stated(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
+    found = planning.make_plan(load_study(study, overrides or []), stated)
     _print(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
 
 
@@ -180,22 +195,50 @@ def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
 def compare(
     study: StudyPath,
     repeats: Annotated[int | None, typer.Option(min=1, help="Blocks to train on, instead of the file's.")] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="Add block after block, drop decided losers, confirm the survivor."),
+    ] = False,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Train finalists and baselines on fresh shared blocks, and judge."""
-    from search.drive import run_compare
+    from search.drive import run_compare, run_until_decided
     from search.study import find_study
     from search.tables import to_table
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
     config = find_study(study, [*_with_address(overrides, address), *extra])
-    document = run_compare(config)
+    document = run_until_decided(config) if until_decided else run_compare(config)
     _print(
         as_json,
         lambda: document,
         lambda: [*to_table(document).splitlines(), "", f"files       {config.folder / 'comparison'}"],
+    )
+
+
+@app.command()
+def report(
+    study: StudyPath,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="A second place for the page.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained HTML page about a study into its folder; MLflow gets a copy."""
+    from search.report import write_report
+    from search.study import find_study
+
+    written = write_report(find_study(study, overrides or []), to)
+    _print(
+        as_json,
+        lambda: {
+            "file": str(written.file),
+            "num_bytes": written.num_bytes,
+            "headline": written.headline,
+            "verdicts": list(written.verdicts),
+        },
+        lambda: [written.headline, f"report      {written.file}   ({written.num_bytes / 1e6:.1f} MB)"],
     )
 
 

@@ -117,7 +117,8 @@ def _favoured(document: dict[str, Any]) -> str:
     """Name what the evidence favours.
 
     A finalist that won all its comparisons, by the largest of its smallest differences; else the baseline that beat the
-    first finalist; else the first finalist, who stays a nominee.
+    first finalist; else the first finalist, who stays a nominee. After a race its survivor stands for the first
+    finalist.
     """
     finalists: list[str] = [item["name"] for item in document["contenders"] if item["finalist"]]
     margins: dict[str, float] = {}
@@ -128,12 +129,13 @@ def _favoured(document: dict[str, Any]) -> str:
             margins[name] = min(wins)
     if margins:
         return max(margins, key=lambda name: margins[name])
+    first = str(document["race"]["survivor"]) if "race" in document else finalists[0]
     beaten_by = [
         (item["estimate"], item["b"])
         for item in document["comparisons"]
-        if item["a"] == finalists[0] and has_won(item, item["b"])
+        if item["a"] == first and has_won(item, item["b"])
     ]
-    return str(min(beaten_by)[1]) if beaten_by else finalists[0]
+    return str(min(beaten_by)[1]) if beaten_by else first
 
 
 @dataclass(frozen=True, kw_only=True)

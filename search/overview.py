@@ -51,6 +51,7 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
             "failed": sum(isinstance(record.outcome, Failed) for record in repeats),
             "unfinished": sum(record.outcome is None for record in repeats),
         },
+        "race": document.get("race", {}).get("sentences", []) if document else [],
         "verdicts": [item["sentence"] for item in document["comparisons"]] if document else [],
     }
 
@@ -118,5 +119,6 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
             f"repeats     {repeats['completed']} completed, {repeats['failed']} failed, "
             f"{repeats['unfinished']} unfinished"
         )
+    lines += [f"race        {sentence}" for sentence in overview["race"]]
     lines += [f"verdict     {sentence}" for sentence in overview["verdicts"]]
     return lines

@@ -97,6 +97,9 @@ class Mirror:
             with self._rejections_told(f"comparison {event['key']}"):
                 self._send_comparison(store, event)
             self._num_compared += 1
+        if journal.report is not None:
+            with self._rejections_told("report"):
+                self._send_report(store, journal.report)
         for verb in sorted(journal.changed_parents):
             with self._rejections_told(verb):
                 self._update_parent(store, verb)
@@ -234,6 +237,20 @@ class Mirror:
             with self._rejections_told(self._journal.records[repeat.tags[KEY_TAG]].label):
                 _add_comparison(store, repeat, key)
         store.log(run, tags={marker: str(number)})
+
+    def _send_report(self, store: Store, event: Mapping[str, Any]) -> None:
+        """Keep the latest page about the study with the sweep, or with the repeats where nothing was swept."""
+        run = self._parent(store, "sweep" if self._journal.of_kind("trial") else "compare")
+        marker = f"{PREFIX}report"
+        if run.tags.get(marker) == event["digest"]:
+            return
+        for name in event["artifacts"]:
+            file = self._folder / name
+            if file.exists():
+                store.log_file(run, file)
+            else:
+                self._say(f"{name} is not in the study folder, so not in MLflow either")
+        store.log(run, tags={marker: event["digest"]})
 
     def _update_parent(self, store: Store, verb: str) -> None:
         journal = self._journal

@@ -28,6 +28,7 @@ VERBS = (
     "sweep",
     "status",
     "compare",
+    "report",
     "export",
     "predict",
     "models",
@@ -210,7 +211,7 @@ def test_tracking_server_that_refuses(call: Any, write: Any, tmp_path: Path, ver
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("verb", ["status", "compare", "export", "ui"])
+@pytest.mark.parametrize("verb", ["status", "compare", "report", "export", "ui"])
 def test_verbs_that_need_a_sweep_say_so(call: Any, write: Any, tmp_path: Path, verb: str) -> None:
     path = write()
     before = tree(tmp_path)
@@ -231,6 +232,18 @@ def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path) -> None:
     assert_refused(call("data", "folder", "--root", tmp_path / "none"), "it does not exist")
     assert_refused(call("predict", tmp_path, tmp_path / "a.png"), "not an export")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_says_how_many_repeats_a_difference_takes(call: Any, write: Any) -> None:
+    shown = call("plan", write(), "--difference", "0.2", "--sd-repeats", "0.05", "--discordance", "0.1", "--json")
+    assert shown.code == EXIT_DONE, shown.err
+    foresight = shown.document["foresight"]
+    assert foresight["difference"] == 0.2
+    assert foresight["num_blocks"] >= 3
+    assert foresight["num_images"] == shown.document["num_test"]
+    assert_refused(call("plan", write(), "--difference", "2"), "--difference: expected a fraction above 0 and below 1")
+    shown = call("plan", write(), "--discordance", "-1", "--sd-repeats", "nan")
+    assert_refused(shown, "--sd-repeats: expected a fraction", "--discordance: expected a fraction", "found -1")
 
 
 @pytest.mark.parametrize("words", [("swep",), ("sweep",), ("plan", "a", "--jsn"), ("compare", "a", "--repeats", "0")])
@@ -316,6 +329,9 @@ def test_the_whole_path(call: Any, swept: Path, tmp_path: Path) -> None:
     assert status["selection"]["confirmed_unknown"] == "no comparison yet, run `hybrid-search compare`"
     assert compared["selection"] == comparison["selection"]
     assert comparison["selection"]["confirmed_score"]["num_repeats"] == 2
+    report = ask("report", swept)
+    assert report["verdicts"] == [verdict["sentence"]]
+    assert "per class (number of test images): 10 classes" in Path(report["file"]).read_text().lower()
     folder = tmp_path / "winner"
     exported = ask("export", swept, "--to", folder)
     assert exported["folder"] == str(folder)

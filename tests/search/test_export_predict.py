@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 from hybrid_models.build import build
 from search.agreement import compare_predictions
 from search.bind import DataFacts, bind
-from search.compare import Repeats, judge_repeats, pick_contenders, write_results
+from search.compare import Repeats, judge_repeats
+from search.comparison_files import write_results
+from search.contenders import pick_contenders
 from search.data.augment import fit_normaliser, prepare
 from search.data.splits import split
 from search.data.store import ImageData

@@ -594,3 +594,35 @@ def test_two_studies_of_one_name_stay_apart(study: Study, server: Server, tmp_pa
 def test_no_journal_makes_no_runs(server: Server, tmp_path: Path) -> None:
     assert Mirror(tmp_path, uri=server.uri, experiment="my-study").finish() == 0
     assert server.runs() == []
+
+
+def test_a_report_becomes_an_artifact_of_the_sweep(study: Study, server: Server) -> None:
+    study.session()
+    study.trial("a", accuracy=0.5)
+    mirror = make(study, server)
+    mirror.sync()
+    assert "report.html" not in server.files("sweep")
+    status = server.run("sweep").info.status
+    page = study.folder / "report.html"
+    for words in ("first", "second"):
+        page.write_text(words)
+        study.journal.note("report", digest=words, artifacts=["report.html"])
+        mirror.sync()
+        assert "report.html" in server.files("sweep")
+        assert server.run("sweep").data.tags["hybrid_search.report"] == words
+    assert server.run("sweep").info.status == status
+    # Whoever follows the same journal later sends nothing twice.
+    page.unlink()
+    said: list[str] = []
+    make(study, server, said).sync()
+    assert not said
+
+
+def test_a_report_of_repeats_alone_goes_to_theirs(study: Study, server: Server) -> None:
+    study.session("compare")
+    study.trial("r", kind="repeat", test_accuracy=1.0)
+    study.journal.note("report", digest="d", artifacts=["report.html"])
+    said: list[str] = []
+    make(study, server, said).sync()
+    assert said == ["report.html is not in the study folder, so not in MLflow either"]
+    assert server.run("compare").data.tags["hybrid_search.report"] == "d"
