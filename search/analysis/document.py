@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +17,6 @@ from search.significance.declared import Declared
 from search.significance.records import Comparison
 from search.significance.results import Results
 from search.tables import Rows, markdown_tables, pair_rows, print_tables
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-MAX_SLOPES = 12
-"""Comparisons that get a picture of their blocks; more would not be looked at."""
 
 
 def to_document(
@@ -90,18 +82,8 @@ def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], fol
     Raises:
         AnalysisError: The folder cannot be written.
     """
-    from search.significance.figures import forest_plot, slope_plot
+    from search.significance.figures import save_figures
 
-    figures: dict[str, Figure] = {}
-    groups: dict[tuple[str, ...], list[Comparison]] = {}
-    for comparison in comparisons:
-        about = tuple(part for part in (comparison.dataset, comparison.family) if part)
-        groups.setdefault(about, []).append(comparison)
-    for about, members in groups.items():
-        figures[_file_name("forest", about, figures)] = forest_plot(members, title=", ".join(about) or None)
-    for comparison in [item for item in comparisons if item.blocks][:MAX_SLOPES]:
-        about = (comparison.dataset, comparison.family, comparison.a, comparison.b)
-        figures[_file_name("slopes", about, figures)] = slope_plot(comparison)
     texts = {
         "analysis.json": json.dumps(document, indent=1, allow_nan=False),
         "table.md": markdown_tables([_config_rows(document), pair_rows(document["comparisons"])], _remarks(document)),
@@ -110,19 +92,9 @@ def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], fol
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        for name, figure in figures.items():
-            figure.savefig(folder / name, dpi=150)
+        return [*texts, *save_figures(comparisons, folder)]
     except OSError as error:
         raise AnalysisError(f"--to: {folder} cannot be written ({error.strerror}); choose another folder") from None
-    return [*texts, *figures]
-
-
-def _file_name(kind: str, about: Sequence[str], taken: Container[str]) -> str:
-    """A name that every file system takes and that no other figure has."""
-    parts = [re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-.")[:40] for part in about]
-    name = "-".join([kind, *(part for part in parts if part)])
-    names = (f"{name}.png" if number == 1 else f"{name}-{number}.png" for number in itertools.count(1))
-    return next(item for item in names if item not in taken)
 
 
 def _config_rows(document: dict[str, Any]) -> Rows:

@@ -68,25 +68,10 @@ def test_every_data_set_and_family_has_its_rows(write: Any, tmp_path: Path) -> N
     assert sum(line.startswith("On x: ") for line in lines) == 3
     assert any(line.split()[:4] == ["y/z", "second", "c", "a"] for line in lines)
     files = write_files(analysis.document, analysis.comparisons, tmp_path / "out" / "deep")
-    assert {
-        "analysis.json",
-        "table.md",
-        "forest-x-first.png",
-        "forest-y-z-second.png",
-        "slopes-x-first-a-b.png",
-    } <= set(files)
+    assert {"analysis.json", "table.md", "forest.png", "slopes-5.png", "superiority-1.png"} <= set(files)
     assert {file.name for file in (tmp_path / "out" / "deep").iterdir()} == set(files)
     assert json.loads((tmp_path / "out" / "deep" / "analysis.json").read_text()) == analysis.document
     assert "| x | second | c | a |" in (tmp_path / "out" / "deep" / "table.md").read_text()
-
-
-def test_figures_of_names_that_look_alike_stay_apart(write: Any, tmp_path: Path) -> None:
-    path = write(
-        "config,block,score", *(f"{c},{r},0.{r}{n}" for n, c in enumerate(("a", "b", "a/", "b?")) for r in range(5))
-    )
-    analysis = analyze(path, Options(family=write("[[a, b], [a/, 'b?']]", name="f.yaml")))
-    files = write_files(analysis.document, analysis.comparisons, tmp_path / "out")
-    assert files[2:] == ["forest.png", "slopes-a-b.png", "slopes-a-b-2.png"]
 
 
 def test_a_name_with_a_bar_stays_in_its_cell(write: Any, tmp_path: Path) -> None:
