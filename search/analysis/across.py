@@ -44,8 +44,8 @@ def ranks_across(results: Sequence[Results], *, alpha: float = 0.05) -> dict[str
         "p_f": _finite(test.p_f),
         "nemenyi_difference": gap,
         "sentence": (
-            f"Over {test.num_datasets} data sets the mean ranks are {ranks} (1 is best; Friedman by Iman and Davenport's "
-            f"F, {p_value(test.p_f)}; critical difference {gap:.2f}, descriptive only)."
+            f"Over {test.num_datasets} data sets the mean ranks are {ranks} (1 is best; Friedman by Iman and "
+            f"Davenport's F, {p_value(test.p_f)}; critical difference {gap:.2f}, descriptive only)."
         ),
     }
 
