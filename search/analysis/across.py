@@ -13,24 +13,28 @@ from search.significance.wording import p_value
 MIN_CONFIGS = 3
 
 
-def ranks_across(results: Sequence[Results], *, alpha: float = 0.05) -> dict[str, Any] | None:
-    """Friedman's test with Iman and Davenport's F, and the critical difference of mean ranks.
+def ranks_across(
+    results: Sequence[Results], *, alpha: float = 0.05, num_classes: int | None = None
+) -> dict[str, Any] | None:
+    """Friedman's test by chi squared, by Iman and Davenport's F and by shuffled ranks, and the critical difference.
 
     Args:
         results: One per data set.
         alpha: Of the critical difference.
+        num_classes: For chance accuracy, the score of a diverged repeat that left none.
 
     Returns:
         JSON-safe; None below six data sets, or with fewer than three configurations that have results on all of them.
     """
     if len(results) < MIN_DATA_SETS:
         return None
-    from search.significance.friedman import friedman, nemenyi_difference
+    from search.significance.friedman import friedman, nemenyi_difference, permutation_p, rank_scores
 
-    datasets, configs, scores = score_table(results)
+    datasets, configs, scores = score_table(results, num_classes=num_classes)
     if len(configs) < MIN_CONFIGS:
         return None
     test = friedman(scores)
+    shuffled, error = permutation_p(rank_scores(scores))
     gap = nemenyi_difference(len(configs), len(datasets), alpha=alpha)
     ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(configs, test.average_ranks, strict=True))
     return {
@@ -42,10 +46,13 @@ def ranks_across(results: Sequence[Results], *, alpha: float = 0.05) -> dict[str
         "f": _finite(test.f),
         "df": list(test.df),
         "p_f": _finite(test.p_f),
+        "p_shuffled": shuffled,
+        "p_shuffled_error": error,
         "nemenyi_difference": gap,
         "sentence": (
             f"Over {test.num_datasets} data sets the mean ranks are {ranks} (1 is best; Friedman by Iman and "
-            f"Davenport's F, {p_value(test.p_f)}; critical difference {gap:.2f}, descriptive only)."
+            f"Davenport's F, {p_value(test.p_f)}, by shuffled ranks, {p_value(shuffled)}; critical difference "
+            f"{gap:.2f}, descriptive only)."
         ),
     }
 

@@ -36,7 +36,7 @@ def to_document(
             "num_images": declared.num_images,
             "num_classes": declared.num_classes,
         },
-        "across": ranks_across(reading.results, alpha=declared.alpha),
+        "across": ranks_across(reading.results, alpha=declared.alpha, num_classes=declared.num_classes),
         "datasets": [item.dataset for item in reading.results],
         "configs": [_config(item, name) for item in reading.results for name in item.configs],
         "comparisons": [comparison.to_dict() for comparison in comparisons],

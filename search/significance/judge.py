@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +18,10 @@ from search.significance.declared import Declared
 from search.significance.examine import MAX_MISSING, Examined, examine
 from search.significance.max_t import max_t
 from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA, Method
-from search.significance.multiplicity import adjust, simultaneous_interval
+from search.significance.multiplicity import adjust
 from search.significance.pairing import Pair, ScoresError, bits_of, scores_of
 from search.significance.planning import Crossed, Design, Paired, blocks_needed
-from search.significance.records import Comparison, MeanTest, Verdict
+from search.significance.records import Comparison, Interval, MeanTest, Verdict
 from search.significance.results import Results
 from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
@@ -198,8 +199,8 @@ def _comparison(
     )
     if pair is not None and pair.blocks:
         comparison = _with_scores(comparison, pair)
-    if pair is not None and test is not None:
-        comparison = _with_test(comparison, pair, test, declared)
+    if method is not None and pair is not None and test is not None:
+        comparison = _with_test(comparison, method, pair, test, declared)
     return dataclasses.replace(comparison, sentence=sentence_of(comparison))
 
 
@@ -243,7 +244,7 @@ def _with_scores(comparison: Comparison, pair: Pair) -> Comparison:
     )
 
 
-def _with_test(comparison: Comparison, pair: Pair, test: MeanTest, declared: Declared) -> Comparison:
+def _with_test(comparison: Comparison, method: Method, pair: Pair, test: MeanTest, declared: Declared) -> Comparison:
     diff, level = pair.per_block, 1 - declared.alpha
     share, share_interval = effects.probability_of_superiority(diff, level=level)
     comparison = dataclasses.replace(
@@ -267,9 +268,7 @@ def _with_test(comparison: Comparison, pair: Pair, test: MeanTest, declared: Dec
         comparison,
         se=test.se,
         df=test.df,
-        simultaneous_interval=simultaneous_interval(
-            test.estimate, test.se, test.df, alpha=declared.alpha, family_size=comparison.family_size
-        ),
+        simultaneous_interval=_simultaneous(method, pair, declared, comparison.family_size),
         smallest_detectable=effects.smallest_detectable(test.se, test.df, alpha=one_of_family),
         components=components(pair.diff) if pair.diff.ndim == 2 and len(pair.blocks) > 1 else None,
     )
@@ -278,6 +277,12 @@ def _with_test(comparison: Comparison, pair: Pair, test: MeanTest, declared: Dec
         return comparison
     needed = blocks_needed(design, declared.rope, alpha=one_of_family)
     return dataclasses.replace(comparison, num_blocks_for_rope=needed.number, smallest_ever=needed.floor)
+
+
+def _simultaneous(method: Method, pair: Pair, declared: Declared, family_size: int) -> Interval | None:
+    """The test's own interval at 1 - alpha / family size: with probability 1 - alpha all of the family's cover."""
+    interval = method.run(pair, dataclasses.replace(declared, alpha=declared.alpha / family_size)).interval
+    return None if math.isnan(interval.low) else interval
 
 
 def _design(comparison: Comparison, pair: Pair, declared: Declared) -> Design | None:
