@@ -141,12 +141,27 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def plan(study: StudyFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Check everything and foretell the cost; trains nothing."""
+def plan(
+    study: StudyFile,
+    difference: Annotated[
+        float | None, typer.Option(help="How many repeats for it? A fraction: 0.01 is one percentage point.")
+    ] = None,
+    sd_repeats: Annotated[
+        float | None, typer.Option(help="Standard deviation of the differences between blocks, a fraction.")
+    ] = None,
+    discordance: Annotated[
+        float | None, typer.Option(help="Share of test images on which two configurations disagree.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check everything, foretell the cost, and how many repeats a difference takes; trains nothing."""
     from search import plan as planning
+    from search.foresight import Stated
     from search.study import load_study
 
-    found = planning.make_plan(load_study(study, overrides or []))
+    stated = Stated(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
+    found = planning.make_plan(load_study(study, overrides or []), stated)
     _print(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
 
 
@@ -200,6 +215,30 @@ def compare(
         as_json,
         lambda: document,
         lambda: [*to_table(document).splitlines(), "", f"files       {config.folder / 'comparison'}"],
+    )
+
+
+@app.command()
+def report(
+    study: StudyPath,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="A second place for the page.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained HTML page about a study into its folder; MLflow gets a copy."""
+    from search.report import write_report
+    from search.study import find_study
+
+    written = write_report(find_study(study, overrides or []), to)
+    _print(
+        as_json,
+        lambda: {
+            "file": str(written.file),
+            "num_bytes": written.num_bytes,
+            "headline": written.headline,
+            "verdicts": list(written.verdicts),
+        },
+        lambda: [written.headline, f"report      {written.file}   ({written.num_bytes / 1e6:.1f} MB)"],
     )
 
 
@@ -368,6 +407,83 @@ def _in_words(value: object) -> str:
         return ", ".join(map(str, value))
     return (
         {None: "-", True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+    )
+
+
+@app.command()
+def analyze(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="A .csv, .parquet or .npz file of results; see docs/analysis.md."),
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="EXPERIMENT", help="Instead of a file: an MLflow experiment, by name or id.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="With --mlflow: the metric whose last value is the score.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="With --mlflow: params or tags that tell configurations apart.")
+    ] = None,
+    block: Annotated[str | None, typer.Option(help="With --mlflow: the tag or param that names the block.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(metavar="URI", help="With --mlflow: instead of MLFLOW_TRACKING_URI or runs/mlflow.db.")
+    ] = None,
+    control: Annotated[str | None, typer.Option(metavar="NAME", help="Compare every other one with this one.")] = None,
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare every one with every other one.")] = False,
+    family: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML: a list of [first, second], or families of such lists by name."),
+    ] = None,
+    estimand: Annotated[
+        str | None,
+        typer.Option(metavar="new-data|this-data", help="What is claimed: of new images, or of these very ones."),
+    ] = None,
+    ratio: Annotated[
+        str | None, typer.Option(metavar="3/7", help="Scores of random splits: images scored over images trained on.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Error rate of a whole family; 0.05 if not given.")] = None,
+    rope: Annotated[
+        float | None, typer.Option(help="Differences below this fraction do not matter; 0.005 if not given.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(metavar="NAME", help="A test of one's own choice.")] = None,
+    adjust: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How p-values are adjusted; holm if not given.")
+    ] = None,
+    num_images: Annotated[
+        int | None, typer.Option(help="Images behind each score, for --method pooled-images.")
+    ] = None,
+    num_classes: Annotated[int | None, typer.Option(help="For chance, where a diverged training left nothing.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, figures.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge anybody's results: which configuration is better, by how much, and whether that is real."""
+    from search.analysis.document import to_lines, write_files
+    from search.analysis.options import Options, choose_source
+    from search.analysis.run import analyze as judge
+
+    source = choose_source(file, mlflow, metric=metric, group_by=group_by, block=block, uri=tracking_uri)
+    analysis = judge(
+        source,
+        Options(
+            control=control,
+            all_pairs=all_pairs,
+            family=family,
+            estimand=estimand,
+            ratio=ratio,
+            alpha=alpha,
+            rope=rope,
+            method=method,
+            adjust=adjust,
+            num_images=num_images,
+            num_classes=num_classes,
+        ),
+    )
+    files = write_files(analysis.document, analysis.comparisons, to) if to else []
+    _print(
+        as_json,
+        lambda: analysis.document,
+        lambda: [*to_lines(analysis.document), *(["", f"files       {to}: {', '.join(files)}"] if files else [])],
     )
 
 

@@ -40,6 +40,8 @@ class Follower:
         self.classes: tuple[str, ...] = ()
         self.comparisons: list[Mapping[str, Any]] = []
         """`comparison` events, in order, each with the `session` event under which it was made."""
+        self.report: Mapping[str, Any] | None = None
+        """The latest `report` event: a page about the whole study."""
         self.last_ms = 0
         self.changed: dict[str, None] = {}
         """Keys of records with news; whoever took note of one removes it."""
@@ -89,6 +91,8 @@ class Follower:
             self.changed_parents.add(verb)
         elif kind == "comparison":
             self.comparisons.append({**event, "session": self.sessions.get("compare", {})})
+        elif kind == "report":
+            self.report = event
         elif kind in {"begin", "resume", "epoch", "end"}:
             key = event["key"]
             self._touch(self.records[key])
