@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from search.claims import CompareSection, families_of, fewest_repeats
-from search.compare import FOLDER
+from search.comparison_files import FOLDER
 from search.errors import InputError
 from search.significance import crossed, resampled
 from search.significance.methods import FIRM_BLOCKS
