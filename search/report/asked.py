@@ -58,7 +58,8 @@ def _claim(material: Material) -> Iterator[tuple[str, str]]:
         yield "baselines", baselines
     family = declared.get("family")
     yield "declared family", family if isinstance(family, str) else ", ".join(family or ())
-    yield "paired repeats", str(declared.get("repeats", ""))
+    raced = f"{declared.get('confirm')} fresh ones, after a race of at most " if "race" in material.document else ""
+    yield "paired repeats", f"{raced}{declared.get('repeats', '')}"
     rate = f"{declared['alpha']:g}, adjusted by {declared.get('adjust', 'holm')} within each family"
     yield "error rate", f"{rate} ({declared['error_rate']})" if declared.get("error_rate") else rate
     yield "practically equivalent", f"within ±{100 * declared['rope']:g} percentage points"

@@ -266,8 +266,8 @@ def test_killed_in_earnest_it_ends_alike(
     count_epochs: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options = {"baselines": [{**cnn, "lr": HOPELESS}], "repeats": 6, "confirm": 3}
-    study = make_study("train.epochs=2", compare=options, **TINY)
+    options = {"baselines": [{**cnn, "lr": HOPELESS}], "repeats": 10, "confirm": 3}
+    study = make_study("train.epochs=6", compare=options)
     calm = run_until_decided(nominate(study, GOOD))
     assert calm["race"]["pairs"][0]["outcome"] == "decided"
     trained = list(count_epochs)
