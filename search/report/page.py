@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search.report import asked, evidence, provenance, scores, sweep, verdict
+from search.report import asked, evidence, provenance, race, scores, sweep, verdict
 from search.report.markup import Html, styled, tag
 from search.report.material import Material
 from search.report.verdict import counted, headline
@@ -14,6 +14,7 @@ POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; sc
 TITLES = {
     "verdict": "Verdict",
     "scores": "Winner's curse",
+    "race": "The race",
     "asked": "What was asked",
     "sweep": "The sweep",
     "pictures": "Pictures",
@@ -35,6 +36,7 @@ def make_page(material: Material) -> str:
     made = {
         "verdict": verdict.make(material),
         "scores": scores.make(material),
+        "race": race.make(material),
         "asked": asked.make(material),
         "sweep": sweep.make(material),
         "pictures": evidence.make_pictures(material),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.records import Completed, Stopped, TrialRecord
-from search.significance.figures.interactive import axis
+from search.significance.figures.interactive import axis, count_axis
 from search.significance.figures.interactive import new_figure as new_live_figure
 from search.significance.figures.looks import BLUE, GREY, new_figure, plain_axes
 
@@ -79,7 +79,8 @@ def so_far_figure(trials: Sequence[TrialRecord]) -> LiveFigure:
     Returns:
         A figure in per cent.
     """
-    figure = new_live_figure(400, x=axis("trial"), y=axis("validation accuracy (%)"))
+    last = max((record.number for record in trials), default=0)
+    figure = new_live_figure(400, x=count_axis("trial", last), y=axis("validation accuracy (%)"))
     numbers, heights = highest_so_far(trials)
     figure.add_scatter(
         x=numbers,

@@ -64,6 +64,11 @@ def axis(title: str) -> Layout:
     return {"title": {"text": title}, "gridcolor": "#DDDDDD", "zeroline": False, "automargin": True}
 
 
+def count_axis(title: str, highest: int) -> Layout:
+    """An axis of whole numbers up to some highest one."""
+    return {**axis(title), **({"dtick": 1} if highest <= 12 else {"tickformat": "d"})}
+
+
 def names_axis(labels: Sequence[str]) -> Layout:
     """An axis of names at 0, 1, ..., the first on top."""
     return {

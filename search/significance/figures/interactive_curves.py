@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.significance.by_class import ClassDifference
-from search.significance.figures.interactive import axis, names_axis, new_figure
+from search.significance.figures.interactive import axis, count_axis, names_axis, new_figure
 from search.significance.figures.looks import AMBER, BLUE, GREY, ROPE_ALPHA, STROKES, VERMILION, short
 from search.significance.figures.numbers import interval_text
 from search.significance.figures.per_class import chosen
@@ -39,7 +39,7 @@ def best_of_figure(
         A figure in per cent.
     """
     budgets = np.arange(1, len(expected) + 1)
-    figure = new_figure(400, x=axis("number of trials"), y=axis("validation accuracy (%)"))
+    figure = new_figure(400, x=count_axis("number of trials", len(expected)), y=axis("validation accuracy (%)"))
     if band is not None:
         around = np.concatenate([100 * band[0], 100 * band[1][::-1]])
         at = np.concatenate([budgets, budgets[::-1]])

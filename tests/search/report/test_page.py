@@ -188,6 +188,24 @@ def test_the_three_scores_are_told_together(study: StudyConfig, told: Told, judg
         assert text in words
 
 
+def test_a_race_is_told_with_what_it_led_to(
+    study: StudyConfig, told: Told, judged: Judged, shown: Any, evil: str
+) -> None:
+    pair = {"a": evil, "b": "cnn", "outcome": "undecided", "num_blocks": 5, "needed": 20.0, "e_values": [1.5, 12.5]}
+    won = {**pair, "a": "crnn", "outcome": "decided", "e_values": [1.5, None]}
+    race = {"pairs": [pair, won], "sentences": [f"{evil} lost.", "Survivor: crnn:"]}
+    page = shown(told(study, [0.9], judged(["crnn"]), document={"race": race}))
+    check(page)
+    words = re.sub(r"\s+", " ", page.words)
+    for text in (
+        f"{evil} lost.",
+        "Survivor: crnn.",
+        f"{evil} against cnn undecided 5 12.5 20",
+        "decided 5 infinite 20",
+    ):
+        assert text in words
+
+
 def test_a_comparison_that_cannot_be_read_is_named(study: StudyConfig, told: Told, judged: Judged) -> None:
     told(study, [0.9], judged(["crnn"]), document={"comparisons": [{"a": "crnn"}]})
     with pytest.raises(InputError, match=r"comparison\.json cannot be read \(a comparison must have b, verdict"):
