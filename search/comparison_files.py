@@ -117,7 +117,7 @@ def write_results(
     families: Sequence[Family] | None = None,
     race: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write comparison.json, the table and the forest plot into the study's folder, and note them for MLflow.
+    """Write comparison.json, the table and the pictures into the study's folder, and note them for MLflow.
 
     They go to `comparison/<key>/`, and as the newest ones to `comparison/`. A comparison that the journal knows with
     these very outcomes is written again, but not noted again: nothing new was seen.
@@ -134,7 +134,7 @@ def write_results(
     Returns:
         The document that comparison.json holds.
     """
-    from search.significance.figures import forest_plot
+    from search.significance.figures import save_figures
 
     key = key_of(study, repeats, _raced(race))
     look = take_look(journal, key, repeats)
@@ -144,8 +144,11 @@ def write_results(
     newest = study.folder / FOLDER
     folder = newest / key
     folder.mkdir(parents=True, exist_ok=True)
-    forest_plot(comparisons).savefig(folder / "forest.png", dpi=150)
-    shutil.copyfile(folder / "forest.png", newest / "forest.png")
+    pictures = save_figures(comparisons, folder)
+    for stale in newest.glob("*.png"):
+        stale.unlink()
+    for name in pictures:
+        shutil.copyfile(folder / name, newest / name)
     for place in (folder, newest):
         write_atomically(place / "table.md", to_markdown(document))
         write_atomically(place / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
@@ -161,7 +164,7 @@ def write_results(
                 **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
                 **(_race_metrics(race) if race else {}),
             },
-            artifacts=[f"{FOLDER}/{key}/{name}" for name in ("comparison.json", "table.md", "forest.png")],
+            artifacts=[f"{FOLDER}/{key}/{name}" for name in ("comparison.json", "table.md", *pictures)],
             tags={
                 **{f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
                 **{f"race.{position}": sentence for position, sentence in enumerate(race["sentences"] if race else ())},

@@ -218,9 +218,11 @@ def test_every_comparison_keeps_its_files_and_the_newest_lies_on_top(
         newest = (place / name).read_bytes()
         assert newest == (place / second["key"] / name).read_bytes() != before[name]
     assert [event["key"] for event in looks(study)] == [first["key"], second["key"]]
-    assert [event["artifacts"] for event in looks(study)] == [
-        [f"comparison/{document['key']}/{name}" for name in names] for document in (first, second)
-    ]
+    for event, document in zip(looks(study), (first, second), strict=True):
+        folder = place / document["key"]
+        assert event["artifacts"][:3] == [f"comparison/{document['key']}/{name}" for name in names]
+        assert {study.folder / name for name in event["artifacts"]} == set(folder.iterdir())
+    assert {path.name for path in place.glob("*.png")} == {path.name for path in folder.glob("*.png")}
 
     # Again with nothing changed: the same results, and nothing for MLflow.
     assert compare(study, facts, trials) == second
