@@ -342,3 +342,5 @@ def test_wilson_interval() -> None:
     diff = np.where(np.arange(263) < 81, 1.0, -1.0)
     _, interval = effects.probability_of_superiority(diff)
     assert (interval.low, interval.high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert effects.probability_of_superiority(np.ones(10))[1].high == 1.0
+    assert effects.probability_of_superiority(-np.ones(10))[1].low == 0.0
