@@ -11,9 +11,10 @@ from hybrid_models.config import ConfigError, ModelConfig
 from search.data.splits import second_size
 from search.errors import StudyError
 from search.records import TrialSpec
+from search.section import PointLike
 from search.seeds import Block, make_block
 from search.settings import BINDS_TO, MODEL_DEFAULTS
-from search.study import PointLike, StudyConfig
+from search.study import StudyConfig
 from search.training.config import TRAIN_FIELDS, TrainConfig, settled
 from spaces.conditions import holds
 from spaces.domains import Fixed
@@ -170,13 +171,18 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
     check_points(study, facts)
 
 
-def check_points(study: StudyConfig, facts: DataFacts) -> None:
+def check_points(study: StudyConfig, facts: DataFacts, *, num_confirm: int = 0) -> None:
     """Check that every enqueued point lies in the space, and that it and every baseline is a model; writes nothing.
+
+    Args:
+        study: The study.
+        facts: What the data are.
+        num_confirm: Fresh blocks that a survivor is confirmed on.
 
     Raises:
         StudyError: With every fault of every point.
     """
-    _check_split(study)
+    _check_split(study, num_confirm)
     num_images = _size_of_training_part(study, facts)
     searched = any(parameter.name == "batch" for parameter in study.build_space().parameters)
     if study.train.batch > num_images and not searched:
@@ -190,7 +196,7 @@ def check_points(study: StudyConfig, facts: DataFacts) -> None:
         raise StudyError(*faults)
 
 
-def _check_split(study: StudyConfig) -> None:
+def _check_split(study: StudyConfig, num_confirm: int) -> None:
     """Draw every split of the study once: a class missing from one side is the input's fault, not each trial's."""
     from search.data.splits import split
     from search.data.store import open_data
@@ -198,6 +204,7 @@ def _check_split(study: StudyConfig) -> None:
     data = open_data(study.data)
     blocks = [make_block(study.seed, "sweep", 0)]
     blocks += (make_block(study.seed, "compare", index) for index in range(study.compare.repeats))
+    blocks += (make_block(study.seed, "confirm", index) for index in range(num_confirm))
     for block in blocks:
         split(data.train.labels, study.split, block.split_seed, data.classes)
 

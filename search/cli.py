@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from search import verbs
 from search.errors import EXIT_INTERRUPTED, HybridSearchError
+from search.terminal import Address, AsJson, Overrides, results_only, show
 
 app = typer.Typer(
     name="hybrid-search",
@@ -25,21 +23,12 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file.")]
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, or the folder of a study.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field: --set train.epochs=3")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto, host:port or ray://host:port.")]
-
-
-_result: list[TextIO] = []
-"""Where results go while everything else that is printed goes to standard error."""
 
 
 def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
     try:
-        with _results_only():
+        with results_only():
             app(standalone_mode=False)
     except HybridSearchError as error:
         for line in error.faults:
@@ -56,20 +45,6 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-@contextlib.contextmanager
-def _results_only() -> Iterator[None]:
-    """With --json, let nothing but the document reach standard output, whatever a library prints."""
-    if "--json" not in sys.argv or "--help" in sys.argv:
-        yield
-        return
-    _result.append(sys.stdout)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        _result.clear()
-
-
 def _usage_exit(error: Exception) -> int:
     """Show what click found wrong with the command itself; let everything else travel as the bug it is."""
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
@@ -78,27 +53,6 @@ def _usage_exit(error: Exception) -> int:
             show()
         return int(code)
     raise error
-
-
-def _out(text: str) -> None:
-    print(text, file=_result[0] if _result else sys.stdout)
-
-
-def _print(as_json: bool, document: Callable[[], Any], lines: Callable[[], list[str]]) -> None:
-    if as_json:
-        _out(json.dumps(_no_nan(document()), indent=1, allow_nan=False))
-        return
-    for line in lines():
-        _out(line)
-
-
-def _no_nan(value: Any) -> Any:  # noqa: ANN401
-    """JSON has no word for what is not a number but null."""
-    if isinstance(value, Mapping):
-        return {key: _no_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_no_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _with_address(overrides: list[str] | None, address: str | None) -> list[str]:
@@ -129,7 +83,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
             f"next        hybrid-search plan spaces/studies/ecrnn-cifar10.yaml   ({result.elapsed_secs:.0f} s so far)",
         ]
 
-    _print(
+    show(
         as_json,
         lambda: {
             "comparison": result.document,
@@ -141,13 +95,28 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def plan(study: StudyFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Check everything and foretell the cost; trains nothing."""
+def plan(
+    study: StudyFile,
+    difference: Annotated[
+        float | None, typer.Option(help="How many repeats for it? A fraction: 0.01 is one percentage point.")
+    ] = None,
+    sd_repeats: Annotated[
+        float | None, typer.Option(help="Standard deviation of the differences between blocks, a fraction.")
+    ] = None,
+    discordance: Annotated[
+        float | None, typer.Option(help="Share of test images on which two configurations disagree.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check everything, foretell the cost, and how many repeats a difference takes; trains nothing."""
     from search import plan as planning
+    from search.foresight import Stated
     from search.study import load_study
 
-    found = planning.make_plan(load_study(study, overrides or []))
-    _print(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
+    stated = Stated(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
+    found = planning.make_plan(load_study(study, overrides or []), stated)
+    show(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
 
 
 @app.command()
@@ -163,7 +132,7 @@ def sweep(study: StudyFile, overrides: Overrides = None, address: Address = None
 
 @app.command()
 def status(study: StudyPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Counts, best so far and failures of a study."""
+    """Counts, nominee and failures of a study."""
     from search.study import find_study
 
     _show_status(find_study(study, overrides or []), as_json)
@@ -173,29 +142,57 @@ def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
     from search import overview
 
     found = overview.make_overview(config)
-    _print(as_json, lambda: found, lambda: overview.to_lines(found))
+    show(as_json, lambda: found, lambda: overview.to_lines(found))
 
 
 @app.command()
 def compare(
     study: StudyPath,
     repeats: Annotated[int | None, typer.Option(min=1, help="Blocks to train on, instead of the file's.")] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="Add block after block, drop decided losers, confirm the survivor."),
+    ] = False,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Train finalists and baselines on fresh shared blocks, and judge."""
-    from search.drive import run_compare
+    from search.drive import run_compare, run_until_decided
     from search.study import find_study
     from search.tables import to_table
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
     config = find_study(study, [*_with_address(overrides, address), *extra])
-    document = run_compare(config)
-    _print(
+    document = run_until_decided(config) if until_decided else run_compare(config)
+    show(
         as_json,
         lambda: document,
         lambda: [*to_table(document).splitlines(), "", f"files       {config.folder / 'comparison'}"],
+    )
+
+
+@app.command()
+def report(
+    study: StudyPath,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="A second place for the page.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained HTML page about a study into its folder; MLflow gets a copy."""
+    from search.report import write_report
+    from search.study import find_study
+
+    written = write_report(find_study(study, overrides or []), to)
+    show(
+        as_json,
+        lambda: {
+            "file": str(written.file),
+            "num_bytes": written.num_bytes,
+            "headline": written.headline,
+            "verdicts": list(written.verdicts),
+        },
+        lambda: [written.headline, f"report      {written.file}   ({written.num_bytes / 1e6:.1f} MB)"],
     )
 
 
@@ -218,7 +215,7 @@ def export(
     exported = write(config, to, name=config_name)
     winner = exported.winner
     registered = register(config, exported)
-    _print(
+    show(
         as_json,
         lambda: {"name": winner.name, "state": winner.state, "folder": str(to), "registered": registered},
         lambda: [
@@ -230,141 +227,8 @@ def export(
     )
 
 
-@app.command()
-def predict(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `export` wrote.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    as_json: AsJson = False,
-) -> None:
-    """Classify image files with an exported model."""
-    from dataclasses import asdict
-
-    from search.predict import predict as classify
-
-    found = classify(folder, images)
-    _print(
-        as_json,
-        lambda: [asdict(item) for item in found],
-        lambda: [f"{item.path}: {item.label} ({item.probability:.2f})" for item in found],
-    )
-
-
-@app.command()
-def models(
-    name: Annotated[str | None, typer.Argument(help="One preset: its layers instead of the list.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Every preset with its parameter counts and sequential steps."""
-    from search import catalogue
-
-    if name is None:
-        rows = catalogue.list_models()
-        _print(as_json, lambda: rows, lambda: catalogue.to_lines(rows))
-        return
-    layers = catalogue.list_layers(name)
-    _print(as_json, lambda: layers, lambda: catalogue.layers_to_lines(layers))
-
-
-@app.command()
-def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="ecrnn, yin, johnson or yilmaz.")],
-    data_set: Annotated[
-        str | None, typer.Option("--data", metavar="NAME", help="yilmaz: cifar10, caltech101 or tiny5.")
-    ] = None,
-    root: Annotated[str | None, typer.Option(help="Where the images lie.")] = None,
-    cells: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Cells or groups, such as cnn,crnn-bilstm-16,control; or all.")
-    ] = None,
-    repeats: Annotated[int | None, typer.Option(min=1, help="Shared blocks that every cell is trained on.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    limit: Annotated[int | None, typer.Option(min=2, help="Keep at most this many training images.")] = None,
-    images: Annotated[
-        str | None, typer.Option(metavar="I,J,K", help="johnson: test images whose saliency is drawn, by position.")
-    ] = None,
-    storage: Annotated[str | None, typer.Option(help="Folder that holds studies, instead of runs.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Every block derives from it.")] = None,
-    overrides: Overrides = None,
-    address: Address = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a paper's table again, as repeats over shared blocks, and set ours beside theirs."""
-    from search.reproduce.run import FOLDER
-    from search.reproduce.run import reproduce as run
-    from search.reproduce.setting import Options, parse_numbers
-    from search.reproduce.table import to_table
-
-    document = run(
-        paper,
-        Options(
-            data=data_set,
-            root=root,
-            repeats=repeats,
-            epochs=epochs,
-            limit=limit,
-            cells=tuple(name.strip() for name in (cells or "").split(",") if name.strip()),
-            images=parse_numbers("--images", images or ""),
-            overrides=tuple(overrides or ()),
-            storage=storage,
-            address=address,
-            seed=seed,
-        ),
-    )
-    _print(
-        as_json,
-        lambda: document,
-        lambda: [
-            *to_table(document).splitlines(),
-            "",
-            f"files       {Path(document['folder'], FOLDER)}: table.md, reproduction.json, "
-            f"{', '.join(document['pictures'])}",
-        ],
-    )
-
-
-@app.command()
-def data(
-    name: Annotated[str, typer.Argument(help="digits, cifar10, caltech101, tiny-imagenet, imagenet or folder.")],
-    root: Annotated[str | None, typer.Option(help="Where the files lie.")] = None,
-    download: Annotated[bool, typer.Option(help="Fetch what is missing, or say how, where it may not be.")] = False,
-    image_size: Annotated[int | None, typer.Option(help="Resize to this many pixels a side; imagenet: crop.")] = None,
-    top_classes: Annotated[int | None, typer.Option(help="Keep the classes with the most images only.")] = None,
-    test: Annotated[str, typer.Option(help="auto, official or held-out: which images are the test part.")] = "auto",
-    test_fraction: Annotated[float, typer.Option(help="Share that is held out for the test.")] = 1 / 3,
-    as_json: AsJson = False,
-) -> None:
-    """Fetch or check a data set, and say what is there; options are those of `data` in a study file.
-
-    Every image is read, so that a damaged one is named now; not of imagenet, which is decoded while it is used.
-    """
-    from search.data.datasets import DataConfig
-    from search.data.describe import describe
-    from search.data.store import open_data
-    from search.progress import counter
-
-    config = DataConfig(
-        name=name,
-        root=root,
-        download=download,
-        image_size=image_size,
-        top_classes=top_classes,
-        test=test,
-        test_fraction=test_fraction,
-    )
-    open_data(config, on_progress=counter("decoding"))
-    found = describe(config)
-    _print(as_json, lambda: found, lambda: [f"{key:18}{_in_words(value)}" for key, value in found.items()])
-
-
-def _in_words(value: object) -> str:
-    if value == {}:
-        return "-"
-    if isinstance(value, dict):
-        return "; ".join(f"{key} {_in_words(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return (
-        {None: "-", True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
-    )
+for verb in (verbs.predict, verbs.models, verbs.reproduce, verbs.data, verbs.analyze):
+    app.command()(verb)
 
 
 @app.command()

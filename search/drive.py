@@ -8,14 +8,19 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from search.bind import DataFacts, check_points, check_sweep, load_facts, tell_rejected
-from search.compare import FOLDER, Contender, Repeats, judge_repeats, pick_contenders, write_results
+from search.claims import too_few_repeats
+from search.compare import Repeats, judge_repeats
+from search.comparison_files import FOLDER, write_results
+from search.contenders import Contender, declare_families, pick_contenders
 from search.errors import StudyChangedError, TooManyFailuresError
 from search.progress import Display, counter
 from search.records import Failed, TrialRecord
+from search.rounds import Rounds, news, race_title, still_in
 from search.status import Status, summarise
 from search.study import ResourcesSection, StudyConfig, check_folder, claim_folder, make_folder
 from search.sweep import Sweep
@@ -65,6 +70,7 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
     Returns:
         The document that comparison.json holds.
     """
+    _tell(study, too_few_repeats(study.compare, study.compare.repeats))
     return run_repeats(
         study,
         pick=lambda records: pick_contenders(study, records),
@@ -74,6 +80,70 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
         title=f"{study.name}: compare",
         patience=patience,
     )
+
+
+def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
+    """Race the contenders block by block, confirm the survivor on fresh blocks, judge that, write it down.
+
+    Returns:
+        The document that comparison.json holds; its verdicts are those of the fresh blocks.
+    """
+    check_folder(study)
+    facts = load_facts(study, on_progress=counter("decoding images"))
+    check_points(study, facts, num_confirm=study.compare.num_confirm)
+    _tell(study, too_few_repeats(study.compare, study.compare.num_confirm, where="compare.confirm"))
+    with _runner(study) as run, _session(study, facts, "compare", patience) as journal:
+        contenders = pick_contenders(study, list(journal.records.values()))
+        rounds = Rounds(
+            study=study,
+            facts=facts,
+            journal=journal,
+            contenders=contenders,
+            families=declare_families(study, contenders),
+        )
+        _tell(study, rounds.warnings)
+        rounds.begin()
+        race = rounds.race()
+        _tell(study, still_in(race))
+        while race.running:
+            repeats = _train(run, partial(rounds.next_round, race), title=partial(race_title, study, race))
+            rounds.check(repeats)
+            before, race = race, rounds.race()
+            _tell(study, news(before, race))
+        survivor = rounds.survivor(race)
+        title = f"{study.name}: confirm {survivor} on fresh blocks"
+        confirmed = _train(run, partial(rounds.confirmation, survivor), title=lambda _: title)
+        families = rounds.claims(survivor)
+        document = write_results(
+            study,
+            facts,
+            confirmed,
+            judge_repeats(study, facts, confirmed, families),
+            journal,
+            families=families,
+            race=rounds.to_dict(race, survivor),
+        )
+        _check_repeats(study, confirmed.wanted_records)
+        return document
+
+
+def _tell(study: StudyConfig, lines: Sequence[str]) -> None:
+    for line in lines:
+        say(f"{study.name}: {line}")
+
+
+def _train(
+    run: Callable[[Work], None], make: Callable[[Callable[[], None]], Repeats], *, title: Callable[[Repeats], str]
+) -> Repeats:
+    """Carry out what is missing of some repeats, and show how it goes."""
+    shown = _Shown()
+    repeats = make(lambda: shown.update())
+    with Display(
+        title=title(repeats), noun="repeats", num_planned=repeats.num_planned, records=lambda: repeats.wanted_records
+    ) as display:
+        shown.update = display.update
+        run(repeats)
+    return repeats
 
 
 def run_repeats(
@@ -100,20 +170,19 @@ def run_repeats(
     facts = load_facts(study, on_progress=counter("decoding images"))
     check_points(study, facts)
     with _runner(study) as run, _session(study, facts, "compare", patience) as journal:
-        shown = _Shown()
-        repeats = Repeats(
-            study=study,
-            facts=facts,
-            journal=journal,
-            contenders=pick(list(journal.records.values())),
-            num_blocks=study.compare.repeats,
-            on_change=lambda: shown.update(),
-        )
-        with Display(
-            title=title, noun="repeats", num_planned=repeats.num_planned, records=lambda: repeats.wanted_records
-        ) as display:
-            shown.update = display.update
-            run(repeats)
+        contenders = pick(list(journal.records.values()))
+
+        def make(on_change: Callable[[], None]) -> Repeats:
+            return Repeats(
+                study=study,
+                facts=facts,
+                journal=journal,
+                contenders=contenders,
+                num_blocks=study.compare.repeats,
+                on_change=on_change,
+            )
+
+        repeats = _train(run, make, title=lambda _: title)
         document = conclude(facts, repeats, journal)
         _check_repeats(study, repeats.wanted_records)
         return document

@@ -21,7 +21,9 @@ from search.agreement import Agreement, compare_predictions
 from search.bind import DataFacts, bind, load_facts
 from search.drive import load_comparison, say, tracking_place
 from search.errors import InputError, NothingToDoError
+from search.nomination import NOMINATED, has_won, selection_of, state_of
 from search.records import TrialRecord, TrialSpec, digest_of
+from search.scores import score_rows
 from search.seeds import Block, make_block
 from search.status import best_first
 from search.study import StudyConfig, to_dict, write_atomically
@@ -31,12 +33,6 @@ from search.versions import git_revision, versions
 if TYPE_CHECKING:
     from search.data.augment import Normaliser
 
-BETTER, WORSE = "better", "worse"
-CONFIRMED = "confirmed"
-"""Every declared comparison with it found it better, on fresh blocks."""
-PROVISIONAL = "confirmed, provisionally"
-"""So, but on few repeats."""
-NOMINATED = "nominated, not confirmed"
 BY_HAND = "chosen by hand, not confirmed"
 ALIKE = 0.99
 """A program that agrees on fewer images than this share is worth a warning."""
@@ -53,7 +49,7 @@ class Winner:
     comparisons: list[dict[str, Any]]
     """Comparisons that speak of it; empty when none was run."""
     state: str
-    """CONFIRMED, PROVISIONAL, NOMINATED or BY_HAND."""
+    """CONFIRMED, PROVISIONAL or NOMINATED of `nomination`, or BY_HAND."""
 
 
 class Deployed(nn.Module):
@@ -97,14 +93,14 @@ def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
         ranked = best_first(record for record in records.values() if record.kind == "trial")
         if not ranked:
             raise NothingToDoError(f"{study.folder}: no completed trial to export; run `hybrid-search sweep` first")
-        best = ranked[0]
-        return Winner(name=best.label, point=dict(best.point), record=best, comparisons=[], state=NOMINATED)
+        nominee = ranked[0]
+        return Winner(name=nominee.label, point=dict(nominee.point), record=nominee, comparisons=[], state=NOMINATED)
     contenders = {item["name"]: item for item in document["contenders"]}
     chosen = name or _favoured(document)
     if chosen not in contenders:
         raise InputError(f"--config {chosen}: not in the comparison; it has: {', '.join(contenders)}")
     own = [item for item in document["comparisons"] if chosen in {item["a"], item["b"]}]
-    wins = [_won(item, chosen) for item in own]
+    state = state_of(own, chosen)
     trained = [run for run in contenders[chosen]["repeats"] if run["state"] == "completed"]
     if not trained:
         raise NothingToDoError(f"{chosen}: no completed repeat to take weights from; run `hybrid-search compare` again")
@@ -113,41 +109,33 @@ def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
         point=contenders[chosen]["point"],
         record=records[trained[0]["key"]],
         comparisons=own,
-        state=_state(own, wins, by_hand=name is not None),
+        state=BY_HAND if name is not None and state == NOMINATED else state,
     )
-
-
-def _state(comparisons: list[dict[str, Any]], wins: list[bool], *, by_hand: bool) -> str:
-    if not comparisons or not all(wins):
-        return BY_HAND if by_hand else NOMINATED
-    return PROVISIONAL if any(item["provisional"] for item in comparisons) else CONFIRMED
 
 
 def _favoured(document: dict[str, Any]) -> str:
     """Name what the evidence favours.
 
     A finalist that won all its comparisons, by the largest of its smallest differences; else the baseline that beat the
-    first finalist; else the first finalist, who stays a nominee.
+    first finalist; else the first finalist, who stays a nominee. After a race its survivor stands for the first
+    finalist.
     """
     finalists: list[str] = [item["name"] for item in document["contenders"] if item["finalist"]]
     margins: dict[str, float] = {}
     for name in finalists:
         own = [item for item in document["comparisons"] if name in {item["a"], item["b"]}]
-        wins = [item["estimate"] if item["a"] == name else -item["estimate"] for item in own if _won(item, name)]
+        wins = [item["estimate"] if item["a"] == name else -item["estimate"] for item in own if has_won(item, name)]
         if own and len(wins) == len(own):
             margins[name] = min(wins)
     if margins:
         return max(margins, key=lambda name: margins[name])
+    first = str(document["race"]["survivor"]) if "race" in document else finalists[0]
     beaten_by = [
         (item["estimate"], item["b"])
         for item in document["comparisons"]
-        if item["a"] == finalists[0] and item["verdict"] == WORSE
+        if item["a"] == first and has_won(item, item["b"])
     ]
-    return str(min(beaten_by)[1]) if beaten_by else finalists[0]
-
-
-def _won(comparison: dict[str, Any], name: str) -> bool:
-    return bool(comparison["verdict"] == (BETTER if comparison["a"] == name else WORSE))
+    return str(min(beaten_by)[1]) if beaten_by else first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,6 +273,7 @@ def to_evidence(
     from hybrid_models.shapes import sequential_steps
     from search.data.stream import resized_side
 
+    document = load_comparison(study.folder)
     return {
         "name": winner.name,
         "state": winner.state,
@@ -311,10 +300,11 @@ def to_evidence(
             "test_accuracy": winner.record.test_accuracy,
             "precision": spec.train.precision,
             "machine": dict(winner.record.machine),
-            "why": "the first block; not chosen by score" if winner.comparisons else "the sweep's best trial: one run",
+            "why": "the first block; not chosen by score" if winner.comparisons else "the sweep's nominee: one run",
         },
         "program": {"precision": "float32", **asdict(agreement)},
-        "comparison": load_comparison(study.folder),
+        "selection": selection_of(study, facts, document, winner.point),
+        "comparison": document,
         "data": {"name": study.data.name, "digest": facts.key, "num_train": facts.num_train},
         "versions": versions(),
         "git": git_revision(),
@@ -326,9 +316,9 @@ def to_card(study: StudyConfig, facts: DataFacts, winner: Winner, evidence: dict
     model, weights, program = evidence["model"], evidence["weights"], evidence["program"]
     sentences = [item["sentence"] for item in winner.comparisons]
     claim = "\n".join(f"> {line}" for line in sentences) or (
-        f"> Nominated, not confirmed: validation accuracy {100 * (winner.record.val_accuracy or 0):.1f} % "
-        "in one run of the sweep, which chose it for that score. Run `hybrid-search compare`."
+        "> Nominated, not confirmed: the sweep chose it for its score in one run. Run `hybrid-search compare`."
     )
+    scores = "\n".join(f"| {name} | {score} | {words} |" for name, score, words in score_rows(evidence["selection"]))
     classes = ", ".join(facts.classes[:20]) + (
         f" and {len(facts.classes) - 20} more" if len(facts.classes) > 20 else ""
     )
@@ -339,6 +329,10 @@ def to_card(study: StudyConfig, facts: DataFacts, winner: Winner, evidence: dict
 ## What is claimed
 
 {claim}
+
+| score | accuracy | what it is |
+|---|---|---|
+{scores}
 
 The evidence for it (every repeat, block and version) is in `evidence.json`.
 

@@ -44,7 +44,7 @@ def explain(error: ValidationError, data: object, root: type, known: Container[P
             places.setdefault(path, []).append(item)
     for path, items in places.items():
         # Of the alternatives of a union, the one that got further is the one that was meant.
-        if len(items) > 1 or items[0]["type"] in EXPECTED:
+        if len(items) > 1 or items[0]["type"] in {*EXPECTED, "literal_error"}:
             if not any(len(other) > len(path) and other[: len(path)] == path for other in places):
                 yield f"{_join(path)}: {_tell(items)}"
         else:
@@ -72,6 +72,8 @@ def _tell(items: list[Any]) -> str:
     for item in items:
         message = item["msg"].removeprefix("Input should ")
         expected[EXPECTED.get(item["type"]) or message[:1].lower() + message[1:]] = None
+    if any(words in EXPECTED.values() for words in expected):  # "a mapping" takes another verb than "be one of"
+        expected = {words.removeprefix("be "): None for words in expected}
     *others, last = expected
     words = f"{', '.join(others)} or {last}" if others else last
     rule = "expected" if last in EXPECTED.values() else "must" if last.startswith(("be ", "have ", "match ")) else ""

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from search.data.splits import second_size
 from search.drive import load_comparison
+from search.nomination import select, to_dict
 from search.progress import duration
 from search.records import Completed, Failed, TrialRecord
+from search.scores import expected_line, score_rows
 from search.status import best_first, summarise
 from search.study import StudyConfig
-from search.tracking.journal import read_events, read_records
+from search.tracking.journal import FILE_NAME, fold, read_events
 
-NUM_BEST = 5
+NUM_NOMINATED = 5
 
 
 def make_overview(study: StudyConfig) -> dict[str, Any]:
     """Read a study's state from its journal, as plain data."""
-    records = list(read_records(study.folder).values())
-    trials = [record for record in records if record.kind == "trial"]
-    repeats = [record for record in records if record.kind == "repeat"]
-    marks = [event for event in read_events(study.folder / "journal.jsonl") if event["event"] in {"session", "stop"}]
+    by_key: dict[str, TrialRecord] = {}
+    marks = []
+    for event in read_events(study.folder / FILE_NAME):
+        fold(by_key, event)
+        if event["event"] in {"session", "stop"}:
+            marks.append(event)
+    trials = [record for record in by_key.values() if record.kind == "trial"]
+    repeats = [record for record in by_key.values() if record.kind == "repeat"]
     running = bool(marks) and marks[-1]["event"] == "session" and marks[-1]["verb"] == "sweep" and _running(trials)
     status = summarise(trials, study.search.trials, since=marks[-1]["at"] if running else None)
     document = load_comparison(study.folder)
@@ -36,16 +43,32 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
         "epochs": status.num_epochs,
         "training_secs": sum(record.elapsed_secs for record in trials),
         "eta_secs": status.eta_secs,
-        "best": [_row(record) for record in best_first(trials)[:NUM_BEST]],
-        "best_is": "nominated, not confirmed: one run each, chosen for this score",
+        "selection": _select(study, trials, marks, document),
+        "nominated": [_row(record) for record in best_first(trials)[:NUM_NOMINATED]],
         "failures": [{"reason": reason, "count": count} for reason, count in status.failures],
         "repeats": {
             "completed": sum(isinstance(record.outcome, Completed) for record in repeats),
             "failed": sum(isinstance(record.outcome, Failed) for record in repeats),
             "unfinished": sum(record.outcome is None for record in repeats),
         },
+        "race": document.get("race", {}).get("sentences", []) if document else [],
         "verdicts": [item["sentence"] for item in document["comparisons"]] if document else [],
     }
+
+
+def _select(
+    study: StudyConfig,
+    trials: list[TrialRecord],
+    marks: list[dict[str, Any]],
+    document: dict[str, Any] | None,
+) -> dict[str, Any] | None:
+    """The nominee's three scores; None before there is a nominee."""
+    session = next((event for event in reversed(marks) if event["event"] == "session"), None)
+    if session is None:
+        return None
+    num_val = second_size(session["data"]["num_train"], study.split)
+    found = select(study, trials, document, num_val=num_val, num_classes=len(session["classes"]))
+    return to_dict(found) if found else None
 
 
 def _running(trials: list[TrialRecord]) -> bool:
@@ -78,12 +101,17 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
     if overview["eta_secs"]:
         lines.append(f"ETA         {duration(overview['eta_secs'])}")
     lines += [f"failure     {item['count']} x {item['reason']}" for item in overview["failures"]]
-    if overview["best"]:
-        lines.append(f"nominated   {overview['best'][0]['label']} (not confirmed: one run, chosen for this score)")
+    selection = overview["selection"]
+    if selection:
+        lines.append(f"nominee     {selection['name']}: {selection['state']}")
+        lines += [f"            {name:21}{score:>8}  {words}" for name, score, words in score_rows(selection)]
+        if selection["expected_highest"]:
+            lines.append(f"            {expected_line(selection['expected_highest'])}")
+    rows = [row for row in overview["nominated"] if row["val_accuracy"] is not None]
+    if rows:
+        lines.append("nominated   by validation accuracy of one run each")
         lines += [
-            f"            {100 * row['val_accuracy']:6.2f} %  {row['label']}, {row['epochs']} epochs"
-            for row in overview["best"]
-            if row["val_accuracy"] is not None
+            f"            {100 * row['val_accuracy']:6.2f} %  {row['label']}, {row['epochs']} epochs" for row in rows
         ]
     repeats = overview["repeats"]
     if any(repeats.values()):
@@ -91,5 +119,6 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
             f"repeats     {repeats['completed']} completed, {repeats['failed']} failed, "
             f"{repeats['unfinished']} unfinished"
         )
+    lines += [f"race        {sentence}" for sentence in overview["race"]]
     lines += [f"verdict     {sentence}" for sentence in overview["verdicts"]]
     return lines

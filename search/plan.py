@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from search.bind import DataFacts, bind, check_sweep, load_facts, tell_rejected, why_not
+from search.claims import tell_claims, too_few_repeats
 from search.errors import StudyError
+from search.foresight import Foresight, Stated, foresee
+from search.foresight import to_lines as foresight_lines
 from search.records import TrialSpec
 from search.seeds import derive, make_block
 from search.study import StudyConfig, check_folder
@@ -59,10 +62,23 @@ class Plan:
     """Trial-hours on this machine's CPU if every trial is stopped at its first epoch, and if none is stopped."""
     compare_hours: float
     """Trial-hours of the comparison at the median pace."""
+    claims: str
+    """What is declared about the comparison."""
+    warnings: tuple[str, ...]
+    """What the declared comparison cannot do."""
+    foresight: Foresight
+    """How many repeats a difference takes, and what the declared ones can find."""
 
 
-def make_plan(study: StudyConfig) -> Plan:
-    """Check a study and foretell its cost.
+def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
+    """Check a study, foretell its cost, and what its comparison can find.
+
+    Args:
+        study: The study.
+        stated: The difference that must not be missed, and what is known of the variances.
+
+    Returns:
+        The plan.
 
     Raises:
         InputError: Whatever would keep the sweep or the comparison from running.
@@ -119,6 +135,9 @@ def make_plan(study: StudyConfig) -> Plan:
             study.search.trials * median * study.train.epochs / 3600,
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
+        claims=tell_claims(study.compare),
+        warnings=tuple(too_few_repeats(study.compare, study.compare.repeats)),
+        foresight=foresee(study, facts.num_test, stated or Stated()),
     )
 
 
@@ -207,6 +226,9 @@ def to_lines(plan: Plan) -> list[str]:
         f"sweep       {_count(plan.trials, 'trial')} of up to {_count(plan.epochs, 'epoch')}: "
         f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
         f"compare     {_cost(plan.compare_hours)}",
+        f"claims      {plan.claims}",
+        *(f"warning     {line}" for line in plan.warnings),
+        *(f"{'' if place else 'repeats':12}{line}" for place, line in enumerate(foresight_lines(plan.foresight))),
     ]
 
 

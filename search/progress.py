@@ -116,8 +116,9 @@ def one_line(status: Status, noun: str) -> str:
         f"{status.num_completed} completed, {status.num_stopped} stopped, {status.num_failed} failed, "
         f"{status.num_unfinished} running",
     ]
-    if status.best is not None and status.best.val_accuracy is not None and noun == "trials":
-        parts.append(f"best {status.best.val_accuracy:.4f} (one run, {status.best.label})")
+    nominee = status.nominee
+    if nominee is not None and nominee.val_accuracy is not None and noun == "trials":
+        parts.append(f"nominated {nominee.val_accuracy:.4f} (one run, {nominee.label})")
     if status.epochs_per_sec is not None:
         parts.append(f"{status.epochs_per_sec:.2f} epochs/s")
     if status.eta_secs:

@@ -1,4 +1,4 @@
-"""What a study has come to, from its records: counts, best so far, pace, failures. Pure."""
+"""What a study has come to, from its records: counts, nominee so far, pace, failures. Pure."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Status:
     num_failed: int
     num_unfinished: int
     """Running, or waiting to go on."""
-    best: TrialRecord | None
-    """The nominee: one run, not confirmed."""
+    nominee: TrialRecord | None
+    """Completed, of the highest validation accuracy: one run, not confirmed."""
     num_epochs: int
     epochs_per_sec: float | None
     """Over the last minutes of this run of the command; None before the first epoch."""
@@ -86,7 +86,7 @@ def summarise(
         num_stopped=outcomes[Stopped],
         num_failed=outcomes[Failed],
         num_unfinished=outcomes[type(None)],
-        best=ranked[0] if ranked else None,
+        nominee=ranked[0] if ranked else None,
         num_epochs=sum(len(record.curve) for record in records),
         epochs_per_sec=pace,
         eta_secs=eta,

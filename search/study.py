@@ -13,27 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from search.claims import CompareSection, claim_faults
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyChangedError, StudyError
 from search.faults import explain
 from search.reading import Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
+from search.section import PointLike, Scalar, Section
 from search.settings import setting_faults, space_faults
 from search.training.config import PRECISIONS, TrainConfig, settled
 from spaces.presets import UnknownPreset, load_preset, load_space
 from spaces.space import Space, SpaceError
-
-Scalar = bool | int | float | str
-PointLike = str | dict[str, Scalar]
-"""A preset's name, or a point written out."""
-
-
-class Section(BaseModel):
-    """A part of the study file: immutable, and no key is ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SearchSection(Section):
@@ -78,23 +70,6 @@ class ResourcesSection(Section):
     """Serve Ray's dashboard on loopback (local cluster only; needs ray[default])."""
     runner: Literal["ray", "inline"] = "ray"
     """ray, or inline: one trial after another in this process."""
-
-
-class CompareSection(Section):
-    """What is trained again on fresh blocks, and what is claimed."""
-
-    finalists: Annotated[int, Field(ge=1)] = 1
-    """How many of the sweep's best points go on."""
-    baselines: tuple[PointLike, ...] = ()
-    """Presets or points that the finalists must beat."""
-    repeats: Annotated[int, Field(ge=1, le=10_000)] = 10
-    """Blocks: every point is trained once on each."""
-    family: Literal["baselines", "all-pairs"] = "baselines"
-    """The declared comparisons: each finalist with each baseline, or all pairs."""
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """Family-wise error rate."""
-    rope: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
-    """Differences in accuracy up to this count as practically equivalent."""
 
 
 class TrackingSection(Section):
@@ -228,7 +203,8 @@ def parse_study(data: object, source: str, overrides: Iterable[str] = ()) -> Stu
     except ValidationError as error:
         faults += explain(error, plain, StudyConfig, odd)
     else:
-        faults += (*_check_points(study), *setting_faults("model", study.model, recipe=False), *_check_space(study))
+        faults += (*_check_points(study), *claim_faults(study.compare))
+        faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
     return study.model_copy(update={"train": _settle(study)})

@@ -5,24 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_WORDS = {"configuration", "a", "b", "verdict"}
+from search.scores import percent, score_rows
+
+Rows = list[tuple[str, ...]]
+"""Headings, then rows."""
+_WORDS = {"data set", "family", "configuration", "a", "b", "verdict", "race", "score", "what it is"}
 """Columns that are read from the left; the others hold numbers."""
 
 
 def to_markdown(document: dict[str, Any]) -> str:
     """The comparison as Markdown tables with its verdict sentences."""
-    lines: list[str] = []
-    for headings, *rows in (_contender_rows(document), _pair_rows(document)):
-        lines += [_row(headings), "|" + "---|" * len(headings), *map(_row, rows), ""]
-    return "\n".join([*lines, *_remarks(document), ""])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return markdown_tables(_tables(document), _remarks(document))
 
 
 def to_table(document: dict[str, Any]) -> str:
     """The comparison for standard output: rich tables on a terminal, aligned plain text elsewhere."""
+    return print_tables(_tables(document), _remarks(document))
+
+
+def markdown_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
+    """Tables as Markdown, and a line for each remark below them."""
+    lines: list[str] = []
+    for headings, *rows in tables:
+        lines += [_row(headings), "|" + "---|" * len(headings), *map(_row, rows), ""]
+    return "\n".join([*lines, *remarks, ""])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+
+def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
+    """Tables and remarks for standard output: rich ones on a terminal, aligned plain text elsewhere."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -34,7 +48,7 @@ def to_table(document: dict[str, Any]) -> str:
         # Wide enough that nothing wraps: a file has no right edge.
         console = Console(highlight=False, markup=False, width=10_000)
     with console.capture() as capture:
-        for headings, *rows in (_contender_rows(document), _pair_rows(document)):
+        for headings, *rows in tables:
             table = Table(box=look, pad_edge=False, padding=(0, gap, 0, 0))
             for heading in headings:
                 table.add_column(heading, justify="left" if heading in _WORDS else "right")
@@ -43,30 +57,70 @@ def to_table(document: dict[str, Any]) -> str:
             console.print(table)
             if look is None:
                 console.print()
-        for line in _remarks(document):
+        for line in remarks:
             console.print(line)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def _contender_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Headings, then one row per contender."""
-    rows: list[tuple[str, ...]] = [("configuration", "test accuracy, mean", "repeats")]
-    for contender in document["contenders"]:
-        mean = contender["mean_test_accuracy"]
-        done = sum(run["test_accuracy"] is not None for run in contender["repeats"])
-        rows.append((contender["name"], "-" if mean is None else f"{100 * mean:.2f} %", str(done)))
+def _tables(document: dict[str, Any]) -> list[Rows]:
+    """All tables of a comparison, each with its headings first; a race stands before what it led to."""
+    race = document.get("race")
+    first = [_race_rows(race)] if race else []
+    return [*first, _contender_rows(document), pair_rows(document["comparisons"]), *_score_tables(document)]
+
+
+def _race_rows(race: dict[str, Any]) -> Rows:
+    """Headings, then one row per pair that was raced."""
+    rows: Rows = [("a", "b", "raced blocks", "E", "E needed", "race")]
+    for pair in race["pairs"]:
+        e_value = pair["e_values"][-1] if pair["e_values"] else None
+        state = {
+            "decided": f"{pair['winner']} ahead",
+            "dropped": f"{pair['loser']} dropped",
+            "undecided": "undecided",
+        }[pair["outcome"]]
+        blocks = str(pair["num_blocks"])
+        rows.append((pair["a"], pair["b"], blocks, _number(e_value), _number(pair["needed"]), state))
     return rows
 
 
-def _pair_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Headings, then one row per pair that was judged."""
-    rows: list[tuple[str, ...]] = [
-        ("a", "b", "difference, pp", "interval, pp", "adjusted p", "repeats won", "verdict"),
+def _score_tables(document: dict[str, Any]) -> list[Rows]:
+    """The nominee's scores, where the comparison has them: those of old have none."""
+    selection = document.get("selection")
+    if not selection:
+        return []
+    return [[("score", "accuracy", "what it is"), (selection["name"], "", selection["state"]), *score_rows(selection)]]
+
+
+def _contender_rows(document: dict[str, Any]) -> Rows:
+    """Headings, then one row per contender."""
+    fresh = "fresh repeats" if "race" in document else "repeats"
+    rows: Rows = [("configuration", "test accuracy, mean", fresh)]
+    for contender in document["contenders"]:
+        mean = contender["mean_test_accuracy"]
+        done = sum(run["test_accuracy"] is not None for run in contender["repeats"])
+        rows.append((contender["name"], percent(mean), str(done)))
+    return rows
+
+
+def pair_rows(comparisons: Sequence[dict[str, Any]]) -> Rows:
+    """Headings, then one row per pair that was judged; data set and family where they have names.
+
+    Args:
+        comparisons: What `Comparison.to_dict` gives.
+    """
+    named = [
+        (heading, key)
+        for heading, key in (("data set", "dataset"), ("family", "family"))
+        if any(item.get(key) for item in comparisons)
     ]
-    for item in document["comparisons"]:
+    headings = ("a", "b", "difference, pp", "interval, pp", "adjusted p", "repeats won", "verdict")
+    rows: Rows = [(*(heading for heading, _ in named), *headings)]
+    for item in comparisons:
+        where = (item.get(key) or "-" for _, key in named)
         numbers = (_pp(item["estimate"]), _interval(item["interval"]))
         chances = (_number(item["adjusted_p"]), _number(item["p_a_gt_b"]))
-        rows.append((item["a"], item["b"], *numbers, *chances, item["verdict"]))
+        rows.append((*where, item["a"], item["b"], *numbers, *chances, item["verdict"]))
     return rows
 
 
@@ -80,10 +134,10 @@ def _remarks(document: dict[str, Any]) -> list[str]:
     )
     return [
         *(
-            f"The sweep's {'best' if rank == 1 else f'nominee {rank}'} is the baseline {name} itself; the next nominee "
-            "is compared in its place."
+            f"Nominee {rank} of the sweep is the baseline {name} itself; the next nominee is compared in its place."
             for rank, name in passed_over
         ),
+        *document.get("race", {}).get("sentences", ()),
         *(item["sentence"] for item in document["comparisons"]),
     ]
 

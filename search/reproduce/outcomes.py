@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.bind import DataFacts
-from search.compare import Contender, Repeats, load_correct
+from search.compare import Repeats, load_correct
+from search.contenders import Contender
 from search.errors import StudyError
 from search.records import Completed, EpochMetrics, Failed, TrialRecord
 from search.reproduce.paper import Paper, ScoreName

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from search.bind import DataFacts, load_facts
-from search.compare import Look, Repeats, key_of, take_look
+from search.compare import Repeats
 from search.data.splits import split
 from search.data.store import open_data
-from search.drive import run_repeats
+from search.drive import run_repeats, say
 from search.errors import InputError
+from search.looks import Look, key_of, take_look
 from search.reproduce import beside, figures, pictures
 from search.reproduce.outcomes import Outcome, everything_trained, gather
 from search.reproduce.paper import Paper, load_paper
@@ -66,6 +67,12 @@ def _conclude(
     journal: Journal,
 ) -> dict[str, Any]:
     shown = everything_trained(study, paper, facts, repeats, journal)
+    if len(shown.blocks) > study.compare.repeats:
+        asked, there = study.compare.repeats, len(shown.blocks)
+        say(
+            f"{study.name}: --repeats {asked} asked for; the table holds all {there} that were trained here, as a "
+            "choice among them would not be fair"
+        )
     outcomes = gather(study, facts, shown)
     look = take_look(journal, key_of(study, shown), shown)
     document = {**to_document(study, paper, data, facts, outcomes), "num_looks": look.number}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import spaces
-from search.compare import Contender
+from search.contenders import Contender
 from search.errors import InputError
 from search.reproduce.paper import Paper, Setting
 from search.study import StudyConfig, load_study, to_dict
@@ -103,7 +103,9 @@ def _shortened(shipped: StudyConfig, assignments: list[str]) -> list[str]:
 def with_cells(study: StudyConfig, paper: Paper, names: tuple[str, ...]) -> StudyConfig:
     """The study with the cells as its baselines, so that they are checked and recorded as such."""
     points = tuple(paper.cells[name].point for name in names)
-    return study.model_copy(update={"compare": study.compare.model_copy(update={"baselines": points})})
+    # The families of a study file speak of its own baselines; the paper's tables bring theirs.
+    changes = {"baselines": points, "family": "baselines"}
+    return study.model_copy(update={"compare": study.compare.model_copy(update=changes)})
 
 
 def contender(study: StudyConfig, paper: Paper, name: str) -> Contender:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from search.significance.declared import Declared
 from search.significance.examine import Examined, examine
 from search.significance.methods import METHODS, NEW_DATA_SETS, Method
-from search.significance.pairing import Outcomes, Pair, ScoresError, bits_of, scores_of
+from search.significance.pairing import Pair, ScoresError, bits_of, pair_up, scores_of
 from search.significance.records import Interval, MeanTest
 from search.significance.results import Results
 from search.significance.wilcoxon import hodges_lehmann, wilcoxon_test
@@ -42,11 +42,15 @@ ACROSS = Method(
 )
 
 
-def data_set_means(results: Sequence[Results]) -> dict[str, dict[str, float]]:
+def data_set_means(results: Sequence[Results], *, num_classes: int | None = None) -> dict[str, dict[str, float]]:
     """Mean score of every configuration on every data set where it left any.
 
     Args:
         results: One item per data set.
+        num_classes: For chance accuracy, the score of a diverged repeat that left none.
+
+    Raises:
+        ScoresError: Chance accuracy is needed and num_classes is not given.
 
     Returns:
         Configuration -> data set -> mean over its blocks; where both are there, correctness counts before scores.
@@ -54,30 +58,36 @@ def data_set_means(results: Sequence[Results]) -> dict[str, dict[str, float]]:
     means: dict[str, dict[str, float]] = {}
     for found in results:
         for name in found.configs:
-            if (mean := _mean_of(found, name)) is not None:
+            if (mean := _mean_of(found, name, num_classes)) is not None:
                 means.setdefault(name, {})[found.dataset] = mean
     return means
 
 
-def _mean_of(found: Results, name: str) -> float | None:
+def _mean_of(found: Results, name: str, num_classes: int | None) -> float | None:
     diverged = found.diverged.get(name, frozenset())
-    sides: list[Outcomes] = []
     if name in found.correct:
-        sides.append(bits_of(name, found.blocks[name], list(found.correct[name]), diverged))
+        outcomes = bits_of(name, found.blocks[name], list(found.correct[name]), diverged)
     elif name in found.scores:
-        sides.append(scores_of(name, found.blocks[name], found.scores[name], diverged))
-    if not sides or not sides[0].present.any():
+        outcomes = scores_of(name, found.blocks[name], found.scores[name], diverged)
+    else:
         return None
-    return float(sides[0].values[sides[0].present].mean())
+    pair = pair_up(outcomes, outcomes, num_classes=num_classes)  # with itself: every outcome, chance filled in
+    return float(pair.scores_a.mean()) if pair.blocks else None
 
 
-def score_table(results: Sequence[Results]) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.float64]]:
+def score_table(
+    results: Sequence[Results], *, num_classes: int | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.float64]]:
     """Data-set means of the configurations that left results everywhere, as Friedman's test wants them.
+
+    Args:
+        results: One item per data set.
+        num_classes: For chance accuracy.
 
     Returns:
         Data sets, configurations, and means of shape (num_datasets, num_configs).
     """
-    means = data_set_means(results)
+    means = data_set_means(results, num_classes=num_classes)
     datasets = tuple(found.dataset for found in results)
     configs = tuple(name for name, row in means.items() if len(row) == len(datasets))
     table = np.array([[means[name][dataset] for name in configs] for dataset in datasets])
@@ -105,7 +115,7 @@ def examine_across(results: Sequence[Results], family: Sequence[tuple[str, str]]
         )
     scores = {
         name: scores_of(name, tuple(row), np.array(list(row.values())), ())
-        for name, row in data_set_means(results).items()
+        for name, row in data_set_means(results, num_classes=declared.num_classes).items()
     }
     plain = dataclasses.replace(declared, method="auto", estimand="this-data", adjust="holm")
     return [examine(pair, {}, scores, plain, family_size=len(family), method=ACROSS) for pair in family]

@@ -71,7 +71,9 @@ def probability_of_superiority(diff: NDArray[Any], *, level: float = 0.95) -> tu
     n, z = diff.size, float(stats.norm.isf((1 - level) / 2))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return share, Interval(low=max(middle - half, 0.0), high=min(middle + half, 1.0), level=level)
+    # At the ends the formula gives 0 and 1 but for float noise.
+    low, high = (0.0 if share == 0 else middle - half), (1.0 if share == 1 else middle + half)
+    return share, Interval(low=low, high=high, level=level)
 
 
 def unpaired_superiority(scores_a: NDArray[Any], scores_b: NDArray[Any]) -> tuple[float, float]:

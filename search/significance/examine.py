@@ -129,7 +129,7 @@ def _secondary(method: Method, a: Outcomes, b: Outcomes, declared: Declared) -> 
 
 def _one_pair(pair: Pair, declared: Declared) -> MeanTest | None:
     """What may be said of one trained pair: McNemar's test, of these two checkpoints."""
-    if len(pair.blocks) != 1 or pair.diff.ndim != 2 or not pair.complete.all():
+    if len(pair.blocks) != 1 or pair.diff.ndim != 2 or pair.diff.shape[1] < 2 or not pair.complete.all():
         return None
     test = mcnemar_test(pair.values_a[0], pair.values_b[0], variant="exact", alpha=declared.alpha)
     return None if np.isnan(test.p) else test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,17 +17,24 @@ from search.significance.crossed import components
 from search.significance.declared import Declared
 from search.significance.examine import MAX_MISSING, Examined, examine
 from search.significance.max_t import max_t
-from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA
-from search.significance.multiplicity import adjust, simultaneous_interval
+from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA, Method
+from search.significance.multiplicity import adjust
 from search.significance.pairing import Pair, ScoresError, bits_of, scores_of
 from search.significance.planning import Crossed, Design, Paired, blocks_needed
-from search.significance.records import Comparison, MeanTest, Verdict
+from search.significance.records import Comparison, Interval, MeanTest, Verdict
 from search.significance.results import Results
 from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
 
 SINGLE_STEPS = {"shaffer", "bergmann-hommel", "max-t"}
 """Adjustments that need one data set: they know how its comparisons hang together."""
+
+ADJUSTMENT_LIMITS = {
+    "hochberg": "Hochberg's adjustment holds for tests that lean the same way, which pairs of one family need not.",
+    "hommel": "Hommel's adjustment holds for tests that lean the same way, which pairs of one family need not.",
+    "bh": "Benjamini-Hochberg bounds the share of false claims among all claims, not the chance of any.",
+}
+"""What an adjustment asks for beyond the test's own limits."""
 
 
 def judge_results(
@@ -174,7 +182,7 @@ def _comparison(
         estimand=method.estimand if method else NEW_DATA,
         test=method.title if method else None,
         why=method.why if method else None,
-        limits=method.limits if method else None,
+        limits=_limits(method, declared) if method else None,
         num_blocks=len(pair.blocks) if pair else 0,
         adjust_method=declared.adjust,
         family_size=family_size,
@@ -191,9 +199,13 @@ def _comparison(
     )
     if pair is not None and pair.blocks:
         comparison = _with_scores(comparison, pair)
-    if pair is not None and test is not None:
-        comparison = _with_test(comparison, pair, test, declared)
+    if method is not None and pair is not None and test is not None:
+        comparison = _with_test(comparison, method, pair, test, declared)
     return dataclasses.replace(comparison, sentence=sentence_of(comparison))
+
+
+def _limits(method: Method, declared: Declared) -> str:
+    return " ".join(filter(None, (method.limits, ADJUSTMENT_LIMITS.get(declared.adjust))))
 
 
 def _combine(primary: Verdict, sensitivity: Verdict | None, pair: Pair | None) -> tuple[Verdict, str | None]:
@@ -232,7 +244,7 @@ def _with_scores(comparison: Comparison, pair: Pair) -> Comparison:
     )
 
 
-def _with_test(comparison: Comparison, pair: Pair, test: MeanTest, declared: Declared) -> Comparison:
+def _with_test(comparison: Comparison, method: Method, pair: Pair, test: MeanTest, declared: Declared) -> Comparison:
     diff, level = pair.per_block, 1 - declared.alpha
     share, share_interval = effects.probability_of_superiority(diff, level=level)
     comparison = dataclasses.replace(
@@ -256,9 +268,7 @@ def _with_test(comparison: Comparison, pair: Pair, test: MeanTest, declared: Dec
         comparison,
         se=test.se,
         df=test.df,
-        simultaneous_interval=simultaneous_interval(
-            test.estimate, test.se, test.df, alpha=declared.alpha, family_size=comparison.family_size
-        ),
+        simultaneous_interval=_simultaneous(method, pair, declared, comparison.family_size),
         smallest_detectable=effects.smallest_detectable(test.se, test.df, alpha=one_of_family),
         components=components(pair.diff) if pair.diff.ndim == 2 and len(pair.blocks) > 1 else None,
     )
@@ -267,6 +277,12 @@ def _with_test(comparison: Comparison, pair: Pair, test: MeanTest, declared: Dec
         return comparison
     needed = blocks_needed(design, declared.rope, alpha=one_of_family)
     return dataclasses.replace(comparison, num_blocks_for_rope=needed.number, smallest_ever=needed.floor)
+
+
+def _simultaneous(method: Method, pair: Pair, declared: Declared, family_size: int) -> Interval | None:
+    """The test's own interval at 1 - alpha / family size: with probability 1 - alpha all of the family's cover."""
+    interval = method.run(pair, dataclasses.replace(declared, alpha=declared.alpha / family_size)).interval
+    return None if math.isnan(interval.low) else interval
 
 
 def _design(comparison: Comparison, pair: Pair, declared: Declared) -> Design | None:

@@ -44,7 +44,9 @@ class Method:
         """Fewest blocks with which it may give a verdict."""
         if not self.permutes:
             return self.min_blocks
-        return max(self.min_blocks, math.ceil(1 + math.log2(family_size / declared.alpha)))
+        # max-T takes the family's largest statistic, so that its smallest p is the same for any family.
+        tests = 1 if declared.adjust == "max-t" else family_size
+        return max(self.min_blocks, math.ceil(1 + math.log2(tests / declared.alpha)))
 
 
 def _ratio(declared: Declared) -> float:

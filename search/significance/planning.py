@@ -160,7 +160,7 @@ def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, pow
         return detectable(design, num_blocks, alpha=alpha, power=power) <= difference
 
     floor = detectable(design, math.inf, alpha=alpha, power=power)
-    return Needed(difference=difference, number=_fewest(enough) if difference > floor else None, floor=floor)
+    return Needed(difference=difference, number=_fewest(enough), floor=floor)
 
 
 def images_needed(
@@ -188,7 +188,7 @@ def images_needed(
     repeats = design.components.repeats
     limit = Paired(sd=math.sqrt(repeats)) if repeats else None
     floor = detectable(limit, num_blocks, alpha=alpha, power=power) if limit else 0.0
-    return Needed(difference=difference, number=_fewest(enough) if difference > floor else None, floor=floor)
+    return Needed(difference=difference, number=_fewest(enough), floor=floor)
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:

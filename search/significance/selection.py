@@ -85,6 +85,6 @@ def expected_best_of(values: NDArray[Any], *, replace: bool) -> NDArray[np.float
     none_above = np.ones(n - 1)  # chance that all of k draws lie among the i lowest: a product, so nothing overflows
     for drawn in range(n):
         taken = 0 if replace else drawn
-        none_above *= np.maximum(below - taken, 0) / (n - taken)
+        none_above *= (below - taken) / (n - taken)  # once 0, with more draws than values below, it stays so
         best[drawn] = ordered[-1] - gaps @ none_above
     return best

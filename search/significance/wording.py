@@ -33,8 +33,11 @@ def sentence_of(comparison: Comparison) -> str:
     if comparison.num_mismatched or comparison.num_lost:
         missing = comparison.num_mismatched + comparison.num_lost
         parts.append(f"{missing} of {comparison.num_blocks + missing} pairs missing.")
-    where = f"On {comparison.dataset}: " if comparison.dataset else ""
-    return where + " ".join(part for part in parts if part)
+    whole = " ".join(part for part in parts if part)
+    if not comparison.dataset:
+        return whole
+    own = whole.startswith((comparison.a, comparison.b))  # a name keeps its capital
+    return f"On {comparison.dataset}: {whole if own else whole[0].lower() + whole[1:]}"
 
 
 def _judged(c: Comparison) -> str:

@@ -32,26 +32,26 @@ def draw_curves(record: TrialRecord, file: Path) -> None:
     """Loss and accuracy of one training, epoch by epoch."""
     figure, (left, right) = _panels(2, (6.4, 2.6), left=0.07, right=0.98, bottom=0.16, top=0.91, wspace=0.16)
     marker = "o" if len(record.curve) <= 30 else ""
-    for axes, name, best in ((left, "loss", min), (right, "accuracy", max)):
+    for axes, name, word, pick in ((left, "loss", "lowest", min), (right, "accuracy", "highest", max)):
         for part, style in (("train", TRAINING), ("val", VALIDATION)):
             points = [(item.epoch, y) for item in record.curve if (y := getattr(item, f"{part}_{name}")) is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), marker=marker, markersize=3, **style)
-                epoch, value = best(points, key=lambda point: point[1])
+                epoch, value = pick(points, key=lambda point: point[1])
         # Of the validation, or of the training where there is none.
-        axes.set_title(f"{name}: best {value:.4g} (epoch {epoch})")
+        axes.set_title(f"{name}: {word} {value:.4g} (epoch {epoch})")
         axes.set_xlabel("epoch")
         _whole_epochs(axes)
     left.legend(frameon=False)
     _save(figure, file)
 
 
-def draw_sweep(records: Sequence[TrialRecord], best: TrialRecord | None, file: Path) -> None:
-    """Validation accuracy of all trials of a sweep, the best one on top.
+def draw_sweep(records: Sequence[TrialRecord], nominee: TrialRecord | None, file: Path) -> None:
+    """Validation accuracy of all trials of a sweep, the nominee on top.
 
     Args:
         records: Trials; those without a validated epoch do not show.
-        best: The one to highlight.
+        nominee: The one to highlight.
         file: Where the PNG goes.
     """
     from matplotlib.collections import LineCollection
@@ -61,10 +61,10 @@ def draw_sweep(records: Sequence[TrialRecord], best: TrialRecord | None, file: P
     axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, alpha=0.6))
     ends = np.array([line[-1] for line in lines]).reshape(-1, 2)
     axes.plot(ends[:, 0], ends[:, 1], linestyle="", marker="o", markersize=2.5, color=GREY)
-    if best is not None:
-        epochs, accuracies = zip(*_validated(best), strict=True)
+    if nominee is not None:
+        epochs, accuracies = zip(*_validated(nominee), strict=True)
         axes.plot(epochs, accuracies, color=BLUE, linewidth=2, marker="o", markersize=4)
-        axes.set_title(f"best: {best.label}, validation accuracy {accuracies[-1]:.4f} (one run)", color=BLUE)
+        axes.set_title(f"nominated: {nominee.label}, validation accuracy {accuracies[-1]:.4f} (one run)", color=BLUE)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation accuracy")
     axes.margins(0.03)

@@ -40,6 +40,8 @@ class Follower:
         self.classes: tuple[str, ...] = ()
         self.comparisons: list[Mapping[str, Any]] = []
         """`comparison` events, in order, each with the `session` event under which it was made."""
+        self.report: Mapping[str, Any] | None = None
+        """The latest `report` event: a page about the whole study."""
         self.last_ms = 0
         self.changed: dict[str, None] = {}
         """Keys of records with news; whoever took note of one removes it."""
@@ -89,6 +91,8 @@ class Follower:
             self.changed_parents.add(verb)
         elif kind == "comparison":
             self.comparisons.append({**event, "session": self.sessions.get("compare", {})})
+        elif kind == "report":
+            self.report = event
         elif kind in {"begin", "resume", "epoch", "end"}:
             key = event["key"]
             self._touch(self.records[key])
@@ -133,28 +137,28 @@ class Follower:
             return "RUNNING"
         return "KILLED" if waiting else "FINISHED"
 
-    def best(self) -> TrialRecord | None:
+    def nominee(self) -> TrialRecord | None:
         """The completed trial with the highest validation accuracy in its last epoch; the earlier one of two equals."""
         done = [self.records[key] for key in self.ended["trial"]]
         ranked = [item for item in done if isinstance(item.outcome, Completed) and item.val_accuracy is not None]
         return max(ranked, key=lambda item: item.val_accuracy or 0.0, default=None)
 
     def progress(self, kind: str) -> list[tuple[int, dict[str, float]]]:
-        """Counts, and the best validation accuracy so far, after each training that ended.
+        """Counts, and the nominee's validation accuracy so far, after each training that ended.
 
         Returns:
             (milliseconds since 1970, values) in the order of the ends.
         """
         counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed)}
-        best: dict[str, float] = {}
+        nominated: dict[str, float] = {}
         steps = []
         for num_ended, key in enumerate(self.ended[kind], start=1):
             record = self.records[key]
             if record.outcome is not None:
                 counts[f"num_{record.outcome.word}"] += 1
             if kind == "trial" and isinstance(record.outcome, Completed) and record.val_accuracy is not None:
-                best = {"best_val_accuracy": max([record.val_accuracy, *best.values()])}
-            steps.append((to_ms(record.finished_at or 0.0), {**counts, **best, "num_finished": float(num_ended)}))
+                nominated = {"nominated_val_accuracy": max([record.val_accuracy, *nominated.values()])}
+            steps.append((to_ms(record.finished_at or 0.0), {**counts, **nominated, "num_finished": float(num_ended)}))
         return steps
 
 

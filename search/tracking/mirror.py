@@ -97,6 +97,9 @@ class Mirror:
             with self._rejections_told(f"comparison {event['key']}"):
                 self._send_comparison(store, event)
             self._num_compared += 1
+        if journal.report is not None:
+            with self._rejections_told("report"):
+                self._send_report(store, journal.report)
         for verb in sorted(journal.changed_parents):
             with self._rejections_told(verb):
                 self._update_parent(store, verb)
@@ -156,6 +159,8 @@ class Mirror:
                 f"{PREFIX}number": str(record.number),
                 f"{PREFIX}blocks": ", ".join(record.blocks),
             }
+            if record.kind == "repeat":
+                tags[f"{PREFIX}config"] = _config_of(record)
             run = self._create(store, record.key, verb, record.label or record.key, record.started_at, tags)
         elif status == "RUNNING":
             store.set_status(run, status)
@@ -168,6 +173,8 @@ class Mirror:
         tags |= {f"{PREFIX}{name}": str(value) for name, value in record.machine.items()}
         if isinstance(record.outcome, Failed):
             tags[f"{PREFIX}reason"] = record.outcome.reason
+            # An outcome, unlike whatever else fails: who judges these runs elsewhere must be able to tell.
+            tags[f"{PREFIX}diverged"] = str(record.outcome.diverged).lower()
         store.log(
             run,
             metrics=self._new_points(record, int(run.metrics.get("epoch", 0))),
@@ -231,6 +238,20 @@ class Mirror:
                 _add_comparison(store, repeat, key)
         store.log(run, tags={marker: str(number)})
 
+    def _send_report(self, store: Store, event: Mapping[str, Any]) -> None:
+        """Keep the latest page about the study with the sweep, or with the repeats where nothing was swept."""
+        run = self._parent(store, "sweep" if self._journal.of_kind("trial") else "compare")
+        marker = f"{PREFIX}report"
+        if run.tags.get(marker) == event["digest"]:
+            return
+        for name in event["artifacts"]:
+            file = self._folder / name
+            if file.exists():
+                store.log_file(run, file)
+            else:
+                self._say(f"{name} is not in the study folder, so not in MLflow either")
+        store.log(run, tags={marker: event["digest"]})
+
     def _update_parent(self, store: Store, verb: str) -> None:
         journal = self._journal
         run = self._parent(store, verb)
@@ -247,9 +268,9 @@ class Mirror:
             if run.tags.get(f"{PREFIX}study_file") != digest:
                 store.log_file(run, study)
                 tags[f"{PREFIX}study_file"] = digest
-        best = journal.best() if verb == "sweep" else None
-        if best is not None:
-            tags |= {f"{PREFIX}best": best.label, f"{PREFIX}best_key": best.key}
+        nominee = journal.nominee() if verb == "sweep" else None
+        if nominee is not None:
+            tags |= {f"{PREFIX}nominated": nominee.label, f"{PREFIX}nominated_key": nominee.key}
         kind = next(kind for kind, parent in PARENTS.items() if parent == verb)
         num_known = int(run.metrics.get("num_finished", 0))
         store.log(
@@ -307,7 +328,7 @@ class Mirror:
 
         with tempfile.TemporaryDirectory() as folder, self._rejections_told("sweep"):
             file = Path(folder, "sweep.png")
-            figures.draw_sweep(records, self._journal.best(), file)
+            figures.draw_sweep(records, self._journal.nominee(), file)
             store.log_file(run, file)
             store.log(run, tags={f"{PREFIX}pictures": state})
 
@@ -317,6 +338,11 @@ def _add_comparison(store: Store, repeat: StoredRun, key: str) -> None:
     known = [item for item in repeat.tags.get(tag, "").split(", ") if item]
     if key not in known:
         store.log(repeat, tags={tag: ", ".join([*known, key])})
+
+
+def _config_of(record: TrialRecord) -> str:
+    """What was trained, the same for all of its blocks: what the repeats of a comparison are grouped by."""
+    return record.label.removesuffix(f", {', '.join(record.blocks)}") or record.key
 
 
 def _is_settled(run: StoredRun, record: TrialRecord, status: str, word: str) -> bool:

@@ -50,6 +50,7 @@ class Learner:
         self._batches = TrainBatches(self._set, self._train_rows, spec.train.batch, device)
         self._num_steps = spec.train.epochs * len(self._batches)
         self.confusion: NDArray[np.int64] | None = None
+        self.val_correct: NDArray[np.bool_] | None = None
 
     def train_epoch(self, epoch: int) -> tuple[float, float, int]:
         """Train one epoch (from 1).
@@ -102,7 +103,7 @@ class Learner:
         return len(self._val_rows) > 0
 
     def validate(self) -> tuple[float, float]:
-        """Score the validation part and keep its confusion matrix (C, C), rows true.
+        """Score the validation part; keep its confusion matrix (C, C), rows true, and which images were right (N,).
 
         Returns:
             Mean cross-entropy, whatever training minimises, and accuracy.
@@ -110,8 +111,10 @@ class Learner:
         logits, labels = self._forward(self._set, self._val_rows)
         loss = float(F.cross_entropy(logits, labels))
         num_classes = logits.shape[1]
-        cells = torch.bincount(labels * num_classes + logits.argmax(dim=1), minlength=num_classes**2)
+        predicted = logits.argmax(dim=1)
+        cells = torch.bincount(labels * num_classes + predicted, minlength=num_classes**2)
         self.confusion = cells.reshape(num_classes, num_classes).cpu().numpy()
+        self.val_correct = (predicted == labels).cpu().numpy()
         return loss, float(np.trace(self.confusion)) / len(labels)
 
     def score_test(self, test: Images) -> NDArray[np.uint16]:

@@ -33,7 +33,8 @@ def train(
     Args:
         spec: What to train. Its blocks go forward together, one epoch each in turn.
         data: The data set that the spec names.
-        folder: Holds the checkpoint; in the end weights, confusion matrices and test predictions.
+        folder: Holds the checkpoint; in the end weights, confusion matrices, which validation images were right, and
+            test predictions.
         device: `cpu`, `cuda` or `cuda:n`.
         num_known_epochs: Epochs that the caller has already been told of.
 
@@ -102,11 +103,14 @@ def _train_epoch(spec: TrialSpec, learners: list[Learner], epoch: int) -> EpochM
 
 
 def _finish(spec: TrialSpec, learners: list[Learner], data: ImageData, folder: Path) -> TrialResult:
-    """Leave weights and the validation's confusion matrix; score the test set, if the spec asks for it."""
-    artifacts = {}
+    """Leave weights and what the last validation saw; score the test set, if the spec asks for it."""
+    artifacts: dict[str, str] = {}
     if all(learner.has_validation for learner in learners):
-        save_array(folder / "confusion.npy", np.sum([_confusion_of(learner) for learner in learners], axis=0))
-        artifacts["confusion"] = "confusion.npy"
+        seen = [_last_validation(learner) for learner in learners]
+        save_array(folder / "confusion.npy", np.sum([confusion_CC for confusion_CC, _ in seen], axis=0))
+        # In the order of the validation part, (R, N) in bits: all trials on one block have the same images.
+        save_array(folder / "val_correct.npy", np.packbits([correct_N for _, correct_N in seen], axis=1))
+        artifacts |= {"confusion": "confusion.npy", "val_correct": "val_correct.npy"}
     for position, learner in enumerate(learners):
         name = f"weights-{position}.safetensors"
         save_weights(folder / name, learner.model.state_dict())
@@ -150,8 +154,10 @@ def _with_last_finite(
         return error
 
 
-def _confusion_of(learner: Learner) -> NDArray[np.int64]:
+def _last_validation(learner: Learner) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Confusion matrix (C, C) and correctness (N,) of the last pass."""
     if learner.confusion is None:  # cut off after the last checkpoint
         learner.validate()
     assert learner.confusion is not None
-    return learner.confusion
+    assert learner.val_correct is not None
+    return learner.confusion, learner.val_correct

@@ -20,6 +20,7 @@ from search.seeds import Block, make_block
 from search.study import StudyConfig, claim_folder, parse_study
 from search.sweep import Sweep
 from search.tracking.journal import Journal
+from search.tracking.mlflow_client import connect, default_uri
 
 MakeStudy = Callable[..., StudyConfig]
 
@@ -67,6 +68,14 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("HYBRID_SEARCH_CACHE", str(folder))
         patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow makes its tables in seconds; once is enough for all tests."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    connect(default_uri(folder)).search_experiments()
+    return folder / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)

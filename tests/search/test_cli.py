@@ -20,8 +20,23 @@ from PIL import Image
 
 from search.cli import main
 from search.errors import EXIT_DONE, EXIT_INPUT
+from search.study import load_study
 
-VERBS = ("demo", "plan", "sweep", "status", "compare", "export", "predict", "models", "data", "ui", "reproduce")
+VERBS = (
+    "demo",
+    "plan",
+    "sweep",
+    "status",
+    "compare",
+    "report",
+    "export",
+    "predict",
+    "models",
+    "data",
+    "ui",
+    "reproduce",
+    "analyze",
+)
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pydantic", "matplotlib")
 
 
@@ -196,7 +211,7 @@ def test_tracking_server_that_refuses(call: Any, write: Any, tmp_path: Path, ver
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("verb", ["status", "compare", "export", "ui"])
+@pytest.mark.parametrize("verb", ["status", "compare", "report", "export", "ui"])
 def test_verbs_that_need_a_sweep_say_so(call: Any, write: Any, tmp_path: Path, verb: str) -> None:
     path = write()
     before = tree(tmp_path)
@@ -217,6 +232,18 @@ def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path) -> None:
     assert_refused(call("data", "folder", "--root", tmp_path / "none"), "it does not exist")
     assert_refused(call("predict", tmp_path, tmp_path / "a.png"), "not an export")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_says_how_many_repeats_a_difference_takes(call: Any, write: Any) -> None:
+    shown = call("plan", write(), "--difference", "0.2", "--sd-repeats", "0.05", "--discordance", "0.1", "--json")
+    assert shown.code == EXIT_DONE, shown.err
+    foresight = shown.document["foresight"]
+    assert foresight["difference"] == 0.2
+    assert foresight["num_blocks"] >= 3
+    assert foresight["num_images"] == shown.document["num_test"]
+    assert_refused(call("plan", write(), "--difference", "2"), "--difference: expected a fraction above 0 and below 1")
+    shown = call("plan", write(), "--discordance", "-1", "--sd-repeats", "nan")
+    assert_refused(shown, "--sd-repeats: expected a fraction", "--discordance: expected a fraction", "found -1")
 
 
 @pytest.mark.parametrize("words", [("swep",), ("sweep",), ("plan", "a", "--jsn"), ("compare", "a", "--repeats", "0")])
@@ -297,7 +324,14 @@ def test_the_whole_path(call: Any, swept: Path, tmp_path: Path) -> None:
     comparison = ask("compare", swept)
     assert len(comparison["blocks"]) == 2
     (verdict,) = comparison["comparisons"]
-    assert ask("status", swept)["verdicts"] == [verdict["sentence"]]
+    compared = ask("status", swept)
+    assert compared["verdicts"] == [verdict["sentence"]]
+    assert status["selection"]["confirmed_unknown"] == "no comparison yet, run `hybrid-search compare`"
+    assert compared["selection"] == comparison["selection"]
+    assert comparison["selection"]["confirmed_score"]["num_repeats"] == 2
+    report = ask("report", swept)
+    assert report["verdicts"] == [verdict["sentence"]]
+    assert "per class (number of test images): 10 classes" in Path(report["file"]).read_text().lower()
     folder = tmp_path / "winner"
     exported = ask("export", swept, "--to", folder)
     assert exported["folder"] == str(folder)
@@ -311,6 +345,26 @@ def test_the_whole_path(call: Any, swept: Path, tmp_path: Path) -> None:
         shown = call(*words)
         assert shown.code == EXIT_DONE
         assert shown.out.strip()
+
+
+def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept: Path, tmp_path: Path) -> None:
+    names = ("selection score", "corrected score", "score on fresh blocks")
+    before = call("status", swept)
+    after = [call("compare", swept), call("status", swept), call("export", swept, "--to", tmp_path / "winner")]
+    study = load_study(swept)
+    shown = [before.out, *(item.out for item in after[:2])]
+    shown.append((study.folder / "comparison" / "table.md").read_text())
+    shown.append((tmp_path / "winner" / "README.md").read_text())
+    for text in shown:
+        places = [text.index(name) for name in names]
+        assert places == sorted(places)
+        assert "nominated, not confirmed" in text.lower()
+    assert "score on fresh blocks" in before.out
+    assert "-  not known: no comparison yet, run `hybrid-search compare`" in before.out
+    for text in shown[1:]:
+        assert "test accuracy, mean of 2 repeats on these test images; no interval from two" in text
+    for text in (*shown, before.err, *(item.err for item in after), after[-1].out):
+        assert not re.search(r"\bbest\b", text, re.IGNORECASE), text
 
 
 def test_a_damaged_program_is_one_line(call: Any, swept: Path, tmp_path: Path) -> None:
@@ -338,6 +392,41 @@ def test_models_and_data(call: Any) -> None:
     data = call("data", "digits", "--json").document
     assert data["num_images"] == {"train": 1198, "test": 599}
     assert "num_images" in call("data", "digits").out
+
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def test_analyze_a_file(call: Any, tmp_path: Path) -> None:
+    command = ("analyze", EXAMPLES / "clear-win.csv", "--ratio", "3/7")
+    shown = call(*command, "--to", tmp_path / "out")
+    assert shown.code == EXIT_DONE, shown.err
+    assert "ecrnn-bilstm-16 beats cnn by 1.8 percentage points (95 % interval " in shown.out
+    assert shown.err == ""
+    document = call(*command, "--json").document
+    assert [item["verdict"] for item in document["comparisons"]] == ["better"]
+    assert json.loads((tmp_path / "out" / "analysis.json").read_text()) == document
+
+
+def test_analyze_refuses_in_words(call: Any, tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("config,block,score\na,0,91\nb,0,\nb,0,0.5\n")
+    before = tree(tmp_path)
+    for more in ((), ("--json",), ("--to", tmp_path / "out")):
+        shown = call("analyze", path, *more)
+        assert_refused(
+            shown, f"{path}, row 2: score: expected a number from 0 to 1", f"{path}, rows 3 and 4: config 'b'"
+        )
+        assert len(shown.err.splitlines()) == 2
+    assert_refused(call("analyze"), "expected a file of results or --mlflow EXPERIMENT, found neither")
+    assert_refused(call("analyze", path, "--ratio", "3:7"), "--ratio: expected images scored over images trained on")
+    assert_refused(
+        call(
+            "analyze", "--mlflow", "x", "--metric", "acc", "--group-by", "a", "--block", "b", "--tracking-uri", "no.db"
+        ),
+        "no.db: nothing is there; name the store with --tracking-uri",
+    )
+    assert tree(tmp_path) == before
 
 
 def test_what_a_library_prints_is_no_part_of_the_document(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:

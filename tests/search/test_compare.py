@@ -14,17 +14,12 @@ import numpy as np
 import pytest
 
 from search.bind import DataFacts
-from search.compare import (
-    Repeats,
-    declare_family,
-    judge_repeats,
-    key_of,
-    load_correct,
-    pick_contenders,
-    write_results,
-)
+from search.compare import Repeats, judge_repeats, load_correct
+from search.comparison_files import write_results
+from search.contenders import declare_families, pick_contenders
 from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyError
+from search.looks import key_of
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.runners import inline
 from search.seeds import make_block
@@ -110,7 +105,19 @@ def test_the_document_holds_what_a_reader_needs(study: StudyConfig, facts: DataF
     document = compare(study, facts, [nominee("0", 0.8)])
     folder = study.folder / "comparison"
     assert json.loads((folder / "comparison.json").read_text()) == document
-    assert document["declared"] == {"family": "baselines", "alpha": 0.05, "rope": 0.005, "repeats": 3}
+    assert document["declared"] == {
+        "family": "baselines",
+        "families": [
+            {"name": "", "pairs": [[item["name"] for item in document["contenders"]]], "adjust": "holm"},
+        ],
+        "estimand": "new-data",
+        "adjust": "holm",
+        "error_rate": "family-wise error rate",
+        "alpha": 0.05,
+        "rope": 0.005,
+        "repeats": 3,
+        "confirm": 3,
+    }
     assert document["data"] == {"name": "digits", "digest": facts.key, "num_test": 50}
     finalist, baseline = document["contenders"]
     assert (finalist["name"], finalist["finalist"], finalist["sweep_trial"]) == ("crnn gru 8 (trial 0)", True, 0)
@@ -211,9 +218,11 @@ def test_every_comparison_keeps_its_files_and_the_newest_lies_on_top(
         newest = (place / name).read_bytes()
         assert newest == (place / second["key"] / name).read_bytes() != before[name]
     assert [event["key"] for event in looks(study)] == [first["key"], second["key"]]
-    assert [event["artifacts"] for event in looks(study)] == [
-        [f"comparison/{document['key']}/{name}" for name in names] for document in (first, second)
-    ]
+    for event, document in zip(looks(study), (first, second), strict=True):
+        folder = place / document["key"]
+        assert event["artifacts"][:3] == [f"comparison/{document['key']}/{name}" for name in names]
+        assert {study.folder / name for name in event["artifacts"]} == set(folder.iterdir())
+    assert {path.name for path in place.glob("*.png")} == {path.name for path in folder.glob("*.png")}
 
     # Again with nothing changed: the same results, and nothing for MLflow.
     assert compare(study, facts, trials) == second
@@ -268,12 +277,12 @@ def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts,
     assert "look number" not in third["comparisons"][0]["sentence"]
 
 
-def test_that_the_best_is_a_baseline_is_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
+def test_that_the_first_nominee_is_a_baseline_is_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
     same = dataclasses.replace(nominee("0", 0.9), point=dict(study.compare.baselines[0]))
     one = change_settings(study, repeats=1)
     document = compare(one, facts, [same, nominee("1", 0.8)])
     name = document["contenders"][1]["name"]
-    line = f"The sweep's best is the baseline {name} itself; the next nominee is compared in its place."
+    line = f"Nominee 1 of the sweep is the baseline {name} itself; the next nominee is compared in its place."
     assert [item["sweep_rank"] for item in document["contenders"]] == [2, 1]
     assert to_table(document).count(line) == to_markdown(document).count(line) == 1
     # A baseline that is behind the finalist takes nobody's place.
@@ -328,17 +337,75 @@ def test_the_family_is_declared(make_study: MakeStudy, nominee: Any, cnn: dict[s
     baselines = [{**cnn, "lr": 0.01}, {**cnn, "lr": 0.002}]
     trials = [nominee("0", 0.9), nominee("1", 0.8, nodes=4)]
     options = {"baselines": baselines, "finalists": 2}
+
+    def pairs(study: StudyConfig) -> list[tuple[str, str]]:
+        (family,) = declare_families(study, pick_contenders(study, trials))
+        assert family.name == ""
+        return list(family.pairs)
+
     study = make_study(compare=options)
     names = [item.name for item in pick_contenders(study, trials)]
     assert len(set(names)) == 4
     a, b, x, y = names
-    assert declare_family(study, pick_contenders(study, trials)) == [(a, x), (a, y), (b, x), (b, y)]
+    assert pairs(study) == [(a, x), (a, y), (b, x), (b, y)]
     every = make_study(compare={**options, "family": "all-pairs"})
-    assert declare_family(every, pick_contenders(every, trials)) == [
-        (a, b), (a, x), (a, y), (b, x), (b, y), (x, y),
-    ]  # fmt: skip
+    assert pairs(every) == [(a, b), (a, x), (a, y), (b, x), (b, y), (x, y)]
     alone = make_study(compare={"finalists": 2})
-    assert declare_family(alone, pick_contenders(alone, trials)) == [(a, b)]
+    assert pairs(alone) == [(a, b)]
+
+
+def test_named_families_are_judged_apart(
+    make_study: MakeStudy, facts: DataFacts, nominee: Any, cnn: dict[str, Any]
+) -> None:
+    options = {
+        "baselines": [{**cnn, "lr": 0.01}, {**cnn, "lr": 0.002}],
+        "family": {
+            "wins": [["finalist-1", "baseline-1"], ["finalist-1", "baseline-2"]],
+            "rates": [["baseline-2", "baseline-1"]],
+        },
+        "repeats": 3,
+        "alpha": 0.1,
+    }
+    study = make_study("train.epochs=1", compare=options)
+    document = compare(study, facts, [nominee("0", 0.8)])
+    f, x, y = (item["name"] for item in document["contenders"])
+    found = [(item["family"], item["a"], item["b"], item["family_size"]) for item in document["comparisons"]]
+    assert found == [("wins", f, x, 2), ("wins", f, y, 2), ("rates", y, x, 1)]
+    assert document["declared"]["families"] == [
+        {"name": "wins", "pairs": [[f, x], [f, y]], "adjust": "holm"},
+        {"name": "rates", "pairs": [[y, x]], "adjust": "holm"},
+    ]
+    # Holm within each family: alone, the raw p stays.
+    alone = document["comparisons"][2]
+    assert alone["adjusted_p"] == alone["p"]
+    lines = to_table(document).splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("family", "wins", "rates"))] == [
+        "family",
+        "wins",
+        "wins",
+        "rates",
+    ]
+
+    two = make_study(compare={**options, "finalists": 2, "family": {"wins": [["finalist-2", "baseline-1"]]}})
+    with pytest.raises(NothingToDoError, match=r"family\.wins: finalist-2 is declared, and the sweep has nominated 1"):
+        declare_families(two, pick_contenders(two, [nominee("0", 0.8)]))
+
+
+def test_what_is_declared_decides_the_test(make_study: MakeStudy, facts: DataFacts, nominee: Any) -> None:
+    options = {"baselines": ["ecrnn/cnn"], "repeats": 3, "estimand": "this-data"}
+    study = make_study("train.epochs=1", compare=options)
+    trials = [nominee("0", 0.8)]
+    document = compare(study, facts, trials)
+    (comparison,) = document["comparisons"]
+    assert comparison["estimand"] == "this data set"
+    assert (document["declared"]["estimand"], document["declared"]["adjust"]) == ("this-data", "holm")
+    bh = compare(change_settings(study, estimand="new-data", adjust="bh"), facts, trials)
+    assert bh["declared"]["error_rate"] == "false discovery rate"
+    assert bh["comparisons"][0]["adjust_method"] == "bh"
+    assert (
+        len({document["key"], bh["key"], compare(change_settings(study, estimand="new-data"), facts, trials)["key"]})
+        == 3
+    )
 
 
 def test_nothing_to_compare_with_is_said(make_study: MakeStudy, nominee: Any) -> None:

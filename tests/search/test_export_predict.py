@@ -16,12 +16,15 @@ from safetensors.torch import load_file
 from hybrid_models.build import build
 from search.agreement import compare_predictions
 from search.bind import DataFacts, bind
-from search.compare import Repeats, judge_repeats, pick_contenders, write_results
+from search.compare import Repeats, judge_repeats
+from search.comparison_files import write_results
+from search.contenders import pick_contenders
 from search.data.augment import fit_normaliser, prepare
 from search.data.splits import split
 from search.data.store import ImageData
 from search.errors import InputError, NothingToDoError
-from search.export import CONFIRMED, NOMINATED, PROVISIONAL, export, pick_winner
+from search.export import export, pick_winner
+from search.nomination import CONFIRMED, NOMINATED, PROVISIONAL
 from search.predict import _read_images, predict
 from search.runners import inline
 from search.seeds import Block, make_block
@@ -125,13 +128,23 @@ def test_the_config_trains_the_same_weights_again(nominated: Path, driver: Any, 
 def test_without_a_comparison_it_is_a_nomination(nominated: Path, study: StudyConfig) -> None:
     evidence = json.loads((nominated / "evidence.json").read_text())
     assert (evidence["state"], evidence["comparison"]) == ("nominated, not confirmed", None)
-    best = max(read_records(study.folder).values(), key=lambda record: (record.kind == "trial", record.val_accuracy))
-    assert evidence["weights"]["key"] == best.key
-    assert evidence["weights"]["val_accuracy"] == best.val_accuracy
+    top = max(read_records(study.folder).values(), key=lambda record: (record.kind == "trial", record.val_accuracy))
+    assert evidence["weights"]["key"] == top.key
+    assert evidence["weights"]["val_accuracy"] == top.val_accuracy
     assert evidence["data"]["digest"]
     assert torch.__version__.startswith(evidence["versions"]["torch"])
     card = (nominated / "README.md").read_text()
     assert "Nominated, not confirmed" in card
+    assert "best" not in card.lower()
+    selection = evidence["selection"]
+    assert (selection["selection_score"], selection["state"]) == (top.val_accuracy, NOMINATED)
+    assert selection["corrected_score"] == top.val_accuracy - selection["correction"]["bias"]
+    assert selection["confirmed_score"] is None
+    assert (
+        f"| selection score | {100 * top.val_accuracy:.2f} % | validation accuracy of one run, chosen for it |" in card
+    )
+    assert f"| corrected score | {100 * selection['corrected_score']:.2f} % | " in card
+    assert "| score on fresh blocks | - | not known: no comparison yet, run `hybrid-search compare` |" in card
     assert f"{evidence['model']['parameters_torch']:,} parameters" in card
 
 
@@ -201,6 +214,10 @@ def test_with_a_comparison_the_evidence_is_the_comparison(
     assert winner.name in [item["name"] for item in document["contenders"]]
     assert document["comparisons"][0]["sentence"] in (folder / "README.md").read_text()
     assert winner.state == evidence["state"]
+    runs = next(item["repeats"] for item in document["contenders"] if item["name"] == winner.name)
+    mean = np.mean([run["test_accuracy"] for run in runs])
+    assert evidence["selection"]["confirmed_score"]["mean"] == pytest.approx(mean)
+    assert f"score on fresh blocks | {100 * mean:.2f} % |" in (folder / "README.md").read_text()
     block = make_block(compared.seed, "compare", 0)
     assert_program_equals_weights(compared, folder, digits, facts, block, 3)
 
@@ -209,6 +226,8 @@ def test_any_contender_can_be_exported_by_name(compared: StudyConfig, place: Pat
     names = [item.name for item in pick_contenders(compared, list(read_records(compared.folder).values()))]
     for name in names:
         found = export(compared, place / "by name", name=name).winner
+        selection = json.loads((place / "by name" / "evidence.json").read_text())["selection"]
+        assert (selection["name"], selection["sweep_rank"] is None) == (name, name != names[0])
         # Nobody nominated what was chosen by hand: it is confirmed by its own comparisons or not at all.
         assert (found.name, found.state == NOMINATED) == (name, False)
     with pytest.raises(InputError, match=r"--config other: not in the comparison; it has: crnn gru"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from search.foresight import Stated
 from search.plan import NUM_DRAWS, make_plan, to_dict, to_lines
 from search.study import StudyConfig
 
@@ -24,6 +25,27 @@ def test_small_costs_and_single_things_read_well(make_study: MakeStudy) -> None:
     assert "2 trials of up to 3 epochs" in text_of(plan, trials=2, epochs=3)
     assert plan.rejected == {}
     assert f"of {NUM_DRAWS} random ones: no draw rejected" in text
+
+
+def test_what_is_declared_is_told_and_what_it_cannot_do(make_study: MakeStudy) -> None:
+    study = make_study("train.epochs=1", "compare.baselines=[ecrnn/cnn]")
+    plan = make_plan(study)
+    text = text_of(plan)
+    assert "claims      1 comparison, about new data of this kind; holm, family-wise error rate 0.05" in text
+    assert plan.warnings == ()
+    assert "warning" not in text
+    few = make_study("train.epochs=1", "compare.baselines=[ecrnn/cnn]", "compare.repeats=2")
+    assert "warning     compare.repeats: 2 can lead to no verdict, whatever the results" in text_of(make_plan(few))
+
+
+def test_what_the_repeats_can_find_is_told(make_study: MakeStudy) -> None:
+    study = make_study("train.epochs=1", "compare.baselines=[ecrnn/cnn]")
+    plan = make_plan(study, Stated(difference=0.2))
+    lines = to_lines(plan)
+    first = next(place for place, line in enumerate(lines) if line.startswith("repeats     "))
+    assert "would find a difference of 20 pp" in lines[first]
+    assert all(line.startswith(" " * 12) for line in lines[first + 1 :])
+    assert to_dict(plan)["foresight"]["components"]["images"] > 0
 
 
 def test_draws_that_are_no_models_are_counted_by_reason(make_study: MakeStudy) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 import spaces
 from search.bind import check_sweep, complete_point, load_facts, why_not
+from search.claims import families_of, too_few_repeats
 from search.settings import setting_faults
 from search.study import StudyConfig, load_study
 
@@ -86,6 +87,36 @@ def test_recipes(name: str) -> None:
     assert (train.optimizer, train.schedule, train.weight_decay, train.label_smoothing) == ("adam", "constant", 0, 0)
     found = (split.method, split.fraction, train.batch, train.lr, train.epochs, train.augment, train.normalise)
     assert (*found, train.validate_every, train.rnn_l2, train.clip) == RECIPES[name]
+
+
+PAPERS_CLAIMS = {
+    "ecrnn-cifar10": (1, 4),
+    "johnson-cifar10": (4, 5),
+    "johnson-imagenet": (2, 3),
+    "yilmaz-cifar10": (4, 4),
+    "yilmaz-caltech101": (4, 4),
+    "yilmaz-tiny5": (4, 4),
+}
+"""Study -> comparisons that are the paper's own, and those of the sweep's nominees."""
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_papers_own_claims_are_a_family_beside_the_sweeps(name: str) -> None:
+    section = load(name).compare
+    families = families_of(section)
+    assert not too_few_repeats(section, section.repeats)
+    if name not in PAPERS_CLAIMS:
+        assert [family.name for family in families] == [""]
+        return
+    paper, sweep = families
+    assert (len(paper.pairs), len(sweep.pairs)) == PAPERS_CLAIMS[name]
+    assert not any(slot.startswith("finalist") for pair in paper.pairs for slot in pair)
+    # The sweep's family is what every nominee must beat: all baselines.
+    assert set(sweep.pairs) == {
+        (f"finalist-{finalist}", f"baseline-{baseline}")
+        for finalist in range(1, section.finalists + 1)
+        for baseline in range(1, len(section.baselines) + 1)
+    }
 
 
 def test_caltech_and_tiny_are_cut_as_the_paper_cut_them() -> None:

@@ -33,12 +33,12 @@ def test_best_first_takes_completed_trials_by_their_last_epoch(records: list[Tri
     assert [record.key for record in best_first(records)] == ["g", "f", "a"]
 
 
-def test_the_best_is_judged_by_its_last_validated_epoch(make_record: MakeRecord, make_epoch: MakeEpoch) -> None:
+def test_the_nominee_is_judged_by_its_last_validated_epoch(make_record: MakeRecord, make_epoch: MakeEpoch) -> None:
     gaps = make_record("x", curve=(make_epoch(1, 0.8), make_epoch(2, None)), outcome=Completed())
     never = make_record("y", curve=(make_epoch(1, None),), outcome=Completed())
     assert [record.key for record in best_first([never, gaps])] == ["x", "y"]
-    assert "best 0.8000" in one_line(summarise([never, gaps], 2), "trials")
-    assert "best" not in one_line(summarise([never], 1), "trials")
+    assert "nominated 0.8000" in one_line(summarise([never, gaps], 2), "trials")
+    assert "nominated" not in one_line(summarise([never], 1), "trials")
 
 
 def test_stopped_trials_are_nominated_last_the_furthest_first(
@@ -55,8 +55,8 @@ def test_counts_and_reasons(records: list[TrialRecord]) -> None:
     assert (status.num_completed, status.num_stopped, status.num_failed, status.num_unfinished) == (3, 1, 3, 1)
     assert (status.num_over, status.num_planned, status.num_epochs) == (7, 12, 8)
     assert status.failures == (("broke", 2), ("nan", 1))
-    assert status.best is not None
-    assert status.best.key == "g"
+    assert status.nominee is not None
+    assert status.nominee.key == "g"
     assert (status.epochs_per_sec, status.eta_secs) == (None, None)
 
 
@@ -71,15 +71,17 @@ def test_nothing_is_left_when_all_are_over(records: list[TrialRecord]) -> None:
     assert summarise(records[:7], 7, since=135.0, now=185.0).eta_secs == 0.0
 
 
-def test_an_empty_study_has_no_best_and_no_pace() -> None:
+def test_an_empty_study_has_no_nominee_and_no_pace() -> None:
     status = summarise([], 5, since=0.0, now=1.0)
-    assert (status.best, status.epochs_per_sec, status.eta_secs, status.num_over) == (None, None, None, 0)
+    assert (status.nominee, status.epochs_per_sec, status.eta_secs, status.num_over) == (None, None, None, 0)
     assert one_line(status, "trials") == "0/5 trials; 0 completed, 0 stopped, 0 failed, 0 running"
 
 
-def test_one_line_says_that_the_best_is_one_run(records: list[TrialRecord]) -> None:
+def test_one_line_says_that_the_nominee_is_one_run(records: list[TrialRecord]) -> None:
     line = one_line(summarise(records, 12, since=135.0, now=185.0), "trials")
-    assert line.startswith("7/12 trials; 3 completed, 1 stopped, 3 failed, 1 running; best 0.7000 (one run, trial g)")
+    assert line.startswith(
+        "7/12 trials; 3 completed, 1 stopped, 3 failed, 1 running; nominated 0.7000 (one run, trial g)"
+    )
     assert line.endswith("0.10 epochs/s; ETA 83 s")
 
 

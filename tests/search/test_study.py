@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from search import claims
 from search.bind import DataFacts, bind, check_points, complete_point, tell_rejected, why_not
+from search.claims import adjust_for, declare, families_of, tell_claims, too_few_repeats
 from search.errors import EXIT_INPUT, NothingToDoError, StudyChangedError, StudyError
 from search.seeds import make_block
 from search.study import StudyConfig, claim_folder, find_study, load_study, parse_study, shipped_studies, to_dict
@@ -213,6 +217,71 @@ def test_resolved_file_round_trips(make_study: MakeStudy) -> None:
     assert [path.name for path in folder.iterdir()] == ["study.yaml"]
 
 
+FAMILIES: dict[str, Any] = {
+    "baselines": ["ecrnn/cnn", {"rnn": "gru", "nodes": 4}],
+    "finalists": 2,
+    "confirm": 4,
+    "family": {
+        "wins": [["finalist-1", "ecrnn/cnn"], ["finalist-2", "ecrnn/cnn"]],
+        "cells": [["finalist-1", "finalist-2"], ["finalist-1", "baseline-2"], ["baseline-2", "finalist-2"]],
+    },
+}
+
+
+def test_declared_families_round_trip_and_may_change(make_study: MakeStudy) -> None:
+    study = make_study(compare=FAMILIES)
+    folder = claim_folder(study)
+    assert load_study(folder / "study.yaml") == study
+    assert find_study(folder) == study
+    changed = make_study(compare={**FAMILIES, "adjust": "max-t", "estimand": "this-data", "family": "all-pairs"})
+    assert find_study(claim_folder(changed)) == changed
+    assert make_study(compare=FAMILIES).compare.num_confirm == 4
+    assert make_study("compare.repeats=7").compare.num_confirm == 7
+
+
+def test_a_study_file_knows_the_adjustments_of_the_analysis_without_importing_it() -> None:
+    from search.significance import declared
+
+    assert get_args(claims.Adjust) == get_args(declared.Adjust)
+    code = "import sys, search.study; sys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_families_are_declared_by_place(make_study: MakeStudy) -> None:
+    study = make_study(compare=FAMILIES)
+    wins, cells = families_of(study.compare)
+    assert (wins.name, cells.name) == ("wins", "cells")
+    assert wins.pairs == (("finalist-1", "baseline-1"), ("finalist-2", "baseline-1"))
+    assert cells.pairs[2] == ("baseline-2", "finalist-2")
+    assert (wins.has_all_pairs, cells.has_all_pairs) == (False, True)
+    filled = declare(study.compare, finalists=["f", "g"], baselines=["x", "y"])
+    assert [family.pairs for family in filled] == [(("f", "x"), ("g", "x")), (("f", "g"), ("f", "y"), ("y", "g"))]
+    # A survivor's family is a part of the declared one: where all pairs are gone, Holm does not need them.
+    shaffer = study.compare.model_copy(update={"adjust": "shaffer"})
+    assert [adjust_for(shaffer, family) for family in (wins, cells)] == ["holm", "shaffer"]
+    assert tell_claims(study.compare) == (
+        "5 comparisons in 2 families (2, 3), about new data of this kind; holm, family-wise error rate 0.05 each"
+    )
+    assert "bh, false discovery rate 0.1" in tell_claims(make_study(compare={"adjust": "bh", "alpha": 0.1}).compare)
+
+
+@pytest.mark.parametrize(
+    ("compare", "fewest"),
+    [
+        ({}, 3),
+        ({"estimand": "this-data"}, 5),
+        ({"estimand": "this-data", "adjust": "max-t"}, 6),
+        ({"estimand": "this-data", "adjust": "max-t", "finalists": 4, "baselines": ["ecrnn/cnn", "yin/cnn"]}, 9),
+    ],
+)
+def test_too_few_repeats_for_any_verdict_are_named(make_study: MakeStudy, compare: dict[str, Any], fewest: int) -> None:
+    section = make_study(compare=compare).compare
+    assert too_few_repeats(section, fewest) == []
+    (line,) = too_few_repeats(section, fewest - 1)
+    assert line.startswith(f"compare.repeats: {fewest - 1} can lead to no verdict, whatever the results; with compare.")
+    assert line.endswith(f"take at least {fewest}")
+
+
 def test_study_is_found_through_its_file_and_after_a_move(
     tmp_path: Path, study_data: dict[str, Any], make_study: MakeStudy
 ) -> None:
@@ -317,6 +386,77 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
     "impossible rate by another name": (
         {"compare": {"baselines": [{"lr_adaptive": 0}]}},
         "compare.baselines.0.lr_adaptive must be above 0, got 0",
+    ),
+    "no family of that name": (
+        {"compare": {"family": "every"}},
+        "compare.family: expected 'baselines' or 'all-pairs' or a mapping, got 'every'",
+    ),
+    "a pair that is no list": ({"compare": {"family": {"x": ["a"]}}}, "compare.family.x.0: expected a list, got 'a'"),
+    "no family at all": ({"compare": {"family": {}}}, "compare.family: expected baselines, all-pairs or families by"),
+    "a family without pairs": (
+        {"compare": {"family": {"x": []}}},
+        "compare.family.x: expected at least one pair [a, b], found none; add one, or remove the family",
+    ),
+    "an odd name of a family": (
+        {"compare": {"family": {"a|b": [["finalist-1", "baseline-1"]]}, "baselines": ["ecrnn/cnn"]}},
+        "compare.family.a|b: expected a name of letters, digits, spaces and ._+-, found 'a|b'; rename it",
+    ),
+    "a pair of three": (
+        {"compare": {"family": {"x": [["finalist-1", "baseline-1", "c"]]}, "baselines": ["ecrnn/cnn"]}},
+        "compare.family.x.0: expected two names [a, b], found 3",
+    ),
+    "an unknown name in a family": (
+        {"compare": {"family": {"x": [["finalist-1", "ecrnn/cn"]]}, "baselines": ["ecrnn/cnn", "ecrnn/crnn-lstm-16"]}},
+        "compare.family.x.0: expected a finalist or baseline, found 'ecrnn/cn'; did you mean ecrnn/cnn? known: "
+        "finalist-1, ecrnn/cnn, baseline-1, ecrnn/crnn-lstm-16, baseline-2",
+    ),
+    "a finalist too many": (
+        {"compare": {"family": {"x": [["finalist-2", "ecrnn/cnn"]]}, "baselines": ["ecrnn/cnn"]}},
+        "found 'finalist-2'; raise compare.finalists? known: finalist-1, ecrnn/cnn, baseline-1",
+    ),
+    "a pair with itself": (
+        {"compare": {"family": {"x": [["ecrnn/cnn", "baseline-1"]]}, "baselines": ["ecrnn/cnn"]}},
+        "compare.family.x.0: expected two configurations, found ecrnn/cnn with itself",
+    ),
+    "a pair twice, in two families and two directions": (
+        {
+            "compare": {
+                "family": {"x": [["finalist-1", "ecrnn/cnn"]], "y": [["baseline-1", "finalist-1"]]},
+                "baselines": ["ecrnn/cnn"],
+            }
+        },
+        "compare.family.y.0: expected every pair once, found baseline-1 and finalist-1 in compare.family.x.0 already",
+    ),
+    "shaffer without all pairs": (
+        {"compare": {"adjust": "shaffer", "baselines": ["ecrnn/cnn", "ecrnn/crnn-lstm-16"]}},
+        "compare.family: shaffer expects all 3 pairs of its 3 configurations, found 2; declare them all, or take",
+    ),
+    "not all pairs of a named family": (
+        {
+            "compare": {
+                "adjust": "bergmann-hommel",
+                "baselines": ["ecrnn/cnn", "ecrnn/crnn-lstm-16"],
+                "family": {
+                    "x": [["finalist-1", "baseline-1"]],
+                    "y": [["finalist-1", "baseline-2"], ["baseline-1", "baseline-2"]],
+                },
+            }
+        },
+        "compare.family.y: bergmann-hommel expects all 3 pairs of its 3 configurations, found 2; declare them all",
+    ),
+    "bergmann-hommel of too many": (
+        {"compare": {"adjust": "bergmann-hommel", "family": "all-pairs", "finalists": 10}},
+        "compare.family: bergmann-hommel expects at most 9 configurations, found 10; take compare.adjust shaffer",
+    ),
+    "max-t about new data": (
+        {"compare": {"adjust": "max-t"}},
+        "compare.adjust: max-t expects compare.estimand this-data, found new-data",
+    ),
+    "no such adjustment": ({"compare": {"adjust": "bonferoni"}}, "compare.adjust: must be 'holm', 'hommel', "),
+    "no such estimand": ({"compare": {"estimand": "auto"}}, "compare.estimand: must be 'new-data' or 'this-data', got"),
+    "nothing to confirm on": (
+        {"compare": {"confirm": 0}},
+        "compare.confirm: must be greater than or equal to 1, got 0",
     ),
     "large number read as text": ({"train": {"epochs": 1, "clip": "1.5E3"}}, "write 1.5e+3"),
 }

@@ -92,7 +92,7 @@ def test_a_killed_command_goes_on(
 
 
 def test_more_repeats_and_cells_extend_the_same_table(
-    make_options: MakeOptions, count_epochs: list[tuple[str, int]]
+    make_options: MakeOptions, count_epochs: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     reproduce("ecrnn", make_options("cnn", "control"))
     document = reproduce("ecrnn", make_options("cnn", repeats=3))
@@ -101,6 +101,12 @@ def test_more_repeats_and_cells_extend_the_same_table(
     assert {row["cell"]: row["runs"] for row in document["cells"]} == {"cnn": 3, "control": 2}
     assert [family["size"] for family in document["families"]] == [1]
     assert document["num_looks"] == 2
+    assert "asked for" not in capsys.readouterr().err
+    # Fewer than there are: nobody may pick among them, and it is said why.
+    fewer = reproduce("ecrnn", make_options("cnn", repeats=1))
+    assert fewer["repeats"] == 3
+    assert "--repeats 1 asked for; the table holds all 3 that were trained here" in capsys.readouterr().err
+    assert len(count_epochs) == 5
 
 
 def test_what_is_written(make_options: MakeOptions) -> None:

@@ -99,6 +99,7 @@ def test_p_counts_the_estimate_among_the_resamples() -> None:
     assert test.statistic == pytest.approx(7.5 / 9)
     assert test.se == pytest.approx(np.std(means, ddof=1))
     assert from_samples(diff, means + 1).p == pytest.approx(0.2)
+    assert (test.interval.level, from_samples(diff, means, alpha=0.2).interval.level) == (0.95, 0.8)
 
 
 def test_its_p_falls_below_alpha_where_its_interval_leaves_zero() -> None:

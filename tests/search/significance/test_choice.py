@@ -101,6 +101,11 @@ def test_permutations_need_blocks_enough_for_the_family() -> None:
     assert found(6, [("A", "B")]).p is not None
     assert "needs at least 7 paired repeats for any significance among 3, got 6" in found(6, ALL_PAIRS).sentence
     assert found(7, ALL_PAIRS).p is not None
+    joint = Declared(estimand="this-data", adjust="max-t")  # its smallest p is 2 / 2^R for any family
+    six, five = (judge_results([results(num=num)], ALL_PAIRS, joint)[0] for num in (6, 5))
+    assert six.adjusted_p is not None
+    assert six.adjusted_p >= 2 / 2**6
+    assert five.verdict is Verdict.REFUSED
 
 
 def test_one_trained_pair_is_two_checkpoints() -> None:
@@ -159,6 +164,10 @@ def test_the_declared_adjustment_is_used_and_named(method: Any) -> None:
     raw = [item.p for item in found]
     assert [item.adjusted_p for item in found] == pytest.approx(adjust(raw, method, pairs=ALL_PAIRS))
     assert {item.adjust_method for item in found} == {method}
+    assert ("-Hochberg bounds" in str(found[0].limits), "lean the same way" in str(found[0].limits)) == (
+        method == "bh",
+        method in {"hochberg", "hommel"},
+    )
     for part in method.split("-"):
         if method != "bh":
             assert part.capitalize() in found[0].sentence

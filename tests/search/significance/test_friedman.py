@@ -26,7 +26,7 @@ from search.significance.friedman import (
     rank_scores,
 )
 
-CASE = json.loads(Path(__file__).with_name("oracles_pairs.json").read_text())["demsar2006_friedman"]
+CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["demsar2006_friedman"]
 GIVEN, EXPECTED, TOL = CASE["input"], CASE["expected"], CASE["abs_tol"]
 quick = settings(max_examples=60, deadline=None)
 shapes = array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=7)

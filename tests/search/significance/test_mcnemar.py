@@ -18,7 +18,7 @@ from search.significance import ScoresError, effects
 from search.significance.mcnemar import Variant, discordant_test, mcnemar_test
 from search.significance.resampled import paired_t
 
-CASE = json.loads(Path(__file__).with_name("oracles_pairs.json").read_text())["mcnemar"]
+CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["mcnemar"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 counts = st.integers(0, 40)
 

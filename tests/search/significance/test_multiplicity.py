@@ -18,7 +18,7 @@ from scipy import stats
 from search.significance import ScoresError
 from search.significance.multiplicity import LOGICAL_METHODS, METHODS, adjust, holm
 
-CASE = json.loads(Path(__file__).with_name("oracles_pairs.json").read_text())["multiplicity"]
+CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["multiplicity"]
 NAMES = {
     "bonferroni": "bonferroni",
     "holm": "holm",

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from search.significance.crossed import crossed_test, mean_squares
+from search.significance.crossed import components, crossed_test, mean_squares
 from search.significance.planning import (
     Crossed,
     Paired,
@@ -117,6 +118,9 @@ def test_a_hand_worked_crossed_design() -> None:
     assert design.df(4) == pytest.approx(0.56**2 / (0.20**2 / 3 + 0.52**2 / 99 + 0.16**2 / (3 * 99)))
     assert design.se(math.inf) ** 2 == pytest.approx(9e-4)
     assert design.df(math.inf) == 99
+    # residual alone: all mean squares equal, and Satterthwaite's df would be below what each of them carries
+    noise = Crossed(components=Components(repeats=0.0, images=0.0, residual=0.2), num_images=5)
+    assert noise.df(5) == 4
 
 
 def test_it_expects_the_standard_error_that_the_crossed_test_then_finds() -> None:
@@ -259,3 +263,32 @@ def test_planned_power_is_the_power_of_the_crossed_test(parts: Components) -> No
     expected = chance_of_finding(design, difference, needed)
     assert 0.8 <= expected < 0.9
     assert found / num_sims == pytest.approx(expected, abs=0.045)
+
+
+def learners(rng: np.random.Generator, *, repeats: int, images: int, shift: float) -> NDArray[np.int8]:
+    """Correctness of two configurations, first minus second, on fresh images: tastes, seeds and luck."""
+    hardness = rng.normal(1, 1.5, images)
+    first, second = (
+        hardness
+        + rng.normal(0, 0.5, images)
+        + rng.normal(0, 0.1, (repeats, 1))
+        + rng.normal(0, 0.7, (repeats, images))
+        + lead
+        > 0
+        for lead in (shift, 0.0)
+    )
+    return first.astype(np.int8) - second.astype(np.int8)
+
+
+@pytest.mark.slow
+def test_planned_power_is_the_power_on_correctness_bits() -> None:
+    rng, num_sims, images = np.random.default_rng(12), 800, 500
+    population = learners(rng, repeats=200, images=50_000, shift=0.35)
+    design = Crossed(components=components(population), num_images=images)
+    difference = float(population.mean())
+    needed = blocks_needed(design, difference).number
+    assert needed is not None
+    assert 4 <= needed <= 15
+    found = [crossed_test(learners(rng, repeats=needed, images=images, shift=0.35)).p < 0.05 for _ in range(num_sims)]
+    expected = chance_of_finding(design, difference, needed)
+    assert np.mean(found) == pytest.approx(expected, abs=0.045)

@@ -17,7 +17,7 @@ from search.significance import ScoresError
 from search.significance.multiplicity import adjust
 from search.significance.shaffer import _numbers_of_true, _partitions, bergmann_hommel, shaffer
 
-CASE = json.loads(Path(__file__).with_name("oracles_pairs.json").read_text())["scmamp_shaffer_bergmann"]
+CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["scmamp_shaffer_bergmann"]
 quick = settings(max_examples=60, deadline=None)
 
 

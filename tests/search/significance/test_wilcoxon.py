@@ -47,7 +47,7 @@ def test_ten_splits() -> None:
 
 
 def test_demsars_table_2() -> None:
-    given_, expected, tol = oracle("oracles_pairs.json", "demsar2006_wilcoxon")
+    given_, expected, tol = oracle("oracles.json", "demsar2006_wilcoxon")
     found = demsar_wilcoxon(np.array(given_["diff"]))
     assert (found.r_plus, found.r_minus, found.t) == (expected["R_plus"], expected["R_minus"], expected["T"])
     assert found.z == pytest.approx(expected["z"], abs=tol)

@@ -125,14 +125,6 @@ class Server:
         return found
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow makes its tables in seconds; once is enough for all tests."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    connect(default_uri(folder)).search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
 def server(tmp_path: Path, empty_database: Path) -> Server:
     """An empty SQLite store."""

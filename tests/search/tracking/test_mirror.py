@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_an_epoch_without_validation_has_no_validation_metrics(study: Study, ser
     assert server.history("a", "val_loss") == [(3, 2 / 3)]
     assert [step for step, _ in server.history("a", "train_loss")] == [1, 2, 3, 4]
     assert "val_accuracy" not in server.run("blind").data.metrics
-    assert server.run("sweep").data.tags["hybrid_search.best"] == "label of a"
+    assert server.run("sweep").data.tags["hybrid_search.nominated"] == "label of a"
     study.journal.note("stop")
     mirror.finish()
     assert server.files("blind") == {"curves.png"}
@@ -78,6 +79,23 @@ def test_what_a_run_was_computed_with_becomes_its_tags(study: Study, server: Ser
     make(study, server).sync()
     tags = server.run("a").data.tags
     assert {name: tags[f"hybrid_search.{name}"] for name in machine} == {**machine, "threads": "4"}
+
+
+def test_repeats_say_what_was_trained_and_whether_it_diverged(study: Study, server: Server) -> None:
+    study.session("compare")
+    study.trial("done", kind="repeat", test_accuracy=1.0)
+    study.trial("nan", kind="repeat", outcome=Failed(reason="diverged", diverged=True, epoch=1))
+    study.trial("lost", kind="repeat", outcome=Failed(reason="lost"))
+    study.trial("other", kind="trial")
+    record = study.journal.records["done"]
+    renamed = dataclasses.replace(record, label="crnn, two layers (trial 3), block-0", key="named")
+    study.journal.begin(renamed)
+    make(study, server).sync()
+    assert server.run("named").data.tags["hybrid_search.config"] == "crnn, two layers (trial 3)"
+    assert server.run("done").data.tags["hybrid_search.config"] == "label of done"
+    diverged = {key: server.run(key).data.tags.get("hybrid_search.diverged") for key in ("done", "nan", "lost")}
+    assert diverged == {"done": None, "nan": "true", "lost": "false"}
+    assert "hybrid_search.config" not in server.run("other").data.tags
 
 
 def test_a_repeat_shows_its_confusion_on_the_test_set(study: Study, server: Server) -> None:
@@ -105,10 +123,10 @@ def test_the_sweep_becomes_the_parent_run(study: Study, server: Server) -> None:
     assert run.data.tags["version.torch"] == "2.12.0"
     assert run.data.tags["mlflow.source.git.commit"] == "0123abcd"
     assert run.data.tags["hybrid_search.device"] == "cpu"
-    assert run.data.tags["hybrid_search.best"] == "label of c"
+    assert run.data.tags["hybrid_search.nominated"] == "label of c"
     assert len(run.inputs.dataset_inputs) == 1
     # A stopped trial is no candidate, whatever its last value.
-    assert server.history("sweep", "best_val_accuracy") == [(1, 0.5), (2, 0.5), (3, 0.7), (4, 0.7)]
+    assert server.history("sweep", "nominated_val_accuracy") == [(1, 0.5), (2, 0.5), (3, 0.7), (4, 0.7)]
     assert server.history("sweep", "num_stopped") == [(1, 0), (2, 1), (3, 1), (4, 1)]
     assert server.files("sweep") == {"study.yaml"}
 
@@ -576,3 +594,35 @@ def test_two_studies_of_one_name_stay_apart(study: Study, server: Server, tmp_pa
 def test_no_journal_makes_no_runs(server: Server, tmp_path: Path) -> None:
     assert Mirror(tmp_path, uri=server.uri, experiment="my-study").finish() == 0
     assert server.runs() == []
+
+
+def test_a_report_becomes_an_artifact_of_the_sweep(study: Study, server: Server) -> None:
+    study.session()
+    study.trial("a", accuracy=0.5)
+    mirror = make(study, server)
+    mirror.sync()
+    assert "report.html" not in server.files("sweep")
+    status = server.run("sweep").info.status
+    page = study.folder / "report.html"
+    for words in ("first", "second"):
+        page.write_text(words)
+        study.journal.note("report", digest=words, artifacts=["report.html"])
+        mirror.sync()
+        assert "report.html" in server.files("sweep")
+        assert server.run("sweep").data.tags["hybrid_search.report"] == words
+    assert server.run("sweep").info.status == status
+    # Whoever follows the same journal later sends nothing twice.
+    page.unlink()
+    said: list[str] = []
+    make(study, server, said).sync()
+    assert not said
+
+
+def test_a_report_of_repeats_alone_goes_to_theirs(study: Study, server: Server) -> None:
+    study.session("compare")
+    study.trial("r", kind="repeat", test_accuracy=1.0)
+    study.journal.note("report", digest="d", artifacts=["report.html"])
+    said: list[str] = []
+    make(study, server, said).sync()
+    assert said == ["report.html is not in the study folder, so not in MLflow either"]
+    assert server.run("compare").data.tags["hybrid_search.report"] == "d"

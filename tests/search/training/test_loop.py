@@ -11,7 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from search.data.splits import SplitConfig
+from hybrid_models.build import build
+from search.data.augment import fit_normaliser, prepare
+from search.data.splits import SplitConfig, split
 from search.data.store import ImageData
 from search.errors import DivergedError
 from search.records import EpochMetrics, Progress, TrialSpec
@@ -21,7 +23,7 @@ from search.training.loop import Learner, train
 
 MakeSpec = Callable[..., TrialSpec]
 
-FILES = ("confusion.npy", "weights-0.safetensors")
+FILES = ("confusion.npy", "val_correct.npy", "weights-0.safetensors")
 
 
 def run(spec: TrialSpec, data: ImageData, folder: Path, **options: Any) -> list[Progress]:
@@ -64,6 +66,36 @@ def test_a_training_tells_each_epoch_once_and_leaves_its_files(
     assert np.trace(confusion) / 30 == progress[-1].metrics.val_accuracy
 
 
+def test_it_leaves_which_validation_images_the_last_weights_get_right(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    original = Learner.validate
+
+    def counted(self: Learner) -> tuple[float, float]:
+        passes.append(self.block.index)
+        return original(self)
+
+    monkeypatch.setattr(Learner, "validate", counted)
+    spec = make_spec(epochs=6, validate_every=4, lr=0.01, blocks=BLOCKS)
+    progress = run(spec, digits, tmp_path)
+    assert passes == [0, 1, 0, 1]  # in epochs 4 and 6: no pass for the bits alone
+    packed = np.load(tmp_path / "val_correct.npy", allow_pickle=False)
+    assert (packed.shape, packed.dtype) == ((2, 4), np.uint8)
+    bits = np.unpackbits(packed, axis=1, count=30)
+    assert 0 < bits.mean() < 1
+    assert bits.mean() == pytest.approx(progress[-1].metrics.val_accuracy)
+    for position, block in enumerate(BLOCKS):
+        model = build(spec.model, torch.Generator().manual_seed(0))
+        model.load_state_dict(load_file(tmp_path / f"weights-{position}.safetensors"))
+        train_rows, val_rows = split(digits.train.labels, spec.split, block.split_seed)
+        normaliser = fit_normaliser(digits.train, train_rows, spec.train.normalise)
+        images = prepare(torch.from_numpy(np.array(digits.train.pixels[val_rows])), normaliser)
+        with torch.no_grad():
+            said = model.eval()(images).argmax(dim=1).numpy()
+        assert np.array_equal(said == digits.train.labels[val_rows], bits[position])
+
+
 @pytest.mark.parametrize(("epochs", "every", "validated"), [(5, 2, [2, 4, 5]), (3, 3, [3]), (2, 1, [1, 2])])
 def test_validation_every_so_many_epochs_and_after_the_last(
     make_spec: MakeSpec, digits: ImageData, tmp_path: Path, epochs: int, every: int, validated: list[int]
@@ -85,7 +117,7 @@ def test_without_a_validation_part_every_image_trains(make_spec: MakeSpec, digit
     result = progress[-1].result
     assert result is not None
     assert result.test_accuracy is not None
-    assert "confusion" not in result.artifacts
+    assert not {"confusion", "val_correct"} & set(result.artifacts)
     # Cut off before its end was told, it finds its way without validation, too.
     assert run(spec, digits, tmp_path, num_known_epochs=2)[-1].result == result
 

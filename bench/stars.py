@@ -1,0 +1,152 @@
+"""The significance marks of the ECRNN paper: reproduced, and what a valid test would have said.
+
+Nothing is measured here: everything follows from the printed accuracies and from what is stated below. Run as a module
+it writes docs/stars.md and its picture; a test holds page and code together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from search.reproduce.paper import Family, Pair, Paper, load_paper
+from search.significance.methods import METHODS
+from search.significance.planning import Crossed, Design, Paired, blocks_needed
+from search.significance.pooled import num_stars, pooled_images_t
+from search.significance.records import Components
+
+RATIO = 3 / 7
+ALPHA = 0.05
+TEST_IMAGES = 10_000
+DEPENDENCE = 0.75
+"""Disagreement as a share of what independent errors would give: .64 to .82 between shipped presets, on CIFAR-10 images
+with 2,800 to train and 800 to test."""
+LASTING = 0.25
+"""Share of the disagreement that no further training takes back: at most a sixth was seen there."""
+SD_SEEDS = 0.005
+"""Standard deviation that seeds add to a difference, beyond the choice of images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One printed comparison."""
+
+    first: str
+    second: str
+    printed: float
+    """Difference as printed, percentage points; where it is not that of the printed accuracies, these count."""
+    difference: float
+    """Of the printed accuracies, fraction."""
+    printed_stars: int
+    p: float
+    """Of the pooled test."""
+    stars: int
+    allowed: float
+    """Standard deviation of the runs' differences up to which the corrected t would have been below .05."""
+    allowed_holm: float
+    """The same after Holm, if all of the family's were that large."""
+    noise: float
+    """Standard deviation that the choice of validation images alone gives one run's difference."""
+    chance: float
+    """Of three runs differing so little, if nothing but that choice made them differ."""
+    chance_holm: float
+    """The same in its table."""
+    runs: int | None
+    """Runs for the corrected t, if the runs differed by nothing else."""
+    runs_seeds: int | None
+    """The same if seeds add to it."""
+    runs_crossed: int | None
+    """Repeats for the crossed test on the test images that the paper left unused."""
+
+
+def marked_families(paper: Paper) -> list[Family]:
+    """Those whose comparisons the paper marks."""
+    return [family for family in paper.families if family.pairs[0].stars is not None]
+
+
+def rows_of(paper: Paper, family: Family) -> list[Row]:
+    """Everything about the comparisons of one table."""
+    allowed = allowed_after_holm([_difference(paper, pair) for pair in family.pairs])
+    return [_row(paper, pair, after, len(family.pairs)) for pair, after in zip(family.pairs, allowed, strict=True)]
+
+
+def misses(paper: Paper, *, num_images: int) -> int:
+    """Printed marks that the pooled test does not give with so many images in all."""
+    found = 0
+    for pair in (pair for family in marked_families(paper) for pair in family.pairs):
+        a, b = (_accuracy(paper, name) for name in (pair.a, pair.b))
+        test = pooled_images_t(a, b, num_runs=1, num_images=num_images)
+        found += num_stars(test.p, paper.marks) != pair.stars
+    return found
+
+
+def _row(paper: Paper, pair: Pair, allowed_holm: float, family_size: int) -> Row:
+    scored = paper.data["cifar10"].scores["validation"]
+    a, b = (_accuracy(paper, name) for name in (pair.a, pair.b))
+    difference = _difference(paper, pair)
+    test = pooled_images_t(a, b, num_runs=scored.runs, num_images=scored.images)
+    disagreed = DEPENDENCE * (a * (1 - b) + b * (1 - a))
+    noise = math.sqrt((disagreed - difference**2) / scored.images)
+    components = Components(repeats=SD_SEEDS**2, images=LASTING * disagreed, residual=(1 - LASTING) * disagreed)
+    alpha = ALPHA / family_size
+
+    def needed(design: Design, method: str) -> int | None:
+        number = blocks_needed(design, abs(difference), alpha=alpha).number
+        return number and max(number, METHODS[method].min_blocks)
+
+    assert pair.stars is not None
+    assert pair.difference is not None
+    return Row(
+        first=paper.cells[pair.a].label,
+        second=paper.cells[pair.b].label,
+        printed=pair.difference,
+        difference=difference,
+        printed_stars=pair.stars,
+        p=test.p,
+        stars=num_stars(test.p, paper.marks),
+        allowed=abs(difference) / _critical(ALPHA),
+        allowed_holm=allowed_holm,
+        noise=noise,
+        chance=_chance(abs(difference) / _critical(ALPHA), noise),
+        chance_holm=_chance(allowed_holm, noise),
+        runs=needed(Paired(sd=noise, ratio=RATIO), "corrected-t"),
+        runs_seeds=needed(Paired(sd=math.hypot(noise, SD_SEEDS), ratio=RATIO), "corrected-t"),
+        runs_crossed=needed(Crossed(components=components, num_images=TEST_IMAGES), "crossed"),
+    )
+
+
+def _accuracy(paper: Paper, cell: str) -> float:
+    return paper.cells[cell].printed["cifar10"]["validation"] / 100
+
+
+def _difference(paper: Paper, pair: Pair) -> float:
+    return round(_accuracy(paper, pair.a) - _accuracy(paper, pair.b), 6)
+
+
+def _critical(alpha: float, *, num_runs: int = 3) -> float:
+    """Mean over standard deviation of the runs' differences at which the corrected t reaches the level."""
+    return float(stats.t.isf(alpha / 2, num_runs - 1)) * math.sqrt(1 / num_runs + RATIO)
+
+
+def _chance(allowed: float, sd: float) -> float:
+    """That the standard deviation of three normal values with standard deviation `sd` is no larger than allowed."""
+    return float(stats.chi2.cdf(2 * (allowed / sd) ** 2, 2))
+
+
+def allowed_after_holm(differences: Sequence[float]) -> list[float]:
+    """Common standard deviation up to which each would be rejected: Holm reaches it only past all larger ones."""
+    order = sorted(range(len(differences)), key=lambda place: -abs(differences[place]))
+    allowed, so_far = [0.0] * len(differences), math.inf
+    for step, place in enumerate(order):
+        so_far = min(so_far, abs(differences[place]) / _critical(ALPHA / (len(differences) - step)))
+        allowed[place] = so_far
+    return allowed
+
+
+if __name__ == "__main__":
+    from bench.stars_page import write
+
+    write(load_paper("ecrnn"))

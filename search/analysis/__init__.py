@@ -1,0 +1,1 @@
+"""The same judgement on anybody's results: files and MLflow experiments read, checked, judged and told."""

@@ -1,0 +1,61 @@
+"""Six or more data sets at one glance: how configurations rank over them. It describes; pairs are judged by ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from search.significance.across import MIN_DATA_SETS, score_table
+from search.significance.results import Results
+from search.significance.wording import p_value
+
+MIN_CONFIGS = 3
+
+
+def ranks_across(
+    results: Sequence[Results], *, alpha: float = 0.05, num_classes: int | None = None
+) -> dict[str, Any] | None:
+    """Friedman's test by chi squared, by Iman and Davenport's F and by shuffled ranks, and the critical difference.
+
+    Args:
+        results: One per data set.
+        alpha: Of the critical difference.
+        num_classes: For chance accuracy, the score of a diverged repeat that left none.
+
+    Returns:
+        JSON-safe; None below six data sets, or with fewer than three configurations that have results on all of them.
+    """
+    if len(results) < MIN_DATA_SETS:
+        return None
+    from search.significance.friedman import friedman, nemenyi_difference, permutation_p, rank_scores
+
+    datasets, configs, scores = score_table(results, num_classes=num_classes)
+    if len(configs) < MIN_CONFIGS:
+        return None
+    test = friedman(scores)
+    shuffled, error = permutation_p(rank_scores(scores))
+    gap = nemenyi_difference(len(configs), len(datasets), alpha=alpha)
+    ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(configs, test.average_ranks, strict=True))
+    return {
+        "configs": list(configs),
+        "num_datasets": test.num_datasets,
+        "average_ranks": list(test.average_ranks),
+        "chi2": _finite(test.chi2),
+        "p_chi2": _finite(test.p_chi2),
+        "f": _finite(test.f),
+        "df": list(test.df),
+        "p_f": _finite(test.p_f),
+        "p_shuffled": shuffled,
+        "p_shuffled_error": error,
+        "nemenyi_difference": gap,
+        "sentence": (
+            f"Over {test.num_datasets} data sets the mean ranks are {ranks} (1 is best; Friedman by Iman and "
+            f"Davenport's F, {p_value(test.p_f)}, by shuffled ranks, {p_value(shuffled)}; critical difference "
+            f"{gap:.2f}, descriptive only)."
+        ),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,115 @@
+"""An analysis as plain data, as lines for a person, and as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.analysis.across import ranks_across
+from search.analysis.family import Families
+from search.analysis.faults import AnalysisError
+from search.analysis.reading import Reading
+from search.significance.declared import Declared
+from search.significance.records import Comparison
+from search.significance.results import Results
+from search.tables import Rows, markdown_tables, pair_rows, print_tables
+
+
+def to_document(
+    reading: Reading, families: Families, declared: Declared, comparisons: Sequence[Comparison]
+) -> dict[str, Any]:
+    """Everything a reader needs to check the verdicts, JSON-safe."""
+    return {
+        "source": dict(reading.source),
+        "declared": {
+            "families": {name: [list(pair) for pair in pairs] for name, pairs in families.items()},
+            "estimand": declared.estimand,
+            "method": declared.method,
+            "adjust": declared.adjust,
+            "alpha": declared.alpha,
+            "rope": declared.rope,
+            "ratio": declared.ratio,
+            "num_images": declared.num_images,
+            "num_classes": declared.num_classes,
+        },
+        "across": ranks_across(reading.results, alpha=declared.alpha, num_classes=declared.num_classes),
+        "datasets": [item.dataset for item in reading.results],
+        "configs": [_config(item, name) for item in reading.results for name in item.configs],
+        "comparisons": [comparison.to_dict() for comparison in comparisons],
+        "notes": list(reading.notes),
+    }
+
+
+def _config(results: Results, name: str) -> dict[str, Any]:
+    if results.correct:
+        rows = results.correct.get(name, ())
+        scores = np.array([np.nan if row is None else np.mean(row) for row in rows], dtype=np.float64)
+    else:
+        scores = np.asarray(results.scores.get(name, ()), dtype=np.float64)
+    there = scores[np.isfinite(scores)]
+    return {
+        "dataset": results.dataset,
+        "name": name,
+        "mean": float(there.mean()) if there.size else None,
+        "num_blocks": len(results.blocks[name]),
+        "num_results": int(there.size),
+        "num_diverged": len(results.diverged.get(name, ())),
+        "blocks": list(results.blocks[name]),
+        "scores": [float(score) if np.isfinite(score) else None for score in scores],
+    }
+
+
+def to_lines(document: dict[str, Any]) -> list[str]:
+    """The analysis for standard output: tables, the verdicts in words, and what else is to be known."""
+    return print_tables([_config_rows(document), pair_rows(document["comparisons"])], _remarks(document)).splitlines()
+
+
+def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], folder: Path) -> list[str]:
+    """Write analysis.json, table.md and the figures.
+
+    Args:
+        document: What `to_document` made.
+        comparisons: The same comparisons as records.
+        folder: Made if missing; files of an earlier analysis are replaced.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        AnalysisError: The folder cannot be written.
+    """
+    from search.significance.figures import save_figures
+
+    texts = {
+        "analysis.json": json.dumps(document, indent=1, allow_nan=False),
+        "table.md": markdown_tables([_config_rows(document), pair_rows(document["comparisons"])], _remarks(document)),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        return [*texts, *save_figures(comparisons, folder)]
+    except OSError as error:
+        raise AnalysisError(f"--to: {folder} cannot be written ({error.strerror}); choose another folder") from None
+
+
+def _config_rows(document: dict[str, Any]) -> Rows:
+    """Headings, then one row per configuration and data set."""
+    several = len(document["datasets"]) > 1
+    rows: Rows = [(*(["data set"] if several else []), "configuration", "score, mean", "repeats")]
+    for item in document["configs"]:
+        mean = "-" if item["mean"] is None else f"{100 * item['mean']:.2f} %"
+        rows.append((*([item["dataset"]] if several else []), item["name"], mean, str(item["num_results"])))
+    return rows
+
+
+def _remarks(document: dict[str, Any]) -> list[str]:
+    return [
+        *(item["sentence"] for item in document["comparisons"]),
+        *([document["across"]["sentence"]] if document["across"] else []),
+        *(f"Note: {note}." for note in document["notes"]),
+    ]

@@ -1,0 +1,72 @@
+"""A table in long format, one row per repeat or per image, as results that can be judged."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.analysis.bits import gather_bits
+from search.analysis.cells import check_names, scores_of
+from search.analysis.columns import CONFIG, CORRECT, SCORE
+from search.analysis.faults import Faults
+from search.analysis.notes import alike_in_all_blocks, missing_blocks, without_result
+from search.analysis.reading import Reading
+from search.analysis.repeats import Repeats, failures_of, find_repeats, results_of, tell_twice
+from search.analysis.table import Table
+from search.significance.results import Results
+
+
+def to_reading(table: Table) -> Reading:
+    """Check a table and sort it by data set, configuration and block.
+
+    Args:
+        table: What was read: either one score per repeat, or the correctness of every image of every repeat.
+
+    Raises:
+        AnalysisError: Rows that cannot be what they are said to be; one line per fault.
+    """
+    faults = Faults(table.source)
+    check_names(table, faults)
+    repeats = find_repeats(table)
+    failed = failures_of(table, repeats, faults)
+    if len(repeats.configs) < 2:
+        found = f"found {repeats.configs[0]!r} only"
+        faults.add(f"expected at least two configurations in the column {CONFIG}, {found}; add another")
+    if CORRECT in table.columns:
+        bits = gather_bits(table, repeats, faults)
+        faults.check()
+        results = results_of(repeats, failed, correct=bits)
+    else:
+        scores = _scores(table, repeats, faults)
+        faults.check()
+        results = results_of(repeats, failed, scores=scores)
+    return Reading(
+        name=table.source,
+        source={**table.about, "rows": table.num_rows, "unit": "image" if CORRECT in table.columns else "repeat"},
+        results=results,
+        notes=(
+            *table.notes,
+            *(note for item in results for note in (*missing_blocks(item), *without_result(item))),
+            *(
+                f"{note} ({_rows_of(table, repeats, item, config)})"
+                for item in results
+                for config, note in alike_in_all_blocks(item)
+            ),
+        ),
+    )
+
+
+def _scores(table: Table, repeats: Repeats, faults: Faults) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """One score per repeat, (P,)."""
+    values = scores_of(table, SCORE, faults)[table.columns[SCORE].codes]
+    several = np.flatnonzero(np.bincount(repeats.repeat_of, minlength=repeats.num_repeats) > 1)
+    named = ((repeats.name(at), np.flatnonzero(repeats.repeat_of == at)) for at in several.tolist())
+    tell_twice(table, named, several.size, faults)
+    scores = np.full(repeats.num_repeats, np.nan)
+    scores[repeats.repeat_of] = values
+    return scores
+
+
+def _rows_of(table: Table, repeats: Repeats, results: Results, config: str) -> str:
+    codes = (repeats.datasets.index(results.dataset), repeats.configs.index(config))
+    at = np.flatnonzero((repeats.codes[0] == codes[0]) & (repeats.codes[1] == codes[1]))
+    return table.places.words(np.flatnonzero(np.isin(repeats.repeat_of, at)))

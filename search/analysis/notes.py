@@ -1,0 +1,74 @@
+"""What a reader should know of results that are not wrong: blocks that some lack, and what never varies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.analysis.faults import NUM_SHOWN, some
+from search.significance.results import Results
+
+NUM_BLOCKS_SHOWN = 8
+
+
+def missing_blocks(results: Results) -> Iterator[str]:
+    """Blocks that only some configurations were given."""
+    given = {config: set(results.blocks[config]) for config in results.configs}
+    every = dict.fromkeys(block for config in results.configs for block in results.blocks[config])
+    lacking = {config: [block for block in every if block not in given[config]] for config in results.configs}
+    lines = [f"{config} lacks {blocks_in_words(blocks)}" for config, blocks in lacking.items() if blocks]
+    if lines:
+        yield f"{_of(results)}blocks that not all have: {_clauses(lines)}; each pair is judged on its common blocks"
+
+
+def without_result(results: Results) -> Iterator[str]:
+    """Repeats that are there and left no result, divergence aside."""
+    for config in results.configs:
+        values = results.correct.get(config) if results.correct else results.scores.get(config)
+        if values is None:
+            continue
+        lost = [
+            block
+            for block, value in zip(results.blocks[config], values, strict=True)
+            if is_missing(value) and block not in results.diverged.get(config, ())
+        ]
+        if lost:
+            yield f"{_of(results)}{config} has no result on {blocks_in_words(lost)}"
+
+
+def alike_in_all_blocks(results: Results) -> Iterator[tuple[str, str]]:
+    """Configurations that did exactly the same in every block, with a note on each."""
+    for config in results.configs:
+        if results.correct:
+            rows = [row for row in results.correct[config] if row is not None]
+            alike = len(rows) > 1 and all(np.array_equal(rows[0], row) for row in rows[1:])
+            what = "every image is answered the same"
+        else:
+            scores = results.scores[config][np.isfinite(results.scores[config])]
+            rows, alike = list(scores), bool(scores.size > 1 and np.ptp(scores) == 0)
+            what = f"the score is {float(scores[0]):g}" if alike else ""
+        if alike:
+            note = f"{what} in all {len(rows)} blocks, so the seeds may not have reached the training"
+            yield config, f"{_of(results)}{config}: {note}"
+
+
+def is_missing(value: NDArray[Any] | float | None) -> bool:
+    """Whether a repeat left no result: no row of bits, or no score."""
+    return value is None or (np.ndim(value) == 0 and bool(np.isnan(value)))
+
+
+def blocks_in_words(blocks: list[str]) -> str:
+    """The first few blocks, and how many more there are."""
+    return f"{'block' if len(blocks) == 1 else 'blocks'} {some(blocks, NUM_BLOCKS_SHOWN)}"
+
+
+def _of(results: Results) -> str:
+    return f"{results.dataset}: " if results.dataset else ""
+
+
+def _clauses(lines: list[str]) -> str:
+    more = [f"{len(lines) - NUM_SHOWN} more configurations lack some"] if len(lines) > NUM_SHOWN else []
+    return "; ".join([*lines[:NUM_SHOWN], *more])

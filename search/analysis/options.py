@@ -1,0 +1,119 @@
+"""What is declared on the command line, checked before anything is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from search.analysis.experiment import Question
+from search.analysis.faults import AnalysisError, near
+from search.significance.declared import Adjust, Declared, Estimand, MethodName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of `analyze`, as they were typed; unset is None, and then the analysis's own default holds."""
+
+    control: str | None = None
+    all_pairs: bool = False
+    family: Path | None = None
+    estimand: str | None = None
+    ratio: str | None = None
+    """Images scored over images trained on: 3/7 or 0.4286."""
+    alpha: float | None = None
+    rope: float | None = None
+    method: str | None = None
+    adjust: str | None = None
+    num_images: int | None = None
+    num_classes: int | None = None
+
+
+def choose_source(
+    file: Path | None,
+    experiment: str | None,
+    *,
+    metric: str | None,
+    group_by: str | None,
+    block: str | None,
+    uri: str | None,
+) -> Path | Question:
+    """A file, or what of an MLflow experiment is to be judged.
+
+    Raises:
+        AnalysisError: Neither or both are given, or options that belong to the other.
+    """
+    with_mlflow = {"--metric": metric, "--group-by": group_by, "--block": block}
+    if experiment is None:
+        if file is None:
+            raise AnalysisError("expected a file of results or --mlflow EXPERIMENT, found neither; name one")
+        wrong = [name for name, value in {**with_mlflow, "--tracking-uri": uri}.items() if value is not None]
+        if wrong:
+            raise AnalysisError(f"{', '.join(wrong)}: for --mlflow only, not for a file; leave it out")
+        return file
+    if file is not None:
+        raise AnalysisError(f"expected a file of results or --mlflow, found both {file} and {experiment!r}; give one")
+    names = tuple(name.strip() for name in (group_by or "").split(",") if name.strip())
+    if missing := [name for name, value in {**with_mlflow, "--group-by": names}.items() if not value]:
+        meaning = "the score, what tells configurations apart, and what tells repeats apart"
+        raise AnalysisError(
+            f"--mlflow: expected --metric, --group-by and --block ({meaning}), add {', '.join(missing)}"
+        )
+    assert metric is not None
+    assert block is not None
+    return Question(experiment=experiment, metric=metric, group_by=names, block=block, uri=uri)
+
+
+def declare(options: Options) -> Declared:
+    """What the claims rest on.
+
+    Args:
+        options: As they were typed.
+
+    Raises:
+        AnalysisError: One line per option that cannot be meant.
+    """
+    ratio = None if options.ratio is None else parse_ratio(options.ratio)
+    faults = list(_faults(options, ratio))
+    if faults:
+        raise AnalysisError(*faults)
+    given = {
+        "estimand": options.estimand,
+        "method": options.method,
+        "adjust": options.adjust,
+        "alpha": options.alpha,
+        "rope": options.rope,
+        "ratio": ratio,
+        "num_images": options.num_images,
+        "num_classes": options.num_classes,
+    }
+    return Declared(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def parse_ratio(text: str) -> float:
+    """Read 3/7 or 0.4286; NaN if it is neither."""
+    above, slash, below = text.partition("/")
+    try:
+        return float(above) / float(below) if slash else float(above)
+    except (ValueError, ZeroDivisionError):
+        return math.nan
+
+
+def _faults(options: Options, ratio: float | None) -> Iterator[str]:
+    choices = {"estimand": Estimand, "method": MethodName, "adjust": Adjust}
+    for name, kind in choices.items():
+        value, known = getattr(options, name), get_args(kind)
+        if value is not None and value not in known:
+            yield f"--{name}: expected one of {', '.join(known)}, found {value!r}; {near(value, known, 'choose from')}"
+    if ratio is not None and not 0 < ratio < math.inf:
+        yield f"--ratio: expected images scored over images trained on, such as 3/7, found {options.ratio!r}"
+    if options.alpha is not None and not 0 < options.alpha < 0.5:
+        yield f"--alpha: expected an error rate above 0 and below 0.5, found {options.alpha:g}; 0.05 is usual"
+    if options.rope is not None and not 0 <= options.rope < 0.5:
+        yield f"--rope: expected a fraction from 0 to 0.5 (0.005 is half a percentage point), found {options.rope:g}"
+    if options.num_images is not None and options.num_images < 1:
+        yield f"--num-images: expected at least 1, found {options.num_images}"
+    if options.num_classes is not None and options.num_classes < 2:
+        yield f"--num-classes: expected at least 2, found {options.num_classes}"

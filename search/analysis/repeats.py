@@ -1,0 +1,148 @@
+"""Which repeats a table tells of: one per data set, configuration and block, whatever number of rows each has.
+
+Shapes: N rows, P repeats.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.analysis.cells import marks_of
+from search.analysis.columns import BLOCK, CONFIG, DATASET, FAILED
+from search.analysis.faults import NUM_SHOWN, Faults
+from search.analysis.table import Table
+from search.significance.results import Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """The repeats of a table, ordered by data set, configuration and block as they first appear."""
+
+    datasets: tuple[str, ...]
+    configs: tuple[str, ...]
+    blocks: tuple[str, ...]
+    codes: NDArray[np.intp]
+    """Data set, configuration and block of each repeat, shape (3, P)."""
+    repeat_of: NDArray[np.intp]
+    """The repeat of each row, shape (N,)."""
+
+    @property
+    def num_repeats(self) -> int:
+        """P."""
+        return int(self.codes.shape[1])
+
+    def name(self, repeat: int) -> str:
+        """A repeat in words."""
+        dataset, config, block = (int(code) for code in self.codes[:, repeat])
+        before = f"data set {self.datasets[dataset]!r}, " if self.datasets[dataset] else ""
+        return f"{before}config {self.configs[config]!r}, block {self.blocks[block]!r}"
+
+
+def find_repeats(table: Table) -> Repeats:
+    """Tell the repeats of a table apart.
+
+    Args:
+        table: What was read.
+    """
+    config, block, dataset = (table.columns.get(name) for name in (CONFIG, BLOCK, DATASET))
+    assert config is not None
+    assert block is not None
+    shape = (len(dataset.values) if dataset else 1, len(config.values), len(block.values))
+    keys = config.codes.astype(np.int64)
+    if dataset:
+        keys += dataset.codes.astype(np.int64) * shape[1]
+    keys *= shape[2]
+    keys += block.codes
+    found, repeat_of = np.unique(keys, return_inverse=True)
+    return Repeats(
+        datasets=dataset.values if dataset else ("",),
+        configs=config.values,
+        blocks=block.values,
+        codes=np.stack(np.unravel_index(found, shape)),
+        repeat_of=repeat_of,
+    )
+
+
+def tell_twice(table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_several: int, faults: Faults) -> None:
+    """Note what stands in several rows.
+
+    Args:
+        table: What was read.
+        several: What it is, in words, and its rows; only the first few are asked for.
+        num_several: How many there are.
+        faults: Added to.
+    """
+    for name, rows in itertools.islice(several, NUM_SHOWN):
+        faults.add(f"{name}: expected once, found {rows.size} times; keep one", table.places.words(rows))
+    if num_several > NUM_SHOWN:
+        faults.add(f"{num_several - NUM_SHOWN} more are there several times; keep one of each")
+
+
+def failures_of(table: Table, repeats: Repeats, faults: Faults) -> NDArray[np.bool_]:
+    """Whether the training of each repeat diverged; rows of a repeat that disagree are a fault.
+
+    Returns:
+        Shape (P,); all false without a column that says so.
+    """
+    if FAILED not in table.columns:
+        return np.zeros(repeats.num_repeats, dtype=np.bool_)
+    marks = marks_of(table, FAILED, faults)[table.columns[FAILED].codes] == 1
+    total, failed = (
+        np.bincount(repeats.repeat_of, weights=weights, minlength=repeats.num_repeats) for weights in (None, marks)
+    )
+    for repeat in np.flatnonzero((failed > 0) & (failed < total))[:NUM_SHOWN].tolist():
+        rows = np.flatnonzero((repeats.repeat_of == repeat) & marks)
+        faults.add(
+            f"{repeats.name(repeat)}: expected {FAILED} to be the same in all rows of a repeat, found both; "
+            "mark all or none",
+            table.places.words(rows),
+        )
+    return np.asarray(failed > 0)
+
+
+def results_of(
+    repeats: Repeats,
+    failed: NDArray[np.bool_],
+    *,
+    scores: NDArray[np.float64] | None = None,
+    correct: Sequence[NDArray[np.uint8] | None] | None = None,
+) -> tuple[Results, ...]:
+    """Sort repeats by data set.
+
+    Args:
+        repeats: Which there are.
+        failed: Whether each diverged, (P,).
+        scores: One per repeat, (P,), NaN where there is none; or
+        correct: per repeat the correctness of its data set's images, (M,); None where there is none.
+
+    Returns:
+        One per data set; every one names all configurations, those without a repeat there included.
+    """
+    datasets = []
+    for position, dataset in enumerate(repeats.datasets):
+        of = {
+            config: np.flatnonzero((repeats.codes[0] == position) & (repeats.codes[1] == code))
+            for code, config in enumerate(repeats.configs)
+        }
+        named = {config: tuple(repeats.blocks[code] for code in repeats.codes[2, at]) for config, at in of.items()}
+        rows = {} if correct is None else {config: [correct[i] for i in at.tolist()] for config, at in of.items()}
+        datasets.append(
+            Results(
+                dataset=dataset,
+                configs=repeats.configs,
+                blocks=named,
+                correct=rows,
+                scores={} if scores is None else {config: scores[at] for config, at in of.items()},
+                diverged={
+                    config: frozenset(repeats.blocks[code] for code in repeats.codes[2, at[failed[at]]])
+                    for config, at in of.items()
+                },
+            )
+        )
+    return tuple(datasets)

@@ -1,0 +1,113 @@
+"""What was asked, before anything was seen: data, space, budget, and what is claimed of which comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from search.report.markup import Html, definitions, section, table, tag
+from search.report.material import Material
+from search.report.picture import folded_away
+from search.significance.figures.forest import group_name
+from search.study import StudyConfig
+from spaces.conditions import Test
+from spaces.domains import Fixed
+from spaces.parse import Parameter
+
+ESTIMANDS = {
+    "new-data": "new data of this kind",
+    "this-data": "this data set: further repeats on these very images",
+}
+
+
+def make(material: Material) -> Html:
+    """Data, budget, claim, and the space."""
+    study = material.study
+    facts = [*_data(material), *_budget(study), *_claim(material)]
+    return section("asked", "What was asked", definitions(facts), *_families(material), _space(study))
+
+
+def _data(material: Material) -> Iterator[tuple[str, str]]:
+    study, data = material.study, material.last.get("data", {})
+    classes = material.last.get("classes", ())
+    counts = f"{data['num_train']:,} training and {data['num_test']:,} test images" if "num_train" in data else ""
+    kinds = f"{len(classes)} classes" if classes else ""
+    yield "data", "; ".join(part for part in (study.data.name, counts, kinds) if part)
+    if study.split.fraction:
+        yield "validation", f"{100 * study.split.fraction:g} % of the training images, {study.split.method} split"
+
+
+def _budget(study: StudyConfig) -> Iterator[tuple[str, str]]:
+    search = study.search
+    time = f", at most {search.time_budget_mins:g} minutes" if search.time_budget_mins else ""
+    scheduler = "none is stopped early" if search.scheduler == "none" else f"{search.scheduler} stops them early"
+    yield "budget", f"{search.trials} trials of {study.train.epochs} epochs{time}; {scheduler}"
+    yield "sampler", search.sampler
+    size = study.build_space().size
+    free = study.build_space().free
+    points = "continuous" if size is None else f"{size:,} points"
+    yield "space", f"{study.space_name}: {points}, {len(free)} free parameters"
+
+
+def _claim(material: Material) -> Iterator[tuple[str, str]]:
+    declared: Mapping[str, Any] = material.document.get("declared") or material.study.compare.model_dump(mode="json")
+    baselines = ", ".join(like if isinstance(like, str) else "a point" for like in material.study.compare.baselines)
+    if baselines:
+        yield "baselines", baselines
+    family = declared.get("family")
+    yield "declared family", family if isinstance(family, str) else ", ".join(family or ())
+    raced = f"{declared.get('confirm')} fresh ones, after a race of at most " if "race" in material.document else ""
+    yield "paired repeats", f"{raced}{declared.get('repeats', '')}"
+    rate = f"{declared['alpha']:g}, adjusted by {declared.get('adjust', 'holm')} within each family"
+    yield "error rate", f"{rate} ({declared['error_rate']})" if declared.get("error_rate") else rate
+    yield "practically equivalent", f"within ±{100 * declared['rope']:g} percentage points"
+    told = {comparison.estimand for comparison in material.comparisons}
+    estimand = "; ".join(sorted(told)) or ESTIMANDS.get(str(declared.get("estimand")), ESTIMANDS["new-data"])
+    yield "claims are about", estimand
+
+
+def _families(material: Material) -> Iterator[Html]:
+    """The declared pairs, from what was judged."""
+    if not material.comparisons:
+        return
+    rows = [
+        (name or "the declared family", str(len(pairs)), "; ".join(f"{pair.a} against {pair.b}" for pair in pairs))
+        for name, pairs in ((name, list(members)) for name, members in groupby(material.comparisons, group_name))
+    ]
+    whole = table(("family", "comparisons", "pairs"), rows, caption="Declared before anything ran", words=(0, 2))
+    count = len(material.comparisons)
+    yield folded_away("The declared comparison" if count == 1 else f"The {count} declared comparisons", whole)
+
+
+def _space(study: StudyConfig) -> Html:
+    space = study.build_space()
+    free = set(space.free)
+    searched = [parameter for parameter in space.parameters if parameter.name in free]
+    fixed = [parameter for parameter in space.parameters if parameter.name not in free]
+    rows = [(parameter.name, parameter.domain.describe(), _when(parameter)) for parameter in searched]
+    parts = [table(("parameter", "values", "only when"), rows, caption="What varies", words=(0, 1, 2))]
+    if fixed:
+        settled = ", ".join(f"{item.name} {_only(item)}" for item in fixed)
+        parts.append(tag("p", tag("strong", "Fixed: "), settled, "."))
+    recipe = ", ".join(f"{name} {value}" for name, value in asdict(study.train).items() if value is not None)
+    parts.append(tag("p", tag("strong", "Recipe, where the space is silent: "), recipe, "."))
+    if study.model:
+        model = ", ".join(f"{name} {value}" for name, value in study.model.items())
+        parts.append(tag("p", tag("strong", "Model settings: "), model, "."))
+    return folded_away(f"The space: {len(searched)} parameters vary", *parts)
+
+
+def _only(parameter: Parameter) -> str:
+    return str(parameter.domain.value) if isinstance(parameter.domain, Fixed) else parameter.domain.describe()
+
+
+def _when(parameter: Parameter) -> str:
+    return " or ".join(" and ".join(_says(test) for test in clause) for clause in parameter.when) or "always"
+
+
+def _says(test: Test) -> str:
+    values = ", ".join(str(value) for value in test.values)
+    one_of = "one of " if len(test.values) > 1 else ""
+    return f"{test.name} is {'not ' if test.negated else ''}{one_of}{values}"

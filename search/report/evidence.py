@@ -1,0 +1,205 @@
+"""The comparisons in pictures, and every number behind the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from search.report.markup import Html, definitions, join, section, styled, table, tag
+from search.report.material import Material
+from search.report.picture import folded_away, note, picture
+from search.report.verdict import badge
+from search.significance.figures import (
+    PlanningLine,
+    per_class_plot,
+    planning_lines,
+    planning_plot,
+    slope_plot,
+    superiority_matrix,
+)
+from search.significance.figures.forest import group_name
+from search.significance.figures.interactive import slopes_figure, superiority_figure
+from search.significance.figures.interactive_curves import per_class_figure, planning_figure
+from search.significance.figures.numbers import interval_text, number, numbers_of
+from search.significance.figures.per_class import chosen, heading
+from search.significance.figures.save import MIN_CONFIGS
+from search.significance.records import Comparison
+from search.significance.wording import points
+
+MAX_PAIRS = 12
+"""Comparisons with slopes and classes of their own on the page."""
+CELL_PIXELS = 50
+"""Narrowest cell of the matrix that holds its numbers."""
+OFF_CURVE = 0.02
+"""Share by which a mark may miss its curve before that is explained."""
+NUM_OPEN = 2
+"""So many of them are in view at once."""
+
+
+def make_pictures(material: Material) -> Html | None:
+    """Slopes, the matrix, what more repeats would show, and the classes."""
+    comparisons = material.comparisons
+    if not comparisons:
+        return None
+    parts = [*_matrices(material), *_planning(material), *_pairs(material)]
+    return section("pictures", "The comparisons in pictures", *parts)
+
+
+def _matrices(material: Material) -> Iterator[Html]:
+    for dataset in dict.fromkeys(comparison.dataset for comparison in material.comparisons):
+        own = [comparison for comparison in material.comparisons if comparison.dataset == dataset]
+        names = {name for item in own for name in (item.a, item.b)}
+        if len(names) >= MIN_CONFIGS:
+            yield tag("h3", f"Who wins on the same block{f': {dataset}' if dataset else ''}")
+            yield picture(
+                superiority_matrix(own),
+                superiority_figure(own),
+                alt=f"Matrix of P(A > B) for {len(names)} configurations; the numbers are in the table below.",
+                caption="Share of blocks in which the row scored above the column, ties half, with its interval on "
+                "these images; highest mean on top. A dash or hatching: not compared.",
+                min_width=230 + CELL_PIXELS * len(names),
+            )
+
+
+def _planning(material: Material) -> Iterator[Html]:
+    lines = planning_lines(material.comparisons)
+    if not lines:
+        return
+    rope = material.comparisons[0].rope
+    yield tag("h3", "How many repeats would show how much")
+    floors = [f"{points(line.floor, 2)} pp for {line.label}" for line in lines if line.floor]
+    words = f" Below the floor no number of repeats goes: {'; '.join(floors)}." if floors else ""
+    yield picture(
+        planning_plot(lines, rope=rope),
+        planning_figure(lines, rope=rope),
+        alt=f"Smallest detectable difference against the number of repeats, for {len(lines)} comparisons.",
+        caption="Smallest difference found with 80 % power, at the level of the first step of the adjustment; as "
+        f"uncertain as the variances seen so far. The mark is where the study stands.{_off_curve(lines)}{words}",
+    )
+
+
+def _off_curve(lines: Sequence[PlanningLine]) -> str:
+    """Why a mark may lie beside its curve, if one does."""
+    for line in lines:
+        if line.num_now and line.detectable_now and line.num_now in line.repeats:
+            expected = line.detectable[line.repeats.index(line.num_now)]
+            if abs(line.detectable_now / expected - 1) > OFF_CURVE:
+                return " Where it lies off its curve, a variance came out below 0 and is taken as 0."
+    return ""
+
+
+def _pairs(material: Material) -> Iterator[Html]:
+    """Slopes and classes, the first few in view."""
+    drawn = 0
+    for position, comparison in enumerate(material.comparisons):
+        if not comparison.blocks or drawn == MAX_PAIRS:
+            continue
+        pictures = [_slopes(comparison)]
+        if material.classes and material.classes[position]:
+            pictures.append(_per_class(material, position))
+        group = f" ({group_name(comparison)})" if group_name(comparison) else ""
+        title = join([tag("strong", f"{comparison.a} against {comparison.b}"), f"{group}, block by block"])
+        yield folded_away(title, styled("div", "side-by-side", *pictures), is_open=drawn < NUM_OPEN)
+        drawn += 1
+    left = sum(bool(comparison.blocks) for comparison in material.comparisons) - drawn
+    if left:
+        yield note(f"{left} further comparisons are in the tables only.")
+    if not material.classes:
+        yield note(f"Class by class: {material.why_no_classes}.")
+
+
+def _slopes(comparison: Comparison) -> Html:
+    wins = sum(a > b for a, b in zip(comparison.scores_a, comparison.scores_b, strict=True))
+    return picture(
+        slope_plot(comparison),
+        slopes_figure(comparison),
+        alt=f"Paired scores: {comparison.a} is higher in {wins} of {len(comparison.blocks)} blocks.",
+        caption="One line per block: both were trained on the same split, weights and order seeds.",
+    )
+
+
+def _per_class(material: Material, position: int) -> Html:
+    comparison, classes = material.comparisons[position], material.classes[position]
+    shown, num_left_out = chosen(classes)
+    title = heading(len(classes), num_left_out)
+    return picture(
+        per_class_plot(classes, a=comparison.a, b=comparison.b, overall=comparison.estimate),
+        per_class_figure(classes, overall=comparison.estimate),
+        alt=f"Difference class by class, from {100 * shown[0].estimate:+.1f} percentage points for {shown[0].name} to "
+        f"{100 * shown[-1].estimate:+.1f} for {shown[-1].name}.",
+        caption=f"{title[0].upper()}{title[1:]}. Thick bar: 95 % interval of this class alone; thin: of all together."
+        if comparison.alpha == 0.05
+        else f"{title[0].upper()}{title[1:]}.",
+    )
+
+
+def make_numbers(material: Material) -> Html | None:
+    """Every comparison's numbers: one row each, then everything about each."""
+    comparisons = material.comparisons
+    if not comparisons:
+        return None
+    details = [_details(comparison, is_open=len(comparisons) == 1) for comparison in comparisons]
+    return section("numbers", "Every number", _overview(comparisons), *details)
+
+
+def _overview(comparisons: tuple[Comparison, ...]) -> Html:
+    grouped = any(group_name(comparison) for comparison in comparisons)
+    headings = [
+        "comparison",
+        *(["family"] if grouped else []),
+        "verdict",
+        "difference, pp",
+        "interval",
+        "interval of all",
+        "p",
+        "adjusted p",
+        "d_z",
+        "g_z",
+        "P(A > B)",
+        "P(below, in, above rope)",
+        "n",
+        "diverged",
+        "detectable",
+    ]
+    rows = [
+        (
+            f"{c.a} minus {c.b}",
+            *([group_name(c)] if grouped else []),
+            badge(c.verdict, provisional=c.provisional),
+            "-" if c.estimate is None else points(c.estimate, 2),
+            interval_text(c.interval) or "-",
+            interval_text(c.simultaneous_interval) or "-",
+            number(c.p),
+            f"{number(c.adjusted_p)} ({c.adjust_method}, {c.family_size})",
+            "-" if c.d_z is None else f"{c.d_z:.2f}",
+            "-" if c.g_z is None else f"{c.g_z:.2f}",
+            _share(c),
+            "-" if c.rope_probabilities is None else ", ".join(f"{value:.2f}" for value in c.rope_probabilities),
+            str(c.num_blocks),
+            f"{c.failures_a}, {c.failures_b}",
+            "-" if c.smallest_detectable is None else f"{points(c.smallest_detectable, 2)} pp",
+        )
+        for c in comparisons
+    ]
+    caption = "Differences in percentage points; adjusted p with its method and the size of the family"
+    return table(headings, rows, caption=caption, words=(0, 1, 2) if grouped else (0, 1))
+
+
+def _share(c: Comparison) -> str:
+    if c.p_a_gt_b is None:
+        return "-"
+    interval = c.p_a_gt_b_interval
+    return f"{c.p_a_gt_b:.2f}" + (f" ({interval.low:.2f} to {interval.high:.2f})" if interval else "")
+
+
+def _details(c: Comparison, *, is_open: bool) -> Html:
+    words = [("about", c.estimand), ("test", c.test or ""), ("why this test", c.why or ""), ("limits", c.limits or "")]
+    words += [("reason", c.reason or "")]
+    facts = definitions((name, value) for name, value in (*words, *numbers_of(c)) if value)
+    scores = [
+        (block, f"{100 * a:.2f} %", f"{100 * b:.2f} %", f"{100 * (a - b):+.2f}")
+        for block, a, b in zip(c.blocks, c.scores_a, c.scores_b, strict=True)
+    ]
+    blocks = table(("block", c.a, c.b, "difference, pp"), scores, caption="Scores block by block") if scores else ""
+    group = f" ({group_name(c)})" if group_name(c) else ""
+    title = join([tag("strong", f"{c.a} against {c.b}"), group])
+    return folded_away(title, tag("p", c.sentence), facts, blocks, is_open=is_open)

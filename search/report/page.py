@@ -1,0 +1,89 @@
+"""The page itself: one file that needs no network, reads without scripts, and prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from search.report import asked, evidence, provenance, race, scores, sweep, verdict
+from search.report.markup import Html, styled, tag
+from search.report.material import Material
+from search.report.verdict import counted, headline
+
+POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""Nothing may be fetched: what is not in the file is not on the page."""
+TITLES = {
+    "verdict": "Verdict",
+    "scores": "Winner's curse",
+    "race": "The race",
+    "asked": "What was asked",
+    "sweep": "The sweep",
+    "pictures": "Pictures",
+    "numbers": "Every number",
+    "provenance": "How to get this again",
+}
+"""Anchor -> what the table of contents calls it."""
+
+
+def make_page(material: Material) -> str:
+    """Write a study's report as HTML.
+
+    Args:
+        material: What was read from the study's folder; the same gives the same page, byte for byte.
+
+    Returns:
+        The whole document.
+    """
+    made = {
+        "verdict": verdict.make(material),
+        "scores": scores.make(material),
+        "race": race.make(material),
+        "asked": asked.make(material),
+        "sweep": sweep.make(material),
+        "pictures": evidence.make_pictures(material),
+        "numbers": evidence.make_numbers(material),
+        "provenance": provenance.make(material),
+    }
+    sections = {anchor: part for anchor, part in made.items() if part is not None}
+    links = [tag("li", tag("a", TITLES[anchor], attributes={"href": f"#{anchor}"})) for anchor in sections]
+    contents = tag(
+        "nav",
+        styled("p", "nav-title", "Contents"),
+        tag("ol", *links),
+        attributes={"aria-label": "Table of contents", "class": "contents"},
+    )
+    skip = tag("a", "Skip to the verdict", attributes={"class": "skip", "href": "#verdict"})
+    main = tag("main", _top(material), *sections.values())
+    body = tag("body", skip, contents, main, *_scripts())
+    return f'<!DOCTYPE html>\n<html lang="en">{_head(material)}{body}</html>\n'
+
+
+def _head(material: Material) -> Html:
+    style = Html(Path(__file__).with_name("style.css").read_text(encoding="utf-8"))
+    return tag(
+        "head",
+        tag("meta", attributes={"charset": "utf-8"}),
+        tag("meta", attributes={"http-equiv": "Content-Security-Policy", "content": POLICY}),
+        tag("meta", attributes={"name": "viewport", "content": "width=device-width, initial-scale=1"}),
+        tag("meta", attributes={"name": "color-scheme", "content": "light dark"}),
+        tag("meta", attributes={"name": "description", "content": headline(material)}),
+        tag("title", f"{material.study.name}: report"),
+        tag("style", style),
+    )
+
+
+def _top(material: Material) -> Html:
+    study = material.study
+    counts = material.comparisons
+    told = (
+        f"{len(counts)} declared comparison{'s' * (len(counts) != 1)}: {counted(counts)}" if counts else "not compared"
+    )
+    eyebrow = styled("p", "eyebrow", "Report on the study ", tag("b", study.name), f" · {study.data.name} · {told}")
+    return tag("header", eyebrow, tag("h1", headline(material)))
+
+
+def _scripts() -> list[Html]:
+    """The drawing library, once, and the few lines that use it."""
+    from plotly.offline import get_plotlyjs
+
+    ours = Html(Path(__file__).with_name("page.js").read_text(encoding="utf-8"))
+    return [tag("script", Html(get_plotlyjs())), tag("script", ours)]

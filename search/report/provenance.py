@@ -1,0 +1,77 @@
+"""Where every number came from, and how to get it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from search.report.markup import Html, definitions, section, table, tag
+from search.report.material import Material
+from search.report.picture import folded_away
+from search.study import to_dict
+from search.tracking.mlflow_client import redacted
+
+
+def make(material: Material) -> Html:
+    """Commands, data, versions, blocks, and the study file itself."""
+    study = material.study
+    resolved = yaml.safe_dump(_without_passwords(to_dict(study)), sort_keys=False, allow_unicode=True)
+    steps = "\n".join(f"hybrid-search {verb} study.yaml" for verb in ("sweep", "compare", "report"))
+    return section(
+        "provenance",
+        "How to get this again",
+        tag("p", "Same file, same versions, same device: same points, same weights, same table."),
+        tag("pre", tag("code", steps), attributes={"tabindex": "0"}),
+        definitions(_facts(material)),
+        *_sessions(material),
+        *_blocks(material),
+        folded_away("study.yaml, with every default", tag("pre", tag("code", resolved), attributes={"tabindex": "0"})),
+    )
+
+
+def _facts(material: Material) -> list[tuple[str, str]]:
+    last, document = material.last, material.document
+    facts = [("study folder", str(material.study.folder)), ("study seed", str(material.study.seed))]
+    if last.get("data"):
+        facts.append(("data digest", str(last["data"]["digest"])))
+    facts.append(("git", str(last.get("git") or "not in a repository")))
+    if document:
+        facts += [("comparison", str(document["key"])), ("looks at it", str(document.get("num_looks", 1)))]
+    machines = {tuple(record.machine.items()) for record in (*material.trials, *material.repeats) if record.machine}
+    facts.append(("computed on", "; ".join(sorted(_in_words(dict(machine)) for machine in machines)) or "not told"))
+    return facts
+
+
+def _in_words(machine: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in machine.items())
+
+
+def _sessions(material: Material) -> list[Html]:
+    """Versions, once per verb and set of versions."""
+    if not material.sessions:
+        return []
+    latest = {str(session["verb"]): session for session in material.sessions}
+    names = list(dict.fromkeys(name for session in latest.values() for name in session.get("versions", {})))
+    rows = [(name, *(str(session.get("versions", {}).get(name, "-")) for session in latest.values())) for name in names]
+    rows.append(("revision", *((str(session.get("git") or "-"))[:12] for session in latest.values())))
+    return [table(("version of", *latest), rows, caption="Software, at the last run of each verb")]
+
+
+def _blocks(material: Material) -> list[Html]:
+    blocks = material.document.get("blocks", ())
+    if not blocks:
+        return []
+    seeds = ("split_seed", "init_seed", "order_seed")
+    rows = [(block["name"], *(str(block[seed]) for seed in seeds)) for block in blocks]
+    whole = table(("block", "split", "weights", "order"), rows, caption="Seeds of the shared blocks")
+    return [folded_away(f"Seeds of the {len(blocks)} blocks", whole)]
+
+
+def _without_passwords(value: Any) -> Any:  # noqa: ANN401 - plain data of any shape
+    if isinstance(value, dict):
+        return {key: _without_passwords(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_passwords(item) for item in value]
+    return redacted(value) if isinstance(value, str) else value

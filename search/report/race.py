@@ -1,0 +1,39 @@
+"""A race, where there was one: what block after block made of each pair, before fresh blocks judged the survivor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search.report.markup import Html, section, table, tag
+from search.report.material import Material
+from search.significance.figures.numbers import number
+
+
+def make(material: Material) -> Html | None:
+    """The race; None where blocks were not added one by one."""
+    race: Mapping[str, Any] | None = material.document.get("race")
+    if race is None:
+        return None
+    rows = [
+        (
+            f"{pair['a']} against {pair['b']}",
+            pair["outcome"],
+            str(pair["num_blocks"]),
+            _last(pair["e_values"]),
+            number(pair["needed"]),
+        )
+        for pair in race["pairs"]
+    ]
+    headings = ("pair", "outcome", "blocks", "E", "E needed")
+    whole = table(headings, rows, caption="How every pair ended", words=(0, 1))
+    said = [tag("li", f"{sentence.rstrip('.:')}.") for sentence in race.get("sentences", ())]
+    words = tag("p", "The verdict above rests on the fresh blocks alone, not on those of the race.")
+    return section("race", "The race", tag("ul", *said), whole, words)
+
+
+def _last(e_values: Sequence[float | None]) -> str:
+    """The E that it ended with; JSON has no word for an infinite one."""
+    if not e_values:
+        return "-"
+    return "infinite" if e_values[-1] is None else number(e_values[-1])

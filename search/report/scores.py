@@ -1,0 +1,19 @@
+"""The winner's curse: what the nominee was chosen for, what is left of it, and what it did on fresh blocks."""
+
+from __future__ import annotations
+
+from search.report.markup import Html, section, table, tag
+from search.report.material import Material
+from search.scores import score_rows
+
+
+def make(material: Material) -> Html | None:
+    """The nominee's three scores, never one without the others; None before there is a nominee."""
+    selection = material.selection
+    if not selection:
+        return None
+    who = tag("strong", selection["name"])
+    words = tag("p", who, f": {selection['state']}. Whatever is chosen for its score looks better than it is.")
+    rows = score_rows(selection)
+    scores = table(("score", "accuracy", "what it is"), rows, caption="The nominee's three scores", words=(0, 2))
+    return section("scores", "Winner's curse", words, scores)

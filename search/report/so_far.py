@@ -1,0 +1,116 @@
+"""A sweep trial by trial: what each scored, and the highest so far."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from search.records import Completed, Stopped, TrialRecord
+from search.significance.figures.interactive import axis, count_axis
+from search.significance.figures.interactive import new_figure as new_live_figure
+from search.significance.figures.looks import BLUE, GREY, new_figure, plain_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as LiveFigure
+
+KINDS = (
+    (Completed, "completed", BLUE, "o", "circle"),
+    (Stopped, "stopped early by the scheduler", GREY, "x", "x-thin-open"),
+)
+"""Outcome, what it is called, colour, and the mark in matplotlib's and in plotly's words."""
+
+
+def highest_so_far(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float]]:
+    """The highest validation accuracy of completed trials after each of them, by trial number.
+
+    Args:
+        trials: Of a sweep.
+
+    Returns:
+        Numbers of the completed trials, and the accuracies, fractions.
+    """
+    numbers: list[int] = []
+    heights: list[float] = []
+    for record in sorted(trials, key=lambda record: record.number):
+        if isinstance(record.outcome, Completed) and record.val_accuracy is not None:
+            numbers.append(record.number)
+            heights.append(max([record.val_accuracy, *heights[-1:]]))
+    return numbers, heights
+
+
+def so_far_plot(trials: Sequence[TrialRecord]) -> Figure:
+    """Validation accuracy of every trial and the highest so far.
+
+    Args:
+        trials: Of a sweep; those without a validated epoch do not show.
+
+    Returns:
+        A figure in per cent.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = new_figure(6.6, 4.2)
+    axes = figure.subplots()
+    for kind, word, colour, marker, _ in KINDS:
+        own = _shown(trials, kind)
+        if own:
+            heights = [100 * (record.val_accuracy or 0.0) for record in own]
+            axes.plot([record.number for record in own], heights, marker, color=colour, markersize=6, label=word)
+    numbers, heights = highest_so_far(trials)
+    axes.step(
+        numbers, [100 * height for height in heights], where="post", color=BLUE, linewidth=1.6, label="highest so far"
+    )
+    axes.set_xlabel("trial")
+    axes.set_ylabel("validation accuracy (%), one run each")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    plain_axes(axes, grid="y")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def so_far_figure(trials: Sequence[TrialRecord]) -> LiveFigure:
+    """The same for a page, with what each trial was on hover.
+
+    Args:
+        trials: Of a sweep; those without a validated epoch do not show.
+
+    Returns:
+        A figure in per cent.
+    """
+    last = max((record.number for record in trials), default=0)
+    figure = new_live_figure(400, x=count_axis("trial", last), y=axis("validation accuracy (%)"))
+    numbers, heights = highest_so_far(trials)
+    figure.add_scatter(
+        x=numbers,
+        y=[100 * height for height in heights],
+        mode="lines",
+        line={"color": BLUE, "shape": "hv", "width": 2},
+        name="highest so far",
+        hoverinfo="skip",
+    )
+    for kind, word, colour, _, symbol in KINDS:
+        own = _shown(trials, kind)
+        marker = {"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2, "color": colour}}
+        figure.add_scatter(
+            x=[record.number for record in own],
+            y=[100 * (record.val_accuracy or 0.0) for record in own],
+            mode="markers",
+            marker=marker,
+            name=word,
+            hovertext=[_hover(record) for record in own],
+            hoverinfo="text",
+        )
+    return figure
+
+
+def _shown(trials: Sequence[TrialRecord], kind: type[Completed | Stopped]) -> list[TrialRecord]:
+    return [record for record in trials if isinstance(record.outcome, kind) and record.val_accuracy is not None]
+
+
+def _hover(record: TrialRecord) -> str:
+    lines = [f"<b>{html.escape(record.label)}</b>", f"{100 * (record.val_accuracy or 0.0):.2f} %"]
+    epochs = f"{len(record.curve)} epoch{'s' * (len(record.curve) != 1)}, {record.elapsed_secs:.0f} s"
+    point = [f"{name} {value}" for name, value in record.point.items()]
+    return "<br>".join([*lines, epochs, *(html.escape(item) for item in point)])

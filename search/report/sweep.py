@@ -1,0 +1,126 @@
+"""What the sweep came to: counts, failures with their reasons, how it went, and what more trials would buy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.progress import duration
+from search.records import Completed, TrialRecord
+from search.report.markup import Html, join, section, styled, table, tag
+from search.report.material import Material
+from search.report.picture import picture
+from search.report.so_far import highest_so_far, so_far_figure, so_far_plot
+from search.scores import percent
+from search.significance.figures import best_of_plot
+from search.significance.figures.interactive_curves import best_of_figure
+from search.significance.selection import expected_best_of
+from search.status import best_first
+
+NUM_SHOWN = 10
+BAND = (0.1, 0.9)
+"""Quantiles of the highest of k trials between which the band lies."""
+
+
+def make(material: Material) -> Html | None:
+    """The sweep; None where nothing was swept."""
+    if not material.trials:
+        return None
+    status = material.status
+    tiles = [
+        ("planned", status.num_planned),
+        ("completed", status.num_completed),
+        ("stopped early", status.num_stopped),
+        ("failed", status.num_failed),
+        ("unfinished", status.num_unfinished),
+    ]
+    counts = tag(
+        "ul",
+        *(tag("li", tag("strong", str(count)), Html(" "), word) for word, count in tiles),
+        attributes={"class": "tiles"},
+    )
+    secs = sum(record.elapsed_secs for record in material.trials)
+    told = tag("p", f"{status.num_epochs:,} epochs in {duration(secs)} of training.")
+    return section("sweep", "The sweep", counts, told, *_failures(material), *_nominees(material), *_curves(material))
+
+
+def _failures(material: Material) -> list[Html]:
+    failures = material.status.failures
+    if not failures:
+        return [tag("p", "No trial failed.")]
+    return [table(("reason", "trials"), [(why, str(count)) for why, count in failures], caption="Failures")]
+
+
+def _nominees(material: Material) -> list[Html]:
+    ranked = best_first(material.trials)[:NUM_SHOWN]
+    if not ranked:
+        return []
+    rows = [(record.label, percent(record.val_accuracy), str(len(record.curve)), record.node) for record in ranked]
+    caption = "Completed trials by validation accuracy: nominated, not confirmed; one run each, ranked by this score"
+    return [table(("trial", "validation accuracy", "epochs", "node"), rows, caption=caption, words=(0, 3))]
+
+
+def _curves(material: Material) -> list[Html]:
+    trials = material.trials
+    parts = []
+    _, heights = highest_so_far(trials)
+    if heights:
+        parts.append(
+            picture(
+                so_far_plot(trials),
+                so_far_figure(trials),
+                alt=f"Validation accuracy trial by trial; the highest rises from {percent(heights[0])} to "
+                f"{percent(heights[-1])}.",
+                caption="Each mark is one run of one trial; the line is the highest completed one so far.",
+            )
+        )
+    values = values_of(trials)
+    if len(values) > 1:
+        parts.append(_best_of(material, values))
+    return [styled("div", "side-by-side", *parts)] if parts else []
+
+
+def values_of(trials: Sequence[TrialRecord]) -> NDArray[np.float64]:
+    """Validation accuracies of the completed trials, (N,)."""
+    done = [record.val_accuracy for record in trials if isinstance(record.outcome, Completed)]
+    return np.array([value for value in done if value is not None])
+
+
+def band_of(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Between which the highest of k trials drawn with replacement lies in 80 % of draws, for k = 1 to N.
+
+    The highest of k is at most v with the chance F(v)^k, so its quantile q is that of the trials at q^(1/k).
+
+    Args:
+        values: Scores of the trials, (N,).
+
+    Returns:
+        Lower and upper edge, (N,) each.
+    """
+    budgets = np.arange(1, len(values) + 1)
+    low, high = (np.quantile(values, quantile ** (1 / budgets), method="inverted_cdf") for quantile in BAND)
+    return low, high
+
+
+def _best_of(material: Material, values: NDArray[np.float64]) -> Html:
+    expected = expected_best_of(values, replace=True)
+    unbiased = expected_best_of(values, replace=False)
+    band, label = band_of(values), "8 of 10 sweeps of that size"
+    hint = " An indication: the trials were not independent random draws trained to the end."
+    caveat = "" if material.selection["expected_highest"]["is_exact"] else hint
+    gain = unbiased[-1] - unbiased[(len(values) - 1) // 2]
+    return picture(
+        best_of_plot(expected, unbiased, band=band, band_label=label, values=values),
+        best_of_figure(expected, unbiased, band=band, band_label=label),
+        alt=f"Expected highest validation accuracy of k trials, rising to {percent(float(unbiased[-1]))} at "
+        f"k = {len(values)}.",
+        caption=join(
+            [
+                f"What more trials would buy: from half of the {len(values)} completed trials to all of them, "
+                f"the expected highest score rose by {100 * gain:.2f} percentage points.{caveat} "
+                "These are selection scores, and as such too high."
+            ]
+        ),
+    )

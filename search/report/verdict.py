@@ -1,0 +1,131 @@
+"""The top of the page: the sentence that matters, then every verdict in words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+from search.nomination import NOMINATED, has_won
+from search.report.markup import Html, join, section, styled, tag
+from search.report.material import Material
+from search.report.picture import picture
+from search.significance.figures import forest_plot
+from search.significance.figures.forest import group_name
+from search.significance.figures.interactive import forest_figure
+from search.significance.records import Comparison, Verdict
+from search.status import nominees
+
+MARKS = {
+    Verdict.BETTER: ("▲", "better"),
+    Verdict.WORSE: ("▼", "worse"),
+    Verdict.EQUIVALENT: ("■", "same"),
+    Verdict.INCONCLUSIVE: ("●", "open"),
+    Verdict.REFUSED: ("✕", "refused"),
+}
+"""Verdict -> its mark, as in the pictures, and its class in the style sheet."""
+_NUMBERS = re.compile(r" \(\d+(\.\d+)? % interval")
+
+
+def headline(material: Material) -> str:
+    """The one sentence that a reader in a hurry takes away."""
+    comparisons = material.comparisons
+    if len(comparisons) == 1:
+        return f"{parted(comparisons[0])[0].rstrip('.')}."
+    if comparisons:
+        name, state = material.selection.get("name"), material.selection.get("state")
+        own = [item for item in comparisons if name in {item.a, item.b}]
+        if len(own) == 1:
+            return f"{name}: {state}. {parted(own[0])[0].rstrip('.')}."
+        if own:
+            wins = sum(has_won(item.to_dict(), str(name)) for item in own)
+            return f"{name}: {state}. Better in {wins} of {len(own)} declared comparisons."
+        return f"{len(comparisons)} declared comparisons: {counted(comparisons)}."
+    ranked = nominees(material.trials)
+    if ranked:
+        return f"{ranked[0].label}: {NOMINATED}."
+    if material.repeats:
+        count = len(material.repeats)
+        return f"{count} repeat{'s were' if count > 1 else ' was'} trained, and no comparison is written down."
+    return "Nothing is finished yet."
+
+
+def counted(comparisons: Sequence[Comparison]) -> str:
+    """How many of each verdict: `5 better, 2 inconclusive`."""
+    counts = Counter(comparison.verdict for comparison in comparisons)
+    return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
+
+
+def parted(comparison: Comparison) -> tuple[str, str]:
+    """Cut a verdict's sentence into what it says and what that rests on."""
+    sentence = comparison.sentence
+    refusal = f"Refused: {comparison.a} against {comparison.b}"
+    if found := _NUMBERS.search(sentence):
+        cut = found.start()
+    elif refusal in sentence:
+        cut = sentence.index(refusal) + len(refusal)
+    else:
+        cut = sentence.find(". ") + 1 or len(sentence)
+    return sentence[:cut], sentence[cut:]
+
+
+def badge(verdict: Verdict, *, provisional: bool = False) -> Html:
+    """A verdict's mark and word."""
+    mark, name = MARKS[verdict]
+    word = f"{verdict.value}, provisional" if provisional else verdict.value
+    sign = tag("span", mark, attributes={"aria-hidden": "true"})
+    return styled("span", f"badge {name}", sign, Html("&nbsp;"), word)
+
+
+def make(material: Material) -> Html:
+    """The verdicts, and the forest plot below them."""
+    comparisons = material.comparisons
+    if not comparisons:
+        return section("verdict", "Verdict", _none_yet(material))
+    groups = [(name, list(members)) for name, members in groupby(comparisons, group_name)]
+    looks = material.document.get("num_looks", 1)
+    parts = []
+    for name, members in groups:
+        if len(groups) > 1:
+            parts.append(tag("h3", f"{name}: {counted(members)}"))
+        parts.append(tag("ul", *(_card(item) for item in members), attributes={"class": "cards"}))
+    if looks > 1:
+        parts.append(styled("p", "note", f"This is look number {looks} at this study: p-values are no longer exact."))
+    if race := material.document.get("race"):
+        parts.insert(
+            0, tag("ul", *(tag("li", sentence) for sentence in race["sentences"]), attributes={"class": "race"})
+        )
+    forest = picture(
+        forest_plot(comparisons),
+        forest_figure(comparisons),
+        alt=f"Forest plot of {len(comparisons)} comparisons: {counted(comparisons)}. Every number is in the table.",
+        caption="Each mark is a difference, the thick bar its own interval, the thin bar the interval that holds for "
+        "the whole family at once. Inside the band the two are practically equivalent.",
+    )
+    return section("verdict", "Verdict", *parts, forest)
+
+
+def _card(comparison: Comparison) -> Html:
+    head, rest = parted(comparison)
+    _, name = MARKS[comparison.verdict]
+    mark = badge(comparison.verdict, provisional=comparison.provisional)
+    return tag("li", mark, tag("p", tag("strong", head), rest), attributes={"class": f"card {name}"})
+
+
+def _none_yet(material: Material) -> Html:
+    ranked = nominees(material.trials)
+    command = tag("code", f"hybrid-search compare {material.study.folder}")
+    if not ranked:
+        pages = material.study.folder.glob("*/table.md")
+        found = ", ".join(str(page) for page in sorted(pages))
+        where = f" Tables of other verbs: {found}." if found else ""
+        return tag("p", f"No trial is finished, and nothing was compared.{where}")
+    record = ranked[0]
+    score = "no score" if record.val_accuracy is None else f"{100 * record.val_accuracy:.2f} % validation accuracy"
+    return join(
+        [
+            tag("p", tag("strong", f"{record.label}: {NOMINATED}."), f" {score} in one run, chosen for this score."),
+            tag("p", "A sweep's highest score is partly luck. What is real shows on fresh repeats: ", command),
+        ]
+    )

@@ -1,0 +1,100 @@
+"""The page as a file, and its copy in MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.drive import TRACKER_PATIENCE_SECS, say, tracking_place
+from search.errors import InputError, JournalError, StudyLockedError
+from search.report.material import Material, gather
+from search.report.page import make_page
+from search.report.verdict import headline
+from search.study import StudyConfig, write_atomically
+from search.tracking.journal import FILE_NAME as JOURNAL
+from search.tracking.journal import Journal, read_events
+from search.tracking.mirror_process import TrackerProcess
+
+FILE_NAME = "report.html"
+"""In the study's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A page that was written."""
+
+    file: Path
+    headline: str
+    """The sentence on top of it."""
+    verdicts: tuple[str, ...]
+    num_bytes: int
+
+
+def write_report(study: StudyConfig, to: Path | None = None, *, patience: float = TRACKER_PATIENCE_SECS) -> Report:
+    """Write a study's report into its folder, and hand it to MLflow as an artifact of the sweep's run.
+
+    Nothing is trained. While another process works on the study the page is written all the same; MLflow gets it with
+    the next report.
+
+    Args:
+        study: A study that began.
+        to: A second place for the page.
+        patience: Seconds that MLflow is given.
+
+    Returns:
+        What was written, at `to` if that was asked for.
+
+    Raises:
+        InputError: The study's files were damaged, or the page cannot be written.
+    """
+    material = gather(study)
+    page = make_page(material)
+    kept = study.folder / FILE_NAME
+    file = kept if to is None else to.expanduser().absolute()
+    _write(file, page, option="" if to is None else "--to ")
+    if file != kept:
+        try:
+            write_atomically(kept, page)
+        except OSError as error:
+            say(f"{kept}: not written ({error.strerror}), so not in MLflow either")
+            return _report(file, material, page)
+    _track(study, page, patience)
+    return _report(file, material, page)
+
+
+def _report(file: Path, material: Material, page: str) -> Report:
+    return Report(
+        file=file,
+        headline=headline(material),
+        verdicts=tuple(comparison.sentence for comparison in material.comparisons),
+        num_bytes=len(page.encode()),
+    )
+
+
+def _write(file: Path, page: str, *, option: str) -> None:
+    if file.is_dir():
+        raise InputError(f"{option}{file}: expected a file, found a folder; name a file such as {file / FILE_NAME}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, page)
+    except OSError as error:
+        raise InputError(f"{option}{file}: cannot be written ({error.strerror}); name another file with --to") from None
+
+
+def _track(study: StudyConfig, page: str, patience: float) -> None:
+    """Note the page in the journal, as comparisons are, and let MLflow follow it."""
+    place = tracking_place(study)
+    if place is None:
+        return
+    digest = hashlib.sha256(page.encode()).hexdigest()[:16]
+    try:
+        with Journal(study.folder) as journal:
+            known = [event for event in read_events(study.folder / JOURNAL) if event["event"] == "report"]
+            if not known or known[-1]["digest"] != digest:
+                journal.note("report", digest=digest, artifacts=[FILE_NAME])
+            tracker = TrackerProcess(study.folder, place.uri, place.experiment, say)
+            if not tracker.close(patience):
+                say(f"{study.name}: {tracker.backlog}")
+    except (StudyLockedError, JournalError, OSError) as error:
+        say(f"not in MLflow yet: {error}; run `hybrid-search report` again")

@@ -1,0 +1,27 @@
+"""Pictures of what the analysis found, for files (matplotlib) and for a page (plotly). Colours never speak alone.
+
+They only draw: the arithmetic is elsewhere, and numbers arrive as arguments. Only `save_figures` writes files.
+"""
+
+from search.significance.figures.best_of import best_of_plot
+from search.significance.figures.critical_difference import critical_difference_plot
+from search.significance.figures.forest import forest_plot
+from search.significance.figures.lines import planning_lines
+from search.significance.figures.per_class import per_class_plot
+from search.significance.figures.planning_curve import PlanningLine, planning_plot
+from search.significance.figures.save import save_figures
+from search.significance.figures.slopes import slope_plot
+from search.significance.figures.superiority import superiority_matrix
+
+__all__ = [
+    "PlanningLine",
+    "best_of_plot",
+    "critical_difference_plot",
+    "forest_plot",
+    "per_class_plot",
+    "planning_lines",
+    "planning_plot",
+    "save_figures",
+    "slope_plot",
+    "superiority_matrix",
+]

@@ -1,0 +1,64 @@
+"""Comparisons as lines of a planning curve: what each could detect with other numbers of repeats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from search.significance import crossed, resampled, signflip
+from search.significance.figures.planning_curve import PlanningLine
+from search.significance.planning import Crossed, Design, Paired, detectable
+from search.significance.records import Comparison
+
+MIN_REPEATS = 3
+NOISE = 1e-9
+"""A ratio below is 0 but for rounding."""
+REACH = 4
+"""The curve goes on to so many times the repeats that there are, and to 30 at least."""
+
+
+def planning_lines(comparisons: Sequence[Comparison], *, max_lines: int = 6) -> list[PlanningLine]:
+    """What comparisons could detect with other numbers of repeats, at alpha / family size and 80 % power.
+
+    As good as the variances that were seen: of five repeats, within a factor of about two.
+
+    Args:
+        comparisons: Those without variances, as refused ones, are passed over.
+        max_lines: The first so many are taken; more cannot be told apart.
+
+    Returns:
+        One line per comparison that has one.
+    """
+    designs = [(comparison, design) for comparison in comparisons if (design := _design(comparison)) is not None]
+    return [_line(comparison, design) for comparison, design in designs[:max_lines]]
+
+
+def _design(c: Comparison) -> Design | None:
+    match c.test:
+        case crossed.NAME if c.components is not None and c.num_images:
+            return Crossed(components=c.components, num_images=c.num_images)
+        case resampled.CORRECTED | resampled.PAIRED | signflip.NAME if c.se and len(c.blocks) > 1:
+            spread = float(np.std(np.array(c.scores_a) - np.array(c.scores_b), ddof=1))
+            # SE = sd sqrt(1/R + ratio), with ratio 0 where splits do not overlap.
+            ratio = (c.se / spread) ** 2 - 1 / len(c.blocks)
+            return Paired(sd=spread, ratio=ratio if ratio > NOISE else 0.0)
+        case _:
+            return None
+
+
+def _line(c: Comparison, design: Design) -> PlanningLine:
+    alpha = c.alpha / c.family_size
+    last = max(30, REACH * c.num_blocks)
+    steps = np.unique(np.geomspace(MIN_REPEATS, last, 40).round().astype(int))
+    repeats = tuple(int(count) for count in steps)
+    floor = detectable(design, math.inf, alpha=alpha)
+    return PlanningLine(
+        label=f"{c.a} minus {c.b}",
+        repeats=repeats,
+        detectable=tuple(detectable(design, count, alpha=alpha) for count in repeats),
+        floor=floor if floor > 0 else None,
+        num_now=c.num_blocks,
+        detectable_now=c.smallest_detectable,
+    )

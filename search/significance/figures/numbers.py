@@ -1,0 +1,105 @@
+"""Every number of a comparison in words: for hover texts and tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from search.significance.figures.looks import is_bounded
+from search.significance.methods import NEW_DATA_SETS
+from search.significance.records import Comparison, Interval, MeanTest
+from search.significance.wording import adjustment, points
+
+DIGITS = 2
+"""Decimals of a percentage point, where there is room."""
+
+
+def numbers_of(c: Comparison) -> tuple[tuple[str, str], ...]:
+    """Write out what a comparison holds.
+
+    Args:
+        c: Judged or refused.
+
+    Returns:
+        What each number is, and the number; without those that are not there.
+    """
+    return tuple((name, value) for name, value in _numbers(c) if value)
+
+
+def _numbers(c: Comparison) -> Iterator[tuple[str, str]]:
+    yield "verdict", f"{c.verdict.value}, provisional" if c.provisional else c.verdict.value
+    if c.estimate is not None:
+        yield "difference", f"{points(c.estimate, DIGITS)} pp"
+    if c.mean_a is not None and c.mean_b is not None:
+        yield "means", f"{100 * c.mean_a:.2f} % and {100 * c.mean_b:.2f} %"
+    yield _level(c.interval), interval_text(c.interval)
+    if c.family_size > 1:
+        yield f"{100 * (1 - c.alpha):g} % interval for all {c.family_size}", interval_text(c.simultaneous_interval)
+    yield "p, raw", number(c.p) + (f" (Monte-Carlo error {number(c.p_error)})" if c.p_error else "")
+    yield f"p, {adjustment(c.adjust_method)} over {c.family_size}", number(c.adjusted_p)
+    if c.t is not None and c.df is not None:
+        yield "t", f"{c.t:.2f} with {c.df:.1f} degrees of freedom"
+    yield "d_z and g_z", f"{c.d_z:.2f} and {c.g_z:.2f}" if c.d_z is not None and c.g_z is not None else ""
+    if c.p_a_gt_b is not None:
+        yield "P(A > B)", f"{c.p_a_gt_b:.2f}{_within(c.p_a_gt_b_interval)}"
+    if c.rope_probabilities is not None:
+        below, inside, above = c.rope_probabilities
+        yield f"P(below, inside, above ±{100 * c.rope:g} pp)", f"{below:.3f}, {inside:.3f}, {above:.3f}"
+    yield "TOST p, raw and adjusted", f"{number(c.tost_p)} and {number(c.adjusted_tost_p)}" if c.tost_p else ""
+    what = "data sets" if c.estimand == NEW_DATA_SETS else "paired repeats"
+    yield what, f"{c.num_blocks}" + (f" on {c.num_images:,} test images" if c.num_images else "")
+    yield "missing pairs", str(c.num_mismatched + c.num_lost) if c.num_mismatched + c.num_lost else ""
+    yield "diverged", _failures(c)
+    if c.smallest_detectable is not None:
+        yield "smallest detectable difference", f"{points(c.smallest_detectable, DIGITS)} pp at 80 % power"
+    if c.num_blocks_for_rope is not None:
+        yield "repeats to detect the rope", str(c.num_blocks_for_rope)
+    if c.smallest_ever is not None:
+        yield "floor, however many repeats", f"{points(c.smallest_ever, DIGITS)} pp"
+    if c.components is not None:
+        parts = (c.components.repeats, c.components.images, c.components.residual)
+        yield "variance of repeats, images, rest", ", ".join(f"{part:.3g}" for part in parts)
+    yield "BCa bootstrap interval, for information", interval_text(c.bca_interval)
+    yield "check, never deciding", _test(c.check)
+    yield "on validation scores, never deciding", _test(c.secondary)
+    yield "without diverged repeats", _test(c.sensitivity)
+
+
+def _level(interval: Interval | None) -> str:
+    return f"{100 * interval.level:g} % interval, this one alone" if interval else "interval"
+
+
+def interval_text(interval: Interval | None) -> str:
+    """An interval of differences in percentage points; empty where there is none."""
+    if interval is None:
+        return ""
+    if not is_bounded(interval):
+        return "unbounded"
+    return f"{points(interval.low, DIGITS)} to {points(interval.high, DIGITS)} pp"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.3g}"
+
+
+def _within(interval: Interval | None) -> str:
+    return (
+        "" if interval is None else f" ({100 * interval.level:g} % interval {interval.low:.2f} to {interval.high:.2f})"
+    )
+
+
+def _failures(c: Comparison) -> str:
+    if not (c.failures_a or c.failures_b):
+        return "none" if c.num_blocks else ""
+    p = "" if c.failures_p is None else f", exact McNemar p {number(c.failures_p)}"
+    return f"{c.failures_a} and {c.failures_b} of {c.num_blocks}{p}"
+
+
+def _test(test: MeanTest | None) -> str:
+    if test is None:
+        return ""
+    gap = f"{points(test.estimate, DIGITS)} pp, {interval_text(test.interval)}"
+    return f"{test.name}: {gap}, p {number(test.p)}, not adjusted"

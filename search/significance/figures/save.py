@@ -1,0 +1,93 @@
+"""The whole set of pictures of some comparisons, as files: the only place here that writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.significance.figures.critical_difference import MIN_DATASETS, critical_difference_plot
+from search.significance.figures.forest import forest_plot
+from search.significance.figures.lines import planning_lines
+from search.significance.figures.planning_curve import planning_plot
+from search.significance.figures.slopes import slope_plot
+from search.significance.figures.superiority import superiority_matrix
+from search.significance.friedman import friedman, nemenyi_difference
+from search.significance.methods import NEW_DATA_SETS
+from search.significance.records import Comparison
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_SLOPES = 12
+"""Paired slopes are drawn for so many comparisons, the first ones."""
+MIN_CONFIGS = 3
+"""A matrix of two configurations is one number."""
+DPI = 150
+_OURS = re.compile(r"(forest|slopes-\d+|superiority(-\d+)?|critical-difference|planning)\.png")
+
+
+def save_figures(comparisons: Sequence[Comparison], folder: Path, *, title: str | None = None) -> list[str]:
+    """Write every picture that fits some comparisons into a folder; its earlier ones of these names go.
+
+    `forest.png` always; `slopes-N.png` for comparison N (from 0) where it has blocks; `superiority.png`, or one
+    `superiority-N.png` per data set, from three configurations on; `critical-difference.png` where six data sets or
+    more were judged together; `planning.png` where variances are known.
+
+    Args:
+        comparisons: In their declared order; none, and nothing is written.
+        folder: Made if missing.
+        title: Above the forest plot.
+
+    Returns:
+        The names of the files, the main one first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.iterdir():
+        if _OURS.fullmatch(file.name):
+            file.unlink()
+    names = []
+    for name, figure in _drawn(comparisons, title):
+        figure.savefig(folder / name, dpi=DPI)
+        names.append(name)
+    return names
+
+
+def _drawn(comparisons: Sequence[Comparison], title: str | None) -> Iterator[tuple[str, Figure]]:
+    if not comparisons:
+        return
+    yield "forest.png", forest_plot(comparisons, title=title)
+    for position, comparison in enumerate(comparisons[:MAX_SLOPES]):
+        if comparison.blocks:
+            yield f"slopes-{position}.png", slope_plot(comparison)
+    datasets = list(dict.fromkeys(comparison.dataset for comparison in comparisons))
+    for position, dataset in enumerate(datasets):
+        own = [comparison for comparison in comparisons if comparison.dataset == dataset]
+        if len({name for item in own for name in (item.a, item.b)}) >= MIN_CONFIGS:
+            name = "superiority.png" if len(datasets) == 1 else f"superiority-{position}.png"
+            yield name, superiority_matrix(own, title=dataset or None)
+    if ranks := _ranks(comparisons):
+        yield "critical-difference.png", ranks
+    if lines := planning_lines(comparisons):
+        yield "planning.png", planning_plot(lines, rope=comparisons[0].rope)
+
+
+def _ranks(comparisons: Sequence[Comparison]) -> Figure | None:
+    """Mean ranks of the configurations, where every one of them has a score on every data set."""
+    if any(comparison.estimand != NEW_DATA_SETS for comparison in comparisons):
+        return None
+    scores: dict[str, dict[str, float]] = {}
+    for c in comparisons:
+        for name, values in ((c.a, c.scores_a), (c.b, c.scores_b)):
+            scores.setdefault(name, {}).update(zip(c.blocks, values, strict=True))
+    datasets = list(dict.fromkeys(block for row in scores.values() for block in row))
+    whole = [name for name, row in scores.items() if len(row) == len(datasets)]
+    if len(whole) < MIN_CONFIGS or len(datasets) < MIN_DATASETS:
+        return None
+    alpha = comparisons[0].alpha
+    found = friedman(np.array([[scores[name][dataset] for name in whole] for dataset in datasets]))
+    difference = nemenyi_difference(len(whole), len(datasets), alpha=alpha)
+    return critical_difference_plot(whole, found.average_ranks, difference, num_datasets=len(datasets), alpha=alpha)

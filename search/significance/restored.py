@@ -1,0 +1,57 @@
+"""Comparisons as they were before they were written as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from search.significance.records import Comparison, Components, Interval, MeanTest, Verdict
+
+_INTERVALS = ("interval", "simultaneous_interval", "p_a_gt_b_interval", "bca_interval")
+_TESTS = ("check", "secondary", "sensitivity")
+_NUMBERS = ("estimate", "se", "df", "t", "p")
+"""Of a test; what was not a number is none in JSON."""
+
+
+def restore(data: Mapping[str, Any]) -> Comparison:
+    """Read back what `Comparison.to_dict` wrote.
+
+    Args:
+        data: Of this version or another: fields that are not known are passed over, absent ones are as if unset.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: A field without which there is no comparison is absent, or the verdict is none.
+    """
+    fields = {field.name: field for field in dataclasses.fields(Comparison)}
+    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+    if missing := [name for name in required if name not in data]:
+        msg = f"a comparison must have {', '.join(missing)}"
+        raise ValueError(msg)
+    known = {name: value for name, value in data.items() if name in fields}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+    values["verdict"] = Verdict(values["verdict"])
+    if values.get("sensitivity_verdict") is not None:
+        values["sensitivity_verdict"] = Verdict(values["sensitivity_verdict"])
+    values |= {name: _build(Interval, values[name]) for name in _INTERVALS if values.get(name)}
+    values |= {name: _test(values[name]) for name in _TESTS if values.get(name)}
+    if values.get("components"):
+        values["components"] = _build(Components, values["components"])
+    return Comparison(**values)
+
+
+def _test(data: Mapping[str, Any]) -> MeanTest:
+    numbers = {name: math.nan for name in _NUMBERS if data[name] is None}
+    test: MeanTest = _build(MeanTest, {**data, **numbers, "interval": _build(Interval, data["interval"])})
+    return test
+
+
+def _build(kind: type[Any], data: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    names = {field.name for field in dataclasses.fields(kind)}
+    if kind is Interval:
+        data = {name: math.nan if value is None else value for name, value in data.items()}
+    return kind(**{name: value for name, value in data.items() if name in names})

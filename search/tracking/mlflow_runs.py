@@ -1,0 +1,125 @@
+"""Runs of any MLflow experiment, as somebody else logged them: read only."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from search.errors import TrackingError
+from search.tracking.mlflow_client import SQLITE, RejectedError, connect, default_uri, redacted, translated
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PAGE = 1_000
+"""Runs per request."""
+PARENT_TAG = "mlflow.parentRunId"
+NUM_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedRun:
+    """What MLflow holds of one run."""
+
+    run_id: str
+    name: str
+    status: str
+    """FINISHED, RUNNING, FAILED, KILLED or SCHEDULED."""
+    parent: str | None
+    """Id of the run that it is nested in."""
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    """Last value of each."""
+
+
+def chosen_uri(uri: str | None, storage: Path) -> str:
+    """The tracking URI that was given, that of the environment, or that of studies in a storage folder."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(storage)
+
+
+def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
+    """Read all runs of an experiment that were not deleted, oldest first.
+
+    Args:
+        uri: MLflow tracking URI.
+        experiment: Its name or id.
+
+    Raises:
+        TrackingError: The store or the experiment is not there, or MLflow refuses.
+    """
+    _check_there(uri)
+    try:
+        with translated(uri):
+            client = connect(uri)
+            return _fetch(client, _find(client, uri, experiment))
+    except RejectedError as error:
+        raise TrackingError(*error.faults) from None
+
+
+def _check_there(uri: str) -> None:
+    """MLflow would make what is not there."""
+    if uri.startswith(SQLITE):
+        path = Path(uri.removeprefix(SQLITE))
+    elif "://" not in uri or uri.startswith("file:"):
+        path = Path(unquote(urlsplit(uri).path))
+        # MLflow opens folders on request only by now; older experiments lie in them, and reading does no harm.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    else:
+        return
+    if not path.exists():
+        raise TrackingError(
+            f"{uri}: nothing is there; name the store with --tracking-uri, such as sqlite:////folder/mlflow.db or "
+            "http://host:5000"
+        )
+    if "://" not in uri and path.is_file():
+        raise TrackingError(f"{uri}: expected a tracking URI, found a file; write {SQLITE}{path.absolute()}")
+
+
+def _find(client: MlflowClient, uri: str, experiment: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        try:
+            found = client.get_experiment(experiment)
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            names = [str(item.name) for item in client.search_experiments(max_results=PAGE)]
+            near = difflib.get_close_matches(experiment, names, n=1)
+            more = f" and {len(names) - NUM_SHOWN} more" if len(names) > NUM_SHOWN else ""
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names[:NUM_SHOWN])}{more}"
+            raise TrackingError(f"{redacted(uri)}: no experiment is called {experiment!r}; {hint}") from None
+    if found.lifecycle_stage != "active":
+        raise TrackingError(f"{redacted(uri)}: experiment {experiment} was deleted; restore it in MLflow")
+    return str(found.experiment_id)
+
+
+def _fetch(client: MlflowClient, experiment_id: str) -> tuple[LoggedRun, ...]:
+    runs: list[LoggedRun] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        runs += (
+            LoggedRun(
+                run_id=run.info.run_id,
+                name=run.info.run_name or run.info.run_id,
+                status=run.info.status,
+                parent=run.data.tags.get(PARENT_TAG),
+                params=dict(run.data.params),
+                tags=dict(run.data.tags),
+                metrics=dict(run.data.metrics),
+            )
+            for run in page
+        )
+        token = page.token
+        if not token:
+            return tuple(runs)

@@ -1,0 +1,219 @@
+"""Verbs that need no study of one's own: predict, models, reproduce, data, analyze."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.terminal import Address, AsJson, Overrides, show
+
+
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `export` wrote.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Classify image files with an exported model."""
+    from dataclasses import asdict
+
+    from search.predict import predict as classify
+
+    found = classify(folder, images)
+    show(
+        as_json,
+        lambda: [asdict(item) for item in found],
+        lambda: [f"{item.path}: {item.label} ({item.probability:.2f})" for item in found],
+    )
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="One preset: its layers instead of the list.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every preset with its parameter counts and sequential steps."""
+    from search import catalogue
+
+    if name is None:
+        rows = catalogue.list_models()
+        show(as_json, lambda: rows, lambda: catalogue.to_lines(rows))
+        return
+    layers = catalogue.list_layers(name)
+    show(as_json, lambda: layers, lambda: catalogue.layers_to_lines(layers))
+
+
+def reproduce(
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="ecrnn, yin, johnson or yilmaz.")],
+    data_set: Annotated[
+        str | None, typer.Option("--data", metavar="NAME", help="yilmaz: cifar10, caltech101 or tiny5.")
+    ] = None,
+    root: Annotated[str | None, typer.Option(help="Where the images lie.")] = None,
+    cells: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Cells or groups, such as cnn,crnn-bilstm-16,control; or all.")
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Shared blocks that every cell is trained on.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Keep at most this many training images.")] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="I,J,K", help="johnson: test images whose saliency is drawn, by position.")
+    ] = None,
+    storage: Annotated[str | None, typer.Option(help="Folder that holds studies, instead of runs.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Every block derives from it.")] = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a paper's table again, as repeats over shared blocks, and set ours beside theirs."""
+    from search.reproduce.run import FOLDER
+    from search.reproduce.run import reproduce as run
+    from search.reproduce.setting import Options, parse_numbers
+    from search.reproduce.table import to_table
+
+    document = run(
+        paper,
+        Options(
+            data=data_set,
+            root=root,
+            repeats=repeats,
+            epochs=epochs,
+            limit=limit,
+            cells=tuple(name.strip() for name in (cells or "").split(",") if name.strip()),
+            images=parse_numbers("--images", images or ""),
+            overrides=tuple(overrides or ()),
+            storage=storage,
+            address=address,
+            seed=seed,
+        ),
+    )
+    show(
+        as_json,
+        lambda: document,
+        lambda: [
+            *to_table(document).splitlines(),
+            "",
+            f"files       {Path(document['folder'], FOLDER)}: table.md, reproduction.json, "
+            f"{', '.join(document['pictures'])}",
+        ],
+    )
+
+
+def data(
+    name: Annotated[str, typer.Argument(help="digits, cifar10, caltech101, tiny-imagenet, imagenet or folder.")],
+    root: Annotated[str | None, typer.Option(help="Where the files lie.")] = None,
+    download: Annotated[bool, typer.Option(help="Fetch what is missing, or say how, where it may not be.")] = False,
+    image_size: Annotated[int | None, typer.Option(help="Resize to this many pixels a side; imagenet: crop.")] = None,
+    top_classes: Annotated[int | None, typer.Option(help="Keep the classes with the most images only.")] = None,
+    test: Annotated[str, typer.Option(help="auto, official or held-out: which images are the test part.")] = "auto",
+    test_fraction: Annotated[float, typer.Option(help="Share that is held out for the test.")] = 1 / 3,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch or check a data set, and say what is there; options are those of `data` in a study file.
+
+    Every image is read, so that a damaged one is named now; not of imagenet, which is decoded while it is used.
+    """
+    from search.data.datasets import DataConfig
+    from search.data.describe import describe
+    from search.data.store import open_data
+    from search.progress import counter
+
+    config = DataConfig(
+        name=name,
+        root=root,
+        download=download,
+        image_size=image_size,
+        top_classes=top_classes,
+        test=test,
+        test_fraction=test_fraction,
+    )
+    open_data(config, on_progress=counter("decoding"))
+    found = describe(config)
+    show(as_json, lambda: found, lambda: [f"{key:18}{_in_words(value)}" for key, value in found.items()])
+
+
+def _in_words(value: object) -> str:
+    if value == {}:
+        return "-"
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_in_words(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return (
+        {None: "-", True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+    )
+
+
+def analyze(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="A .csv, .parquet or .npz file of results; see docs/analysis.md."),
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="EXPERIMENT", help="Instead of a file: an MLflow experiment, by name or id.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="With --mlflow: the metric whose last value is the score.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="With --mlflow: params or tags that tell configurations apart.")
+    ] = None,
+    block: Annotated[str | None, typer.Option(help="With --mlflow: the tag or param that names the block.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(metavar="URI", help="With --mlflow: instead of MLFLOW_TRACKING_URI or runs/mlflow.db.")
+    ] = None,
+    control: Annotated[str | None, typer.Option(metavar="NAME", help="Compare every other one with this one.")] = None,
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare every one with every other one.")] = False,
+    family: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML: a list of [first, second], or families of such lists by name."),
+    ] = None,
+    estimand: Annotated[
+        str | None,
+        typer.Option(metavar="new-data|this-data", help="What is claimed: of new images, or of these very ones."),
+    ] = None,
+    ratio: Annotated[
+        str | None, typer.Option(metavar="3/7", help="Scores of random splits: images scored over images trained on.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Error rate of a whole family; 0.05 if not given.")] = None,
+    rope: Annotated[
+        float | None, typer.Option(help="Differences below this fraction do not matter; 0.005 if not given.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(metavar="NAME", help="A test of one's own choice.")] = None,
+    adjust: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How p-values are adjusted; holm if not given.")
+    ] = None,
+    num_images: Annotated[
+        int | None, typer.Option(help="Images behind each score, for --method pooled-images.")
+    ] = None,
+    num_classes: Annotated[int | None, typer.Option(help="For chance, where a diverged training left nothing.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, figures.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge anybody's results: which configuration is better, by how much, and whether that is real."""
+    from search.analysis.document import to_lines, write_files
+    from search.analysis.options import Options, choose_source
+    from search.analysis.run import analyze as judge
+
+    source = choose_source(file, mlflow, metric=metric, group_by=group_by, block=block, uri=tracking_uri)
+    analysis = judge(
+        source,
+        Options(
+            control=control,
+            all_pairs=all_pairs,
+            family=family,
+            estimand=estimand,
+            ratio=ratio,
+            alpha=alpha,
+            rope=rope,
+            method=method,
+            adjust=adjust,
+            num_images=num_images,
+            num_classes=num_classes,
+        ),
+    )
+    files = write_files(analysis.document, analysis.comparisons, to) if to else []
+    show(
+        as_json,
+        lambda: analysis.document,
+        lambda: [*to_lines(analysis.document), *(["", f"files       {to}: {', '.join(files)}"] if files else [])],
+    )

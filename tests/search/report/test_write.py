@@ -1,0 +1,118 @@
+"""The page as a file: where it goes, what MLflow is told, and what stands in the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.errors import InputError
+from search.report import write, write_report
+from search.study import StudyConfig
+from search.tracking.journal import Journal, read_events
+
+Told = Callable[..., StudyConfig]
+
+
+@pytest.fixture
+def study(make_study: Callable[..., StudyConfig], told: Told) -> StudyConfig:
+    """A sweep that is over, tracked."""
+    return told(make_study("tracking.enabled=true"), [0.8])
+
+
+@pytest.fixture
+def trackers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The processes that would have been started, and that they had all."""
+    started: list[tuple[Any, ...]] = []
+
+    class Tracker:
+        backlog = "MLflow is away"
+
+        def __init__(self, *arguments: Any) -> None:
+            started.append(arguments)
+
+        def close(self, _: float) -> bool:
+            return "away" not in started[-1][1]
+
+    monkeypatch.setattr(write, "TrackerProcess", Tracker)
+    return started
+
+
+def notes(study: StudyConfig) -> list[dict[str, Any]]:
+    return [event for event in read_events(study.folder / "journal.jsonl") if event["event"] == "report"]
+
+
+def test_the_page_lies_in_the_study_and_is_noted_once(study: StudyConfig, trackers: list[Any]) -> None:
+    report = write_report(study)
+    assert report.file == study.folder / "report.html"
+    page = report.file.read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert report.num_bytes == len(page.encode())
+    assert report.headline == "trial 0: gru: nominated, not confirmed."
+    assert [note["artifacts"] for note in notes(study)] == [["report.html"]]
+    write_report(study)
+    assert report.file.read_text() == page
+    assert len(notes(study)) == 1
+    assert [started[0] for started in trackers] == [study.folder, study.folder]
+    with Journal(study.folder) as journal:
+        data = {"digest": "x", "num_train": 70, "num_test": 50}
+        journal.note("session", verb="compare", versions={"torch": "3"}, data=data, classes=["0"])
+    write_report(study)
+    assert len(notes(study)) == 2
+
+
+def test_a_second_place_gets_the_same_page(study: StudyConfig, trackers: list[Any], tmp_path: Path) -> None:
+    target = tmp_path / "new" / "page.html"
+    assert write_report(study, target).file == target
+    assert target.read_text() == (study.folder / "report.html").read_text()
+    assert len(trackers) == 1
+
+
+def test_without_tracking_nothing_is_noted(
+    make_study: Callable[..., StudyConfig], told: Told, trackers: list[Any]
+) -> None:
+    study = told(make_study(), [0.8])
+    write_report(study)
+    assert not trackers
+    assert not notes(study)
+
+
+def test_a_study_at_work_is_reported_all_the_same(
+    study: StudyConfig, trackers: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Journal(study.folder):
+        report = write_report(study)
+    assert report.file.is_file()
+    assert not trackers
+    shown = capsys.readouterr().err
+    assert "not in MLflow yet: " in shown
+    assert "is working on this study; wait for it" in shown
+
+
+def test_an_absent_server_is_told(
+    make_study: Callable[..., StudyConfig], told: Told, trackers: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = told(make_study("tracking.enabled=true", "tracking.uri=http://away"), [0.8])
+    assert write_report(study).file.is_file()
+    assert "MLflow is away" in capsys.readouterr().err
+    assert len(trackers) == 1
+
+
+def test_what_stands_in_the_way_is_named(study: StudyConfig, trackers: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--to .*: expected a file, found a folder; name a file such as"):
+        write_report(study, tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"--to .*: cannot be written \(.*\); name another file with --to"):
+        write_report(study, tmp_path / "file" / "page.html")
+    assert not (study.folder / "report.html").exists()
+    assert not trackers
+
+
+def test_a_damaged_comparison_is_the_users_to_mend(study: StudyConfig, trackers: list[Any]) -> None:
+    (study.folder / "comparison").mkdir()
+    (study.folder / "comparison" / "comparison.json").write_text(json.dumps({"comparisons": [{}]}))
+    with pytest.raises(InputError, match=r"comparison.json cannot be read"):
+        write_report(study)
