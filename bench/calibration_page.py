@@ -58,16 +58,25 @@ def claims_table(rows: list[Row], counted: Mapping[int, Mapping[str, Share]]) ->
     )
 
 
+def offered_on(nulls: Nulls, num_blocks: int) -> dict[str, Share]:
+    """What was counted of offered tests at one number of blocks, by title."""
+    counted = nulls.singles[num_blocks] | nulls.families[num_blocks]
+    rows = [*single_rows(), *family_rows(10_000, num_blocks)]
+    titles = (JUDGED, *(row.title for row in rows if row.offered_for))
+    return {title: counted[title] for title in titles if title in counted}
+
+
+def cell_name(title: str, study: str, num_blocks: int) -> str:
+    """What a cell is called outside its table."""
+    return f"{title} ({study}, R = {num_blocks})"
+
+
 def offered_shares(found: Mapping[str, Nulls], more: Mapping[str, Any]) -> dict[str, Share]:
     """Every cell that must keep to alpha, by a name."""
     cells: dict[str, Share] = {}
     for name, nulls in found.items():
         for number in nulls.singles:
-            rows = [*single_rows(), *family_rows(10_000, number)]
-            counted = nulls.singles[number] | nulls.families[number]
-            for title in (JUDGED, *(row.title for row in rows if row.offered_for)):
-                if title in counted:
-                    cells[f"{title} ({name}, R = {number})"] = counted[title]
+            cells |= {cell_name(title, name, number): share for title, share in offered_on(nulls, number).items()}
     for number, worlds in more["fixed"].items():
         for world, shares in worlds.items():
             for row in SIMULATED:
@@ -84,14 +93,41 @@ def offered_shares(found: Mapping[str, Nulls], more: Mapping[str, Any]) -> dict[
     return cells
 
 
-def _verdict_on(cells: Mapping[str, Share]) -> str:
+def _verdict_on(cells: Mapping[str, Share], again: Mapping[str, Share]) -> str:
     over = {name: share for name, share in cells.items() if share.exceeds}
-    lucky = 0.023 * len(cells)
     first = (
         f"**{len(over)} of {len(cells)} cells of offered tests lie above .05 and two Monte-Carlo errors** (marked !); "
-        f"about {lucky:.0f} would by luck alone if every test were exact."
+        f"about {0.023 * len(cells):.0f} would by luck alone if every test were exact."
     )
-    return fill(first, 120) + "".join(f"\n- {name}: {share}" for name, share in over.items())
+    lines = (
+        f"- {name}: {share}" + (f"; on {again[name].total:,} fresh splits {again[name]}" if name in again else "")
+        for name, share in over.items()
+    )
+    return "\n".join([fill(first, 120), *lines])
+
+
+def _contrast(found: Mapping[str, Nulls], more: Mapping[str, Any]) -> str:
+    highest: dict[str, float] = {}
+    for nulls in found.values():
+        for number, counted in nulls.singles.items():
+            rows = [*single_rows(), *family_rows(10_000, number)]
+            for row in rows:
+                share = (counted | nulls.families[number]).get(row.title)
+                if share and not row.offered_for:
+                    highest[row.title] = max(share.rate, highest.get(row.title, 0))
+    for worlds in more["fixed"].values():
+        for shares in worlds.values():
+            for other in SIMULATED:
+                if not other.offered:
+                    title = f"{other.title} taken for new data"
+                    highest[title] = max(shares[other.title].rate, highest.get(title, 0))
+    ranked = sorted(highest.items(), key=lambda item: -item[1])
+    return fill(
+        "Shown for contrast, the highest share anywhere: "
+        + "; ".join(f"{title} {rate:.2f}".replace(" 0.", " .") for title, rate in ranked)
+        + ".",
+        120,
+    )
 
 
 def _describe(null: NullStudy) -> str:
@@ -225,7 +261,7 @@ def _elsewhere(more: Mapping[str, Any]) -> str:
 
 
 def _most(counted: Iterable[Mapping[str, Any]]) -> int:
-    return max(item.total for items in counted for item in items.values())
+    return max(int(item.total) for items in counted for item in items.values())
 
 
 def _reading(splits: int, spread: str) -> str:
@@ -253,7 +289,13 @@ def _worlds_words(more: Mapping[str, Any], sims: int) -> str:
 
 
 def to_page(
-    nulls: Mapping[str, NullStudy], found: Mapping[str, Nulls], more: Mapping[str, Any], spread: str, minutes: float
+    nulls: Mapping[str, NullStudy],
+    found: Mapping[str, Nulls],
+    more: Mapping[str, Any],
+    again: Mapping[str, Share],
+    *,
+    spread: str,
+    minutes: float,
 ) -> str:
     """Write the whole page."""
     splits = _most(shares for item in found.values() for shares in item.singles.values())
@@ -283,7 +325,9 @@ How often does the analysis tell a configuration from itself, and what does it f
 of it is counted again from stored correctness bits by `python -m bench.calibration`, in {minutes:.0f} minutes here; the
 bits come from `bench/nulls.py`, which trains.
 
-{_verdict_on(offered_shares(found, more))}
+{_verdict_on(offered_shares(found, more), again)}
+
+{_contrast(found, more)}
 
 ![Shares of claims, and power](pictures/calibration.png)
 

@@ -67,7 +67,7 @@ class Arms:
     @property
     def num_blocks(self) -> int:
         """Blocks of every arm."""
-        return self.correct.shape[1]
+        return int(self.correct.shape[1])
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -103,9 +103,9 @@ def draw_arms(null: NullStudy, num_arms: int, num_blocks: int, rng: np.random.Ge
     return Arms(correct=null.correct[chosen_KR], val_scores=null.val_accuracy[chosen_KR], ratio=null.ratio)
 
 
-def draws(null: NullStudy, num_arms: int, num_blocks: int, num_splits: int) -> Iterator[Arms]:
+def draws(null: NullStudy, num_arms: int, num_blocks: int, num_splits: int, *, first: int = 0) -> Iterator[Arms]:
     """Split the repeats again and again; split s of R blocks is the same whatever else is asked for."""
-    for split in range(num_splits):
+    for split in range(first, first + num_splits):
         yield draw_arms(null, num_arms, num_blocks, np.random.default_rng([num_blocks, split]))
 
 
@@ -127,7 +127,9 @@ class Row:
     """Run on one split in so many: for what is slow."""
 
 
-def count_claims(null: NullStudy, rows: list[Row], num_blocks: int, num_splits: int) -> dict[str, Share]:
+def count_claims(
+    null: NullStudy, rows: list[Row], num_blocks: int, num_splits: int, *, first: int = 0
+) -> dict[str, Share]:
     """Run every row on the same splits of the repeats.
 
     Args:
@@ -136,6 +138,7 @@ def count_claims(null: NullStudy, rows: list[Row], num_blocks: int, num_splits: 
             out.
         num_blocks: R of each arm.
         num_splits: Splits to draw.
+        first: Number of the first one.
 
     Returns:
         Title -> share of splits with a claim.
@@ -147,7 +150,7 @@ def count_claims(null: NullStudy, rows: list[Row], num_blocks: int, num_splits: 
         return {}
     counts, totals = dict.fromkeys((row.title for row in fit), 0), dict.fromkeys((row.title for row in fit), 0)
     most_arms = max(row.num_arms for row in fit)
-    for split, arms in enumerate(draws(null, most_arms, num_blocks, num_splits)):
+    for split, arms in enumerate(draws(null, most_arms, num_blocks, num_splits, first=first)):
         for row in fit:
             if split % row.every == 0:
                 counts[row.title] += bool(row.claims(arms))

@@ -47,7 +47,7 @@ RECIPES = {
         num_repeats=100,
     ),
 }
-SPLIT = {"method": "random", "fraction": 0.3}
+SPLIT: dict[str, Any] = {"method": "random", "fraction": 0.3}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -70,11 +70,11 @@ class SimulatedRow:
 
 
 def _diff(correct_KRM: NDArray[np.int8]) -> NDArray[np.int8]:
-    return correct_KRM[0] - correct_KRM[1]
+    return np.asarray(correct_KRM[0] - correct_KRM[1])
 
 
 def _per_run(correct_KRM: NDArray[np.int8]) -> NDArray[Any]:
-    return _diff(correct_KRM).mean(axis=1)
+    return np.asarray(_diff(correct_KRM).mean(axis=1))
 
 
 def _pooled(correct_KRM: NDArray[np.int8]) -> float:
