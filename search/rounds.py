@@ -240,11 +240,11 @@ def to_sentences(race: Race, survivor: str, *, num_confirm: int) -> list[str]:
     """The race in words: what was decided when, and who goes on."""
     many = "block" if race.length == 1 else "blocks"
     return [
-        f"Raced on validation accuracy: {race.length} {many} of at most {race.cap}. E-values speak of this data set, at "
-        "any stop.",
+        f"Raced on validation accuracy: {race.length} {many} of at most {race.cap}. "
+        "E-values speak of this data set and hold at any stop.",
         *(tell(pair) for pair in race.pairs),
-        f"Survivor: {survivor}, judged on the test images and {num_confirm} fresh block{'s' * (num_confirm != 1)}, which "
-        "the race never saw:",
+        f"Survivor: {survivor}, judged on the test images and {num_confirm} fresh block{'s' * (num_confirm != 1)}, "
+        "which the race never saw:",
     ]
 
 
