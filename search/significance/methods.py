@@ -108,7 +108,7 @@ def _run_pooled(pair: Pair, declared: Declared) -> MeanTest:
 _CROSSED_LIMITS = (
     "Holds if repeats are exchangeable and the test images were not chosen with either in view. "
     "The training pool is one draw whose own variance is not seen. "
-    "Where the repeats make all of the variance, the false-positive rate at .05 is .07 with 3 blocks, .06 with 5."
+    "Where repeats differ strongly, the false-positive rate at .05 was up to .08 with 3 blocks and .06 with 5."
 )
 _SAME_IMAGES = "Other images may give another difference: it is no claim on new data."
 
