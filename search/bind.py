@@ -171,6 +171,19 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
     check_points(study, facts)
 
 
+def check_race(study: StudyConfig) -> None:
+    """Check what a race needs beyond its points: a validation part, as the test images must choose nobody.
+
+    Raises:
+        StudyError: Nothing validates.
+    """
+    if study.split.method == "none":
+        raise StudyError(
+            "split.method: expected random or stratified with --until-decided, found none; a race drops by validation "
+            "accuracy: set split.method, or compare without --until-decided"
+        )
+
+
 def check_points(study: StudyConfig, facts: DataFacts, *, num_confirm: int = 0) -> None:
     """Check that every enqueued point lies in the space, and that it and every baseline is a model; writes nothing.
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.bind import DataFacts, check_points, check_sweep, load_facts, tell_rejected
+from search.bind import DataFacts, check_points, check_race, check_sweep, load_facts, tell_rejected
 from search.claims import too_few_repeats
 from search.compare import Repeats, judge_repeats
 from search.comparison_files import FOLDER, write_results
@@ -85,9 +85,15 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
 def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
     """Race the contenders block by block, confirm the survivor on fresh blocks, judge that, write it down.
 
+    The race looks at validation accuracies, the confirmation at the test set.
+
     Returns:
         The document that comparison.json holds; its verdicts are those of the fresh blocks.
+
+    Raises:
+        HybridSearchError: Whatever keeps it from running; what was computed is saved.
     """
+    check_race(study)
     check_folder(study)
     facts = load_facts(study, on_progress=counter("decoding images"))
     check_points(study, facts, num_confirm=study.compare.num_confirm)

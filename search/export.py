@@ -49,7 +49,7 @@ class Winner:
     comparisons: list[dict[str, Any]]
     """Comparisons that speak of it; empty when none was run."""
     state: str
-    """CONFIRMED, PROVISIONAL or NOMINATED of `nomination`, or BY_HAND."""
+    """As of `nomination.state_of`, or BY_HAND."""
 
 
 class Deployed(nn.Module):
@@ -100,7 +100,7 @@ def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
     if chosen not in contenders:
         raise InputError(f"--config {chosen}: not in the comparison; it has: {', '.join(contenders)}")
     own = [item for item in document["comparisons"] if chosen in {item["a"], item["b"]}]
-    state = state_of(own, chosen)
+    state = state_of(own, chosen, num_looks=document.get("num_looks", 1))
     trained = [run for run in contenders[chosen]["repeats"] if run["state"] == "completed"]
     if not trained:
         raise NothingToDoError(f"{chosen}: no completed repeat to take weights from; run `hybrid-search compare` again")

@@ -1,6 +1,7 @@
 """What a sweep nominates, in three scores that are never shown apart: chosen for, corrected, confirmed.
 
-And its state: nothing is called confirmed before every declared comparison with it found it better.
+And its state: nothing is called confirmed before every declared comparison with it found it better, nor without what
+that confirmation lacks.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from search.data.splits import second_size
 from search.optimism import Correction, Unknown, correct
 from search.records import Completed, TrialRecord
 from search.significance.means import MeanOfRepeats, mean_of_repeats
+from search.significance.methods import THIS_DATA
 from search.significance.records import Verdict
 from search.significance.selection import expected_best_of
 from search.status import nominees
@@ -26,6 +28,12 @@ CONFIRMED = "confirmed"
 """Every declared comparison with it found it better, on fresh blocks."""
 PROVISIONAL = "confirmed, provisionally"
 """So, but on few repeats."""
+ON_THESE_IMAGES = "confirmed on these images"
+"""So, but of further repeats on this very data set, not of new data of this kind."""
+OF_SEVERAL = "confirmed, but for false discoveries"
+"""So, but of several comparisons of which a share alpha may be false: the family-wise error rate was not held."""
+LOOKED = "confirmed, at look {}"
+"""So, but the repeats were looked at before: p-values are no longer exact."""
 NOMINATED = "nominated, not confirmed"
 _BUDGETS = (1, 2, 5)
 """Numbers of trials that the curve is told at: these times each power of ten, and all."""
@@ -52,7 +60,7 @@ class Selection:
     sweep_rank: int | None
     """Place among the sweep's nominees, from 1; None likewise."""
     state: str
-    """NOMINATED, PROVISIONAL or CONFIRMED."""
+    """As of `state_of`."""
     selection_score: float | None
     """Validation accuracy of one run, which was chosen for it: too high. None likewise."""
     correction: Correction | Unknown
@@ -69,17 +77,28 @@ class Selection:
         return self.selection_score - self.correction.bias
 
 
-def state_of(comparisons: Sequence[Mapping[str, Any]], name: str) -> str:
+def state_of(comparisons: Sequence[Mapping[str, Any]], name: str, *, num_looks: int) -> str:
     """Say what the declared comparisons make of a configuration.
 
     Args:
         comparisons: All of a comparison document; those without it are passed over.
         name: The configuration.
+        num_looks: How often somebody has looked at what was judged, this time included.
+
+    Returns:
+        NOMINATED or CONFIRMED; or CONFIRMED with all that it lacks, in the words of ON_THESE_IMAGES, PROVISIONAL,
+        OF_SEVERAL and LOOKED, in this order: "confirmed on these images, provisionally, at look 2".
     """
     own = [item for item in comparisons if name in {item["a"], item["b"]}]
     if not own or not all(has_won(item, name) for item in own):
         return NOMINATED
-    return PROVISIONAL if any(item["provisional"] for item in own) else CONFIRMED
+    lacks = (
+        (ON_THESE_IMAGES, any(item["estimand"] == THIS_DATA for item in own)),
+        (PROVISIONAL, any(item["provisional"] for item in own)),
+        (OF_SEVERAL, any(item["adjust_method"] == "bh" and item["family_size"] > 1 for item in own)),
+        (LOOKED.format(num_looks), num_looks > 1),
+    )
+    return CONFIRMED + "".join(words.removeprefix(CONFIRMED) for words, holds in lacks if holds)
 
 
 def has_won(comparison: Mapping[str, Any], name: str) -> bool:
@@ -126,7 +145,11 @@ def select(
         name=name,
         trial=trial.number if trial else None,
         sweep_rank=rank,
-        state=state_of(document["comparisons"], name) if document and contender else NOMINATED,
+        state=(
+            state_of(document["comparisons"], name, num_looks=document.get("num_looks", 1))
+            if document and contender
+            else NOMINATED
+        ),
         selection_score=trial.val_accuracy if trial else None,
         correction=_correct(study, trials, rank, num_val),
         confirmed=_confirm(document, contender, num_classes),

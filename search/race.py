@@ -1,6 +1,8 @@
 """A race: which configuration is beaten already, and who still needs another block. Arrays in, records out.
 
-Shapes: scores (R,), accuracies on blocks 0, 1, ..., R - 1, fractions.
+A race selects, so it is run on validation accuracies: the test set speaks once, when the survivor is confirmed.
+
+Shapes: scores (R,), validation accuracies on blocks 0, 1, ..., R - 1, fractions.
 """
 
 from __future__ import annotations
@@ -109,11 +111,14 @@ def run_race(
     be for averaging them.
 
     The promise fails when repeats are not iid given the data, when differences are far from normal over few blocks, and
-    for claims beyond this data set. A pair that was decided is a pair that differs; who is ahead is read from its mean.
+    for claims beyond this data set, which here are the images that training and validation parts are drawn from. With
+    test accuracies it would be kept, and the confirmation's broken: luck with the test images that chose the survivor
+    would speak for it a second time, whatever blocks it is trained on. A pair that was decided is a pair that differs;
+    who is ahead is read from its mean.
 
     Args:
-        scores: Configuration -> its accuracies, shape (R,), in the order of the blocks; what the race does not need is
-            not looked at. A diverged repeat has its last finite checkpoint's accuracy, or chance.
+        scores: Configuration -> its validation accuracies, shape (R,), in the order of the blocks; what the race does
+            not need is not looked at. A diverged repeat has its last finite checkpoint's accuracy, or chance.
         families: The declared pairs; every family has the error rate alpha.
         alpha: Family-wise error rate of each family.
         cap: Blocks at most.
@@ -238,7 +243,8 @@ def survivor_of(race: Race, scores: Mapping[str, NDArray[np.float64]], finalists
 
     Of those that were not dropped, a finalist if there is one; of these who won most pairs; of these who has the
     highest mean over the blocks that all of them were raced on; of these the first that is declared. It was chosen for
-    having done well, so that what it scored in the race flatters it: only fresh blocks can say how good it is.
+    having done well, so that what it scored in the race flatters it: only fresh blocks, scored on images that took no
+    part in the race, can say how good it is.
 
     Args:
         race: A race that is over.

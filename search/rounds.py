@@ -1,9 +1,13 @@
-"""Race, then confirm: block by block until every declared pair is decided, and the survivor again on fresh blocks."""
+"""Race, then confirm: block by block until every declared pair is decided, and the survivor again on fresh blocks.
+
+The race looks at validation accuracies only. Fresh blocks share their test images with those that were raced: had these
+images chosen the survivor, they could not confirm it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -156,7 +160,7 @@ class Rounds:
         return {name: self._scores_of(name) for name in self._names}
 
     def _scores_of(self, name: str) -> NDArray[np.float64]:
-        """Accuracies on the blocks from the first on, up to one that is missing."""
+        """Validation accuracies on the blocks from the first on, up to one that is missing."""
         found: list[float] = []
         for index in range(self._study.compare.repeats):
             score = self._score(self._record(name, index))
@@ -166,10 +170,10 @@ class Rounds:
         return np.array(found, dtype=np.float64)
 
     def _score(self, record: TrialRecord | None) -> float | None:
-        """What a repeat counts as: a diverged one with its last finite checkpoint, or chance if it left none."""
+        """Its validation accuracy: a diverged repeat has its last finite one, or chance if it left none."""
         if record is None or not (isinstance(record.outcome, Completed) or is_diverged(record)):
             return None
-        return 1 / len(self._facts.classes) if record.test_accuracy is None else record.test_accuracy
+        return 1 / len(self._facts.classes) if record.val_accuracy is None else record.val_accuracy
 
     def _record(self, name: str, index: int) -> TrialRecord | None:
         if (name, index) not in self._keys:
@@ -184,6 +188,7 @@ class Rounds:
             "alpha": self._study.compare.alpha,
             "g": PRIOR,
             "estimand": "this data set",
+            "scores": "validation accuracy",
             "max_blocks": race.cap,
             "num_blocks": race.length,
             "blocks": [block.name for block in blocks],
@@ -191,10 +196,13 @@ class Rounds:
             "pairs": [_pair_to_dict(pair) for pair in race.pairs],
             "contenders": [
                 {
-                    **describe_contender(
-                        self._contenders[name],
-                        [(block, self._record(name, block.index)) for block in blocks[: race.num_blocks[name]]],
+                    **_without_test(
+                        describe_contender(
+                            self._contenders[name],
+                            [(block, self._record(name, block.index)) for block in blocks[: race.num_blocks[name]]],
+                        )
                     ),
+                    "mean_val_accuracy": float(np.mean(self._scores_of(name)[: race.num_blocks[name]])),
                     "num_blocks": race.num_blocks[name],
                     "num_won": num_won(race, name),
                     "dropped_after": race.dropped.get(name),
@@ -204,6 +212,12 @@ class Rounds:
             "survivor": survivor,
             "sentences": to_sentences(race, survivor, num_confirm=self._study.compare.num_confirm),
         }
+
+
+def _without_test(contender: Mapping[str, Any]) -> dict[str, Any]:
+    """A raced contender without its test accuracies, which took no part."""
+    repeats = [{key: run[key] for key in run if key != "test_accuracy"} for run in contender["repeats"]]
+    return {key: contender[key] for key in contender if key != "mean_test_accuracy"} | {"repeats": repeats}
 
 
 def _pair_to_dict(pair: RacedPair) -> dict[str, Any]:
@@ -226,9 +240,11 @@ def to_sentences(race: Race, survivor: str, *, num_confirm: int) -> list[str]:
     """The race in words: what was decided when, and who goes on."""
     many = "block" if race.length == 1 else "blocks"
     return [
-        f"Raced: {race.length} {many} of at most {race.cap}. E-values speak of this data set and hold at any stop.",
+        f"Raced on validation accuracy: {race.length} {many} of at most {race.cap}. "
+        "E-values speak of this data set and hold at any stop.",
         *(tell(pair) for pair in race.pairs),
-        f"Survivor: {survivor}, judged on {num_confirm} fresh block{'s' * (num_confirm != 1)} that the race never saw:",
+        f"Survivor: {survivor}, judged on the test images and {num_confirm} fresh block{'s' * (num_confirm != 1)}, "
+        "which the race never saw:",
     ]
 
 

@@ -11,7 +11,7 @@ class Block:
     """Everything random about one training; shared by all configurations that are compared."""
 
     purpose: str
-    """Why it is trained: `sweep` or `compare`. Their blocks never coincide."""
+    """Why it is trained: `sweep`, `compare` or `confirm`. Their blocks never coincide."""
     index: int
     """Position within its purpose, from 0."""
     split_seed: int

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.scores import percent, score_rows
+from search.significance.methods import NEW_DATA_SETS
 
 Rows = list[tuple[str, ...]]
 """Headings, then rows."""
@@ -114,7 +115,8 @@ def pair_rows(comparisons: Sequence[dict[str, Any]]) -> Rows:
         for heading, key in (("data set", "dataset"), ("family", "family"))
         if any(item.get(key) for item in comparisons)
     ]
-    headings = ("a", "b", "difference, pp", "interval, pp", "adjusted p", "repeats won", "verdict")
+    won = "data sets won" if comparisons and comparisons[0].get("estimand") == NEW_DATA_SETS else "repeats won"
+    headings = ("a", "b", "difference, pp", "interval, pp", "adjusted p", won, "verdict")
     rows: Rows = [(*(heading for heading, _ in named), *headings)]
     for item in comparisons:
         where = (item.get(key) or "-" for _, key in named)

@@ -38,18 +38,21 @@ def to_document(
         },
         "across": ranks_across(reading.results, alpha=declared.alpha, num_classes=declared.num_classes),
         "datasets": [item.dataset for item in reading.results],
-        "configs": [_config(item, name) for item in reading.results for name in item.configs],
+        "configs": [_config(item, name, declared.num_classes) for item in reading.results for name in item.configs],
         "comparisons": [comparison.to_dict() for comparison in comparisons],
         "notes": list(reading.notes),
     }
 
 
-def _config(results: Results, name: str) -> dict[str, Any]:
+def _config(results: Results, name: str, num_classes: int | None) -> dict[str, Any]:
     if results.correct:
         rows = results.correct.get(name, ())
         scores = np.array([np.nan if row is None else np.mean(row) for row in rows], dtype=np.float64)
     else:
         scores = np.asarray(results.scores.get(name, ()), dtype=np.float64)
+    if num_classes is not None:  # as it is judged: a training that diverged and left nothing is a guess
+        diverged = np.array([block in results.diverged.get(name, ()) for block in results.blocks[name]])
+        scores = np.where(~np.isfinite(scores) & diverged[: scores.size], 1 / num_classes, scores)
     there = scores[np.isfinite(scores)]
     return {
         "dataset": results.dataset,

@@ -69,6 +69,7 @@ def read_experiment(question: Question) -> Table:
         for reason, names in left_out.items():
             faults.add(f"{len(names)} {_runs(names)} {reason}: {some(names)}; nothing is left to be judged")
         faults.check()
+    kept.sort(key=lambda run: _config(run, question.group_by) or "")  # which run began first is chance
     rows = {
         CONFIG: [_config(run, question.group_by) or "" for run in kept],
         BLOCK: [_field(run, question.block) or "" for run in kept],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from search.analysis.reading import Reading, read_file
 from search.significance import judge_results
 from search.significance.across import MIN_DATA_SETS
 from search.significance.declared import Declared
+from search.significance.methods import METHODS
 from search.significance.records import Comparison
 
 
@@ -52,7 +53,8 @@ def analyze(source: Path | Question, options: Options) -> Analysis:
         for name, pairs in families.items()
         for comparison in judge_results(reading.results, pairs, declared, family_name=name)
     )
-    reading = dataclasses.replace(reading, notes=(*reading.notes, *_notes_on_ratio(reading, declared)))
+    notes = (*reading.notes, *_notes_on_ratio(reading, declared), *_notes_on_unused(declared, comparisons))
+    reading = dataclasses.replace(reading, notes=notes)
     return Analysis(document=to_document(reading, families, declared, comparisons), comparisons=comparisons)
 
 
@@ -68,9 +70,20 @@ def _notes_on_ratio(reading: Reading, declared: Declared) -> Iterator[str]:
         yield f"--ratio {declared.ratio:.3g} says that more images were scored than trained on; a 7:3 split is 3/7"
 
 
+def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Options that had nothing to act on."""
+    tests = {item.test for item in comparisons} | {item.secondary.name for item in comparisons if item.secondary}
+    if declared.ratio is not None and METHODS["corrected-t"].title not in tests:
+        yield "--ratio was not used: it belongs to scores of random splits and the claim on new data"
+    if declared.num_images is not None and declared.method != "pooled-images":
+        yield "--num-images was not used: it belongs to --method pooled-images"
+    if declared.num_classes is not None and not any(item.failures_a or item.failures_b for item in comparisons):
+        yield "--num-classes was not used: no training diverged"
+
+
 def _check_chance(reading: Reading, declared: Declared) -> None:
     """A diverged repeat without a result counts as chance, and chance must be known."""
-    if declared.num_classes is not None or len(reading.results) >= MIN_DATA_SETS:
+    if declared.num_classes is not None:
         return
     faults = Faults(reading.name)
     for item in reading.results:

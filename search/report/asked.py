@@ -58,7 +58,8 @@ def _claim(material: Material) -> Iterator[tuple[str, str]]:
         yield "baselines", baselines
     family = declared.get("family")
     yield "declared family", family if isinstance(family, str) else ", ".join(family or ())
-    raced = f"{declared.get('confirm')} fresh ones, after a race of at most " if "race" in material.document else ""
+    confirm = declared.get("confirm") if "race" in material.document else None
+    raced = f"{confirm} fresh ones, after a race of at most " if confirm else ""
     yield "paired repeats", f"{raced}{declared.get('repeats', '')}"
     rate = f"{declared['alpha']:g}, adjusted by {declared.get('adjust', 'holm')} within each family"
     yield "error rate", f"{rate} ({declared['error_rate']})" if declared.get("error_rate") else rate

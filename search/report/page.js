@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   if (typeof Plotly === "undefined") return;
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const config = { responsive: true, displaylogo: false, displayModeBar: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
   const draw = (place) => {
     const picture = place.closest("figure");
     if (picture.classList.contains("drawn")) return;

@@ -22,7 +22,10 @@ def make(material: Material) -> Html:
     return section(
         "provenance",
         "How to get this again",
-        tag("p", "Same file, same versions, same device: same points, same weights, same table."),
+        tag(
+            "p",
+            "Same file, versions and device: the same weights of every point; one trial at a time: the same points.",
+        ),
         tag("pre", tag("code", steps), attributes={"tabindex": "0"}),
         definitions(_facts(material)),
         *_sessions(material),

@@ -28,7 +28,9 @@ def make(material: Material) -> Html | None:
     headings = ("pair", "outcome", "blocks", "E", "E needed")
     whole = table(headings, rows, caption="How every pair ended", words=(0, 1))
     said = [tag("li", f"{sentence.rstrip('.:')}.") for sentence in race.get("sentences", ())]
-    words = tag("p", "The verdict above rests on the fresh blocks alone, not on those of the race.")
+    # Earlier versions raced on test accuracy, and did not say so.
+    scores = race.get("scores", "test accuracy")
+    words = tag("p", f"The race went by {scores}; the verdict above rests on the fresh blocks alone.")
     return section("race", "The race", tag("ul", *said), whole, words)
 
 

@@ -92,10 +92,6 @@ def make(material: Material) -> Html:
         parts.append(tag("ul", *(_card(item) for item in members), attributes={"class": "cards"}))
     if looks > 1:
         parts.append(styled("p", "note", f"This is look number {looks} at this study: p-values are no longer exact."))
-    if race := material.document.get("race"):
-        parts.insert(
-            0, tag("ul", *(tag("li", sentence) for sentence in race["sentences"]), attributes={"class": "race"})
-        )
     forest = picture(
         forest_plot(comparisons),
         forest_figure(comparisons),

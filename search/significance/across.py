@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.significance.declared import Declared
-from search.significance.examine import Examined, examine
-from search.significance.methods import METHODS, NEW_DATA_SETS, Method
-from search.significance.pairing import Pair, ScoresError, bits_of, pair_up, scores_of
-from search.significance.records import Interval, MeanTest
+from search.significance.examine import MAX_MISSING, SAME, Examined, outcomes_of, refusal_of
+from search.significance.methods import METHODS, NEW_DATA_SETS, Method, run_wilcoxon
+from search.significance.pairing import Outcomes, Pair, ScoresError, pair_up
 from search.significance.results import Results
-from search.significance.wilcoxon import hodges_lehmann, wilcoxon_test
 
 MIN_DATA_SETS = 6
 """Fewer are judged one by one."""
-
-
-def _run(pair: Pair, declared: Declared) -> MeanTest:
-    test = wilcoxon_test(pair.per_block, alpha=declared.alpha)
-    estimate, interval = hodges_lehmann(pair.per_block, level=1 - declared.alpha)
-    nothing = Interval(low=math.nan, high=math.nan, level=1 - declared.alpha)
-    return dataclasses.replace(test, estimate=estimate, interval=interval or nothing)
 
 
 ACROSS = Method(
@@ -38,7 +28,7 @@ ACROSS = Method(
         "Every data set weighs the same, however many blocks it has, and variants of one data set are not independent. "
         "The estimate is the Hodges-Lehmann one, the typical difference, with its exact interval."
     ),
-    run=_run,
+    run=run_wilcoxon,
 )
 
 
@@ -64,12 +54,9 @@ def data_set_means(results: Sequence[Results], *, num_classes: int | None = None
 
 
 def _mean_of(found: Results, name: str, num_classes: int | None) -> float | None:
-    diverged = found.diverged.get(name, frozenset())
-    if name in found.correct:
-        outcomes = bits_of(name, found.blocks[name], list(found.correct[name]), diverged)
-    elif name in found.scores:
-        outcomes = scores_of(name, found.blocks[name], found.scores[name], diverged)
-    else:
+    bits, scores = outcomes_of(found)
+    outcomes = bits.get(name, scores.get(name))
+    if outcomes is None:
         return None
     pair = pair_up(outcomes, outcomes, num_classes=num_classes)  # with itself: every outcome, chance filled in
     return float(pair.scores_a.mean()) if pair.blocks else None
@@ -97,13 +84,17 @@ def score_table(
 def examine_across(results: Sequence[Results], family: Sequence[tuple[str, str]], declared: Declared) -> list[Examined]:
     """Look at every comparison over the data sets.
 
+    A data set counts where both configurations left the same kind of results on blocks of the same names; where more
+    than a tenth of its pairs is missing it is lost, and more than a tenth of lost data sets allows no verdict.
+
     Args:
         results: At least MIN_DATA_SETS data sets.
         family: The declared comparisons.
         declared: What is claimed.
 
     Returns:
-        One item per comparison, in the family's order; its blocks are the data sets.
+        One item per comparison, in the family's order; its blocks are the data sets, and a data set has diverged where
+        a repeat on it did.
 
     Raises:
         ScoresError: Another test was declared than the one there is.
@@ -113,9 +104,64 @@ def examine_across(results: Sequence[Results], family: Sequence[tuple[str, str]]
             f"method: over {len(results)} data sets there is wilcoxon only, found {declared.method}; take auto, or "
             "analyse each data set alone"
         )
-    scores = {
-        name: scores_of(name, tuple(row), np.array(list(row.values())), ())
-        for name, row in data_set_means(results, num_classes=declared.num_classes).items()
-    }
-    plain = dataclasses.replace(declared, method="auto", estimand="this-data", adjust="holm")
-    return [examine(pair, {}, scores, plain, family_size=len(family), method=ACROSS) for pair in family]
+    sides = [(found.dataset, *outcomes_of(found)) for found in results]
+    return [_examine(names, sides, declared, family_size=len(family)) for names in family]
+
+
+def _examine(
+    names: tuple[str, str],
+    sides: Sequence[tuple[str, dict[str, Outcomes], dict[str, Outcomes]]],
+    declared: Declared,
+    *,
+    family_size: int,
+) -> Examined:
+    pairs: dict[str, Pair] = {}
+    for dataset, bits, scores in sides:
+        source = bits if all(name in bits for name in names) else scores
+        if not all(name in source for name in names):
+            continue
+        pair = pair_up(*(source[name] for name in names), num_classes=declared.num_classes)
+        missing = pair.num_mismatched + pair.num_lost
+        if pair.blocks and missing <= MAX_MISSING * (len(pair.blocks) + missing):
+            pairs[dataset] = pair
+    whole = _over(pairs, num_lost=len(sides) - len(pairs))
+    left = _over({name: pair.only(pair.complete) for name, pair in pairs.items() if pair.complete.any()})
+    why_not = refusal_of(whole, ACROSS, declared, family_size)
+    test = None if why_not else ACROSS.run(whole, declared)
+    if test is not None and math.isnan(test.p):
+        test, why_not = None, SAME
+    diverged = not bool(whole.complete.all())
+    again = None
+    if test is not None and diverged and refusal_of(left, ACROSS, declared, family_size) is None:
+        again = ACROSS.run(left, declared)
+    return Examined(
+        names=names,
+        method=ACROSS,
+        pair=whole,
+        refusal=why_not,
+        test=test,
+        sensitivity=again if again and not math.isnan(again.p) else None,
+        left=left,
+        diverged=diverged,
+    )
+
+
+def _over(pairs: Mapping[str, Pair], *, num_lost: int = 0) -> Pair:
+    """The data sets as the blocks of one pair: mean score of each side, and whether anything on it diverged."""
+    a, b = (np.array([getattr(pair, side).mean() for pair in pairs.values()]) for side in ("scores_a", "scores_b"))
+    marks = [
+        np.array([bool(getattr(pair, side).any()) for pair in pairs.values()], dtype=np.bool_)
+        for side in ("diverged_a", "diverged_b")
+    ]
+    return Pair(
+        blocks=tuple(pairs),
+        values_a=a,
+        values_b=b,
+        diff=a - b,
+        scores_a=a,
+        scores_b=b,
+        diverged_a=marks[0],
+        diverged_b=marks[1],
+        num_mismatched=0,
+        num_lost=num_lost,
+    )

@@ -105,8 +105,9 @@ def crossed_test(diff: NDArray[Any], *, alpha: float = 0.05, variance: Variance 
 
     The promise fails when the repeats are not exchangeable (a seed that never reaches the training), when all repeats
     share a training pool that is itself unusual (it is one draw, and its variance is not seen), when the test images
-    were chosen with either configuration in view, and, mildly, below five repeats: exactly equal learners were told
-    apart in .04 to .07 of simulations at .05.
+    were chosen with either configuration in view, and, mildly, with few repeats that differ strongly: exactly equal
+    learners were then told apart in .08 of simulations at .05 with 3 repeats, .06 with 5, .05 from 10 on
+    (`bench/calibration.md`).
 
     Args:
         diff: D of shape (R, M), R >= 2 and M >= 2.

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from search.significance.declared import Declared
 from search.significance.mcnemar import mcnemar_test
-from search.significance.methods import CHECKPOINTS, METHODS, MIN_BLOCKS, Method, choose
-from search.significance.pairing import Outcomes, Pair, pair_up
+from search.significance.methods import CHECKPOINTS, METHODS, NEW_DATA_SETS, Method, choose
+from search.significance.pairing import Outcomes, Pair, bits_of, pair_up, scores_of
 from search.significance.records import MeanTest
+from search.significance.results import Results
 
 MAX_MISSING = 0.1
 """Share of pairs that may be missing before no verdict is given."""
@@ -37,12 +38,29 @@ class Examined:
     test: MeanTest | None = None
     sensitivity: MeanTest | None = None
     """On the blocks in which neither diverged."""
+    left: Pair | None = None
+    """These blocks."""
     diverged: bool = False
     """Some block of either diverged."""
     secondary: MeanTest | None = None
     """Corrected resampled t on the scores, beside a test on correctness bits."""
     check: MeanTest | None = None
     """McNemar's test of one trained pair; the Multi-Bootstrap comes later, for the whole family at once."""
+
+
+def outcomes_of(found: Results) -> tuple[dict[str, Outcomes], dict[str, Outcomes]]:
+    """Gather what every configuration did on a data set: correctness bits by name, and scores by name.
+
+    Raises:
+        ScoresError: Arrays are malformed.
+    """
+
+    def lost(name: str) -> frozenset[str]:
+        return found.diverged.get(name, frozenset())
+
+    bits = {name: bits_of(name, found.blocks[name], list(rows), lost(name)) for name, rows in found.correct.items()}
+    scores = {name: scores_of(name, found.blocks[name], array, lost(name)) for name, array in found.scores.items()}
+    return bits, scores
 
 
 def examine(
@@ -53,7 +71,6 @@ def examine(
     *,
     family_size: int,
     dataset: str = "",
-    method: Method | None = None,
 ) -> Examined:
     """Look at one comparison alone.
 
@@ -64,20 +81,18 @@ def examine(
         declared: What is claimed; tests carry an interval of 1 - alpha.
         family_size: How many comparisons were declared.
         dataset: Name of the data set.
-        method: The test; unset: by what is declared and stored.
 
     Returns:
         Its tests, or the reason why there is none.
     """
     a, b = names
     has_bits, has_scores = a in bits and b in bits, a in scores and b in scores
-    if method is None or not (has_bits or has_scores):
-        chosen = choose(declared, has_bits=has_bits, has_scores=has_scores)
-        if chosen is None:
-            refusal = _nothing_fits(declared, bits=has_bits, scores=has_scores)
-            return Examined(names=names, dataset=dataset, refusal=refusal)
-        method = METHODS[chosen]
-    source = scores if has_scores and (method.prefers_scores or not has_bits) else bits
+    chosen = choose(declared, has_bits=has_bits, has_scores=has_scores)
+    if chosen is None:
+        refusal = _nothing_fits(declared, bits=has_bits, scores=has_scores)
+        return Examined(names=names, dataset=dataset, refusal=refusal)
+    method = METHODS[chosen]
+    source = scores if has_scores and (method.needs_scores or not has_bits) else bits
     shapes = [side.values.shape[1:] for side in (source[a], source[b]) if side.present.any()]
     if not shapes:
         refusal = "neither left a result on any block"
@@ -87,7 +102,7 @@ def examine(
         refusal = f"their test sets differ, with {counts} images"
         return Examined(names=names, dataset=dataset, method=method, refusal=refusal)
     pair = pair_up(source[a], source[b], num_classes=declared.num_classes)
-    why_not = _refusal(pair, method, declared, family_size)
+    why_not = refusal_of(pair, method, declared, family_size)
     diverged = not bool(pair.complete.all())
     test = None if why_not else method.run(pair, declared)
     if test is not None and np.isnan(test.p):
@@ -104,6 +119,7 @@ def examine(
         refusal=why_not,
         test=test,
         sensitivity=sensitivity if sensitivity and not np.isnan(sensitivity.p) else None,
+        left=left,
         diverged=diverged,
         secondary=_secondary(method, scores[a], scores[b], declared) if has_bits and has_scores else None,
         check=_one_pair(pair, declared) if why_not and method.estimand != CHECKPOINTS else None,
@@ -113,8 +129,9 @@ def examine(
 def _nothing_fits(declared: Declared, *, bits: bool, scores: bool) -> str:
     if declared.method == "auto" and scores and not bits:
         return NO_RATIO
-    if scores and not bits:
-        return f"the {METHODS[declared.method].title} needs the correctness of every test image"
+    if declared.method != "auto" and (scores or bits):
+        kind = "the correctness of every test image" if scores else "one score per block, each on its own split"
+        return f"the {METHODS[declared.method].title} needs {kind}"
     return "they have no results of the same kind"
 
 
@@ -139,22 +156,24 @@ def _varies(diff: NDArray[Any]) -> bool:
     return bool(np.ptp(diff, axis=0).max() > 1e-12)
 
 
-def _refusal(pair: Pair, method: Method, declared: Declared, family_size: int) -> str | None:
-    """Why no test may be run on this pair, or None."""
+def refusal_of(pair: Pair, method: Method, declared: Declared, family_size: int) -> str | None:
+    """Say why no test may be run on a pair; None where it may."""
     count = len(pair.blocks)
     total = count + pair.num_mismatched + pair.num_lost
     if count == 0:
         return "they have no finished block in common"
     if pair.num_mismatched > MAX_MISSING * total:
         return f"their blocks do not match, {pair.num_mismatched} of {total} belong to one only"
+    if method.estimand == CHECKPOINTS:
+        whole = pair.diff.ndim == 2 and pair.diff.shape[1] > 1 and bool(pair.complete.all())
+        return None if whole else f"the {method.title} needs two finished trainings and at least 2 test images"
     if method.min_blocks == 1:
         return None
-    if count < MIN_BLOCKS:
-        return f"{count} paired repeats allow a description only, at least {MIN_BLOCKS} are needed"
     needed = method.blocks_needed(declared, family_size)
     if count < needed:
+        what = "data sets" if method.estimand == NEW_DATA_SETS else "paired repeats"
         why = "" if needed == method.min_blocks else f" for any significance among {family_size}"
-        return f"the {method.title} needs at least {needed} paired repeats{why}, got {count}"
+        return f"the {method.title} needs at least {needed} {what}{why}, got {count}"
     if pair.diff.ndim == 2 and pair.diff.shape[1] < 2:
         return f"the {method.title} needs at least 2 test images, got {pair.diff.shape[1]}"
     return None if _varies(pair.diff) else SAME

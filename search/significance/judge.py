@@ -15,11 +15,11 @@ from search.significance.across import MIN_DATA_SETS, examine_across
 from search.significance.bootstrap import bca_interval, from_samples, resampled_means
 from search.significance.crossed import components
 from search.significance.declared import Declared
-from search.significance.examine import MAX_MISSING, Examined, examine
+from search.significance.examine import MAX_MISSING, Examined, examine, outcomes_of
 from search.significance.max_t import max_t
-from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA, Method
+from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA, THIS_DATA, Method
 from search.significance.multiplicity import adjust
-from search.significance.pairing import Pair, ScoresError, bits_of, scores_of
+from search.significance.pairing import Pair, ScoresError
 from search.significance.planning import Crossed, Design, Paired, blocks_needed
 from search.significance.records import Comparison, Interval, MeanTest, Verdict
 from search.significance.results import Results
@@ -29,9 +29,11 @@ from search.significance.wording import sentence_of
 SINGLE_STEPS = {"shaffer", "bergmann-hommel", "max-t"}
 """Adjustments that need one data set: they know how its comparisons hang together."""
 
+ESTIMANDS = {"new-data": NEW_DATA, "this-data": THIS_DATA}
 ADJUSTMENT_LIMITS = {
     "hochberg": "Hochberg's adjustment holds for tests that lean the same way, which pairs of one family need not.",
     "hommel": "Hommel's adjustment holds for tests that lean the same way, which pairs of one family need not.",
+    "max-t": "A refused comparison takes no part in the family's largest statistic.",
     "bh": "Benjamini-Hochberg bounds the share of false claims among all claims, not the chance of any.",
 }
 """What an adjustment asks for beyond the test's own limits."""
@@ -66,12 +68,13 @@ def judge_results(
     else:
         size = len(family) * len(results)
         examined = [item for found in results for item in _examine_all(found, family, declared, family_size=size)]
-    adjusted = _adjust([item.test for item in examined], examined, declared)
+    adjusted = _adjust([(item.test, item.pair) for item in examined], examined, declared)
     primary = decide([item.test for item in examined], adjusted, rope=declared.rope, alpha=declared.alpha)
     sensitive = primary
     if any(item.diverged for item in examined):
-        again = [item.sensitivity if item.diverged else item.test for item in examined]
-        sensitive = decide(again, _adjust(again, examined, declared), rope=declared.rope, alpha=declared.alpha)
+        again = [(item.sensitivity, item.left) if item.diverged else (item.test, item.pair) for item in examined]
+        tests = [test for test, _ in again]
+        sensitive = decide(tests, _adjust(again, examined, declared), rope=declared.rope, alpha=declared.alpha)
     checks = _multi_bootstraps(examined, declared)
     comparisons = (
         _comparison(item, first, second, declared, family_name=family_name, family_size=len(examined))
@@ -101,6 +104,19 @@ def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declar
         raise ScoresError(f"alpha must be in (0, 0.5) and rope in [0, 0.5), got {declared.alpha} and {declared.rope}")
     if declared.ratio is not None and not declared.ratio > 0:
         raise ScoresError(f"ratio must be images scored over images trained on, above 0, got {declared.ratio}")
+    datasets = [item.dataset for item in results]
+    if twice := sorted({name for name in datasets if datasets.count(name) > 1}):
+        raise ScoresError(f"dataset: every data set must have a name of its own, found {twice[0]!r} more than once")
+    asked = METHODS.get(declared.method)
+    if asked is not None and ESTIMANDS.get(declared.estimand, asked.estimand) != asked.estimand:
+        raise ScoresError(
+            f"method: {declared.method} speaks of {asked.estimand}, and {declared.estimand} was declared; declare what "
+            "it speaks of, or take another method"
+        )
+    if len(results) >= MIN_DATA_SETS and declared.estimand == "this-data":
+        raise ScoresError(
+            f"estimand: over {len(results)} data sets claims are on new data sets, found this-data; analyse each alone"
+        )
     if declared.adjust in SINGLE_STEPS and len(results) > 1:
         raise ScoresError(f"adjust: {declared.adjust} expects one data set, found {len(results)}; take holm")
     if declared.adjust == "max-t" and (
@@ -115,29 +131,27 @@ def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declar
 def _examine_all(
     found: Results, family: Sequence[tuple[str, str]], declared: Declared, *, family_size: int
 ) -> list[Examined]:
-    def lost(name: str) -> frozenset[str]:
-        return found.diverged.get(name, frozenset())
-
-    bits = {name: bits_of(name, found.blocks[name], list(rows), lost(name)) for name, rows in found.correct.items()}
-    scores = {name: scores_of(name, found.blocks[name], array, lost(name)) for name, array in found.scores.items()}
+    bits, scores = outcomes_of(found)
     return [examine(pair, bits, scores, declared, family_size=family_size, dataset=found.dataset) for pair in family]
 
 
 def _adjust(
-    tests: Sequence[MeanTest | None], examined: Sequence[Examined], declared: Declared
+    tested: Sequence[tuple[MeanTest | None, Pair | None]], examined: Sequence[Examined], declared: Declared
 ) -> tuple[float | None, ...]:
-    raw = [None if test is None else test.p for test in tests]
     if declared.adjust != "max-t":
+        raw = [None if test is None else test.p for test, _ in tested]
         return adjust(raw, declared.adjust, pairs=[item.names for item in examined])
-    there = [item.pair for item, test in zip(examined, tests, strict=True) if test is not None and item.pair]
+    there = [pair for test, pair in tested if test is not None and pair is not None]
     if not there:
-        return tuple(None for _ in tests)
-    blocks = there[0].blocks
-    if any(set(pair.blocks) != set(blocks) for pair in there):
-        raise ScoresError("adjust: max-t expects the same blocks in every comparison; take holm")
-    columns = [pair.per_block[[pair.blocks.index(block) for block in blocks]] for pair in there]
+        return tuple(None for _ in tested)
+    # Whole blocks are flipped: what not every comparison has says nothing of how they go together.
+    shared = [block for block in there[0].blocks if all(block in pair.blocks for pair in there)]
+    if len(shared) < METHODS["sign-flip"].blocks_needed(declared, len(tested)):
+        return tuple(None if test is None else 1.0 for test, _ in tested)
+    columns = [pair.per_block[[pair.blocks.index(block) for block in shared]] for pair in there]
     found = iter(max_t(np.stack(columns, axis=1)).adjusted_p)
-    return tuple(None if test is None else float(next(found)) for test in tests)
+    values = [None if test is None else next(found) for test, _ in tested]
+    return tuple(1.0 if value is not None and math.isnan(value) else value for value in values)
 
 
 def _multi_bootstraps(examined: Sequence[Examined], declared: Declared) -> list[MeanTest | None]:
@@ -169,7 +183,7 @@ def _comparison(
     sensitivity_verdict = second.verdict if item.diverged and test else None
     verdict, reason = _combine(first.verdict, sensitivity_verdict, pair)
     if method is not None and not method.decides and test is not None:
-        verdict, reason = Verdict.REFUSED, f"the {method.title} is shown beside a test, it does not decide"
+        verdict, reason = Verdict.REFUSED, f"'{method.title}' is shown beside a test and does not decide"
     comparison = Comparison(
         a=item.names[0],
         b=item.names[1],
@@ -178,7 +192,7 @@ def _comparison(
         verdict=verdict,
         sentence="",
         provisional=test is not None and method is not None and method.min_blocks > 1 and test.num_blocks < FIRM_BLOCKS,
-        reason=item.refusal or reason,
+        reason=item.refusal or reason or (first.reason if verdict is Verdict.INCONCLUSIVE else None),
         estimand=method.estimand if method else NEW_DATA,
         test=method.title if method else None,
         why=method.why if method else None,

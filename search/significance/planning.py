@@ -59,7 +59,11 @@ class Paired:
 
 @dataclass(frozen=True, kw_only=True)
 class Crossed:
-    """Crossed test, for claims about new images too."""
+    """Crossed test, for claims about new images too.
+
+    The power is that of the plain sum of mean squares; the test takes no less than the larger of two of them, so that
+    where repeats add next to nothing the power at 80 % is .74 with 3 repeats and .79 with 10.
+    """
 
     components: Components
     num_images: int

@@ -40,7 +40,8 @@ class MeanTest:
     estimate: float
     """Mean of first minus second, fraction."""
     se: float
-    """Standard error of the estimate, fraction; 0 when nothing varied, and then t and p are NaN."""
+    """Standard error of the mean difference, fraction; 0 when nothing varied, and then t and p are NaN; 0, too, where
+    the test has none, and then t and df are NaN."""
     df: float
     """Degrees of freedom; not always whole."""
     t: float

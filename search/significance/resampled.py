@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.significance.differences import varies
 from search.significance.records import MeanTest
 from search.significance.student import t_result
 
@@ -57,10 +58,11 @@ def corrected_resampled_t(diff: NDArray[Any], *, ratio: float, alpha: float = 0.
 
 
 def _t(name: str, diff: NDArray[Any], *, inflation: float, alpha: float) -> MeanTest:
+    spread = float(np.std(diff, ddof=1)) if varies(diff) else 0.0  # float noise of equal differences is no spread
     return t_result(
         name,
         estimate=float(np.mean(diff)),
-        se=math.sqrt(inflation) * float(np.std(diff, ddof=1)),
+        se=math.sqrt(inflation) * spread,
         df=float(diff.size - 1),
         alpha=alpha,
         num_blocks=diff.size,

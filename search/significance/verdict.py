@@ -17,6 +17,8 @@ class Decision:
     """What the numbers of one comparison say within its family."""
 
     verdict: Verdict
+    reason: str | None = None
+    """Why it is inconclusive in spite of its p-value."""
     adjusted_p: float | None = None
     tost_p: float | None = None
     adjusted_tost_p: float | None = None
@@ -30,8 +32,9 @@ def decide(
 
     Practical equivalence comes before better or worse: a difference may be real and yet too small to matter, and then
     the second is what a reader must hear. It takes a Holm-adjusted TOST at alpha, or a posterior probability of .95
-    inside the rope (which is not adjusted: a posterior makes no promise about error rates). Better and worse take an
-    adjusted p at alpha. A test without a standard error of the mean says nothing of equivalence.
+    inside the rope, 1 - alpha if that is more (which is not adjusted: a posterior makes no promise about error rates).
+    Better and worse take an adjusted p at alpha, and an interval on that side of 0: where the two come from different
+    tests, both must say so. A test without a standard error of the mean says nothing of equivalence.
 
     Args:
         tests: One test per declared comparison, in the family's order; None for a refused one, which keeps its place in
@@ -54,17 +57,23 @@ def decide(
         if test is None or adjusted is None:
             decisions.append(Decision(verdict=Verdict.REFUSED))
             continue
+        reason = None
         if (adjusted_tost is not None and adjusted_tost <= alpha) or (
-            posterior and posterior[1] >= EQUIVALENT_PROBABILITY
+            posterior and posterior[1] >= max(EQUIVALENT_PROBABILITY, 1 - alpha)
         ):
             verdict = Verdict.EQUIVALENT
-        elif adjusted <= alpha:
-            verdict = Verdict.BETTER if test.estimate > 0 else Verdict.WORSE
-        else:
+        elif adjusted > alpha:
             verdict = Verdict.INCONCLUSIVE
+        elif test.interval.low > 0:
+            verdict = Verdict.BETTER
+        elif test.interval.high < 0:
+            verdict = Verdict.WORSE
+        else:
+            verdict, reason = Verdict.INCONCLUSIVE, "the interval has room for no difference"
         decisions.append(
             Decision(
                 verdict=verdict,
+                reason=reason,
                 adjusted_p=adjusted,
                 tost_p=raw_tost,
                 adjusted_tost_p=adjusted_tost,

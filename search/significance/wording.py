@@ -55,6 +55,9 @@ def _judged(c: Comparison) -> str:
             first = f"{c.a} loses to {c.b} by {gap} percentage points {numbers}."
         case Verdict.EQUIVALENT:
             real = " Significant, but too small to matter." if c.adjusted_p <= c.alpha else ""
+            if c.adjusted_tost_p is not None and c.adjusted_tost_p > c.alpha:
+                tests = f"two one-sided tests over {c.family_size} give {p_value(c.adjusted_tost_p)}"
+                real += f" By the posterior alone: {tests}."
             first = (
                 f"{c.a} and {c.b} are practically equivalent: {c.a} minus {c.b} is {gap} percentage points "
                 f"{numbers}.{real}"
@@ -118,14 +121,14 @@ def _refused(c: Comparison) -> str:
     gap = f"a difference of {points(c.estimate, 1)} percentage points"
     if c.p is not None and c.interval is not None:  # a test that does not decide
         numbers = f"{_interval(c.interval, 1.0, digits_for(c.interval))}; {p_value(c.p)}; {_evidence(c)}"
-        return f"No verdict, {c.reason}: {scores}, {gap} ({numbers}). {c.limits}"
+        return f"No verdict: {c.reason}. {scores}, {gap} ({numbers}). {c.limits}"
     if c.num_blocks == 1:
         between = ""
         if c.check is not None:
             between = f" Between {CHECKPOINTS}, on images of this kind: {c.check.name} {p_value(c.check.p)}."
         return f"One run of each: {scores}, {gap}. One run says nothing about the next; no verdict.{between}"
     if c.num_blocks == 2:
-        return f"Description only, two paired repeats: {scores}, {gap}. No verdict: at least 3 are needed."
+        return f"Description only, two paired repeats: {scores}, {gap}. No verdict, because {c.reason}."
     return f"Refused: {c.a} against {c.b}: {c.reason}. Over {c.num_blocks} paired repeats {scores}, {gap}."
 
 
@@ -135,7 +138,8 @@ def _failures(c: Comparison) -> str:
     if not (c.failures_a or c.failures_b):
         return "No failures."
     p = "" if c.failures_p is None else f" (exact McNemar {p_value(c.failures_p)})"
-    return f"Diverged: {c.a} {c.failures_a}, {c.b} {c.failures_b} of {c.num_blocks}{p}."
+    what = " data sets" if c.estimand == NEW_DATA_SETS else ""
+    return f"Diverged: {c.a} {c.failures_a}, {c.b} {c.failures_b} of {c.num_blocks}{what}{p}."
 
 
 def _evidence(c: Comparison) -> str:
@@ -173,7 +177,9 @@ def digits_for(interval: Interval) -> int:
 
 def points(fraction: float, digits: int = 1) -> str:
     """A fraction in percentage points, without a negative zero."""
-    return f"{round(100 * fraction, digits) + 0.0:.{digits}f}"
+    value = 100 * fraction
+    # Halves go away from 0, whatever the float noise of the arithmetic that made them.
+    return f"{round(value + math.copysign(1e-9, value), digits) + 0.0:.{digits}f}"
 
 
 def p_value(p: float) -> str:

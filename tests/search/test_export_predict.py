@@ -236,7 +236,8 @@ def test_any_contender_can_be_exported_by_name(compared: StudyConfig, place: Pat
 
 def verdict(a: str, b: str, word: str, estimate: float) -> dict[str, Any]:
     sentence = f"{a} {word} {b}"
-    return {"a": a, "b": b, "verdict": word, "estimate": estimate, "sentence": sentence, "provisional": b == "P"}
+    told = {"a": a, "b": b, "verdict": word, "estimate": estimate, "sentence": sentence, "provisional": b == "P"}
+    return {**told, "estimand": "new data of this kind", "adjust_method": "holm", "family_size": 2}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from search.optimism import Correction, Unknown
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.scores import expected_line, score_rows
 from search.significance.means import MeanOfRepeats
+from search.significance.methods import NEW_DATA, THIS_DATA
 from search.study import StudyConfig
 
 MakeStudy = Callable[..., StudyConfig]
@@ -61,8 +62,9 @@ def contender(name: str, point: dict[str, Any], *scores: float | None) -> dict[s
     return {"name": name, "point": point, "repeats": repeats}
 
 
-def verdict(a: str, b: str, word: str, *, provisional: bool = False) -> dict[str, Any]:
-    return {"a": a, "b": b, "verdict": word, "provisional": provisional}
+def verdict(a: str, b: str, word: str, **fields: Any) -> dict[str, Any]:
+    usual = {"provisional": False, "estimand": NEW_DATA, "adjust_method": "holm", "family_size": 2}
+    return {"a": a, "b": b, "verdict": word, **usual, **fields}
 
 
 def test_three_scores_of_the_nominee(make_study: MakeStudy, trials: list[TrialRecord]) -> None:
@@ -135,7 +137,40 @@ def test_without_its_comparison_nothing_is_confirmed(make_study: MakeStudy, tria
     ],
 )
 def test_confirmed_is_who_won_every_comparison(verdicts: list[dict[str, Any]], state: str) -> None:
-    assert state_of(verdicts, "A") == state
+    assert state_of(verdicts, "A", num_looks=1) == state
+
+
+@pytest.mark.parametrize(
+    ("fields", "num_looks", "state"),
+    [
+        ({"estimand": THIS_DATA}, 1, "confirmed on these images"),
+        ({}, 2, "confirmed, at look 2"),
+        ({"adjust_method": "bh"}, 1, "confirmed, but for false discoveries"),
+        # Of one comparison it is the same error rate.
+        ({"adjust_method": "bh", "family_size": 1}, 1, "confirmed"),
+        ({"provisional": True}, 3, "confirmed, provisionally, at look 3"),
+        (
+            {"estimand": THIS_DATA, "provisional": True, "adjust_method": "bh"},
+            2,
+            "confirmed on these images, provisionally, but for false discoveries, at look 2",
+        ),
+    ],
+)
+def test_a_state_says_what_the_confirmation_lacks(fields: dict[str, Any], num_looks: int, state: str) -> None:
+    own = [verdict("A", "X", "better"), verdict("A", "Y", "better", **fields)]
+    assert state_of(own, "A", num_looks=num_looks) == state
+    lost = [*own, verdict("A", "Z", "worse", **fields)]
+    assert state_of(lost, "A", num_looks=num_looks) == NOMINATED
+    others = [verdict("A", "X", "better"), verdict("X", "Y", "better", **fields)]
+    assert state_of(others, "A", num_looks=1) == CONFIRMED
+
+
+def test_the_looks_of_a_document_are_in_the_state(make_study: MakeStudy, trials: list[TrialRecord]) -> None:
+    contenders = [contender("GRU", {"rnn": "gru", "nodes": 1}, 0.6, 0.7), contender("CNN", {"rnn": "none"}, 0.5)]
+    document = {"num_looks": 2, "contenders": contenders, "comparisons": [verdict("GRU", "CNN", "better")]}
+    found = select(make_study(), trials, document, num_val=4, num_classes=10)
+    assert found is not None
+    assert found.state == "confirmed, at look 2"
 
 
 @pytest.mark.parametrize(

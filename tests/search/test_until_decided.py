@@ -1,6 +1,6 @@
 """`compare --until-decided` on tiny studies: race, drop, confirm, and every way to be cut off.
 
-Trainings are pretended, but for one slow test: a CNN gets right as many test images as its learning rate deserves.
+Trainings are pretended, but for one slow test: a CNN gets right as many images as its learning rate deserves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from search.cli import main
 from search.data.store import open_data
 from search.drive import run_compare, run_until_decided
-from search.errors import DivergedError, InputError, TooManyFailuresError
+from search.errors import DivergedError, InputError, StudyError, TooManyFailuresError
 from search.export import pick_winner
 from search.nomination import NOMINATED, PROVISIONAL
 from search.overview import make_overview, to_lines
@@ -36,7 +36,8 @@ from search.work import Assignment
 MakeStudy = Callable[..., StudyConfig]
 GOOD, ALIKE, HOPELESS, WORSE = 0.01, 0.011, 1e-7, 1e-8
 SKILL = {GOOD: 0.9, ALIKE: 0.9, HOPELESS: 0.2, WORSE: 0.1}
-"""Learning rate -> share of the test images that it gets right, in the mean."""
+"""Learning rate -> share of the images that it gets right, in the mean."""
+NUM_VAL = 40
 TINY = {"data": {"name": "digits", "limit": 60}}
 
 
@@ -48,6 +49,10 @@ class Pretence:
     """(key, epoch) of all that was trained."""
     trouble: Callable[[TrialSpec], None] = lambda _: None
     """Raises where a training shall."""
+    diverges: Callable[[TrialSpec, int], bool] = lambda *_: False
+    """Whether a training diverges in an epoch."""
+    test_skill: dict[float, float] = dataclasses.field(default_factory=lambda: dict(SKILL))
+    """As SKILL, of the test images alone."""
 
     def run(self, assignment: Assignment, device: str) -> Iterator[Progress]:
         """What `run_assignment` does, at no cost; known epochs are told again, as from a checkpoint."""
@@ -56,8 +61,10 @@ class Pretence:
         folder = Path(assignment.folder)
         folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(int(spec.key, 16))
-        correct = rng.random((1, open_data(spec.data).num_test)) < SKILL[spec.train.lr]
+        correct = rng.random((1, open_data(spec.data).num_test)) < self.test_skill[spec.train.lr]
         for epoch in range(1, spec.train.epochs + 1):
+            if self.diverges(spec, epoch):
+                raise DivergedError(epoch, float("nan"))
             if epoch > assignment.num_known_epochs:
                 self.epochs.append((spec.key, epoch))
             result = None
@@ -70,7 +77,7 @@ class Pretence:
                     train_loss=1.0,
                     train_accuracy=0.5,
                     val_loss=1.0,
-                    val_accuracy=round(float(rng.random()), 3),
+                    val_accuracy=float(rng.binomial(NUM_VAL, SKILL[spec.train.lr]) / NUM_VAL),
                     learning_rate=spec.train.lr,
                     elapsed_secs=0.1,
                     num_images=30,
@@ -167,17 +174,21 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
         (8, 0, None),
     ]
     assert (race["survivor"], race["num_blocks"], race["max_blocks"]) == (finalist, 8, 8)
+    assert race["scores"] == "validation accuracy"
+    for item in race["contenders"]:
+        assert item["mean_val_accuracy"] == pytest.approx(np.mean([run["val_accuracy"] for run in item["repeats"]]))
+        assert "test_accuracy" not in json.dumps(item)
     assert [block["name"] for block in document["blocks"]] == fresh
     assert [[run["block"] for run in item["repeats"]] for item in document["contenders"]] == [fresh] * 3
     assert [(item["a"], item["b"]) for item in document["comparisons"]] == [(finalist, hopeless), (finalist, alike)]
     assert {item["num_blocks"] for item in document["comparisons"]} == {3}
     assert document["declared"]["confirm"] == 3
     told = "\n".join(to_lines(make_overview(study)))
-    assert "race        Raced: 8 blocks of at most 8." in told
+    assert "race        Raced on validation accuracy: 8 blocks of at most 8." in told
     # Nothing is shown against the one that is alike, so the survivor stays what it was.
     assert (pick_winner(study).name, pick_winner(study).state) == (finalist, NOMINATED)
     for pair in race["pairs"]:
-        scores = {item["name"]: [run["test_accuracy"] for run in item["repeats"]] for item in race["contenders"]}
+        scores = {item["name"]: [run["val_accuracy"] for run in item["repeats"]] for item in race["contenders"]}
         n = pair["num_blocks"]
         diff = np.subtract(scores[pair["a"]][:n], scores[pair["b"]][:n])
         assert pair["e_values"][-1] == pytest.approx(e_value(diff))
@@ -198,7 +209,7 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert "dropped" in note["tags"]["race.1"]
     table = (study.folder / "comparison" / "table.md").read_text()
     assert f"| {finalist} | {hopeless} | {dropped_after} |" in table
-    assert f"Survivor: {finalist}, judged on 3 fresh blocks that the race never saw:" in table
+    assert f"Survivor: {finalist}, judged on the test images and 3 fresh blocks, which the race never saw:" in table
     written = json.loads((study.folder / "comparison" / "comparison.json").read_text())
     assert written == json.loads(json.dumps(document))
 
@@ -403,10 +414,47 @@ def test_divergence_counts_as_an_outcome(study: StudyConfig, pretence: Pretence)
     assert (pair["outcome"], pair["loser"]) == ("decided", hopeless["name"])
     assert hopeless["num_diverged"] == hopeless["num_blocks"] == pair["after"]
     # Nothing finite is left: every repeat counts as chance.
-    scores = np.array([run["test_accuracy"] for run in finalist["repeats"][: pair["after"]]])
+    scores = np.array([run["val_accuracy"] for run in finalist["repeats"][: pair["after"]]])
     assert pair["e_values"][-1] == pytest.approx(e_value(scores - 0.1))
     # The confirmation judges as ever: without the diverged repeats nothing is left to say so.
     assert document["comparisons"][0]["verdict"] == "inconclusive"
+
+
+def test_divergence_counts_with_the_last_finite_validation(study: StudyConfig, pretence: Pretence) -> None:
+    pretence.diverges = lambda spec, epoch: spec.train.lr == HOPELESS and epoch == 2
+    document = run_until_decided(study)
+    finalist, hopeless, _ = document["race"]["contenders"]
+    pair = document["race"]["pairs"][0]
+    n = pair["num_blocks"]
+    assert hopeless["num_diverged"] == hopeless["num_blocks"] == n
+    known = [run["val_accuracy"] for run in hopeless["repeats"]]
+    assert None not in known
+    assert np.std(known) > 0
+    diff = np.subtract([run["val_accuracy"] for run in finalist["repeats"][:n]], known)
+    assert pair["e_values"][-1] == pytest.approx(e_value(diff))
+
+
+def test_the_test_images_choose_nobody(
+    study: StudyConfig, pretence: Pretence, nominate: Callable[..., StudyConfig]
+) -> None:
+    calm = run_until_decided(study)
+    pretence.test_skill |= {GOOD: 0.1, HOPELESS: 0.9}
+    document = run_until_decided(nominate(change(study, name="other"), GOOD))
+    assert document["race"] == calm["race"]
+    assert [item["verdict"] for item in calm["comparisons"]] == ["better", "inconclusive"]
+    assert [item["verdict"] for item in document["comparisons"]] == ["worse", "worse"]
+
+
+def test_without_a_validation_part_it_is_refused_before_anything(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.drive.load_facts", lambda *_, **__: pytest.fail("decodes images"))
+    study = make_study("split.method=none", compare={"baselines": ["ecrnn/cnn"]}, **TINY)
+    with pytest.raises(
+        StudyError, match=r"^split\.method: expected random or stratified with --until-decided, found none; [^\n]+$"
+    ):
+        run_until_decided(study)
+    assert not study.folder.exists()
 
 
 def test_only_the_document_is_on_standard_output(

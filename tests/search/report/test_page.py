@@ -118,16 +118,6 @@ def test_a_comparison_is_told_in_full(study: StudyConfig, told: Told, judged: Ju
     assert len(page.figures) == 1 + 1 + 1 + 2 + 1
 
 
-def test_a_race_is_told_before_what_it_led_to(study: StudyConfig, told: Told, judged: Judged, shown: Any) -> None:
-    declared = {"alpha": 0.05, "rope": 0.005, "repeats": 20, "confirm": 5, "family": "baselines"}
-    race = {"survivor": "crnn", "sentences": ["Raced: 14 blocks of at most 20.", "crnn beat cnn after 5 blocks."]}
-    page = shown(told(study, [0.9], judged(["crnn"]), document={"declared": declared, "race": race}))
-    check(page)
-    assert "Raced: 14 blocks of at most 20." in page.words
-    assert page.words.index("crnn beat cnn after 5 blocks.") < page.words.index("(95 %")
-    assert "5 fresh ones, after a race of at most 20" in page.words
-
-
 def test_what_won_everything_is_confirmed(study: StudyConfig, told: Told, judged: Judged, shown: Any) -> None:
     page = shown(told(study, [0.9], judged(["crnn"])))
     assert "crnn : confirmed." in page.words
@@ -194,8 +184,10 @@ def test_a_race_is_told_with_what_it_led_to(
     pair = {"a": evil, "b": "cnn", "outcome": "undecided", "num_blocks": 5, "needed": 20.0, "e_values": [1.5, 12.5]}
     won = {**pair, "a": "crnn", "outcome": "decided", "e_values": [1.5, None]}
     race = {"pairs": [pair, won], "sentences": [f"{evil} lost.", "Survivor: crnn:"]}
-    page = shown(told(study, [0.9], judged(["crnn"]), document={"race": race}))
+    declared = {"alpha": 0.05, "rope": 0.005, "repeats": 20, "confirm": 5, "family": "baselines"}
+    page = shown(told(study, [0.9], judged(["crnn"]), document={"declared": declared, "race": race}))
     check(page)
+    assert "5 fresh ones, after a race of at most 20" in page.words
     words = re.sub(r"\s+", " ", page.words)
     for text in (
         f"{evil} lost.",

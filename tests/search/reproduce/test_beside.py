@@ -191,7 +191,7 @@ def test_the_table_in_words(make_study: Callable[..., StudyConfig], make_outcome
     assert "| CRNN, BiLSTM 16 | 2, 4, 5 | validation | 73.40 ±0.4 | 75.17 (73.27 to 77.06) | 3    | +1.77" in text
     assert "+2.25, no test" in text
     assert "2 paired runs; Holm over 1 (of 8 in the whole table)." in text
-    assert "No test: 2 paired repeats allow a description only, at least 3 are needed." in text
+    assert "No test: the corrected resampled t needs at least 5 paired repeats, got 2." in text
     assert "* p < .05, ** p < .005, *** p < .0001" in text
     assert "Not drawn: the moon." in text
     assert "look number 2" in text
