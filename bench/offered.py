@@ -48,7 +48,7 @@ def declared(arms: Arms) -> Declared:
 def p_value(method: str, arms: Arms, first: int = 0, second: int = 1) -> float:
     """One test of the analysis on two arms; NaN where there is none."""
     entry = METHODS[method]
-    pair = (arms.on_validation if entry.prefers_scores else arms.on_test)(first, second)
+    pair = (arms.on_validation if entry.needs_scores else arms.on_test)(first, second)
     return entry.run(pair, declared(arms)).p
 
 
@@ -138,7 +138,7 @@ def single_rows() -> list[Row]:
     """One comparison at a time."""
     rows = [
         Row(
-            title=entry.title + (", on validation scores" if entry.prefers_scores else ""),
+            title=entry.title + (", on validation scores" if entry.needs_scores else ""),
             offered_for=entry.estimand,
             claims=partial(told, name),
             fewest=_blocks_for(name, 1),

@@ -102,7 +102,7 @@ def measure_power(null: NullStudy, drop: float, num_blocks: int, num_splits: int
         declared = Declared(ratio=null.ratio, alpha=ALPHA, rope=drop)
         for name in tests:
             entry, item = METHODS[name], found[name]
-            test = entry.run(worse.on_validation() if entry.prefers_scores else worse.on_test(), declared)
+            test = entry.run(worse.on_validation() if entry.needs_scores else worse.on_test(), declared)
             item.total += 1
             item.right += test.p <= ALPHA and test.estimate > 0
             item.wrong += test.p <= ALPHA and test.estimate < 0
