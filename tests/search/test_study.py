@@ -271,7 +271,7 @@ def test_families_are_declared_by_place(make_study: MakeStudy) -> None:
         ({}, 3),
         ({"estimand": "this-data"}, 5),
         ({"estimand": "this-data", "adjust": "max-t"}, 6),
-        ({"estimand": "this-data", "adjust": "max-t", "finalists": 4, "baselines": ["ecrnn/cnn", "yin/cnn"]}, 9),
+        ({"estimand": "this-data", "adjust": "max-t", "finalists": 4, "baselines": ["ecrnn/cnn", "yin/cnn"]}, 6),
     ],
 )
 def test_too_few_repeats_for_any_verdict_are_named(make_study: MakeStudy, compare: dict[str, Any], fewest: int) -> None:
