@@ -24,8 +24,6 @@ from search.significance.pairing import ScoresError
 from search.significance.records import Interval
 from search.significance.student import interval_of
 
-METHOD = "holm"
-
 PValues = Sequence[float | None]
 Adjusted = tuple[float | None, ...]
 

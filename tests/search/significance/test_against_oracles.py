@@ -337,6 +337,18 @@ def test_failures_are_compared_by_exact_mcnemar() -> None:
     assert effects.failures_mcnemar(~both, ~both) is None
 
 
+def test_a_meaningful_share_takes_noethers_blocks() -> None:
+    assert planning.noether_n(gamma=effects.MEANINGFUL) == effects.MEANINGFUL_BLOCKS == 29
+    ahead = np.array([1.0] * 26 + [-1.0] * 3)
+    for num, expected in ((28, None), (29, True)):
+        share, interval = effects.probability_of_superiority(ahead[:num])
+        assert effects.is_meaningful(share, interval, num_blocks=num) is expected
+        mirrored = effects.probability_of_superiority(-ahead[:num])
+        assert effects.is_meaningful(*mirrored, num_blocks=num) is expected
+    even = effects.probability_of_superiority(np.tile([1.0, -1.0], 15))
+    assert effects.is_meaningful(*even, num_blocks=30) is False
+
+
 def test_wilson_interval() -> None:
     # 81 of 263, 95 %: 0.2553 to 0.3662 (Newcombe 1998, Statistics in Medicine 17, table I, method 3)
     diff = np.where(np.arange(263) < 81, 1.0, -1.0)
