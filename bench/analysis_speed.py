@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def done(**found):
 """
 READ = """
 with np.load(sys.argv[1]) as stored:
-    correct, names = stored["correct"], [str(name) for name in stored["names"]]
+    correct, names = stored["correct"], [str(name) for name in stored["configs"]]
 pairs = list(itertools.combinations(range(len(names)), 2))[: int(sys.argv[2])]
 """
 WHOLE = """
@@ -58,6 +59,17 @@ found = judge_results([results], [(names[a], names[b]) for a, b in pairs], Decla
 judged = time.perf_counter() - start
 verdicts = [str(item.verdict) for item in found]
 done(judge_secs=judged, p=[item.p for item in found], verdicts={word: verdicts.count(word) for word in set(verdicts)})
+"""
+COMMAND = """
+import contextlib, io
+sys.argv = ["hybrid-search", "analyze", sys.argv[1], "--all-pairs", "--json"]
+from search.cli import main
+
+text = io.StringIO()
+with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+    main()
+verdicts = [item["verdict"] for item in json.loads(text.getvalue())["comparisons"]]
+done(verdicts={word: verdicts.count(word) for word in set(verdicts)})
 """
 OURS = """
 from search.significance.crossed import crossed_test
@@ -109,14 +121,19 @@ def simulate(num_images: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint
 def store(folder: Path, num_images: int) -> Path:
     """Write simulated results as `hybrid-search analyze` reads them."""
     path = folder / f"{num_images}.npz"
-    names = np.array([f"config-{place}" for place in range(NUM_CONFIGS)])
-    np.savez_compressed(path, correct=simulate(num_images), names=names)
+    np.savez_compressed(
+        path,
+        correct=simulate(num_images),
+        configs=np.array([f"config-{place}" for place in range(NUM_CONFIGS)]),
+        blocks=np.array([str(block) for block in range(NUM_BLOCKS)]),
+    )
     return path
 
 
 def measure(script: str, path: Path, num_pairs: int) -> dict[str, Any]:
     """Run one script on one file, in a process of its own."""
-    command = [sys.executable, "-c", START + READ + script, str(path), str(num_pairs)]
+    reading = "" if script is COMMAND else READ
+    command = [sys.executable, "-c", START + reading + script, str(path), str(num_pairs)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **threads})
     found: dict[str, Any] = json.loads(done.stdout)
@@ -141,11 +158,13 @@ def beside_peer(path: Path, num_pairs: int) -> dict[str, float]:
     }
 
 
-def to_page(large: list[dict[str, Any]], bare: dict[str, Any], small: Mapping[int, Mapping[str, float]]) -> str:
+def to_page(
+    command: list[dict[str, Any]],
+    whole: list[dict[str, Any]],
+    bare: dict[str, Any],
+    small: Mapping[int, Mapping[str, float]],
+) -> str:
     """Write the page."""
-    secs = statistics.median(item["secs"] for item in large)
-    judged = statistics.median(item["judge_secs"] for item in large)
-    peak = max(item["peak_gib"] for item in large)
     rows = "\n".join(
         f"| {NUM_BLOCKS} x {size:,} | {1000 * row['ours']:.2f} ms | {row['peer']:.2f} s | {row['ratio']:,.0f} "
         f"| {1000 * row['whole']:.0f} ms | {row['ours_gib']:.2f} GiB | {row['peer_gib']:.2f} GiB |"
@@ -153,41 +172,54 @@ def to_page(large: list[dict[str, Any]], bare: dict[str, Any], small: Mapping[in
     )
     (low, first), (high, last) = min(small.items()), max(small.items())
     growth = {side: np.log(last[side] / first[side]) / np.log(high / low) for side in ("ours", "peer")}
-    verdicts = ", ".join(f"{count} {word}" for word, count in sorted(large[0]["verdicts"].items()))
-    dummies = 8 * NUM_BLOCKS * NUM_IMAGES * (NUM_BLOCKS + NUM_IMAGES) / 2**40
+    dummies = 8 * NUM_BLOCKS * NUM_IMAGES * (NUM_BLOCKS + NUM_IMAGES) / 2**30
+    lines = [
+        _line("`analyze FILE --all-pairs --json`, whole process", command, "secs", f"{MAX_SECS} s", "s"),
+        _line("its peak memory", command, "peak_gib", f"{MAX_GIB} GiB", "GiB"),
+        _line("the judgement alone, everything in memory", whole, "judge_secs", "", "s"),
+        f"| the crossed test alone | {bare['loop_secs']:.2f} s | | |",
+    ]
+    summary = fill(
+        f"**Lowest ratio {min(row['ratio'] for row in small.values()):,.0f}; at least {MIN_RATIO} was wanted.** From "
+        f"{low} to {high:,} images the peer's time grows with the power {growth['peer']:.1f} of the number of images, "
+        f"ours with {growth['ours']:.1f}. At {NUM_IMAGES:,} images the peer cannot run: its dummy columns alone would "
+        f"take {dummies:,.0f} GiB.",
+        120,
+    )
     return f"""# What the analysis costs
 
 ## {NUM_CONFIGS} configurations, {NUM_BLOCKS} blocks, {NUM_IMAGES:,} images
 
-Simulated correctness read from a compressed `.npz`, all {NUM_PAIRS} pairs judged as one family: crossed test, Holm,
-intervals, effects, rope, planning, the Multi-Bootstrap beside each, sentences. One core, a process of its own.
+Simulated correctness in a compressed `.npz`, all {NUM_PAIRS} pairs judged as one family: crossed test, Holm, intervals,
+effects, rope, planning, the Multi-Bootstrap beside each, sentences. One core, a process of its own each time.
 
-| | median of {len(large)} | smallest to largest | bound |
+| | median of {len(command)} | smallest to largest | bound |
 |---|---|---|---|
-| whole process, from the first import | {secs:.1f} s | {_span(large, "secs")} | {MAX_SECS} s |
-| of it the judgement | {judged:.1f} s | {_span(large, "judge_secs")} | |
-| peak memory | {peak:.2f} GiB | {_span(large, "peak_gib", 2)} | {MAX_GIB} GiB |
+{chr(10).join(lines)}
 
-The crossed test alone, all {NUM_PAIRS} pairs: {bare["loop_secs"]:.1f} s. Verdicts: {verdicts}.
+Verdicts: {", ".join(f"{count} {word}" for word, count in sorted(command[0]["verdicts"].items()))}.
 
 ## Against a plain statsmodels loop
 
 The peer: `anova_lm(ols("d ~ C(repeat) + C(image)", table).fit())` for each pair, and the same variance and degrees of
 freedom from its mean squares. Same files, same pairs, p-values equal to six digits; {ROUNDS} alternating rounds,
 medians per pair, imports and reading left out. "Whole analysis" is ours with everything that a comparison reports, per
-pair of a family of {NUM_PAIRS}.
+pair of a family of {NUM_PAIRS}: most of it is the bootstrap beside the test.
 
 | blocks x images | ours, same test | statsmodels | ratio | ours, whole analysis | peak, ours | peak, statsmodels |
 |---|---|---|---|---|---|---|
 {rows}
 
-**Lowest ratio {min(row["ratio"] for row in small.values()):,.0f}; at least {MIN_RATIO} was wanted.** From {low} to
-{high:,} images the peer's time grows with the power {growth["peer"]:.1f} of the number of images, ours with
-{growth["ours"]:.1f}. At {NUM_IMAGES:,} images the peer cannot run: its dummy columns alone would take
-{dummies:,.0f} TiB.
+{summary}
 
 {machine()}
 """
+
+
+def _line(what: str, found: list[dict[str, Any]], key: str, bound: str, unit: str) -> str:
+    digits = 2 if unit == "GiB" else 1
+    middle = statistics.median(item[key] for item in found)
+    return f"| {what} | {middle:.{digits}f} {unit} | {_span(found, key, digits)} | {bound} |"
 
 
 def _span(found: list[dict[str, Any]], key: str, digits: int = 1) -> str:
@@ -200,10 +232,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = store(folder, NUM_IMAGES)
-        large = [measure(WHOLE, path, NUM_PAIRS) for _ in range(ROUNDS)]
+        command = [measure(COMMAND, path, NUM_PAIRS) for _ in range(ROUNDS)]
+        whole = [measure(WHOLE, path, NUM_PAIRS) for _ in range(ROUNDS)]
         bare = measure(OURS, path, NUM_PAIRS)
         small = {size: beside_peer(store(folder, size), 3 if size < 1000 else 1) for size in PEER_SIZES}
-    write_page("analysis_speed.md", to_page(large, bare, small))
+    write_page("analysis_speed.md", to_page(command, whole, bare, small))
 
 
 if __name__ == "__main__":
