@@ -204,7 +204,7 @@ Verdicts: {", ".join(f"{count} {word}" for word, count in sorted(command[0]["ver
 The peer: `anova_lm(ols("d ~ C(repeat) + C(image)", table).fit())` for each pair, and the same variance and degrees of
 freedom from its mean squares. Same files, same pairs, p-values equal to six digits; {ROUNDS} alternating rounds,
 medians per pair, imports and reading left out. "Whole analysis" is ours with everything that a comparison reports, per
-pair of a family of {NUM_PAIRS}: most of it is the bootstrap beside the test.
+pair of a family of {NUM_PAIRS}: most of it is the search for how many repeats the rope would take.
 
 | blocks x images | ours, same test | statsmodels | ratio | ours, whole analysis | peak, ours | peak, statsmodels |
 |---|---|---|---|---|---|---|
