@@ -358,9 +358,9 @@ in a verdict says. The headline test in each world:
 
 ## Tests that want other data
 
-5x2 cross-validation: ridge regression on random features of the digits against itself under other features. With nearest
-neighbours and some 300 images its t and F told equal learners apart in .12 and .14, so `analyze` shows them and gives no
-verdict by them. McNemar:
+5x2 cross-validation: ridge regression on random features of the digits against itself under other features. With
+nearest neighbours and some 300 images its t and F told equal learners apart in .12 and .14, so `analyze` shows them and
+gives no verdict by them. McNemar:
 two simulated checkpoints that are equally good over all images, which is all that it speaks of; the tables above show
 what happens when it is taken for the configurations. Data sets: simulated, of unequal difficulty and noise.
 
