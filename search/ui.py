@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,9 +13,12 @@ from search.drive import say, tracking_place
 from search.errors import InputError
 from search.study import StudyConfig
 
+PATIENCE_SECS = 5
+"""What the server is given to end by itself."""
+
 
 def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
-    """Serve the UI until Ctrl-C.
+    """Serve the UI until Ctrl-C or SIGTERM.
 
     Returns:
         The server's exit code.
@@ -32,10 +37,25 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
     say(f"experiment `{place.experiment}` at {_page(place.uri, place.experiment, host, port)}   (Ctrl-C ends)")
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
+    return _run_until_told(command)
+
+
+def _run_until_told(command: list[str]) -> int:
+    """Run a server until it ends, or Ctrl-C or SIGTERM; its workers go with it, so that the port is free again."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(command, env=env, start_new_session=True)
     try:
-        return subprocess.run(command, check=False, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}).returncode
+        return server.wait()
     except KeyboardInterrupt:
         return 0
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(timeout=PATIENCE_SECS)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _page(uri: str, experiment: str, host: str, port: int) -> str:

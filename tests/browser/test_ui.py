@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -58,8 +59,12 @@ def ui(tmp_path: Path) -> Iterator[str]:
                 break
         time.sleep(0.5)
     yield address
+    started = psutil.Process(server.pid).children(recursive=True)
+    assert started
     server.terminate()
-    server.wait(timeout=30)
+    assert server.wait(timeout=30) == 0
+    _, left = psutil.wait_procs(started, timeout=10)
+    assert not left, "the server outlived the command"
 
 
 def test_runs_and_charts_are_there(ui: str) -> None:
