@@ -59,6 +59,14 @@ class ResourceError(InputError):
     """The machine or cluster can never meet the request."""
 
 
+class StoreError(InputError):
+    """The object store of the study refuses: wrong address, bucket or credentials."""
+
+
+class StoreAwayError(InputError):
+    """The object store of the study cannot be reached now."""
+
+
 class TrackingError(InputError):
     """The tracking server refused or was unreachable."""
 

@@ -28,10 +28,10 @@ def pick_device(gpus: float) -> str:
     return "cuda"
 
 
-def _advance(work: Work, key: str, epochs: Iterator[Progress]) -> Progress | None:
+def _advance(work: Work, key: str, epochs: Iterator[Progress | None]) -> Progress | None:
     """Train one epoch inside the trial boundary: what the training raises is recorded, not raised."""
     try:
-        return next(epochs)
+        return next(filter(None, epochs))
     except DivergedError as error:
         work.diverge(key, error)
     except HybridSearchError:

@@ -133,12 +133,12 @@ class Trial(tune.Trainable):
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._epochs: Iterator[Progress] = run_assignment(config["assignment"], self._device)
+        self._epochs: Iterator[Progress | None] = run_assignment(config["assignment"], self._device)
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
         try:
-            return {"progress": next(self._epochs), "node": self._node}
+            return {"progress": next(filter(None, self._epochs)), "node": self._node}
         except DivergedError as error:
             return {"diverged": error}
         except HybridSearchError as error:
