@@ -27,6 +27,7 @@ from search.sweep import Sweep
 from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import check_uri, default_uri
+from search.uris import redacted
 from search.versions import git_revision, versions
 from search.work import Work
 
@@ -259,7 +260,7 @@ def _session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -
                 "digest": facts.key,
                 "num_train": facts.num_train,
                 "num_test": facts.num_test,
-                "root": study.data.root,
+                "root": redacted(study.data.root) if study.data.root else None,
             },
             classes=list(facts.classes),
         )
@@ -290,7 +291,7 @@ def tracking_place(study: StudyConfig) -> TrackingPlace | None:
 
 def say(line: str) -> None:
     """Tell the person at the terminal; standard output belongs to results."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def load_comparison(folder: Path) -> dict[str, Any] | None:

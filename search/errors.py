@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.uris import redacted
+
 if TYPE_CHECKING:
     from search.records import TrialResult
 
@@ -17,14 +19,14 @@ class HybridSearchError(Exception):
     """Anything this program reports in words instead of a traceback.
 
     Args:
-        faults: One line per fault: where, what was expected, what was found, how to mend it.
+        faults: One line per fault: where, what was expected, what was found, how to mend it. Passwords are taken out.
     """
 
     exit_code = EXIT_INPUT
 
     def __init__(self, *faults: str) -> None:
-        self.faults = faults
-        super().__init__("\n".join(faults))
+        self.faults = tuple(map(redacted, faults))
+        super().__init__("\n".join(self.faults))
 
     def __reduce__(self) -> tuple[type[HybridSearchError], tuple[str, ...]]:
         """Travel between processes with the faults intact."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from search.errors import DivergedError, InputError
 from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult, TrialSpec
 from search.tracking.journal import Journal
+from search.uris import redacted
 
 if TYPE_CHECKING:
     from search.data.datasets import DataConfig
@@ -160,7 +161,7 @@ class Work(ABC):
 
     def fail(self, key: str, reason: str) -> None:
         """Take in a training that raised or was lost."""
-        line = " ".join(reason.split())[:500]
+        line = redacted(" ".join(reason.split()))[:500]
         self._end(key, Failed(reason=line or "no reason given"))
 
     def diverge(self, key: str, error: DivergedError) -> None:

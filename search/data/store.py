@@ -103,7 +103,7 @@ class ImageData:
 
     def _open(self, part: str) -> Images:
         def load(name: str) -> NDArray[Any]:
-            return np.asarray(np.load(self._folder / f"{part}_{name}.npy", mmap_mode="r"))
+            return np.asarray(np.load(self._folder / f"{part}_{name}.npy", mmap_mode="r", allow_pickle=False))
 
         labels, ids, ids_digest = load("labels"), load("ids"), self._ids_digests[part]
         if self._place is None:
