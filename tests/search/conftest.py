@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -234,8 +234,8 @@ def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     trained: list[tuple[str, int]] = []
     original = loop._train_epoch
 
-    def counted(spec: TrialSpec, learners: list[loop.Learner], epoch: int) -> EpochMetrics:
-        metrics = original(spec, learners, epoch)
+    def counted(spec: TrialSpec, learners: list[loop.Learner], epoch: int) -> Generator[None, None, EpochMetrics]:
+        metrics = yield from original(spec, learners, epoch)
         trained.append((spec.key, epoch))
         return metrics
 
