@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.disk import telling_disk_faults
-from search.errors import DivergedError, InputError
+from search.errors import DivergedError, InputError, InterruptedStudyError
 from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult, TrialSpec
 from search.tracking.journal import Journal
 from search.training.files import CHECKPOINTS
@@ -105,6 +105,17 @@ class Work(ABC):
             why: What asks for it, for the user: `SIGTERM`.
         """
         self.interrupted = why
+
+    def check_interrupted(self) -> None:
+        """Say that the work ended early; for runners, once all trainings are closed.
+
+        Raises:
+            InterruptedStudyError: It was interrupted.
+        """
+        if self.interrupted is not None:
+            raise InterruptedStudyError(
+                f"interrupted by {self.interrupted}; everything is saved, the same command goes on"
+            )
 
     @abstractmethod
     def rebuild(self, record: TrialRecord) -> TrialSpec:

@@ -52,8 +52,7 @@ def run(work: Work, resources: ResourcesSection) -> None:
         raise InterruptedStudyError("interrupted; everything is saved, the same command goes on") from None
     finally:
         torch.set_num_threads(threads)
-    if work.interrupted:
-        raise InterruptedStudyError(f"interrupted by {work.interrupted}; everything is saved, the same command goes on")
+    work.check_interrupted()
 
 
 def _advance(work: Work, key: str, training: Iterator[Progress | None], node: str) -> bool:

@@ -282,3 +282,4 @@ def run(work: Work, resources: ResourcesSection) -> None:
     finally:
         # Tune's own files carry nothing that the journal lacks.
         shutil.rmtree(storage, ignore_errors=True)
+    work.check_interrupted()
