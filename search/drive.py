@@ -17,7 +17,8 @@ from search.claims import too_few_repeats
 from search.compare import Repeats, judge_repeats
 from search.comparison_files import FOLDER, write_results
 from search.contenders import Contender, declare_families, pick_contenders
-from search.errors import StudyChangedError, TooManyFailuresError
+from search.errors import InterruptedStudyError, StudyChangedError, TooManyFailuresError
+from search.interruption import interruptible
 from search.progress import Display, counter
 from search.records import Failed, TrialRecord
 from search.rounds import Rounds, news, race_title, still_in
@@ -33,8 +34,11 @@ from search.work import Work
 
 TRACKER_PATIENCE_SECS = 120.0
 """At the end the command waits this long for MLflow to take the rest; what is left then is sent next time."""
+INTERRUPTED_PATIENCE_SECS = 5.0
+"""The same for a command that was told to end: whoever told it may kill it soon."""
 
 
+@interruptible()
 def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> Status:
     """Run or resume the sweep of a study.
 
@@ -83,6 +87,7 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
     )
 
 
+@interruptible()
 def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
     """Race the contenders block by block, confirm the survivor on fresh blocks, judge that, write it down.
 
@@ -153,6 +158,7 @@ def _train(
     return repeats
 
 
+@interruptible()
 def run_repeats(
     study: StudyConfig,
     *,
@@ -222,18 +228,19 @@ class _Shown:
 
 @contextlib.contextmanager
 def _runner(study: StudyConfig) -> Iterator[Callable[[Work], None]]:
-    """Open the runner that the study asks for."""
+    """Open the runner that the study asks for; SIGTERM and Ctrl-C interrupt the work that it carries out."""
     resources: ResourcesSection = study.resources
-    if resources.runner == "inline":
-        from search.runners import inline
+    with interruptible() as interruption:
+        if resources.runner == "inline":
+            from search.runners import inline
 
-        inline.pick_device(resources.gpus)
-        yield lambda work: inline.run(work, resources)
-        return
-    from search.runners import ray_tune
+            inline.pick_device(resources.gpus)
+            yield lambda work: interruption.carry_out(work, inline.run, resources)
+            return
+        from search.runners import ray_tune
 
-    with ray_tune.cluster(resources):
-        yield lambda work: ray_tune.run(work, resources)
+        with ray_tune.cluster(resources):
+            yield lambda work: interruption.carry_out(work, ray_tune.run, resources)
 
 
 @contextlib.contextmanager
@@ -267,6 +274,9 @@ def _session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -
         tracker = TrackerProcess(folder, place.uri, place.experiment, say) if place else None
         try:
             yield journal
+        except (KeyboardInterrupt, InterruptedStudyError):
+            patience = min(patience, INTERRUPTED_PATIENCE_SECS)
+            raise
         finally:
             journal.note("stop")
             if tracker is not None and not tracker.close(patience):

@@ -53,6 +53,18 @@ class JournalError(InputError):
     """The journal cannot be written: nothing more may be computed that it would not hold."""
 
 
+class StorageFaultError(HybridSearchError):
+    """A disk is full, over quota, read-only or broken: the machine's fault, never the trial's, which goes on later."""
+
+
+class OutOfMemoryError(Exception):
+    """A training does not fit into memory, however few of its images are computed at once: the trial fails.
+
+    Args:
+        reason: One line.
+    """
+
+
 class NothingToDoError(InputError):
     """A verb needs results that are not there yet."""
 

@@ -7,14 +7,16 @@ import shutil
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.errors import DivergedError, InputError
+from search.disk import telling_disk_faults
+from search.errors import DivergedError, InputError, InterruptedStudyError
 from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult, TrialSpec
 from search.tracking.journal import Journal
+from search.training.files import CHECKPOINTS
 from search.uris import redacted
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ class Work(ABC):
         self._cache_dir = cache_dir
         self._deadline = deadline
         self._on_change = on_change
+        self.interrupted: str | None = None
+        """What asked for an early end; None while nothing did."""
         self.specs: dict[str, TrialSpec] = {}
         self.attempts: dict[str, int] = {}
         self._unfinished = [record for record in self.records if record.outcome is None]
@@ -75,7 +79,8 @@ class Work(ABC):
         """Let go of what a finished training no longer needs; the journal has its end, it is never trained again."""
         folder = self.folder_of(record.key)
         if isinstance(record.outcome, Completed) or (record.outcome and record.artifacts):
-            (folder / "checkpoint.pt").unlink(missing_ok=True)
+            for name in CHECKPOINTS:
+                (folder / name).unlink(missing_ok=True)
         elif record.outcome is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -88,6 +93,30 @@ class Work(ABC):
     def out_of_time(self) -> bool:
         """Whether the time budget is used up."""
         return self._deadline is not None and time.monotonic() >= self._deadline
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new begins and running trainings are to be closed: each can go on later where it was."""
+        return self.interrupted is not None or self.out_of_time
+
+    def interrupt(self, why: str) -> None:
+        """Ask for an early end; may be called from a signal handler.
+
+        Args:
+            why: What asks for it, for the user: `SIGTERM`.
+        """
+        self.interrupted = why
+
+    def check_interrupted(self) -> None:
+        """Say that the work ended early; for runners, once all trainings are closed.
+
+        Raises:
+            InterruptedStudyError: It was interrupted.
+        """
+        if self.interrupted is not None:
+            raise InterruptedStudyError(
+                f"interrupted by {self.interrupted}; everything is saved, the same command goes on"
+            )
 
     @abstractmethod
     def rebuild(self, record: TrialRecord) -> TrialSpec:
@@ -106,7 +135,7 @@ class Work(ABC):
 
     def next(self) -> Assignment | None:
         """Hand out a training: unfinished ones first, then new ones; None when nothing is left to begin."""
-        if self.out_of_time:
+        if self.stopping:
             return None
         if self._unfinished:
             record = self._unfinished.pop(0)
@@ -157,7 +186,15 @@ class Work(ABC):
             self._end(key, Stopped(epoch=progress.metrics.epoch))
             return False
         self._on_change()
-        return not self.out_of_time
+        return not self.stopping
+
+    def tick(self, key: str) -> bool:  # noqa: ARG002
+        """Hear from a training that is in the middle of an epoch.
+
+        Returns:
+            Whether the worker goes on with this training; otherwise it closes it, and the training saves itself.
+        """
+        return not self.stopping
 
     def fail(self, key: str, reason: str) -> None:
         """Take in a training that raised or was lost."""
@@ -204,12 +241,16 @@ def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> Imag
     return open_data(config, Path(cache_dir) if cache_dir else None)
 
 
-def run_assignment(assignment: Assignment, device: str) -> Iterator[Progress]:
+def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | None, None, None]:
     """Carry out an assignment in this process.
+
+    Yields:
+        Each epoch; None as a tick, where it may be closed in the middle of one (see `search.training.loop.train`).
 
     Raises:
         InputError: This node's data are not the ones that the study began with.
         DivergedError: The loss stopped being finite.
+        StorageFaultError: The disk is full, over quota, read-only or broken.
     """
     from search.training.loop import train
 
@@ -221,5 +262,6 @@ def run_assignment(assignment: Assignment, device: str) -> Iterator[Progress]:
             f"began with ({spec.data_key}); give all nodes the same files"
         )
     folder = Path(assignment.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)
+    with telling_disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)

@@ -133,17 +133,18 @@ class Trial(tune.Trainable):
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._epochs: Iterator[Progress] = run_assignment(config["assignment"], self._device)
+        self._epochs: Iterator[Progress | None] = run_assignment(config["assignment"], self._device)
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
         try:
-            return {"progress": next(self._epochs), "node": self._node}
+            progress = next(self._epochs)
         except DivergedError as error:
             return {"diverged": error}
         except HybridSearchError as error:
             # Wrong input stays wrong, for every trial: the driver ends the run, and nothing counts as failed.
             return {"faults": error.faults}
+        return {"tick": True} if progress is None else {"progress": progress, "node": self._node}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the training writes its own checkpoints and finds them again."""
@@ -223,7 +224,10 @@ class Judge(FIFOScheduler):
             if "diverged" in result:
                 self._link.work.diverge(key, result["diverged"])
                 return str(TrialScheduler.STOP)
-            go_on = self._link.work.report(key, result["progress"], result["node"])
+            if "tick" in result:
+                go_on = self._link.work.tick(key)
+            else:
+                go_on = self._link.work.report(key, result["progress"], result["node"])
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:  # noqa: ANN401, ARG002
@@ -278,3 +282,4 @@ def run(work: Work, resources: ResourcesSection) -> None:
     finally:
         # Tune's own files carry nothing that the journal lacks.
         shutil.rmtree(storage, ignore_errors=True)
+    work.check_interrupted()
