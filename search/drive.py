@@ -19,6 +19,7 @@ from search.comparison_files import FOLDER, write_results
 from search.contenders import Contender, declare_families, pick_contenders
 from search.errors import InterruptedStudyError, StudyChangedError, TooManyFailuresError
 from search.interruption import interruptible
+from search.nodes import needs_of
 from search.progress import Display, counter
 from search.records import Failed, TrialRecord
 from search.rounds import Rounds, news, race_title, still_in
@@ -48,7 +49,7 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
     check_folder(study)
     facts = load_facts(study, on_progress=counter("decoding images"))
     check_sweep(study, facts)
-    with _runner(study) as run, _session(study, facts, "sweep", patience) as journal:
+    with _runner(study, facts) as run, _session(study, facts, "sweep", patience) as journal:
         shown = _Shown()
         sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update())
         if sweep.num_mended:
@@ -104,7 +105,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
     facts = load_facts(study, on_progress=counter("decoding images"))
     check_points(study, facts, num_confirm=study.compare.num_confirm)
     _tell(study, too_few_repeats(study.compare, study.compare.num_confirm, where="compare.confirm"))
-    with _runner(study) as run, _session(study, facts, "compare", patience) as journal:
+    with _runner(study, facts) as run, _session(study, facts, "compare", patience) as journal:
         contenders = pick_contenders(study, list(journal.records.values()))
         rounds = Rounds(
             study=study,
@@ -182,7 +183,7 @@ def run_repeats(
     check_folder(study)
     facts = load_facts(study, on_progress=counter("decoding images"))
     check_points(study, facts)
-    with _runner(study) as run, _session(study, facts, "compare", patience) as journal:
+    with _runner(study, facts) as run, _session(study, facts, "compare", patience) as journal:
         contenders = pick(list(journal.records.values()))
 
         def make(on_change: Callable[[], None]) -> Repeats:
@@ -227,7 +228,7 @@ class _Shown:
 
 
 @contextlib.contextmanager
-def _runner(study: StudyConfig) -> Iterator[Callable[[Work], None]]:
+def _runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Work], None]]:
     """Open the runner that the study asks for; SIGTERM and Ctrl-C interrupt the work that it carries out."""
     resources: ResourcesSection = study.resources
     with interruptible() as interruption:
@@ -239,8 +240,9 @@ def _runner(study: StudyConfig) -> Iterator[Callable[[Work], None]]:
             return
         from search.runners import ray_tune
 
-        with ray_tune.cluster(resources):
-            yield lambda work: interruption.carry_out(work, ray_tune.run, resources)
+        needs = needs_of(study, facts)
+        with ray_tune.cluster(resources) as there:
+            yield lambda work: interruption.carry_out(work, lambda work, _: ray_tune.run(work, there, needs), resources)
 
 
 @contextlib.contextmanager

@@ -73,6 +73,10 @@ class ResourceError(InputError):
     """The machine or cluster can never meet the request."""
 
 
+class LostClusterError(HybridSearchError):
+    """The Ray cluster went away while trials ran; all that they had saved stays."""
+
+
 class TrackingError(InputError):
     """The tracking server refused or was unreachable."""
 

@@ -234,11 +234,15 @@ def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float |
 
 
 @functools.lru_cache(maxsize=2)
-def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> ImageData:  # noqa: ARG001
-    """Open a data set once per process: looking through its files costs more than a small trial."""
-    from search.data.store import open_data
+def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> ImageData:
+    """Open a data set once per process: looking through its files costs more than a small trial.
 
-    return open_data(config, Path(cache_dir) if cache_dir else None)
+    A node that was sent this very content has no other.
+    """
+    from search.data.store import open_data, open_received
+
+    place = Path(cache_dir) if cache_dir else None
+    return open_received(config, data_key, place) or open_data(config, place)
 
 
 def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | None, None, None]:
