@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file.")]
-StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, or the folder of a study.")]
+StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the folder or URI of a study.")]
 
 
 def main() -> NoReturn:

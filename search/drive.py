@@ -24,6 +24,7 @@ from search.progress import Display, counter
 from search.records import Failed, TrialRecord
 from search.rounds import Rounds, news, race_title, still_in
 from search.status import Status, summarise
+from search.storage.copies import copy_of
 from search.study import ResourcesSection, StudyConfig, check_folder, claim_folder, make_folder
 from search.sweep import Sweep
 from search.tracking.journal import FILE_NAME, Journal, read_events
@@ -156,6 +157,7 @@ def _train(
     ) as display:
         shown.update = display.update
         run(repeats)
+    repeats.settle()
     return repeats
 
 
@@ -253,7 +255,7 @@ def _session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -
         # Only a study that begins: a running one must not be stopped by a server that is away.
         check_uri(place.uri)
     make_folder(study)
-    with Journal(study.folder) as journal:
+    with Journal(study.folder, copy_of(study.location, say)) as journal:
         folder = claim_folder(study)
         _refuse_other_data(folder, facts)
         journal.note(
@@ -297,7 +299,7 @@ def tracking_place(study: StudyConfig) -> TrackingPlace | None:
     """Where MLflow records a study; None with tracking switched off."""
     if not study.tracking.enabled:
         return None
-    uri = study.tracking.uri or default_uri(Path(study.storage).expanduser())
+    uri = study.tracking.uri or default_uri(study.folder.parent)
     return TrackingPlace(uri=uri, experiment=study.tracking.experiment or study.name)
 
 

@@ -77,6 +77,14 @@ class LostClusterError(HybridSearchError):
     """The Ray cluster went away while trials ran; all that they had saved stays."""
 
 
+class StoreError(InputError):
+    """The object store of the study refuses: wrong address, bucket or credentials."""
+
+
+class StoreAwayError(InputError):
+    """The object store of the study cannot be reached now."""
+
+
 class TrackingError(InputError):
     """The tracking server refused or was unreachable."""
 

@@ -13,6 +13,7 @@ from search.sampler import Sampler
 from search.schedulers import make_scheduler
 from search.seeds import make_block
 from search.status import best_first, group_failures
+from search.storage.working_copy import ARRAYS
 from search.study import StudyConfig
 from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.work import TRIALS, Work, new_record
@@ -122,6 +123,9 @@ class Sweep(Work):
         for loser in ranked[keep:]:
             for path in (self._folder / TRIALS / loser.key).glob("weights-*.safetensors"):
                 path.unlink()
+            for name in loser.artifacts.values():
+                if not name.endswith(ARRAYS):
+                    self._journal.copy.drop(name)
 
     @property
     def _num_failed(self) -> int:
