@@ -51,6 +51,10 @@ class JournalError(InputError):
     """The journal cannot be written: nothing more may be computed that it would not hold."""
 
 
+class ProposalsError(InputError):
+    """Optuna's study cannot be read or written: nothing more can be proposed."""
+
+
 class NothingToDoError(InputError):
     """A verb needs results that are not there yet."""
 
@@ -61,6 +65,10 @@ class ResourceError(InputError):
 
 class TrackingError(InputError):
     """The tracking server refused or was unreachable."""
+
+
+class NothingThereError(TrackingError):
+    """There is no such tracking store, or no such experiment in it."""
 
 
 class TooManyFailuresError(HybridSearchError):
