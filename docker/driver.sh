@@ -10,12 +10,17 @@ case "${1:-}" in
   sweep | compare | reproduce)
     command="$*"
     : "${RAY_ADDRESS:?RAY_ADDRESS must be the head as host:port}"
-    (
+    tries=3 # a busy head may let a node wait for too long
+    until (
       export NODE_CPUS=0 NODE_GPUS=0
       # shellcheck source=docker/ray-node.sh
       . "$(dirname "$0")/ray-node.sh"
       exec ray start --address "${RAY_ADDRESS}" "$@" >/dev/null
-    ) || { echo "driver.sh: could not join ${RAY_ADDRESS} for: hybrid-search ${command}" >&2; exit 2; }
+    ); do
+      tries=$((tries - 1))
+      [ "${tries}" -gt 0 ] || { echo "driver.sh: could not join ${RAY_ADDRESS} for: hybrid-search ${command}" >&2; exit 2; }
+      sleep 5
+    done
     ;;
 esac
 exec hybrid-search "$@"

@@ -21,7 +21,7 @@ def main(names: list[str]) -> int:
             if name not in there:
                 store.create_bucket(Bucket=name)
     except (BotoCoreError, ClientError) as error:
-        print(f"make_buckets.py: {error}", file=sys.stderr)
+        sys.stderr.write(f"make_buckets.py: {error}\n")
         return 1
     return 0
 

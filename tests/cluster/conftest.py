@@ -253,7 +253,10 @@ class Cluster:
     def start_worker(self, name: str) -> Container:
         """A node with one CPU."""
         own = {"NODE_CPUS": "1", "OBJECT_STORE_BYTES": str(100 << 20), "PYTHONPATH": str(REPOSITORY)}
-        return self.engine.start(name, "ray-worker.sh", environment={**self.environment("worker"), **own})
+        worker = self.engine.start(name, "ray-worker.sh", environment={**self.environment("worker"), **own})
+        joined = lambda: "Ray runtime started" in worker.log.with_suffix(".out").read_text()  # noqa: E731
+        wait_until(name, joined, 120, worker.tail)
+        return worker
 
     def start_driver(self, *words: object) -> Container:
         """`docker compose run driver ...`."""
