@@ -17,6 +17,7 @@ case "${1:-}" in
       . "$(dirname "$0")/ray-node.sh"
       exec ray start --address "${RAY_ADDRESS}" "$@" >/dev/null
     ); do
+      [ $? -ne 2 ] || exit 2 # no token, or a wrong option: said already
       tries=$((tries - 1))
       [ "${tries}" -gt 0 ] || { echo "driver.sh: could not join ${RAY_ADDRESS} for: hybrid-search ${command}" >&2; exit 2; }
       sleep 5

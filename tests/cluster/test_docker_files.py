@@ -42,10 +42,10 @@ def test_scripts_are_read_by_their_shells_and_can_be_started(script: Path) -> No
     assert "set -e" in script.read_text() or script.name == "ray-node.sh"
 
 
-@pytest.mark.parametrize("name", ["ray-head.sh", "ray-worker.sh"])
+@pytest.mark.parametrize("name", ["ray-head.sh", "ray-worker.sh", "driver.sh"])
 def test_no_ray_without_a_token(name: str) -> None:
     done = subprocess.run(
-        [DOCKER / name],
+        [DOCKER / name, "sweep"],
         env={"PATH": "/usr/bin:/bin", "RAY_ADDRESS": "x:1"},
         capture_output=True,
         text=True,
@@ -53,6 +53,7 @@ def test_no_ray_without_a_token(name: str) -> None:
     )
     assert done.returncode == 2
     assert f"{name}: RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH must be set" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_compose_follows_its_schema() -> None:
