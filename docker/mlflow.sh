@@ -9,7 +9,7 @@
 # AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
 # MLFLOW_AUTH_ADMIN_PASSWORD      of `admin`; counts when the users' database is new
 # MLFLOW_FLASK_SERVER_SECRET_KEY  signs the forms of the sign-up page
-# MLFLOW_ALLOWED_HOSTS            names by which it is called, with ports: mlflow:5000,localhost:5000
+# MLFLOW_ALLOWED_HOSTS            names by which it is called, with ports: mlflow:5000,localhost:5000; other names get 403
 # MLFLOW_HOST, MLFLOW_PORT        127.0.0.1, 5000
 set -eu
 : "${MLFLOW_DATABASE:?}" "${MLFLOW_AUTH_DATABASE:?}" "${PGPASSWORD:?}" "${MLFLOW_ARTIFACTS:?}"
@@ -28,6 +28,8 @@ database_uri = ${MLFLOW_AUTH_DATABASE}
 admin_username = admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 EOF
+# A browser sends the page's own address along; without this the run table stays empty but on localhost.
+origins="$(printf '%s' "${MLFLOW_ALLOWED_HOSTS}" | sed 's#[^,][^,]*#http://&,https://&#g')"
 exec mlflow server --app-name basic-auth --host "${MLFLOW_HOST:-127.0.0.1}" --port "${MLFLOW_PORT:-5000}" \
   --backend-store-uri "${MLFLOW_DATABASE}" --artifacts-destination "${MLFLOW_ARTIFACTS}" \
-  --allowed-hosts "${MLFLOW_ALLOWED_HOSTS}" --workers "${MLFLOW_WORKERS:-2}"
+  --allowed-hosts "${MLFLOW_ALLOWED_HOSTS}" --cors-allowed-origins "${origins}" --workers "${MLFLOW_WORKERS:-2}"

@@ -32,6 +32,7 @@ BIN = Path(sys.executable).parent
 SUBNET = f"10.213.{os.getpid() % 250}"
 PRELUDE = """
 hostname "$1"; mount --bind "$2/hosts" /etc/hosts; mount --bind "$2/resolv" /etc/resolv.conf
+for hidden in $HIDDEN; do mount --bind "$2/empty" "$hidden"; done
 mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray; mount -t tmpfs tmpfs /dev/shm
 shift 2; "$@" & child=$!
 trap 'kill -TERM $child' TERM; wait $child; code=$?; trap - TERM; wait $child 2>/dev/null; exit $code
@@ -112,6 +113,7 @@ class Engine:
         self.containers: dict[str, Container] = {}
         (folder / "hosts").write_text("127.0.0.1 localhost\n")
         (folder / "resolv").write_text("")
+        (folder / "empty").mkdir()
         run("ip", "link", "add", "name", self.tag, "type", "bridge")
         run("ip", "address", "add", f"{SUBNET}.1/24", "dev", self.tag)
         run("ip", "link", "set", self.tag, "up")
@@ -162,6 +164,15 @@ class Engine:
     def logs(self) -> str:
         """What all of them printed last."""
         return "\n".join(container.tail() for container in self.containers.values())
+
+
+def packages() -> set[Path]:
+    """Folders of the project's packages: here, and where an interpreter elsewhere would find them."""
+    roots = [REPOSITORY]
+    found = run(sys.executable, "-c", "import search; print(search.__file__)", check=False, cwd="/", env={}).stdout
+    if found:
+        roots.append(Path(found.strip()).parents[1])
+    return {root / name for root in roots for name in ("search", "spaces", "hybrid_models")}
 
 
 def missing() -> str | None:
@@ -251,8 +262,8 @@ class Cluster:
             self.start_worker(name)
 
     def start_worker(self, name: str) -> Container:
-        """A node with one CPU."""
-        own = {"NODE_CPUS": "1", "OBJECT_STORE_BYTES": str(100 << 20), "PYTHONPATH": str(REPOSITORY)}
+        """A node with one CPU, and without the project."""
+        own = {"NODE_CPUS": "1", "OBJECT_STORE_BYTES": str(100 << 20), "HIDDEN": " ".join(map(str, packages()))}
         worker = self.engine.start(name, "ray-worker.sh", environment={**self.environment("worker"), **own})
         joined = lambda: "Ray runtime started" in worker.log.with_suffix(".out").read_text()  # noqa: E731
         wait_until(name, joined, 120, worker.tail)
@@ -275,6 +286,15 @@ class Cluster:
         postgres = self.engine.containers["postgres"]
         rows = postgres.exec("psql", "-U", "postgres", "-d", database, "-At", "-F", "|", "-c", query).stdout
         return [line.split("|") for line in rows.splitlines()]
+
+    def objects(self, bucket: str) -> list[str]:
+        """Names of what lies in a bucket."""
+        import boto3
+
+        place = f"http://{self.engine.containers['minio'].address}:9000"
+        secrets = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
+        store = boto3.client("s3", endpoint_url=place, **secrets)
+        return [item["Key"] for item in store.list_objects_v2(Bucket=bucket).get("Contents", ())]
 
     def status(self, url: str, *, host: str, signed_in: bool = False) -> int:
         """HTTP status of an address when it is called by a name."""

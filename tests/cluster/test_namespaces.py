@@ -11,10 +11,10 @@ import json
 import os
 import shutil
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 
@@ -87,11 +87,7 @@ def test_mlflow_has_one_ended_run_per_trial_and_its_files_in_the_bucket(cluster:
     )
     assert not [run for run in runs if run[1] == "RUNNING"], runs
     assert sum(int(number) for kind, _, number in runs if kind == "trial") == NUM_TRIALS, runs
-    place = f"http://{cluster.engine.containers['minio'].address}:9000"
-    store = boto3.client(
-        "s3", endpoint_url=place, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
-    )
-    kept = [item["Key"] for item in store.list_objects_v2(Bucket="mlflow")["Contents"]]
+    kept = cluster.objects("mlflow")
     assert any(key.endswith("study.yaml") for key in kept), kept
 
 
@@ -135,8 +131,6 @@ def test_the_run_table_is_browsed_with_a_password(cluster: Any, swept: Path) -> 
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", f"--host-resolver-rules={name}"],
         )
-        stranger = browser.new_page()
-        assert stranger.goto(f"http://mlflow:5000/#/experiments/{experiment}/runs").status == 401
         page = browser.new_page(
             viewport={"width": 1600, "height": 1000},
             http_credentials={"username": "admin", "password": cluster.secrets["MLFLOW_ADMIN_PASSWORD"]},
@@ -146,6 +140,18 @@ def test_the_run_table_is_browsed_with_a_password(cluster: Any, swept: Path) -> 
         if folder := os.environ.get("SCREENSHOTS"):
             page.screenshot(path=f"{folder}/mlflow.png")
         browser.close()
+
+
+@pytest.mark.skipif(find_spec("search.storage") is None, reason="studies lie in folders only")
+def test_a_study_is_kept_in_the_bucket(cluster: Any, swept: Path) -> None:
+    changes = ("name=in-bucket", "storage=s3://studies", "search.trials=3", "train.epochs=2")
+    words = [word for change in changes for word in ("--set", change)]
+    done = json.loads(cluster.drive("sweep", STUDY, *words, "--json"))
+    assert done["trials"]["completed"] + done["trials"]["stopped"] == 3
+    assert "in-bucket/journal.jsonl" in cluster.objects("studies")
+    # Another machine, whose folders are empty, has nothing left to do and says the same.
+    again = json.loads(cluster.drive("sweep", STUDY, *words, "--json"))
+    assert again["nominated"] == done["nominated"]
 
 
 def test_no_secret_is_written_down(cluster: Any, swept: Path) -> None:
