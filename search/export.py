@@ -8,14 +8,15 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
 from torch import nn
 
-from hybrid_models.build import Model, build
+from hybrid_models.build import build
+from hybrid_models.deployed import Deployed
 from hybrid_models.export import export_program
 from search.agreement import Agreement, compare_predictions
 from search.bind import DataFacts, bind, load_facts
@@ -30,9 +31,6 @@ from search.storage.working_copy import fetch
 from search.study import StudyConfig, to_dict, write_atomically
 from search.tracking.journal import read_records
 from search.versions import git_revision, versions
-
-if TYPE_CHECKING:
-    from search.data.augment import Normaliser
 
 BY_HAND = "chosen by hand, not confirmed"
 ALIKE = 0.99
@@ -51,25 +49,6 @@ class Winner:
     """Comparisons that speak of it; empty when none was run."""
     state: str
     """As of `nomination.state_of`, or BY_HAND."""
-
-
-class Deployed(nn.Module):
-    """A trained model with its preprocessing: uint8 images (B, H, W, 3) in, class probabilities (B, C) out."""
-
-    def __init__(self, model: Model, normaliser: Normaliser) -> None:
-        super().__init__()
-        self.model = model
-        self.image_size = (model.config.input_height, model.config.input_width)
-        self.mean: torch.Tensor
-        self.std: torch.Tensor
-        self.register_buffer("mean", torch.tensor(normaliser.mean).reshape(3, 1, 1))
-        self.register_buffer("std", torch.tensor(normaliser.std).reshape(3, 1, 1))
-
-    def forward(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
-        """Classify a batch."""
-        images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float() / 255
-        logits_BC: torch.Tensor = self.model((images_BCHW - self.mean) / self.std)
-        return logits_BC.softmax(dim=1)
 
 
 def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
@@ -206,7 +185,8 @@ def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deploye
     model.load_state_dict(load_file(weights))
     data = open_data(study.data, default_cache_dir())
     rows, _ = split(data.train.labels, study.split, spec.blocks[0].split_seed)
-    return Deployed(model, fit_normaliser(data.train, rows, spec.train.normalise)).eval()
+    normaliser = fit_normaliser(data.train, rows, spec.train.normalise)
+    return Deployed(model, normaliser.mean, normaliser.std).eval()
 
 
 def _write(
@@ -282,6 +262,7 @@ def to_evidence(
         "point": winner.point,
         "point_digest": digest_of(winner.point),
         "model": {
+            "settings": {name: value for name, value in asdict(spec.model).items() if value is not None},
             "classes": list(facts.classes),
             "height": facts.height,
             "width": facts.width,
@@ -355,8 +336,10 @@ on {100 * program["share"]:.1f} % of {program["num_images"]} test images.
     hybrid-search predict . IMAGE...      # needs nothing but this folder
     hybrid-search sweep config.yaml       # trains this one point again
 
-`model.pt2` (torch.export) takes uint8 images (batch, height, width, 3) and gives class probabilities;
-`model.safetensors` holds the bare weights.
+`predict` builds the model from the settings in `evidence.json` and the weights in `model.safetensors`; neither can
+execute anything. `model.pt2` (torch.export) is the same as a program for deployment without this package: uint8 images
+(batch, height, width, 3) in, class probabilities out. Loading a .pt2 file may execute what is in it: do so only if you
+trust where it comes from.
 
 ## Limits
 

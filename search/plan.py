@@ -90,7 +90,8 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     from search.data.store import default_cache_dir, open_data
     from search.drive import tracking_place
     from search.runners.inline import pick_device
-    from search.tracking.mlflow_client import check_uri, redacted
+    from search.tracking.mlflow_client import check_uri
+    from search.uris import redacted
 
     check_folder(study)
     place = tracking_place(study)
