@@ -150,6 +150,7 @@ class Journal:
 
     Attributes:
         records: Every trial and repeat by key, in the order in which they began.
+
     Raises:
         StudyLockedError: Another process is writing it; the message names that process.
         InputError: It was damaged.
