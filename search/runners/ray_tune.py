@@ -14,6 +14,7 @@ from typing import Any
 
 from search.errors import DivergedError, HybridSearchError, InputError, InterruptedStudyError, ResourceError
 from search.records import Progress
+from search.runners.ray_local import alone, hide_token
 from search.study import ResourcesSection
 from search.work import Work, run_assignment
 
@@ -53,24 +54,24 @@ def cluster(resources: ResourcesSection) -> Iterator[None]:
         yield
         return
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
-    if resources.address is None:
-        options |= {"address": "local", "include_dashboard": resources.dashboard, "dashboard_host": "127.0.0.1"}
-    else:
-        options |= {"address": resources.address}
-    # The workers import this project; a cluster's own nodes have it installed.
-    try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        reason = str(error).splitlines()[0]
-        raise ResourceError(
-            f"resources.address: no Ray cluster at {resources.address or 'this machine'} ({reason}); "
-            "start one with `ray start --head`, or leave the address out"
-        ) from None
-    try:
+    with contextlib.ExitStack() as stack:
+        if resources.address is None:
+            options |= {"include_dashboard": resources.dashboard, **stack.enter_context(alone())}
+        else:
+            options |= {"address": resources.address}
+        # The workers import this project; a cluster's own nodes have it installed.
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            reason = str(error).splitlines()[0]
+            raise ResourceError(
+                f"resources.address: no Ray cluster at {resources.address or 'this machine'} ({reason}); "
+                "start one with `ray start --head`, or leave the address out"
+            ) from None
+        stack.callback(ray.shutdown)
+        hide_token()
         _check_request(resources)
         yield
-    finally:
-        ray.shutdown()
 
 
 def _check_request(resources: ResourcesSection) -> None:
