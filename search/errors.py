@@ -53,12 +53,36 @@ class JournalError(InputError):
     """The journal cannot be written: nothing more may be computed that it would not hold."""
 
 
+class StorageFaultError(HybridSearchError):
+    """A disk is full, over quota, read-only or broken: the machine's fault, never the trial's, which goes on later."""
+
+
+class OutOfMemoryError(Exception):
+    """A training does not fit into memory, however few of its images are computed at once: the trial fails.
+
+    Args:
+        reason: One line.
+    """
+
+
 class NothingToDoError(InputError):
     """A verb needs results that are not there yet."""
 
 
 class ResourceError(InputError):
     """The machine or cluster can never meet the request."""
+
+
+class LostClusterError(HybridSearchError):
+    """The Ray cluster went away while trials ran; all that they had saved stays."""
+
+
+class StoreError(InputError):
+    """The object store of the study refuses: wrong address, bucket or credentials."""
+
+
+class StoreAwayError(InputError):
+    """The object store of the study cannot be reached now."""
 
 
 class TrackingError(InputError):

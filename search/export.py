@@ -27,6 +27,7 @@ from search.records import TrialRecord, TrialSpec, digest_of
 from search.scores import score_rows
 from search.seeds import Block, make_block
 from search.status import best_first
+from search.storage.working_copy import fetch
 from search.study import StudyConfig, to_dict, write_atomically
 from search.tracking.journal import read_records
 from search.versions import git_revision, versions
@@ -149,9 +150,10 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
             "the program or --set differ from what was trained; put them back"
         )
     weights = winner.record.artifacts.get("weights-0")
-    if weights is None or not (study.folder / weights).is_file():
+    file = fetch(study.location, weights) if weights else None
+    if file is None:
         raise NothingToDoError(f"{study.folder}: the weights of {winner.name} are gone; run `hybrid-search compare`")
-    deployed = load_deployed(study, spec, study.folder / weights)
+    deployed = load_deployed(study, spec, file)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -159,7 +161,7 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         target = Path(temporary) / "export"
         target.mkdir()
-        digest = _write(target, study, facts, winner, spec, deployed, study.folder / weights)
+        digest = _write(target, study, facts, winner, spec, deployed, file)
         if folder.exists():
             shutil.rmtree(folder)
         target.rename(folder)

@@ -115,7 +115,7 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     num_configs = study.compare.finalists + len(study.compare.baselines)
     return Plan(
         study=study.name,
-        folder=str(study.folder),
+        folder=str(study.location),
         tracking=redacted(place.uri) if place else "off",
         space_size=space.size,
         free=tuple(space.free),

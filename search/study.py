@@ -23,6 +23,8 @@ from search.faults import explain
 from search.reading import Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
 from search.section import PointLike, Scalar, Section, UriText
 from search.settings import setting_faults, space_faults
+from search.storage.location import Location, is_uri, locate
+from search.storage.working_copy import RESOLVED, read_resolved, refresh, uri_of_copy
 from search.training.config import PRECISIONS, TrainConfig, settled
 from search.uris import Uri, without_secrets
 from spaces.presets import UnknownPreset, load_preset, load_space
@@ -91,7 +93,7 @@ class StudyConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Names the study's folder and its MLflow experiment."""
     storage: UriText = "runs"
-    """Folder that holds studies; the study lies in <storage>/<name>/."""
+    """Folder or URI (s3://bucket/prefix, gs://...) that holds studies; the study lies in <storage>/<name>/."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Every block and every proposal derives from it."""
     data: DataConfig
@@ -109,9 +111,14 @@ class StudyConfig(Section):
     tracking: TrackingSection = TrackingSection()
 
     @property
-    def folder(self) -> Path:
+    def location(self) -> Location:
         """Where everything of this study lies."""
-        return Path(self.storage).expanduser() / self.name
+        return Location(self.storage, self.name)
+
+    @property
+    def folder(self) -> Path:
+        """The same on this machine: the folder itself, or the working copy of what lies on an object store."""
+        return self.location.folder
 
     @property
     def space_name(self) -> str:
@@ -230,10 +237,10 @@ def parse_study(
 
 def _settle(study: StudyConfig) -> TrainConfig:
     """Write `auto` out: as the study began, else as this machine computes best."""
-    resolved = study.folder / "study.yaml"
-    if study.train.precision == "auto" and resolved.is_file():
-        with contextlib.suppress(yaml.YAMLError, OSError, AttributeError):  # damaged: named where it is read whole
-            began = yaml.safe_load(resolved.read_text(encoding="utf-8")).get("train").get("precision")
+    resolved = read_resolved(study.location) if study.train.precision == "auto" else None
+    if resolved is not None:
+        with contextlib.suppress(yaml.YAMLError, AttributeError):  # damaged: named where it is read whole
+            began = yaml.safe_load(resolved).get("train").get("precision")
             if began in PRECISIONS:
                 return dataclasses.replace(study.train, precision=began)
     return settled(study.train, gpus=study.resources.gpus)
@@ -268,45 +275,51 @@ def shipped_studies() -> list[str]:
     return sorted(os.path.relpath(path) for path in folder.glob("*.yaml"))
 
 
-def find_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:
-    """Read the study as it was run: from its folder, or through the file that began it.
+def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
+    """Read the study as it was run: from where it lies, or through the file that began it.
 
     Args:
-        path: A study file or a study folder.
+        path: A study file, a study's folder or its URI.
         overrides: Needed only if the sweep was given another name, storage or budget with them.
 
     Raises:
         NothingToDoError: No sweep of this study has begun here.
+        StoreError: The store refuses.
+        StoreAwayError: It cannot be reached.
     """
-    given = None if path.is_dir() else load_study(path, overrides)
-    folder = path if given is None else given.folder
-    resolved = folder / "study.yaml"
+    uri = str(path) if is_uri(str(path)) else uri_of_copy(Path(path))
+    given = None if uri or Path(path).is_dir() else load_study(Path(path), overrides)
+    if given is not None:
+        location = given.location
+    else:
+        location = locate(uri) if uri else Location(str(Path(path).parent), Path(path).name)
+    refresh(location)
+    resolved = location.folder / RESOLVED
     if not resolved.is_file():
-        raise NothingToDoError(f"{folder}: no study here yet; run `hybrid-search sweep` first (or give its folder)")
+        raise NothingToDoError(f"{location}: no study here yet; run `hybrid-search sweep` first (or give its folder)")
     study = load_study(resolved, overrides, need_environment=given is None)
     # A folder that was moved is still the study it was.
     if given is None:
-        return study.model_copy(update={"storage": str(folder.parent), "name": folder.name})
+        return study.model_copy(update={"storage": location.storage, "name": location.name})
     # How it is run, recorded and compared is the file's to say, today as much as when the sweep began; so are the
     # passwords, which the resolved file does not hold.
-    return study.model_copy(
-        update={
-            "compare": given.compare,
-            "resources": given.resources,
-            "tracking": given.tracking,
-            "storage": given.storage,
-            "search": study.search.model_copy(update={"database": given.search.database}),
-        }
-    )
+    own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
+    own["search"] = study.search.model_copy(update={"database": given.search.database})
+    return study.model_copy(update=own)
 
 
 def check_folder(study: StudyConfig) -> None:
-    """Check that the storage can be written and that a study that began earlier still says the same; writes nothing.
+    """Check that the storage can be written and that a study that began earlier still says the same.
+
+    Writes nothing but, of a study on an object store, the working copy.
 
     Raises:
         StudyError: The storage cannot be written.
+        StoreError: The store refuses.
+        StoreAwayError: It cannot be reached.
         StudyChangedError: Fields changed that would make old and new trials incomparable.
     """
+    refresh(study.location)
     folder = study.folder
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):

@@ -1,4 +1,4 @@
-"""A Ray cluster for this machine alone: nobody else reaches it, joins it, or reads and changes its files."""
+"""What keeps others out of Ray: of a cluster for this machine alone entirely, of a shared one with its token."""
 
 from __future__ import annotations
 
@@ -51,3 +51,10 @@ def hide_token() -> None:
     with contextlib.suppress(OSError):
         if path.stat().st_uid == os.getuid() and path.stat().st_mode & 0o077:
             path.chmod(0o600)
+
+
+def asks_for_token() -> bool:
+    """Whether this process, and so the cluster that took it in, speaks only to who has the token."""
+    from ray._raylet import AuthenticationMode, get_authentication_mode  # type: ignore[attr-defined]
+
+    return bool(get_authentication_mode() == AuthenticationMode.TOKEN)

@@ -26,8 +26,10 @@ from search.records import (
     outcome_from_dict,
     outcome_to_dict,
 )
+from search.storage.copies import Copy, NoCopy
+from search.storage.working_copy import JOURNAL
 
-FILE_NAME = "journal.jsonl"
+FILE_NAME = JOURNAL
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
@@ -115,17 +117,26 @@ class Journal:
 
     Args:
         folder: The study's folder.
+        copy: What is done for a copy of the study elsewhere.
 
     Raises:
         StudyLockedError: Another process is writing it; the message names that process.
+        StoreError: The copy's store refuses, or holds another journal.
+        StoreAwayError: It cannot be reached.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, copy: Copy | None = None) -> None:
         self.path = folder / FILE_NAME
+        self.copy = copy or NoCopy()
         self._lock = _lock(folder / "lock")
-        self.records = read_records(folder)
-        _end_cut_line(self.path)
-        self._stream = self.path.open("ab", buffering=0)
+        try:
+            self.copy.begin()
+            self.records = read_records(folder)
+            _end_cut_line(self.path)
+            self._stream = self.path.open("ab", buffering=0)
+        except BaseException:
+            self._lock.close()
+            raise
 
     def begin(self, record: TrialRecord) -> None:
         """Note a trial that is about to be trained for the first time."""
@@ -177,7 +188,10 @@ class Journal:
     def close(self) -> None:
         """Close the file and let the next process in."""
         self._stream.close()
-        self._lock.close()
+        try:
+            self.copy.close()
+        finally:
+            self._lock.close()
 
     def __enter__(self) -> Journal:
         """Use as a context manager."""
@@ -188,6 +202,7 @@ class Journal:
         self.close()
 
     def _write(self, event: dict[str, Any]) -> None:
+        self.copy.check()
         line = canonical(event).encode() + b"\n"
         size = self.path.stat().st_size
         try:

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -271,8 +271,8 @@ def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     trained: list[tuple[str, int]] = []
     original = loop._train_epoch
 
-    def counted(spec: TrialSpec, learners: list[loop.Learner], epoch: int) -> EpochMetrics:
-        metrics = original(spec, learners, epoch)
+    def counted(spec: TrialSpec, learners: list[loop.Learner], epoch: int) -> Generator[None, None, EpochMetrics]:
+        metrics = yield from original(spec, learners, epoch)
         trained.append((spec.key, epoch))
         return metrics
 

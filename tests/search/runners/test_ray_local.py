@@ -16,6 +16,7 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 import psutil
+from search.runners.ray_local import asks_for_token
 from search.runners.ray_tune import cluster
 from search.study import ResourcesSection
 import ray
@@ -30,6 +31,7 @@ with cluster(ResourcesSection(dashboard=len(sys.argv) > 1)):
     print(json.dumps({
         "ips": sorted(ips), "num": len(processes), "session": str(session), "address": context.gcs_address,
         "closed": oct(session.parents[1].stat().st_mode & 0o777), "mode": os.environ.get("RAY_AUTH_MODE"),
+        "asks": asks_for_token(),
     }), flush=True)
     sys.stdin.readline()
 """
@@ -57,7 +59,7 @@ def test_a_local_cluster_is_for_this_user_alone(environment: dict[str, str], tmp
         assert found["num"] > 4
         assert {ip.removeprefix("::ffff:") for ip in found["ips"]} == {"127.0.0.1"}
         assert found["closed"] == "0o700"
-        assert found["mode"] == "token"
+        assert (found["mode"], found["asks"]) == ("token", True)
         assert (tmp_path / ".ray/auth_token").stat().st_mode & 0o777 == 0o600
         stranger = {**environment, "HOME": str(tmp_path / "stranger"), "RAY_AUTH_MODE": "disabled"}
         intruder = [sys.executable, "-c", INTRUDER, found["address"]]
