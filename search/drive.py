@@ -21,6 +21,7 @@ from search.errors import InterruptedStudyError, StudyChangedError, TooManyFailu
 from search.interruption import interruptible
 from search.nodes import needs_of
 from search.progress import Display, counter
+from search.reconcile import mended_in_words
 from search.records import Failed, TrialRecord
 from search.rounds import Rounds, news, race_title, still_in
 from search.status import Status, summarise
@@ -52,9 +53,9 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
     check_sweep(study, facts)
     with _runner(study, facts) as run, _session(study, facts, "sweep", patience) as journal:
         shown = _Shown()
-        sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update())
-        if sweep.num_mended:
-            say(f"{study.name}: {sweep.num_mended} trial(s) of Optuna's study mended from the journal")
+        sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update(), say=say)
+        if sweep.mended:
+            say(f"{study.name}: {mended_in_words(sweep.mended)}")
         with Display(
             title=study.name, noun="trials", num_planned=study.search.trials, records=lambda: sweep.records
         ) as display:

@@ -65,6 +65,10 @@ class OutOfMemoryError(Exception):
     """
 
 
+class ProposalsError(InputError):
+    """Optuna's study cannot be read or written: nothing more can be proposed."""
+
+
 class NothingToDoError(InputError):
     """A verb needs results that are not there yet."""
 
@@ -87,6 +91,10 @@ class StoreAwayError(InputError):
 
 class TrackingError(InputError):
     """The tracking server refused or was unreachable."""
+
+
+class NothingThereError(TrackingError):
+    """There is no such tracking store, or no such experiment in it."""
 
 
 class TooManyFailuresError(HybridSearchError):

@@ -92,7 +92,7 @@ class Work(ABC):
     @property
     def records(self) -> list[TrialRecord]:
         """All records of this work so far, in the order in which they began."""
-        return [record for record in list(self._journal.records.values()) if record.kind == self._kind]
+        return self._journal.of_kind(self._kind)
 
     @property
     def out_of_time(self) -> bool:
