@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError
 from search.claims import CompareSection, claim_faults
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
+from search.disk import write_bytes
 from search.errors import NothingToDoError, StudyChangedError, StudyError
 from search.faults import explain
 from search.reading import MAX_CHARACTERS, Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
@@ -399,14 +399,4 @@ def _show(value: object) -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new one, never half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_bytes(path, text.encode())
