@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -27,6 +28,7 @@ StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, o
 
 def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
+    os.umask(os.umask(0o077) | 0o002)  # what is written here is never for everybody to change
     try:
         with results_only():
             code = app(standalone_mode=False)

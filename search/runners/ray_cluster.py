@@ -21,6 +21,7 @@ from typing import Any
 from search import nodes
 from search.data.datasets import DataConfig, default_cache_dir
 from search.errors import HybridSearchError, LostClusterError, ResourceError
+from search.runners.ray_local import alone, asks_for_token, hide_token
 from search.study import ResourcesSection
 
 ENVIRONMENT = {
@@ -362,8 +363,9 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
     options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False, "configure_logging": True}
     # Ray prints pages of its nodes' logs here when one of them ends; what matters to a trial is in its record.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # noqa: SLF001
+    stack = contextlib.ExitStack()
     if address is None:
-        options |= {"address": "local", "include_dashboard": resources.dashboard, "dashboard_host": "127.0.0.1"}
+        options |= {"include_dashboard": resources.dashboard, **stack.enter_context(alone())}
     else:
         _check_address(address)
         # The nodes need Ray and the locked requirements; the project itself travels along.
@@ -373,14 +375,20 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
             "env_vars": {name: value for name, value in ENVIRONMENT.items() if name.startswith("RAY_")},
         }
         options |= {"address": address, "runtime_env": environment}
-    try:
-        context: Any = ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
-        raise _no_cluster(address, error) from None
     gone = False
     try:
+        try:
+            context: Any = ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
+            raise _no_cluster(address, error) from None
+        hide_token()
         if address is not None:
             _warn_of_dashboard(str(context.address_info.get("webui_url") or ""))
+            if not asks_for_token():
+                _tell(
+                    "warning: this Ray cluster asks for no token, so whoever reaches its ports runs code as its user: "
+                    "start every node with RAY_AUTH_MODE=token, see docs/security.md"
+                )
         joined = Cluster(resources, address)
         joined.check_request()
         yield joined
@@ -392,6 +400,7 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         leaving = threading.Thread(target=ray.shutdown, daemon=True)
         leaving.start()
         leaving.join(LEAVE_SECS if gone else None)
+        stack.close()
 
 
 def _check_address(address: str) -> None:
