@@ -148,7 +148,7 @@ def test_the_run_table_is_browsed_with_a_password(cluster: Any, swept: Path) -> 
 
 
 @pytest.mark.skipif(find_spec("search.storage") is None, reason="studies lie in folders only")
-def test_a_study_is_kept_in_the_bucket(cluster: Any, swept: Path) -> None:
+def test_a_study_is_kept_in_the_bucket(cluster: Any) -> None:
     changes = ("name=in-bucket", "storage=s3://studies", "search.trials=3", "train.epochs=2")
     words = [word for change in changes for word in ("--set", change)]
     done = json.loads(cluster.drive("sweep", STUDY, *words, "--json"))
