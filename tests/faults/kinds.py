@@ -343,6 +343,7 @@ KINDS: dict[str, Kind] = {
     "full-journal-disk": Kind(inject=fill_journal_disk, flavour="disk", times=2),
     "full-trials-disk": Kind(inject=fill_trials_disk, flavour="disk", times=2),
     "full-tracking-disk": Kind(inject=fill_tracking_disk, flavour="tracking-disk"),
+    "kill-everything-with-ray": Kind(inject=kill_everything, flavour="ray"),
     "kill-ray-driver": Kind(inject=kill_driver, flavour="ray"),
     "term-ray-driver": Kind(inject=lambda e: end_driver(e, TERM), flavour="ray"),
     "kill-worker": Kind(inject=lambda e: kill_role(e, "worker", KILL), flavour="ray", times=2),
