@@ -48,7 +48,7 @@ bench: $(STAMP)
 	$(BIN)/python -m bench
 
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-annotate --no-header --output-file requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --no-annotate --no-header --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
