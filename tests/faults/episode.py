@@ -318,10 +318,10 @@ class Episode:
 
     def saved(self, key: str) -> None:
         """See that an unfinished trial has a checkpoint of all the epochs that were told."""
-        from search.training.checkpoint import load_checkpoint
+        from search.training.checkpoint import load_newest
 
         told = len(read_trials(self.folder)[key].curve)
-        state = load_checkpoint(self.folder / "trials" / key, key)
+        state = load_newest(self.folder / "trials" / key, key)
         if told and (state is None or len(state["curve"]) < told):
             raise Broken(
                 f"trial {key} told {told} epochs, and its checkpoint has {len(state['curve']) if state else 0}"

@@ -276,8 +276,7 @@ def start_twice(e: Episode) -> None:
 def run_out_of_time(e: Episode) -> None:
     if e.command is not None:  # of an earlier fault
         kill_driver(e)
-    mins = e.rng.uniform(0.5, 2.5) / 60
-    e.command = e.start("--set", f"search.time_budget_mins={mins}")
+    e.command = e.start(f"--time-budget={e.rng.uniform(0.5, 2.5) / 60}")
     e.ended(e.command, codes={0}, words=["the time budget is used up"])
 
 

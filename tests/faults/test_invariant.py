@@ -9,11 +9,10 @@ from pathlib import Path
 
 import optuna
 import pytest
-from invariant import Place, Trial, best_keys, complaints, read_trials
+from invariant import Place, Trial, best_keys, complaints, load_optuna, read_trials
 from mlflow import MlflowClient
 from world import World, run_quietly
 
-from search.sampler import open_storage
 from search.study import load_study
 
 NAME = "good"
@@ -56,7 +55,7 @@ class Study:
         return [line for line in self.lines if json.loads(line).get("key") == key and f'"event":"{event}"' in line]
 
     def optuna(self) -> optuna.Study:
-        return optuna.load_study(study_name=NAME, storage=open_storage(self.folder))
+        return load_optuna(NAME, self.place)
 
     def run(self, key: str) -> tuple[MlflowClient, str]:
         assert self.place.tracking_uri is not None
