@@ -66,8 +66,8 @@ def test_a_connection_that_breaks_at_any_commit(
 ) -> None:
     """The answer to a commit is lost: what was asked for is there once, and the next proposals are the same."""
     calm = work(open_sampler(tmp_path), 0, 6, make_epoch)
-    empty = tmp_path / "empty.db"
-    open_sampler(f"sqlite:///{empty}")
+    begun = tmp_path / "begun.db"
+    first = work(open_sampler(f"sqlite:///{begun}"), 0, 4, make_epoch)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     original, broken_at, num_commits = Session.commit, 1, 0
 
@@ -82,10 +82,9 @@ def test_a_connection_that_breaks_at_any_commit(
 
     while True:
         path = tmp_path / f"{broken_at}.db"
-        shutil.copy(empty, path)
+        shutil.copy(begun, path)
         said: list[str] = []
         sampler = open_sampler(f"sqlite:///{path}", said)
-        first = work(sampler, 0, 4, make_epoch)
         with monkeypatch.context() as patch:
             num_commits = 0
             patch.setattr(Session, "commit", commit)
