@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -22,11 +23,12 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file.")]
-StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, or the folder of a study.")]
+StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the folder or URI of a study.")]
 
 
 def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
+    os.umask(os.umask(0o077) | 0o002)  # what is written here is never for everybody to change
     try:
         with results_only():
             code = app(standalone_mode=False)
@@ -121,12 +123,22 @@ def plan(
 
 
 @app.command()
-def sweep(study: StudyFile, overrides: Overrides = None, address: Address = None, as_json: AsJson = False) -> None:
+def sweep(
+    study: StudyFile,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Save and end after this long; the same as search.time_budget_mins."),
+    ] = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
     """Run the sweep of a study, or go on with it."""
     from search.drive import run_sweep
     from search.study import load_study
 
-    config = load_study(study, _with_address(overrides, address))
+    extra = [] if time_budget is None else [f"search.time_budget_mins={time_budget}"]
+    config = load_study(study, [*_with_address(overrides, address), *extra])
     run_sweep(config)
     _show_status(config, as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,18 @@ def nominees(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [*best_first(records), *stopped]
 
 
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:nan|inf)\b", re.IGNORECASE)
+
+
+def group_failures(records: Iterable[TrialRecord]) -> list[tuple[str, int]]:
+    """Why trials failed: the first of all reasons that differ in numbers only, and how many, most frequent first."""
+    groups: dict[str, list[str]] = {}
+    for record in records:
+        if isinstance(record.outcome, Failed):
+            groups.setdefault(_NUMBER.sub("#", record.outcome.reason), []).append(record.outcome.reason)
+    return sorted(((reasons[0], len(reasons)) for reasons in groups.values()), key=lambda group: -group[1])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """A study at one moment."""
@@ -49,7 +62,7 @@ class Status:
     eta_secs: float | None
     """Until the planned trials are over, at this pace; None while unknown."""
     failures: tuple[tuple[str, int], ...]
-    """Reasons and how often, most frequent first."""
+    """Reasons and how often, most frequent first; of those that differ in numbers only, the first."""
 
     @property
     def num_over(self) -> int:
@@ -70,7 +83,6 @@ def summarise(
     """
     present = time.time() if now is None else now
     outcomes = Counter(type(record.outcome) for record in records)
-    failures = Counter(record.outcome.reason for record in records if isinstance(record.outcome, Failed))
     nominee = min((item for item in records if isinstance(item.outcome, Completed)), key=_rank, default=None)
     num_over = len(records) - outcomes[type(None)]
     pace, eta = None, None
@@ -94,5 +106,5 @@ def summarise(
         num_epochs=sum(len(record.curve) for record in records),
         epochs_per_sec=pace,
         eta_secs=eta,
-        failures=tuple(failures.most_common()),
+        failures=tuple(group_failures(records)),
     )

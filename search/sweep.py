@@ -14,7 +14,8 @@ from search.records import Failed, Stopped, TrialRecord, TrialSpec
 from search.sampler import Sampler
 from search.schedulers import make_scheduler
 from search.seeds import make_block
-from search.status import best_first
+from search.status import best_first, group_failures
+from search.storage.working_copy import ARRAYS
 from search.study import StudyConfig
 from search.tracking.journal import Journal
 from search.work import TRIALS, Work, new_record
@@ -131,6 +132,9 @@ class Sweep(Work):
         for loser in ranked[keep:]:
             for path in (self._folder / TRIALS / loser.key).glob("weights-*.safetensors"):
                 path.unlink()
+            for name in loser.artifacts.values():
+                if not name.endswith(ARRAYS):
+                    self._journal.copy.drop(name)
 
     @property
     def _too_many_failures(self) -> bool:
@@ -145,15 +149,11 @@ class Sweep(Work):
         """
         if not self._too_many_failures:
             return
-        reasons: dict[str, int] = {}
-        for record in self.records:
-            if isinstance(record.outcome, Failed):
-                reasons[record.outcome.reason] = reasons.get(record.outcome.reason, 0) + 1
         allowed = self._study.search.max_failed_fraction
         raise TooManyFailuresError(
             f"{self._num_failed} of {len(self.records)} trials failed, more than search.max_failed_fraction "
             f"({allowed:g} of {self._study.search.trials}) allows:",
-            *(f"  {count} x {reason}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])),
+            *(f"  {count} x {reason}" for reason, count in group_failures(self.records)),
         )
 
     @property

@@ -27,8 +27,10 @@ from search.records import (
     outcome_from_dict,
     outcome_to_dict,
 )
+from search.storage.copies import Copy, NoCopy
+from search.storage.working_copy import JOURNAL
 
-FILE_NAME = "journal.jsonl"
+FILE_NAME = JOURNAL
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
@@ -147,6 +149,7 @@ class Journal:
 
     Args:
         folder: The study's folder.
+        copy: What is done for a copy of the study elsewhere.
 
     Attributes:
         records: Every trial and repeat by key, in the order in which they began.
@@ -154,26 +157,39 @@ class Journal:
     Raises:
         StudyLockedError: Another process is writing it; the message names that process.
         InputError: It was damaged.
+        StoreError: The copy's store refuses, or holds another journal.
+        StoreAwayError: It cannot be reached.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, copy: Copy | None = None) -> None:
         self.path = folder / FILE_NAME
+        self.copy = copy or NoCopy()
         self._lock = _lock(folder / "lock")
         self.records: dict[str, TrialRecord] = {}
         self._epochs: list[tuple[str, int, float | None]] = []
+        self._by_kind: dict[str, dict[str, TrialRecord]] = {}
+        try:
+            self.copy.begin()
+            self._read()
+            self._open()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _read(self) -> None:
         for event in read_events(self.path):
             fold(self.records, event)
             if event["event"] == "epoch":
                 metrics = event["metrics"]
                 self._epochs.append((self.records[event["key"]].key, metrics["epoch"], metrics["val_accuracy"]))
-        self._by_kind: dict[str, dict[str, TrialRecord]] = {}
         for record in self.records.values():
             self._by_kind.setdefault(record.kind, {})[record.key] = record
+
+    def _open(self) -> None:
         try:
             _end_cut_line(self.path)
             self._stream = self.path.open("ab", buffering=0)
         except OSError as error:
-            self._lock.close()
             raise self._unwritable(error) from None
         self._size = self.path.stat().st_size
 
@@ -242,7 +258,10 @@ class Journal:
     def close(self) -> None:
         """Close the file and let the next process in."""
         self._stream.close()
-        self._lock.close()
+        try:
+            self.copy.close()
+        finally:
+            self._lock.close()
 
     def __enter__(self) -> Journal:
         """Use as a context manager."""
@@ -253,6 +272,7 @@ class Journal:
         self.close()
 
     def _write(self, event: dict[str, Any]) -> None:
+        self.copy.check()
         line = canonical(event).encode() + b"\n"
         try:
             written = self._stream.write(line)

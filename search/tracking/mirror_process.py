@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from search.errors import InputError
+from search.uris import redacted
 
 POLL_SECS = 0.5
 MAX_PAUSE_SECS = 30.0
@@ -250,4 +251,4 @@ def _try_lock(stream: IO[str]) -> bool:
 def _tell(line: str) -> None:
     # The driver may be gone, and its end of the pipe with it.
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from search.errors import HybridSearchError, TrackingError
+from search.uris import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -145,8 +145,3 @@ def _reason(error: Exception) -> str:
         if mark in text:
             return reason
     return text.splitlines()[0][:300] or type(error).__name__
-
-
-def redacted(uri: str) -> str:
-    """The URI without a password."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
