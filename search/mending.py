@@ -76,7 +76,7 @@ def mend_study(
     records: Mapping[str, TrialRecord],
     *,
     say: Callable[[str], None],
-    give_up: Callable[[], bool],
+    check: Callable[[], None],
 ) -> tuple[optuna.Study, list[Difference]]:
     """Mend whatever differs from the journal.
 
@@ -86,7 +86,7 @@ def mend_study(
         space: Its points.
         records: The sweep's trials, by key.
         say: Told of a database that is away for a while.
-        give_up: Whether to stop waiting for it.
+        check: Called while it is waited for; what it raises ends that.
 
     Returns:
         The study, opened again if it had to be written again, and what differed.
@@ -99,7 +99,7 @@ def mend_study(
         if not differences:
             return study, found
         if any(item.cure is Cure.REWRITE for item in differences):
-            study = rewrite(study, storage, _all_restored(study, space, records, differences), say=say, give_up=give_up)
+            study = rewrite(study, storage, _all_restored(study, space, records, differences), say=say, check=check)
         else:
             _mend_in_place(study, space, records, differences)
         differences = optuna_differences(records, known_trials(study))
