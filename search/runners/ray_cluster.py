@@ -62,6 +62,8 @@ HEAD_PATIENCE_SECS = 25.0
 OWN_NODE_PATIENCE_SECS = 4.0
 """This machine's Ray node never comes back for us: this long only in case that the machine is slow."""
 LEAVE_SECS = 15.0
+HEAD_AWAY = "its head takes no connection"
+OWN_NODE_ENDED = "this machine's Ray node has ended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,7 @@ class Cluster:
         self._alive: list[dict[str, Any]] = []
         self._checked: set[str] = set()
         self._waiting = False
+        self._dead: set[str] = set()
         self._known: dict[str, str] = {}
 
     def alive(self) -> list[dict[str, Any]]:
@@ -99,7 +102,8 @@ class Cluster:
             draining = ray._private.state.state.get_draining_nodes()  # noqa: SLF001  the public state API needs ray[default]
             table: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
             self._known = {node["NodeID"]: name_of(node) for node in table}
-            self._alive = [node for node in table if node["Alive"] and node["NodeID"] not in draining]
+            self._dead = {node["NodeID"] for node in table if not node["Alive"]}
+            self._alive = [node for node in table if node["NodeID"] not in {*self._dead, *draining}]
             self._looked_at = time.monotonic()
         return self._alive
 
@@ -110,6 +114,23 @@ class Cluster:
     def has_left(self, node_id: str) -> bool:
         """Whether a node is gone, or about to go."""
         return all(node["NodeID"] != node_id for node in self.alive())
+
+    def node_of(self, actor_id: str | None) -> str:
+        """Where an actor was; empty if it was nowhere yet."""
+        if actor_id is None:
+            return ""
+        found: dict[str, Any] = ray._private.state.actors(actor_id=actor_id)  # noqa: SLF001  see `alive`
+        return str(found.get("Address", {}).get("NodeID", ""))
+
+    def check_own_node(self) -> None:
+        """Check that the cluster still counts this machine's node: without it every worker of ours is lost.
+
+        Raises:
+            LostClusterError: It does not.
+        """
+        self.alive()
+        if ray.get_runtime_context().get_node_id() in self._dead:
+            raise lost(self.address or "this machine", OWN_NODE_ENDED)
 
     def limit(self) -> int:
         """How many trials there may be now: as many as fit, and one that waits where none does."""
@@ -271,8 +292,8 @@ class Watch:
         own = me["NodeManagerAddress"], me["NodeManagerPort"]
         self._name = cluster.address or "this machine"
         self._doors = {
-            "its head takes no connection": (host, int(port), HEAD_PATIENCE_SECS),
-            "this machine's Ray node has ended": (*own, OWN_NODE_PATIENCE_SECS),
+            HEAD_AWAY: (host, int(port), HEAD_PATIENCE_SECS),
+            OWN_NODE_ENDED: (*own, OWN_NODE_PATIENCE_SECS),
         }
         self._open_at = dict.fromkeys(self._doors, time.monotonic())
         self._asked_at = time.monotonic()

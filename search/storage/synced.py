@@ -42,7 +42,8 @@ class Synced:
             if content is not None:
                 put(self.folder / name, content)
                 self._note(name, there[name])
-        for name in [name for name in self._files if name not in there]:
+        # A store that has nothing at all was emptied or is another one: what is here is all that there is.
+        for name in [name for name in self._files if there and name not in there]:
             known = self._files.pop(name)
             if _stamp(self.folder / name) == known["here"]:
                 (self.folder / name).unlink(missing_ok=True)
