@@ -92,6 +92,7 @@ def train_null(name: str, root: str | None, num_repeats: int) -> None:
     from search.bind import bind, load_facts
     from search.data.splits import SplitConfig, second_size
     from search.data.store import open_data
+    from search.records import Progress
     from search.seeds import make_block
     from search.study import parse_study
     from search.training.loop import train
@@ -137,10 +138,12 @@ def train_null(name: str, root: str | None, num_repeats: int) -> None:
         # The purpose that repeats outside a sweep have.
         block = make_block(SEED, "compare", index)
         spec = bind(study, load_preset(recipe.preset), facts, (block,), score_test=True, label=recipe.preset)
+        last: Progress | None = None
         with tempfile.TemporaryDirectory() as folder:
             for progress in train(spec, data, Path(folder), device="cpu"):
-                last = progress
+                last = progress or last
             rows.append(np.load(Path(folder) / "correct.npy", allow_pickle=False)[0])
+        assert last is not None
         assert last.metrics.val_accuracy is not None
         val_accuracy.append(last.metrics.val_accuracy)
         secs.append(round(time.perf_counter() - start, 2))

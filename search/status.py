@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,11 @@ from search.records import Completed, Failed, Stopped, TrialRecord
 def best_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Completed trials by validation accuracy of the last epoch, best first; ties go to the earlier trial."""
     done = [record for record in records if isinstance(record.outcome, Completed)]
-    return sorted(done, key=lambda record: (-(record.val_accuracy or 0.0), record.number))
+    return sorted(done, key=_rank)
+
+
+def _rank(record: TrialRecord) -> tuple[float, int]:
+    return -(record.val_accuracy or 0.0), record.number
 
 
 def nominees(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -25,6 +30,18 @@ def nominees(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     stopped = [record for record in records if isinstance(record.outcome, Stopped) and record.curve]
     stopped.sort(key=lambda record: (-len(record.curve), -(record.val_accuracy or 0.0), record.number))
     return [*best_first(records), *stopped]
+
+
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:nan|inf)\b", re.IGNORECASE)
+
+
+def group_failures(records: Iterable[TrialRecord]) -> list[tuple[str, int]]:
+    """Why trials failed: the first of all reasons that differ in numbers only, and how many, most frequent first."""
+    groups: dict[str, list[str]] = {}
+    for record in records:
+        if isinstance(record.outcome, Failed):
+            groups.setdefault(_NUMBER.sub("#", record.outcome.reason), []).append(record.outcome.reason)
+    return sorted(((reasons[0], len(reasons)) for reasons in groups.values()), key=lambda group: -group[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +62,7 @@ class Status:
     eta_secs: float | None
     """Until the planned trials are over, at this pace; None while unknown."""
     failures: tuple[tuple[str, int], ...]
-    """Reasons and how often, most frequent first."""
+    """Reasons and how often, most frequent first; of those that differ in numbers only, the first."""
 
     @property
     def num_over(self) -> int:
@@ -66,8 +83,7 @@ def summarise(
     """
     present = time.time() if now is None else now
     outcomes = Counter(type(record.outcome) for record in records)
-    failures = Counter(record.outcome.reason for record in records if isinstance(record.outcome, Failed))
-    ranked = best_first(records)
+    nominee = min((item for item in records if isinstance(item.outcome, Completed)), key=_rank, default=None)
     num_over = len(records) - outcomes[type(None)]
     pace, eta = None, None
     if since is not None:
@@ -86,9 +102,9 @@ def summarise(
         num_stopped=outcomes[Stopped],
         num_failed=outcomes[Failed],
         num_unfinished=outcomes[type(None)],
-        nominee=ranked[0] if ranked else None,
+        nominee=nominee,
         num_epochs=sum(len(record.curve) for record in records),
         epochs_per_sec=pace,
         eta_secs=eta,
-        failures=tuple(failures.most_common()),
+        failures=tuple(group_failures(records)),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -24,9 +25,9 @@ from search.data.stream import StreamedSet
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, H, W, C) uint8 and labels (B,) int64, on the device."""
 
-Fetch = Callable[[Iterable[Tensor], torch.Generator | None], Iterator[Tensor]]
+Fetch = Callable[[Iterable[Tensor], torch.Generator | None, int], Iterator[Tensor]]
 """Positions of each batch (B,) -> its pixels (B, H, W, C), on the device. The generator draws what loading has of
-chance; None where there shall be none."""
+chance; None where there shall be none. The number is that of the first batch that is wanted."""
 
 _resident: weakref.WeakKeyDictionary[ImageSet, dict[torch.device, Tensor]] = weakref.WeakKeyDictionary()
 """Sets that lie on a device, for as long as the set itself is in use."""
@@ -40,8 +41,13 @@ class _Gatherer:
         self._device = device
         self._pixels = _make_resident(images, device)
 
-    def __call__(self, batches: Iterable[Tensor], generator: torch.Generator | None) -> Iterator[Tensor]:  # noqa: ARG002
-        for rows in batches:
+    def __call__(
+        self,
+        batches: Iterable[Tensor],
+        generator: torch.Generator | None,  # noqa: ARG002
+        first: int,
+    ) -> Iterator[Tensor]:
+        for rows in islice(batches, first, None):
             if self._pixels is not None:
                 yield self._pixels.index_select(0, rows.to(self._device, non_blocking=True))
             else:
@@ -95,16 +101,17 @@ class TrainBatches:
         """Batches per epoch."""
         return len(self._bounds)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
         """Yield the batches of one epoch.
 
         Args:
             generator: On the CPU, so that every device draws the same order, and of a streamed set the same crops.
+            first: Batches before this one are passed over; the others are what they are without that.
         """
         order = torch.randperm(len(self._rows), generator=generator)
         rows, labels = self._rows[order], self._labels[order.to(self._labels.device)]
-        batches = self._fetch((rows[start:stop] for start, stop in self._bounds), generator)
-        for (start, stop), pixels in zip(self._bounds, batches, strict=True):
+        batches = self._fetch((rows[start:stop] for start, stop in self._bounds), generator, first)
+        for (start, stop), pixels in zip(self._bounds[first:], batches, strict=True):
             yield pixels, labels[start:stop]
 
 
@@ -130,5 +137,5 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches."""
-        batches = self._fetch(torch.split(self._rows, self._batch_size), None)
+        batches = self._fetch(torch.split(self._rows, self._batch_size), None, 0)
         yield from zip(batches, torch.split(self._labels, self._batch_size), strict=True)

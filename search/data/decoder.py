@@ -45,12 +45,15 @@ class Decoder:
         self._device = device
         self._num_threads = num_threads or max(1, torch.get_num_threads())
 
-    def __call__(self, batches: Iterable[Tensor], generator: torch.Generator | None = None) -> Iterator[Tensor]:
+    def __call__(
+        self, batches: Iterable[Tensor], generator: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[Tensor]:
         """Decode batches in their order.
 
         Args:
             batches: Positions in the set, (B,) each; taken as they are needed.
             generator: Draws where each image is cropped; None crops in the middle.
+            first: Batches before this one are passed over; what they draw is drawn all the same.
 
         Yields:
             (B, H, W, C) uint8, on the device.
@@ -61,8 +64,11 @@ class Decoder:
         pool = ThreadPoolExecutor(self._num_threads, thread_name_prefix="decoder")
         waiting: deque[_Batch] = deque()
         try:
-            for rows in batches:
-                waiting.append(self._begin(pool, rows, generator))
+            for position, rows in enumerate(batches):
+                corners = self._draw_corners(len(rows), generator)
+                if position < first:
+                    continue
+                waiting.append(self._begin(pool, rows, corners))
                 if len(waiting) > AHEAD:
                     yield self._finish(waiting.popleft())
             while waiting:
@@ -70,12 +76,15 @@ class Decoder:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _begin(self, pool: ThreadPoolExecutor, rows: Tensor, generator: torch.Generator | None) -> _Batch:
+    def _draw_corners(self, num_images: int, generator: torch.Generator | None) -> Tensor:
+        """Top and left of each crop, (B, 2)."""
+        room = resized_side(self._images.crop) - self._images.crop
+        if generator is None:
+            return torch.full((num_images, 2), room // 2)
+        return torch.randint(room + 1, (num_images, 2), generator=generator)
+
+    def _begin(self, pool: ThreadPoolExecutor, rows: Tensor, corners: Tensor) -> _Batch:
         crop = self._images.crop
-        room = resized_side(crop) - crop
-        corners = torch.full((len(rows), 2), room // 2)
-        if generator is not None:
-            corners = torch.randint(room + 1, (len(rows), 2), generator=generator)
         pixels = torch.empty((len(rows), crop, crop, 3), dtype=torch.uint8, pin_memory=self._device.type == "cuda")
         places = list(zip(rows.tolist(), corners.tolist(), strict=True))
         jobs = [

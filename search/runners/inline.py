@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -28,24 +29,11 @@ def pick_device(gpus: float) -> str:
     return "cuda"
 
 
-def _advance(work: Work, key: str, epochs: Iterator[Progress]) -> Progress | None:
-    """Train one epoch inside the trial boundary: what the training raises is recorded, not raised."""
-    try:
-        return next(epochs)
-    except DivergedError as error:
-        work.diverge(key, error)
-    except HybridSearchError:
-        raise
-    except Exception as error:  # noqa: BLE001  whatever a model raises
-        work.fail(key, f"{type(error).__name__}: {error}")
-    return None
-
-
 def run(work: Work, resources: ResourcesSection) -> None:
     """Carry out all assignments of a work.
 
     Raises:
-        InterruptedStudyError: Ctrl-C; the state is saved.
+        InterruptedStudyError: The work was interrupted, or Ctrl-C; the state is saved.
         ResourceError: GPUs were asked for and there are none.
     """
     import torch
@@ -56,11 +44,31 @@ def run(work: Work, resources: ResourcesSection) -> None:
     node = socket.gethostname()
     try:
         while (assignment := work.next()) is not None:
-            epochs = run_assignment(assignment, device)
-            while (progress := _advance(work, assignment.spec.key, epochs)) is not None:
-                if not work.report(assignment.spec.key, progress, node):
-                    break
+            # Closed in the middle of an epoch, a training saves itself.
+            with contextlib.closing(run_assignment(assignment, device)) as training:
+                while _advance(work, assignment.spec.key, training, node):
+                    pass
     except KeyboardInterrupt:
         raise InterruptedStudyError("interrupted; everything is saved, the same command goes on") from None
     finally:
         torch.set_num_threads(threads)
+    work.check_interrupted()
+
+
+def _advance(work: Work, key: str, training: Iterator[Progress | None], node: str) -> bool:
+    """Train up to the next epoch or tick inside the trial boundary: what the training raises is recorded, not raised.
+
+    Returns:
+        Whether the training goes on.
+    """
+    try:
+        progress = next(training)
+    except DivergedError as error:
+        work.diverge(key, error)
+    except HybridSearchError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever a model raises
+        work.fail(key, f"{type(error).__name__}: {error}")
+    else:
+        return work.tick(key) if progress is None else work.report(key, progress, node)
+    return False

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,22 +27,55 @@ from search.errors import DivergedError
 from search.records import TrialSpec
 from search.seeds import Block, derive
 from search.training.machine import uses_bfloat16
+from search.training.memory import EVAL_BATCH, BatchLimits, is_out_of_memory, release_memory
 from search.training.optim import learning_rate, make_optimizer, set_learning_rate
+from search.training.ticks import random_state, set_random_state
 
-EVAL_BATCH = 512
-"""Images per forward pass where no gradient is needed."""
+
+@dataclass(kw_only=True)
+class _Part:
+    """An epoch as far as it has come."""
+
+    epoch: int
+    step: int
+    """Steps done."""
+    changes: torch.Generator
+    """Draws the augmentation."""
+    # Sums stay on the device: reading them at every step would wait for it.
+    loss_sum: torch.Tensor
+    num_right: torch.Tensor
+    num_images: int
 
 
 class Learner:
     """One block of a trial: its model, optimizer and parts of the data.
 
-    Everything random is a function of (block, epoch), so that block and epoch are all there is to store of it.
+    Everything random is a function of (block, epoch), so that at the end of an epoch there is nothing to store of it;
+    in the middle of one it is the state of torch's generators.
+
+    Its long methods are generators: they yield between steps, where they may be closed, and return what they found.
+
+    Args:
+        spec: What is trained.
+        block: What is random.
+        data: The data set that the spec names.
+        device: Where it is trained.
+        limits: Images at once, where memory does not suffice for more. A micro-batch gives the gradient of the whole
+            batch, summed in parts; only batch normalisation sees a difference, as it normalises over each part.
     """
 
-    def __init__(self, spec: TrialSpec, block: Block, data: ImageData, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        block: Block,
+        data: ImageData,
+        device: torch.device,
+        limits: BatchLimits | None = None,
+    ) -> None:
         self.block = block
         self._train = spec.train
         self._device = device
+        self._limits = limits or BatchLimits()
         self._autocast = uses_bfloat16(spec.train.precision, device)
         self._set = data.train
         self._train_rows, self._val_rows, self.normaliser = _parts(data, spec, block.split_seed)
@@ -49,11 +84,13 @@ class Learner:
         self._optimizer = make_optimizer((p for p in self.model.parameters() if p.requires_grad), spec.train)
         self._batches = TrainBatches(self._set, self._train_rows, spec.train.batch, device)
         self._num_steps = spec.train.epochs * len(self._batches)
+        self._part: _Part | None = None
+        self._random: dict[str, torch.Tensor] | None = None
         self.confusion: NDArray[np.int64] | None = None
         self.val_correct: NDArray[np.bool_] | None = None
 
-    def train_epoch(self, epoch: int) -> tuple[float, float, int]:
-        """Train one epoch (from 1).
+    def train_epoch(self, epoch: int) -> Generator[None, None, tuple[float, float, int]]:
+        """Train one epoch (from 1), or what is missing of it.
 
         Returns:
             Mean of what is minimised (see `objective`), accuracy, and number of images.
@@ -61,54 +98,75 @@ class Learner:
         Raises:
             DivergedError: The loss is not finite, or the weights are not after the last step.
         """
-        torch.manual_seed(derive(self.block.init_seed, "dropout", epoch))
         order = torch.Generator().manual_seed(derive(self.block.order_seed, "order", epoch))
-        changes = torch.Generator().manual_seed(derive(self.block.order_seed, "augment", epoch))
+        part = self._begin(epoch)
         self.model.train()
-        # Sums stay on the device: reading them at every step would wait for it.
-        loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
-        num_right = torch.zeros((), device=self._device, dtype=torch.int64)
-        num_images = 0
         first_step = (epoch - 1) * len(self._batches)
-        for step, (pixels, labels) in enumerate(self._batches.epoch(order)):
-            set_learning_rate(self._optimizer, learning_rate(self._train, first_step + step, self._num_steps))
-            images = augment(prepare(pixels, self.normaliser), self._train.augment, changes)
-            with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
-                loss, logits = objective(
-                    self.model,
-                    images,
-                    labels,
-                    label_smoothing=self._train.label_smoothing,
-                    rnn_l2=self._train.rnn_l2,
-                )
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if self._train.clip:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self._train.clip)
-            self._optimizer.step()
-            with torch.no_grad():
-                loss_sum += loss.double() * len(labels)
-                num_right += (logits.argmax(dim=1) == labels).sum()
-                num_images += len(labels)
-        mean_loss = float(loss_sum) / num_images
+        for pixels, labels in self._batches.epoch(order, first=part.step):
+            set_learning_rate(self._optimizer, learning_rate(self._train, first_step + part.step, self._num_steps))
+            images = augment(prepare(pixels, self.normaliser), self._train.augment, part.changes)
+            self._descend(images, labels, part)
+            part.step += 1
+            yield
+        mean_loss = float(part.loss_sum) / part.num_images
         if not math.isfinite(mean_loss):
             raise DivergedError(epoch, mean_loss)
         if not _all_finite(self.model):
             raise DivergedError(epoch, math.nan)
-        return mean_loss, float(num_right) / num_images, num_images
+        return mean_loss, float(part.num_right) / part.num_images, part.num_images
+
+    def _begin(self, epoch: int) -> _Part:
+        """Where the epoch goes on: at its first step, or where a loaded state was cut off."""
+        if self._part is None or self._part.epoch != epoch:
+            torch.manual_seed(derive(self.block.init_seed, "dropout", epoch))
+            self._part = _Part(
+                epoch=epoch,
+                step=0,
+                changes=torch.Generator().manual_seed(derive(self.block.order_seed, "augment", epoch)),
+                loss_sum=torch.zeros((), device=self._device, dtype=torch.float64),
+                num_right=torch.zeros((), device=self._device, dtype=torch.int64),
+                num_images=0,
+            )
+        elif self._random is not None:
+            set_random_state(self._random, self._device)
+        self._random = None
+        return self._part
+
+    def _descend(self, images: torch.Tensor, labels: torch.Tensor, part: _Part) -> None:
+        """Take one step down the gradient of a batch, which is computed in as many parts as memory demands."""
+        self._optimizer.zero_grad(set_to_none=True)
+        num_parts = self._limits.num_parts(len(labels), self.model)
+        for some, truth in zip(images.tensor_split(num_parts), labels.tensor_split(num_parts), strict=True):
+            with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
+                loss, logits = objective(
+                    self.model,
+                    some,
+                    truth,
+                    label_smoothing=self._train.label_smoothing,
+                    rnn_l2=self._train.rnn_l2,
+                )
+            weighted = loss if num_parts == 1 else loss * (len(truth) / len(labels))
+            weighted.backward()  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                part.loss_sum += loss.double() * len(truth)
+                part.num_right += (logits.argmax(dim=1) == truth).sum()
+        part.num_images += len(labels)
+        if self._train.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self._train.clip)
+        self._optimizer.step()
 
     @property
     def has_validation(self) -> bool:
         """Whether there is a validation part."""
         return len(self._val_rows) > 0
 
-    def validate(self) -> tuple[float, float]:
+    def validate(self) -> Generator[None, None, tuple[float, float]]:
         """Score the validation part; keep its confusion matrix (C, C), rows true, and which images were right (N,).
 
         Returns:
             Mean cross-entropy, whatever training minimises, and accuracy.
         """
-        logits, labels = self._forward(self._set, self._val_rows)
+        logits, labels = yield from self._forward(self._set, self._val_rows)
         loss = float(F.cross_entropy(logits, labels))
         num_classes = logits.shape[1]
         predicted = logits.argmax(dim=1)
@@ -117,35 +175,84 @@ class Learner:
         self.val_correct = (predicted == labels).cpu().numpy()
         return loss, float(np.trace(self.confusion)) / len(labels)
 
-    def score_test(self, test: Images) -> NDArray[np.uint16]:
+    def score_test(self, test: Images) -> Generator[None, None, NDArray[np.uint16]]:
         """Classify every image of the test set: (N,).
 
         Raises:
             DivergedError: The model says nothing finite of some image.
         """
-        logits, _ = self._forward(test, np.arange(len(test.labels)))
+        logits, _ = yield from self._forward(test, np.arange(len(test.labels)))
         if not bool(logits.isfinite().all()):
             raise DivergedError(self._train.epochs, math.nan)
         return logits.argmax(dim=1).cpu().numpy().astype(np.uint16)
 
-    @torch.no_grad()
-    def _forward(self, images: Images, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _forward(
+        self, images: Images, rows: NDArray[np.int64]
+    ) -> Generator[None, None, tuple[torch.Tensor, torch.Tensor]]:
+        """Logits (N, C) and labels (N,) of some images, in as small batches as memory demands.
+
+        Raises:
+            OutOfMemoryError: Not even one image at a time fits.
+        """
+        while True:
+            try:
+                return (yield from self._forward_once(images, rows))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._limits.halve_eval(str(error))
+            release_memory()
+
+    def _forward_once(
+        self, images: Images, rows: NDArray[np.int64]
+    ) -> Generator[None, None, tuple[torch.Tensor, torch.Tensor]]:
         self.model.eval()
         parts, labels = [], []
-        for pixels, truth in EvalBatches(images, rows, EVAL_BATCH, self._device):
-            with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
+        for pixels, truth in EvalBatches(images, rows, self._limits.eval_batch or EVAL_BATCH, self._device):
+            # Never around a yield: who is given a tick shall not compute without gradients.
+            with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
                 parts.append(self.model(prepare(pixels, self.normaliser)).float())
             labels.append(truth)
+            yield
         return torch.cat(parts), torch.cat(labels)
 
-    def state(self) -> dict[str, Any]:
-        """Everything that training changes."""
-        return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+    def state(self, *, in_middle: bool = False) -> dict[str, Any]:
+        """Everything that training changes.
+
+        Args:
+            in_middle: Of an epoch: with what was summed of it, and torch's generators as they are now.
+        """
+        state: dict[str, Any] = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        if in_middle and self._part is not None:
+            part = self._part
+            state["part"] = {
+                "epoch": part.epoch,
+                "step": part.step,
+                "changes": part.changes.get_state(),
+                "loss_sum": part.loss_sum,
+                "num_right": part.num_right,
+                "num_images": part.num_images,
+                "random": random_state(self._device),
+            }
+        return state
 
     def load(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        self._part, self._random = None, None
+        if part := state.get("part"):
+            changes = torch.Generator()
+            changes.set_state(part["changes"])
+            self._part = _Part(
+                epoch=part["epoch"],
+                step=part["step"],
+                changes=changes,
+                loss_sum=part["loss_sum"].to(self._device),
+                num_right=part["num_right"].to(self._device),
+                num_images=part["num_images"],
+            )
+            self._random = part["random"]
 
 
 def _all_finite(model: nn.Module) -> bool:

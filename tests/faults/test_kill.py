@@ -91,7 +91,7 @@ def _num_epochs(folder: Path) -> int:
 def _check_optuna(folder: Path, records: dict) -> None:
     import optuna
 
-    from search.sampler import open_storage
+    from search.proposals import open_storage
 
     study = optuna.load_study(study_name="killed", storage=open_storage(folder))
     trials = {trial.user_attrs.get("digest"): trial for trial in study.trials}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import os
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -176,6 +179,40 @@ def driver(facts: DataFacts) -> Driver:
     return Driver(facts)
 
 
+@dataclasses.dataclass
+class Bomb:
+    """A pickle that leaves a mark when it is unpickled."""
+
+    mark: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, (f"open({str(self.mark)!r}, 'w').close()",)
+
+    def in_pickle(self) -> bytes:
+        """As plain pickle, protocol 2 as of old."""
+        return pickle.dumps({"data": self}, protocol=2)
+
+    def in_torch(self) -> bytes:
+        """As torch saves it."""
+        stream = io.BytesIO()
+        torch.save({"format": 1, "key": "x", "data": self}, stream)
+        return stream.getvalue()
+
+    def in_array(self) -> Any:
+        """As an array of objects."""
+        return np.array([self], dtype=object)
+
+    def went_off(self) -> bool:
+        """Whether somebody unpickled it."""
+        return self.mark.exists()
+
+
+@pytest.fixture
+def bomb(tmp_path: Path) -> Bomb:
+    """What an attacker would hide in a file."""
+    return Bomb(tmp_path / "executed")
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: nothing on the way out may handle it."""
 
@@ -234,8 +271,8 @@ def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     trained: list[tuple[str, int]] = []
     original = loop._train_epoch
 
-    def counted(spec: TrialSpec, learners: list[loop.Learner], epoch: int) -> EpochMetrics:
-        metrics = original(spec, learners, epoch)
+    def counted(spec: TrialSpec, learners: list[loop.Learner], epoch: int) -> Generator[None, None, EpochMetrics]:
+        metrics = yield from original(spec, learners, epoch)
         trained.append((spec.key, epoch))
         return metrics
 

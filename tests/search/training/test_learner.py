@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,15 @@ def learner_of(spec: TrialSpec, data: ImageData) -> Learner:
     return Learner(spec, spec.blocks[0], data, CPU)
 
 
+def drain(steps: Generator[None, None, Any]) -> Any:
+    """What the steps return after the last one."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
 def fresh_model(spec: TrialSpec) -> torch.nn.Module:
     """As the learner begins."""
     model = build(spec.model, torch.Generator().manual_seed(spec.blocks[0].init_seed))
@@ -64,7 +73,7 @@ def test_the_training_loss_is_the_objective(make_spec: MakeSpec, digits: ImageDa
     images, labels = part(spec, digits, learner, 0)
     # One step: the reported loss is that of the first weights over the whole training part.
     expected, logits = objective(fresh_model(spec), images, labels, **recipe)
-    loss, accuracy, num_images = learner.train_epoch(1)
+    loss, accuracy, num_images = drain(learner.train_epoch(1))
     assert loss == pytest.approx(expected.item(), rel=1e-5)
     assert (accuracy, num_images) == (pytest.approx(float((logits.argmax(dim=1) == labels).float().mean())), 70)
     plain, _ = objective(fresh_model(spec), images, labels)
@@ -76,7 +85,7 @@ def test_the_penalty_pulls_the_kernels_of_the_recurrence(make_spec: MakeSpec, di
     for weight in (0.0, 1.0):
         learner = learner_of(make_spec(rnn_l2=weight), digits)
         for epoch in (1, 2, 3):
-            learner.train_epoch(epoch)
+            drain(learner.train_epoch(epoch))
         kernels = [value for name, value in learner.model.named_parameters() if "weight_hh" in name]
         assert kernels
         sizes.append(sum(float(kernel.square().sum()) for kernel in kernels))
@@ -91,12 +100,12 @@ def test_an_autoencoder_trains_on_the_mixed_loss_and_is_validated_on_cross_entro
     images, labels = part(autoencoder, digits, learner, 1)
     with torch.no_grad():
         logits = model(images)
-    assert learner.validate()[0] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
+    assert drain(learner.validate())[0] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
     images, labels = part(autoencoder, digits, learner, 0)
     with torch.no_grad():
         error = F.mse_loss(model.reconstruct(images), images)  # type: ignore[operator]
         expected = 0.7 * error + 0.3 * F.cross_entropy(model(images), labels)
-    assert learner.train_epoch(1)[0] == pytest.approx(float(expected), rel=1e-5)
+    assert drain(learner.train_epoch(1))[0] == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_under_bfloat16_the_loss_is_still_float32(
@@ -110,7 +119,7 @@ def test_under_bfloat16_the_loss_is_still_float32(
         return loss, logits
 
     monkeypatch.setattr("search.training.learner.objective", watched)
-    learner_of(make_spec(precision="bfloat16", rnn_l2=0.01), digits).train_epoch(1)
+    drain(learner_of(make_spec(precision="bfloat16", rnn_l2=0.01), digits).train_epoch(1))
     assert {loss.dtype for loss in losses} == {torch.float32}
 
 
@@ -175,7 +184,7 @@ def test_cudnn_is_deterministic_while_training_and_as_before_otherwise(
 
     def watched(*args: Any) -> Any:
         seen.append((cudnn.deterministic, cudnn.benchmark))
-        return original(*args)
+        return (yield from original(*args))
 
     monkeypatch.setattr(loop, "_train_epoch", watched)
     monkeypatch.setattr(cudnn, "benchmark", True)

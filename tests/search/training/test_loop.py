@@ -28,7 +28,7 @@ FILES = ("confusion.npy", "val_correct.npy", "weights-0.safetensors")
 
 def run(spec: TrialSpec, data: ImageData, folder: Path, **options: Any) -> list[Progress]:
     folder.mkdir(exist_ok=True)
-    return list(train(spec, data, folder, device="cpu", **options))
+    return [item for item in train(spec, data, folder, device="cpu", **options) if item is not None]
 
 
 def told(progress: list[Progress]) -> list[dict[str, Any]]:
