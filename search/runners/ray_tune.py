@@ -23,10 +23,10 @@ from search.work import Assignment, Work, run_assignment
 
 # isort: split
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.air.execution._internal import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
-from ray.tune.execution import tune_controller
+from ray.tune.execution import class_cache, tune_controller
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -279,6 +279,9 @@ class _ActorManager(RayActorManager):
         return kind(actor_id=actor_id, error_msg=str(exception))  # type: ignore[arg-type]
 
 
+# Tune would send these along with each job, and every node's log of runtime environments shows them: a node that needs
+# them has its own.
+class_cache.ENV_VARS_TO_PROPAGATE = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
 tune_controller.RayActorManager = _ActorManager  # type: ignore[attr-defined]
 
 
@@ -329,7 +332,8 @@ class Judge(FIFOScheduler):
         """Take in a trial that raised or was lost. Tune begins none again by itself."""
         error = None
         with contextlib.suppress(Exception):  # whatever a model raises may be impossible to read back
-            error = trial.get_pickled_error()
+            # Where the driver wrote it; `get_pickled_error` looks where snapshots of the experiment would bring it.
+            error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         self._link.lose(trial.trial_id, error)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ANN401
