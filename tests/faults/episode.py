@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import shutil
 import signal
 import subprocess
@@ -112,6 +113,7 @@ class Episode:
         self._mounts: list[Path] = []
         self.home.mkdir()
         self.file = self.home / "study.yaml"
+        self._token = secrets.token_hex(32)
         self._set_up(min(NUM_TRIALS, 3 + 2 * num_faults))
 
     def _set_up(self, num_trials: int) -> None:
@@ -169,6 +171,9 @@ class Episode:
             "RAY_TMPDIR": str(short),
             # Ray gives a dead head a minute; so much patience would only be waited for here.
             "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
+            # Ray's head asks for a token where the user has one, and its nodes do not bring it by themselves.
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self._token,
         }
 
     @property
@@ -313,10 +318,10 @@ class Episode:
 
     def saved(self, key: str) -> None:
         """See that an unfinished trial has a checkpoint of all the epochs that were told."""
-        from search.training.checkpoint import load_checkpoint
+        from search.training.checkpoint import load_newest
 
         told = len(read_trials(self.folder)[key].curve)
-        state = load_checkpoint(self.folder / "trials" / key, key)
+        state = load_newest(self.folder / "trials" / key, key)
         if told and (state is None or len(state["curve"]) < told):
             raise Broken(
                 f"trial {key} told {told} epochs, and its checkpoint has {len(state['curve']) if state else 0}"
