@@ -232,8 +232,8 @@ class Episode:
         return command
 
     def _still_runs(self, command: Command, until: float) -> None:
-        if command.code == 0:
-            raise Missed
+        if command.code == 0 or (command.code == 2 and "no answer in time" in command.err and not self.num_epochs()):
+            raise Missed  # the second: a machine that is too busy for a study to begin
         if command.code is not None:
             raise Broken(f"the command ended with {command.code} before it was hit\n{_tail(command.err)}")
         if time.monotonic() > until:
