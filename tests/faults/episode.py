@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -369,12 +369,20 @@ class Episode:
 
     def pause(self, victims: list[psutil.Process], secs: float) -> None:
         """SIGSTOP, a while of nothing, SIGCONT."""
+        with self.paused(victims):
+            time.sleep(secs)
+
+    @contextmanager
+    def paused(self, victims: list[psutil.Process]) -> Iterator[None]:
+        """Hold processes still for a while."""
         for victim in victims:
             victim.suspend()
-        time.sleep(secs)
-        for victim in victims:
-            with suppress(psutil.Error):
-                victim.resume()
+        try:
+            yield
+        finally:
+            for victim in victims:
+                with suppress(psutil.Error):
+                    victim.resume()
 
     def fill(self, folder: Path) -> Path:
         """Fill the disk of a folder to its last byte; returns the file to remove afterwards."""
