@@ -32,7 +32,7 @@ class PatientStorage(BaseStorage):
         where: Named in each fault.
         say: Told once when the database goes away and once when it is back.
         give_up: Whether to stop waiting at once.
-        patience_secs: How long an absence is waited for.
+        patience_secs: How long an absence is waited for; unset: `PATIENCE_SECS`.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class PatientStorage(BaseStorage):
         where: str,
         say: Callable[[str], None] = lambda _: None,
         give_up: Callable[[], bool] = lambda: False,
-        patience_secs: float = PATIENCE_SECS,
+        patience_secs: float | None = None,
     ) -> None:
         self._inner = inner
         self._where = where
         self._say = say
         self._give_up = give_up
-        self._patience_secs = patience_secs
+        self._patience_secs = PATIENCE_SECS if patience_secs is None else patience_secs
         self._num_trials: dict[int, int] = {}
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:

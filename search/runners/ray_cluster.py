@@ -21,6 +21,7 @@ from typing import Any
 from search import nodes
 from search.data.datasets import DataConfig, default_cache_dir
 from search.errors import HybridSearchError, LostClusterError, ResourceError
+from search.runners.ray_local import alone, asks_for_token, hide_token
 from search.study import ResourcesSection
 
 ENVIRONMENT = {
@@ -61,6 +62,8 @@ HEAD_PATIENCE_SECS = 25.0
 OWN_NODE_PATIENCE_SECS = 4.0
 """This machine's Ray node never comes back for us: this long only in case that the machine is slow."""
 LEAVE_SECS = 15.0
+HEAD_AWAY = "its head takes no connection"
+OWN_NODE_ENDED = "this machine's Ray node has ended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,7 @@ class Cluster:
         self._alive: list[dict[str, Any]] = []
         self._checked: set[str] = set()
         self._waiting = False
+        self._dead: set[str] = set()
         self._known: dict[str, str] = {}
 
     def alive(self) -> list[dict[str, Any]]:
@@ -98,7 +102,8 @@ class Cluster:
             draining = ray._private.state.state.get_draining_nodes()  # noqa: SLF001  the public state API needs ray[default]
             table: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
             self._known = {node["NodeID"]: name_of(node) for node in table}
-            self._alive = [node for node in table if node["Alive"] and node["NodeID"] not in draining]
+            self._dead = {node["NodeID"] for node in table if not node["Alive"]}
+            self._alive = [node for node in table if node["NodeID"] not in {*self._dead, *draining}]
             self._looked_at = time.monotonic()
         return self._alive
 
@@ -109,6 +114,23 @@ class Cluster:
     def has_left(self, node_id: str) -> bool:
         """Whether a node is gone, or about to go."""
         return all(node["NodeID"] != node_id for node in self.alive())
+
+    def node_of(self, actor_id: str | None) -> str:
+        """Where an actor was; empty if it was nowhere yet."""
+        if actor_id is None:
+            return ""
+        found: dict[str, Any] = ray._private.state.actors(actor_id=actor_id)  # noqa: SLF001  see `alive`
+        return str(found.get("Address", {}).get("NodeID", ""))
+
+    def check_own_node(self) -> None:
+        """Check that the cluster still counts this machine's node: without it every worker of ours is lost.
+
+        Raises:
+            LostClusterError: It does not.
+        """
+        self.alive()
+        if ray.get_runtime_context().get_node_id() in self._dead:
+            raise lost(self.address or "this machine", OWN_NODE_ENDED)
 
     def limit(self) -> int:
         """How many trials there may be now: as many as fit, and one that waits where none does."""
@@ -270,8 +292,8 @@ class Watch:
         own = me["NodeManagerAddress"], me["NodeManagerPort"]
         self._name = cluster.address or "this machine"
         self._doors = {
-            "its head takes no connection": (host, int(port), HEAD_PATIENCE_SECS),
-            "this machine's Ray node has ended": (*own, OWN_NODE_PATIENCE_SECS),
+            HEAD_AWAY: (host, int(port), HEAD_PATIENCE_SECS),
+            OWN_NODE_ENDED: (*own, OWN_NODE_PATIENCE_SECS),
         }
         self._open_at = dict.fromkeys(self._doors, time.monotonic())
         self._asked_at = time.monotonic()
@@ -341,8 +363,9 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
     options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False, "configure_logging": True}
     # Ray prints pages of its nodes' logs here when one of them ends; what matters to a trial is in its record.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # noqa: SLF001
+    stack = contextlib.ExitStack()
     if address is None:
-        options |= {"address": "local", "include_dashboard": resources.dashboard, "dashboard_host": "127.0.0.1"}
+        options |= {"include_dashboard": resources.dashboard, **stack.enter_context(alone())}
     else:
         _check_address(address)
         # The nodes need Ray and the locked requirements; the project itself travels along.
@@ -352,14 +375,20 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
             "env_vars": {name: value for name, value in ENVIRONMENT.items() if name.startswith("RAY_")},
         }
         options |= {"address": address, "runtime_env": environment}
-    try:
-        context: Any = ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
-        raise _no_cluster(address, error) from None
     gone = False
     try:
+        try:
+            context: Any = ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
+            raise _no_cluster(address, error) from None
+        hide_token()
         if address is not None:
             _warn_of_dashboard(str(context.address_info.get("webui_url") or ""))
+            if not asks_for_token():
+                _tell(
+                    "warning: this Ray cluster asks for no token, so whoever reaches its ports runs code as its user: "
+                    "start every node with RAY_AUTH_MODE=token, see docs/security.md"
+                )
         joined = Cluster(resources, address)
         joined.check_request()
         yield joined
@@ -371,6 +400,7 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         leaving = threading.Thread(target=ray.shutdown, daemon=True)
         leaving.start()
         leaving.join(LEAVE_SECS if gone else None)
+        stack.close()
 
 
 def _check_address(address: str) -> None:

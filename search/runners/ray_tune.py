@@ -18,7 +18,7 @@ from typing import Any
 from search import nodes
 from search.errors import DivergedError, HybridSearchError, InterruptedStudyError, ResourceError
 from search.records import Progress
-from search.runners.ray_cluster import Cluster, Home, Watch, cluster, fetch, last_line, lost
+from search.runners.ray_cluster import Cluster, Home, Watch, cluster, fetch, last_line
 from search.work import Assignment, Work, run_assignment
 
 # isort: split
@@ -219,7 +219,7 @@ class _Link:
             if not isinstance(error, RayActorError):
                 work.fail(assignment.spec.key, "lost" if error is None else last_line(error))
                 return
-            node_id = _node_of(error.actor_id)
+            node_id = self._there.node_of(error.actor_id)
             if error.actor_init_failed:
                 # No training has begun: it is the node that cannot begin one.
                 name = self._there.name(node_id)
@@ -230,8 +230,7 @@ class _Link:
     def _settle(self, work: Work, there: Cluster) -> None:
         """Decide about lost trainings: one whose node left goes on elsewhere, a death on a living node counts."""
         now = time.monotonic()
-        if there.has_left(ray.get_runtime_context().get_node_id()):
-            raise lost(there.address or "this machine", "this machine's Ray node has ended")
+        there.check_own_node()
         waiting, self._lost = self._lost, []
         for item in waiting:
             key = item.assignment.spec.key
@@ -255,14 +254,6 @@ class _Link:
             self._stopping_since = self._stopping_since or time.monotonic()
             late = time.monotonic() - self._stopping_since > STOP_SECS
             return [trial for trial in live if late or trial.status == "PENDING"]
-
-
-def _node_of(actor_id: str | None) -> str:
-    """Where an actor was; empty if it was nowhere yet."""
-    if actor_id is None:
-        return ""
-    found: dict[str, Any] = ray._private.state.actors(actor_id=actor_id)  # noqa: SLF001  the public API needs ray[default]
-    return str(found.get("Address", {}).get("NodeID", ""))
 
 
 class _Killed(RayActorError):

@@ -17,7 +17,9 @@ from search.storage.store import Store
 from search.storage.synced import Synced
 
 PAUSE_SECS = 1.0
-"""Between two attempts to reach an absent store; the worker ticks meanwhile."""
+"""Between two attempts to reach an absent store where nothing goes on without it; the worker ticks meanwhile."""
+LONG_PAUSE_SECS = 30.0
+"""Between two attempts where training goes on: each may hold it up for some seconds."""
 STALE_SECS = 7 * 86400.0
 """A folder that a dead worker left is removed after so long; until then its trial goes on from it on this node."""
 
@@ -48,7 +50,7 @@ def in_scratch(
     synced = Synced(folder, Store(remote))
     yield from _patiently(synced.pull)
     training = begin(folder)
-    is_sent = True
+    is_sent, not_before = True, 0.0
     try:
         for progress in training:
             is_sent = False
@@ -58,8 +60,9 @@ def in_scratch(
             if progress.result is not None:
                 yield from _patiently(synced.push)
                 is_sent = True
-            else:
+            elif time.monotonic() >= not_before:
                 is_sent = _tried(synced.push, StoreAwayError, StoreError)
+                not_before = 0.0 if is_sent else time.monotonic() + LONG_PAUSE_SECS
             yield progress
     except DivergedError:
         # What the training left is part of its outcome.

@@ -46,7 +46,7 @@ class Store:
         host, _, path = rest.partition("?")[0].partition("/")
         with _translated(uri):
             self._fs, root = _open(with_options(f"{base}://{host}", options_of(uri)))
-        self._root = "/".join(part for part in (root.rstrip("/"), unquote(path).strip("/")) if part)
+        self._root = f"{root.rstrip('/')}/{unquote(path).strip('/')}".rstrip("/")
 
     def below(self, *names: str) -> Store:
         """The files below one of its folders."""

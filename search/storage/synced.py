@@ -42,7 +42,8 @@ class Synced:
             if content is not None:
                 put(self.folder / name, content)
                 self._note(name, there[name])
-        for name in [name for name in self._files if name not in there]:
+        # A store that has nothing at all was emptied or is another one: what is here is all that there is.
+        for name in [name for name in self._files if there and name not in there]:
             known = self._files.pop(name)
             if _stamp(self.folder / name) == known["here"]:
                 (self.folder / name).unlink(missing_ok=True)
@@ -89,7 +90,9 @@ def put(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new one. It can be made again: no flush to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
+    temporary.unlink(missing_ok=True)
+    with temporary.open("xb") as stream:  # never through a link that somebody laid there
+        stream.write(content)
     temporary.replace(path)
 
 
