@@ -32,7 +32,7 @@ class HeldRuns:
         self._in_doubt: set[str] = set()
         """Keys that MLflow was asked to make a run for, without an answer."""
         self._late: set[str] = set()
-        """Keys that were in doubt: a server that was slow may have made a second run in the meantime."""
+        """Keys that were asked for again: a server that was slow may make the first run after the second one."""
         self.found: dict[str, list[TrackedRun]] = {}
         by_key: dict[str, list[StoredRun]] = {}
         for run in store.runs(self._marks):
@@ -48,16 +48,14 @@ class HeldRuns:
 
     def make(self, key: str, *, name: str, tags: Mapping[str, str], at_ms: int) -> StoredRun:
         """Begin a run; one that was begun although the answer was lost is taken."""
-        if key in self._in_doubt and self._search(key):
-            self._in_doubt.discard(key)
-            return self._runs[key]
+        if key in self._in_doubt:
+            self._late.add(key)
+            if self._search(key):
+                return self._runs[key]
         self._in_doubt.add(key)
-        self._late.add(key)
-        run = self._store.create(name=name, tags={KEY_TAG: key, **self._marks, **tags}, at_ms=at_ms)
+        self._runs[key] = self._store.create(name=name, tags={KEY_TAG: key, **self._marks, **tags}, at_ms=at_ms)
         self._in_doubt.discard(key)
-        self._late.discard(key)
-        self._runs[key] = run
-        return run
+        return self._runs[key]
 
     def drop(self, key: str) -> None:
         """Give up a run that says what never happened; MLflow keeps it among the deleted ones."""

@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from search.errors import ProposalsError
+from search.errors import InterruptedStudyError, ProposalsError
 from search.patient import PatientStorage
-from search.proposals import Owner
+from search.proposals import Owner, with_driver
 from search.records import Completed, EpochMetrics, Stopped, TrialRecord
 from search.sampler import Sampler
 from spaces.space import Space
@@ -66,8 +66,8 @@ def test_a_connection_that_breaks_at_any_commit(
 ) -> None:
     """The answer to a commit is lost: what was asked for is there once, and the next proposals are the same."""
     calm = work(open_sampler(tmp_path), 0, 6, make_epoch)
-    empty = tmp_path / "empty.db"
-    open_sampler(f"sqlite:///{empty}")
+    begun = tmp_path / "begun.db"
+    first = work(open_sampler(f"sqlite:///{begun}"), 0, 4, make_epoch)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     original, broken_at, num_commits = Session.commit, 1, 0
 
@@ -82,10 +82,9 @@ def test_a_connection_that_breaks_at_any_commit(
 
     while True:
         path = tmp_path / f"{broken_at}.db"
-        shutil.copy(empty, path)
+        shutil.copy(begun, path)
         said: list[str] = []
         sampler = open_sampler(f"sqlite:///{path}", said)
-        first = work(sampler, 0, 4, make_epoch)
         with monkeypatch.context() as patch:
             num_commits = 0
             patch.setattr(Session, "commit", commit)
@@ -114,7 +113,7 @@ def test_a_full_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.Monke
         sampler.ask()
 
 
-def test_an_absence_that_lasts_is_one_line_and_giving_up_ends_it(
+def test_an_absence_that_lasts_is_one_line_and_an_interruption_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(_: Session) -> None:
@@ -128,8 +127,11 @@ def test_an_absence_that_lasts_is_one_line_and_giving_up_ends_it(
         slept.append(secs)
         clock[0] += secs
 
+    def interrupted() -> None:
+        raise InterruptedStudyError("interrupted by SIGTERM")
+
     said: list[str] = []
-    samplers = open_sampler(url, said), open_sampler(url, give_up=lambda: True)
+    samplers = open_sampler(url, said), open_sampler(url, check=interrupted)
     monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr("random.random", lambda: 0.0)
@@ -142,9 +144,19 @@ def test_an_absence_that_lasts_is_one_line_and_giving_up_ends_it(
     assert max(slept) <= 5
     assert said == ["search.database: no answer (the database system is shutting down); trying again for 120 s"]
     slept.clear()
-    with pytest.raises(ProposalsError):
+    with pytest.raises(InterruptedStudyError, match="SIGTERM"):
         samplers[1].ask()
     assert sum(slept) == 0
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_url_without_a_driver_takes_the_one_that_is_there(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLAlchemy 2.1 means another driver by none than 2.0 does."""
+    assert with_driver(f"{scheme}://me@host/db") == "postgresql+psycopg2://me@host/db"
+    for url in ("postgresql+psycopg://me@host/db", "sqlite:///x.db", "nonsense"):
+        assert with_driver(url) == url
+    monkeypatch.setattr("search.proposals.find_spec", lambda name: None if name == "psycopg2" else name)
+    assert with_driver(f"{scheme}://me@host/db") == "postgresql+psycopg://me@host/db"
 
 
 def test_other_errors_pass(tmp_path: Path) -> None:

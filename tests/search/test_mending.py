@@ -17,19 +17,23 @@ from search.proposals import DAMAGED, FILE_NAME, Owner, known_trials, open_stora
 from search.reconcile import Cure, Difference, optuna_differences
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.sampler import Sampler
-from spaces.space import Space
+from spaces.space import Point, Space
 
 SPACE = Space.from_dict(
     "small",
     {
         "cell": ["none", "gru"],
-        "nodes": {"int": [1, 4], "when": {"cell": "gru"}},
-        "lr": {"choice": [0.1, 0.2, 0.3]},
+        "nodes": {"int": [1, 12], "when": {"cell": "gru"}},
+        "lr": {"float": [0.01, 1.0], "log": True},
         "fixed": "same",
     },
 )
-"""Fifteen points: some proposals are rejected, as they were made before."""
 NUM = 8
+
+
+def why_not(point: Point) -> str | None:
+    """Some proposals are rejected."""
+    return "too even" if int(point.get("nodes", 1)) % 2 == 0 else None
 
 
 class History:
@@ -50,8 +54,8 @@ class History:
         return self.folder / (FILE_NAME if self.kind == "file" else "optuna.db")
 
     def open(self, **options: Any) -> Sampler:
-        values: dict[str, Any] = {"seed": 2, "startup_trials": 3, "study_name": "s", "method": "tpe", **options}
-        return Sampler(space=SPACE, storage=self.storage, say=self.said.append, **values)
+        values: dict[str, Any] = {"seed": 4, "startup_trials": 3, "study_name": "s", "method": "tpe", **options}
+        return Sampler(space=SPACE, storage=self.storage, say=self.said.append, why_not=why_not, **values)
 
     def go_on(self, sampler: Sampler, num: int) -> None:
         for _ in range(num):

@@ -44,6 +44,9 @@ class FakeCluster:
         self.address = None
         self.resources = SimpleNamespace(max_failures=max_failures)
 
+    def look(self) -> None:
+        pass
+
     def limit(self) -> int:
         return self.room
 
@@ -63,17 +66,17 @@ class FakeCluster:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    from search.runners import ray_tune
+    from search.runners import ray_link
 
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(ray_tune.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(ray_link.time, "monotonic", lambda: clock.now)
     return clock
 
 
 def link_of(work: Any, there: Any) -> Any:
-    from search.runners.ray_tune import _Link
+    from search.runners.ray_link import Link
 
-    return _Link(work, there)
+    return Link(work, there)
 
 
 def died(node: str = "n1", **fields: Any) -> Exception:
@@ -150,12 +153,15 @@ def test_a_node_that_dies_after_its_worker_does_not_count(clock: SimpleNamespace
 
 
 def test_a_worker_killed_for_memory_says_so(clock: SimpleNamespace) -> None:
-    from search.runners.ray_tune import _Killed
+    from search.runners.ray_link import KilledForMemoryError
 
     work = FakeWork("a")
     link = link_of(work, FakeCluster(max_failures=0))
     link.take("1")
-    link.lose("1", _Killed(actor_id="n1", error_msg="1 worker(s) were killed due to the node running low on memory."))
+    link.lose(
+        "1",
+        KilledForMemoryError(actor_id="n1", error_msg="1 worker(s) were killed"),
+    )
     clock.now += 2.0
     assert link.take("2") == "FINISHED"
     assert work.failed == {
