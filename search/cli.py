@@ -10,6 +10,7 @@ import typer
 
 from search import verbs
 from search.errors import EXIT_INTERRUPTED, HybridSearchError
+from search.interruption import interruptible
 from search.terminal import Address, AsJson, Overrides, results_only, show
 
 app = typer.Typer(
@@ -27,22 +28,24 @@ StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, 
 
 def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
+    code = 0
     try:
-        with results_only():
-            app(standalone_mode=False)
+        with results_only(), interruptible():
+            code = app(standalone_mode=False) or 0
     except HybridSearchError as error:
         for line in error.faults:
             print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
         sys.exit(_usage_exit(error))
-    sys.exit(0)
+    if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a value
+        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
+    sys.exit(code)
 
 
 def _usage_exit(error: Exception) -> int:
