@@ -19,15 +19,19 @@ from search.comparison_files import FOLDER, write_results
 from search.contenders import Contender, declare_families, pick_contenders
 from search.errors import InterruptedStudyError, StudyChangedError, TooManyFailuresError
 from search.interruption import interruptible
+from search.nodes import needs_of
 from search.progress import Display, counter
+from search.reconcile import mended_in_words
 from search.records import Failed, TrialRecord
 from search.rounds import Rounds, news, race_title, still_in
 from search.status import Status, summarise
+from search.storage.copies import copy_of
 from search.study import ResourcesSection, StudyConfig, check_folder, claim_folder, make_folder
 from search.sweep import Sweep
 from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import check_uri, default_uri
+from search.uris import redacted
 from search.versions import git_revision, versions
 from search.work import Work
 
@@ -47,11 +51,11 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
     check_folder(study)
     facts = load_facts(study, on_progress=counter("decoding images"))
     check_sweep(study, facts)
-    with _runner(study) as run, _session(study, facts, "sweep", patience) as journal:
+    with _runner(study, facts) as run, _session(study, facts, "sweep", patience) as journal:
         shown = _Shown()
-        sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update())
-        if sweep.num_mended:
-            say(f"{study.name}: {sweep.num_mended} trial(s) of Optuna's study mended from the journal")
+        sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update(), say=say)
+        if sweep.mended:
+            say(f"{study.name}: Optuna's study {mended_in_words(sweep.mended, 'trial')}")
         with Display(
             title=study.name, noun="trials", num_planned=study.search.trials, records=lambda: sweep.records
         ) as display:
@@ -103,7 +107,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
     facts = load_facts(study, on_progress=counter("decoding images"))
     check_points(study, facts, num_confirm=study.compare.num_confirm)
     _tell(study, too_few_repeats(study.compare, study.compare.num_confirm, where="compare.confirm"))
-    with _runner(study) as run, _session(study, facts, "compare", patience) as journal:
+    with _runner(study, facts) as run, _session(study, facts, "compare", patience) as journal:
         contenders = pick_contenders(study, list(journal.records.values()))
         rounds = Rounds(
             study=study,
@@ -154,6 +158,7 @@ def _train(
     ) as display:
         shown.update = display.update
         run(repeats)
+    repeats.settle()
     return repeats
 
 
@@ -181,7 +186,7 @@ def run_repeats(
     check_folder(study)
     facts = load_facts(study, on_progress=counter("decoding images"))
     check_points(study, facts)
-    with _runner(study) as run, _session(study, facts, "compare", patience) as journal:
+    with _runner(study, facts) as run, _session(study, facts, "compare", patience) as journal:
         contenders = pick(list(journal.records.values()))
 
         def make(on_change: Callable[[], None]) -> Repeats:
@@ -226,7 +231,7 @@ class _Shown:
 
 
 @contextlib.contextmanager
-def _runner(study: StudyConfig) -> Iterator[Callable[[Work], None]]:
+def _runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Work], None]]:
     """Open the runner that the study asks for; SIGTERM and Ctrl-C interrupt the work that it carries out."""
     resources: ResourcesSection = study.resources
     with interruptible() as interruption:
@@ -238,8 +243,9 @@ def _runner(study: StudyConfig) -> Iterator[Callable[[Work], None]]:
             return
         from search.runners import ray_tune
 
-        with ray_tune.cluster(resources):
-            yield lambda work: interruption.carry_out(work, ray_tune.run, resources)
+        needs = needs_of(study, facts)
+        with ray_tune.cluster(resources) as there:
+            yield lambda work: interruption.carry_out(work, lambda work, _: ray_tune.run(work, there, needs), resources)
 
 
 @contextlib.contextmanager
@@ -250,7 +256,7 @@ def _session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -
         # Only a study that begins: a running one must not be stopped by a server that is away.
         check_uri(place.uri)
     make_folder(study)
-    with Journal(study.folder) as journal:
+    with Journal(study.folder, copy_of(study.location, say)) as journal:
         folder = claim_folder(study)
         _refuse_other_data(folder, facts)
         journal.note(
@@ -266,7 +272,7 @@ def _session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -
                 "digest": facts.key,
                 "num_train": facts.num_train,
                 "num_test": facts.num_test,
-                "root": study.data.root,
+                "root": redacted(study.data.root) if study.data.root else None,
             },
             classes=list(facts.classes),
         )
@@ -294,13 +300,13 @@ def tracking_place(study: StudyConfig) -> TrackingPlace | None:
     """Where MLflow records a study; None with tracking switched off."""
     if not study.tracking.enabled:
         return None
-    uri = study.tracking.uri or default_uri(Path(study.storage).expanduser())
+    uri = study.tracking.uri or default_uri(study.folder.parent)
     return TrackingPlace(uri=uri, experiment=study.tracking.experiment or study.name)
 
 
 def say(line: str) -> None:
     """Tell the person at the terminal; standard output belongs to results."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def load_comparison(folder: Path) -> dict[str, Any] | None:

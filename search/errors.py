@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.uris import redacted
+
 if TYPE_CHECKING:
     from search.records import TrialResult
 
@@ -17,14 +19,14 @@ class HybridSearchError(Exception):
     """Anything this program reports in words instead of a traceback.
 
     Args:
-        faults: One line per fault: where, what was expected, what was found, how to mend it.
+        faults: One line per fault: where, what was expected, what was found, how to mend it. Passwords are taken out.
     """
 
     exit_code = EXIT_INPUT
 
     def __init__(self, *faults: str) -> None:
-        self.faults = faults
-        super().__init__("\n".join(faults))
+        self.faults = tuple(map(redacted, faults))
+        super().__init__("\n".join(self.faults))
 
     def __reduce__(self) -> tuple[type[HybridSearchError], tuple[str, ...]]:
         """Travel between processes with the faults intact."""
@@ -63,6 +65,10 @@ class OutOfMemoryError(Exception):
     """
 
 
+class ProposalsError(InputError):
+    """Optuna's study cannot be read or written: nothing more can be proposed."""
+
+
 class NothingToDoError(InputError):
     """A verb needs results that are not there yet."""
 
@@ -71,8 +77,24 @@ class ResourceError(InputError):
     """The machine or cluster can never meet the request."""
 
 
+class LostClusterError(HybridSearchError):
+    """The Ray cluster went away while trials ran; all that they had saved stays."""
+
+
+class StoreError(InputError):
+    """The object store of the study refuses: wrong address, bucket or credentials."""
+
+
+class StoreAwayError(InputError):
+    """The object store of the study cannot be reached now."""
+
+
 class TrackingError(InputError):
     """The tracking server refused or was unreachable."""
+
+
+class NothingThereError(TrackingError):
+    """There is no such tracking store, or no such experiment in it."""
 
 
 class TooManyFailuresError(HybridSearchError):

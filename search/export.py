@@ -8,14 +8,15 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
 from torch import nn
 
-from hybrid_models.build import Model, build
+from hybrid_models.build import build
+from hybrid_models.deployed import Deployed
 from hybrid_models.export import export_program
 from search.agreement import Agreement, compare_predictions
 from search.bind import DataFacts, bind, load_facts
@@ -26,12 +27,10 @@ from search.records import TrialRecord, TrialSpec, digest_of
 from search.scores import score_rows
 from search.seeds import Block, make_block
 from search.status import best_first
+from search.storage.working_copy import fetch
 from search.study import StudyConfig, to_dict, write_atomically
 from search.tracking.journal import read_records
 from search.versions import git_revision, versions
-
-if TYPE_CHECKING:
-    from search.data.augment import Normaliser
 
 BY_HAND = "chosen by hand, not confirmed"
 ALIKE = 0.99
@@ -50,25 +49,6 @@ class Winner:
     """Comparisons that speak of it; empty when none was run."""
     state: str
     """As of `nomination.state_of`, or BY_HAND."""
-
-
-class Deployed(nn.Module):
-    """A trained model with its preprocessing: uint8 images (B, H, W, 3) in, class probabilities (B, C) out."""
-
-    def __init__(self, model: Model, normaliser: Normaliser) -> None:
-        super().__init__()
-        self.model = model
-        self.image_size = (model.config.input_height, model.config.input_width)
-        self.mean: torch.Tensor
-        self.std: torch.Tensor
-        self.register_buffer("mean", torch.tensor(normaliser.mean).reshape(3, 1, 1))
-        self.register_buffer("std", torch.tensor(normaliser.std).reshape(3, 1, 1))
-
-    def forward(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
-        """Classify a batch."""
-        images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float() / 255
-        logits_BC: torch.Tensor = self.model((images_BCHW - self.mean) / self.std)
-        return logits_BC.softmax(dim=1)
 
 
 def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
@@ -170,9 +150,10 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
             "the program or --set differ from what was trained; put them back"
         )
     weights = winner.record.artifacts.get("weights-0")
-    if weights is None or not (study.folder / weights).is_file():
+    file = fetch(study.location, weights) if weights else None
+    if file is None:
         raise NothingToDoError(f"{study.folder}: the weights of {winner.name} are gone; run `hybrid-search compare`")
-    deployed = load_deployed(study, spec, study.folder / weights)
+    deployed = load_deployed(study, spec, file)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -180,7 +161,7 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         target = Path(temporary) / "export"
         target.mkdir()
-        digest = _write(target, study, facts, winner, spec, deployed, study.folder / weights)
+        digest = _write(target, study, facts, winner, spec, deployed, file)
         if folder.exists():
             shutil.rmtree(folder)
         target.rename(folder)
@@ -204,7 +185,8 @@ def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deploye
     model.load_state_dict(load_file(weights))
     data = open_data(study.data, default_cache_dir())
     rows, _ = split(data.train.labels, study.split, spec.blocks[0].split_seed)
-    return Deployed(model, fit_normaliser(data.train, rows, spec.train.normalise)).eval()
+    normaliser = fit_normaliser(data.train, rows, spec.train.normalise)
+    return Deployed(model, normaliser.mean, normaliser.std).eval()
 
 
 def _write(
@@ -280,6 +262,7 @@ def to_evidence(
         "point": winner.point,
         "point_digest": digest_of(winner.point),
         "model": {
+            "settings": {name: value for name, value in asdict(spec.model).items() if value is not None},
             "classes": list(facts.classes),
             "height": facts.height,
             "width": facts.width,
@@ -353,8 +336,10 @@ on {100 * program["share"]:.1f} % of {program["num_images"]} test images.
     hybrid-search predict . IMAGE...      # needs nothing but this folder
     hybrid-search sweep config.yaml       # trains this one point again
 
-`model.pt2` (torch.export) takes uint8 images (batch, height, width, 3) and gives class probabilities;
-`model.safetensors` holds the bare weights.
+`predict` builds the model from the settings in `evidence.json` and the weights in `model.safetensors`; neither can
+execute anything. `model.pt2` (torch.export) is the same as a program for deployment without this package: uint8 images
+(batch, height, width, 3) in, class probabilities out. Loading a .pt2 file may execute what is in it: do so only if you
+trust where it comes from.
 
 ## Limits
 

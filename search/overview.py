@@ -32,7 +32,7 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
     document = load_comparison(study.folder)
     return {
         "study": study.name,
-        "folder": str(study.folder),
+        "folder": str(study.location),
         "trials": {
             "planned": status.num_planned,
             "completed": status.num_completed,

@@ -90,7 +90,8 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     from search.data.store import default_cache_dir, open_data
     from search.drive import tracking_place
     from search.runners.inline import pick_device
-    from search.tracking.mlflow_client import check_uri, redacted
+    from search.tracking.mlflow_client import check_uri
+    from search.uris import redacted
 
     check_folder(study)
     place = tracking_place(study)
@@ -114,7 +115,7 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     num_configs = study.compare.finalists + len(study.compare.baselines)
     return Plan(
         study=study.name,
-        folder=str(study.folder),
+        folder=str(study.location),
         tracking=redacted(place.uri) if place else "off",
         space_size=space.size,
         free=tuple(space.free),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hybrid_models.config import ModelConfig
 from search.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from hybrid_models.deployed import Deployed
 
 NUM_SHOWN = 3
 
@@ -45,51 +48,82 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> list[Predi
     import numpy as np
     import torch
 
-    facts = _read_facts(folder)
-    pixels = _read_images(paths, facts["height"], facts["width"], facts.get("squeezed_to"))
-    module = _load_program(folder / "model.pt2")
+    exported = _read_evidence(folder)
+    model = _load_model(folder, exported)
+    pixels = _read_images(paths, *model.image_size, exported.squeezed_to)
     predictions = []
     for start in range(0, len(paths), batch):
-        probabilities = module(torch.from_numpy(np.stack(pixels[start : start + batch])))
+        with torch.no_grad():
+            probabilities = model(torch.from_numpy(np.stack(pixels[start : start + batch])))
         for path, row in zip(paths[start:], probabilities.tolist(), strict=False):
-            ranked = sorted(zip(facts["classes"], row, strict=True), key=lambda pair: -pair[1])
+            ranked = sorted(zip(exported.classes, row, strict=True), key=lambda pair: -pair[1])
             predictions.append(
                 Prediction(path=str(path), label=ranked[0][0], probability=ranked[0][1], top=tuple(ranked[:NUM_SHOWN]))
             )
     return predictions
 
 
-def _load_program(path: Path) -> Any:  # noqa: ANN401
-    import logging
+@dataclass(frozen=True, kw_only=True)
+class _Exported:
+    """What an export says of its model."""
 
+    config: ModelConfig
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    squeezed_to: int | None
+    digest: str
+    """SHA-256 of the weights file."""
+
+
+def _read_evidence(folder: Path) -> _Exported:
+    from search.data.stream import resized_side
+
+    try:
+        evidence = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
+        model = evidence["model"]
+        exported = _Exported(
+            config=ModelConfig.from_dict(model["settings"]),
+            classes=tuple(map(str, model["classes"])),
+            mean=tuple(map(float, model["mean"])),
+            std=tuple(map(float, model["std"])),
+            squeezed_to=model["squeezed_to"],
+            digest=str(evidence["weights"]["digest"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(
+            f"{folder}: not an export (no readable evidence.json, or of an older version); make one with `export`"
+        ) from None
+    sizes = (len(exported.classes), len(exported.mean), len(exported.std))
+    squeezed = (None, resized_side(exported.config.input_height))
+    if sizes != (exported.config.num_classes, 3, 3) or exported.squeezed_to not in squeezed:
+        raise InputError(f"{folder}: evidence.json does not hold together; export again")
+    return exported
+
+
+def _load_model(folder: Path, exported: _Exported) -> Deployed:
+    """Build the model and fill in its weights. Nothing in the folder can execute: torch.export's programs could."""
     import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
-    # torch logs the traceback of what it raises in the next moment.
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    from hybrid_models.build import build
+    from hybrid_models.deployed import Deployed
+
+    path = folder / "model.safetensors"
     try:
-        # torch does not look at the checksums: damaged weights would predict nonsense.
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-        if bad is not None:
-            raise ValueError(f"wrong checksum of {bad}")
-        return torch.export.load(path).module()
-    except Exception as error:  # noqa: BLE001  zip, pickle, JSON and graph reader raise what they meet
-        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
-        raise InputError(f"{path}: damaged, or of another torch version ({reason}); export again") from None
-    finally:
-        logging.disable(before)
-
-
-def _read_facts(folder: Path) -> dict[str, Any]:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; export again") from None
+    if hashlib.sha256(content).hexdigest() != exported.digest:
+        raise InputError(f"{path}: damaged, not the weights of evidence.json; export again")
+    model = build(exported.config, torch.Generator().manual_seed(0))
     try:
-        facts: dict[str, Any] = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))["model"]
-        _ = facts["height"], facts["width"], facts["classes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder}: not an export (no readable evidence.json); make one with `export`") from None
-    if not (folder / "model.pt2").is_file():
-        raise InputError(f"{folder}: model.pt2 is missing; export again")
-    return facts
+        model.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise InputError(f"{path}: not the weights of this model ({reason}); export again") from None
+    return Deployed(model, exported.mean, exported.std).eval()
 
 
 def _read_images(

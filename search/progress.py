@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 LINE_EVERY_SECS = 10.0
-"""Plain lines come this often at most, besides one per finished trial."""
+"""Plain lines come this often at most, besides those for finished trials."""
+MIN_LINE_SECS = 1.0
+"""Lines for finished trials come this often at most: thousands of short ones are not told one by one."""
+MAX_SHARE = 0.05
+"""Of the time at most this much is spent on looking, however many records there are."""
 NUM_ROWS = 8
 NUM_WORTH_TELLING = 5000
 """Work on fewer things is over before anybody wonders."""
@@ -40,6 +44,9 @@ class Display:
         self._live: Any = None
         self._last_line = 0.0
         self._last_over = -1
+        self._look_again = 0.0
+        """Monotonic time before which what was seen last stays."""
+        self._table: RenderableType = ""
 
     def __enter__(self) -> Display:
         """Take over the terminal, if there is one."""
@@ -65,14 +72,22 @@ class Display:
 
     def update(self) -> None:
         """Take note that something changed."""
-        if self._live is not None:
+        now = time.monotonic()
+        if self._live is not None or now < self._look_again:
             return
         status = self._status()
-        now = time.monotonic()
+        pause_secs = 0.0
         if status.num_over != self._last_over or now - self._last_line >= LINE_EVERY_SECS:
             self._last_over = status.num_over
             self._last_line = now
+            pause_secs = MIN_LINE_SECS
             self._print_line(status)
+        self._rest(now, pause_secs)
+
+    def _rest(self, since: float, pause_secs: float = 0.0) -> None:
+        """Look again only after a while, in proportion to what the look since then has cost."""
+        now = time.monotonic()
+        self._look_again = now + max(pause_secs, (now - since) / MAX_SHARE)
 
     def _status(self) -> Status:
         return summarise(self._records(), self._num_planned, since=self._since)
@@ -81,6 +96,13 @@ class Display:
         print(f"{self._title}: {one_line(status, self._noun)}", file=sys.stderr, flush=True)  # noqa: T201
 
     def _render(self) -> RenderableType:
+        now = time.monotonic()
+        if now >= self._look_again:
+            self._table = self._draw()
+            self._rest(now)
+        return self._table
+
+    def _draw(self) -> RenderableType:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import StudyError
-from search.records import Completed, EpochMetrics, Failed, Outcome, Stopped, TrialRecord
+from search.mending import mend_study, tell_outcome
+from search.proposals import Owner, open_study
+from search.reconcile import Difference
+from search.records import EpochMetrics, Outcome, TrialRecord
 from search.seeds import derive
 from spaces.domains import Choice, Domain, Fixed, Float, Int
 from spaces.space import Point, Space
@@ -35,12 +37,19 @@ class Sampler:
         method: `tpe`, `random` or `grid`.
         startup_trials: Random points before tpe learns.
         study_name: Name of the Optuna study.
-        storage: Folder of the journal file, or an Optuna storage URL.
+        storage: Folder of the log file, or an Optuna storage URL.
         first: Points to be proposed before any other.
         why_not: Why a point of the space is no model after all; None if it is one. Such points are never proposed.
+        owner: Whose proposals these are; in a shared database another owner's study is refused.
+        say: Told of a database that is away for a while, and of a log file that was set aside.
+        give_up: Whether to stop waiting for a database at once.
 
     Attributes:
         rejected: How many points of this study were no models, by reason.
+
+    Raises:
+        StudyError: The database cannot be reached, or the study is somebody else's or of another space.
+        ProposalsError: Optuna's study cannot be read or written; of every method, too.
     """
 
     def __init__(
@@ -54,30 +63,36 @@ class Sampler:
         storage: Path | str,
         first: Iterable[Point] = (),
         why_not: Callable[[Point], str | None] = lambda _: None,
+        owner: Owner | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        give_up: Callable[[], bool] = lambda: False,
     ) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        logging.getLogger("optuna").propagate = False
         self._space = space
         self._domains = {parameter.name: parameter.domain for parameter in space.parameters}
         self._seed = seed
         self._method = method
         self._startup_trials = startup_trials
-        self._study = optuna.create_study(
-            study_name=study_name,
-            storage=open_storage(storage),
-            direction="maximize",
-            load_if_exists=True,
-        )
+        self._storage, self._say, self._give_up = storage, say, give_up
+        self._study = open_study(storage, study_name, owner, say=say, give_up=give_up)
         self._check_space()
         self._why_not = why_not
+        self._first = tuple(first)
+        self._unbegun: list[tuple[int, Point]] = []
+        self._look_through()
+
+    def _look_through(self) -> None:
+        """Count what Optuna holds; from here on the counts follow what is asked and told."""
         # Optuna's own duplicates, failures and half-proposed leftovers have no digest and are not ours.
         attrs = [trial.user_attrs for trial in self._study.get_trials(deepcopy=False)]
+        self._num_trials = len(attrs)
         self._known = {item[name] for item in attrs for name in ("digest", "impossible") if name in item}
         self.rejected = Counter(item["rejected"] for item in attrs if "impossible" in item)
-        self._waiting = self._fixed_points(tuple(first))
-        self._unbegun: list[tuple[int, Point]] = []
+        # Proposals that a crash cut in half do not count: the next ones are those of an undisturbed sweep.
+        whole = [item for item in attrs if "digest" in item or "rejected" in item]
+        self._index = len(whole)
+        self._num_in_row = next((place for place, item in enumerate(reversed(whole)) if "digest" in item), len(whole))
+        self._open: dict[int, optuna.Trial] = {}
+        self._waiting = self._fixed_points(self._first)
 
     def _check_space(self) -> None:
         attrs = self._study.user_attrs
@@ -113,11 +128,11 @@ class Sampler:
         """
         if self._unbegun:
             return self._unbegun.pop(0)
-        for attempt in range(MAX_REJECTIONS):
+        while self._num_in_row < MAX_REJECTIONS:
             if self._space.size is not None and len(self._known) >= self._space.size:
                 return None
             point = next(self._waiting, None)
-            if point is None and attempt >= PATIENCE and self._space.size is not None:
+            if point is None and self._num_in_row >= PATIENCE and self._space.size is not None:
                 point = next(self._new_points(), None)
             if point is not None:
                 if point.digest in self._known:
@@ -125,16 +140,14 @@ class Sampler:
                 self._study.enqueue_trial({name: point[name] for name in self._space.free if name in point})
             elif self._method == "grid":
                 return None
-            if asked := self._draw(attempt):
+            if asked := self._draw():
                 return asked
         return None
 
-    def _draw(self, attempt: int) -> tuple[int, Point] | None:
-        # Proposals that a crash cut in half do not count: the next ones are those of an undisturbed sweep.
-        trials = self._study.get_trials(deepcopy=False)
-        index = sum("digest" in trial.user_attrs or "rejected" in trial.user_attrs for trial in trials)
-        self._study.sampler = sampler = self._make_sampler(index, attempt)
+    def _draw(self) -> tuple[int, Point] | None:
+        self._study.sampler = sampler = self._make_sampler()
         trial = self._study.ask()
+        self._drop_between(trial.number)
 
         def suggest(name: str, offered: Domain) -> Any:  # noqa: ANN401
             sampler.offered = offered
@@ -149,26 +162,40 @@ class Sampler:
         else:
             trial.set_user_attr("digest", point.digest)
             self._known.add(point.digest)
+            self._index += 1
+            self._num_in_row = 0
+            self._open[trial.number] = trial
             return trial.number, point
         return None
+
+    def _drop_between(self, number: int) -> None:
+        """Give up what a broken connection made in vain: trials between the last one and this one."""
+        import optuna
+
+        for between in range(self._num_trials, number):
+            self._study.tell(between, state=optuna.trial.TrialState.FAIL)
+        self._num_trials = max(self._num_trials, number + 1)
 
     def _reject(self, trial: optuna.Trial, why: str, **attrs: str) -> None:
         import optuna
 
         for name, value in {"rejected": why, **attrs}.items():
             trial.set_user_attr(name, value)
+        self._index += 1
+        self._num_in_row += 1
         self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
-    def _make_sampler(self, index: int, attempt: int) -> NarrowedSampler:
+    def _make_sampler(self) -> NarrowedSampler:
         # A fresh sampler per proposal, seeded by its place: a study that was killed goes on with the same draws.
         import optuna
 
         from search.narrowed import NarrowedSampler
 
         seed, replacement = (
-            derive(self._seed, purpose, index, attempt) % 2**32 for purpose in ("proposal", "replacement")
+            derive(self._seed, purpose, self._index, self._num_in_row) % 2**32
+            for purpose in ("proposal", "replacement")
         )
-        if self._method != "tpe" or attempt >= PATIENCE:
+        if self._method != "tpe" or self._num_in_row >= PATIENCE:
             return NarrowedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
         with warnings.catch_warnings():
             # `group` learns conditional parameters jointly; Optuna still calls it experimental.
@@ -178,79 +205,46 @@ class Sampler:
             )
         return NarrowedSampler(inner, replacement)
 
-    def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
+    def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome, *, twin: str | None = None) -> None:
         """Tell Optuna what became of a trial; telling it twice changes nothing.
 
         Completed trials count with their last validation accuracy, stopped ones as PRUNED with their curve (never
         as COMPLETE with a low-epoch value), failed ones as FAIL with the reason.
+
+        Args:
+            number: The Optuna trial's number.
+            curve: Its epochs.
+            outcome: How it ended.
+            twin: Key of the record that this is the training of, where another point began it.
         """
-        import optuna
+        tell_outcome(self._study, self._open.pop(number, number), curve, outcome, twin=twin)
 
-        state = optuna.trial.TrialState
-        frozen = self._study.get_trials(deepcopy=False)[number]
-        if frozen.state.is_finished():
-            return
-        metrics = tuple(curve)
-        # A trial of an earlier process has only its number; reports need the object (optuna has no public way back).
-        trial = optuna.Trial(self._study, frozen._trial_id)  # noqa: SLF001
-        for epoch in metrics:
-            if epoch.val_accuracy is not None and epoch.epoch not in frozen.intermediate_values:
-                trial.report(epoch.val_accuracy, epoch.epoch)
-        match outcome:
-            case Completed():
-                self._study.tell(trial, metrics[-1].val_accuracy)
-            case Stopped():
-                self._study.tell(trial, state=state.PRUNED)
-            case Failed(reason=reason):
-                trial.set_user_attr("reason", reason)
-                self._study.tell(trial, state=state.FAIL)
-
-    def reconcile(self, records: Mapping[str, TrialRecord]) -> int:
+    def reconcile(self, records: Mapping[str, TrialRecord]) -> list[Difference]:
         """Mend Optuna's study from the journal's records (by key).
 
+        Whole proposals that never began are handed out first by the next `ask`.
+
         Returns:
-            How many trials differed: finished ones that Optuna thought running, and proposals cut in half. Whole
-            proposals that never began are handed out first by the next `ask`.
+            What differed.
+
+        Raises:
+            ProposalsError: Optuna's study does not take what the journal says.
         """
         import optuna
 
-        state = optuna.trial.TrialState
-        by_number = {record.number: record for record in records.values()}
-        num_mended = 0
-        while self._study.get_trials(deepcopy=False, states=(state.WAITING,)):
-            self._study.tell(self._study.ask(), state=state.FAIL)  # enqueued, never proposed
-        for trial in self._study.get_trials(deepcopy=False, states=(state.RUNNING,)):
-            record = by_number.get(trial.number)
-            if record is not None and record.outcome is not None:
-                self.tell(trial.number, record.curve, record.outcome)
-                num_mended += 1
-            elif record is None and "digest" in trial.user_attrs:
-                self._unbegun.append((trial.number, self._space.point(trial.params)))
-            elif record is None:
-                self._study.tell(trial.number, state=state.FAIL)  # cut off in the middle of its proposal
-                num_mended += 1
-        return num_mended
-
-
-def open_storage(storage: Path | str) -> optuna.storages.BaseStorage:
-    """Open the journal file in a folder, or the database behind a URL.
-
-    Raises:
-        StudyError: The database cannot be reached.
-    """
-    import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    if isinstance(storage, Path):
-        path = str(storage / "optuna.log")
-        return optuna.storages.JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-    try:
-        return optuna.storages.RDBStorage(storage)
-    except Exception as error:  # noqa: BLE001  any driver's own exception means the same here
-        reason = str(error).splitlines()[0]
-        raise StudyError(
-            f"search.database: cannot be opened ({reason}); check the URL and that the server runs"
-        ) from None
+        self._study, found = mend_study(
+            self._study, self._storage, self._space, records, say=self._say, give_up=self._give_up
+        )
+        if found:
+            self._look_through()
+        begun = {record.number for record in records.values()}
+        running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        self._unbegun = [
+            (trial.number, self._space.point(trial.params))
+            for trial in running
+            if trial.number not in begun and trial.user_attrs.get("twin") not in records
+        ]
+        return found
 
 
 def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+
+from search.uris import Uri, redacted
 
 Scalar = bool | int | float | str
 PointLike = str | dict[str, Scalar]
 """A preset's name, or a point written out."""
+UriText = Annotated[
+    str,
+    AfterValidator(Uri),
+    PlainSerializer(lambda uri: uri.written if isinstance(uri, Uri) else redacted(uri), return_type=str),
+]
+"""An address that may hold a password; written out, it holds none."""
 
 
 class Section(BaseModel):

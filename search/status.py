@@ -14,7 +14,11 @@ from search.records import Completed, Failed, Stopped, TrialRecord
 def best_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Completed trials by validation accuracy of the last epoch, best first; ties go to the earlier trial."""
     done = [record for record in records if isinstance(record.outcome, Completed)]
-    return sorted(done, key=lambda record: (-(record.val_accuracy or 0.0), record.number))
+    return sorted(done, key=_rank)
+
+
+def _rank(record: TrialRecord) -> tuple[float, int]:
+    return -(record.val_accuracy or 0.0), record.number
 
 
 def nominees(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -79,7 +83,7 @@ def summarise(
     """
     present = time.time() if now is None else now
     outcomes = Counter(type(record.outcome) for record in records)
-    ranked = best_first(records)
+    nominee = min((item for item in records if isinstance(item.outcome, Completed)), key=_rank, default=None)
     num_over = len(records) - outcomes[type(None)]
     pace, eta = None, None
     if since is not None:
@@ -98,7 +102,7 @@ def summarise(
         num_stopped=outcomes[Stopped],
         num_failed=outcomes[Failed],
         num_unfinished=outcomes[type(None)],
-        nominee=ranked[0] if ranked else None,
+        nominee=nominee,
         num_epochs=sum(len(record.curve) for record in records),
         epochs_per_sec=pace,
         eta_secs=eta,

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,12 +17,16 @@ from pydantic import Field, ValidationError
 from search.claims import CompareSection, claim_faults
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
+from search.disk import write_bytes
 from search.errors import NothingToDoError, StudyChangedError, StudyError
 from search.faults import explain
-from search.reading import Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
-from search.section import PointLike, Scalar, Section
+from search.reading import MAX_CHARACTERS, Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
+from search.section import PointLike, Scalar, Section, UriText
 from search.settings import setting_faults, space_faults
+from search.storage.location import Location, is_uri, locate
+from search.storage.working_copy import RESOLVED, read_resolved, refresh, uri_of_copy
 from search.training.config import PRECISIONS, TrainConfig, settled
+from search.uris import Uri, without_secrets
 from spaces.presets import UnknownPreset, load_preset, load_space
 from spaces.space import Space, SpaceError
 
@@ -49,8 +52,9 @@ class SearchSection(Section):
     """Stop proposing and save after this long; unset: no limit."""
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     """More failed trials than this share end the study with exit code 3."""
-    database: str | None = None
-    """Optuna storage URL (postgresql://...); unset: a journal file in the study folder."""
+    database: UriText | None = None
+    """Optuna storage URL (postgresql://...); unset: a journal file in the study folder. Like tracking.uri and storage
+    it may name variables of the environment: ${NAME}."""
 
 
 class ResourcesSection(Section):
@@ -77,7 +81,7 @@ class TrackingSection(Section):
 
     enabled: bool = True
     """Record in MLflow; the journal is written in any case."""
-    uri: str | None = None
+    uri: UriText | None = None
     """MLflow tracking URI; unset: SQLite in the storage folder."""
     experiment: str | None = None
     """Experiment name; unset: the study's name."""
@@ -86,10 +90,10 @@ class TrackingSection(Section):
 class StudyConfig(Section):
     """One study file, checked."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Names the study's folder and its MLflow experiment."""
-    storage: str = "runs"
-    """Folder that holds studies; the study lies in <storage>/<name>/."""
+    storage: UriText = "runs"
+    """Folder or URI (s3://bucket/prefix, gs://...) that holds studies; the study lies in <storage>/<name>/."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Every block and every proposal derives from it."""
     data: DataConfig
@@ -107,9 +111,14 @@ class StudyConfig(Section):
     tracking: TrackingSection = TrackingSection()
 
     @property
-    def folder(self) -> Path:
+    def location(self) -> Location:
         """Where everything of this study lies."""
-        return Path(self.storage).expanduser() / self.name
+        return Location(self.storage, self.name)
+
+    @property
+    def folder(self) -> Path:
+        """The same on this machine: the folder itself, or the working copy of what lies on an object store."""
+        return self.location.folder
 
     @property
     def space_name(self) -> str:
@@ -127,6 +136,8 @@ def _build_space(description: str) -> Space:
     return (load_space(space) if isinstance(space, str) else Space.from_dict(name, space)).pin(fix)
 
 
+MAX_PARAMETERS = 200
+"""Of a space: there are some 50 settings."""
 EXTENDABLE = ("search.trials", "search.time_budget_mins", "search.max_failed_fraction")
 """Fields of the sweep that may change between two runs of the command: they only extend the budget."""
 FREE = ("resources.", "tracking.", "compare.", "data.root", "data.download", "storage")
@@ -134,8 +145,9 @@ FREE = ("resources.", "tracking.", "compare.", "data.root", "data.download", "st
 
 
 def to_dict(study: StudyConfig) -> dict[str, Any]:
-    """The resolved study as plain data, every default written out."""
-    return study.model_dump(mode="json")
+    """The resolved study as plain data, every default written out, without passwords."""
+    plain: dict[str, Any] = without_secrets(study.model_dump(mode="json"))
+    return plain
 
 
 def _check_points(study: StudyConfig) -> Iterator[str]:
@@ -151,6 +163,9 @@ def _check_points(study: StudyConfig) -> Iterator[str]:
 
 
 def _check_space(study: StudyConfig) -> Iterator[str]:
+    if isinstance(study.space, dict) and len(study.space) > MAX_PARAMETERS:
+        yield f"space: expected at most {MAX_PARAMETERS} parameters, found {len(study.space)}"
+        return
     try:
         base = study.build_space(pinned=False)
     except UnknownPreset as error:
@@ -177,13 +192,27 @@ def _rename(line: str, name: str, section: str) -> str:
     return section + line.removeprefix(name) if line.startswith((f"{name}.", f"{name}:")) else f"{section}: {line}"
 
 
-def parse_study(data: object, source: str, overrides: Iterable[str] = ()) -> StudyConfig:
+def _check_environment(study: StudyConfig) -> Iterator[str]:
+    places = {
+        "search.database": study.search.database,
+        "tracking.uri": study.tracking.uri,
+        "storage": study.storage,
+    }
+    for path, uri in places.items():
+        for name in uri.unset if isinstance(uri, Uri) else ():
+            yield f"{path}: names ${{{name}}}, and the environment has no such variable; set {name}"
+
+
+def parse_study(
+    data: object, source: str, overrides: Iterable[str] = (), *, need_environment: bool = True
+) -> StudyConfig:
     """Check a study given as plain data.
 
     Args:
         data: What the YAML holds.
         source: Named in each fault.
         overrides: `path.to.key=value` assignments, applied first.
+        need_environment: Whether it is a fault if a variable that an address names is not set.
 
     Raises:
         StudyError: With one line per fault, all faults at once.
@@ -204,6 +233,7 @@ def parse_study(data: object, source: str, overrides: Iterable[str] = ()) -> Stu
         faults += explain(error, plain, StudyConfig, odd)
     else:
         faults += (*_check_points(study), *claim_faults(study.compare))
+        faults += _check_environment(study) if need_environment else ()
         faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
@@ -212,23 +242,24 @@ def parse_study(data: object, source: str, overrides: Iterable[str] = ()) -> Stu
 
 def _settle(study: StudyConfig) -> TrainConfig:
     """Write `auto` out: as the study began, else as this machine computes best."""
-    resolved = study.folder / "study.yaml"
-    if study.train.precision == "auto" and resolved.is_file():
-        with contextlib.suppress(yaml.YAMLError, OSError, AttributeError):  # damaged: named where it is read whole
-            began = yaml.safe_load(resolved.read_text(encoding="utf-8")).get("train").get("precision")
+    resolved = read_resolved(study.location) if study.train.precision == "auto" else None
+    if resolved is not None:
+        with contextlib.suppress(yaml.YAMLError, AttributeError):  # damaged: named where it is read whole
+            began = yaml.safe_load(resolved).get("train").get("precision")
             if began in PRECISIONS:
                 return dataclasses.replace(study.train, precision=began)
     return settled(study.train, gpus=study.resources.gpus)
 
 
-def load_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:
-    """Read and check a study file.
+def load_study(path: Path, overrides: Iterable[str] = (), *, need_environment: bool = True) -> StudyConfig:
+    """Read and check a study file; see `parse_study`.
 
     Raises:
         StudyError: With one line per fault, all faults at once.
     """
     try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as stream:
+            data = read_yaml(stream.read(MAX_CHARACTERS + 1))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such study file; shipped ones: {', '.join(shipped_studies())}") from None
     except IsADirectoryError:
@@ -239,7 +270,7 @@ def load_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:
         raise StudyError(*(f"{path}{f':{line}' if line else ''}: {words}" for line, words in error.faults)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not readable as a study file ({error})") from None
-    return parse_study(data, str(path), overrides)
+    return parse_study(data, str(path), overrides, need_environment=need_environment)
 
 
 def shipped_studies() -> list[str]:
@@ -250,36 +281,51 @@ def shipped_studies() -> list[str]:
     return sorted(os.path.relpath(path) for path in folder.glob("*.yaml"))
 
 
-def find_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:
-    """Read the study as it was run: from its folder, or through the file that began it.
+def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
+    """Read the study as it was run: from where it lies, or through the file that began it.
 
     Args:
-        path: A study file or a study folder.
+        path: A study file, a study's folder or its URI.
         overrides: Needed only if the sweep was given another name, storage or budget with them.
 
     Raises:
         NothingToDoError: No sweep of this study has begun here.
+        StoreError: The store refuses.
+        StoreAwayError: It cannot be reached.
     """
-    given = None if path.is_dir() else load_study(path, overrides)
-    folder = path if given is None else given.folder
-    resolved = folder / "study.yaml"
+    uri = str(path) if is_uri(str(path)) else uri_of_copy(Path(path))
+    given = None if uri or Path(path).is_dir() else load_study(Path(path), overrides)
+    if given is not None:
+        location = given.location
+    else:
+        location = locate(uri) if uri else Location(str(Path(path).parent), Path(path).name)
+    refresh(location)
+    resolved = location.folder / RESOLVED
     if not resolved.is_file():
-        raise NothingToDoError(f"{folder}: no study here yet; run `hybrid-search sweep` first (or give its folder)")
-    study = load_study(resolved, overrides)
+        raise NothingToDoError(f"{location}: no study here yet; run `hybrid-search sweep` first (or give its folder)")
+    study = load_study(resolved, overrides, need_environment=given is None)
     # A folder that was moved is still the study it was.
     if given is None:
-        return study.model_copy(update={"storage": str(folder.parent), "name": folder.name})
-    # How it is run, recorded and compared is the file's to say, today as much as when the sweep began.
-    return study.model_copy(update={"compare": given.compare, "resources": given.resources, "tracking": given.tracking})
+        return study.model_copy(update={"storage": location.storage, "name": location.name})
+    # How it is run, recorded and compared is the file's to say, today as much as when the sweep began; so are the
+    # passwords, which the resolved file does not hold.
+    own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
+    own["search"] = study.search.model_copy(update={"database": given.search.database})
+    return study.model_copy(update=own)
 
 
 def check_folder(study: StudyConfig) -> None:
-    """Check that the storage can be written and that a study that began earlier still says the same; writes nothing.
+    """Check that the storage can be written and that a study that began earlier still says the same.
+
+    Writes nothing but, of a study on an object store, the working copy.
 
     Raises:
         StudyError: The storage cannot be written.
+        StoreError: The store refuses.
+        StoreAwayError: It cannot be reached.
         StudyChangedError: Fields changed that would make old and new trials incomparable.
     """
+    refresh(study.location)
     folder = study.folder
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -287,7 +333,7 @@ def check_folder(study: StudyConfig) -> None:
         raise StudyError(f"storage: {folder} cannot be written ({why}); choose another storage")
     resolved = folder / "study.yaml"
     if resolved.is_file():
-        _refuse_changes(load_study(resolved), study)
+        _refuse_changes(load_study(resolved, need_environment=False), study)
 
 
 def claim_folder(study: StudyConfig) -> Path:
@@ -353,14 +399,4 @@ def _show(value: object) -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new one, never half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_bytes(path, text.encode())

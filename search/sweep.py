@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from search.bind import DataFacts, bind, complete_point, why_not
 from search.errors import StudyError, TooManyFailuresError
+from search.proposals import Owner
 from search.records import Failed, Stopped, TrialRecord, TrialSpec
 from search.sampler import Sampler
 from search.schedulers import make_scheduler
 from search.seeds import make_block
 from search.status import best_first, group_failures
+from search.storage.working_copy import ARRAYS
 from search.study import StudyConfig
-from search.tracking.journal import FILE_NAME, Journal, read_events
+from search.tracking.journal import Journal
 from search.work import TRIALS, Work, new_record
 from spaces.space import SpaceError
 
@@ -31,6 +34,10 @@ class Sweep(Work):
         journal: Its open journal; unfinished trials in it are resumed first.
         on_change: Called after each change, for display.
         cache_dir: Node-local folder for decoded images.
+        say: Told, in one line each, of what befalls Optuna's study.
+
+    Attributes:
+        mended: Trials of which Optuna's study said other things than the journal; they agree now.
     """
 
     def __init__(
@@ -41,6 +48,7 @@ class Sweep(Work):
         journal: Journal,
         on_change: Callable[[], None] = lambda: None,
         cache_dir: Path | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         budget = study.search.time_budget_mins
         super().__init__(
@@ -54,8 +62,9 @@ class Sweep(Work):
         self._study = study
         self._facts = facts
         self._block = make_block(study.seed, "sweep", 0)
-        self._sampler = make_sampler(study, facts)
-        self.num_mended = self._sampler.reconcile({record.key: record for record in self.records})
+        self._sampler = make_sampler(study, facts, journal_id=journal.id, say=say)
+        self.mended = self._sampler.reconcile({record.key: record for record in self.records})
+        self._num_failed = sum(isinstance(record.outcome, Failed) for record in self.records)
         self._scheduler = make_scheduler(study.search, study.train.epochs)
         self.space_exhausted = False
         self._twins: dict[str, list[int]] = {}
@@ -65,15 +74,14 @@ class Sweep(Work):
 
     def _replay(self) -> None:
         """Show the scheduler every recorded epoch, in the order in which it was recorded."""
-        for event in read_events(self._folder / FILE_NAME):
-            if event["event"] != "epoch" or self._journal.records[event["key"]].kind != "trial":
+        for key, epoch, val_accuracy in self._journal.take_epochs():
+            if self._journal.records[key].kind != "trial":
                 continue
-            key, metrics = event["key"], event["metrics"]
-            go_on = self._scheduler.observe(key, metrics["epoch"], metrics["val_accuracy"])
+            go_on = self._scheduler.observe(key, epoch, val_accuracy)
             record = self._journal.records[key]
             # The driver was killed between the epoch and the decision: it is the same decision now.
-            if not go_on and record.outcome is None and metrics["epoch"] == len(record.curve):
-                self._journal.end(key, Stopped(epoch=metrics["epoch"]))
+            if not go_on and record.outcome is None and epoch == len(record.curve):
+                self._journal.end(key, Stopped(epoch=epoch))
                 self.learn(self._journal.records[key])
         self._unfinished = [record for record in self.records if record.outcome is None]
         self._forget_losers(self.records)
@@ -95,7 +103,7 @@ class Sweep(Work):
                 # Two points of the space that make the same training: the result is known.
                 twin = self._journal.records[spec.key]
                 if twin.outcome is not None:
-                    self._sampler.tell(number, twin.curve, twin.outcome)
+                    self._sampler.tell(number, twin.curve, twin.outcome, twin=twin.key)
                 else:
                     self._twins.setdefault(spec.key, []).append(number)
                 continue
@@ -110,8 +118,10 @@ class Sweep(Work):
     def learn(self, record: TrialRecord) -> None:
         """Tell the sampler, and let go of the weights of losers."""
         if record.outcome is not None:
-            for number in (record.number, *self._twins.pop(record.key, ())):
-                self._sampler.tell(number, record.curve, record.outcome)
+            self._num_failed += isinstance(record.outcome, Failed)
+            self._sampler.tell(record.number, record.curve, record.outcome)
+            for number in self._twins.pop(record.key, ()):
+                self._sampler.tell(number, record.curve, record.outcome, twin=record.key)
         self._forget_losers([record])
 
     def _forget_losers(self, ended: Sequence[TrialRecord]) -> None:
@@ -122,10 +132,9 @@ class Sweep(Work):
         for loser in ranked[keep:]:
             for path in (self._folder / TRIALS / loser.key).glob("weights-*.safetensors"):
                 path.unlink()
-
-    @property
-    def _num_failed(self) -> int:
-        return sum(isinstance(record.outcome, Failed) for record in self.records)
+            for name in loser.artifacts.values():
+                if not name.endswith(ARRAYS):
+                    self._journal.copy.drop(name)
 
     @property
     def _too_many_failures(self) -> bool:
@@ -164,8 +173,16 @@ class Sweep(Work):
         )
 
 
-def make_sampler(study: StudyConfig, facts: DataFacts) -> Sampler:
+def make_sampler(
+    study: StudyConfig, facts: DataFacts, *, journal_id: str = "", say: Callable[[str], None] = lambda _: None
+) -> Sampler:
     """Open the study's Optuna memory.
+
+    Args:
+        study: The study.
+        facts: What the data are.
+        journal_id: Whose proposals they are; empty: nobody's in particular.
+        say: Told what befalls it.
 
     Raises:
         StudyError: An enqueued preset is not a point of the space, or the database is out of reach.
@@ -186,6 +203,10 @@ def make_sampler(study: StudyConfig, facts: DataFacts) -> Sampler:
         storage=study.search.database or study.folder,
         first=first,
         why_not=lambda point: why_not(study, point, facts),
+        owner=Owner(journal=journal_id, folder=str(study.folder.absolute()), node=socket.gethostname())
+        if journal_id
+        else None,
+        say=say,
     )
 
 

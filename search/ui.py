@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from search.drive import say, tracking_place
 from search.errors import InputError
@@ -35,15 +36,15 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
     if host not in {"127.0.0.1", "localhost", "::1"}:
         say(f"warning: {host} lets everybody who can reach this machine read and change the runs")
     say(f"experiment `{place.experiment}` at {_page(place.uri, place.experiment, host, port)}   (Ctrl-C ends)")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
-    return _run_until_told(command)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    # Not on the command line, which everybody on this machine may read.
+    return _run_until_told(command, {"MLFLOW_BACKEND_STORE_URI": place.uri})
 
 
-def _run_until_told(command: list[str]) -> int:
+def _run_until_told(command: list[str], settings: Mapping[str, str]) -> int:
     """Run a server until it ends, or Ctrl-C or SIGTERM; its workers go with it, so that the port is free again."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    env = {**os.environ, **settings, "MLFLOW_DISABLE_TELEMETRY": "true"}
     server = subprocess.Popen(command, env=env, start_new_session=True)
     try:
         return server.wait()

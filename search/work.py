@@ -8,15 +8,17 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.disk import telling_disk_faults
 from search.errors import DivergedError, InputError, InterruptedStudyError
 from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult, TrialSpec
+from search.storage.working_copy import ARRAYS
 from search.tracking.journal import Journal
 from search.training.files import CHECKPOINTS
+from search.uris import redacted
 
 if TYPE_CHECKING:
     from search.data.datasets import DataConfig
@@ -33,6 +35,8 @@ class Assignment:
     spec: TrialSpec
     folder: str
     """The trial's own folder, on storage that all nodes see."""
+    remote: str | None = field(default=None, repr=False)
+    """URI of the trial's folder on an object store, which then stands for `folder`; may hold a password."""
     cache_dir: str | None
     """Node-local folder for decoded images; None: the node's default."""
     num_known_epochs: int
@@ -80,13 +84,15 @@ class Work(ABC):
         if isinstance(record.outcome, Completed) or (record.outcome and record.artifacts):
             for name in CHECKPOINTS:
                 (folder / name).unlink(missing_ok=True)
+                self._journal.copy.drop(f"{TRIALS}/{record.key}/{name}")
         elif record.outcome is not None:
             shutil.rmtree(folder, ignore_errors=True)
+            self._journal.copy.drop(f"{TRIALS}/{record.key}/")
 
     @property
     def records(self) -> list[TrialRecord]:
         """All records of this work so far, in the order in which they began."""
-        return [record for record in list(self._journal.records.values()) if record.kind == self._kind]
+        return self._journal.of_kind(self._kind)
 
     @property
     def out_of_time(self) -> bool:
@@ -159,9 +165,18 @@ class Work(ABC):
         return Assignment(
             spec=spec,
             folder=str(self.folder_of(spec.key)),
+            remote=self._journal.copy.uri_of(f"{TRIALS}/{spec.key}"),
             cache_dir=str(self._cache_dir) if self._cache_dir else None,
             num_known_epochs=len(self._journal.records[spec.key].curve),
         )
+
+    def settle(self) -> None:
+        """Wait until what the trainings left can be read here.
+
+        Raises:
+            StoreAwayError: It cannot for now.
+        """
+        self._journal.copy.settle()
 
     def folder_of(self, key: str) -> Path:
         """The folder of one trial or repeat."""
@@ -197,7 +212,7 @@ class Work(ABC):
 
     def fail(self, key: str, reason: str) -> None:
         """Take in a training that raised or was lost."""
-        line = " ".join(reason.split())[:500]
+        line = redacted(" ".join(reason.split()))[:500]
         self._end(key, Failed(reason=line or "no reason given"))
 
     def diverge(self, key: str, error: DivergedError) -> None:
@@ -209,6 +224,7 @@ class Work(ABC):
             return
         left = result or TrialResult(test_accuracy=None)
         artifacts = {name: f"{TRIALS}/{key}/{file}" for name, file in left.artifacts.items()}
+        self._journal.copy.bring(name for name in artifacts.values() if name.endswith(ARRAYS))
         self._journal.end(key, outcome, test_accuracy=left.test_accuracy, artifacts=artifacts)
         self._tidy(self._journal.records[key])
         self.learn(self._journal.records[key])
@@ -233,11 +249,15 @@ def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float |
 
 
 @functools.lru_cache(maxsize=2)
-def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> ImageData:  # noqa: ARG001
-    """Open a data set once per process: looking through its files costs more than a small trial."""
-    from search.data.store import open_data
+def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> ImageData:
+    """Open a data set once per process: looking through its files costs more than a small trial.
 
-    return open_data(config, Path(cache_dir) if cache_dir else None)
+    A node that was sent this very content has no other.
+    """
+    from search.data.store import open_data, open_received
+
+    place = Path(cache_dir) if cache_dir else None
+    return open_received(config, data_key, place) or open_data(config, place)
 
 
 def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | None, None, None]:
@@ -251,6 +271,8 @@ def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | 
         DivergedError: The loss stopped being finite.
         StorageFaultError: The disk is full, over quota, read-only or broken.
     """
+    from search.data.datasets import default_cache_dir
+    from search.storage.scratch import in_scratch
     from search.training.loop import train
 
     spec = assignment.spec
@@ -260,7 +282,14 @@ def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | 
             f"data.root: node {socket.gethostname()} holds other {spec.data.name} data ({data.digest}) than the study "
             f"began with ({spec.data_key}); give all nodes the same files"
         )
-    folder = Path(assignment.folder)
-    with telling_disk_faults(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)
+
+    def begin(folder: Path) -> Generator[Progress | None, None, None]:
+        with telling_disk_faults(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)
+
+    if assignment.remote is None:
+        yield from begin(Path(assignment.folder))
+    else:
+        cache = Path(assignment.cache_dir) if assignment.cache_dir else default_cache_dir()
+        yield from in_scratch(assignment.remote, cache / "scratch", begin)

@@ -10,8 +10,8 @@ from pathlib import Path
 from search.analysis.columns import BLOCK, CONFIG, FAILED, SCORE
 from search.analysis.faults import Faults, near, some
 from search.analysis.table import Coder, NamedRows, Table
-from search.tracking.mlflow_client import redacted
 from search.tracking.mlflow_runs import LoggedRun, chosen_uri, fetch_runs
+from search.uris import redacted
 
 DIVERGED_TAG = "hybrid_search.diverged"
 """Says of a failed run that its training diverged: an outcome, not a loss."""

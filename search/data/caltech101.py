@@ -5,15 +5,22 @@ Reference: Fei-Fei, Fergus and Perona 2004, https://data.caltech.edu/records/mzr
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from search.data.errors import LayoutError
-from search.data.fetching import fetching
+from search.data.fetching import Archive, download, fetching, unpack
 from search.data.folder import Trees, check_trees, describe_folder, to_listing, to_manifest, walk
 from search.data.listing import Listing
 
+ARCHIVE = Archive(
+    url="https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
+    algorithm="md5",
+    digest="3138e1922a9193bfa496528edbbc45d0",
+)
+"""As torchvision knows it."""
+INNER = "caltech-101/101_ObjectCategories.tar.gz"
+"""The images in it; beside them lie outlines, which nothing here reads."""
 IMAGES = "101_ObjectCategories"
 BACKGROUND = "BACKGROUND_Google"
 """A folder of clutter beside the classes; torchvision and the papers leave it out."""
@@ -66,15 +73,10 @@ def fetch_caltech101(root: Path) -> None:
     """
     if find_caltech101(root) is not None:
         return
-    from torchvision.datasets import Caltech101
-
-    hint = f"unpack caltech-101.zip of https://data.caltech.edu/records/mzrjq-6wc02 so that {root / IMAGES} exists"
-    with fetching("caltech101", root, hint):
+    hint = f"unpack {ARCHIVE.name} of https://data.caltech.edu/records/mzrjq-6wc02 so that {root / IMAGES} exists"
+    with fetching("caltech101", root, hint) as beside:
         if find_caltech101(root) is not None:  # another process was quicker
             return
-        # Beside its place first: torchvision takes a folder that was half unpacked for a whole one.
-        beside = root / ".caltech101.partial"
-        shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
-        Caltech101(beside, download=True)
+        unpack(download(ARCHIVE, beside), beside / "outer")
+        unpack(beside / "outer" / INNER, beside / "caltech101")
         (beside / "caltech101").rename(root / "caltech101")
-        beside.rmdir()

@@ -1,4 +1,4 @@
-"""CIFAR-10: the official files as torchvision fetches and checks them, or a copy in class folders."""
+"""CIFAR-10: the official files, or a copy in class folders."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from search.data.cifar10_files import OFFICIAL, read_official
 from search.data.errors import LayoutError
-from search.data.fetching import fetching
+from search.data.fetching import Archive, download, fetching, unpack
 from search.data.folder import describe_folder, folder_manifest, has_parts, scan_folder
 from search.data.images import resize
 from search.data.listing import Listing, Part
 
-OFFICIAL = "cifar-10-batches-py"
+ARCHIVE = Archive(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    algorithm="sha256",
+    digest="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+)
 COPY = "cifar10"
 
 
@@ -54,19 +59,17 @@ def scan_cifar10(root: Path, size: int | None) -> Listing:
     place = _need_cifar10(root)
     if place.name != OFFICIAL:
         return scan_folder(place, size)
-    from torchvision.datasets import CIFAR10
-
     try:
-        train, test = CIFAR10(root, train=True), CIFAR10(root, train=False)
-    except RuntimeError as error:
+        classes, train, test = read_official(place)
+    except (OSError, ValueError) as error:
         raise LayoutError(
             f"data.root {place}: the official files are incomplete or damaged, their digests do not match; "
             f"{describe_folder(place)}; remove this folder and fetch them again with data.download=true"
         ) from error
     return Listing(
-        classes=tuple(train.classes),
-        train=_make_part("train", train.data, train.targets, size),
-        test=_make_part("test", test.data, test.targets, size),
+        classes=classes,
+        train=_make_part("train", *train, size),
+        test=_make_part("test", *test, size),
     )
 
 
@@ -86,8 +89,9 @@ def fetch_cifar10(root: Path) -> None:
     """
     if find_cifar10(root) is not None:
         return
-    from torchvision.datasets import CIFAR10
-
-    by_hand = f"copy {CIFAR10.filename} of {CIFAR10.url} there and unpack it, so that {root / OFFICIAL} exists"
-    with fetching("cifar10", root, by_hand):
-        CIFAR10(root, download=True)  # does nothing where another process was quicker
+    by_hand = f"copy {ARCHIVE.name} of {ARCHIVE.url} there and unpack it, so that {root / OFFICIAL} exists"
+    with fetching("cifar10", root, by_hand) as beside:
+        if find_cifar10(root) is not None:  # another process was quicker
+            return
+        unpack(download(ARCHIVE, beside), beside / "unpacked")
+        (beside / "unpacked" / OFFICIAL).rename(root / OFFICIAL)

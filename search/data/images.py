@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EXTENSIONS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 """What counts as an image file, in lower case; other files are counted and left alone."""
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read, whatever a file is called: Pillow would hand PostScript to an interpreter."""
 
 
 def read_image(path: Path | str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
@@ -41,7 +43,7 @@ def read_image(path: Path | str, size: tuple[int, int] | None) -> NDArray[np.uin
         # Read whole: Pillow's many small reads would fight for the interpreter lock between threads.
         with io.FileIO(path) as stream:
             content = stream.readall()
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
             rgb = _to_rgb(image)
             if size is not None and rgb.size != size[::-1]:

@@ -15,7 +15,7 @@ import math
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.datasets import DataConfig, Dataset, default_cache_dir, fetch, manifest, scan
-from search.data.errors import CacheError, ImageError
+from search.data.errors import CacheError, DataError, ImageError
 from search.data.listing import Part
 from search.data.locks import locked
 from search.data.stream import CROP, StreamedSet
 
-__all__ = ["ImageData", "ImageSet", "default_cache_dir", "entry_folder", "open_data", "open_entry"]
+__all__ = [
+    "ImageData",
+    "ImageSet",
+    "default_cache_dir",
+    "entry_folder",
+    "open_data",
+    "open_entry",
+    "open_received",
+    "receive",
+    "send",
+]
 
 FORMAT = 2
 """Of the cache entry; part of its folder's name."""
@@ -40,6 +50,8 @@ SLICE = 32
 """Images that a thread decodes at a time: with fewer, handing them over costs more than a small image's decoding."""
 MAX_THREADS = 4
 """More would wait for the interpreter lock: of a small image's decoding a quarter is Python."""
+PIECE_BYTES = 1 << 24
+"""Of a file that is sent to another node."""
 MAX_FAULTS = 20
 """Unreadable images that are named before decoding gives up."""
 
@@ -87,6 +99,11 @@ class ImageData:
         """Of the pixels, labels and classes of both parts: the same content anywhere has the same. Of a streamed set,
         names and some beginnings stand for the pixels."""
 
+    @property
+    def folder(self) -> Path:
+        """Its cache entry."""
+        return self._folder
+
     def __reduce__(self) -> tuple[type[ImageData], tuple[Path, Path | None]]:
         """Travel as a path: another process of the node maps the same files."""
         return type(self), (self._folder, self._place)
@@ -103,7 +120,7 @@ class ImageData:
 
     def _open(self, part: str) -> Images:
         def load(name: str) -> NDArray[Any]:
-            return np.asarray(np.load(self._folder / f"{part}_{name}.npy", mmap_mode="r"))
+            return np.asarray(np.load(self._folder / f"{part}_{name}.npy", mmap_mode="r", allow_pickle=False))
 
         labels, ids, ids_digest = load("labels"), load("ids"), self._ids_digests[part]
         if self._place is None:
@@ -145,35 +162,105 @@ def open_data(config: DataConfig, cache_dir: Path | None = None, on_progress: Pr
     data = open_entry(folder, config.place)
     if data is not None:
         return data
+    with _locked(folder):
+        data = open_entry(folder, config.place)  # another process may have been quicker
+        if data is not None:
+            return data
+        with _written(folder) as beside:
+            _write(config, scan(config), beside, on_progress)
+    return ImageData(folder, config.place)
+
+
+def send(data: ImageData) -> Iterator[tuple[str, bytes]]:
+    """Read a cache entry for a node that has no images of its own.
+
+    Yields:
+        A file's name and the next piece of it.
+    """
+    for path in sorted(data.folder.iterdir()):
+        with path.open("rb") as stream:
+            while piece := stream.read(PIECE_BYTES):
+                yield path.name, piece
+
+
+def open_received(config: DataConfig, data_key: str, cache_dir: Path | None = None) -> ImageData | None:
+    """Open what this node was sent of a data set, without looking for the images themselves; None if it was not."""
+    data = open_entry(_received_folder(config, data_key, cache_dir))
+    return data if data is not None and data.digest == data_key else None
+
+
+def receive(
+    config: DataConfig,
+    data_key: str,
+    fetch_pieces: Callable[[], Iterable[tuple[str, bytes]]],
+    cache_dir: Path | None = None,
+) -> bool:
+    """Write a cache entry that another node sent, for `open_received` to find.
+
+    Args:
+        config: Which images.
+        data_key: Digest of their content.
+        fetch_pieces: Gives what `send` read; called unless another process of this node was quicker.
+        cache_dir: Where decoded images are kept; None takes `default_cache_dir()`.
+
+    Returns:
+        Whether the entry is new to the caller: False if it was there before anybody was asked.
+
+    Raises:
+        DataError: What came is not the content asked for.
+        CacheError: The cache cannot be written.
+    """
+    if config.streamed or open_received(config, data_key, cache_dir) is not None:
+        return False
+    folder = _received_folder(config, data_key, cache_dir)
+    with _locked(folder):
+        if open_received(config, data_key, cache_dir) is None:
+            with _written(folder) as beside:
+                for name, piece in fetch_pieces():
+                    with (beside / Path(name).name).open("ab") as stream:
+                        stream.write(piece)
+                sent = open_entry(beside)
+                if sent is None or sent.digest != data_key:
+                    found = "a damaged copy" if sent is None else sent.digest
+                    raise DataError(f"data: expected {config.name} images {data_key} from the driver, found {found}")
+    return True
+
+
+def _received_folder(config: DataConfig, data_key: str, cache_dir: Path | None) -> Path:
+    return (default_cache_dir() if cache_dir is None else cache_dir) / f"{config.name}-{data_key}-v{FORMAT}"
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time work on a cache entry."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locked(cache_dir / f".{folder.name}.lock"))
+            stack.enter_context(locked(folder.with_name(f".{folder.name}.lock")))
         except OSError as error:
-            raise CacheError(_unwritable(cache_dir, error)) from error
-        data = open_entry(folder, config.place)  # another process may have been quicker
-        return _build(config, folder, on_progress) if data is None else data
+            raise CacheError(_unwritable(folder.parent, error)) from error
+        yield
 
 
-def _unwritable(folder: Path, error: OSError) -> str:
-    return (
-        f"{folder} cannot be written ({error.strerror}); make room there, or set HYBRID_SEARCH_CACHE to another folder"
-    )
-
-
-def _build(config: DataConfig, folder: Path, on_progress: Progress | None) -> ImageData:
-    dataset = scan(config)
+@contextlib.contextmanager
+def _written(folder: Path) -> Iterator[Path]:
+    """Give a folder beside a cache entry, which takes its place once it is whole."""
     beside = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
         beside.mkdir()
-        _write(config, dataset, beside, on_progress)
+        yield beside
         shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
     except OSError as error:
         raise CacheError(_unwritable(folder.parent, error)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return ImageData(folder, config.place)
+
+
+def _unwritable(folder: Path, error: OSError) -> str:
+    return (
+        f"{folder} cannot be written ({error.strerror}); make room there, or set HYBRID_SEARCH_CACHE to another folder"
+    )
 
 
 def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Progress | None) -> None:

@@ -11,13 +11,12 @@ from search.report.markup import Html, definitions, section, table, tag
 from search.report.material import Material
 from search.report.picture import folded_away
 from search.study import to_dict
-from search.tracking.mlflow_client import redacted
 
 
 def make(material: Material) -> Html:
     """Commands, data, versions, blocks, and the study file itself."""
     study = material.study
-    resolved = yaml.safe_dump(_without_passwords(to_dict(study)), sort_keys=False, allow_unicode=True)
+    resolved = yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True)
     steps = "\n".join(f"hybrid-search {verb} study.yaml" for verb in ("sweep", "compare", "report"))
     return section(
         "provenance",
@@ -70,11 +69,3 @@ def _blocks(material: Material) -> list[Html]:
     rows = [(block["name"], *(str(block[seed]) for seed in seeds)) for block in blocks]
     whole = table(("block", "split", "weights", "order"), rows, caption="Seeds of the shared blocks")
     return [folded_away(f"Seeds of the {len(blocks)} blocks", whole)]
-
-
-def _without_passwords(value: Any) -> Any:  # noqa: ANN401 - plain data of any shape
-    if isinstance(value, dict):
-        return {key: _without_passwords(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_passwords(item) for item in value]
-    return redacted(value) if isinstance(value, str) else value

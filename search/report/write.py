@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.drive import TRACKER_PATIENCE_SECS, say, tracking_place
-from search.errors import InputError, JournalError, StudyLockedError
+from search.errors import InputError, JournalError, StoreAwayError, StoreError, StudyLockedError
 from search.report.material import Material, gather
 from search.report.page import make_page
 from search.report.verdict import headline
+from search.storage.copies import copy_of
+from search.storage.working_copy import publish
 from search.study import StudyConfig, write_atomically
 from search.tracking.journal import FILE_NAME as JOURNAL
 from search.tracking.journal import Journal, read_events
@@ -60,6 +62,10 @@ def write_report(study: StudyConfig, to: Path | None = None, *, patience: float 
             say(f"{kept}: not written ({error.strerror}), so not in MLflow either")
             return _report(file, material, page)
     _track(study, page, patience)
+    try:
+        publish(study.location)
+    except (StoreError, StoreAwayError) as error:
+        say(str(error))
     return _report(file, material, page)
 
 
@@ -89,12 +95,12 @@ def _track(study: StudyConfig, page: str, patience: float) -> None:
         return
     digest = hashlib.sha256(page.encode()).hexdigest()[:16]
     try:
-        with Journal(study.folder) as journal:
+        with Journal(study.folder, copy_of(study.location, say)) as journal:
             known = [event for event in read_events(study.folder / JOURNAL) if event["event"] == "report"]
             if not known or known[-1]["digest"] != digest:
                 journal.note("report", digest=digest, artifacts=[FILE_NAME])
             tracker = TrackerProcess(study.folder, place.uri, place.experiment, say)
             if not tracker.close(patience):
                 say(f"{study.name}: {tracker.backlog}")
-    except (StudyLockedError, JournalError, OSError) as error:
+    except (StudyLockedError, JournalError, StoreError, StoreAwayError, OSError) as error:
         say(f"not in MLflow yet: {error}; run `hybrid-search report` again")

@@ -129,6 +129,7 @@ def _saliency(
     from search.data.batches import EvalBatches
     from search.data.store import open_data
     from search.export import load_deployed
+    from search.storage.working_copy import fetch
 
     data = open_data(study.data)
     chosen = np.array(options.images or _first_of_each_class(data.test.labels))
@@ -136,7 +137,10 @@ def _saliency(
     rows: list[figures.SaliencyRow] = []
     for name in cells:
         record = trained[name].completed[0]
-        deployed = load_deployed(study, repeats.rebuild(record), study.folder / record.artifacts["weights-0"])
+        weights = record.artifacts["weights-0"]
+        deployed = load_deployed(
+            study, repeats.rebuild(record), fetch(study.location, weights) or study.folder / weights
+        )
         images_BCHW = (pixels_BHWC.permute(0, 3, 1, 2).float() / 255 - deployed.mean) / deployed.std
         with torch.no_grad():
             predicted = deployed.model(images_BCHW).argmax(dim=1).tolist()

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import socket
@@ -26,8 +27,10 @@ from search.records import (
     outcome_from_dict,
     outcome_to_dict,
 )
+from search.storage.copies import Copy, NoCopy
+from search.storage.working_copy import JOURNAL
 
-FILE_NAME = "journal.jsonl"
+FILE_NAME = JOURNAL
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
@@ -61,7 +64,21 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
-    """Apply one event to the records it speaks of."""
+    """Apply one event to the records it speaks of.
+
+    Raises:
+        InputError: It speaks of a trial that never began, or lacks a field: the journal was damaged.
+    """
+    try:
+        _fold(records, event)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{FILE_NAME}: an event of {event.get('key', 'the study')!r} has no meaning ({error!r}); the journal was "
+            "damaged, restore it from a copy"
+        ) from None
+
+
+def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
     kind = event["event"]
     if kind == "begin":
         records.setdefault(
@@ -84,7 +101,10 @@ def fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
         record = records[event["key"]]
         metrics = EpochMetrics.from_dict(event["metrics"])
         # An epoch told twice (cut off between checkpoint and journal) replaces itself.
-        curve = (*(item for item in record.curve if item.epoch < metrics.epoch), metrics)
+        known = record.curve
+        if known and known[-1].epoch >= metrics.epoch:
+            known = tuple(item for item in known if item.epoch < metrics.epoch)
+        curve = (*known, metrics)
         records[record.key] = dataclasses.replace(
             record, curve=curve, node=event["node"], machine=event.get("machine", record.machine)
         )
@@ -110,22 +130,82 @@ def read_records(folder: Path) -> dict[str, TrialRecord]:
     return records
 
 
+def id_of(first_line: bytes) -> str:
+    """What a journal is known by wherever it lies: a digest of its first line, which says when it began."""
+    return hashlib.sha256(first_line).hexdigest()[:16] if first_line.endswith(b"\n") else ""
+
+
+def read_id(folder: Path) -> str:
+    """The id of a study's journal; empty before its first line is whole."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return ""
+    with path.open("rb") as stream:
+        return id_of(stream.readline())
+
+
 class Journal:
     """The journal of one study, open for writing by one process.
 
     Args:
         folder: The study's folder.
+        copy: What is done for a copy of the study elsewhere.
+
+    Attributes:
+        records: Every trial and repeat by key, in the order in which they began.
 
     Raises:
         StudyLockedError: Another process is writing it; the message names that process.
+        InputError: It was damaged.
+        StoreError: The copy's store refuses, or holds another journal.
+        StoreAwayError: It cannot be reached.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, copy: Copy | None = None) -> None:
         self.path = folder / FILE_NAME
+        self.copy = copy or NoCopy()
         self._lock = _lock(folder / "lock")
-        self.records = read_records(folder)
-        _end_cut_line(self.path)
-        self._stream = self.path.open("ab", buffering=0)
+        self.records: dict[str, TrialRecord] = {}
+        self._epochs: list[tuple[str, int, float | None]] = []
+        self._by_kind: dict[str, dict[str, TrialRecord]] = {}
+        try:
+            self.copy.begin()
+            self._read()
+            self._open()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _read(self) -> None:
+        for event in read_events(self.path):
+            fold(self.records, event)
+            if event["event"] == "epoch":
+                metrics = event["metrics"]
+                self._epochs.append((self.records[event["key"]].key, metrics["epoch"], metrics["val_accuracy"]))
+        for record in self.records.values():
+            self._by_kind.setdefault(record.kind, {})[record.key] = record
+
+    def _open(self) -> None:
+        try:
+            _end_cut_line(self.path)
+            self._stream = self.path.open("ab", buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        self._size = self.path.stat().st_size
+
+    @property
+    def id(self) -> str:
+        """What it is known by in Optuna's study and in MLflow; empty before anything is written."""
+        return read_id(self.path.parent)
+
+    def of_kind(self, kind: str) -> list[TrialRecord]:
+        """All trials or all repeats, in the order in which they began."""
+        return list(self._by_kind.get(kind, {}).values())
+
+    def take_epochs(self) -> list[tuple[str, int, float | None]]:
+        """Hand over, once, (key, epoch, validation accuracy) of the epochs found on opening, as they were recorded."""
+        epochs, self._epochs = self._epochs, []
+        return epochs
 
     def begin(self, record: TrialRecord) -> None:
         """Note a trial that is about to be trained for the first time."""
@@ -168,16 +248,20 @@ class Journal:
         if artifacts:
             event["artifacts"] = dict(artifacts)
         self._write(event)
-        os.fsync(self._stream.fileno())
+        self._sync()
 
     def note(self, event: str, **fields: object) -> None:
-        """Note anything that is not a trial: a start of the command, a comparison."""
+        """Note anything that is not a trial: a start of the command, a comparison; survives a power cut."""
         self._write({"event": event, "at": time.time(), **fields})
+        self._sync()
 
     def close(self) -> None:
         """Close the file and let the next process in."""
         self._stream.close()
-        self._lock.close()
+        try:
+            self.copy.close()
+        finally:
+            self._lock.close()
 
     def __enter__(self) -> Journal:
         """Use as a context manager."""
@@ -188,19 +272,44 @@ class Journal:
         self.close()
 
     def _write(self, event: dict[str, Any]) -> None:
+        self.copy.check()
         line = canonical(event).encode() + b"\n"
-        size = self.path.stat().st_size
         try:
             written = self._stream.write(line)
             if written != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.truncate(self.path, size)  # no half line, whoever writes next
-            raise JournalError(
-                f"{self.path}: cannot be written ({error.strerror}); make room, then run the same command again"
-            ) from None
+                os.truncate(self.path, self._size)  # no half line, whoever writes next
+            raise self._unwritable(error) from None
+        self._size += len(line)
         fold(self.records, event)
+        record = self.records.get(event.get("key", ""))
+        if record is not None:
+            self._by_kind.setdefault(record.kind, {})[record.key] = record
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> JournalError:
+        return JournalError(
+            f"{self.path}: cannot be written ({error.strerror}); make room, then run the same command again"
+        )
+
+
+def is_driven(folder: Path) -> bool:
+    """Whether a process is working on a study right now."""
+    try:
+        with (folder / "lock").open(encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _lock(path: Path) -> IO[str]:
@@ -214,9 +323,9 @@ def _lock(path: Path) -> IO[str]:
         raise StudyLockedError(
             f"{path.parent}: {owner} is working on this study; wait for it, or stop it first"
         ) from None
-    stream.truncate(0)
-    stream.write(f"process {os.getpid()} on {socket.gethostname()}")
-    stream.flush()
+    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without a name
+        os.ftruncate(stream.fileno(), 0)
+        os.write(stream.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
     return stream
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from search.errors import TrackingError
-from search.tracking.mlflow_client import SQLITE, RejectedError, connect, default_uri, redacted, translated
+from search.errors import NothingThereError, TrackingError
+from search.tracking.mlflow_client import SQLITE, RejectedError, connect, default_uri, translated
+from search.uris import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +52,8 @@ def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
         experiment: Its name or id.
 
     Raises:
-        TrackingError: The store or the experiment is not there, or MLflow refuses.
+        NothingThereError: There is no such store, or no such experiment in it.
+        TrackingError: MLflow is away or refuses.
     """
     _check_there(uri)
     try:
@@ -73,7 +75,7 @@ def _check_there(uri: str) -> None:
     else:
         return
     if not path.exists():
-        raise TrackingError(
+        raise NothingThereError(
             f"{uri}: nothing is there; name the store with --tracking-uri, such as sqlite:////folder/mlflow.db or "
             "http://host:5000"
         )
@@ -95,7 +97,7 @@ def _find(client: MlflowClient, uri: str, experiment: str) -> str:
             near = difflib.get_close_matches(experiment, names, n=1)
             more = f" and {len(names) - NUM_SHOWN} more" if len(names) > NUM_SHOWN else ""
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names[:NUM_SHOWN])}{more}"
-            raise TrackingError(f"{redacted(uri)}: no experiment is called {experiment!r}; {hint}") from None
+            raise NothingThereError(f"{redacted(uri)}: no experiment is called {experiment!r}; {hint}") from None
     if found.lifecycle_stage != "active":
         raise TrackingError(f"{redacted(uri)}: experiment {experiment} was deleted; restore it in MLflow")
     return str(found.experiment_id)

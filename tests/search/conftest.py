@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import os
+import pickle
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -174,6 +177,40 @@ class Driver:
 def driver(facts: DataFacts) -> Driver:
     """Runs sweeps without tracker and display."""
     return Driver(facts)
+
+
+@dataclasses.dataclass
+class Bomb:
+    """A pickle that leaves a mark when it is unpickled."""
+
+    mark: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, (f"open({str(self.mark)!r}, 'w').close()",)
+
+    def in_pickle(self) -> bytes:
+        """As plain pickle, protocol 2 as of old."""
+        return pickle.dumps({"data": self}, protocol=2)
+
+    def in_torch(self) -> bytes:
+        """As torch saves it."""
+        stream = io.BytesIO()
+        torch.save({"format": 1, "key": "x", "data": self}, stream)
+        return stream.getvalue()
+
+    def in_array(self) -> Any:
+        """As an array of objects."""
+        return np.array([self], dtype=object)
+
+    def went_off(self) -> bool:
+        """Whether somebody unpickled it."""
+        return self.mark.exists()
+
+
+@pytest.fixture
+def bomb(tmp_path: Path) -> Bomb:
+    """What an attacker would hide in a file."""
+    return Bomb(tmp_path / "executed")
 
 
 class Killed(BaseException):

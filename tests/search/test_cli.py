@@ -367,18 +367,17 @@ def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept
         assert not re.search(r"\bbest\b", text, re.IGNORECASE), text
 
 
-def test_a_damaged_program_is_one_line(call: Any, swept: Path, tmp_path: Path) -> None:
+def test_damaged_weights_are_one_line(call: Any, swept: Path, tmp_path: Path) -> None:
     folder, image = tmp_path / "winner", tmp_path / "some.png"
     assert call("export", swept, "--to", folder).code == EXIT_DONE
     Image.fromarray(np.full((9, 7), 200, dtype=np.uint8)).save(image)
-    program = folder / "model.pt2"
-    content = program.read_bytes()
+    weights = folder / "model.safetensors"
+    content = weights.read_bytes()
     for damaged in (b"", content[: len(content) // 2], content[:500] + b"\0" * 3000 + content[3500:]):
-        program.write_bytes(damaged)
-        # In a process of its own: torch's log handler holds the standard error of the first import.
+        weights.write_bytes(damaged)
         command = [sys.executable, "-m", "search.cli", "predict", str(folder), str(image)]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert_refused(Shown(code=run.returncode, out=run.stdout, err=run.stderr), f"{program}: damaged")
+        assert_refused(Shown(code=run.returncode, out=run.stdout, err=run.stderr), f"{weights}: damaged")
         assert len(run.stderr.splitlines()) == 1
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -397,14 +399,83 @@ def test_a_folder_that_is_no_export_is_named(tmp_path: Path, nominated: Path) ->
         predict(tmp_path, [])
     copy = tmp_path / "copy"
     shutil.copytree(nominated, copy)
-    (copy / "model.pt2").unlink()
-    with pytest.raises(InputError, match=r"model\.pt2 is missing; export again"):
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"model\.safetensors is missing; export again"):
         predict(copy, [])
 
 
-def test_a_damaged_program_is_named(tmp_path: Path, nominated: Path) -> None:
+def test_damaged_weights_are_named(tmp_path: Path, nominated: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(nominated, copy)
-    (copy / "model.pt2").write_bytes(b"cut")
-    with pytest.raises(InputError, match=r"model\.pt2"):
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(weights)
+    with pytest.raises(InputError, match=r"model\.safetensors: damaged, not the weights of evidence\.json"):
         predict(copy, [])
+
+
+@pytest.fixture
+def forged(tmp_path: Path, nominated: Path) -> Callable[..., Path]:
+    """An export that somebody changed, digests included."""
+
+    def make(content: bytes | None = None, **model: Any) -> Path:
+        copy = tmp_path / "forged"
+        shutil.copytree(nominated, copy)
+        evidence = json.loads((copy / "evidence.json").read_text())
+        for name, value in model.items():
+            evidence["model"][name] = value
+        if content is not None:
+            (copy / "model.safetensors").write_bytes(content)
+            evidence["weights"]["digest"] = hashlib.sha256(content).hexdigest()
+        (copy / "evidence.json").write_text(json.dumps(evidence))
+        return copy
+
+    return make
+
+
+def test_predict_executes_nothing_of_what_it_is_given(forged: Any, bomb: Any, picture: Any) -> None:
+    """A program of torch.export can execute code when it is loaded, so predict leaves it alone."""
+    folder = forged()
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), folder / "model.pt2")
+    with zipfile.ZipFile(folder / "model.pt2") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(folder / "model.pt2", "w", zipfile.ZIP_STORED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, bomb.in_torch() if "sample_inputs" in name else content)
+    assert len(predict(folder, [picture("a.png")])) == 1
+    assert not bomb.went_off()
+    torch.export.load(folder / "model.pt2")
+    assert bomb.went_off()
+
+
+@pytest.mark.parametrize("form", ["in_torch", "in_pickle"])
+def test_predict_reads_numbers_only(forged: Any, bomb: Any, form: str) -> None:
+    with pytest.raises(InputError, match=r"model\.safetensors: not the weights of this model"):
+        predict(forged(getattr(bomb, form)()), [])
+    assert not bomb.went_off()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"settings": {"backbone": "cnn4"}}, "not an export"),
+        ({"settings": "cnn4"}, "not an export"),
+        ({"mean": [1e999, 0]}, "does not hold together"),
+        ({"classes": ["a"]}, "does not hold together"),
+        ({"squeezed_to": 10**9}, "does not hold together"),
+        ({"height": 9}, None),
+    ],
+)
+def test_forged_evidence_is_one_line(forged: Any, changed: dict[str, Any], words: str | None) -> None:
+    folder = forged(**changed)
+    if words is None:
+        assert predict(folder, []) == []
+        return
+    with pytest.raises(InputError, match=words):
+        predict(folder, [])
+
+
+def test_other_settings_than_the_weights_have_are_one_line(forged: Any, nominated: Path) -> None:
+    settings = json.loads((nominated / "evidence.json").read_text())["model"]["settings"]
+    with pytest.raises(InputError, match=r"model\.safetensors: not the weights of this model"):
+        predict(forged(settings={**settings, "nodes": settings["nodes"] + 1}), [])

@@ -12,8 +12,9 @@ import pytest
 
 from search.errors import StudyError
 from search.narrowed import NarrowedSampler
+from search.proposals import open_storage
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
-from search.sampler import Sampler, open_storage
+from search.sampler import Sampler
 from spaces.domains import Choice
 from spaces.space import Point, Space
 
@@ -248,17 +249,17 @@ def test_reconcile_mends_what_a_kill_left(
     asked = [item for item in (sampler.ask() for _ in range(4)) if item]
     curve = (make_epoch(1, 0.6),)
     records = {
-        "done": make_record("done", number=0, curve=curve, outcome=Completed()),
-        "stopped": make_record("stopped", number=1, curve=curve, outcome=Stopped(epoch=1)),
-        "waits": make_record("waits", number=2, curve=curve),
+        "done": make_record("done", number=0, point=asked[0][1], curve=curve, outcome=Completed()),
+        "stopped": make_record("stopped", number=1, point=asked[1][1], curve=curve, outcome=Stopped(epoch=1)),
+        "waits": make_record("waits", number=2, point=asked[2][1], curve=curve),
     }
     reopened = open_sampler()
-    assert reopened.reconcile(records) == 2
+    assert [item.number for item in reopened.reconcile(records)] == [0, 1]
     assert reopened.ask() == asked[3]  # it never began: it is handed out again
     trials = load(tmp_path / "s").get_trials()
     states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.RUNNING]
     assert [trial.state for trial in trials[:4]] == states
-    assert reopened.reconcile(records) == 0
+    assert reopened.reconcile(records) == []
     reopened.tell(2, curve, Completed())
     assert load(tmp_path / "s").get_trials()[asked[2][0]].state == TrialState.COMPLETE
 
@@ -288,7 +289,7 @@ def test_a_kill_before_a_trial_began_changes_no_proposal(
         assert asked is not None
         points.append(asked[1])
         curve = (make_epoch(1, 0.5),)
-        records[str(index)] = make_record(str(index), number=asked[0], curve=curve, outcome=Completed())
+        records[str(index)] = make_record(str(index), number=asked[0], point=asked[1], curve=curve, outcome=Completed())
         sampler.tell(asked[0], curve, Completed())
     assert points == undisturbed
 

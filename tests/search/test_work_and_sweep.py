@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from search.errors import EXIT_FAILED_TRIALS, InputError, InterruptedStudyError, ResourceError, TooManyFailuresError
+from search.proposals import open_storage
 from search.records import Completed, Failed, Stopped, TrialRecord
-from search.sampler import open_storage
 from search.study import StudyConfig
 from search.sweep import Sweep
 from search.tracking.journal import FILE_NAME, Journal, read_events, read_records

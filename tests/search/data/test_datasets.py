@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.data import cifar10, cifar10_files
 from search.data.datasets import DataConfig, default_cache_dir, fetch, manifest, scan
 from search.data.errors import ClassMissingError, DataError, FetchError, LayoutError
 from search.data.listing import class_counts
@@ -201,25 +202,24 @@ def test_cifar10_missing_says_how_to_get_it(tmp_path: Path) -> None:
 
 @pytest.fixture
 def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write files in the official form, with the digests that torchvision checks replaced by theirs."""
-    from torchvision.datasets import CIFAR10
-
-    folder = tmp_path / CIFAR10.base_folder
+    """Write files in the official form, with the digests that are checked replaced by theirs."""
+    folder = tmp_path / cifar10_files.OFFICIAL
     folder.mkdir()
     rng = np.random.default_rng(0)
 
-    def write(name: str, content: dict[str, object]) -> list[str]:
+    def write(name: str, content: dict[str, object]) -> dict[str, str]:
         data = pickle.dumps(content)
         (folder / name).write_bytes(data)
-        return [name, hashlib.md5(data, usedforsecurity=False).hexdigest()]
+        return {name: hashlib.md5(data, usedforsecurity=False).hexdigest()}
 
     def batch() -> dict[str, object]:
         return {"data": rng.integers(0, 256, (20, 3072), dtype=np.uint8), "labels": [*range(10)] * 2}
 
-    monkeypatch.setattr(CIFAR10, "train_list", [write(f"data_batch_{number}", batch()) for number in range(1, 6)])
-    monkeypatch.setattr(CIFAR10, "test_list", [write("test_batch", batch())])
-    name, digest = write("batches.meta", {"label_names": [f"class{number}" for number in range(10)]})
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": name, "key": "label_names", "md5": digest})
+    train = [write(f"data_batch_{number}", batch()) for number in range(1, 6)]
+    monkeypatch.setattr(cifar10_files, "TRAIN", {name: digest for one in train for name, digest in one.items()})
+    monkeypatch.setattr(cifar10_files, "TEST", write("test_batch", batch()))
+    names = {"label_names": [f"class{number}" for number in range(10)]}
+    monkeypatch.setattr(cifar10_files, "META", write("batches.meta", names))
     return tmp_path
 
 
@@ -242,9 +242,8 @@ def test_cifar10_damaged_official_file(official: Path) -> None:
 
 
 def test_cifar10_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision.datasets import CIFAR10
-
-    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    archive = dataclasses.replace(cifar10.ARCHIVE, url="http://127.0.0.1:9/cifar-10-python.tar.gz")
+    monkeypatch.setattr(cifar10, "ARCHIVE", archive)
     with pytest.raises(FetchError, match=r"could not be fetched into .*refused.*; where there is no network, copy"):
         fetch(DataConfig(name="cifar10", root=str(tmp_path)))
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import tarfile
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from search.data import caltech101
 from search.data.datasets import DataConfig, fetch, manifest, scan
 from search.data.describe import describe
 from search.data.errors import FetchError, LayoutError
+from search.data.fetching import Archive
 from search.data.listing import class_counts
 from search.data.store import open_data
 from search.data.words import read_words
@@ -70,28 +76,28 @@ def test_caltech_wrong_layout(make_folder: MakeFolder, counts: dict[str, int], w
 
 
 def test_caltech_is_fetched_once_and_never_by_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision.datasets import Caltech101
-
-    calls = []
-
-    def init(_self: Caltech101, root: Path, download: bool) -> None:
-        calls.append(download)
-        for name in ("Faces", "Leopards"):
-            (root / "caltech101/101_ObjectCategories" / name).mkdir(parents=True)
-            if len(calls) == 1:
-                raise OSError("connection lost")
-            Image.new("RGB", (4, 4)).save(root / "caltech101/101_ObjectCategories" / name / "image_0001.jpg")
-
-    monkeypatch.setattr(Caltech101, "__init__", init)
-    config = DataConfig(name="caltech101", root=str(tmp_path), download=True)
-    with pytest.raises(
-        FetchError, match=r"caltech101: could not be fetched into .*lost.*no network, unpack caltech-101"
-    ):
-        fetch(config)
+    inner, outer, root = tmp_path / "inner.tar.gz", tmp_path / "caltech-101.zip", tmp_path / "root"
+    Image.new("RGB", (4, 4)).save(tmp_path / "image.jpg")
+    with tarfile.open(inner, "w:gz") as archive:
+        for name in ("Faces/1", "Faces/2", "Leopards/1", "Leopards/2"):
+            archive.add(tmp_path / "image.jpg", f"101_ObjectCategories/{name}.jpg")
+    with zipfile.ZipFile(outer, "w") as packed:
+        packed.write(inner, caltech101.INNER)
+        packed.writestr("caltech-101/Annotations.tar", "of no use")
+    digest = hashlib.md5(outer.read_bytes(), usedforsecurity=False).hexdigest()
+    good = Archive(url=outer.as_uri(), algorithm="md5", digest=digest)
+    config = DataConfig(name="caltech101", root=str(root), download=True)
+    for bad in (replace(good, digest="0" * 32), replace(good, url=f"{outer.as_uri()}.none")):
+        monkeypatch.setattr(caltech101, "ARCHIVE", bad)
+        with pytest.raises(FetchError, match=r"caltech101: could not be fetched into .*no network, unpack caltech-101"):
+            fetch(config)
+        assert {path.name for path in root.iterdir()} == {".fetch.lock"}
+    monkeypatch.setattr(caltech101, "ARCHIVE", good)
     fetch(config)
+    outer.unlink()
     fetch(config)
-    assert calls == [True, True]
-    assert {path.name for path in tmp_path.iterdir()} == {"caltech101", ".fetch.lock"}
+    assert {path.name for path in root.iterdir()} == {"caltech101", ".fetch.lock"}
+    assert scan(config).classes == ("Faces", "Leopards")
 
 
 @pytest.mark.parametrize("below", ["", "tiny-imagenet-200"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from search.errors import InputError, ResourceError
+from search.nodes import needs_of
 from search.records import Completed, Failed, TrialRecord
 from search.study import StudyConfig, claim_folder
 from search.sweep import Sweep
@@ -23,7 +24,7 @@ def test_ray_and_inline_give_the_same_records(
     options = ("search.sampler=random", "search.scheduler=none", "train.epochs=2")
     inline = driver.sweep(make_study(*options, "search.trials=3", name="inline"))
     study = make_study(*options, "search.trials=3", name="ray", resources={"cpus": 1, "concurrency": 2})
-    with ray_tune.cluster(study.resources):
+    with ray_tune.cluster(study.resources) as there:
         # What no node can ever meet is refused, with the numbers.
         for wish, words in {
             "gpus": r"resources\.gpus: a trial asks for 500, and no node has more than [0-9.]+ \(1 node\(s\)\); lower",
@@ -34,11 +35,11 @@ def test_ray_and_inline_give_the_same_records(
                 pass
         with Journal(claim_folder(study)) as journal:
             sweep = Sweep(study=study, facts=facts, journal=journal)
-            ray_tune.run(sweep, study.resources)
+            ray_tune.run(sweep, there, needs_of(study, facts))
         results = read_records(study.folder)
         # Running it again trains nothing and waits for nothing.
         with Journal(claim_folder(study)) as journal:
-            ray_tune.run(Sweep(study=study, facts=facts, journal=journal), study.resources)
+            ray_tune.run(Sweep(study=study, facts=facts, journal=journal), there, needs_of(study, facts))
             assert journal.records == results
         # Divergence is the trial's outcome, in Ray as inline.
         recipe = {"epochs": 2, "batch": 16, "optimizer": "sgd", "precision": "float32"}
@@ -46,14 +47,14 @@ def test_ray_and_inline_give_the_same_records(
         limits = ("search.max_failed_fraction=1", "search.trials=1")
         wild = make_study(*limits, name="wild", train=recipe, space=space, resources={"cpus": 1})
         with Journal(claim_folder(wild)) as journal:
-            ray_tune.run(Sweep(study=wild, facts=facts, journal=journal), wild.resources)
+            ray_tune.run(Sweep(study=wild, facts=facts, journal=journal), there, needs_of(wild, facts))
             (diverged,) = journal.records.values()
         # A wrong data set is the input's fault: the run ends in words, and no trial counts as failed.
         other = make_study(*options, "search.trials=1", name="other", resources={"cpus": 1, "max_failures": 3})
         with Journal(claim_folder(other)) as journal:
             sweep = Sweep(study=other, facts=dataclasses.replace(facts, key="other"), journal=journal)
             with pytest.raises(InputError, match="holds other digits data"):
-                ray_tune.run(sweep, other.resources)
+                ray_tune.run(sweep, there, needs_of(other, facts))
             (waiting,) = journal.records.values()
     assert waiting.outcome is None
     assert isinstance(diverged.outcome, Failed)

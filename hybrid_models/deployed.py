@@ -1,0 +1,42 @@
+"""A trained model with its preprocessing, ready to classify."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from hybrid_models.build import Model
+
+
+class Deployed(nn.Module):
+    """Images in, class probabilities out.
+
+    Args:
+        model: Trained.
+        mean: Of (pixel / 255 - mean) / std, one per channel.
+        std: Likewise.
+    """
+
+    def __init__(self, model: Model, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.model = model
+        self.image_size = (model.config.input_height, model.config.input_width)
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1))
+
+    def forward(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
+        """Classify a batch.
+
+        Args:
+            pixels_BHWC: uint8 RGB images, (B, H, W, 3).
+
+        Returns:
+            Class probabilities, (B, num_classes).
+        """
+        images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float() / 255
+        logits_BC: torch.Tensor = self.model((images_BCHW - self.mean) / self.std)
+        return logits_BC.softmax(dim=1)

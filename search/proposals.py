@@ -1,0 +1,335 @@
+"""Optuna's study on disk or in a database: opened, kept readable, claimed for one journal, and written again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.errors import ProposalsError, StudyError
+from search.reconcile import OptunaTrial
+
+if TYPE_CHECKING:
+    import optuna
+
+FILE_NAME = "optuna.log"
+DAMAGED = "optuna.log.damaged"
+"""What could not be read is kept under this name."""
+LOCK_SECS = 1.0
+"""An append takes milliseconds: a lock that stays so long, while we hold the study's own, was left by a kill."""
+CLAIM_SECS = 2.0
+"""A study that somebody has just made is claimed within this time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Whose proposals a study holds."""
+
+    journal: str
+    """Id of the journal: it moves and is copied with its folder."""
+    folder: str
+    node: str
+
+
+def open_study(
+    storage: Path | str,
+    name: str,
+    owner: Owner | None = None,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    give_up: Callable[[], bool] = lambda: False,
+) -> optuna.Study:
+    """Open or make the study of one journal.
+
+    Args:
+        storage: Folder of the log file, or an Optuna storage URL.
+        name: The study's name.
+        owner: Who asks; unset: nobody claims it.
+        say: Told what was set aside, and of a database that is away for a while.
+        give_up: Whether to stop waiting for a database at once.
+
+    Raises:
+        StudyError: The database cannot be reached, or the study belongs to another journal.
+        ProposalsError: The file cannot be read or written.
+    """
+    _be_quiet()
+    try:
+        study = _make_study(_patient(storage, say, give_up), name)
+        if owner is None or _claim(study, owner, is_shared=isinstance(storage, str)):
+            return study
+        path = Path(storage) / FILE_NAME
+        _set_aside(path)
+        say(f"{path}: belongs to another journal; set aside as {DAMAGED}")
+        study = _make_study(_patient(storage, say, give_up), name)
+        _claim(study, owner, is_shared=False)
+    except OSError as error:
+        raise ProposalsError(
+            f"{Path(storage) / FILE_NAME}: cannot be read or written ({error.strerror}); make room or mend it, then "
+            "run the same command again"
+        ) from None
+    return study
+
+
+def _be_quiet() -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("optuna").propagate = False
+
+
+def _make_study(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
+    import optuna
+
+    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+
+
+def _patient(
+    storage: Path | str, say: Callable[[str], None], give_up: Callable[[], bool]
+) -> optuna.storages.BaseStorage:
+    from search.patient import PatientStorage
+
+    if isinstance(storage, Path):
+        inner, where = _open_file(storage / FILE_NAME, say), str(storage / FILE_NAME)
+    else:
+        inner, where = _open_database(storage), "search.database"
+    return PatientStorage(inner, where=where, say=say, give_up=give_up)  # type: ignore[abstract]
+
+
+def open_storage(storage: Path | str) -> optuna.storages.BaseStorage:
+    """Open the log file in a folder, or the database behind a URL.
+
+    Raises:
+        StudyError: The database cannot be reached.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    if isinstance(storage, Path):
+        path = str(storage / FILE_NAME)
+        return optuna.storages.JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+    return _open_database(storage)
+
+
+def _open_database(url: str, *, make_tables: bool = True) -> optuna.storages.BaseStorage:
+    import optuna
+
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("postgresql"):
+        options["connect_args"] = {"connect_timeout": 10}
+    try:
+        database = optuna.storages.RDBStorage(url, engine_kwargs=options, skip_table_creation=not make_tables)
+    except Exception as error:  # noqa: BLE001  any driver's own exception means the same here
+        reason = str(error).splitlines()[0]
+        raise StudyError(
+            f"search.database: cannot be opened ({reason}); check the URL and that the server runs"
+        ) from None
+    return optuna.storages.get_storage(database)
+
+
+def _claim(study: optuna.Study, owner: Owner, *, is_shared: bool) -> bool:
+    """Write our name on the study; False if a local one bears another name.
+
+    Raises:
+        StudyError: A shared one bears another name.
+    """
+    held = study.user_attrs.get("owner")
+    if held is None and is_shared and study.get_trials(deepcopy=False) == []:
+        # Two may have found no study at once; the one whose name stands after a while has it.
+        study.set_user_attr("owner", asdict(owner))
+        time.sleep(CLAIM_SECS)
+        held = study.user_attrs["owner"]
+    if held is not None and held["journal"] != owner.journal:
+        if not is_shared:
+            return False
+        raise StudyError(
+            f"search.database: the Optuna study {study.study_name} belongs to {held['folder']} on {held['node']}; "
+            "rename this study or take another database, or, if that folder is gone, delete its study there "
+            f"(`optuna delete-study --study-name {study.study_name}`)"
+        )
+    if held != asdict(owner):
+        study.set_user_attr("owner", asdict(owner))
+    return True
+
+
+def _open_file(path: Path, say: Callable[[str], None]) -> optuna.storages.BaseStorage:
+    """Open a log, whatever a crash left of it; what is lost is put back from the journal."""
+    _break_lock(path)
+    _cut_half_line(path)
+    try:
+        return open_storage(path.parent)
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001  Optuna stumbles in as many ways as there are kinds of damage
+        lines = _good_lines(path)
+    _set_aside(path)
+    _write_whole(path, lines)
+    try:
+        storage = open_storage(path.parent)
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001  lines of JSON that make no study
+        lines = []
+        _write_whole(path, lines)
+        storage = open_storage(path.parent)
+    say(f"{path}: damaged in line {len(lines) + 1}; set aside as {DAMAGED}, what is missing comes from the journal")
+    return storage
+
+
+def _set_aside(path: Path) -> None:
+    path.replace(path.with_name(DAMAGED))
+
+
+def _break_lock(path: Path) -> None:
+    lock = Path(f"{path}.lock")
+    until = time.monotonic() + LOCK_SECS
+    while lock.is_symlink() or lock.exists():
+        if time.monotonic() > until:
+            lock.unlink(missing_ok=True)
+        time.sleep(0.05)
+
+
+def _cut_half_line(path: Path) -> None:
+    """Cut what a crash left of a line: the next one would be written behind it."""
+    if not path.is_file():
+        return
+    with path.open("rb+") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size == 0:
+            return
+        stream.seek(-1, os.SEEK_END)
+        if stream.read(1) == b"\n":
+            return
+        stream.seek(0)
+        stream.truncate(stream.read().rfind(b"\n") + 1)
+
+
+def _good_lines(path: Path) -> list[bytes]:
+    good = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            if "op_code" not in json.loads(line):
+                break
+        except (ValueError, TypeError):
+            break
+        good.append(line)
+    return good
+
+
+def _write_whole(path: Path, lines: Iterable[bytes]) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as stream:
+        stream.writelines(lines)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def rewrite(
+    study: optuna.Study,
+    storage: Path | str,
+    trials: Iterable[optuna.trial.FrozenTrial],
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    give_up: Callable[[], bool] = lambda: False,
+) -> optuna.Study:
+    """Write a study again with other trials: what is finished cannot be changed in place.
+
+    A log file is replaced in one step. In a database the study is deleted first; cut off in between, the next start
+    puts the rest back from the journal.
+
+    Returns:
+        The study, opened again.
+    """
+    import optuna
+
+    attrs, name = study.user_attrs, study.study_name
+    if isinstance(storage, Path):
+        lines = _Lines()
+        memory = optuna.storages.JournalStorage(lines)  # type: ignore[arg-type]
+        _fill(_make_study(memory, name), attrs, trials)
+        _write_whole(storage / FILE_NAME, lines.written)
+        return _make_study(_patient(storage, say, give_up), name)
+    database = study._storage  # noqa: SLF001
+    optuna.delete_study(study_name=name, storage=database)
+    fresh = _make_study(database, name)
+    _fill(fresh, attrs, trials)
+    return fresh
+
+
+def _fill(study: optuna.Study, attrs: dict[str, Any], trials: Iterable[optuna.trial.FrozenTrial]) -> None:
+    for key, value in attrs.items():
+        study.set_user_attr(key, value)
+    for trial in trials:
+        study.add_trial(trial)
+
+
+class _Lines:
+    """A log in memory, as Optuna's journal storage wants one."""
+
+    def __init__(self) -> None:
+        self._logs: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        return json.loads(json.dumps(self._logs[log_number_from:]))  # type: ignore[no-any-return]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._logs += logs
+
+    @property
+    def written(self) -> Iterable[bytes]:
+        return (json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in self._logs)
+
+
+def read_study(storage: Path | str, name: str) -> optuna.Study | None:
+    """Open a study to look at it; nothing is made, mended or claimed.
+
+    Returns:
+        None if there is none.
+
+    Raises:
+        StudyError: It cannot be read.
+    """
+    import optuna
+    from sqlalchemy import make_url
+
+    _be_quiet()
+    if isinstance(storage, Path):
+        path = storage / FILE_NAME
+        if not path.is_file():
+            return None
+    else:
+        url = make_url(storage)
+        if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
+            return None
+    try:
+        opened = open_storage(storage) if isinstance(storage, Path) else _open_database(storage, make_tables=False)
+        with contextlib.suppress(KeyError):
+            return optuna.load_study(study_name=name, storage=opened)
+    except StudyError:
+        raise
+    except Exception as error:  # noqa: BLE001  damage has many names
+        where = storage / FILE_NAME if isinstance(storage, Path) else "search.database"
+        raise StudyError(f"{where}: cannot be read ({type(error).__name__}: {error})".splitlines()[0]) from None
+    return None
+
+
+def known_trials(study: optuna.Study) -> list[OptunaTrial]:
+    """What a study holds, in our own words."""
+    return [
+        OptunaTrial(
+            number=trial.number,
+            state=trial.state.name,
+            value=trial.value,
+            params=trial.params,
+            curve=trial.intermediate_values,
+            whole="digest" in trial.user_attrs,
+            twin=trial.user_attrs.get("twin"),
+        )
+        for trial in study.get_trials(deepcopy=False)
+    ]

@@ -1,0 +1,118 @@
+"""One driver per study, where no file can be locked: a lease that its holder renews."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from search.errors import StudyLockedError
+from search.storage.store import Store
+
+RENEW_SECS = 10.0
+PATIENCE_SECS = 15.0
+"""A lease that is not renewed within this time is nobody's."""
+SETTLE_SECS = 1.0
+"""Between taking a lease and believing it."""
+POLL_SECS = 1.0
+_NAME = "driver.json"
+
+
+class Lease:
+    """The right to drive a study.
+
+    What it cannot promise: an object store has no locks. A driver that was stopped (SIGSTOP, a machine asleep, a
+    network cut) for longer than `PATIENCE_SECS` loses its lease to the next one and notices only when it renews it;
+    what it was sending in that moment arrives. Two that start within one request of each other are told apart by
+    writing, waiting and reading again, which a store that shows old content for longer than `SETTLE_SECS` would
+    defeat. In either case no segment of the journal is overwritten: readers see that two have written, and say so.
+
+    Args:
+        store: The study's folder on the store.
+        copy: Names the working copy. A lease of the same copy is of a driver that is dead: a living one would hold the
+            copy's lock.
+    """
+
+    def __init__(self, store: Store, copy: str) -> None:
+        self._store, self._copy = store, copy
+        self.nonce = uuid.uuid4().hex[:8]
+        self._beat = 0
+        self._renewed = self._taken = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to renew it."""
+        return time.monotonic() - self._renewed >= RENEW_SECS
+
+    def take(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Take it; believe it after `confirm`.
+
+        Args:
+            say: Told why it takes a while, if it does.
+
+        Raises:
+            StudyLockedError: Another driver renews it.
+        """
+        first = self._read()
+        if first is not None and first.get("copy") != self._copy:
+            say(f"{self._store}: {first.get('owner')} had it last; up to {PATIENCE_SECS:.0f} s to see if it is alive")
+            until = time.monotonic() + PATIENCE_SECS
+            while (now := self._read()) is not None and time.monotonic() < until:
+                if now != first:
+                    raise self._refusal(now)
+                time.sleep(POLL_SECS)
+        self._write()
+        self._taken = time.monotonic()
+
+    def confirm(self) -> None:
+        """See that nobody took it at the same time.
+
+        Raises:
+            StudyLockedError: Somebody did.
+        """
+        time.sleep(max(0.0, self._taken + SETTLE_SECS - time.monotonic()))
+        self._check()
+
+    def renew(self) -> None:
+        """Say that this driver lives.
+
+        Raises:
+            StudyLockedError: Another one has taken it since.
+        """
+        self._check()
+        self._write()
+
+    def give_back(self) -> None:
+        """Let the next one in at once."""
+        found = self._read()
+        if found is not None and found.get("nonce") == self.nonce:
+            self._store.delete(_NAME)
+
+    def _check(self) -> None:
+        found = self._read()
+        if found is not None and found.get("nonce") != self.nonce:
+            raise self._refusal(found)
+
+    def _refusal(self, found: dict[str, Any]) -> StudyLockedError:
+        return StudyLockedError(
+            f"{self._store}: {found.get('owner')} is working on this study; wait for it, or stop it first"
+        )
+
+    def _read(self) -> dict[str, Any] | None:
+        content = self._store.read(_NAME)
+        try:
+            found = json.loads(content) if content else None
+        except ValueError:
+            return {"owner": "an unknown process"}
+        return found if isinstance(found, dict) else None
+
+    def _write(self) -> None:
+        self._beat += 1
+        owner = f"process {os.getpid()} on {socket.gethostname()}"
+        content = {"owner": owner, "nonce": self.nonce, "copy": self._copy, "beat": self._beat}
+        self._store.write(_NAME, json.dumps(content).encode())
+        self._renewed = time.monotonic()

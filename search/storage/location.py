@@ -1,0 +1,108 @@
+"""Names where a study lies: a folder, or a URI with the folder of its working copy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlencode
+
+_URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/?]*)(?P<path>/[^?]*)?(?:\?(?P<options>.*))?$")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a study lies.
+
+    Attributes:
+        storage: Folder or URI that holds studies.
+        name: The study's name.
+    """
+
+    storage: str
+    name: str
+
+    @property
+    def uri(self) -> str | None:
+        """The study's URI, with the endpoint that this environment names; None where the storage is a folder."""
+        return join(resolved(self.storage), self.name) if is_uri(self.storage) else None
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder on this machine; for a URI the working copy."""
+        if not is_uri(self.storage):
+            return Path(self.storage).expanduser() / self.name
+        return state_folder() / digest_of(self.storage) / self.name
+
+    def __str__(self) -> str:
+        """For people: where the results are, without a password."""
+        return shown(join(self.storage, self.name)) if is_uri(self.storage) else str(self.folder)
+
+
+def is_uri(text: str) -> bool:
+    """Whether this is a URI and not a path."""
+    return bool(_URI.match(text))
+
+
+def locate(uri: str) -> Location:
+    """Where a study lies, by its own URI."""
+    base, mark, options = uri.partition("?")
+    storage, _, name = base.rstrip("/").rpartition("/")
+    return Location(storage + mark + options, name)
+
+
+def join(uri: str, *names: str) -> str:
+    """The URI of something below a URI; options after ? stay at the end."""
+    base, mark, options = uri.partition("?")
+    return "/".join((base.rstrip("/"), *(quote(name) for name in names))) + mark + options
+
+
+def options_of(uri: str) -> dict[str, str]:
+    """What a URI says after ?."""
+    return dict(parse_qsl(uri.partition("?")[2]))
+
+
+def with_options(uri: str, options: dict[str, str]) -> str:
+    """The URI with these options instead of its own."""
+    base = uri.partition("?")[0]
+    return f"{base}?{urlencode(options, safe=':/')}" if options else base
+
+
+def resolved(uri: str) -> str:
+    """The URI with the S3 endpoint of this environment written out: other nodes may have another one, or none."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    options = options_of(uri)
+    if not uri.startswith("s3://") or not endpoint or "endpoint_override" in options:
+        return uri
+    scheme, _, host = endpoint.rpartition("://")
+    return with_options(uri, options | {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"})
+
+
+def bare(uri: str) -> str:
+    """The URI without user and password."""
+    found = _URI.match(uri)
+    if not found or "@" not in found["host"] or found["scheme"].startswith(("abfs", "az")):  # container@account
+        return uri
+    return uri.replace(f"//{found['host']}", f"//{found['host'].rpartition('@')[2]}", 1)
+
+
+def shown(uri: str) -> str:
+    """The URI for people: without credentials and options."""
+    return bare(uri.partition("?")[0])
+
+
+def digest_of(uri: str) -> str:
+    """Names a place whoever looks at it: credentials and the order of options are no part of it."""
+    options = options_of(resolved(uri))
+    which = [shown(uri).rstrip("/"), *(options.get(name, "") for name in ("endpoint_override", "scheme"))]
+    return hashlib.sha256("\n".join(which).encode()).hexdigest()[:12]
+
+
+def state_folder() -> Path:
+    """Where working copies lie: $HYBRID_SEARCH_STATE, else below $XDG_STATE_HOME, else ~/.local/state/hybrid-search."""
+    chosen = os.environ.get("HYBRID_SEARCH_STATE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser().absolute() / "hybrid-search"

@@ -1,0 +1,123 @@
+"""The journal on an object store, where nothing can be appended to: segments, named by where they begin.
+
+Segment `000000000004711-1f3a9c0b.jsonl` holds the journal's bytes from 4711 on; the rest of the name is its writer's,
+so that two writers never overwrite each other. Merged segments are written before what they replace is removed: what
+overlaps must be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.errors import StoreError
+from search.storage.store import Store
+
+MAX_SEGMENTS = 64
+"""More are merged: reading a journal takes a request for each."""
+
+
+@dataclass(frozen=True, order=True)
+class Segment:
+    """A part of the journal: bytes from `start` up to `end`."""
+
+    start: int
+    end: int
+    name: str
+
+
+class Segments:
+    """A journal's segments.
+
+    Args:
+        store: Where they lie.
+        writer: Names this process.
+    """
+
+    def __init__(self, store: Store, writer: str) -> None:
+        self._store, self._writer = store, writer
+        self._known: list[Segment] = []
+
+    def look(self) -> int:
+        """See what is there.
+
+        Returns:
+            The journal's length in bytes.
+        """
+        found = []
+        for name, (_, size) in self._store.list().items():
+            start = name.partition("-")[0]
+            if start.isdigit() and size:
+                found.append(Segment(int(start), int(start) + size, name))
+        self._known = sorted(found)
+        return max((item.end for item in found), default=0)
+
+    def read(self, start: int) -> bytes:
+        """The journal from some byte on, as of the last look.
+
+        Raises:
+            StoreError: A part is missing, or two writers say different things.
+        """
+        for attempts_left in (2, 1, 0):
+            try:
+                return self._read(start)
+            except StoreError:
+                if not attempts_left:
+                    raise
+                self.look()  # its driver may have merged segments since
+        raise AssertionError
+
+    def _read(self, start: int) -> bytes:
+        wanted = [item for item in self._known if item.end > start]
+        content = b""
+        for item, (_, part) in zip(wanted, self._store.read_all(item.name for item in wanted), strict=True):
+            at = start + len(content)
+            if part is None or len(part) != item.end - item.start or item.start > at:
+                raise StoreError(
+                    f"{self._store}: expected the journal's bytes from {at} on, found none; put the missing segment "
+                    "back, or go on from a working copy that is whole"
+                )
+            seen = content[max(item.start - start, 0) :]
+            new = part[max(start - item.start, 0) :]
+            if new[: len(seen)] != seen[: len(new)]:
+                raise StoreError(
+                    f"{self._store}/{item.name}: expected what the segments before it say, found something else: two "
+                    "commands wrote this study; move the segments of one of them away"
+                )
+            content += new[len(seen) :]
+        return content
+
+    def append(self, start: int, content: bytes) -> None:
+        """Write the next part."""
+        self._known.append(self._write(start, content))
+
+    def merge(self, journal: Path) -> None:
+        """Where there are many segments, replace the last ones by one: few are left, and each byte moves seldom.
+
+        Args:
+            journal: The whole journal, on this machine.
+        """
+        if len(self._known) <= MAX_SEGMENTS:
+            return
+        first = _first_to_merge(self._known)
+        old = self._known[first:]
+        start, end = old[0].start, max(item.end for item in old)
+        with journal.open("rb") as stream:
+            stream.seek(start)
+            merged = self._write(start, stream.read(end - start))
+        self._store.delete_all(item.name for item in old if item.name != merged.name)
+        self._known = [*self._known[:first], merged]
+
+    def _write(self, start: int, content: bytes) -> Segment:
+        name = f"{start:015d}-{self._writer}.jsonl"
+        self._store.write(name, content)
+        return Segment(start, start + len(content), name)
+
+
+def _first_to_merge(segments: Sequence[Segment]) -> int:
+    """The last half, and what is no longer than all after it: a byte is written anew a few times only."""
+    first = len(segments) - MAX_SEGMENTS // 2
+    while first and segments[first - 1].end - segments[first - 1].start <= segments[-1].end - segments[first].start:
+        first -= 1
+    return first

@@ -1,0 +1,232 @@
+"""An object store, or any other file system that pyarrow or fsspec knows, as whole files by name."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote
+
+from search.errors import StoreAwayError, StoreError
+from search.storage.location import join, options_of, shown, with_options
+
+Stamp = tuple[int | None, int]
+"""When a file was written last (nanoseconds; None where the file system does not tell), and its size in bytes."""
+
+NUM_THREADS = 12
+"""Requests at the same time: most of one's time is its way."""
+_S3_OPTIONS = {"region", "scheme", "endpoint_override", "tls_ca_file_path", "force_virtual_addressing", "role_arn"}
+_WHOLE_WRITES = {"s3", "gcs", "abfs"}
+"""File systems of which a reader sees the old or the new file, never half of it."""
+_REFUSALS = re.compile(
+    r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE|INVALID_CLIENT_TOKEN|UNRECOGNIZED_CLIENT"
+    r"|\b40[13]\b|[Cc]redential|[Ff]orbidden|PERMISSION_DENIED"
+)
+
+
+class Store:
+    """Files below a URI; safe to use from several threads.
+
+    Args:
+        uri: `s3://bucket/prefix?endpoint_override=host:port&scheme=http`, `gs://...`, `file:///...`, or any other that
+            pyarrow or fsspec knows. Credentials come from it or from the environment.
+
+    Raises:
+        StoreError: Nothing here knows such a URI.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        base, _, rest = uri.partition("://")
+        host, _, path = rest.partition("?")[0].partition("/")
+        with _translated(uri):
+            self._fs, root = _open(with_options(f"{base}://{host}", options_of(uri)))
+        self._root = f"{root.rstrip('/')}/{unquote(path).strip('/')}".rstrip("/")
+
+    def below(self, *names: str) -> Store:
+        """The files below one of its folders."""
+        return Store(join(self.uri, *names))
+
+    def __str__(self) -> str:
+        """For people."""
+        return shown(self.uri)
+
+    def check(self) -> None:
+        """See that it is there and lets itself be read.
+
+        Raises:
+            StoreError: No such bucket, or no permission.
+            StoreAwayError: It cannot be reached.
+        """
+        bucket = self._root.partition("/")[0]
+        with _translated(self.uri):
+            is_new = not _is_there(self._fs.get_file_info(self._root))
+            if is_new and self._fs.type_name in _WHOLE_WRITES and not _is_there(self._fs.get_file_info(bucket)):
+                raise StoreError(f"{self}: expected the bucket {bucket}, found none; make it, or mend its name")
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None where there is no such file."""
+        with _translated(self.uri), contextlib.suppress(FileNotFoundError), self._stream(name) as stream:
+            content: bytes = stream.read()
+            return content
+        return None
+
+    def _stream(self, name: str) -> Any:  # noqa: ANN401  pyarrow has no types
+        return self._fs.open_input_stream(self._path(name))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file as a whole."""
+        path = self._path(name)
+        folder, _, file = path.rpartition("/")
+        with _translated(self.uri):
+            if self._fs.type_name in _WHOLE_WRITES:
+                self._put(path, content)
+                return
+            self._fs.create_dir(folder, recursive=True)
+            temporary = f"{folder}/.{file}.{uuid.uuid4().hex[:8]}"
+            self._put(temporary, content)
+            self._fs.move(temporary, path)
+
+    def _put(self, path: str, content: bytes) -> None:
+        with self._fs.open_output_stream(path) as stream:
+            stream.write(content)
+
+    def list(self, under: str = "") -> dict[str, Stamp]:
+        """Files below a folder, by name, hidden ones left out."""
+        from pyarrow.fs import FileSelector
+
+        root = self._path(under) if under else self._root
+        with _translated(self.uri):
+            found = self._fs.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
+        names = {item.path.strip("/").removeprefix(self._root.strip("/")).strip("/"): item for item in found}
+        return {
+            name: (item.mtime_ns, item.size)
+            for name, item in names.items()
+            if item.is_file and not name.rpartition("/")[2].startswith(".")
+        }
+
+    def stamps(self, names: Iterable[str]) -> dict[str, Stamp]:
+        """What `list` says of these files; of those that are there."""
+        wanted = list(names)
+        if not wanted:
+            return {}
+        with _translated(self.uri):
+            found = self._fs.get_file_info([self._path(name) for name in wanted])
+        return {name: (item.mtime_ns, item.size) for name, item in zip(wanted, found, strict=True) if _is_there(item)}
+
+    def delete(self, name: str) -> None:
+        """Remove a file, or with a / at the end a folder; none is fine, too."""
+        with _translated(self.uri), contextlib.suppress(FileNotFoundError):
+            if name.endswith("/"):
+                self._fs.delete_dir(self._path(name))
+            else:
+                self._fs.delete_file(self._path(name))
+
+    def read_all(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Contents of many files, several at the same time."""
+        wanted = list(names)
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
+            yield from zip(wanted, pool.map(self.read, wanted), strict=True)
+
+    def write_all(self, contents: dict[str, bytes]) -> None:
+        """Write many files, several at the same time."""
+        _at_once(lambda name: self.write(name, contents[name]), contents)
+
+    def delete_all(self, names: Iterable[str]) -> None:
+        """Remove many files and folders, several at the same time."""
+        _at_once(self.delete, names)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name.strip('/')}"
+
+
+def _at_once(act: Any, names: Iterable[str]) -> None:  # noqa: ANN401
+    wanted = list(names)
+    if len(wanted) < 2:
+        for name in wanted:
+            act(name)
+        return
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        for _ in pool.map(act, wanted):
+            pass
+
+
+def _is_there(info: Any) -> bool:  # noqa: ANN401
+    from pyarrow.fs import FileType
+
+    return bool(info.type != FileType.NotFound)
+
+
+@functools.lru_cache(maxsize=16)
+def _open(uri: str) -> tuple[Any, str]:
+    """Connect once per process and place."""
+    import pyarrow
+    from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+
+    scheme = uri.partition("://")[0]
+    if scheme == "s3":
+        return _open_s3(uri)
+    if scheme == "gs":  # its own patience is a quarter of an hour
+        uri = with_options(uri, {"retry_limit_seconds": "5", **options_of(uri)})
+    try:
+        file_system, root = FileSystem.from_uri(uri if "?" in uri else f"{uri}/")
+    except pyarrow.ArrowInvalid as error:
+        if "Unrecognized filesystem" not in str(error) or options_of(uri):
+            raise
+    else:
+        return file_system, root
+    import fsspec
+
+    file_system, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    return PyFileSystem(FSSpecHandler(file_system)), root
+
+
+def _open_s3(uri: str) -> tuple[Any, str]:
+    """As pyarrow reads the URI, but for its patience: a server that hangs would hold each request for minutes."""
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, resolve_s3_region
+
+    options: dict[str, Any] = {
+        name: {"true": True, "false": False}.get(value, value) for name, value in options_of(uri).items()
+    }
+    if unknown := sorted(options.keys() - _S3_OPTIONS):
+        raise ValueError(f"unknown option {unknown[0]}; known are {', '.join(sorted(_S3_OPTIONS))}")
+    user, _, bucket = uri.partition("?")[0].partition("://")[2].rpartition("@")
+    if not bucket:
+        raise ValueError("expected s3://bucket/prefix, found no bucket")
+    if user:
+        name, _, password = user.partition(":")
+        options |= {"access_key": unquote(name), "secret_key": unquote(password)}
+    if not {"region", "endpoint_override"} & options.keys() and not os.environ.get("AWS_REGION"):
+        options["region"] = os.environ.get("AWS_DEFAULT_REGION") or resolve_s3_region(bucket)
+    patience = {
+        "connect_timeout": 3,
+        "request_timeout": 5,
+        "retry_strategy": AwsStandardS3RetryStrategy(max_attempts=2),
+    }
+    # A small file is one request instead of three.
+    return S3FileSystem(allow_delayed_open=True, **patience, **options), bucket
+
+
+@contextlib.contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Turn what the many file systems raise into words."""
+    try:
+        yield
+    except (StoreError, StoreAwayError):
+        raise
+    except Exception as error:  # noqa: BLE001  each of fsspec's file systems raises what its own library does
+        lines = str(error).splitlines() or [type(error).__name__]
+        reason = re.sub(r"^When .*?: (AWS Error )?|\s*\(Request ID: .*?\)", "", lines[0]).strip()
+        refused = isinstance(error, PermissionError | ValueError | NotImplementedError | ImportError)
+        if refused or _REFUSALS.search(reason):
+            raise StoreError(
+                f"{shown(uri)}: refused ({reason}); mend the address, the bucket or the credentials"
+            ) from None
+        raise StoreAwayError(
+            f"{shown(uri)}: out of reach ({reason}); the same command goes on when it is back"
+        ) from None

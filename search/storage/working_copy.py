@@ -1,0 +1,191 @@
+"""The working copy of a study on an object store: brought up to date whenever somebody looks at it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import socket
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from search.data.locks import locked
+from search.errors import StoreError
+from search.storage.location import Location, bare
+from search.storage.segments import Segments
+from search.storage.store import Store
+from search.storage.synced import STATE, Synced, put
+
+RESOLVED = "study.yaml"
+FILES = (RESOLVED, "report.html", "comparison/", "reproduction/")
+"""What is kept alike, beside the journal and what trials leave. Optuna's log and MLflow's SQLite are made from the
+journal."""
+JOURNAL, SEGMENTS, LOCK = "journal.jsonl", "journal", "lock"
+ARRAYS = ".npy"
+"""What the driver and the readers need of a trial; weights are brought when somebody asks for them."""
+
+
+def refresh(location: Location) -> None:
+    """Bring a working copy up to date, unless a driver on this machine keeps it so.
+
+    Raises:
+        StoreError: The store refuses, or the journals here and there differ.
+        StoreAwayError: It cannot be reached.
+    """
+    if location.uri is None:
+        return
+    store = Store(location.uri)
+    store.check()
+    with pulling(location):
+        if not _is_driven(location.folder):
+            pull(location, store, Segments(store.below(SEGMENTS), ""))
+
+
+def publish(location: Location) -> None:
+    """Send what no driver wrote, such as a report, unless a driver on this machine does so.
+
+    Raises:
+        StoreError: The store refuses.
+        StoreAwayError: It cannot be reached.
+    """
+    if location.uri is None:
+        return
+    with pulling(location):
+        if not _is_driven(location.folder):
+            Synced(location.folder, Store(location.uri), FILES).push()
+
+
+def fetch(location: Location, name: str) -> Path | None:
+    """A file of the study on this machine, brought here if need be; None if it is gone."""
+    path = location.folder / name
+    if location.uri is not None and not path.is_file():
+        bring(location.folder, Store(location.uri), [name])
+    return path if path.is_file() else None
+
+
+def read_resolved(location: Location) -> str | None:
+    """The resolved study file; None before the study began."""
+    path = location.folder / RESOLVED
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    content = None if location.uri is None else Store(location.uri).read(RESOLVED)
+    return None if content is None else content.decode()
+
+
+def uri_of_copy(folder: Path) -> str | None:
+    """The URI of the study whose working copy a folder is; None for others, and for one that was moved."""
+    try:
+        state = json.loads((folder / STATE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return str(state["uri"]) if state.get("folder") == str(folder.absolute()) else None
+
+
+def name_copy(location: Location) -> str:
+    """Name this working copy, as no other one is named."""
+    path = location.folder.parent / f".{location.name}.id"
+    if not path.is_file():
+        put(path, uuid.uuid4().hex.encode())
+    return f"{path.read_text()} {socket.gethostname()} {location.folder}"
+
+
+@contextlib.contextmanager
+def pulling(location: Location) -> Iterator[None]:
+    """Hold the right to write the working copy, beside the driver's own lock."""
+    try:
+        with locked(location.folder.parent / f".{location.name}.pull"):
+            yield
+    except OSError as error:
+        raise StoreError(
+            f"{location.folder}: the working copy of {location} cannot be written ({error.strerror}); make room there, "
+            "or set HYBRID_SEARCH_STATE to another folder"
+        ) from None
+
+
+def pull(location: Location, store: Store, segments: Segments) -> Synced:
+    """Bring here what is newer there: files, journal, what trials left.
+
+    Returns:
+        What is alike; its state tells of the journal, too.
+
+    Raises:
+        StoreError: The journals here and there differ.
+    """
+    folder = location.folder
+    synced = Synced(folder, store, FILES)
+    synced.pull()
+    journal = _pull_journal(location, segments, synced.state.get("journal", {}))
+    is_news = journal != synced.state.get("journal")
+    synced.state |= {"uri": bare(store.uri), "folder": str(folder), "journal": journal}
+    if is_news and folder.is_dir():
+        synced.save()
+    bring(folder, store, (name for name in _arrays(folder / JOURNAL) if not (folder / name).is_file()))
+    return synced
+
+
+def _pull_journal(location: Location, segments: Segments, known: dict[str, object]) -> dict[str, object]:
+    """Append to the journal here what only the one there has.
+
+    Returns:
+        How long the journal there is, and its digest: so much need not be compared next time.
+    """
+    path = location.folder / JOURNAL
+    length = segments.look()
+    here = path.read_bytes() if path.is_file() else b""
+    here = here[: here.rfind(b"\n") + 1]  # half a line is nothing
+    size = int(str(known.get("size", 0)))
+    if size > min(length, len(here)) or hashlib.sha256(here[:size]).hexdigest() != known.get("digest"):
+        size = 0
+    there = here[:size] + (segments.read(size) if length > size else b"")
+    common = min(len(here), len(there))
+    if here[:common] != there[:common]:
+        number = next(at for at, (a, b) in enumerate(zip(_lines(here), _lines(there), strict=False), start=1) if a != b)
+        raise StoreError(
+            f"{path}: differs from {location}/{SEGMENTS} from line {number} on: two machines went on from there; to go "
+            f"on with the store's, move {location.folder} away"
+        )
+    if len(there) > len(here):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as stream:
+            stream.truncate(len(here))
+            stream.write(there[len(here) :])
+    return {"size": len(there), "digest": hashlib.sha256(there).hexdigest()}
+
+
+def _lines(text: bytes) -> list[bytes]:
+    return [*text.split(b"\n"), b"\x00"]
+
+
+def bring(folder: Path, store: Store, names: Iterable[str]) -> None:
+    """Have files here; one that is gone there as well is passed over."""
+    for name, content in store.read_all(names):
+        if content is not None:
+            put(folder / name, content)
+
+
+def _arrays(journal: Path) -> list[str]:
+    """Arrays that trials left, by the journal."""
+    if not journal.is_file():
+        return []
+    found: dict[str, None] = {}
+    for line in journal.read_bytes().split(b"\n"):
+        if b'"artifacts"' in line:
+            with contextlib.suppress(ValueError):
+                artifacts = json.loads(line).get("artifacts")
+                names = artifacts.values() if isinstance(artifacts, dict) else ()
+                found |= dict.fromkeys(name for name in names if name.endswith(ARRAYS))
+    return list(found)
+
+
+def _is_driven(folder: Path) -> bool:
+    """Whether a living process on this machine writes the study's journal."""
+    try:
+        with (folder / LOCK).open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,112 @@
+"""Addresses that may hold a password: it reaches the tool that connects, and nothing that is written or shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+from urllib.parse import quote
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
+"""A variable of the environment: where it is written, its value is not."""
+_PASSWORD = re.compile(
+    r"""(?P<scheme>[A-Za-z][\w+.-]*)://
+        (?P<user>[^\s/@:?\#'"]*)
+        :(?P<password>[^@\s]*(?:@[^\s/?\#@'"]+)*)@""",
+    re.VERBOSE,
+)
+"""As SQLAlchemy reads it: a password that should have been percent-encoded ends no sooner than the first @."""
+_PORT = re.compile(r"\d*[/?#]")
+_DATABASES = re.compile(r"postgres|mysql|mariadb|oracle|mssql", re.IGNORECASE)
+_KEYS = re.compile(r"(s3|s3a|gs|gcs|oss|r2)$", re.IGNORECASE)
+"""Object stores, where the user is the key's name and of no use without the key."""
+_QUERY = re.compile(r"\?[^\s'\"<>#]*")
+_SECRET_NAME = re.compile(
+    r"passw|pwd|secret|token|credential|signature|(access|account|api|private)_?key|^sig$", re.IGNORECASE
+)
+
+
+def redacted(text: str) -> str:
+    """A text without the passwords and keys of the addresses in it; an address stays usable with them set elsewhere.
+
+    `${NAME}` stays: it says where the password is, not what it is.
+    """
+    return _QUERY.sub(_without_secrets, _PASSWORD.sub(_without_password, text))
+
+
+def _without_password(found: re.Match[str]) -> str:
+    scheme, user, password = found["scheme"], found["user"], found["password"]
+    is_port = _PORT.match(password) and not _DATABASES.match(scheme)
+    if is_port or _REFERENCE.fullmatch(password):
+        return found[0]
+    if not user or _KEYS.match(scheme):
+        return f"{scheme}://"
+    return f"{scheme}://{user}@"
+
+
+def _without_secrets(found: re.Match[str]) -> str:
+    pairs = found[0][1:].split("&")
+    kept = [pair for pair in pairs if not _is_secret(*pair.partition("="))]
+    if kept == pairs:
+        return found[0]
+    return "?" + "&".join(kept) if kept else ""
+
+
+def _is_secret(name: str, _: str, value: str) -> bool:
+    return bool(_SECRET_NAME.search(name) and value and not _REFERENCE.fullmatch(value))
+
+
+def without_secrets(value: Any) -> Any:  # noqa: ANN401  plain data of any shape
+    """Copy plain data, every text in it `redacted`."""
+    if isinstance(value, dict):
+        return {key: without_secrets(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    return redacted(value) if isinstance(value, str) else value
+
+
+class Uri(str):
+    """An address as tools take it, with `${NAME}` filled in from the environment; shown and stored it has no secret.
+
+    Attributes:
+        written: What may be shown and stored: as the user wrote it, without a password.
+    """
+
+    written: str
+
+    def __new__(cls, text: str) -> Uri:
+        """Fill in and keep what was written."""
+        uri = super().__new__(cls, _fill(text))
+        uri.written = redacted(text)
+        return uri
+
+    def __repr__(self) -> str:
+        """Shown in records and tracebacks."""
+        return repr(self.written)
+
+    def __reduce__(self) -> tuple[type[Uri], tuple[str]]:
+        """Travel as it is written: another process fills it in from its own environment."""
+        return Uri, (self.written,)
+
+    def __copy__(self) -> Uri:
+        """Keep the password: copies do not leave."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Uri:
+        """Keep the password: copies do not leave."""
+        return self
+
+    @property
+    def unset(self) -> tuple[str, ...]:
+        """Variables of the environment that it names and that are not set."""
+        return tuple(name for name in _REFERENCE.findall(self.written) if name not in os.environ)
+
+
+def _fill(text: str) -> str:
+    # In the place of a password, a value may hold any character.
+    filled = re.sub(
+        rf"(?<=:){_REFERENCE.pattern}(?=@)",
+        lambda found: quote(os.environ[found[1]], safe="") if found[1] in os.environ else found[0],
+        text,
+    )
+    return _REFERENCE.sub(lambda found: os.environ.get(found[1], found[0]), filled)

@@ -1,0 +1,358 @@
+"""Every kind of fault, by name: each hits a sweep at a seeded moment and says what must come of it.
+
+A kind leaves the command running if the fault is none of its business; what interrupted the sweep ends the command.
+The next kind of a chain, or the recovery, goes on from there.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from episode import BACKLOG, Broken, Episode, Missed
+from servers import PATIENCE
+
+ROOM = "make room, then run the same command again"
+GOES_ON = "the same command goes on"
+TERM_SECS = 10.0
+HOUR = 3600.0
+
+
+# ---- signals
+
+
+def kill_driver(e: Episode) -> None:
+    command = e.hit()
+    command.signal(signal.SIGKILL)
+    e.ended(command, codes={-signal.SIGKILL})
+
+
+def kill_everything(e: Episode) -> None:
+    """As by a power cut: driver, mirror, workers, head, in no order."""
+    command = e.hit()
+    victims = [*e.processes()]
+    e.rng.shuffle(victims)
+    for victim in victims:
+        e.send(victim, signal.SIGKILL)
+    e.ended(command, codes={-signal.SIGKILL})
+
+
+def end_driver(e: Episode, number: signal.Signals) -> None:
+    """Saves what it was at, and leaves in time."""
+    command = e.hit(begun=True)
+    command.signal(number)
+    e.ended(command, codes={130}, words=[GOES_ON], within=TERM_SECS * PATIENCE)
+    for key in e.unfinished():
+        e.saved(key)
+
+
+def kill_role(e: Episode, role: str, number: signal.Signals) -> None:
+    """Whoever it hits, the driver goes on."""
+    command = e.hit(begun=True)
+    e.send(e.rng.choice(e.victims(role)), number)
+    e.goes_on(command)
+
+
+def kill_largest_worker(e: Episode) -> None:
+    """As the system does when memory runs out."""
+    command = e.hit(begun=True)
+    e.send(max(e.victims("worker"), key=lambda victim: victim.memory_info().rss), signal.SIGKILL)
+    e.goes_on(command)
+
+
+def kill_node(e: Episode, number: signal.Signals) -> None:
+    """Its trials go on elsewhere; a node that joins later is welcome."""
+    command = e.hit(begun=True)
+    e.send(e.rng.choice(e.victims("joined raylet")), number)
+    e.goes_on(command)
+    assert e.cluster is not None
+    e.cluster.join()
+
+
+def kill_head(e: Episode) -> None:
+    """A local cluster is gone without its head: the command ends (Ray itself ends the process), and starts anew."""
+    command = e.hit(begun=True)
+    e.send(e.victims("head")[0], signal.SIGKILL)
+    e.ended(command, codes={1, 2})
+
+
+def pause_driver(e: Episode, secs: tuple[float, float]) -> None:
+    command = e.hit()
+    e.pause(e.victims_of(command), e.rng.uniform(*secs))
+    e.goes_on(command)
+
+
+def pause_role(e: Episode, role: str, secs: tuple[float, float]) -> None:
+    command = e.hit(begun=True)
+    e.pause([e.rng.choice(e.victims(role))], e.rng.uniform(*secs))
+    e.goes_on(command)
+
+
+def pause_node(e: Episode, secs: tuple[float, float]) -> None:
+    """Ray may give the node up meanwhile; it then leaves by itself when it wakes, and another joins."""
+    command = e.hit(begun=True)
+    e.pause(e.victims("joined raylet"), e.rng.uniform(*secs))
+    e.goes_on(command)
+    assert e.cluster is not None
+    if not e.has("joined raylet"):
+        e.cluster.join()
+
+
+# ---- MLflow
+
+
+def misbehave(e: Episode, mode: str) -> None:
+    """From a moment on MLflow is slow, broken or gone until the sweep has ended: no trial waits, nothing is lost."""
+    command = e.hit(begun=True)
+    assert e.proxy is not None
+    e.proxy.switch(mode)
+    e.ended(command, codes={0}, words=[BACKLOG])
+    e.check_running()
+    e.proxy.switch("pass")
+
+
+def misbehave_shortly(e: Episode, mode: str) -> None:
+    command = e.hit(begun=True)
+    assert e.proxy is not None
+    e.proxy.switch(mode)
+    e.goes_on(command)
+    e.proxy.switch("pass")
+
+
+def kill_mlflow(e: Episode) -> None:
+    """The server dies, with whatever it was writing, and is started again later."""
+    command = e.hit(begun=True)
+    assert e.server is not None
+    e.server.kill()
+    e.goes_on(command)
+    e.server.start()
+
+
+# ---- PostgreSQL
+
+
+def restart_postgres(e: Episode, secs: float) -> None:
+    """The command waits for it, or ends in words."""
+    command = e.hit(begun=True)
+    e.world.postgres.stop(e.rng.choice(["fast", "immediate"]))
+    e.sleep(secs)
+    e.world.postgres.start()
+    e.goes_on_or_ends(command, words=["search.database"])
+
+
+def share_database(e: Episode) -> None:
+    """A second driver with another folder, and the same name in the same database, is refused."""
+    command = e.hit(begun=True)
+    other = e.start("--set", f"storage={e.home / 'other'}", "--set", "tracking.enabled=false")
+    e.ended(other, codes={2}, words=["search.database"])
+    e.goes_on(command)
+
+
+# ---- disks
+
+
+def fill_journal_disk(e: Episode) -> None:
+    command = e.hit(begun=True)
+    ballast = e.fill(e.folder)
+    e.ended(command, codes={2}, words=[str(e.folder), ROOM])
+    ballast.unlink()
+
+
+def fill_trials_disk(e: Episode) -> None:
+    """The trials are not to blame: they stay unfinished."""
+    command = e.hit(begun=True)
+    ballast = e.fill(e.folder / "trials")
+    e.ended(command, codes={2}, words=[str(e.folder / "trials"), ROOM])
+    ballast.unlink()
+
+
+def fill_tracking_disk(e: Episode) -> None:
+    command = e.hit(begun=True)
+    ballast = e.fill(e.home / "mlflow")
+    e.ended(command, codes={0}, words=[BACKLOG])
+    ballast.unlink()
+
+
+# ---- files
+
+
+def cut_checkpoint(e: Episode) -> None:
+    """The trial begins anew and comes to the same result."""
+    kill_mid_trial(e)
+    files = [file for key in e.unfinished() for file in (e.folder / "trials" / key).glob("checkpoint*.pt")]
+    if not files:
+        raise Missed
+    for file in files:
+        cut(file, e.rng.randrange(file.stat().st_size))
+
+
+def cut_journal_line(e: Episode) -> None:
+    kill_driver(e)
+    file = e.existing("journal.jsonl")
+    whole = file.read_bytes()
+    last = whole.rstrip(b"\n").rfind(b"\n") + 1
+    cut(file, e.rng.randint(last + 1, len(whole) - 1))
+
+
+def lose_journal_line(e: Episode) -> None:
+    kill_driver(e)
+    file = e.existing("journal.jsonl")
+    cut(file, file.read_bytes().rstrip(b"\n").rfind(b"\n") + 1)
+
+
+def cut_optuna_line(e: Episode) -> None:
+    kill_driver(e)
+    file = e.existing("optuna.log")
+    whole = file.read_bytes()
+    cut(file, whole.rstrip(b"\n").rfind(b"\n") + 1 + e.rng.randint(1, 20))
+
+
+def lose_optuna_lines(e: Episode) -> None:
+    kill_driver(e)
+    file = e.existing("optuna.log")
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[: int(0.7 * len(lines))]))
+
+
+def delete_optuna_log(e: Episode) -> None:
+    kill_driver(e)
+    e.existing("optuna.log").unlink()
+
+
+def corrupt_image(e: Episode) -> None:
+    """The next start names the file and ends; with the file put back it goes on."""
+    command = e.hit(begun=True)
+    file = e.rng.choice(sorted((e.home / "images").rglob("*.png")))
+    whole = file.read_bytes()
+    file.write_bytes(e.rng.randbytes(len(whole) + e.rng.randint(-9, 9)))
+    command.signal(signal.SIGKILL)
+    e.ended(command, codes={-signal.SIGKILL})
+    e.ended(e.start(), codes={2}, words=[file.name, file.parent.name])
+    file.write_bytes(whole)
+
+
+# ---- inside a process
+
+
+def lack_memory(e: Episode) -> None:
+    """More than some images at a time cannot be allocated: smaller parts of a batch can, and that is recorded."""
+    command = e.hit(begun=True)
+    before = e.num_micro_batches()
+    (e.home / "most_images").write_text("9")
+    e.goes_on(command)
+    if e.command is not None:
+        e.goes_on(command)
+    (e.home / "most_images").unlink()
+    if e.num_micro_batches() == before:
+        raise Broken("no trial's micro_batch is in the journal")
+
+
+def diverge(e: Episode) -> None:
+    """A trial of the study ends in NaN: an outcome, whatever is killed meanwhile."""
+    kill_driver(e)
+
+
+def jump_clock(e: Episode) -> None:
+    command = e.hit()
+    for _ in range(2):
+        (e.home / "clock").write_text(str(e.rng.uniform(-30 * HOUR, 30 * HOUR)))
+        e.goes_on(command)
+        if e.command is None:
+            return
+
+
+# ---- people
+
+
+def start_twice(e: Episode) -> None:
+    """The second is refused, naming the first, which goes on unharmed."""
+    command = e.hit(begun=True)
+    e.ended(e.start(), codes={2}, words=[f"process {command.process.pid} on"])
+    e.goes_on(command)
+
+
+def run_out_of_time(e: Episode) -> None:
+    if e.command is not None:  # of an earlier fault
+        kill_driver(e)
+    e.command = e.start(f"--time-budget={e.rng.uniform(0.5, 2.5) / 60}")
+    e.ended(e.command, codes={0}, words=["the time budget is used up"])
+
+
+# ---- pieces
+
+
+def kill_mid_trial(e: Episode) -> None:
+    command = e.hit(mid_trial=True)
+    command.signal(signal.SIGKILL)
+    e.ended(command, codes={-signal.SIGKILL})
+
+
+def cut(file: Path, size: int) -> None:
+    with file.open("rb+") as stream:
+        stream.truncate(size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of fault."""
+
+    inject: Callable[[Episode], None]
+    flavour: str = "inline"
+    """Of the sweep that it hits."""
+    times: int = 1
+    """How often it comes in a whole run of the harness."""
+
+
+SHORT, MINUTE = (1.0, 8.0), (60.0, 60.0)
+TERM, KILL, INT = signal.SIGTERM, signal.SIGKILL, signal.SIGINT
+
+KINDS: dict[str, Kind] = {
+    "kill-driver": Kind(inject=kill_driver, times=4),
+    "kill-everything": Kind(inject=kill_everything, times=2),
+    "term-driver": Kind(inject=lambda e: end_driver(e, TERM), times=2),
+    "ctrl-c": Kind(inject=lambda e: end_driver(e, INT)),
+    "stop-driver": Kind(inject=lambda e: pause_driver(e, SHORT), times=2),
+    "kill-mirror": Kind(inject=lambda e: kill_role(e, "mirror", KILL), times=2),
+    "term-mirror": Kind(inject=lambda e: kill_role(e, "mirror", TERM)),
+    "stop-mirror": Kind(inject=lambda e: pause_role(e, "mirror", SHORT)),
+    "cut-checkpoint": Kind(inject=cut_checkpoint, times=2),
+    "cut-journal-line": Kind(inject=cut_journal_line, times=2),
+    "lose-journal-line": Kind(inject=lose_journal_line, times=2),
+    "cut-optuna-line": Kind(inject=cut_optuna_line, times=2),
+    "lose-optuna-lines": Kind(inject=lose_optuna_lines, times=2),
+    "delete-optuna-log": Kind(inject=delete_optuna_log),
+    "lack-memory": Kind(inject=lack_memory, times=2),
+    "jump-clock": Kind(inject=jump_clock, times=2),
+    "start-twice": Kind(inject=start_twice, times=2),
+    "time-budget": Kind(inject=run_out_of_time, times=2),
+    "nan-loss": Kind(inject=diverge, flavour="nan", times=2),
+    "corrupt-image": Kind(inject=corrupt_image, flavour="images", times=2),
+    "mlflow-slow": Kind(inject=lambda e: misbehave(e, "slow"), flavour="proxy"),
+    "mlflow-slow-shortly": Kind(inject=lambda e: misbehave_shortly(e, "slow"), flavour="proxy"),
+    "mlflow-500": Kind(inject=lambda e: misbehave(e, "error"), flavour="proxy"),
+    "mlflow-500-shortly": Kind(inject=lambda e: misbehave_shortly(e, "error"), flavour="proxy"),
+    "mlflow-gone": Kind(inject=lambda e: misbehave(e, "gone"), flavour="proxy"),
+    "mlflow-killed": Kind(inject=kill_mlflow, flavour="own-server", times=2),
+    "postgres-restart": Kind(inject=lambda e: restart_postgres(e, 0.0), flavour="database", times=2),
+    "postgres-gone": Kind(inject=lambda e: restart_postgres(e, 20.0), flavour="database"),
+    "shared-database": Kind(inject=share_database, flavour="database"),
+    "kill-driver-on-postgres": Kind(inject=kill_driver, flavour="database", times=2),
+    "full-journal-disk": Kind(inject=fill_journal_disk, flavour="disk", times=2),
+    "full-trials-disk": Kind(inject=fill_trials_disk, flavour="disk", times=2),
+    "full-tracking-disk": Kind(inject=fill_tracking_disk, flavour="tracking-disk"),
+    "kill-everything-with-ray": Kind(inject=kill_everything, flavour="ray"),
+    "kill-ray-driver": Kind(inject=kill_driver, flavour="ray"),
+    "term-ray-driver": Kind(inject=lambda e: end_driver(e, TERM), flavour="ray"),
+    "kill-worker": Kind(inject=lambda e: kill_role(e, "worker", KILL), flavour="ray", times=2),
+    "term-worker": Kind(inject=lambda e: kill_role(e, "worker", TERM), flavour="ray"),
+    "out-of-memory-worker": Kind(inject=kill_largest_worker, flavour="ray"),
+    "stop-worker": Kind(inject=lambda e: pause_role(e, "worker", SHORT), flavour="ray"),
+    "stop-worker-minute": Kind(inject=lambda e: pause_role(e, "worker", MINUTE), flavour="ray"),
+    "kill-head": Kind(inject=kill_head, flavour="ray"),
+    "stop-head": Kind(inject=lambda e: pause_role(e, "head", SHORT), flavour="ray"),
+    "kill-raylet": Kind(inject=lambda e: kill_node(e, KILL), flavour="nodes"),
+    "term-raylet": Kind(inject=lambda e: kill_node(e, TERM), flavour="nodes"),
+    "stop-raylet-minute": Kind(inject=lambda e: pause_node(e, MINUTE), flavour="nodes"),
+}

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from search.errors import StoreAwayError, StudyLockedError
+from search.storage import copies
+from search.storage.copies import copy_of
+from search.storage.location import Location
+from search.storage.segments import Segments
+from search.storage.store import Store
+from search.tracking.journal import Journal, read_events
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "POLL_SECS", 0.05)
+    monkeypatch.setattr(copies, "MAX_PAUSE_SECS", 0.2)
+
+
+@pytest.fixture
+def location(folder_uri: str) -> Location:
+    return Location(folder_uri, "tiny")
+
+
+def opened(location: Location, told: list[str] | None = None) -> Journal:
+    location.folder.mkdir(parents=True, exist_ok=True)
+    return Journal(location.folder, copy_of(location, (told if told is not None else []).append))
+
+
+def there(location: Location) -> list[str]:
+    """Events of the journal on the store."""
+    assert location.uri is not None
+    segments = Segments(Store(location.uri).below("journal"), "")
+    segments.look()
+    return [json.loads(line)["event"] for line in segments.read(0).splitlines()]
+
+
+def test_events_and_files_are_on_the_store_soon_and_nothing_waits(
+    location: Location, eventually: Callable[..., None]
+) -> None:
+    with opened(location) as journal:
+        journal.note("one")
+        (location.folder / "study.yaml").write_text("name: tiny")
+        eventually(lambda: there(location) == ["one"])
+        eventually(lambda: Store(str(location.uri)).read("study.yaml") == b"name: tiny")
+        journal.note("two")
+    assert there(location) == ["one", "two"]
+    assert Store(str(location.uri)).read("driver.json") is None, "the next one need not wait"
+
+
+def test_a_lost_machine_costs_nothing_that_was_sent(location: Location, state: Path) -> None:
+    with opened(location) as journal:
+        journal.note("one")
+    shutil.rmtree(state)
+    with opened(location) as journal:
+        assert [event["event"] for event in read_events(journal.path)] == ["one"]
+        journal.note("two")
+    assert there(location) == ["one", "two"]
+
+
+def test_what_was_not_sent_when_the_driver_was_killed_is_sent_by_the_next(location: Location) -> None:
+    with opened(location) as journal:
+        journal.note("one")
+    with (location.folder / "journal.jsonl").open("ab") as stream:
+        stream.write(b'{"event":"two"}\n{"event":"cu')
+    with opened(location) as journal:
+        journal.note("three")
+        assert [event["event"] for event in read_events(journal.path)] == ["one", "two", "three"]
+    segments = Segments(Store(str(location.uri)).below("journal"), "")
+    segments.look()
+    assert segments.read(0) == (location.folder / "journal.jsonl").read_bytes()
+
+
+def test_nothing_is_removed_before_the_journal_there_says_why(
+    location: Location, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    store = Store(str(location.uri))
+    store.write_all({"trials/a/checkpoint.pt": b"", "trials/a/confusion.npy": b"", "trials/b/checkpoint.pt": b""})
+    held = [True]
+    original = Segments.append
+
+    def append(self: Segments, start: int, content: bytes) -> None:
+        if held:
+            raise StoreAwayError("held")
+        original(self, start, content)
+
+    monkeypatch.setattr(Segments, "append", append)
+    told: list[str] = []
+    with opened(location, told) as journal:
+        journal.note("over")
+        journal.copy.drop("trials/a/checkpoint.pt")
+        journal.copy.drop("trials/b/")
+        eventually(lambda: told)
+        time.sleep(0.3)
+        assert len(store.list("trials")) == 3
+        held.clear()
+        eventually(lambda: set(store.list("trials")) == {"trials/a/confusion.npy"})
+        eventually(lambda: len(told) == 2)
+    assert "held; training goes on, and it is tried again" in told[0]
+    assert "is back" in told[1]
+    assert len(told) == 2, "one line per absence"
+
+
+def test_many_removals_at_a_start_ask_once_what_is_there(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(location.uri))
+    store.write_all({"trials/7/checkpoint.pt": b"", "trials/8/checkpoint.pt": b"", "trials/9/checkpoint.pt": b""})
+    removed: list[str] = []
+    original = Store.delete
+
+    def delete(self: Store, name: str) -> None:
+        removed.append(name)
+        original(self, name)
+
+    monkeypatch.setattr(Store, "delete", delete)
+    with opened(location) as journal:
+        for number in range(100):
+            journal.copy.drop(f"trials/{number}/" if number == 8 else f"trials/{number}/checkpoint.pt")
+    assert set(store.list("trials")) == {}.keys()
+    assert len([name for name in removed if name.startswith("trials")]) == 3
+
+
+def test_a_training_that_begins_anew_waits_for_the_removal_of_its_old_files(location: Location) -> None:
+    store = Store(str(location.uri))
+    store.write("trials/a/checkpoint.pt", b"old")
+    with opened(location) as journal:
+        journal.note("over")
+        journal.copy.drop("trials/a/")
+        assert journal.copy.uri_of("trials/a") == f"{location.uri}/trials/a"
+        assert store.list("trials") == {}
+
+
+def test_files_that_a_worker_left_are_here_at_once_or_when_the_store_is_back(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(location.uri))
+    store.write("trials/a/confusion.npy", b"c")
+    with opened(location) as journal:
+        journal.copy.bring(["trials/a/confusion.npy", "trials/a/none.npy"])
+        assert (location.folder / "trials/a/confusion.npy").read_bytes() == b"c"
+        store.write("trials/b/confusion.npy", b"d")
+        original = Store.read
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "read", lambda self, name: _away())
+            journal.copy.bring(["trials/b/confusion.npy"])
+            patch.setattr(copies, "PATIENCE_SECS", 0.2)
+            with pytest.raises(StoreAwayError, match="away"):
+                journal.copy.settle()
+            patch.setattr(Store, "read", original)
+            patch.setattr(copies, "PATIENCE_SECS", 60.0)
+            journal.copy.settle()
+        assert (location.folder / "trials/b/confusion.npy").read_bytes() == b"d"
+
+
+def _away() -> bytes:
+    raise StoreAwayError("away")
+
+
+def test_a_store_that_stays_away_is_told_at_the_end_and_costs_nothing(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "PATIENCE_SECS", 0.5)
+    told: list[str] = []
+    with monkeypatch.context() as patch, opened(location, told) as journal:
+        patch.setattr(Store, "write", lambda *_: _away())
+        journal.note("one")
+    assert told[-1].startswith(
+        f"{location}: {journal.path.stat().st_size} bytes of the journal are not there yet; the "
+    )
+    with opened(location) as journal:
+        pass
+    assert there(location) == ["one"]
+
+
+def test_a_second_machine_is_refused_while_the_first_one_works(
+    location: Location, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(location) as journal:
+        journal.note("one")
+        monkeypatch.setenv("HYBRID_SEARCH_STATE", str(state) + "2")
+        with pytest.raises(StudyLockedError, match=r"tiny: process \d+ on .* is working on this study; wait for it"):
+            opened(location)
+        monkeypatch.setenv("HYBRID_SEARCH_STATE", str(state))
+        journal.note("two")
+    monkeypatch.setenv("HYBRID_SEARCH_STATE", str(state) + "2")
+    with opened(location) as journal:
+        assert [event["event"] for event in read_events(journal.path)] == ["one", "two"]
+
+
+def test_a_driver_that_lost_its_lease_stops_and_overwrites_nothing(
+    location: Location, state: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    from search.storage.lease import Lease
+
+    first = opened(location)
+    first.note("one")
+    eventually(lambda: there(location) == ["one"])
+    with monkeypatch.context() as patch:  # it sleeps, with its renewals
+        patch.setattr(Lease, "is_due", property(lambda self: False))
+        patch.setenv("HYBRID_SEARCH_STATE", str(state) + "2")
+        second = opened(location)
+        second.note("two")
+        eventually(lambda: there(location) == ["one", "two"])
+    eventually(lambda: not first.copy._thread.is_alive())
+    with pytest.raises(StudyLockedError):
+        first.note("three")
+    first.close()
+    second.close()
+    assert "two" in there(location)
+    assert "three" not in there(location)

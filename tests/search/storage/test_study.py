@@ -1,0 +1,158 @@
+"""Whole studies whose storage is a URI: a folder's, for speed; S3 itself is in test_lost_machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search import drive, overview
+from search.compare import load_correct
+from search.errors import NothingToDoError, StoreAwayError, StoreError
+from search.export import pick_winner
+from search.records import TrialRecord
+from search.storage.store import Store
+from search.storage.working_copy import fetch
+from search.study import StudyConfig, check_folder, find_study, load_study
+from search.tracking.journal import read_records
+
+MakeStudy = Callable[..., StudyConfig]
+pytestmark = pytest.mark.usefixtures("hasty")
+
+OPTIONS = ("search.trials=5", "search.sampler=random", "train.epochs=2", "data.limit=60")
+
+
+@pytest.fixture
+def study(make_study: MakeStudy, folder_uri: str, monkeypatch: pytest.MonkeyPatch) -> StudyConfig:
+    monkeypatch.setattr(drive, "TRACKER_PATIENCE_SECS", 1.0)
+    return make_study(*OPTIONS, storage=folder_uri)
+
+
+def summary(records: dict[str, TrialRecord]) -> list[tuple[Any, ...]]:
+    return [
+        (key, record.number, record.outcome, [epoch.val_accuracy for epoch in record.curve], dict(record.artifacts))
+        for key, record in records.items()
+    ]
+
+
+def on_store(study: StudyConfig) -> set[str]:
+    assert study.location.uri is not None
+    return set(Store(study.location.uri).list())
+
+
+def test_a_sweep_on_a_store_is_that_in_a_folder(study: StudyConfig, make_study: MakeStudy) -> None:
+    local = make_study(*OPTIONS)
+    drive.run_sweep(local)
+    drive.run_sweep(study)
+    assert summary(read_records(study.folder)) == summary(read_records(local.folder))
+    trials = {name for name in on_store(study) if name.startswith("trials/")}
+    kept = {path.relative_to(local.folder).as_posix() for path in local.folder.glob("trials/*/*")}
+    assert trials == kept, "the best weights, small arrays, no checkpoint"
+    assert not list(study.folder.glob("trials/*/weights*")), "brought when somebody asks for them"
+    assert "study.yaml" in on_store(study)
+    assert "driver.json" not in on_store(study)
+
+
+def test_a_new_machine_finds_the_study_by_its_uri_its_file_and_its_copy(
+    study: StudyConfig, state: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(NothingToDoError, match=r"file://.*/store/tiny: no study here yet"):
+        find_study(str(study.location.uri))
+    drive.run_sweep(study)
+    before = overview.make_overview(study)
+    assert before["folder"] == f"{study.storage}/tiny"
+    shutil.rmtree(state)
+    found = find_study(str(study.location.uri))
+    assert found.location == study.location
+    assert overview.make_overview(found) == before
+    again = find_study(study.folder)
+    assert again.location == study.location, "a working copy is still the study on the store"
+    shutil.copytree(study.folder, tmp_path / "taken" / "tiny")
+    assert find_study(tmp_path / "taken" / "tiny").location.uri is None
+    winner = pick_winner(found)
+    assert fetch(found.location, winner.record.artifacts["weights-0"]) is not None
+
+
+def test_the_precision_is_that_of_the_machine_that_began_it(
+    study: StudyConfig, make_study: MakeStudy, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.training import config
+
+    drive.run_sweep(make_study(*OPTIONS, "train.precision=bfloat16", storage=study.storage))
+    shutil.rmtree(state)
+    assert make_study(*OPTIONS, "train.precision=auto", storage=study.storage).train.precision == "bfloat16"
+    assert config.PRECISIONS
+
+
+def test_a_comparison_elsewhere_goes_on_with_the_sweeps_results(
+    study: StudyConfig, state: Path, count_epochs: list[tuple[str, int]]
+) -> None:
+    drive.run_sweep(study)
+    num_swept = len(count_epochs)
+    shutil.rmtree(state)
+    study = study.model_copy(
+        update={"compare": study.compare.model_copy(update={"baselines": (), "finalists": 2, "repeats": 2})}
+    )
+    study = study.model_copy(update={"compare": study.compare.model_copy(update={"family": "all-pairs"})})
+    drive.run_compare(study)
+    assert len(count_epochs) == num_swept + 2 * 2 * 2
+    assert {name for name in on_store(study) if name.startswith("comparison/comparison")} == {
+        "comparison/comparison.json"
+    }
+    shutil.rmtree(state)
+    found = find_study(str(study.location.uri))
+    assert drive.load_comparison(found.folder) is not None
+    repeats = [record for record in read_records(found.folder).values() if record.kind == "repeat"]
+    assert [load_correct(found.folder, record, 20).shape for record in repeats] == [(20,)] * 4
+    drive.run_compare(study)
+    assert len(count_epochs) == num_swept + 2 * 2 * 2, "nothing is trained again"
+
+
+def test_a_sweep_that_was_cut_off_goes_on_elsewhere_from_its_checkpoints(
+    study: StudyConfig,
+    make_study: MakeStudy,
+    state: Path,
+    killed: type[BaseException],
+    count_epochs: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from search.tracking.journal import Journal
+
+    local = make_study(*OPTIONS)
+    drive.run_sweep(local)
+    num_calm = len(count_epochs)
+    count_epochs.clear()
+    original = Journal.epoch
+
+    def cut(self: Journal, *args: Any) -> None:
+        if len(count_epochs) == 5:  # the first of trial 2: trained, on the store, in no journal
+            raise killed
+        original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "epoch", cut)
+        with pytest.raises(killed):
+            drive.run_sweep(study)
+    shutil.rmtree(state)
+    drive.run_sweep(study)
+    assert len(count_epochs) == len(set(count_epochs)) == num_calm
+    assert [item[2:] for item in summary(read_records(study.folder))] == [
+        item[2:] for item in summary(read_records(local.folder))
+    ]
+
+
+def test_faults_of_the_store_come_before_anything_begins(make_study: MakeStudy, state: Path) -> None:
+    with pytest.raises(StoreAwayError, match=r"s3://bucket/tiny: out of reach") as raised:
+        check_folder(make_study(storage="s3://bucket?endpoint_override=127.0.0.1:1&scheme=http"))
+    assert raised.value.exit_code == 2
+    with pytest.raises(StoreError, match="unknown option region_name"):
+        drive.run_sweep(make_study(storage="s3://bucket?region_name=x"))
+    assert not state.exists()
+
+
+def test_the_resolved_file_tells_where_it_lies(study: StudyConfig) -> None:
+    drive.run_sweep(study)
+    assert load_study(study.folder / "study.yaml").storage == study.storage

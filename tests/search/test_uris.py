@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from search.errors import InputError, StudyChangedError, StudyError
+from search.study import StudyConfig, check_folder, claim_folder, find_study, load_study, to_dict
+from search.uris import Uri, redacted
+
+MakeStudy = Callable[..., StudyConfig]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("postgresql://me:secret@db/x", "postgresql://me@db/x"),
+        ("postgresql+psycopg2://me:secret@db:5432/x", "postgresql+psycopg2://me@db:5432/x"),
+        ("http://me:secret@host:5000/", "http://me@host:5000/"),
+        ("http://:secret@host", "http://host"),
+        ("s3://KEY:secret@bucket/runs", "s3://bucket/runs"),
+        ("abfs://container:secret@account/x", "abfs://container@account/x"),
+        ("s3://bucket/x?access_key=KEY&secret_key=secret&region=eu", "s3://bucket/x?region=eu"),
+        ("postgresql://db/x?user=me&password=secret", "postgresql://db/x?user=me"),
+        # Passwords that should have been percent-encoded; SQLAlchemy takes most of them all the same.
+        ("postgresql://me:se/cr?e#t@db/x", "postgresql://me@db/x"),
+        ("postgresql://me:1/secret@db/x", "postgresql://me@db/x"),
+        ("http://me:sec@ret@host", "http://me@host"),
+        ("http://me:se:cret@host", "http://me@host"),
+        (
+            "error: API request to http://me:secret@host/api?token=secret failed; ask me@host",
+            "error: API request to http://me@host/api failed; ask me@host",
+        ),
+    ],
+)
+def test_passwords_are_taken_out(text: str, left: str) -> None:
+    assert redacted(text) == left
+    assert redacted(left) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://host:5000",
+        "http://host:5000/#/experiments/1?name=a@b",
+        "sqlite:////home/a:b@c/mlflow.db",
+        "s3://bucket/me@here",
+        "s3://bucket?endpoint_override=localhost:9000&scheme=http",
+        "postgresql://me@db/x?sslmode=require&passfile=/home/me/.pgpass&sslkey=/home/me/key",
+        "/home/me/a:b@c/runs",
+        "postgresql://me:${PASSWORD}@db/x",
+        "${DATABASE}",
+        "search.trails: unknown key; did you mean trials?",
+        "expected photo?.jpg, found none",
+        "http://host:5000: connection refused; write to me@host",
+    ],
+)
+def test_everything_else_stays(text: str) -> None:
+    assert redacted(text) == text
+
+
+def test_only_a_whole_reference_stands_for_a_password() -> None:
+    assert redacted("http://me:secret${X}@host") == "http://me@host"
+    assert redacted("http://me:$secret@host") == "http://me@host"
+
+
+def test_variables_are_filled_in_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSWORD", "s/e@c:ret")
+    monkeypatch.setenv("HOST", "db.example")
+    uri = Uri("postgresql://me:${PASSWORD}@${HOST}/x")
+    assert str(uri) == "postgresql://me:s%2Fe%40c%3Aret@db.example/x"
+    assert uri.written == "postgresql://me:${PASSWORD}@${HOST}/x"
+    assert repr([uri]) == "['postgresql://me:${PASSWORD}@${HOST}/x']"
+    assert Uri("${PASSWORD}") == "s/e@c:ret"
+
+
+def test_copies_keep_the_password_and_pickles_do_not() -> None:
+    uri = Uri("http://me:secret@host")
+    assert copy.deepcopy(uri) == copy.copy(uri) == "http://me:secret@host"
+    assert b"secret" not in pickle.dumps(uri)
+    assert pickle.loads(pickle.dumps(uri)) == "http://me@host"
+
+
+def test_an_error_line_holds_no_password() -> None:
+    error = InputError("tracking.uri: http://me:secret@host is away")
+    assert error.faults == ("tracking.uri: http://me@host is away",)
+    assert "secret" not in f"{error}{pickle.loads(pickle.dumps(error))}"
+
+
+SECRETS = {
+    "search": {"trials": 2, "database": "postgresql://me:secret@db/x"},
+    "tracking": {"uri": "http://me:secret@host"},
+}
+
+
+def test_a_study_keeps_its_passwords_to_itself(make_study: MakeStudy) -> None:
+    study = make_study(**SECRETS)
+    assert study.search.database == "postgresql://me:secret@db/x"
+    assert study.tracking.uri == "http://me:secret@host"
+    for shown in (repr(study), str(study), study.model_dump_json(), json.dumps(to_dict(study))):
+        assert "secret" not in shown
+
+
+def test_the_resolved_file_holds_no_password(make_study: MakeStudy) -> None:
+    study = make_study(**SECRETS, data={"name": "digits", "limit": 100, "root": "s3://KEY:secret@bucket/x"})
+    claim_folder(study)
+    text = (study.folder / "study.yaml").read_text()
+    assert "secret" not in text
+    assert yaml.safe_load(text)["search"]["database"] == "postgresql://me@db/x"
+    check_folder(study)  # the password is no change
+    with pytest.raises(StudyChangedError, match=r"search\.database was 'postgresql://me@db/x'"):
+        check_folder(make_study(search={"trials": 2, "database": "postgresql://me:secret@elsewhere/x"}))
+
+
+def test_verbs_given_the_file_know_the_password(
+    make_study: MakeStudy, study_data: dict[str, Any], tmp_path: Path
+) -> None:
+    study = make_study(**SECRETS)
+    claim_folder(study)
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({**study_data, **SECRETS}, sort_keys=False))
+    found = find_study(path)
+    assert (found.search.database, found.tracking.uri) == (study.search.database, study.tracking.uri)
+    found = find_study(study.folder)
+    assert (found.search.database, found.tracking.uri) == ("postgresql://me@db/x", "http://me@host")
+
+
+def test_a_study_names_variables(
+    make_study: MakeStudy, study_data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MLFLOW_PW": "secret", "PLACE": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    named = {"tracking": {"uri": "http://me:${MLFLOW_PW}@host"}, "storage": "${PLACE}/runs"}
+    study = make_study(**named)
+    assert study.tracking.uri == "http://me:secret@host"
+    assert study.folder == tmp_path / "runs" / "tiny"
+    claim_folder(study)
+    text = (study.folder / "study.yaml").read_text()
+    assert "secret" not in text
+    assert "http://me:${MLFLOW_PW}@host" in text
+    check_folder(study)
+    monkeypatch.delenv("MLFLOW_PW")
+    with pytest.raises(StudyError, match=r"tracking\.uri: names \$\{MLFLOW_PW\}, .*; set MLFLOW_PW"):
+        load_study(study.folder / "study.yaml")
+    check_folder(make_study())  # where MLflow records may change; the old variable is not needed for it
+
+
+def test_faults_of_a_study_hold_no_password(make_study: MakeStudy) -> None:
+    for override in ("tracking.uri=[http://me:secret@host]", "tracking.uri.x=1", "tracking.adress=http://me:secret@h"):
+        with pytest.raises(StudyError) as caught:
+            make_study(override, **SECRETS)
+        assert "secret" not in str(caught.value)
