@@ -5,13 +5,14 @@ PYTHON ?= python3
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint slow bench lock clean
+.PHONY: help demo test lint slow faults bench lock clean
 
 help:
 	@echo "make demo    the whole path on the embedded digits, then where to look next"
 	@echo "make test    lint and the test suite (minutes)"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make slow    kill, cluster, browser and long export tests"
+	@echo "make slow    cluster, browser and long export tests"
+	@echo "make faults  more than 60 faults against real sweeps (half an hour); SEED=7 to see a run again"
 	@echo "make bench   the measurements behind bench/*.md"
 	@echo "make lock    refresh requirements.lock (needs uv)"
 
@@ -39,6 +40,9 @@ test: lint
 
 slow: $(STAMP)
 	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m "slow or browser or hypothesis"
+
+faults: $(STAMP)
+	$(BIN)/python tests/faults/run.py $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -8,7 +8,7 @@ set -eu
 export RAY_AUTH_MODE=token
 case "${1:-}" in
   sweep | compare | reproduce)
-    command="$*"
+    line="hybrid-search $*"
     : "${RAY_ADDRESS:?RAY_ADDRESS must be the head as host:port}"
     tries=3 # a busy head may let a node wait for too long
     until (
@@ -19,7 +19,7 @@ case "${1:-}" in
     ); do
       [ $? -ne 2 ] || exit 2 # no token, or a wrong option: said already
       tries=$((tries - 1))
-      [ "${tries}" -gt 0 ] || { echo "driver.sh: could not join ${RAY_ADDRESS} for: hybrid-search ${command}" >&2; exit 2; }
+      [ "${tries}" -gt 0 ] || { echo "driver.sh: could not join ${RAY_ADDRESS} for: ${line}" >&2; exit 2; }
       sleep 5
     done
     ;;

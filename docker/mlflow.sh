@@ -9,7 +9,7 @@
 # AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
 # MLFLOW_AUTH_ADMIN_PASSWORD      of `admin`; counts when the users' database is new
 # MLFLOW_FLASK_SERVER_SECRET_KEY  signs the forms of the sign-up page
-# MLFLOW_ALLOWED_HOSTS            names by which it is called, with ports: mlflow:5000,localhost:5000; other names get 403
+# MLFLOW_ALLOWED_HOSTS            names by which it is called, with ports: mlflow:5000,localhost:5000; others get 403
 # MLFLOW_HOST, MLFLOW_PORT        127.0.0.1, 5000
 set -eu
 : "${MLFLOW_DATABASE:?}" "${MLFLOW_AUTH_DATABASE:?}" "${PGPASSWORD:?}" "${MLFLOW_ARTIFACTS:?}"

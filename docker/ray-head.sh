@@ -11,5 +11,6 @@ set -eu
 # shellcheck source=docker/ray-node.sh
 . "$(dirname "$0")/ray-node.sh"
 exec ray start --head --block --port "${RAY_PORT:-6379}" \
-  --include-dashboard "${DASHBOARD:-true}" --dashboard-host "${DASHBOARD_HOST:-127.0.0.1}" --dashboard-port "${DASHBOARD_PORT:-8265}" \
+  --include-dashboard "${DASHBOARD:-true}" \
+  --dashboard-host "${DASHBOARD_HOST:-127.0.0.1}" --dashboard-port "${DASHBOARD_PORT:-8265}" \
   "$@"

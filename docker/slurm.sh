@@ -27,7 +27,7 @@ parts="${home}/docker"
 # shellcheck source=/dev/null
 [ ! -f "${home}/.venv/bin/activate" ] || . "${home}/.venv/bin/activate"
 
-# Other jobs may be on these nodes: ports, folders and the token are this job's own. Nothing secret is on a command line.
+# Other jobs may be on these nodes: ports, folders and the token are this job's own; no command line shows the token.
 umask 077
 token="${HOME}/.ray/hybrid-search-${SLURM_JOB_ID}.token"
 mkdir -p "${token%/*}"

@@ -51,7 +51,7 @@ class ModelConfig:
     enc_on: bool | None = None
     """Whether an encoder-decoder stands behind the CNN."""
     enc_depth: int | None = None
-    """Dense layers from feature to code, and again from code to feature; at least 1."""
+    """Dense layers from feature to code, and again from code to feature; 1 to 64."""
     enc_code: int | None = None
     """Width of the code; at least 1."""
     enc_bn: bool | None = None
@@ -74,7 +74,7 @@ class ModelConfig:
     nodes: int | None = None
     """Width of one direction's state (channels of a ConvLSTM's); at least 1."""
     depth: int | None = None
-    """Recurrent layers; at least 1."""
+    """Recurrent layers; 1 to 64."""
     readout: str | None = None
     """From states to a vector: last, mean, flatten_all; or per_step (class probabilities of every step, averaged)."""
     rnn_bn: bool | None = None

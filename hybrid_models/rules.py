@@ -38,6 +38,8 @@ MAX_ENCODED = 8_192
 """Widest feature that the encoder-decoder takes."""
 MAX_PARAMETERS = 60_000_000
 """Largest model."""
+MAX_DEPTH = 64
+"""Most layers of an RNN or of one half of an encoder-decoder: what is counted layer by layer must have an end."""
 MIN_STRIP = 8
 """Fewest rows of a strip of tsn, and fewest columns: the three poolings of cnn6."""
 
@@ -62,7 +64,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """Setting -> its possible words."""
 _LEAST = {
-    **dict.fromkeys(("enc_depth", "enc_code", "chunk", "patch", "nodes", "depth"), 1),
+    **dict.fromkeys(("enc_code", "chunk", "patch", "nodes"), 1),
     **dict.fromkeys(("input_channels", "input_height", "input_width"), 1),
     "num_classes": 2,
 }
@@ -79,7 +81,7 @@ def value_faults(config: ModelConfig) -> Iterator[str]:
     for name, expected, is_right in _expectations():
         value = getattr(config, name)
         if not is_right(value) and not (value is None and name not in _NEVER_NONE):
-            yield f"{name}: expected {expected}, found {value!r}"
+            yield f"{name}: expected {expected}, found {value!r:.80}"
 
 
 def _expectations() -> Iterator[tuple[str, str, Callable[[Any], bool]]]:
@@ -87,6 +89,8 @@ def _expectations() -> Iterator[tuple[str, str, Callable[[Any], bool]]]:
         yield name, f"one of {', '.join(words)}", words.__contains__
     for name, least in _LEAST.items():
         yield name, f"a whole number of at least {least}", functools.partial(_is_count, least=least)
+    for name in ("enc_depth", "depth"):
+        yield name, f"a whole number from 1 to {MAX_DEPTH}", functools.partial(_is_count, least=1, most=MAX_DEPTH)
     most = len(PLAIN_WIDTHS)
     yield "n_conv", f"a whole number from 2 to {most}", functools.partial(_is_count, least=2, most=most)
     for name in _FLAGS:
@@ -104,7 +108,7 @@ def _is_share(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
 
 
-_FC = re.compile(r"-|[1-9][0-9]*(-[1-9][0-9]*)*")
+_FC = re.compile(r"-|[1-9][0-9]{0,7}(-[1-9][0-9]{0,7}){0,31}")
 
 
 def _is_hybrid(config: ModelConfig) -> bool:

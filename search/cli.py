@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -10,6 +11,7 @@ import typer
 
 from search import verbs
 from search.errors import EXIT_INTERRUPTED, HybridSearchError
+from search.interruption import interruptible
 from search.terminal import Address, AsJson, Overrides, results_only, show
 
 app = typer.Typer(
@@ -27,22 +29,26 @@ StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, o
 
 def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
+    os.umask(os.umask(0o077) | 0o002)  # what is written here is never for everybody to change
+    code: Any = 0
     try:
-        with results_only():
-            app(standalone_mode=False)
+        with results_only(), interruptible():
+            code = app(standalone_mode=False)
     except HybridSearchError as error:
         for line in error.faults:
             print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
         sys.exit(_usage_exit(error))
-    sys.exit(0)
+    if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a result
+        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
+    # A verb that has an exit code of its own raises click's Exit, which becomes the result.
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _usage_exit(error: Exception) -> int:
@@ -141,11 +147,26 @@ def sweep(
 
 
 @app.command()
-def status(study: StudyPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def status(
+    study: StudyPath,
+    check: Annotated[
+        bool, typer.Option("--check", help="Do journal, Optuna and MLflow agree? Changes nothing; exits with 1 if not.")
+    ] = False,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Counts, nominee and failures of a study."""
     from search.study import find_study
 
-    _show_status(find_study(study, overrides or []), as_json)
+    config = find_study(study, overrides or [])
+    if not check:
+        _show_status(config, as_json)
+        return
+    from search import check as checking
+
+    found = checking.check(config)
+    show(as_json, lambda: checking.to_dict(found), lambda: checking.to_lines(found))
+    raise typer.Exit(found.exit_code)
 
 
 def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401

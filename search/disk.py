@@ -73,7 +73,8 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     with telling_disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as stream:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as stream:  # never through a link that somebody laid there
                 write(stream)
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -55,7 +55,7 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
         shown = _Shown()
         sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update(), say=say)
         if sweep.mended:
-            say(f"{study.name}: {mended_in_words(sweep.mended)}")
+            say(f"{study.name}: Optuna's study {mended_in_words(sweep.mended, 'trial')}")
         with Display(
             title=study.name, noun="trials", num_planned=study.search.trials, records=lambda: sweep.records
         ) as display:

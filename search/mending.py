@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NUM_MENDS = 3
 """Attempts to bring the study to the state of the journal: a connection may break in the middle of one."""
+NOT_KNOWN = ("rejected", "not in the journal")
+"""Marks a lost proposal that was no trial: it keeps its place, so that the next ones are drawn as before."""
 
 
 def tell_outcome(
@@ -74,7 +76,7 @@ def mend_study(
     records: Mapping[str, TrialRecord],
     *,
     say: Callable[[str], None],
-    give_up: Callable[[], bool],
+    check: Callable[[], None],
 ) -> tuple[optuna.Study, list[Difference]]:
     """Mend whatever differs from the journal.
 
@@ -84,7 +86,7 @@ def mend_study(
         space: Its points.
         records: The sweep's trials, by key.
         say: Told of a database that is away for a while.
-        give_up: Whether to stop waiting for it.
+        check: Called while it is waited for; what it raises ends that.
 
     Returns:
         The study, opened again if it had to be written again, and what differed.
@@ -97,7 +99,7 @@ def mend_study(
         if not differences:
             return study, found
         if any(item.cure is Cure.REWRITE for item in differences):
-            study = rewrite(study, storage, _all_restored(study, space, records, differences), say=say, give_up=give_up)
+            study = rewrite(study, storage, _all_restored(study, space, records, differences), say=say, check=check)
         else:
             _mend_in_place(study, space, records, differences)
         differences = optuna_differences(records, known_trials(study))
@@ -118,6 +120,7 @@ def _mend_in_place(
     state = optuna.trial.TrialState
     trials = study.get_trials(deepcopy=False)
     wanted = {record.number: record for record in records.values()}
+    end = max(wanted, default=-1) + 1
     while study.get_trials(deepcopy=False, states=(state.WAITING,)):
         study.tell(study.ask(), state=state.FAIL)  # enqueued, never proposed
     for item in differences:
@@ -127,8 +130,10 @@ def _mend_in_place(
             assert record.outcome is not None
             tell_outcome(study, item.number, record.curve, record.outcome)
         elif item.cure is Cure.DROP and trials[item.number].state is state.RUNNING:
+            if item.number < end:
+                optuna.Trial(study, trials[item.number]._trial_id).set_user_attr(*NOT_KNOWN)  # noqa: SLF001
             study.tell(item.number, state=state.FAIL)
-    for number in range(len(trials), max(wanted, default=-1) + 1):
+    for number in range(len(trials), end):
         study.add_trial(_make_trial(wanted[number], space) if number in wanted else _unknown())
 
 
@@ -146,10 +151,10 @@ def _all_restored(
             trials.append(trial)
         elif record is not None:
             trials.append(_make_trial(record, space))
-        elif trial is None:
-            trials.append(_unknown())
-        elif "digest" in trial.user_attrs:
+        elif trial is not None and "digest" in trial.user_attrs:
             trials.append(_begun_again(trial, space, records.get(trial.user_attrs.get("twin", ""))))
+        elif number < max(wanted, default=-1):
+            trials.append(_unknown())
         else:
             trials.append(_frozen("FAIL"))
     return trials
@@ -169,8 +174,8 @@ def _begun_again(trial: optuna.trial.FrozenTrial, space: Space, record: TrialRec
 
 
 def _unknown() -> optuna.trial.FrozenTrial:
-    """A proposal of which nothing is known: it keeps its place, so that the next ones are drawn as before."""
-    return _frozen("FAIL", attrs={"rejected": "not in the journal"})
+    """A proposal of which nothing is known but that others came after it: it was rejected."""
+    return _frozen("FAIL", attrs=dict([NOT_KNOWN]))
 
 
 def _frozen(

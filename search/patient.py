@@ -31,8 +31,8 @@ class PatientStorage(BaseStorage):
         inner: The storage.
         where: Named in each fault.
         say: Told once when the database goes away and once when it is back.
-        give_up: Whether to stop waiting at once.
-        patience_secs: How long an absence is waited for.
+        check: Called while it is waited for; what it raises ends that.
+        patience_secs: How long an absence is waited for; unset: `PATIENCE_SECS`.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class PatientStorage(BaseStorage):
         *,
         where: str,
         say: Callable[[str], None] = lambda _: None,
-        give_up: Callable[[], bool] = lambda: False,
-        patience_secs: float = PATIENCE_SECS,
+        check: Callable[[], None] = lambda: None,
+        patience_secs: float | None = None,
     ) -> None:
         self._inner = inner
         self._where = where
         self._say = say
-        self._give_up = give_up
-        self._patience_secs = patience_secs
+        self._check = check
+        self._patience_secs = PATIENCE_SECS if patience_secs is None else patience_secs
         self._num_trials: dict[int, int] = {}
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
@@ -100,11 +100,12 @@ class PatientStorage(BaseStorage):
                     pauses = self._pauses()
                     self._say(f"{self._where}: no answer ({reason}); trying again for {self._patience_secs:.0f} s")
                 pause = next(pauses, None)
-                if pause is None or self._give_up():
+                if pause is None:
                     raise ProposalsError(
                         f"{self._where}: no answer any more ({reason}); nothing is lost: start the database, then run "
                         "the same command again"
                     ) from error
+                self._check()
                 time.sleep(pause)
             else:
                 if pauses is not None:
@@ -157,7 +158,7 @@ def _is_away(error: Exception) -> bool:
         if isinstance(cause, DBAPIError):
             if type(cause.orig).__module__.startswith("sqlite3"):
                 return "locked" in str(cause.orig)
-            if getattr(cause.orig, "pgcode", None) == _DISK_FULL:
+            if _DISK_FULL in {getattr(cause.orig, name, None) for name in ("pgcode", "sqlstate")}:
                 return False
             return cause.connection_invalidated or isinstance(cause, OperationalError | InterfaceError)
     return False

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def open_study(
     owner: Owner | None = None,
     *,
     say: Callable[[str], None] = lambda _: None,
-    give_up: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = lambda: None,
 ) -> optuna.Study:
     """Open or make the study of one journal.
 
@@ -52,7 +53,7 @@ def open_study(
         name: The study's name.
         owner: Who asks; unset: nobody claims it.
         say: Told what was set aside, and of a database that is away for a while.
-        give_up: Whether to stop waiting for a database at once.
+        check: Called while a database is waited for; what it raises ends that.
 
     Raises:
         StudyError: The database cannot be reached, or the study belongs to another journal.
@@ -60,13 +61,13 @@ def open_study(
     """
     _be_quiet()
     try:
-        study = _make_study(_patient(storage, say, give_up), name)
+        study = _make_study(_patient(storage, say, check), name)
         if owner is None or _claim(study, owner, is_shared=isinstance(storage, str)):
             return study
         path = Path(storage) / FILE_NAME
         _set_aside(path)
         say(f"{path}: belongs to another journal; set aside as {DAMAGED}")
-        study = _make_study(_patient(storage, say, give_up), name)
+        study = _make_study(_patient(storage, say, check), name)
         _claim(study, owner, is_shared=False)
     except OSError as error:
         raise ProposalsError(
@@ -89,16 +90,14 @@ def _make_study(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study
     return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
 
 
-def _patient(
-    storage: Path | str, say: Callable[[str], None], give_up: Callable[[], bool]
-) -> optuna.storages.BaseStorage:
+def _patient(storage: Path | str, say: Callable[[str], None], check: Callable[[], None]) -> optuna.storages.BaseStorage:
     from search.patient import PatientStorage
 
     if isinstance(storage, Path):
         inner, where = _open_file(storage / FILE_NAME, say), str(storage / FILE_NAME)
     else:
         inner, where = _open_database(storage), "search.database"
-    return PatientStorage(inner, where=where, say=say, give_up=give_up)  # type: ignore[abstract]
+    return PatientStorage(inner, where=where, say=say, check=check)  # type: ignore[abstract]
 
 
 def open_storage(storage: Path | str) -> optuna.storages.BaseStorage:
@@ -123,13 +122,22 @@ def _open_database(url: str, *, make_tables: bool = True) -> optuna.storages.Bas
     if url.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": 10}
     try:
-        database = optuna.storages.RDBStorage(url, engine_kwargs=options, skip_table_creation=not make_tables)
+        database = optuna.storages.RDBStorage(
+            with_driver(url), engine_kwargs=options, skip_table_creation=not make_tables
+        )
     except Exception as error:  # noqa: BLE001  any driver's own exception means the same here
         reason = str(error).splitlines()[0]
         raise StudyError(
             f"search.database: cannot be opened ({reason}); check the URL and that the server runs"
         ) from None
     return optuna.storages.get_storage(database)
+
+
+def with_driver(url: str) -> str:
+    """Name the PostgreSQL driver that is installed: which one SQLAlchemy means by none depends on its version."""
+    installed = next((name for name in ("psycopg2", "psycopg") if find_spec(name)), None)
+    scheme, mark, rest = url.partition("://")
+    return f"postgresql+{installed}{mark}{rest}" if installed and scheme in {"postgres", "postgresql"} else url
 
 
 def _claim(study: optuna.Study, owner: Owner, *, is_shared: bool) -> bool:
@@ -236,7 +244,7 @@ def rewrite(
     trials: Iterable[optuna.trial.FrozenTrial],
     *,
     say: Callable[[str], None] = lambda _: None,
-    give_up: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = lambda: None,
 ) -> optuna.Study:
     """Write a study again with other trials: what is finished cannot be changed in place.
 
@@ -254,7 +262,7 @@ def rewrite(
         memory = optuna.storages.JournalStorage(lines)  # type: ignore[arg-type]
         _fill(_make_study(memory, name), attrs, trials)
         _write_whole(storage / FILE_NAME, lines.written)
-        return _make_study(_patient(storage, say, give_up), name)
+        return _make_study(_patient(storage, say, check), name)
     database = study._storage  # noqa: SLF001
     optuna.delete_study(study_name=name, storage=database)
     fresh = _make_study(database, name)
@@ -304,7 +312,7 @@ def read_study(storage: Path | str, name: str) -> optuna.Study | None:
         if not path.is_file():
             return None
     else:
-        url = make_url(storage)
+        url = make_url(with_driver(storage))
         if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
             return None
     try:

@@ -12,6 +12,14 @@ import yaml
 Place = tuple[int | str, ...]
 """Keys and positions that lead to a value."""
 
+MAX_CHARACTERS = 250_000
+"""Of a study file: the shipped ones have 2,000."""
+MAX_VALUES = 50_000
+"""Values of a study file, aliases written out: a few lines of aliases of aliases can stand for billions."""
+MAX_SHOWN = 20
+"""Keys that stand twice and are named."""
+MAX_NUMBER = 2**63 - 1
+
 _EXPONENT = re.compile(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)")
 """A number to people, text to YAML 1.1 unless it has a dot and a signed exponent."""
 
@@ -52,11 +60,16 @@ def read_yaml(text: str) -> Any:  # noqa: ANN401
     """Read one YAML document.
 
     Raises:
-        YamlError: It is none, or a key stands twice in a mapping.
+        YamlError: It is none, too much, or a key stands twice in a mapping.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise YamlError((None, f"expected at most {MAX_CHARACTERS:,} characters, found more"))
     try:
         loader = _Loader(text)
-        data = loader.get_single_data()
+        root = loader.get_single_node()
+        if root is not None and _count(root, {}) > MAX_VALUES:
+            raise YamlError((None, f"expected at most {MAX_VALUES:,} values, aliases written out, found more"))
+        data = None if root is None else loader.construct_document(root)
     except yaml.reader.ReaderError as error:
         words = f"not YAML: the character {chr(error.character)!r} is not allowed; remove it"
         raise YamlError((text.count("\n", 0, error.position) + 1, words)) from None
@@ -64,11 +77,23 @@ def read_yaml(text: str) -> Any:  # noqa: ANN401
         mark = getattr(error, "problem_mark", None)
         problem = str(getattr(error, "problem", None) or error).replace("\n", " ")
         raise YamlError((mark.line + 1 if mark else None, f"not YAML: {problem}")) from None
+    except YamlError:
+        raise
     except (ValueError, RecursionError) as error:  # 2024-99-99 is read as a date; brackets may nest too deep
         raise YamlError((None, f"not YAML: {str(error).splitlines()[0]}")) from None
     if loader.twice:
-        raise YamlError(*loader.twice)
+        raise YamlError(*loader.twice[:MAX_SHOWN])
     return data
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count a node's values as often as it is referred to; what holds itself is named elsewhere."""
+    if id(node) not in known:
+        known[id(node)] = 1
+        parts = node.value if isinstance(node, yaml.SequenceNode | yaml.MappingNode) else ()
+        children = [child for part in parts for child in (part if isinstance(part, tuple) else (part,))]
+        known[id(node)] = 1 + sum(_count(child, known) for child in children)
+    return known[id(node)]
 
 
 def to_plain(value: object, faults: dict[Place, str], path: Place = ()) -> Any:  # noqa: ANN401
@@ -95,9 +120,13 @@ def to_plain(value: object, faults: dict[Place, str], path: Place = ()) -> Any: 
     if isinstance(value, float) and not math.isfinite(value):
         faults[path] = f"expected a finite number, got {value!r}"
         return None
+    if isinstance(value, int) and abs(value) > MAX_NUMBER:
+        faults[path] = f"expected a number of at most 64 bits, got one of {value.bit_length()}"
+        return None
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    faults[path] = f"expected text, a number, true or false, got {value} ({type(value).__name__}); put text in quotes"
+    shown = str(value)[:MAX_SHOWN]
+    faults[path] = f"expected text, a number, true or false, got {shown} ({type(value).__name__}); put text in quotes"
     return None
 
 

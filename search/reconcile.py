@@ -236,11 +236,7 @@ def _in_words(record: TrialRecord) -> str:
             return "completed" if record.val_accuracy is None else f"completed ({record.val_accuracy:.4f})"
 
 
-def mended_in_words(differences: Sequence[Difference]) -> str:
-    """One line about what was mended: `mended from the journal: Optuna 3 trials, MLflow 2 runs`; empty if nothing."""
-    parts = []
-    for store, noun in (("Optuna", "trial"), ("MLflow", "run")):
-        num = sum(item.store == store for item in differences)
-        if num:
-            parts.append(f"{store} {num} {noun}{'s' if num > 1 else ''}")
-    return f"mended from the journal: {', '.join(parts)}" if parts else ""
+def mended_in_words(differences: Sequence[Difference], noun: str) -> str:
+    """One line about what was mended, such as `mended from the journal: 3 trials`; empty if nothing was."""
+    num = len(differences)
+    return f"mended from the journal: {num} {noun}{'s' if num > 1 else ''}" if num else ""

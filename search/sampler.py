@@ -42,7 +42,7 @@ class Sampler:
         why_not: Why a point of the space is no model after all; None if it is one. Such points are never proposed.
         owner: Whose proposals these are; in a shared database another owner's study is refused.
         say: Told of a database that is away for a while, and of a log file that was set aside.
-        give_up: Whether to stop waiting for a database at once.
+        check: Called while a database is waited for; what it raises ends that.
 
     Attributes:
         rejected: How many points of this study were no models, by reason.
@@ -65,15 +65,15 @@ class Sampler:
         why_not: Callable[[Point], str | None] = lambda _: None,
         owner: Owner | None = None,
         say: Callable[[str], None] = lambda _: None,
-        give_up: Callable[[], bool] = lambda: False,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._space = space
         self._domains = {parameter.name: parameter.domain for parameter in space.parameters}
         self._seed = seed
         self._method = method
         self._startup_trials = startup_trials
-        self._storage, self._say, self._give_up = storage, say, give_up
-        self._study = open_study(storage, study_name, owner, say=say, give_up=give_up)
+        self._storage, self._say, self._check = storage, say, check
+        self._study = open_study(storage, study_name, owner, say=say, check=check)
         self._check_space()
         self._why_not = why_not
         self._first = tuple(first)
@@ -233,7 +233,7 @@ class Sampler:
         import optuna
 
         self._study, found = mend_study(
-            self._study, self._storage, self._space, records, say=self._say, give_up=self._give_up
+            self._study, self._storage, self._space, records, say=self._say, check=self._check
         )
         if found:
             self._look_through()

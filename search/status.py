@@ -32,7 +32,7 @@ def nominees(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [*best_first(records), *stopped]
 
 
-_NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|[\d.]+(?:e[+-]?\d+)?|nan|inf)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:nan|inf)\b", re.IGNORECASE)
 
 
 def group_failures(records: Iterable[TrialRecord]) -> list[tuple[str, int]]:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +17,10 @@ from pydantic import Field, ValidationError
 from search.claims import CompareSection, claim_faults
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
+from search.disk import write_bytes
 from search.errors import NothingToDoError, StudyChangedError, StudyError
 from search.faults import explain
-from search.reading import Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
+from search.reading import MAX_CHARACTERS, Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
 from search.section import PointLike, Scalar, Section, UriText
 from search.settings import setting_faults, space_faults
 from search.storage.location import Location, is_uri, locate
@@ -90,7 +90,7 @@ class TrackingSection(Section):
 class StudyConfig(Section):
     """One study file, checked."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Names the study's folder and its MLflow experiment."""
     storage: UriText = "runs"
     """Folder or URI (s3://bucket/prefix, gs://...) that holds studies; the study lies in <storage>/<name>/."""
@@ -136,6 +136,8 @@ def _build_space(description: str) -> Space:
     return (load_space(space) if isinstance(space, str) else Space.from_dict(name, space)).pin(fix)
 
 
+MAX_PARAMETERS = 200
+"""Of a space: there are some 50 settings."""
 EXTENDABLE = ("search.trials", "search.time_budget_mins", "search.max_failed_fraction")
 """Fields of the sweep that may change between two runs of the command: they only extend the budget."""
 FREE = ("resources.", "tracking.", "compare.", "data.root", "data.download", "storage")
@@ -161,6 +163,9 @@ def _check_points(study: StudyConfig) -> Iterator[str]:
 
 
 def _check_space(study: StudyConfig) -> Iterator[str]:
+    if isinstance(study.space, dict) and len(study.space) > MAX_PARAMETERS:
+        yield f"space: expected at most {MAX_PARAMETERS} parameters, found {len(study.space)}"
+        return
     try:
         base = study.build_space(pinned=False)
     except UnknownPreset as error:
@@ -253,7 +258,8 @@ def load_study(path: Path, overrides: Iterable[str] = (), *, need_environment: b
         StudyError: With one line per fault, all faults at once.
     """
     try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as stream:
+            data = read_yaml(stream.read(MAX_CHARACTERS + 1))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such study file; shipped ones: {', '.join(shipped_studies())}") from None
     except IsADirectoryError:
@@ -393,14 +399,4 @@ def _show(value: object) -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new one, never half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_bytes(path, text.encode())

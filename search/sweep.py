@@ -62,7 +62,7 @@ class Sweep(Work):
         self._study = study
         self._facts = facts
         self._block = make_block(study.seed, "sweep", 0)
-        self._sampler = make_sampler(study, facts, journal_id=journal.id, say=say)
+        self._sampler = make_sampler(study, facts, journal_id=journal.id, say=say, check=self.check_interrupted)
         self.mended = self._sampler.reconcile({record.key: record for record in self.records})
         self._num_failed = sum(isinstance(record.outcome, Failed) for record in self.records)
         self._scheduler = make_scheduler(study.search, study.train.epochs)
@@ -174,7 +174,12 @@ class Sweep(Work):
 
 
 def make_sampler(
-    study: StudyConfig, facts: DataFacts, *, journal_id: str = "", say: Callable[[str], None] = lambda _: None
+    study: StudyConfig,
+    facts: DataFacts,
+    *,
+    journal_id: str = "",
+    say: Callable[[str], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Sampler:
     """Open the study's Optuna memory.
 
@@ -183,6 +188,7 @@ def make_sampler(
         facts: What the data are.
         journal_id: Whose proposals they are; empty: nobody's in particular.
         say: Told what befalls it.
+        check: Called while a database is waited for; what it raises ends that.
 
     Raises:
         StudyError: An enqueued preset is not a point of the space, or the database is out of reach.
@@ -207,6 +213,7 @@ def make_sampler(
         if journal_id
         else None,
         say=say,
+        check=check,
     )
 
 

@@ -90,7 +90,9 @@ def put(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new one. It can be made again: no flush to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
+    temporary.unlink(missing_ok=True)
+    with temporary.open("xb") as stream:  # never through a link that somebody laid there
+        stream.write(content)
     temporary.replace(path)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from search.errors import InputError
 from search.records import Completed, Failed, Stopped, TrialRecord
-from search.tracking.journal import FILE_NAME, fold
+from search.tracking.journal import FILE_NAME, fold, id_of
 
 PARENTS = {"trial": "sweep", "repeat": "compare"}
 """Kind of record -> the verb, and the key, of its parent run."""
@@ -31,6 +31,8 @@ class Follower:
         self.journal_id = ""
         """Digest of the first line: two studies of one name in one experiment stay apart."""
         self.records: dict[str, TrialRecord] = {}
+        self.left: dict[str, TrialRecord] = {}
+        """The records as the latest start of a driver found them."""
         self.ended: dict[str, dict[str, None]] = {kind: {} for kind in PARENTS}
         """Kind -> keys in the order in which they ended."""
         self.epoch_ms: dict[str, dict[int, int]] = {}
@@ -49,6 +51,9 @@ class Follower:
         """Verbs, likewise."""
         self._live: str | None = None
         self._active: set[str] = set()
+        self._waiting: dict[str, dict[str, None]] = {kind: {} for kind in PARENTS}
+        """Kind -> keys without an outcome."""
+        self._progress = {kind: _Progress() for kind in PARENTS}
 
     def read(self) -> None:
         """Take in all whole lines that are new; one that is still being written waits.
@@ -63,7 +68,7 @@ class Follower:
             text = stream.read()
         for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
             if not self.journal_id:
-                self.journal_id = hashlib.sha256(line).hexdigest()[:16]
+                self.journal_id = id_of(line)
             # The journal marks a line that a crash cut off.
             if not line.endswith(b"\x18\n") and line.strip():
                 try:
@@ -85,6 +90,7 @@ class Follower:
         if kind == "session":
             verb = "compare" if event["verb"] == "compare" else "sweep"
             self._live = verb
+            self.left = dict(self.records)
             self.sessions[verb] = event
             self.data = event.get("data") or self.data
             self.classes = tuple(event.get("classes") or self.classes)
@@ -95,12 +101,17 @@ class Follower:
             self.report = event
         elif kind in {"begin", "resume", "epoch", "end"}:
             key = event["key"]
-            self._touch(self.records[key])
+            record = self.records[key]
+            self._touch(record)
             self._active.add(key)
             if kind == "epoch":
                 self.epoch_ms.setdefault(key, {})[event["metrics"]["epoch"]] = to_ms(event["at"])
             elif kind == "end":
-                self.ended[self.records[key].kind][key] = None
+                self._waiting[record.kind].pop(key, None)
+                self._progress[record.kind].take(record, is_new=key not in self.ended[record.kind])
+                self.ended[record.kind][key] = None
+            else:
+                self._waiting[record.kind][key] = None
 
     def _touch(self, record: TrialRecord) -> None:
         self.changed[record.key] = None
@@ -112,9 +123,8 @@ class Follower:
             self.changed_parents.add(self._live)
         self._live = None
         self._active.clear()
-        for record in self.records.values():
-            if record.outcome is None:
-                self._touch(record)
+        for key in (key for keys in self._waiting.values() for key in keys):
+            self._touch(self.records[key])
 
     def of_kind(self, kind: str) -> list[TrialRecord]:
         """All trials or all repeats, in the order in which they began."""
@@ -131,17 +141,16 @@ class Follower:
 
     def parent_status(self, verb: str) -> str:
         """MLflow's status of a sweep or of the repeats."""
-        records = [record for record in self.records.values() if PARENTS[record.kind] == verb]
-        waiting = [record.key for record in records if record.outcome is None]
+        waiting = next(self._waiting[kind] for kind, parent in PARENTS.items() if parent == verb)
         if self._live == verb or any(key in self._active for key in waiting):
             return "RUNNING"
         return "KILLED" if waiting else "FINISHED"
 
+    @property
     def nominee(self) -> TrialRecord | None:
         """The completed trial with the highest validation accuracy in its last epoch; the earlier one of two equals."""
-        done = [self.records[key] for key in self.ended["trial"]]
-        ranked = [item for item in done if isinstance(item.outcome, Completed) and item.val_accuracy is not None]
-        return max(ranked, key=lambda item: item.val_accuracy or 0.0, default=None)
+        key = self._progress["trial"].nominee
+        return None if key is None else self.records[key]
 
     def progress(self, kind: str) -> list[tuple[int, dict[str, float]]]:
         """Counts, and the nominee's validation accuracy so far, after each training that ended.
@@ -149,17 +158,33 @@ class Follower:
         Returns:
             (milliseconds since 1970, values) in the order of the ends.
         """
-        counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed)}
-        nominated: dict[str, float] = {}
-        steps = []
-        for num_ended, key in enumerate(self.ended[kind], start=1):
-            record = self.records[key]
-            if record.outcome is not None:
-                counts[f"num_{record.outcome.word}"] += 1
-            if kind == "trial" and isinstance(record.outcome, Completed) and record.val_accuracy is not None:
-                nominated = {"nominated_val_accuracy": max([record.val_accuracy, *nominated.values()])}
-            steps.append((to_ms(record.finished_at or 0.0), {**counts, **nominated, "num_finished": float(num_ended)}))
-        return steps
+        return self._progress[kind].steps
+
+
+class _Progress:
+    """Counts that grow with each end; what is known already is not counted again."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, dict[str, float]]] = []
+        self.nominee: str | None = None
+        self._best = -math.inf
+        self._counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed)}
+        self._ends: dict[str, str] = {}
+
+    def take(self, record: TrialRecord, *, is_new: bool) -> None:
+        """A training ended; one that was tried again changes the counts from here on and is no step of its own."""
+        assert record.outcome is not None
+        if record.key in self._ends:
+            self._counts[f"num_{self._ends[record.key]}"] -= 1
+        self._ends[record.key] = record.outcome.word
+        self._counts[f"num_{record.outcome.word}"] += 1
+        is_candidate = record.kind == "trial" and isinstance(record.outcome, Completed)
+        if is_candidate and record.val_accuracy is not None and record.val_accuracy > self._best:
+            self.nominee, self._best = record.key, record.val_accuracy
+        if is_new:
+            nominated = {"nominated_val_accuracy": self._best} if self.nominee is not None else {}
+            values = {**self._counts, **nominated, "num_finished": float(len(self.steps) + 1)}
+            self.steps.append((to_ms(record.finished_at or 0.0), values))
 
 
 def to_ms(at: float) -> int:

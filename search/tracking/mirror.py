@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import tempfile
 import time
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import TrackingError
+from search.reconcile import mended_in_words, mlflow_differences, value_fault
 from search.records import EpochMetrics, Failed, TrialRecord
-from search.tracking.follower import PARENTS, Follower, to_ms
-from search.tracking.mlflow_client import RejectedError
+from search.tracking.follower import PARENTS, UNFINISHED, Follower, to_ms
+from search.tracking.held_runs import PREFIX, HeldRuns, tracked
+from search.tracking.mlflow_client import ForgottenError, RejectedError
+from search.tracking.mlflow_runs import PARENT_TAG
 from search.tracking.mlflow_tracker import KEY_TAG, Point, Store, StoredRun
 
-PREFIX = "hybrid_search."
 _PARENT_NAMES = {"sweep": "sweep", "compare": "repeats"}
 """Verb -> what its parent run holds."""
 DRAWING_SECS = 0.3
@@ -38,14 +41,19 @@ class Mirror:
         folder: The study's folder.
         uri: MLflow tracking URI.
         experiment: MLflow experiment, made if missing.
-        say: Told, in one line, what MLflow will never accept.
+        say: Told, in one line, what MLflow will never accept, and what of an earlier start was mended.
     """
 
     def __init__(self, folder: Path, *, uri: str, experiment: str, say: Callable[[str], None] = lambda _: None) -> None:
         self._folder, self._uri, self._experiment, self._say = folder, uri, experiment, say
-        self._journal = Follower(folder)
+        self._mended = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of MLflow, and of the journal nothing either."""
+        self._journal = Follower(self._folder)
         self._store: Store | None = None
-        self._runs: dict[str, StoredRun] = {}
+        self._held: HeldRuns | None = None
         self._begun: set[str] = set()
         """Keys of runs whose parameters and data set have arrived."""
         self._num_compared = 0
@@ -67,43 +75,59 @@ class Mirror:
             InputError: The journal was damaged.
         """
         self._journal.read()
-        num_sent = self._send()
-        self._draw(time.monotonic() + DRAWING_SECS)
+        with self._forgetting():
+            num_sent = self._send()
+            self._draw(time.monotonic() + DRAWING_SECS)
         return num_sent
 
     def finish(self) -> int:
         """Like `sync`, once the driver has left: no run stays RUNNING, every picture is drawn."""
         self._journal.read()
         self._journal.leave()
-        num_sent = self._send()
-        self._draw(None)
-        self._draw_sweep()
+        with self._forgetting():
+            num_sent = self._send()
+            if self._held is not None:
+                self._held.settle()
+            self._draw(None)
+            self._draw_sweep()
         return num_sent
+
+    @contextlib.contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """Begin again where another database stands behind the address now."""
+        try:
+            yield
+        except ForgottenError:
+            self._begin()
+            raise
 
     def _send(self) -> int:
         journal = self._journal
         if not journal.journal_id:
             return 0
-        store = self._open()
+        store, held = self._open()
         for verb in sorted(journal.changed_parents):
-            self._parent(store, verb)
+            self._parent(held, verb)
         num_sent = 0
         for key in list(journal.changed):
             with self._rejections_told(journal.records[key].label):
-                self._send_record(store, journal.records[key])
+                self._send_record(store, held, journal.records[key])
             del journal.changed[key]
             num_sent += 1
         for event in journal.comparisons[self._num_compared :]:
             with self._rejections_told(f"comparison {event['key']}"):
-                self._send_comparison(store, event)
+                self._send_comparison(store, held, event)
             self._num_compared += 1
         if journal.report is not None:
             with self._rejections_told("report"):
-                self._send_report(store, journal.report)
+                self._send_report(store, held, journal.report)
         for verb in sorted(journal.changed_parents):
             with self._rejections_told(verb):
-                self._update_parent(store, verb)
+                self._update_parent(store, held, verb)
             journal.changed_parents.discard(verb)
+        if self._mended:
+            self._say(self._mended)
+            self._mended = ""
         return num_sent
 
     @contextlib.contextmanager
@@ -114,60 +138,72 @@ class Mirror:
         except RejectedError as error:
             self._say(f"{what}: not copied to MLflow: {error}")
 
-    def _open(self) -> Store:
-        if self._store is None:
+    def _open(self) -> tuple[Store, HeldRuns]:
+        if self._store is None or self._held is None:
             try:
                 store = Store(self._uri, self._experiment)
-                found = store.runs({f"{PREFIX}journal": self._journal.journal_id})
+                held = HeldRuns(store, self._journal.journal_id)
+                self._tidy(store, held)
             except RejectedError as error:
                 raise TrackingError(*error.faults) from None
-            for run in found:
-                self._runs.setdefault(run.tags.get(KEY_TAG, ""), run)
-            self._store = store
-        return self._store
+            left = self._journal.left
+            known = {key: runs for key, runs in held.found.items() if key in left or key not in self._journal.records}
+            self._mended = mended_in_words(mlflow_differences(left.values(), known), "run")
+            self._store, self._held = store, held
+        return self._store, self._held
 
-    def _create(self, store: Store, key: str, verb: str, name: str, at: float, tags: Mapping[str, str]) -> StoredRun:
+    def _tidy(self, store: Store, held: HeldRuns) -> None:
+        """Give up what no journal says: values that are not its own, and runs of trials that never began."""
+        records = self._journal.records
+        for key in held.found:
+            run = held.get(key)
+            if run is None or key in PARENTS.values():
+                continue
+            if key not in records:
+                store.log(run, tags={f"{PREFIX}outcome": UNFINISHED})
+                store.set_status(run, "KILLED", self._journal.last_ms)
+            elif _is_wrong(run, records[key]):
+                held.drop(key)
+
+    def _create(self, held: HeldRuns, key: str, verb: str, name: str, at: float, tags: Mapping[str, str]) -> StoredRun:
         common = {
-            KEY_TAG: key,
-            f"{PREFIX}journal": self._journal.journal_id,
             f"{PREFIX}study": self._folder.name,
             "mlflow.source.name": f"hybrid-search {verb}",
             "mlflow.source.type": "LOCAL",
         }
-        run = store.create(name=name, tags={**common, **tags}, at_ms=to_ms(at))
-        self._runs[key] = run
-        return run
+        return held.make(key, name=name, tags={**common, **tags}, at_ms=to_ms(at))
 
-    def _parent(self, store: Store, verb: str) -> StoredRun:
-        if verb in self._runs:
-            return self._runs[verb]
+    def _parent(self, held: HeldRuns, verb: str) -> StoredRun:
+        run = held.get(verb)
+        if run is not None:
+            return run
         at = self._journal.sessions.get(verb, {}).get("at", self._journal.last_ms / 1000)
-        return self._create(store, verb, verb, f"{self._folder.name} {_PARENT_NAMES[verb]}", at, {})
+        return self._create(held, verb, verb, f"{self._folder.name} {_PARENT_NAMES[verb]}", at, {})
 
-    def _send_record(self, store: Store, record: TrialRecord) -> None:
+    def _send_record(self, store: Store, held: HeldRuns, record: TrialRecord) -> None:
         journal = self._journal
         status, word = journal.state_of(record)
-        run = self._runs.get(record.key)
-        if run is not None and _is_settled(run, record, status, word):
+        run = held.get(record.key)
+        verb = PARENTS[record.kind]
+        nested = {PARENT_TAG: self._parent(held, verb).run_id}
+        if run is not None and _is_settled(run, record, status, word, nested):
             journal.epoch_ms.pop(record.key, None)
             return
         if run is None:
-            verb = PARENTS[record.kind]
-            tags = {
-                "mlflow.parentRunId": self._parent(store, verb).run_id,
+            tags = nested | {
                 f"{PREFIX}kind": record.kind,
                 f"{PREFIX}number": str(record.number),
                 f"{PREFIX}blocks": ", ".join(record.blocks),
             }
             if record.kind == "repeat":
                 tags[f"{PREFIX}config"] = _config_of(record)
-            run = self._create(store, record.key, verb, record.label or record.key, record.started_at, tags)
+            run = self._create(held, record.key, verb, record.label or record.key, record.started_at, tags)
         elif status == "RUNNING":
             store.set_status(run, status)
         first = record.key not in self._begun
         if first and journal.data:
             store.log_dataset(run, journal.data)
-        tags = {f"{PREFIX}outcome": word, f"{PREFIX}node": record.node}
+        tags = nested | {f"{PREFIX}outcome": word, f"{PREFIX}node": record.node}
         if record.resumed:
             tags[f"{PREFIX}resumed"] = str(record.resumed)
         tags |= {f"{PREFIX}{name}": str(value) for name, value in record.machine.items()}
@@ -175,16 +211,23 @@ class Mirror:
             tags[f"{PREFIX}reason"] = record.outcome.reason
             # An outcome, unlike whatever else fails: who judges these runs elsewhere must be able to tell.
             tags[f"{PREFIX}diverged"] = str(record.outcome.diverged).lower()
-        store.log(
-            run,
-            metrics=self._new_points(record, int(run.metrics.get("epoch", 0))),
-            params=_flat(record.point) if first else {},
-            tags=tags,
-        )
+        ended_ms = to_ms(record.finished_at) if record.finished_at else journal.last_ms
+        try:
+            store.log(
+                run,
+                metrics=self._new_points(record, int(run.metrics.get("epoch", 0))),
+                params=_flat(record.point) if first else {},
+                tags=tags,
+            )
+        except RejectedError:
+            if status != "RUNNING":
+                with contextlib.suppress(RejectedError):
+                    store.set_status(run, status, ended_ms)
+            raise
         self._begun.add(record.key)
         journal.epoch_ms.pop(record.key, None)
         if status != "RUNNING":
-            store.set_status(run, status, to_ms(record.finished_at) if record.finished_at else journal.last_ms)
+            store.set_status(run, status, ended_ms)
 
     def _new_points(self, record: TrialRecord, num_known: int) -> list[Point]:
         times = self._journal.epoch_ms.get(record.key, {})
@@ -200,12 +243,12 @@ class Mirror:
             points.append(Point(name="test_accuracy", value=record.test_accuracy, step=step, at_ms=at_ms))
         return points
 
-    def _send_comparison(self, store: Store, event: Mapping[str, Any]) -> None:
+    def _send_comparison(self, store: Store, held: HeldRuns, event: Mapping[str, Any]) -> None:
         key, number, at_ms = event["key"], self._num_compared + 1, to_ms(event["at"])
-        run = self._runs.get(key)
+        run = held.get(key)
         if run is None:
             name = f"{self._folder.name} comparison {key[:4]}"
-            run = self._create(store, key, "compare", name, event["at"], {f"{PREFIX}kind": "comparison"})
+            run = self._create(held, key, "compare", name, event["at"], {f"{PREFIX}kind": "comparison"})
         # It was over before it was noted; whatever is refused below must not leave it RUNNING.
         store.set_status(run, "FINISHED", at_ms)
         marker = f"{PREFIX}num_comparisons"
@@ -219,7 +262,7 @@ class Mirror:
                 store.log_file(run, file)
             else:
                 self._say(f"comparison {key}: {name} is not in the study folder, so not in MLflow either")
-        repeats = [self._runs[repeat] for repeat in event.get("repeats", ()) if repeat in self._runs]
+        repeats = [known for repeat in event.get("repeats", ()) if (known := held.get(repeat)) is not None]
         tags = {str(name): str(text) for name, text in event.get("tags", {}).items()}
         store.log(
             run,
@@ -238,9 +281,9 @@ class Mirror:
                 _add_comparison(store, repeat, key)
         store.log(run, tags={marker: str(number)})
 
-    def _send_report(self, store: Store, event: Mapping[str, Any]) -> None:
+    def _send_report(self, store: Store, held: HeldRuns, event: Mapping[str, Any]) -> None:
         """Keep the latest page about the study with the sweep, or with the repeats where nothing was swept."""
-        run = self._parent(store, "sweep" if self._journal.of_kind("trial") else "compare")
+        run = self._parent(held, "sweep" if self._journal.of_kind("trial") else "compare")
         marker = f"{PREFIX}report"
         if run.tags.get(marker) == event["digest"]:
             return
@@ -252,9 +295,9 @@ class Mirror:
                 self._say(f"{name} is not in the study folder, so not in MLflow either")
         store.log(run, tags={marker: event["digest"]})
 
-    def _update_parent(self, store: Store, verb: str) -> None:
+    def _update_parent(self, store: Store, held: HeldRuns, verb: str) -> None:
         journal = self._journal
-        run = self._parent(store, verb)
+        run = self._parent(held, verb)
         status = journal.parent_status(verb)
         if status == "RUNNING":
             store.set_status(run, status)
@@ -268,7 +311,7 @@ class Mirror:
             if run.tags.get(f"{PREFIX}study_file") != digest:
                 store.log_file(run, study)
                 tags[f"{PREFIX}study_file"] = digest
-        nominee = journal.nominee() if verb == "sweep" else None
+        nominee = journal.nominee if verb == "sweep" else None
         if nominee is not None:
             tags |= {f"{PREFIX}nominated": nominee.label, f"{PREFIX}nominated_key": nominee.key}
         kind = next(kind for kind, parent in PARENTS.items() if parent == verb)
@@ -277,8 +320,7 @@ class Mirror:
             run,
             metrics=[
                 Point(name=name, value=value, step=step, at_ms=at_ms)
-                for step, (at_ms, values) in enumerate(journal.progress(kind), start=1)
-                if step > num_known
+                for step, (at_ms, values) in enumerate(journal.progress(kind)[num_known:], start=num_known + 1)
                 for name, value in values.items()
             ],
             tags=tags,
@@ -289,14 +331,13 @@ class Mirror:
     def _draw(self, until: float | None) -> None:
         for kind, ended in self._journal.ended.items():
             for key in list(ended)[self._num_drawn[kind] :]:
-                if self._store is None or (until is not None and time.monotonic() > until):
+                if self._store is None or self._held is None or (until is not None and time.monotonic() > until):
                     return
                 with self._rejections_told(self._journal.records[key].label):
-                    self._draw_record(self._store, self._journal.records[key])
+                    self._draw_record(self._store, self._held.get(key), self._journal.records[key])
                 self._num_drawn[kind] += 1
 
-    def _draw_record(self, store: Store, record: TrialRecord) -> None:
-        run = self._runs.get(record.key)
+    def _draw_record(self, store: Store, run: StoredRun | None, record: TrialRecord) -> None:
         confusions = [name for name in ("confusion", "test_confusion") if name in record.artifacts]
         state = str(len(record.curve))
         if run is None or run.tags.get(f"{PREFIX}pictures") == state or (len(record.curve) < 2 and not confusions):
@@ -319,7 +360,7 @@ class Mirror:
         store.log(run, tags={f"{PREFIX}pictures": state})
 
     def _draw_sweep(self) -> None:
-        run, store = self._runs.get("sweep"), self._store
+        run, store = self._held.get("sweep") if self._held is not None else None, self._store
         records = [record for record in self._journal.of_kind("trial") if record.curve]
         state = str(sum(len(record.curve) for record in records))
         if store is None or run is None or not records or run.tags.get(f"{PREFIX}pictures") == state:
@@ -328,7 +369,7 @@ class Mirror:
 
         with tempfile.TemporaryDirectory() as folder, self._rejections_told("sweep"):
             file = Path(folder, "sweep.png")
-            figures.draw_sweep(records, self._journal.nominee(), file)
+            figures.draw_sweep(records, self._journal.nominee, file)
             store.log_file(run, file)
             store.log(run, tags={f"{PREFIX}pictures": state})
 
@@ -345,11 +386,20 @@ def _config_of(record: TrialRecord) -> str:
     return record.label.removesuffix(f", {', '.join(record.blocks)}") or record.key
 
 
-def _is_settled(run: StoredRun, record: TrialRecord, status: str, word: str) -> bool:
+def _is_settled(run: StoredRun, record: TrialRecord, status: str, word: str, nested: Mapping[str, str]) -> bool:
     """Whether MLflow holds all that there will be; the status is always sent last."""
-    last = record.curve[-1].epoch if record.curve else 0
-    told = run.status == status and run.tags.get(f"{PREFIX}outcome") == word
-    return told and status != "RUNNING" and int(run.metrics.get("epoch", 0)) >= last
+    told = run.status == status != "RUNNING" and run.tags.get(f"{PREFIX}outcome") == word
+    return told and nested.items() <= run.tags.items() and not value_fault(record, tracked(run))
+
+
+def _is_wrong(run: StoredRun, record: TrialRecord) -> bool:
+    """Whether a run holds values that the journal does not have: its metrics can be added to, not taken back."""
+    found, num_epochs = tracked(run), record.curve[-1].epoch if record.curve else 0
+    if found.num_epochs != num_epochs:
+        return found.num_epochs > num_epochs
+    if found.test_accuracy is None:  # not sent yet
+        found = dataclasses.replace(found, test_accuracy=record.test_accuracy)
+    return bool(value_fault(record, found))
 
 
 def _values(item: EpochMetrics) -> dict[str, float]:

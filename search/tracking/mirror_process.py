@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from search.errors import HybridSearchError, InputError
+from search.errors import InputError
 from search.uris import redacted
 
 POLL_SECS = 0.5
@@ -26,6 +26,10 @@ MAX_PAUSE_SECS = 30.0
 """Longest pause between two attempts to reach an absent server."""
 GRACE_SECS = 10.0
 """After the driver has left: how long an absent server is tried again."""
+REQUEST_SECS = "45"
+"""How long one request may take: a slow server is waited for here, as nobody waits for the mirror."""
+URI_VARIABLE = "HYBRID_SEARCH_MIRROR_URI"
+"""How the mirror is told where MLflow is: the address may hold a password, and everybody sees a command line."""
 _SITE = {"site-packages", "dist-packages"}
 
 
@@ -45,11 +49,11 @@ class TrackerProcess:
         self._sent: bool | None = None
         command = [sys.executable, "-P", "-m", "search.tracking.mlflow_tracker", str(folder.absolute())]
         self._process = subprocess.Popen(
-            [*command, "--uri", uri, "--experiment", experiment, "--parent", str(os.getpid())],
+            [*command, "--experiment", experiment, "--parent", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env={"MLFLOW_HTTP_REQUEST_TIMEOUT": REQUEST_SECS, **_environment(), URI_VARIABLE: uri},
             # Ctrl-C in the terminal is for the driver, which then says when to finish.
             start_new_session=True,
         )
@@ -116,16 +120,18 @@ def _environment() -> dict[str, str]:
 def main(arguments: list[str] | None = None) -> int:
     """Copy a study's journal to MLflow until told to stop; end of input tells it too.
 
+    The tracking URI is taken from the environment.
+
     Returns:
         0 if MLflow has everything, 1 if not, 2 if the journal was damaged.
     """
     parser = argparse.ArgumentParser(prog="search.tracking.mlflow_tracker")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--uri", required=True)
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--parent", type=int, help="process that drives the study; the mirror ends after it")
     parser.add_argument("--grace", type=float, default=GRACE_SECS, help="seconds to go on trying after the end")
     options = parser.parse_args(arguments)
+    uri = os.environ.pop(URI_VARIABLE)
     os.nice(10)
     orders = _Orders(options.parent)
     try:
@@ -133,10 +139,13 @@ def main(arguments: list[str] | None = None) -> int:
             if not alone:
                 _tell("MLflow: another process is still copying this study")
                 return 1
-            return _watch(options.folder, options.uri, options.experiment, orders, options.grace)
+            return _watch(options.folder, uri, options.experiment, orders, options.grace)
     except InputError as error:
         _tell(f"MLflow: {error}")
         return error.exit_code
+    except OSError as error:
+        _tell(f"MLflow: {error.filename}: {error.strerror}")
+        return 1
 
 
 def _watch(folder: Path, uri: str, experiment: str, orders: _Orders, grace_secs: float) -> int:
@@ -152,36 +161,43 @@ def _watch(folder: Path, uri: str, experiment: str, orders: _Orders, grace_secs:
     mirror = Mirror(folder, uri=uri, experiment=experiment, say=tell_once)
     pause_secs = POLL_SECS
     while not orders.stop_within(pause_secs):
-        try:
-            mirror.sync()
-        except HybridSearchError as error:
-            if not _is_away(error):
-                raise
-            tell_once(f"{error}; trying again")
-            pause_secs = min(2 * pause_secs, MAX_PAUSE_SECS)
-        else:
+        fault = _attempt(mirror.sync)
+        if fault is None:
             told = {line for line in told if not line.endswith("; trying again")}
             pause_secs = POLL_SECS
-    until = time.monotonic() + grace_secs
-    while True:
-        try:
-            mirror.finish()
-        except HybridSearchError as error:
-            if not _is_away(error):
-                raise
-            if time.monotonic() + POLL_SECS > until:
-                _tell(f"MLflow: {error}; {mirror.num_waiting} trials, repeats or comparisons are not there yet")
-                return 1
-            time.sleep(POLL_SECS)
         else:
-            return 0
+            tell_once(f"{fault}; trying again")
+            pause_secs = min(2 * pause_secs, MAX_PAUSE_SECS)
+    until = time.monotonic() + grace_secs
+    while (fault := _attempt(mirror.finish)) is not None:
+        if time.monotonic() + POLL_SECS > until:
+            _tell(f"MLflow: {fault}; {mirror.num_waiting} trials, repeats or comparisons are not there yet")
+            return 1
+        time.sleep(POLL_SECS)
+    return 0
 
 
-def _is_away(error: HybridSearchError) -> bool:
+def _attempt(step: Callable[[], int]) -> str | None:
+    """Do a step of the mirror's.
+
+    Returns:
+        Why it is to be tried again, in one line; None if all went well.
+
+    Raises:
+        InputError: The journal was damaged: trying again is of no use.
+    """
     from search.errors import TrackingError
     from search.tracking.mlflow_client import RejectedError
 
-    return isinstance(error, (TrackingError, RejectedError))
+    try:
+        step()
+    except (TrackingError, RejectedError) as error:
+        return str(error)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  a full disk under a picture is no reason to leave the metrics behind
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
 
 
 class _Orders:

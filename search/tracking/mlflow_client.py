@@ -27,7 +27,8 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-_PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+_PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"}
+_FORGOTTEN = "RESOURCE_DOES_NOT_EXIST"
 _REASONS = (
     (
         "Invalid Host header",
@@ -49,6 +50,10 @@ _STATUS = {"UNAUTHENTICATED": "error code 401", "PERMISSION_DENIED": "error code
 
 class RejectedError(HybridSearchError):
     """MLflow answered and will never accept this request: sending it again is of no use."""
+
+
+class ForgottenError(TrackingError):
+    """MLflow no longer has what it had: another database stands behind the address, or runs were deleted for good."""
 
 
 def default_uri(storage: Path) -> str:
@@ -125,7 +130,8 @@ def translated(uri: str) -> Iterator[None]:
         raise
     except MlflowException as error:
         line = f"{redacted(uri)}: {_reason(error)}"
-        raise (RejectedError(line) if error.error_code in _PERMANENT else TrackingError(line)) from error
+        kind = RejectedError if error.error_code in _PERMANENT else TrackingError
+        raise (ForgottenError if error.error_code == _FORGOTTEN else kind)(line) from error
     except Exception as error:
         # Artifact stores raise what they like: OSError, requests, botocore.
         raise TrackingError(f"{redacted(uri)}: {_reason(error)}") from error

@@ -175,6 +175,11 @@ class Store:
                 self._client.set_terminated(run.run_id, status=status, end_time=at_ms)
         run.status = status
 
+    def delete(self, run: StoredRun) -> None:
+        """Take a run away from the experiment's runs; MLflow can bring it back."""
+        with translated(self.uri):
+            self._client.delete_run(run.run_id)
+
     def log_file(self, run: StoredRun, file: Path) -> None:
         """Keep a file or a folder, under its own name, as artifact of a run."""
         with translated(self.uri):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -18,8 +19,11 @@ KEEP_BYTES = 2**30
 """Blocks up to this size come from the heap, and that much of it stays with the process."""
 EVAL_BATCH = 512
 """Images per forward pass where no gradient is needed."""
-_WORDS = ("DefaultCPUAllocator: ", "CUDA out of memory", "_STATUS_ALLOC_FAILED")
-"""How torch says on a CPU, and CUDA's libraries on a GPU, that there is no memory left."""
+_WORDS = re.compile(
+    r"DefaultCPUAllocator: |CUDA out of memory|CUDA error: out of memory|_STATUS_ALLOC_FAILED|"
+    r"could not create a (primitive|memory object)$"
+)
+"""How torch, CUDA's libraries and oneDNN (the last two, which may mean something else) say that no memory is left."""
 
 
 @functools.cache
@@ -41,7 +45,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device or the machine has no memory left."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+    return isinstance(error, RuntimeError) and _WORDS.search(str(error)) is not None
 
 
 def release_memory() -> None:

@@ -33,7 +33,7 @@ SUBNET = f"10.213.{os.getpid() % 250}"
 PRELUDE = """
 hostname "$1"; mount --bind "$2/hosts" /etc/hosts; mount --bind "$2/resolv" /etc/resolv.conf
 for hidden in $HIDDEN; do mount --bind "$2/empty" "$hidden"; done
-mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray; mount -t tmpfs tmpfs /dev/shm
+mkdir -p /tmp/ray "$HOME/ray"; mount --bind "$HOME/ray" /tmp/ray; mount -t tmpfs tmpfs /dev/shm
 shift 2; "$@" & child=$!
 trap 'kill -TERM $child' TERM; wait $child; code=$?; trap - TERM; wait $child 2>/dev/null; exit $code
 """
@@ -136,6 +136,7 @@ class Engine:
             "PATH": f"{DOCKER}:{BIN}:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin",
             "HOME": str(home),
             "TMPDIR": str(home),
+            "RAY_TMPDIR": "/tmp",
             "LANG": "C.UTF-8",
             "NODE_IP": address,
             **environment,

@@ -11,20 +11,24 @@ import json
 import os
 import shutil
 from collections import Counter
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from search.records import Completed, Stopped, TrialRecord
+from search.records import Completed, TrialRecord
 from search.tracking.journal import read_events, read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 STUDY = Path(__file__).parents[2] / "docker" / "studies" / "cluster.yaml"
 NUM_TRIALS = yaml.safe_load(STUDY.read_text())["search"]["trials"]
+
+
+def here(cluster: Any) -> tuple[str, ...]:
+    """What the tests change in the shipped study: its place, and no trial is stopped while nodes come and go."""
+    return ("--set", f"storage={cluster.studies}", "--set", "search.scheduler=none")
 
 
 def trials_of(folder: Path) -> list[TrialRecord]:
@@ -37,7 +41,7 @@ def trials_of(folder: Path) -> list[TrialRecord]:
 def swept(cluster: Any) -> Path:
     """Folder of a sweep during which worker-3 joined, and worker-2's plug was pulled while it trained."""
     folder = cluster.studies / "cluster"
-    driver = cluster.start_driver("sweep", STUDY, "--set", f"storage={cluster.studies}")
+    driver = cluster.start_driver("sweep", STUDY, *here(cluster))
 
     def wait_for(what: str, true: Any) -> None:
         def seen() -> bool:
@@ -59,7 +63,7 @@ def swept(cluster: Any) -> Path:
 def test_every_trial_once_and_some_on_the_node_that_joined(swept: Path) -> None:
     trials = trials_of(swept)
     assert len(trials) == NUM_TRIALS
-    assert all(isinstance(trial.outcome, Completed | Stopped) for trial in trials), [trial.outcome for trial in trials]
+    assert all(isinstance(trial.outcome, Completed) for trial in trials), [trial.outcome for trial in trials]
     events = list(read_events(swept / "journal.jsonl"))
     ends = Counter(event["key"] for event in events if event["event"] == "end")
     assert set(ends.values()) == {1}
@@ -74,7 +78,7 @@ def test_optuna_remembers_in_postgresql(cluster: Any, swept: Path) -> None:
         state: int(number)
         for state, number in cluster.sql("optuna", "SELECT state, count(*) FROM trials GROUP BY state")
     }
-    assert set(states) <= {"COMPLETE", "PRUNED"}
+    assert set(states) == {"COMPLETE"}
     assert sum(states.values()) == NUM_TRIALS
     assert not (swept / "optuna.log").exists()
 
@@ -105,7 +109,7 @@ def test_nobody_gets_in_without_the_secrets(cluster: Any, swept: Path) -> None:
 
 
 def test_compared_reported_exported(cluster: Any, swept: Path) -> None:
-    storage = ("--set", f"storage={cluster.studies}")
+    storage = here(cluster)
     compared = json.loads(cluster.drive("compare", STUDY, *storage, "--repeats", "3", "--json"))
     assert compared["comparisons"][0]["num_blocks"] == 3
     cluster.drive("report", STUDY, *storage)
@@ -142,13 +146,13 @@ def test_the_run_table_is_browsed_with_a_password(cluster: Any, swept: Path) -> 
         browser.close()
 
 
-@pytest.mark.skipif(find_spec("search.storage") is None, reason="studies lie in folders only")
-def test_a_study_is_kept_in_the_bucket(cluster: Any, swept: Path) -> None:
+def test_a_study_is_kept_in_the_bucket(cluster: Any) -> None:
     changes = ("name=in-bucket", "storage=s3://studies", "search.trials=3", "train.epochs=2")
     words = [word for change in changes for word in ("--set", change)]
     done = json.loads(cluster.drive("sweep", STUDY, *words, "--json"))
     assert done["trials"]["completed"] + done["trials"]["stopped"] == 3
-    assert "in-bucket/journal.jsonl" in cluster.objects("studies")
+    kept = cluster.objects("studies")
+    assert any(name.startswith("in-bucket/journal/") for name in kept), kept
     # Another machine, whose folders are empty, has nothing left to do and says the same.
     again = json.loads(cluster.drive("sweep", STUDY, *words, "--json"))
     assert again["nominated"] == done["nominated"]

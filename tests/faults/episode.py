@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,7 @@ class Episode:
         self._mounts: list[Path] = []
         self.home.mkdir()
         self.file = self.home / "study.yaml"
+        self._token = secrets.token_hex(32)
         self._set_up(min(NUM_TRIALS, 3 + 2 * num_faults))
 
     def _set_up(self, num_trials: int) -> None:
@@ -169,6 +171,9 @@ class Episode:
             "RAY_TMPDIR": str(short),
             # Ray gives a dead head a minute; so much patience would only be waited for here.
             "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
+            # Ray's head asks for a token where the user has one, and its nodes do not bring it by themselves.
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self._token,
         }
 
     @property
@@ -227,8 +232,8 @@ class Episode:
         return command
 
     def _still_runs(self, command: Command, until: float) -> None:
-        if command.code == 0:
-            raise Missed
+        if command.code == 0 or (command.code == 2 and "no answer in time" in command.err and not self.num_epochs()):
+            raise Missed  # the second: a machine that is too busy for a study to begin
         if command.code is not None:
             raise Broken(f"the command ended with {command.code} before it was hit\n{_tail(command.err)}")
         if time.monotonic() > until:
@@ -313,10 +318,10 @@ class Episode:
 
     def saved(self, key: str) -> None:
         """See that an unfinished trial has a checkpoint of all the epochs that were told."""
-        from search.training.checkpoint import load_checkpoint
+        from search.training.checkpoint import load_newest
 
         told = len(read_trials(self.folder)[key].curve)
-        state = load_checkpoint(self.folder / "trials" / key, key)
+        state = load_newest(self.folder / "trials" / key, key)
         if told and (state is None or len(state["curve"]) < told):
             raise Broken(
                 f"trial {key} told {told} epochs, and its checkpoint has {len(state['curve']) if state else 0}"
@@ -364,12 +369,20 @@ class Episode:
 
     def pause(self, victims: list[psutil.Process], secs: float) -> None:
         """SIGSTOP, a while of nothing, SIGCONT."""
+        with self.paused(victims):
+            time.sleep(secs)
+
+    @contextmanager
+    def paused(self, victims: list[psutil.Process]) -> Iterator[None]:
+        """Hold processes still for a while."""
         for victim in victims:
             victim.suspend()
-        time.sleep(secs)
-        for victim in victims:
-            with suppress(psutil.Error):
-                victim.resume()
+        try:
+            yield
+        finally:
+            for victim in victims:
+                with suppress(psutil.Error):
+                    victim.resume()
 
     def fill(self, folder: Path) -> Path:
         """Fill the disk of a folder to its last byte; returns the file to remove afterwards."""

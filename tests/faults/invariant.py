@@ -11,14 +11,17 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.schedulers import make_scheduler
 from search.study import StudyConfig, load_study
 from search.sweep import KEEP_WEIGHTS
 
-KNOWN_FILES = {"journal.jsonl", "study.yaml", "optuna.log", "trials", "lock", "mlflow.lock"}
-"""All that a study's folder holds after a sweep."""
+if TYPE_CHECKING:
+    import optuna
+
+KNOWN_FILES = {"journal.jsonl", "study.yaml", "optuna.log", "optuna.log.damaged", "trials", "lock", "mlflow.lock"}
+"""All that a study's folder holds after a sweep; of damaged logs the last one."""
 TRACKED = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
 """Of an epoch: what is the same however often the trial was cut off."""
 OPTUNA_STATES = {"completed": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
@@ -239,15 +242,27 @@ def check_disk(folder: Path, study: StudyConfig, trials: Mapping[str, Trial]) ->
     yield from (f"disk: trials/{name} is missing" for name in sorted(wanted - there))
 
 
-def check_optuna(place: Place, study: StudyConfig, trials: Mapping[str, Trial]) -> Iterator[str]:
-    """Optuna has each trial once, with the journal's number, curve, value and state; nothing waits or runs."""
-    import optuna
+def load_optuna(name: str, place: Place) -> optuna.Study:
+    """Open Optuna's study.
 
-    from search.sampler import open_storage
+    Raises:
+        KeyError: There is none.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = place.folder / "optuna.log"
+    if place.database is None and not path.exists():
+        raise KeyError(name)
+    storage = place.database or optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def check_optuna(place: Place, study: StudyConfig, trials: Mapping[str, Trial]) -> Iterator[str]:
+    """Optuna has each trial once, with the journal's number, curve, value and state; nothing waits or runs."""
     try:
-        found = optuna.load_study(study_name=study.name, storage=open_storage(place.database or place.folder))
+        found = load_optuna(study.name, place)
     except KeyError:
         yield "optuna: there is no such study"
         return

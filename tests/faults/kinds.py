@@ -269,15 +269,16 @@ def jump_clock(e: Episode) -> None:
 def start_twice(e: Episode) -> None:
     """The second is refused, naming the first, which goes on unharmed."""
     command = e.hit(begun=True)
-    e.ended(e.start(), codes={2}, words=[f"process {command.process.pid} on"])
+    # Held still meanwhile: it would be done before the other has begun.
+    with e.paused(e.victims_of(command)):
+        e.ended(e.start(), codes={2}, words=[f"process {command.process.pid} on"])
     e.goes_on(command)
 
 
 def run_out_of_time(e: Episode) -> None:
     if e.command is not None:  # of an earlier fault
         kill_driver(e)
-    mins = e.rng.uniform(0.5, 2.5) / 60
-    e.command = e.start("--set", f"search.time_budget_mins={mins}")
+    e.command = e.start(f"--time-budget={e.rng.uniform(0.5, 2.5) / 60}")
     e.ended(e.command, codes={0}, words=["the time budget is used up"])
 
 
@@ -343,6 +344,7 @@ KINDS: dict[str, Kind] = {
     "full-journal-disk": Kind(inject=fill_journal_disk, flavour="disk", times=2),
     "full-trials-disk": Kind(inject=fill_trials_disk, flavour="disk", times=2),
     "full-tracking-disk": Kind(inject=fill_tracking_disk, flavour="tracking-disk"),
+    "kill-everything-with-ray": Kind(inject=kill_everything, flavour="ray"),
     "kill-ray-driver": Kind(inject=kill_driver, flavour="ray"),
     "term-ray-driver": Kind(inject=lambda e: end_driver(e, TERM), flavour="ray"),
     "kill-worker": Kind(inject=lambda e: kill_role(e, "worker", KILL), flavour="ray", times=2),

@@ -12,6 +12,8 @@ import psutil
 MARK = "HYBRID_SEARCH_FAULTS"
 """Environment variable that all processes of an episode inherit."""
 
+RAYS_OWN = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::Dashboard")
+"""Ray's processes that train nothing."""
 KEPT = "/kept"
 """End of the mark of servers that outlive a command."""
 
@@ -42,7 +44,7 @@ def roles(process: psutil.Process) -> Iterator[str]:
     program = Path(command[0]).name
     if "search.tracking.mlflow_tracker" in command:
         yield "mirror"
-    if program.startswith("ray::") and "Trainable" in program:
+    if program.startswith("ray::") and not program.startswith(RAYS_OWN):
         yield "worker"
     if program == "raylet":
         yield "raylet"

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 SLOW_SECS = 30.0
 CHUNK_BYTES = 1 << 16
-ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n\r\noops\n"
+ERROR = "\r\n".join(
+    ("HTTP/1.1 500 Internal Server Error", "Content-Length: 5", "Connection: close", "", "oops\n")
+).encode()
 MODES = ("pass", "slow", "error", "gone")
 
 
@@ -39,7 +41,7 @@ class Proxy:
         assert mode in MODES, f"modes: {', '.join(MODES)}"
         before, self._mode = self._mode, mode
         if mode == "gone":
-            self._listener.close()
+            _close(self._listener)
         elif before == "gone":
             self._listener = _listen(self.port)
             self._accept()
@@ -48,16 +50,14 @@ class Proxy:
     def close(self) -> None:
         """Let go of everything."""
         self._mode = "gone"
-        self._listener.close()
+        _close(self._listener)
         self._drop()
 
     def _drop(self) -> None:
         with self._guard:
             dropped, self._open = self._open, set()
         for connection in dropped:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
+            _close(connection)
 
     def _accept(self) -> None:
         listener = self._listener
@@ -110,6 +110,12 @@ class Proxy:
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
+
+
+def _close(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)  # wakes whoever waits in another thread; closing alone does not
+    connection.close()
 
 
 def _listen(port: int) -> socket.socket:

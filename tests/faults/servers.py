@@ -94,7 +94,7 @@ class Postgres:
     @property
     def uri(self) -> str:
         """For Optuna."""
-        return f"postgresql://optuna@127.0.0.1:{self.port}/postgres"
+        return f"postgresql+psycopg2://optuna@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""
@@ -145,7 +145,7 @@ class Cluster:
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self._folder = folder
-        self._env = {**env, "RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"}
+        self._env = {**env, "RAY_TMPDIR": str(folder)}
         port = free_port()
         self.address = f"127.0.0.1:{port}"
         self._start("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
@@ -157,7 +157,7 @@ class Cluster:
 
     def _start(self, *arguments: str) -> None:
         program = [sys.executable, "-m", "ray.scripts.scripts", "start", "--num-cpus=1", "--disable-usage-stats"]
-        program += ["--object-store-memory=100000000"]
+        program += ["--object-store-memory=100000000", "--node-ip-address=127.0.0.1"]
         with (self._folder / "ray.log").open("ab") as log:
             subprocess.run(
                 [*program, *arguments], env=self._env, stdout=log, stderr=log, check=True, timeout=180 * PATIENCE

@@ -35,7 +35,7 @@ SPACE = {
 
 PLAIN: dict[str, Any] = {
     "seed": 3,
-    "data": {"name": "digits", "limit": 500},
+    "data": {"name": "digits", "limit": 300},
     "space": SPACE,
     # Written out, as the best choice differs between machines.
     "train": {"epochs": NUM_EPOCHS, "batch": 16, "precision": "float32"},

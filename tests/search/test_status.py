@@ -6,7 +6,7 @@ import pytest
 
 from search.progress import duration, one_line
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
-from search.status import best_first, nominees, summarise
+from search.status import best_first, group_failures, nominees, summarise
 
 MakeRecord = Callable[..., TrialRecord]
 MakeEpoch = Callable[..., EpochMetrics]
@@ -48,6 +48,27 @@ def test_stopped_trials_are_nominated_last_the_furthest_first(
         "z", number=9, curve=(make_epoch(1, 0.1), make_epoch(2, 0.1)), outcome=Stopped(epoch=2), finished_at=1.0
     )
     assert [record.key for record in nominees([further, *records])] == ["g", "f", "a", "z", "b"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("diverged in epoch 3: the loss was nan", "diverged in epoch 14: the loss was inf", True),
+        ("the loss was 1.5e+30", "the loss was 7", True),
+        ("<Model at 0x7f3a>", "<Model at 0x55d1>", True),
+        ("died on node gpu1.", "died on node gpu22.", True),
+        ("no room", "no rows", False),
+        ("nano", "info", False),
+        ("epoch 1: no room", "step 1: no room", False),
+    ],
+)
+def test_reasons_that_differ_in_numbers_are_one_group(
+    make_record: MakeRecord, one: str, other: str, alike: bool
+) -> None:
+    reasons = ("broke", one, other, one)
+    records = [make_record(str(key), outcome=Failed(reason=reason)) for key, reason in enumerate(reasons)]
+    expected = [(one, 3), ("broke", 1)] if alike else [(one, 2), ("broke", 1), (other, 1)]
+    assert group_failures([*records, make_record("done", outcome=Completed()), make_record("waiting")]) == expected
 
 
 def test_counts_and_reasons(records: list[TrialRecord]) -> None:

@@ -258,6 +258,22 @@ def test_too_many_failures_end_the_study(make_study: MakeStudy, driver: Any) -> 
     assert len(read_records(study.folder)) == 3
 
 
+@pytest.mark.usefixtures("break_gru")
+def test_reasons_are_told_once_whatever_their_numbers(
+    make_study: MakeStudy, driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = itertools.count(1)
+
+    def refuse_in_turn(images: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError(f"layer {next(tried)} does not fit")
+
+    monkeypatch.setitem(globals(), "refuse", refuse_in_turn)
+    study = make_study("search.trials=8", "search.max_failed_fraction=0.25", "fix.rnn=gru")
+    with pytest.raises(TooManyFailuresError) as it:
+        driver.sweep(study)
+    assert [line.strip() for line in it.value.faults[1:]] == ["3 x RuntimeError: layer 1 does not fit"]
+
+
 def test_divergence_is_recorded_as_such(make_study: MakeStudy, driver: Any) -> None:
     train = {"epochs": 3, "batch": 16, "optimizer": "sgd", "precision": "float32"}
     space = {**make_study().space, "lr": {"fixed": 1e30}}  # type: ignore[dict-item]

@@ -49,6 +49,14 @@ def test_every_image_once_in_a_seeded_order() -> None:
     assert first != _order(batches, 2)
 
 
+@pytest.mark.parametrize("first", range(5))
+def test_an_epoch_that_goes_on_has_the_batches_that_are_missing(first: int) -> None:
+    batches = TrainBatches(_images(), np.arange(0, 100, 2), 16, CPU)
+    missing = batches.epoch(torch.Generator().manual_seed(1), first=first)
+    rows = [pixels[:, 0, 0, 0].tolist() for pixels, _ in missing]
+    assert rows == _order(batches, 1)[first:]
+
+
 @pytest.mark.parametrize(
     ("number", "size", "sizes"),
     [(33, 16, [16, 17]), (32, 16, [16, 16]), (34, 16, [16, 16, 2]), (3, 2, [3]), (8, 8, [8]), (2, 2, [2])],

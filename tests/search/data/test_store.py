@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import pickle
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ from PIL import Image
 from search.data import store
 from search.data.datasets import DataConfig, scan
 from search.data.describe import describe
-from search.data.errors import CacheError, ImageError
+from search.data.errors import CacheError, DataError, ImageError
 from search.data.listing import Part
 from search.data.splits import SplitConfig, split
-from search.data.store import entry_folder, open_data, open_entry
+from search.data.store import entry_folder, open_data, open_entry, open_received, receive, send
 
 MakeFolder = Callable[..., Path]
 PARTS = {"train/cat": 6, "train/dog": 6, "test/cat": 3, "test/dog": 2}
@@ -226,3 +227,65 @@ def test_real_cifar10(real_root: Path, cache: Path) -> None:
     assert data.test.pixels.shape == (200, 32, 32, 3)
     assert (np.bincount(data.train.labels) == 100).all()
     assert 0.4 < data.train.pixels.mean() / 255 < 0.55
+
+
+@pytest.fixture
+def elsewhere(config: DataConfig) -> DataConfig:
+    """The same images on a node that does not have them."""
+    return dataclasses.replace(config, root="/nowhere")
+
+
+def test_an_entry_that_is_sent_is_found_without_the_images(
+    config: DataConfig, elsewhere: DataConfig, cache: Path
+) -> None:
+    data = open_data(config, cache)
+    there = cache / "other"
+    assert open_received(elsewhere, data.digest, there) is None
+    assert receive(elsewhere, data.digest, lambda: send(data), there)
+    received = open_received(elsewhere, data.digest, there)
+    assert received is not None
+    assert received.digest == data.digest
+    assert np.array_equal(received.train.pixels, data.train.pixels)
+    assert np.array_equal(received.test.labels, data.test.labels)
+    # Once is enough for a node.
+    assert not receive(elsewhere, data.digest, lambda: pytest.fail("asked twice"), there)
+
+
+def test_what_is_sent_comes_in_pieces(config: DataConfig, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PIECE_BYTES", 1000)
+    data = open_data(config, cache)
+    pieces = list(send(data))
+    assert len(pieces) > len({name for name, _ in pieces})
+    assert max(len(piece) for _, piece in pieces) == 1000
+    receive(config, data.digest, lambda: pieces, cache / "other")
+    received = open_received(config, data.digest, cache / "other")
+    assert received is not None
+    assert np.array_equal(received.train.pixels, data.train.pixels)
+
+
+def test_other_content_is_refused_and_leaves_nothing(config: DataConfig, elsewhere: DataConfig, cache: Path) -> None:
+    data = open_data(config, cache)
+    there = cache / "other"
+    with pytest.raises(DataError, match=f"expected folder images 0123 from the driver, found {data.digest}"):
+        receive(elsewhere, "0123", lambda: send(data), there)
+    half = [piece for piece in send(data) if piece[0] != "train_pixels.npy"]
+    with pytest.raises(DataError, match="found a damaged copy"):
+        receive(elsewhere, data.digest, lambda: half, there)
+    assert [path.name for path in there.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_a_sender_that_is_lost_leaves_nothing(config: DataConfig, cache: Path) -> None:
+    data = open_data(config, cache)
+
+    def pieces() -> Iterator[tuple[str, bytes]]:
+        yield next(send(data))
+        raise RuntimeError("the driver's node is gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        receive(config, data.digest, pieces, cache / "other")
+    assert open_received(config, data.digest, cache / "other") is None
+
+
+def test_a_streamed_set_does_not_travel(cache: Path) -> None:
+    config = DataConfig(name="imagenet", root="/nowhere")
+    assert not receive(config, "d", lambda: pytest.fail("asked"), cache)

@@ -29,6 +29,7 @@ from search.data.stream import StreamedSet, resized_side
 from search.export import export
 from search.predict import predict
 from search.seeds import make_block
+from search.training import ticks
 from search.training.loop import train
 
 MakeFolder = Callable[..., Path]
@@ -109,6 +110,21 @@ def test_training_crops_anywhere_and_the_epochs_seed_decides_it(data: ImageData,
         corners += matches
     assert sorted(row for row, _, _ in corners) == rows.tolist()
     assert {top for _, top, _ in corners} == {left for _, _, left in corners} == set(range(5))
+
+
+def test_an_epoch_that_goes_on_has_the_crops_that_are_missing(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = TrainBatches(data.train, np.arange(40), 12, CPU)
+    whole = _epoch(batches, 3)
+    read: list[int] = []
+    original = StreamedSet.read
+
+    def counted(self: StreamedSet, row: int, top: int, left: int) -> np.ndarray:
+        read.append(row)
+        return original(self, row, top, left)
+
+    monkeypatch.setattr(StreamedSet, "read", counted)
+    assert _same(list(batches.epoch(torch.Generator().manual_seed(3), first=2)), whole[2:])
+    assert len(read) == 40 - 2 * 12  # what is passed over is not decoded
 
 
 def test_number_of_threads_changes_nothing(data: ImageData) -> None:
@@ -240,7 +256,11 @@ def test_it_is_not_fetched_but_how_to_get_it_is_said(tmp_path: Path, root: Path)
 
 
 def test_cut_off_training_goes_on_bit_for_bit(
-    make_study: Callable[..., Any], gru: dict[str, Any], root: Path, tmp_path: Path
+    make_study: Callable[..., Any],
+    gru: dict[str, Any],
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = make_study(
         data={"name": "imagenet", "root": str(root), "image_size": CROP},
@@ -251,8 +271,12 @@ def test_cut_off_training_goes_on_bit_for_bit(
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
     *_, whole = train(spec, data, tmp_path / "whole", device="cpu")
+    monkeypatch.setattr(ticks, "TICK_SECS", 0.0)
     cut = train(spec, data, tmp_path / "cut", device="cpu")
-    next(cut)
+    while next(cut) is None:
+        pass
+    for _ in range(2):  # in the middle of the second epoch
+        assert next(cut) is None
     cut.close()
     *_, resumed = train(spec, data, tmp_path / "cut", device="cpu", num_known_epochs=1)
     assert resumed.result == whole.result

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from search.tracking.mirror_process import TrackerProcess, main
+from search.tracking.mirror_process import URI_VARIABLE, TrackerProcess, main
 
 if TYPE_CHECKING:
     from conftest import Server, Study
@@ -105,7 +105,7 @@ def test_nobody_there(study: Study) -> None:
 def test_only_one_at_a_time(study: Study, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     study.session()
     study.trial("a")
-    arguments = [str(study.folder), "--uri", server.uri, "--experiment", server.experiment, "--grace", "0.2"]
+    arguments = [str(study.folder), "--experiment", server.experiment, "--grace", "0.2"]
     with (
         pytest.MonkeyPatch.context() as patch,
         (study.folder / "mlflow.lock").open("a") as lock,
@@ -114,10 +114,12 @@ def test_only_one_at_a_time(study: Study, server: Server, capsys: pytest.Capture
         patch.setattr(os, "nice", lambda _: 0)
         patch.setattr(sys, "stdin", end)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        patch.setenv(URI_VARIABLE, server.uri)
         assert main(arguments) == 1
         assert "another process is still copying" in capsys.readouterr().err
         assert server.runs() == []
         fcntl.flock(lock, fcntl.LOCK_UN)
+        patch.setenv(URI_VARIABLE, server.uri)
         assert main(arguments) == 0
     assert server.statuses() == {"a": "FINISHED", "sweep": "FINISHED"}
 

@@ -1,0 +1,295 @@
+"""The invariant holds of a good study and complains of every kind of damage: a check that cannot fail is none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from invariant import Place, Trial, best_keys, complaints, load_optuna, read_trials
+from mlflow import MlflowClient
+from world import World, run_quietly
+
+from search.study import load_study
+
+NAME = "good"
+
+
+@pytest.fixture(scope="module")
+def good(world: World) -> Path:
+    """Storage folder of an undisturbed sweep with MLflow and ASHA."""
+    storage = world.folder / "good"
+    world.give_database(storage)
+    study = world.study("plain", name=NAME, storage=storage)
+    study["search"]["trials"] = 5
+    study["resources"] = {"runner": "inline"}
+    run_quietly(study, storage / "study.yaml", world.env("shared"))
+    return storage
+
+
+class Study:
+    """A copy of the good study that may be damaged."""
+
+    def __init__(self, storage: Path, reference: Path) -> None:
+        self.folder, self.reference = storage / NAME, reference
+        self.place = Place(folder=self.folder, tracking_uri=f"sqlite:///{storage}/mlflow.db")
+        self.trials = read_trials(self.folder)
+
+    def find(self, *, finished: bool = True, **settings: set[str]) -> list[str]:
+        return complaints(self.place, self.reference, finished=finished, **settings)
+
+    def first(self, word: str) -> Trial:
+        return next(trial for trial in self.trials.values() if trial.word == word)
+
+    @property
+    def lines(self) -> list[str]:
+        return (self.folder / "journal.jsonl").read_text().splitlines(keepends=True)
+
+    def write(self, lines: list[str]) -> None:
+        (self.folder / "journal.jsonl").write_text("".join(lines))
+
+    def of(self, key: str, event: str) -> list[str]:
+        return [line for line in self.lines if json.loads(line).get("key") == key and f'"event":"{event}"' in line]
+
+    def optuna(self) -> optuna.Study:
+        return load_optuna(NAME, self.place)
+
+    def run(self, key: str) -> tuple[MlflowClient, str]:
+        assert self.place.tracking_uri is not None
+        client = MlflowClient(self.place.tracking_uri)
+        experiment = client.get_experiment_by_name(NAME)
+        assert experiment is not None
+        (found,) = client.search_runs([experiment.experiment_id], f"tags.`hybrid_search.key` = '{key}'")
+        return client, found.info.run_id
+
+
+@pytest.fixture
+def study(good: Path, world: World, tmp_path: Path) -> Study:
+    shutil.copytree(good, tmp_path / "runs")
+    return Study(tmp_path / "runs", world.reference("plain"))
+
+
+def test_a_good_study_gives_no_reason_to_complain(study: Study) -> None:
+    words = {trial.word for trial in study.trials.values()}
+    assert words == {"completed", "stopped"}, "the scheduler has something to decide"
+    assert study.find() == []
+    assert study.find(finished=False) == []
+
+
+def _end_twice(study: Study) -> None:
+    study.write([*study.lines, study.of(study.first("completed").key, "end")[0]])
+
+
+def _tell_twice(study: Study) -> None:
+    line = study.of(study.first("completed").key, "epoch")[1]
+    lines = study.lines
+    study.write([*lines[: lines.index(line)], line, *lines[lines.index(line) :]])
+
+
+def _lose_epoch(study: Study) -> None:
+    line = study.of(study.first("completed").key, "epoch")[1]
+    study.write([other for other in study.lines if other != line])
+
+
+def _lose_end(study: Study) -> None:
+    (line,) = study.of(study.first("stopped").key, "end")
+    study.write([other for other in study.lines if other != line])
+
+
+def _begin_twice(study: Study) -> None:
+    (line,) = study.of(study.first("stopped").key, "begin")
+    study.write([line, *study.lines])
+
+
+def _lose_trial(study: Study) -> None:
+    key = list(study.trials)[-1]
+    study.write([line for line in study.lines if json.loads(line).get("key") != key])
+
+
+def _fail(study: Study) -> None:
+    (line,) = study.of(study.first("stopped").key, "end")
+    event = {**json.loads(line), "outcome": {"word": "failed", "reason": "lost", "diverged": False, "epoch": None}}
+    study.write([json.dumps(event) + "\n" if other == line else other for other in study.lines])
+
+
+def _change_loss(study: Study) -> None:
+    line = study.of(study.first("completed").key, "epoch")[0]
+    event = json.loads(line)
+    event["metrics"]["train_loss"] += 1e-12
+    study.write([json.dumps(event) + "\n" if other == line else other for other in study.lines])
+
+
+def _change_point(study: Study) -> None:
+    (line,) = study.of(study.first("stopped").key, "begin")
+    event = json.loads(line)
+    event["point"]["lr"] *= 1 + 1e-9
+    study.write([json.dumps(event) + "\n" if other == line else other for other in study.lines])
+
+
+def _change_weight(study: Study) -> None:
+    (file,) = (study.folder / "trials" / study.first("completed").key).glob("weights-*")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def _judge_otherwise(study: Study) -> None:
+    """The first trial, as if it had come last: then it would not have been the best so far."""
+    key = next(iter(study.trials))
+    lines = [line for line in study.lines if json.loads(line).get("key") == key]
+    study.write([*(line for line in study.lines if line not in lines), *lines])
+
+
+def _leave(name: str) -> Callable[[Study], None]:
+    def leave(study: Study) -> None:
+        text = name.format(completed=study.first("completed").key, stopped=study.first("stopped").key)
+        (study.folder / text).parent.mkdir(parents=True, exist_ok=True)
+        (study.folder / text).write_bytes(b"")
+
+    return leave
+
+
+def _lose_weights(study: Study) -> None:
+    key = next(iter(best_keys(load_study(study.folder / "study.yaml"), study.trials)))
+    (study.folder / "trials" / key / "weights-0.safetensors").unlink()
+
+
+def _delete_optuna(study: Study) -> None:
+    (study.folder / "optuna.log").unlink()
+
+
+def _ask_optuna(study: Study) -> None:
+    study.optuna().ask()
+
+
+def _add_to_optuna(study: Study) -> None:
+    study.optuna().add_trial(optuna.trial.create_trial(value=1.0))
+
+
+def _same_digest_in_optuna(study: Study) -> None:
+    found = study.optuna()
+    trial = found.ask()
+    trial.set_user_attr("digest", found.trials[0].user_attrs["digest"])
+    found.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+
+def _change_optuna(study: Study, name: str, change: Callable[[object], object]) -> None:
+    """Change the first entry of the log that has a field of this name."""
+    file = study.folder / "optuna.log"
+    lines = file.read_text().splitlines(keepends=True)
+    place = next(place for place, line in enumerate(lines) if json.loads(line).get(name) is not None)
+    entry = json.loads(lines[place])
+    lines[place] = json.dumps({**entry, name: change(entry[name])}) + "\n"
+    file.write_text("".join(lines))
+
+
+def _change_optuna_value(study: Study) -> None:
+    _change_optuna(study, "values", lambda _: [0.123])
+
+
+def _change_optuna_curve(study: Study) -> None:
+    _change_optuna(study, "step", lambda _: 7)
+
+
+def _lose_optuna_state(study: Study) -> None:
+    """The lines that ended the trials."""
+    file = study.folder / "optuna.log"
+    lines = [line for line in file.read_text().splitlines(keepends=True) if "state" not in json.loads(line)]
+    file.write_text("".join(lines))
+
+
+def _run_for_ever(study: Study) -> None:
+    client, run = study.run(study.first("stopped").key)
+    client.update_run(run, status="RUNNING")
+
+
+def _sweep_for_ever(study: Study) -> None:
+    client, run = study.run("sweep")
+    client.update_run(run, status="RUNNING")
+
+
+def _delete_run(study: Study) -> None:
+    client, run = study.run(study.first("stopped").key)
+    client.delete_run(run)
+
+
+def _double_run(study: Study) -> None:
+    client, run = study.run(study.first("stopped").key)
+    found = client.get_run(run)
+    copy = client.create_run(found.info.experiment_id, tags=found.data.tags)
+    client.set_terminated(copy.info.run_id)
+
+
+def _log_twice(study: Study) -> None:
+    client, run = study.run(study.first("completed").key)
+    client.log_metric(run, "val_accuracy", 0.5, step=1, timestamp=1)
+
+
+def _other_outcome(study: Study) -> None:
+    client, run = study.run(study.first("stopped").key)
+    client.set_tag(run, "hybrid_search.outcome", "completed")
+
+
+DAMAGE: dict[str, tuple[Callable[[Study], None], str]] = {
+    "an end twice": (_end_twice, "has an end after its end"),
+    "an epoch twice": (_tell_twice, "tells epoch 2 where 3 is due"),
+    "an epoch lost": (_lose_epoch, "tells epoch 3 where 2 is due"),
+    "an end lost": (_lose_end, "has no end"),
+    "a begin twice": (_begin_twice, "begins twice"),
+    "a trial lost": (_lose_trial, "4 trials, 5 were asked for"),
+    "a trial failed": (_fail, "failed: lost"),
+    "a loss changed": (_change_loss, "differs in train_loss of epoch 1"),
+    "a point changed": (_change_point, "has another point there"),
+    "a weight changed": (_change_weight, "another weights-0.safetensors: not the same bit for bit"),
+    "another decision": (_judge_otherwise, "scheduler: trial"),
+    "a checkpoint left": (_leave("trials/{completed}/checkpoint.pt"), "checkpoint.pt is left over"),
+    "half a checkpoint left": (_leave("trials/{completed}/.checkpoint.pt.123"), ".checkpoint.pt.123 is left over"),
+    "a loser's weights left": (_leave("trials/{stopped}/weights-0.safetensors"), "safetensors is left over"),
+    "Ray's files left": (_leave("ray/tune/x.json"), "disk: ray is left over"),
+    "the best weights lost": (_lose_weights, "weights-0.safetensors is missing"),
+    "Optuna's study lost": (_delete_optuna, "optuna: there is no such study"),
+    "a trial running in Optuna": (_ask_optuna, "is RUNNING"),
+    "a stranger in Optuna": (_add_to_optuna, "is COMPLETE and nobody's"),
+    "a point twice in Optuna": (_same_digest_in_optuna, "is there 2 times"),
+    "another value in Optuna": (_change_optuna_value, "has value 0.123"),
+    "another curve in Optuna": (_change_optuna_curve, "optuna: trial 0 has curve"),
+    "ends lost in Optuna": (_lose_optuna_state, "is RUNNING where the journal says"),
+    "a run that runs": (_run_for_ever, "is RUNNING"),
+    "a sweep that runs": (_sweep_for_ever, "the run for sweep is RUNNING"),
+    "a run lost": (_delete_run, "mlflow: 0 runs for"),
+    "a run twice": (_double_run, "mlflow: 2 runs for"),
+    "a value twice in MLflow": (_log_twice, "has curve"),
+    "another outcome in MLflow": (_other_outcome, "is FINISHED, completed, where the journal says stopped"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_found(study: Study, name: str) -> None:
+    hurt, words = DAMAGE[name]
+    hurt(study)
+    found = study.find()
+    assert any(words in line for line in found), found
+
+
+def test_what_was_not_over_is_judged_only_when_the_sweep_is(study: Study) -> None:
+    _lose_end(study)
+    assert study.find(finished=False) == []
+
+
+def test_trials_with_smaller_batches_may_differ(study: Study) -> None:
+    _change_loss(study)
+    assert study.find(exempt={study.first("completed").key}) == []
+
+
+def test_trials_that_must_fail_may(study: Study) -> None:
+    _fail(study)
+    assert not any("failed: lost" in line for line in study.find(may_fail={study.first("stopped").key}))
+
+
+def test_a_line_that_a_crash_cut_does_not_count(study: Study) -> None:
+    path = study.folder / "journal.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"event":"epo\x18\n' + b'{"event":"en')
+    assert study.find() == []
