@@ -23,7 +23,7 @@ from search.work import Assignment, Work, run_assignment
 
 # isort: split
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -168,7 +168,8 @@ class Judge(FIFOScheduler):
         """Take in a trial that raised or was lost. Tune begins none again by itself."""
         error = None
         with contextlib.suppress(Exception):  # whatever a model raises may be impossible to read back
-            error = trial.get_pickled_error()
+            # Not `trial.get_pickled_error()`: that looks where Tune copies this file later.
+            error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         self._link.lose(trial.trial_id, error)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ANN401
