@@ -18,7 +18,7 @@ from search import nodes
 from search.data.datasets import DataConfig, default_cache_dir
 from search.errors import ResourceError
 from search.runners import ray_settings  # noqa: F401  before Ray
-from search.runners.ray_watch import OWN_NODE_ENDED, lost
+from search.runners.ray_watch import OWN_NODE_ENDED, PROBE_SECS, lost, takes_connections
 from search.study import ResourcesSection
 
 # isort: split
@@ -77,8 +77,9 @@ class Cluster:
         return self._known.get(node_id, node_id[:8] or "unknown")
 
     def has_left(self, node_id: str) -> bool:
-        """Whether a node is gone, or about to go."""
-        return all(node["NodeID"] != node_id for node in self._alive)
+        """Whether a node is gone or about to go; as the head says so late, its own door is tried."""
+        node = next((node for node in self._alive if node["NodeID"] == node_id), None)
+        return node is None or not takes_connections(node["NodeManagerAddress"], node["NodeManagerPort"], PROBE_SECS)
 
     def node_of(self, actor_id: str | None) -> str:
         """Where an actor was; empty if it was nowhere yet."""

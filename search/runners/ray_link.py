@@ -110,10 +110,12 @@ class Link:
             None for "nothing now"; Tune asks again.
         """
         assert self._there is not None
-        self._there.look()  # not while the work is held: it may wait
+        # Not while the work is held: this may wait.
+        self._there.look()
+        left = {item.node_id for item in self._lost if self._there.has_left(item.node_id)}
         with self.held() as work:
             if self._lost and not work.stopping:
-                self._settle(work, self._there)
+                self._settle(work, self._there, left)
             if len(self._live) >= self._there.limit():
                 return None
             if work.stopping:
@@ -159,14 +161,14 @@ class Link:
             )
             self._lost.append(_Lost(assignment=assignment, node_id=node_id, how=how, since=time.monotonic()))
 
-    def _settle(self, work: Work, there: Cluster) -> None:
+    def _settle(self, work: Work, there: Cluster, left: set[str]) -> None:
         """Decide about lost trainings: one whose node left goes on elsewhere, a death on a living node counts."""
         now = time.monotonic()
         there.check_own_node()
         waiting, self._lost = self._lost, []
         for item in waiting:
             key = item.assignment.spec.key
-            if there.has_left(item.node_id):
+            if item.node_id in left:
                 self._again.append(item.assignment)
             elif now - item.since < SETTLE_SECS:
                 self._lost.append(item)

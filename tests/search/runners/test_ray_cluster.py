@@ -450,8 +450,18 @@ def test_room_is_counted_node_by_node(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == (
         "no node has 2 CPUs and 0.5 GPUs for a trial any more; waiting for one to join\n"
     ), "said once"
-    assert there.has_left("a")
-    assert not there.has_left("b")
+
+
+def test_a_node_that_takes_no_connection_has_left() -> None:
+    from search.runners.ray_cluster import Cluster
+
+    there = Cluster(ResourcesSection(), "h:1")
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        there._alive = [{"NodeID": "a", "NodeManagerAddress": "127.0.0.1", "NodeManagerPort": port}]
+        assert not there.has_left("a")
+        assert there.has_left("b")
+    assert there.has_left("a"), "the head says so a quarter of a minute later"
 
 
 def test_the_watch_gives_a_head_time_and_our_own_node_little(monkeypatch: pytest.MonkeyPatch) -> None:
