@@ -23,8 +23,9 @@ from search.work import Assignment, Work, run_assignment
 
 # isort: split
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayError
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -32,6 +33,11 @@ __all__ = ["cluster", "run"]
 
 NO_LIMIT = 1 << 20
 """Tune's own bound on trials at the same time; the cluster's is asked for with each trial."""
+
+
+# Tune would send these along with each job, and every node's log of runtime environments shows them: a node that needs
+# them has its own.
+class_cache.ENV_VARS_TO_PROPAGATE = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
 
 
 class Trial(tune.Trainable):
@@ -168,7 +174,8 @@ class Judge(FIFOScheduler):
         """Take in a trial that raised or was lost. Tune begins none again by itself."""
         error = None
         with contextlib.suppress(Exception):  # whatever a model raises may be impossible to read back
-            error = trial.get_pickled_error()
+            # Where the driver wrote it; `get_pickled_error` looks where snapshots of the experiment would bring it.
+            error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         self._link.lose(trial.trial_id, error)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ANN401

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from search.cli import main
 from search.drive import run_compare, run_sweep
 from search.errors import EXIT_INTERRUPTED, InterruptedStudyError
 from search.interruption import interruptible
@@ -73,6 +74,20 @@ def test_the_first_signal_asks_and_the_second_one_ends(
 def test_with_no_work_in_hand_the_first_signal_ends() -> None:
     with pytest.raises(KeyboardInterrupt), interruptible():
         send(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_has_nothing_in_hand_yet_ends_with_one_line(
+    number: int, study_data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(study_data, sort_keys=False))
+    monkeypatch.setattr(sys, "argv", ["hybrid-search", "sweep", str(file)])
+    monkeypatch.setattr("search.drive.load_facts", lambda *_, **__: send(number))
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "error: interrupted; what was finished is saved, the same command goes on\n"
 
 
 def test_a_thread_leaves_the_signals_alone() -> None:

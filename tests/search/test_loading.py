@@ -216,7 +216,7 @@ def test_unsafe_calls_are_found() -> None:
     assert _unsafe_calls("np.load(p, allow_pickle=False)\ntorch.load(p, weights_only=True)\nmodel.eval()") == []
 
 
-KNOWN = {"search/runners/ray_tune.py": ["get_pickled_error"]}
+KNOWN = {"search/runners/ray_tune.py": ["loads"]}
 """A worker's own exception: who runs in the cluster is trusted."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -99,6 +100,34 @@ def test_as_many_begin_as_fit_and_nodes_that_join_are_used() -> None:
     assert link.take("3") is None
     link.drop("1")
     assert key(link.take("3")) == "c"
+
+
+def test_an_error_is_read_where_the_driver_wrote_it(tmp_path: Path) -> None:
+    """Tune's own way looks in the experiment's storage, where a snapshot may bring it, one day."""
+    from ray import cloudpickle
+
+    from search.runners.ray_tune import Judge
+
+    work, there = FakeWork("a"), FakeCluster()
+    link = link_of(work, there)
+    link.take("1")
+    there.left = {"n1"}
+    file = tmp_path / "error.pkl"
+    file.write_bytes(cloudpickle.dumps(died("n1")))
+    trial = SimpleNamespace(trial_id="1", pickled_error_file=str(file), get_pickled_error=lambda: None)
+    Judge(link).on_trial_error(None, trial)
+    assert work.failed == {}
+    assert key(link.take("2")) == "a", "it goes on elsewhere"
+
+
+def test_no_key_of_an_object_store_goes_along_with_a_job() -> None:
+    """Each node's log of runtime environments would show it."""
+    from ray.tune.execution import class_cache
+
+    from search.runners import ray_tune
+
+    assert ray_tune.class_cache is class_cache
+    assert not [name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS" in name]
 
 
 def test_all_is_over_only_when_nothing_runs_any_more() -> None:
