@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from hybrid_models.config import ModelConfig
@@ -45,7 +46,7 @@ class TrialSpec:
     label: str = field(default="", compare=False)
     """What a reader calls it; not part of the identity."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The trial's key everywhere: folder, Optuna attribute, MLflow tag.
 
