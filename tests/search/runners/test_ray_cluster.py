@@ -181,9 +181,12 @@ def test_a_cluster_that_ends_is_told_in_a_line(
     until(lambda: not mirror.is_running(), "the end of the mirror")
     # The same command, without that cluster: no trial is begun anew, no epoch told twice.
     num_known = len(command.events("epoch"))
-    again = sweep(train=long, search={"trials": 2, "scheduler": "none", "sampler": "random", "time_budget_mins": 0.2})
+    again = sweep(train=long)
     until(lambda: len(again.events("epoch")) > num_known, "the trial going on")
-    again.end()
+    again.process.terminate()
+    assert again.end() == 130, again.log.read_text()
+    assert again.said("error: interrupted by SIGTERM; everything is saved, the same command goes on")
+    assert not again.said("Traceback")
     told = [(event["key"], event["metrics"]["epoch"]) for event in again.events("epoch")]
     assert len(told) == len(set(told))
 

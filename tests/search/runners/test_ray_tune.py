@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from search.errors import InputError, ResourceError
+from search.errors import InputError, InterruptedStudyError, ResourceError
 from search.nodes import needs_of
 from search.records import Completed, Failed, TrialRecord
 from search.study import StudyConfig, claim_folder
@@ -72,3 +77,60 @@ def test_ray_and_inline_give_the_same_records(
     assert weights == sorted(results)
     assert not list(study.folder.glob("trials/*/checkpoint.pt"))
     assert not (study.folder / "ray").exists()
+
+
+def _endless(assignment: Any, device: str) -> Iterator[None]:
+    """A training in its first epoch for ever, which notes that it was closed."""
+    folder = Path(assignment.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "begun").touch()
+    try:
+        while True:
+            time.sleep(0.05)
+            yield None
+    except GeneratorExit:
+        time.sleep(1.0)  # a checkpoint takes its time
+        (folder / "saved").touch()
+        raise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("why", ["interrupt", "time budget"])
+def test_what_is_cut_off_has_saved_itself_when_the_run_ends(
+    make_study: Callable[..., StudyConfig], facts: Any, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    from ray import cloudpickle
+
+    from search.runners import ray_tune
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(ray_tune, "run_assignment", _endless)
+    # A CPU each, and one more that finds no room.
+    study = make_study("search.trials=5", name="cut", resources={"cpus": max(1, (os.cpu_count() or 2) // 2)})
+    with ray_tune.cluster(study.resources) as there, Journal(claim_folder(study)) as journal:
+        sweep = Sweep(study=study, facts=facts, journal=journal)
+        monkeypatch.setattr(there, "limit", lambda: 3)
+
+        def cut_off() -> None:
+            while len(list(study.folder.glob("trials/*/begun"))) < 2:
+                time.sleep(0.1)
+            if why == "interrupt":
+                sweep.interrupt("SIGTERM")
+            else:
+                sweep._deadline = 0.0
+            began.append(time.monotonic())
+
+        began: list[float] = []
+        threading.Thread(target=cut_off).start()
+        if why == "interrupt":
+            with pytest.raises(InterruptedStudyError, match="interrupted by SIGTERM; everything is saved"):
+                ray_tune.run(sweep, there, needs_of(study, facts))
+        else:
+            ray_tune.run(sweep, there, needs_of(study, facts))
+        elapsed_secs = time.monotonic() - began[0]
+        assert len(journal.records) == 3
+        assert all(record.outcome is None for record in journal.records.values()), "they go on next time"
+    begun, saved = (sorted(path.parent.name for path in study.folder.glob(f"trials/*/{n}")) for n in ("begun", "saved"))
+    assert len(begun) == 2
+    assert saved == begun
+    assert elapsed_secs < 30
