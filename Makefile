@@ -11,7 +11,7 @@ help:
 	@echo "make demo    the whole path on the embedded digits, then where to look next"
 	@echo "make test    lint and the test suite (minutes)"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make slow    kill, cluster, browser and long export tests"
+	@echo "make slow    cluster, browser and long export tests"
 	@echo "make faults  more than 60 faults against real sweeps (half an hour); SEED=7 to see a run again"
 	@echo "make bench   the measurements behind bench/*.md"
 	@echo "make lock    refresh requirements.lock (needs uv)"

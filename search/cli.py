@@ -11,6 +11,7 @@ import typer
 
 from search import verbs
 from search.errors import EXIT_INTERRUPTED, HybridSearchError
+from search.interruption import interruptible
 from search.terminal import Address, AsJson, Overrides, results_only, show
 
 app = typer.Typer(
@@ -29,21 +30,23 @@ StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, o
 def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
     os.umask(os.umask(0o077) | 0o002)  # what is written here is never for everybody to change
+    code: Any = 0
     try:
-        with results_only():
+        with results_only(), interruptible():
             code = app(standalone_mode=False)
     except HybridSearchError as error:
         for line in error.faults:
             print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
         sys.exit(_usage_exit(error))
+    if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a result
+        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
     # A verb that has an exit code of its own raises click's Exit, which becomes the result.
     sys.exit(code if isinstance(code, int) else 0)
 

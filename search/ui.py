@@ -37,8 +37,10 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
         say(f"warning: {host} lets everybody who can reach this machine read and change the runs")
     say(f"experiment `{place.experiment}` at {_page(place.uri, place.experiment, host, port)}   (Ctrl-C ends)")
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
-    # Not on the command line, which everybody on this machine may read.
-    return _run_until_told(command, {"MLFLOW_BACKEND_STORE_URI": place.uri})
+    # The address is not on the command line, which everybody on this machine may read. Jobs are for language models:
+    # seven processes and a queue of pickles.
+    settings = {"MLFLOW_BACKEND_STORE_URI": place.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return _run_until_told(command, settings)
 
 
 def _run_until_told(command: list[str], settings: Mapping[str, str]) -> int:

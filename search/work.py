@@ -292,4 +292,5 @@ def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | 
         yield from begin(Path(assignment.folder))
     else:
         cache = Path(assignment.cache_dir) if assignment.cache_dir else default_cache_dir()
-        yield from in_scratch(assignment.remote, cache / "scratch", begin)
+        with telling_disk_faults(cache):
+            yield from in_scratch(assignment.remote, cache / "scratch", begin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -122,10 +123,15 @@ class RemoteCopy:
         self._store.check()
         self._lease = Lease(self._store, name_copy(self._location))
         self._lease.take(self._say)
-        with pulling(self._location):
-            self._segments = Segments(self._store.below(SEGMENTS), self._lease.nonce)
-            self._synced = pull(self._location, self._store, self._segments)
-        self._lease.confirm()
+        try:
+            with pulling(self._location):
+                self._segments = Segments(self._store.below(SEGMENTS), self._lease.nonce)
+                self._synced = pull(self._location, self._store, self._segments)
+            self._lease.confirm()
+        except BaseException:
+            with contextlib.suppress(StoreError, StoreAwayError):
+                self._lease.give_back()
+            raise
         self._sent: int = self._synced.state["journal"]["size"]
         self._digest = hashlib.sha256(self._journal.read_bytes()[: self._sent] if self._sent else b"")
         self._thread.start()

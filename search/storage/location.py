@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
+from search.uris import redacted
+
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/?]*)(?P<path>/[^?]*)?(?:\?(?P<options>.*))?$")
 
 
@@ -81,7 +83,8 @@ def resolved(uri: str) -> str:
 
 
 def bare(uri: str) -> str:
-    """The URI without user and password."""
+    """The URI without user, password and keys."""
+    uri = redacted(uri)
     found = _URI.match(uri)
     if not found or "@" not in found["host"] or found["scheme"].startswith(("abfs", "az")):  # container@account
         return uri

@@ -173,6 +173,7 @@ class Journal:
             self._read()
             self._open()
         except BaseException:
+            self.copy.close()
             self._lock.close()
             raise
 

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,8 +232,8 @@ class Episode:
         return command
 
     def _still_runs(self, command: Command, until: float) -> None:
-        if command.code == 0:
-            raise Missed
+        if command.code == 0 or (command.code == 2 and "no answer in time" in command.err and not self.num_epochs()):
+            raise Missed  # the second: a machine that is too busy for a study to begin
         if command.code is not None:
             raise Broken(f"the command ended with {command.code} before it was hit\n{_tail(command.err)}")
         if time.monotonic() > until:
@@ -369,12 +369,20 @@ class Episode:
 
     def pause(self, victims: list[psutil.Process], secs: float) -> None:
         """SIGSTOP, a while of nothing, SIGCONT."""
+        with self.paused(victims):
+            time.sleep(secs)
+
+    @contextmanager
+    def paused(self, victims: list[psutil.Process]) -> Iterator[None]:
+        """Hold processes still for a while."""
         for victim in victims:
             victim.suspend()
-        time.sleep(secs)
-        for victim in victims:
-            with suppress(psutil.Error):
-                victim.resume()
+        try:
+            yield
+        finally:
+            for victim in victims:
+                with suppress(psutil.Error):
+                    victim.resume()
 
     def fill(self, folder: Path) -> Path:
         """Fill the disk of a folder to its last byte; returns the file to remove afterwards."""

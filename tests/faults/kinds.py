@@ -269,7 +269,9 @@ def jump_clock(e: Episode) -> None:
 def start_twice(e: Episode) -> None:
     """The second is refused, naming the first, which goes on unharmed."""
     command = e.hit(begun=True)
-    e.ended(e.start(), codes={2}, words=[f"process {command.process.pid} on"])
+    # Held still meanwhile: it would be done before the other has begun.
+    with e.paused(e.victims_of(command)):
+        e.ended(e.start(), codes={2}, words=[f"process {command.process.pid} on"])
     e.goes_on(command)
 
 

@@ -103,6 +103,7 @@ def _run(world: World, task: Task) -> Iterator[Row | Task]:
         position = len(task.kinds)
         episode.recover()
         episode.check(finished=True)
+        print(f"         {episode.name}: {summary(episode.folder)}", flush=True)
     except Missed:
         fault = "missed"
     except Broken as error:
@@ -145,8 +146,6 @@ def _rows(
             yield _row(task, task.kinds[position], moment, 0, total - before, fault)
         if task.kinds[position + 1 :]:
             yield task.again(position + 1)
-    elif episode is not None:
-        print(f"         {episode.name}: {summary(episode.folder)}", flush=True)
 
 
 def _row(task: Task, kind: str, moment: str, starts: int, secs: float, result: str) -> Row:

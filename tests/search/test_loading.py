@@ -6,6 +6,7 @@ import ast
 import io
 import pickle
 import subprocess
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -162,6 +163,17 @@ def test_postscript_is_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert started
 
 
+def test_an_image_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (8, 8)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = (30_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match="decompression bomb"):
+        read_image(path, (8, 8))
+
+
 UNSAFE = {
     "np.load": "allow_pickle=False",
     "numpy.load": "allow_pickle=False",
@@ -204,7 +216,7 @@ def test_unsafe_calls_are_found() -> None:
     assert _unsafe_calls("np.load(p, allow_pickle=False)\ntorch.load(p, weights_only=True)\nmodel.eval()") == []
 
 
-KNOWN = {"search/runners/ray_tune.py": ["get_pickled_error"]}
+KNOWN = {"search/runners/ray_tune.py": ["loads"]}
 """A worker's own exception: who runs in the cluster is trusted."""
 
 

@@ -210,4 +210,4 @@ def test_the_server_of_ui_has_its_store_from_the_environment(
     ui.serve_ui(study, host="127.0.0.1", port=_free_port())
     ((command, settings),) = ran
     assert not _holds(" ".join(command).encode())
-    assert settings == {"MLFLOW_BACKEND_STORE_URI": uri}
+    assert settings["MLFLOW_BACKEND_STORE_URI"] == uri

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from search.errors import InputError, StudyChangedError, StudyError
+from search.storage.location import Location, bare, shown
 from search.study import StudyConfig, check_folder, claim_folder, find_study, load_study, to_dict
 from search.uris import Uri, redacted
 
@@ -103,8 +104,8 @@ def test_a_study_keeps_its_passwords_to_itself(make_study: MakeStudy) -> None:
     study = make_study(**SECRETS)
     assert study.search.database == "postgresql://me:secret@db/x"
     assert study.tracking.uri == "http://me:secret@host"
-    for shown in (repr(study), str(study), study.model_dump_json(), json.dumps(to_dict(study))):
-        assert "secret" not in shown
+    for text in (repr(study), str(study), study.model_dump_json(), json.dumps(to_dict(study))):
+        assert "secret" not in text
 
 
 def test_the_resolved_file_holds_no_password(make_study: MakeStudy) -> None:
@@ -149,6 +150,16 @@ def test_a_study_names_variables(
     with pytest.raises(StudyError, match=r"tracking\.uri: names \$\{MLFLOW_PW\}, .*; set MLFLOW_PW"):
         load_study(study.folder / "study.yaml")
     check_folder(make_study())  # where MLflow records may change; the old variable is not needed for it
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["s3://KEY:secret@bucket/x", "s3://bucket/x?secret_key=secret&region=eu", "abfs://container:secret@account/x"],
+)
+def test_what_is_kept_and_said_of_a_storage_has_no_key(uri: str) -> None:
+    location = Location(uri, "study")
+    assert "secret" not in f"{location} {bare(location.uri or '')} {location.folder} {shown(uri)}"
+    assert bare("s3://bucket/x?region=eu") == "s3://bucket/x?region=eu"
 
 
 def test_faults_of_a_study_hold_no_password(make_study: MakeStudy) -> None:

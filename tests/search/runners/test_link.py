@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +45,9 @@ class FakeCluster:
         self.address = None
         self.resources = SimpleNamespace(max_failures=max_failures)
 
+    def look(self) -> None:
+        pass
+
     def limit(self) -> int:
         return self.room
 
@@ -63,17 +67,17 @@ class FakeCluster:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    from search.runners import ray_tune
+    from search.runners import ray_link
 
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(ray_tune.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(ray_link.time, "monotonic", lambda: clock.now)
     return clock
 
 
 def link_of(work: Any, there: Any) -> Any:
-    from search.runners.ray_tune import _Link
+    from search.runners.ray_link import Link
 
-    return _Link(work, there)
+    return Link(work, there)
 
 
 def died(node: str = "n1", **fields: Any) -> Exception:
@@ -96,6 +100,34 @@ def test_as_many_begin_as_fit_and_nodes_that_join_are_used() -> None:
     assert link.take("3") is None
     link.drop("1")
     assert key(link.take("3")) == "c"
+
+
+def test_an_error_is_read_where_the_driver_wrote_it(tmp_path: Path) -> None:
+    """Tune's own way looks in the experiment's storage, where a snapshot may bring it, one day."""
+    from ray import cloudpickle
+
+    from search.runners.ray_tune import Judge
+
+    work, there = FakeWork("a"), FakeCluster()
+    link = link_of(work, there)
+    link.take("1")
+    there.left = {"n1"}
+    file = tmp_path / "error.pkl"
+    file.write_bytes(cloudpickle.dumps(died("n1")))
+    trial = SimpleNamespace(trial_id="1", pickled_error_file=str(file), get_pickled_error=lambda: None)
+    Judge(link).on_trial_error(None, trial)
+    assert work.failed == {}
+    assert key(link.take("2")) == "a", "it goes on elsewhere"
+
+
+def test_no_key_of_an_object_store_goes_along_with_a_job() -> None:
+    """Each node's log of runtime environments would show it."""
+    from ray.tune.execution import class_cache
+
+    from search.runners import ray_tune
+
+    assert ray_tune.class_cache is class_cache
+    assert not [name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS" in name]
 
 
 def test_all_is_over_only_when_nothing_runs_any_more() -> None:
@@ -150,12 +182,15 @@ def test_a_node_that_dies_after_its_worker_does_not_count(clock: SimpleNamespace
 
 
 def test_a_worker_killed_for_memory_says_so(clock: SimpleNamespace) -> None:
-    from search.runners.ray_tune import _Killed
+    from search.runners.ray_link import KilledForMemoryError
 
     work = FakeWork("a")
     link = link_of(work, FakeCluster(max_failures=0))
     link.take("1")
-    link.lose("1", _Killed(actor_id="n1", error_msg="1 worker(s) were killed due to the node running low on memory."))
+    link.lose(
+        "1",
+        KilledForMemoryError(actor_id="n1", error_msg="1 worker(s) were killed"),
+    )
     clock.now += 2.0
     assert link.take("2") == "FINISHED"
     assert work.failed == {

@@ -109,6 +109,34 @@ def test_nothing_is_removed_before_the_journal_there_says_why(
     assert len(told) == 2, "one line per absence"
 
 
+def test_what_is_to_be_removed_while_something_is_sent_waits_for_its_own_line(
+    location: Location, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    store = Store(str(location.uri))
+    store.write("trials/a/checkpoint.pt", b"")
+    ends, known = [True], []
+    append, delete = Segments.append, Store.delete
+
+    def append_and_end(self: Segments, start: int, content: bytes) -> None:
+        append(self, start, content)
+        if ends:
+            ends.clear()
+            journal.note("over")
+            journal.copy.drop("trials/a/")
+
+    def delete_knowing(self: Store, name: str) -> None:
+        if name.startswith("trials"):
+            known.append(there(location))
+        delete(self, name)
+
+    monkeypatch.setattr(Segments, "append", append_and_end)
+    monkeypatch.setattr(Store, "delete", delete_knowing)
+    with opened(location) as journal:
+        journal.note("one")
+        eventually(lambda: known)
+    assert known == [["one", "over"]]
+
+
 def test_many_removals_at_a_start_ask_once_what_is_there(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(str(location.uri))
     store.write_all({"trials/7/checkpoint.pt": b"", "trials/8/checkpoint.pt": b"", "trials/9/checkpoint.pt": b""})

@@ -37,7 +37,7 @@ def write_study(study_data: dict[str, Any], tmp_path: Path) -> Callable[..., Pat
         study_data["search"] = {"trials": NUM_TRIALS, "sampler": "random", "scheduler": "none", **search}
         study_data["compare"] = {"baselines": ["ecrnn/cnn"], "repeats": 2}
         path = tmp_path / "study.yaml"
-        path.write_text(yaml.safe_dump(study_data))
+        path.write_text(yaml.safe_dump(study_data, sort_keys=False))
         return path
 
     return write
@@ -104,14 +104,15 @@ def test_a_sweep_whose_machine_is_lost_goes_on_on_another_one(
 
     calm = write_study(str(tmp_path / "calm"))
     assert run(second, "sweep", str(calm)).returncode == 0
-    undisturbed = read_records(load_study(calm).folder)
+    calm_folder = load_study(calm).folder
+    undisturbed = read_records(calm_folder)
     path = write_study(bucket)
     monkeypatch.setenv("HYBRID_SEARCH_STATE", second["HYBRID_SEARCH_STATE"])
     records = read_records(load_study(path).folder)
     assert {key: [epoch.val_accuracy for epoch in item.curve] for key, item in records.items()} == {
         key: [epoch.val_accuracy for epoch in item.curve] for key, item in undisturbed.items()
     }
-    _check_weights(uri, load_study(calm).folder, records)
+    _check_weights(uri, calm_folder, records)
 
     third = machine(tmp_path / "third")
     compared = run(third, "compare", uri, "--json")
@@ -165,6 +166,23 @@ def test_a_store_that_is_away_for_a_while_stops_no_training(
     records = read_records(study.folder)
     assert [type(record.outcome) for record in records.values()] == [Completed] * 8
     assert all((study.folder / record.artifacts["val_correct"]).is_file() for record in records.values())
+
+
+@pytest.mark.ray
+def test_workers_of_ray_leave_their_trials_on_the_store(
+    bucket: str, write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_study(bucket, trials=3)
+    text = path.read_text().replace("runner: inline", "runner: ray")
+    path.write_text(text)
+    env = machine(tmp_path / "machine")
+    swept = run(env, "sweep", str(path), "--json")
+    assert swept.returncode == 0, swept.stderr
+    assert json.loads(swept.stdout)["trials"]["completed"] == 3
+    names = Store(str(load_study(path).location.uri)).list("trials")
+    assert {name.rpartition("/")[2] for name in names} == {"confusion.npy", "val_correct.npy", "weights-0.safetensors"}
+    scratch = Path(env["HYBRID_SEARCH_CACHE"], "scratch")
+    assert list(scratch.iterdir()) == [], "nothing is left on the node"
 
 
 def test_what_is_wrong_with_the_store_is_one_line_and_exit_code_2(

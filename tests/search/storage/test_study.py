@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from search import drive, overview
 from search.compare import load_correct
@@ -16,13 +17,13 @@ from search.export import pick_winner
 from search.records import TrialRecord
 from search.storage.store import Store
 from search.storage.working_copy import fetch
-from search.study import StudyConfig, check_folder, find_study, load_study
+from search.study import StudyConfig, check_folder, find_study, load_study, to_dict
 from search.tracking.journal import read_records
 
 MakeStudy = Callable[..., StudyConfig]
 pytestmark = pytest.mark.usefixtures("hasty")
 
-OPTIONS = ("search.trials=5", "search.sampler=random", "train.epochs=2", "data.limit=60")
+OPTIONS = ("search.trials=5", "search.sampler=random", "search.scheduler=none", "train.epochs=2", "data.limit=60")
 
 
 @pytest.fixture
@@ -76,15 +77,13 @@ def test_a_new_machine_finds_the_study_by_its_uri_its_file_and_its_copy(
     assert fetch(found.location, winner.record.artifacts["weights-0"]) is not None
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_precision_is_that_of_the_machine_that_began_it(
-    study: StudyConfig, make_study: MakeStudy, state: Path, monkeypatch: pytest.MonkeyPatch
+    study: StudyConfig, make_study: MakeStudy, precision: str
 ) -> None:
-    from search.training import config
-
-    drive.run_sweep(make_study(*OPTIONS, "train.precision=bfloat16", storage=study.storage))
-    shutil.rmtree(state)
-    assert make_study(*OPTIONS, "train.precision=auto", storage=study.storage).train.precision == "bfloat16"
-    assert config.PRECISIONS
+    began = to_dict(study) | {"train": to_dict(study)["train"] | {"precision": precision}}
+    Store(str(study.location.uri)).write("study.yaml", yaml.safe_dump(began).encode())
+    assert make_study(*OPTIONS, "train.precision=auto", storage=study.storage).train.precision == precision
 
 
 def test_a_comparison_elsewhere_goes_on_with_the_sweeps_results(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -25,9 +26,11 @@ Make = Callable[..., tuple[TrialSpec, ImageData]]
 
 @pytest.fixture
 def make() -> Make:
-    """Describe a training of a preset on 200 digits: `make("ecrnn/cnn", train={"batch": 64})`."""
+    """Describe a training of a preset on 200 digits: `make("ecrnn/cnn", {"dropout": 0.5}, train={"batch": 64})`."""
 
-    def describe(preset: str, **sections: Any) -> tuple[TrialSpec, ImageData]:
+    def describe(
+        preset: str, point: Mapping[str, Any] = MappingProxyType({}), **sections: Any
+    ) -> tuple[TrialSpec, ImageData]:
         content = {
             "name": "gpu",
             "data": {"name": "digits", "limit": 200},
@@ -39,7 +42,7 @@ def make() -> Make:
         study = parse_study({**content, **sections, "train": train}, "study")
         facts = load_facts(study)
         block = make_block(0, "compare", 0)
-        spec = bind(study, complete_point(study, preset), facts, (block,), score_test=True)
+        spec = bind(study, {**complete_point(study, preset), **point}, facts, (block,), score_test=True)
         return spec, open_data(study.data)
 
     return describe
@@ -69,7 +72,7 @@ def test_cut_at_every_step_it_goes_on_with_the_masks_that_it_would_have_drawn(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     recipe = {"precision": precision, "augment": "crop_hflip"}
-    spec, data = make("ecrnn/cnn", train=recipe, fix={"dropout": 0.5})
+    spec, data = make("ecrnn/cnn", {"dropout": 0.5}, train=recipe)
     whole = run(spec, data, tmp_path / "whole")
     monkeypatch.setattr(ticks, "TICK_SECS", 0.0)
     found: list[Progress] = []

@@ -1,0 +1,147 @@
+"""Joining and leaving a Ray cluster, in words where that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from search import nodes
+from search.errors import HybridSearchError, LostClusterError, ResourceError
+from search.runners.ray_cluster import Cluster, tell
+from search.runners.ray_local import alone, asks_for_token, hide_token
+from search.runners.ray_settings import ENVIRONMENT
+from search.runners.ray_watch import takes_connections
+from search.study import ResourcesSection
+
+# isort: split
+import ray
+from ray.exceptions import AuthenticationError, RayError
+
+CONNECT_SECS = 5.0
+"""A head that takes no connection for so long is not there."""
+LEAVE_SECS = 15.0
+"""Taking leave of a cluster that is gone may take for ever."""
+
+
+@contextlib.contextmanager
+def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
+    """Join the cluster of `resources.address`, or start a local one; leave it at the end.
+
+    Raises:
+        ResourceError: The cluster cannot be reached, or can never meet a trial's request.
+    """
+    if ray.is_initialized():
+        joined = Cluster(resources, resources.address)
+        joined.check_request()
+        yield joined
+        return
+    address = resources.address
+    options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False, "configure_logging": True}
+    # Ray prints pages of its nodes' logs here when one of them ends; what matters to a trial is in its record.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # noqa: SLF001
+    stack = contextlib.ExitStack()
+    if address is None:
+        options |= {"include_dashboard": resources.dashboard, **stack.enter_context(alone())}
+    else:
+        _check_address(address)
+        # The nodes need Ray and the locked requirements; the project itself travels along.
+        environment = {
+            "py_modules": [str(folder) for folder in nodes.package_folders()],
+            "excludes": ["__pycache__"],
+            "env_vars": {name: value for name, value in ENVIRONMENT.items() if name.startswith("RAY_")},
+        }
+        options |= {"address": address, "runtime_env": environment}
+    gone = False
+    try:
+        with _errors_aside() as printed:
+            try:
+                context: Any = ray.init(**options)
+            except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
+                raise _no_cluster(address, error, printed()) from None
+        hide_token()
+        if address is not None:
+            _warn_of_dashboard(str(context.address_info.get("webui_url") or ""))
+            if not asks_for_token():
+                tell(
+                    "warning: this Ray cluster asks for no token, so whoever reaches its ports runs code as its user: "
+                    "start every node with RAY_AUTH_MODE=token, see docs/security.md"
+                )
+        joined = Cluster(resources, address)
+        joined.check_request()
+        yield joined
+    except LostClusterError:
+        gone = True
+        raise
+    finally:
+        # Taking leave of a cluster that is not there may wait for it.
+        leaving = threading.Thread(target=ray.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(LEAVE_SECS if gone else None)
+        stack.close()
+
+
+def _check_address(address: str) -> None:
+    """Refuse at once what Ray would try for minutes."""
+    if address.startswith("ray://"):
+        raise ResourceError(
+            f"resources.address: {address} is a Ray client's address, expected host:port of the head (or auto) from a "
+            "machine that is a node itself: `ray start --address=host:6379` there, then run this command there"
+        )
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and not takes_connections(host.strip("[]"), int(port), CONNECT_SECS):
+        raise _no_cluster(address, ConnectionError("nothing answers there"))
+
+
+@contextlib.contextmanager
+def _errors_aside() -> Iterator[Callable[[], str]]:
+    """Keep what is printed to standard error: Ray's own C++ side tells there, again and again, why it cannot join."""
+    with tempfile.TemporaryFile() as kept:
+        sys.stderr.flush()
+        terminal = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+
+        def printed() -> str:
+            kept.seek(0)
+            return kept.read().decode(errors="replace")
+
+        try:
+            yield printed
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def _no_cluster(address: str | None, error: Exception, printed: str = "") -> HybridSearchError:
+    reason = " ".join(str(error).split())
+    if isinstance(error, AuthenticationError) or "Unauthenticated" in printed:
+        missing = "found none here" if isinstance(error, AuthenticationError) else "found another one or none here"
+        return ResourceError(
+            f"resources.address: expected the token of the Ray cluster at {address}, {missing}; set "
+            "RAY_AUTH_MODE=token and put the head's token into RAY_AUTH_TOKEN, or into ~/.ray/auth_token"
+        )
+    if "ersion mismatch" in reason:
+        return ResourceError(f"resources.address: {reason}; use the same versions on all nodes")
+    return ResourceError(
+        f"resources.address: no Ray cluster at {address or 'this machine'} ({reason[:300]}); "
+        "start one with `ray start --head`, or leave the address out"
+    )
+
+
+def _warn_of_dashboard(address: str) -> None:
+    host = address.rpartition(":")[0].strip("[]")
+    if not host or host == "localhost":
+        return
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    tell(
+        f"warning: Ray's dashboard listens at {address}, not on loopback only; whoever reaches it may run code on the "
+        "cluster: start the head with --dashboard-host=127.0.0.1, or keep that port closed"
+    )
