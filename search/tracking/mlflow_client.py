@@ -104,8 +104,9 @@ def connect(uri: str) -> MlflowClient:
 
     from mlflow import MlflowClient
 
+    # Whatever it raises is told in one line; its own log repeats it with a traceback.
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if uri.startswith(SQLITE):
         Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -14,7 +14,6 @@ from pathlib import Path
 from episode import BACKLOG, Broken, Episode, Missed
 from servers import PATIENCE
 
-ROOM = "make room, then run the same command again"
 GOES_ON = "the same command goes on"
 TERM_SECS = 10.0
 HOUR = 3600.0
@@ -156,7 +155,7 @@ def share_database(e: Episode) -> None:
 def fill_journal_disk(e: Episode) -> None:
     command = e.hit(begun=True)
     ballast = e.fill(e.folder)
-    e.ended(command, codes={2}, words=[str(e.folder), ROOM])
+    e.ended(command, codes={2}, words=[str(e.folder), "make room", "run the same command again"])
     ballast.unlink()
 
 
@@ -164,7 +163,7 @@ def fill_trials_disk(e: Episode) -> None:
     """The trials are not to blame: they stay unfinished."""
     command = e.hit(begun=True)
     ballast = e.fill(e.folder / "trials")
-    e.ended(command, codes={2}, words=[str(e.folder / "trials"), ROOM])
+    e.ended(command, codes={2}, words=[str(e.folder / "trials"), "make room, then run the same command again"])
     ballast.unlink()
 
 

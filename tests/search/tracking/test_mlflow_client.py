@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import http.server
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from search.errors import TrackingError
 from search.tracking.mlflow_client import check_uri, default_uri, runs_page
+from search.tracking.mlflow_tracker import Store
 
 
 @contextmanager
@@ -101,6 +103,18 @@ def test_sqlite_is_checked_without_being_made(tmp_path: Path) -> None:
 def test_default_uri_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+
+
+def test_what_its_database_fails_at_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    uri = default_uri(tmp_path)
+    Store(uri, "one")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("DROP TABLE experiment_tags")
+    capfd.readouterr()
+    with pytest.raises(TrackingError, match="no such table") as caught:
+        Store(uri, "two")
+    assert len(str(caught.value).splitlines()) == 1
+    assert capfd.readouterr() == ("", "")
 
 
 def test_runs_page() -> None:
