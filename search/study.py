@@ -69,7 +69,7 @@ class ResourcesSection(Section):
     max_failures: Annotated[int, Field(ge=0)] = 2
     """How often a trial is started again after its process or node was lost."""
     address: str | None = None
-    """Ray cluster to join (host:port, auto or ray://host:port); unset: a local one."""
+    """Ray cluster to join, from one of its nodes: host:port of its head, or auto; unset: a local one."""
     dashboard: bool = False
     """Serve Ray's dashboard on loopback (local cluster only; needs ray[default])."""
     runner: Literal["ray", "inline"] = "ray"

@@ -15,7 +15,9 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field: --set train.epochs=3")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto, host:port or ray://host:port.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to join from one of its nodes: auto, or its head's host:port.")
+]
 
 _result: list[TextIO] = []
 """Where results go while everything else that is printed goes to standard error."""
