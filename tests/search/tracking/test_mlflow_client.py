@@ -109,7 +109,7 @@ def test_what_its_database_fails_at_is_one_line(tmp_path: Path, capfd: pytest.Ca
     uri = default_uri(tmp_path)
     Store(uri, "one")
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
-        database.execute("DROP TABLE experiment_tags")
+        database.execute("DROP TABLE experiments")
     capfd.readouterr()
     with pytest.raises(TrackingError, match="no such table") as caught:
         Store(uri, "two")
