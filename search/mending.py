@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 NUM_MENDS = 3
 """Attempts to bring the study to the state of the journal: a connection may break in the middle of one."""
+MANY = 20
 NOT_KNOWN = ("rejected", "not in the journal")
 """Marks a lost proposal that was no trial: it keeps its place, so that the next ones are drawn as before."""
 
@@ -98,7 +100,9 @@ def mend_study(
     for _ in range(NUM_MENDS):
         if not differences:
             return study, found
-        if any(item.cure is Cure.REWRITE for item in differences):
+        cures = Counter(item.cure for item in differences)
+        # One trial after the other into a file takes milliseconds each, all at once as well.
+        if cures[Cure.REWRITE] or (isinstance(storage, Path) and cures[Cure.ADD] > MANY):
             study = rewrite(study, storage, _all_restored(study, space, records, differences), say=say, check=check)
         else:
             _mend_in_place(study, space, records, differences)

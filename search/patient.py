@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -50,9 +50,23 @@ class PatientStorage(BaseStorage):
         self._check = check
         self._patience_secs = PATIENCE_SECS if patience_secs is None else patience_secs
         self._num_trials: dict[int, int] = {}
+        self._may_wait = True
+        """Whether a queued trial may be there: each proposal looks through all trials for one."""
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """All trials; for queued ones nobody looks twice where none was made."""
+        queued = states == (TrialState.WAITING,)
+        if queued and not self._may_wait:
+            return []
+        trials = self._ask(lambda _: self._inner.get_all_trials(study_id, deepcopy, states))
+        self._may_wait = bool(trials) if queued else self._may_wait
+        return trials
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Make a trial; one that was made although the answer was lost is taken."""
+        self._may_wait |= template_trial is not None
         if study_id not in self._num_trials:
             self._num_trials[study_id] = len(self.get_all_trials(study_id, deepcopy=False))
 

@@ -18,7 +18,7 @@ LINE_EVERY_SECS = 10.0
 """Plain lines come this often at most, besides those for finished trials."""
 MIN_LINE_SECS = 1.0
 """Lines for finished trials come this often at most: thousands of short ones are not told one by one."""
-MAX_SHARE = 0.05
+MAX_SHARE = 0.01
 """Of the time at most this much is spent on looking, however many records there are."""
 NUM_ROWS = 8
 NUM_WORTH_TELLING = 5000

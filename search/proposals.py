@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -13,17 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.disk import write_bytes
 from search.errors import ProposalsError, StudyError
+from search.optuna_log import DAMAGED, FILE_NAME, open_log, read_log, set_aside
 from search.reconcile import OptunaTrial
 
 if TYPE_CHECKING:
     import optuna
 
-FILE_NAME = "optuna.log"
-DAMAGED = "optuna.log.damaged"
-"""What could not be read is kept under this name."""
-LOCK_SECS = 1.0
-"""An append takes milliseconds: a lock that stays so long, while we hold the study's own, was left by a kill."""
 CLAIM_SECS = 2.0
 """A study that somebody has just made is claimed within this time."""
 
@@ -65,7 +61,7 @@ def open_study(
         if owner is None or _claim(study, owner, is_shared=isinstance(storage, str)):
             return study
         path = Path(storage) / FILE_NAME
-        _set_aside(path)
+        set_aside(path)
         say(f"{path}: belongs to another journal; set aside as {DAMAGED}")
         study = _make_study(_patient(storage, say, check), name)
         _claim(study, owner, is_shared=False)
@@ -94,7 +90,7 @@ def _patient(storage: Path | str, say: Callable[[str], None], check: Callable[[]
     from search.patient import PatientStorage
 
     if isinstance(storage, Path):
-        inner, where = _open_file(storage / FILE_NAME, say), str(storage / FILE_NAME)
+        inner, where = open_log(storage / FILE_NAME, say), str(storage / FILE_NAME)
     else:
         inner, where = _open_database(storage), "search.database"
     return PatientStorage(inner, where=where, say=say, check=check)  # type: ignore[abstract]
@@ -106,25 +102,18 @@ def open_storage(storage: Path | str) -> optuna.storages.BaseStorage:
     Raises:
         StudyError: The database cannot be reached.
     """
-    import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    if isinstance(storage, Path):
-        path = str(storage / FILE_NAME)
-        return optuna.storages.JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-    return _open_database(storage)
+    return read_log(storage / FILE_NAME) if isinstance(storage, Path) else _open_database(storage)
 
 
 def _open_database(url: str, *, make_tables: bool = True) -> optuna.storages.BaseStorage:
     import optuna
 
+    url = with_driver(url)
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("postgresql"):
-        options["connect_args"] = {"connect_timeout": 10}
+        options |= {"connect_args": {"connect_timeout": 10}}
     try:
-        database = optuna.storages.RDBStorage(
-            with_driver(url), engine_kwargs=options, skip_table_creation=not make_tables
-        )
+        database = optuna.storages.RDBStorage(url, engine_kwargs=options, skip_table_creation=not make_tables)
     except Exception as error:  # noqa: BLE001  any driver's own exception means the same here
         reason = str(error).splitlines()[0]
         raise StudyError(
@@ -165,79 +154,6 @@ def _claim(study: optuna.Study, owner: Owner, *, is_shared: bool) -> bool:
     return True
 
 
-def _open_file(path: Path, say: Callable[[str], None]) -> optuna.storages.BaseStorage:
-    """Open a log, whatever a crash left of it; what is lost is put back from the journal."""
-    _break_lock(path)
-    _cut_half_line(path)
-    try:
-        return open_storage(path.parent)
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001  Optuna stumbles in as many ways as there are kinds of damage
-        lines = _good_lines(path)
-    _set_aside(path)
-    _write_whole(path, lines)
-    try:
-        storage = open_storage(path.parent)
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001  lines of JSON that make no study
-        lines = []
-        _write_whole(path, lines)
-        storage = open_storage(path.parent)
-    say(f"{path}: damaged in line {len(lines) + 1}; set aside as {DAMAGED}, what is missing comes from the journal")
-    return storage
-
-
-def _set_aside(path: Path) -> None:
-    path.replace(path.with_name(DAMAGED))
-
-
-def _break_lock(path: Path) -> None:
-    lock = Path(f"{path}.lock")
-    until = time.monotonic() + LOCK_SECS
-    while lock.is_symlink() or lock.exists():
-        if time.monotonic() > until:
-            lock.unlink(missing_ok=True)
-        time.sleep(0.05)
-
-
-def _cut_half_line(path: Path) -> None:
-    """Cut what a crash left of a line: the next one would be written behind it."""
-    if not path.is_file():
-        return
-    with path.open("rb+") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        if size == 0:
-            return
-        stream.seek(-1, os.SEEK_END)
-        if stream.read(1) == b"\n":
-            return
-        stream.seek(0)
-        stream.truncate(stream.read().rfind(b"\n") + 1)
-
-
-def _good_lines(path: Path) -> list[bytes]:
-    good = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            if "op_code" not in json.loads(line):
-                break
-        except (ValueError, TypeError):
-            break
-        good.append(line)
-    return good
-
-
-def _write_whole(path: Path, lines: Iterable[bytes]) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as stream:
-        stream.writelines(lines)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-
-
 def rewrite(
     study: optuna.Study,
     storage: Path | str,
@@ -253,6 +169,9 @@ def rewrite(
 
     Returns:
         The study, opened again.
+
+    Raises:
+        StorageFaultError: It cannot be written; the log that was there is still there.
     """
     import optuna
 
@@ -261,7 +180,7 @@ def rewrite(
         lines = _Lines()
         memory = optuna.storages.JournalStorage(lines)  # type: ignore[arg-type]
         _fill(_make_study(memory, name), attrs, trials)
-        _write_whole(storage / FILE_NAME, lines.written)
+        write_bytes(storage / FILE_NAME, b"".join(lines.written))
         return _make_study(_patient(storage, say, check), name)
     database = study._storage  # noqa: SLF001
     optuna.delete_study(study_name=name, storage=database)

@@ -92,7 +92,7 @@ class Sweep(Work):
 
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
         """Ask the sampler for a new point, while the budget lasts."""
-        while len(self.records) < self._study.search.trials and not self._too_many_failures:
+        while self._journal.num_of_kind("trial") < self._study.search.trials and not self._too_many_failures:
             asked = self._sampler.ask()
             if asked is None:
                 self.space_exhausted = True

@@ -30,20 +30,44 @@ _STYLE: Any = {"font.size": 8.0, "axes.titlesize": 9.0, "axes.spines.top": False
 
 def draw_curves(record: TrialRecord, file: Path) -> None:
     """Loss and accuracy of one training, epoch by epoch."""
-    figure, (left, right) = _panels(2, (6.4, 2.6), left=0.07, right=0.98, bottom=0.16, top=0.91, wspace=0.16)
-    marker = "o" if len(record.curve) <= 30 else ""
-    for axes, name, word, pick in ((left, "loss", "lowest", min), (right, "accuracy", "highest", max)):
-        for part, style in (("train", TRAINING), ("val", VALIDATION)):
-            points = [(item.epoch, y) for item in record.curve if (y := getattr(item, f"{part}_{name}")) is not None]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker=marker, markersize=3, **style)
-                epoch, value = pick(points, key=lambda point: point[1])
-        # Of the validation, or of the training where there is none.
-        axes.set_title(f"{name}: {word} {value:.4g} (epoch {epoch})")
-        axes.set_xlabel("epoch")
-        _whole_epochs(axes)
-    left.legend(frameon=False)
-    _save(figure, file)
+    _curves_plot().draw(record, file)
+
+
+@functools.lru_cache(maxsize=1)
+def _curves_plot() -> _CurvesPlot:
+    return _CurvesPlot()
+
+
+class _CurvesPlot:
+    """Axes, lines and ticks, made once: a sweep draws thousands of these."""
+
+    def __init__(self) -> None:
+        self._figure, self._panels = _panels(2, (6.4, 2.6), left=0.07, right=0.98, bottom=0.16, top=0.91, wspace=0.16)
+        self._lines: list[dict[str, Any]] = []
+        for axes in self._panels:
+            styles = (("train", TRAINING), ("val", VALIDATION))
+            self._lines.append({part: axes.plot([], [], markersize=3, **style)[0] for part, style in styles})
+            axes.set_xlabel("epoch")
+            _whole_epochs(axes)
+
+    def draw(self, record: TrialRecord, file: Path) -> None:
+        marker = "o" if len(record.curve) <= 30 else ""
+        kinds = (("loss", "lowest", min), ("accuracy", "highest", max))
+        for axes, lines, (name, word, pick) in zip(self._panels, self._lines, kinds, strict=True):
+            for part, line in lines.items():
+                values = ((item.epoch, getattr(item, f"{part}_{name}")) for item in record.curve)
+                points = [point for point in values if point[1] is not None]
+                line.set_data(*(zip(*points, strict=True) if points else ((), ())))
+                line.set_marker(marker)
+                line.set_label(line.get_label().removeprefix("_") if points else f"_{line.get_label()}")
+                if points:
+                    epoch, value = pick(points, key=lambda point: point[1])
+            # Of the validation, or of the training where there is none.
+            axes.set_title(f"{name}: {word} {value:.4g} (epoch {epoch})")
+            axes.relim()
+            axes.autoscale()
+        self._panels[0].legend(frameon=False)
+        _save(self._figure, file)
 
 
 def draw_sweep(records: Sequence[TrialRecord], nominee: TrialRecord | None, file: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from search.reconcile import TrackedRun
+from search.reconcile import TrackedRun, value_fault
+from search.records import TrialRecord
 from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
 
 if TYPE_CHECKING:
@@ -95,3 +97,19 @@ def tracked(run: StoredRun | LoggedRun) -> TrackedRun:
         val_accuracy=run.metrics.get("val_accuracy"),
         test_accuracy=run.metrics.get("test_accuracy"),
     )
+
+
+def is_settled(run: StoredRun, record: TrialRecord, status: str, word: str, nested: Mapping[str, str]) -> bool:
+    """Whether MLflow holds all that there will be; the status is always sent last."""
+    told = run.status == status != "RUNNING" and run.tags.get(f"{PREFIX}outcome") == word
+    return told and nested.items() <= run.tags.items() and not value_fault(record, tracked(run))
+
+
+def is_wrong(run: StoredRun, record: TrialRecord) -> bool:
+    """Whether a run holds values that the journal does not have: its metrics can be added to, not taken back."""
+    found, num_epochs = tracked(run), record.curve[-1].epoch if record.curve else 0
+    if found.num_epochs != num_epochs:
+        return found.num_epochs > num_epochs
+    if found.test_accuracy is None:  # not sent yet
+        found = dataclasses.replace(found, test_accuracy=record.test_accuracy)
+    return bool(value_fault(record, found))

@@ -203,6 +203,10 @@ class Journal:
         """All trials or all repeats, in the order in which they began."""
         return list(self._by_kind.get(kind, {}).values())
 
+    def num_of_kind(self, kind: str) -> int:
+        """How many there are."""
+        return len(self._by_kind.get(kind, ()))
+
     def take_epochs(self) -> list[tuple[str, int, float | None]]:
         """Hand over, once, (key, epoch, validation accuracy) of the epochs found on opening, as they were recorded."""
         epochs, self._epochs = self._epochs, []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import tempfile
 import time
@@ -12,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import TrackingError
-from search.reconcile import mended_in_words, mlflow_differences, value_fault
-from search.records import EpochMetrics, Failed, TrialRecord
+from search.reconcile import mended_in_words, mlflow_differences
+from search.records import Failed, TrialRecord
 from search.tracking.follower import PARENTS, UNFINISHED, Follower, to_ms
-from search.tracking.held_runs import PREFIX, HeldRuns, tracked
+from search.tracking.held_runs import PREFIX, HeldRuns, is_settled, is_wrong
 from search.tracking.mlflow_client import ForgottenError, RejectedError
 from search.tracking.mlflow_runs import PARENT_TAG
 from search.tracking.mlflow_tracker import KEY_TAG, Point, Store, StoredRun
+from search.tracking.run_values import add_comparison, config_of, flat, session_tags, values_of
 
 _PARENT_NAMES = {"sweep": "sweep", "compare": "repeats"}
 """Verb -> what its parent run holds."""
@@ -162,7 +162,7 @@ class Mirror:
             if key not in records:
                 store.log(run, tags={f"{PREFIX}outcome": UNFINISHED})
                 store.set_status(run, "KILLED", self._journal.last_ms)
-            elif _is_wrong(run, records[key]):
+            elif is_wrong(run, records[key]):
                 held.drop(key)
 
     def _create(self, held: HeldRuns, key: str, verb: str, name: str, at: float, tags: Mapping[str, str]) -> StoredRun:
@@ -186,7 +186,7 @@ class Mirror:
         run = held.get(record.key)
         verb = PARENTS[record.kind]
         nested = {PARENT_TAG: self._parent(held, verb).run_id}
-        if run is not None and _is_settled(run, record, status, word, nested):
+        if run is not None and is_settled(run, record, status, word, nested):
             journal.epoch_ms.pop(record.key, None)
             return
         if run is None:
@@ -196,7 +196,7 @@ class Mirror:
                 f"{PREFIX}blocks": ", ".join(record.blocks),
             }
             if record.kind == "repeat":
-                tags[f"{PREFIX}config"] = _config_of(record)
+                tags[f"{PREFIX}config"] = config_of(record)
             run = self._create(held, record.key, verb, record.label or record.key, record.started_at, tags)
         elif status == "RUNNING":
             store.set_status(run, status)
@@ -216,7 +216,7 @@ class Mirror:
             store.log(
                 run,
                 metrics=self._new_points(record, int(run.metrics.get("epoch", 0))),
-                params=_flat(record.point) if first else {},
+                params=flat(record.point) if first else {},
                 tags=tags,
             )
         except RejectedError:
@@ -235,7 +235,7 @@ class Mirror:
             Point(name=name, value=value, step=item.epoch, at_ms=times.get(item.epoch, self._journal.last_ms))
             for item in record.curve
             if item.epoch > num_known
-            for name, value in _values(item).items()
+            for name, value in values_of(item).items()
         ]
         if record.test_accuracy is not None and record.finished_at is not None:
             step = record.curve[-1].epoch if record.curve else 0
@@ -272,13 +272,13 @@ class Mirror:
             ],
             tags={
                 **tags,
-                **_session_tags(event["session"]),
+                **session_tags(event["session"]),
                 f"{PREFIX}repeats": ", ".join(repeat.run_id for repeat in repeats),
             },
         )
         for repeat in repeats:
             with self._rejections_told(self._journal.records[repeat.tags[KEY_TAG]].label):
-                _add_comparison(store, repeat, key)
+                add_comparison(store, repeat, key)
         store.log(run, tags={marker: str(number)})
 
     def _send_report(self, store: Store, held: HeldRuns, event: Mapping[str, Any]) -> None:
@@ -301,7 +301,7 @@ class Mirror:
         status = journal.parent_status(verb)
         if status == "RUNNING":
             store.set_status(run, status)
-        tags = _session_tags(journal.sessions.get(verb, {}))
+        tags = session_tags(journal.sessions.get(verb, {}))
         if journal.data and run.tags.get(f"{PREFIX}data") != journal.data["digest"]:
             store.log_dataset(run, journal.data)
             tags[f"{PREFIX}data"] = journal.data["digest"]
@@ -372,56 +372,3 @@ class Mirror:
             figures.draw_sweep(records, self._journal.nominee, file)
             store.log_file(run, file)
             store.log(run, tags={f"{PREFIX}pictures": state})
-
-
-def _add_comparison(store: Store, repeat: StoredRun, key: str) -> None:
-    tag = f"{PREFIX}comparisons"
-    known = [item for item in repeat.tags.get(tag, "").split(", ") if item]
-    if key not in known:
-        store.log(repeat, tags={tag: ", ".join([*known, key])})
-
-
-def _config_of(record: TrialRecord) -> str:
-    """What was trained, the same for all of its blocks: what the repeats of a comparison are grouped by."""
-    return record.label.removesuffix(f", {', '.join(record.blocks)}") or record.key
-
-
-def _is_settled(run: StoredRun, record: TrialRecord, status: str, word: str, nested: Mapping[str, str]) -> bool:
-    """Whether MLflow holds all that there will be; the status is always sent last."""
-    told = run.status == status != "RUNNING" and run.tags.get(f"{PREFIX}outcome") == word
-    return told and nested.items() <= run.tags.items() and not value_fault(record, tracked(run))
-
-
-def _is_wrong(run: StoredRun, record: TrialRecord) -> bool:
-    """Whether a run holds values that the journal does not have: its metrics can be added to, not taken back."""
-    found, num_epochs = tracked(run), record.curve[-1].epoch if record.curve else 0
-    if found.num_epochs != num_epochs:
-        return found.num_epochs > num_epochs
-    if found.test_accuracy is None:  # not sent yet
-        found = dataclasses.replace(found, test_accuracy=record.test_accuracy)
-    return bool(value_fault(record, found))
-
-
-def _values(item: EpochMetrics) -> dict[str, float]:
-    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
-    values: dict[str, float] = {name: value for name in names if (value := getattr(item, name)) is not None}
-    values["epoch_secs"] = item.elapsed_secs
-    if item.elapsed_secs > 0:
-        values["images_per_sec"] = item.num_images / item.elapsed_secs
-    # Last, as its latest value says to the next mirror how far this one came.
-    return {**values, "epoch": float(item.epoch)}
-
-
-def _session_tags(session: Mapping[str, Any]) -> dict[str, str]:
-    tags = {f"version.{name}": str(version) for name, version in session.get("versions", {}).items()}
-    named = {"git": "mlflow.source.git.commit", "device": f"{PREFIX}device", "node": f"{PREFIX}node"}
-    return tags | {tag: str(session[name]) for name, tag in named.items() if session.get(name)}
-
-
-def _flat(value: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    flat: dict[str, object] = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    return flat

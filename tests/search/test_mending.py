@@ -13,7 +13,8 @@ import optuna
 import pytest
 
 from search.errors import ProposalsError, StudyError
-from search.proposals import DAMAGED, FILE_NAME, Owner, known_trials, open_storage, read_study
+from search.optuna_log import DAMAGED, FILE_NAME
+from search.proposals import Owner, known_trials, open_storage, read_study
 from search.reconcile import Cure, Difference, optuna_differences
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.sampler import Sampler
@@ -149,8 +150,12 @@ def test_an_undisturbed_study_is_left_alone(history: History, tmp_path: Path) ->
     assert history.said == []
 
 
+@pytest.mark.parametrize("many", [2, 20])
 @pytest.mark.usefixtures("keep")
-def test_a_study_that_was_deleted_is_put_back(history: History, tmp_path: Path) -> None:
+def test_a_study_that_was_deleted_is_put_back(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr("search.mending.MANY", many)
     history.file.unlink()
     found = check_mended(history, tmp_path / "calm")
     assert [item.number for item in found] == [record.number for record in history.records.values()][:NUM]
