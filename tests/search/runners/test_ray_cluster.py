@@ -173,7 +173,9 @@ def test_a_cluster_that_ends_is_told_in_a_line(
     began = time.monotonic()
     assert command.end() == 2, command.log.read_text()
     assert time.monotonic() - began < 100
-    lines = [line for line in command.log.read_text().splitlines() if not line.startswith(("here:", "decoding", "warning:"))]
+    lines = [
+        line for line in command.log.read_text().splitlines() if not line.startswith(("here:", "decoding", "warning:"))
+    ]
     assert lines == [
         f"error: lost the Ray cluster at {head.address}: {words}; everything is saved, the same command goes on"
     ]
