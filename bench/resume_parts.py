@@ -23,10 +23,11 @@ import yaml
 from bench.orchestration import STUDY
 from search.bind import load_facts
 from search.drive import run_sweep
+from search.folder import claim_folder
 from search.records import EpochMetrics, Progress, TrialResult
 from search.runners import inline
 from search.sampler import Sampler
-from search.study import StudyConfig, claim_folder, parse_study
+from search.study import StudyConfig, parse_study
 from search.sweep import Sweep, make_sampler
 from search.tracking.journal import Journal, read_events
 from search.tracking.mirror import Mirror

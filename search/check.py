@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from search.drive import tracking_place
 from search.errors import HybridSearchError, NothingThereError, StudyError
 from search.proposals import known_trials, read_study
 from search.reconcile import Cure, Difference, TrackedRun, mlflow_differences, optuna_differences
 from search.records import TrialRecord
+from search.session import tracking_place
 from search.study import StudyConfig
 from search.tracking.held_runs import PREFIX, tracked
 from search.tracking.journal import is_driven, read_id, read_records

@@ -189,7 +189,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Train finalists and baselines on fresh shared blocks, and judge."""
-    from search.drive import run_compare, run_until_decided
+    from search.decide import run_compare, run_until_decided
     from search.study import find_study
     from search.tables import to_table
 

@@ -13,17 +13,15 @@ from search.bind import DataFacts
 from search.claims import CompareSection, Family, adjust_for, error_rate_of
 from search.compare import Repeats, is_diverged
 from search.contenders import Contender, declare_families
+from search.folder import COMPARISON, write_atomically
 from search.looks import key_of, mention_looks, take_look
 from search.nomination import selection_of
 from search.records import Failed, TrialRecord
 from search.seeds import Block
 from search.significance.records import Comparison
-from search.study import StudyConfig, write_atomically
+from search.study import StudyConfig
 from search.tables import to_markdown
 from search.tracking.journal import Journal
-
-FOLDER = "comparison"
-"""Folder inside the study's: one folder per comparison, named by its key, and the newest one's files beside them."""
 
 
 def to_document(
@@ -141,7 +139,7 @@ def write_results(
     comparisons = [mention_looks(comparison, look.number) for comparison in comparisons]
     declared = declare_families(study, repeats.contenders) if families is None else families
     document = to_document(study, facts, repeats, comparisons, families=declared, race=race, num_looks=look.number)
-    newest = study.folder / FOLDER
+    newest = study.folder / COMPARISON
     folder = newest / key
     folder.mkdir(parents=True, exist_ok=True)
     pictures = save_figures(comparisons, folder)
@@ -164,7 +162,7 @@ def write_results(
                 **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
                 **(_race_metrics(race) if race else {}),
             },
-            artifacts=[f"{FOLDER}/{key}/{name}" for name in ("comparison.json", "table.md", *pictures)],
+            artifacts=[f"{COMPARISON}/{key}/{name}" for name in ("comparison.json", "table.md", *pictures)],
             tags={
                 **{f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
                 **{f"race.{position}": sentence for position, sentence in enumerate(race["sentences"] if race else ())},

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import spaces
-from search.drive import run_compare, run_sweep, say
+from search.decide import run_compare
+from search.drive import run_sweep
 from search.export import export, register
 from search.predict import Prediction, predict
+from search.session import say
 from search.study import StudyConfig, load_study
 
 STUDY = Path(spaces.__file__).parent / "studies" / "demo.yaml"

@@ -20,15 +20,16 @@ from hybrid_models.deployed import Deployed
 from hybrid_models.export import export_program
 from search.agreement import Agreement, compare_predictions
 from search.bind import DataFacts, bind, load_facts
-from search.drive import load_comparison, say, tracking_place
 from search.errors import InputError, NothingToDoError
+from search.folder import load_comparison, write_atomically
 from search.nomination import NOMINATED, has_won, selection_of, state_of
 from search.records import TrialRecord, TrialSpec, digest_of
 from search.scores import score_rows
 from search.seeds import Block, make_block
+from search.session import say, tracking_place
 from search.status import best_first
 from search.storage.working_copy import fetch
-from search.study import StudyConfig, to_dict, write_atomically
+from search.study import StudyConfig, to_dict
 from search.tracking.journal import read_records
 from search.versions import git_revision, versions
 

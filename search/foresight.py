@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 
 from search.claims import CompareSection, families_of, fewest_repeats
-from search.comparison_files import FOLDER
 from search.errors import InputError
+from search.folder import COMPARISON
 from search.significance import crossed, resampled
 from search.significance.methods import FIRM_BLOCKS
 from search.significance.planning import (
@@ -173,7 +173,7 @@ def _design(components: Components, num_images: int, section: CompareSection) ->
 
 def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
     """The newest comparison with variances in it: of its pairs the one in which least can be found."""
-    path = study.folder / FOLDER / "comparison.json"
+    path = study.folder / COMPARISON / "comparison.json"
     if not path.is_file():
         return None
     try:

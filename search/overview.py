@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search.data.splits import second_size
-from search.drive import load_comparison
+from search.folder import load_comparison
 from search.nomination import select, to_dict
 from search.progress import duration
 from search.records import Completed, Failed, TrialRecord

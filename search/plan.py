@@ -11,11 +11,12 @@ from typing import Any
 from search.bind import DataFacts, bind, check_sweep, load_facts, tell_rejected, why_not
 from search.claims import tell_claims, too_few_repeats
 from search.errors import StudyError
+from search.folder import check_folder
 from search.foresight import Foresight, Stated, foresee
 from search.foresight import to_lines as foresight_lines
 from search.records import TrialSpec
 from search.seeds import derive, make_block
-from search.study import StudyConfig, check_folder
+from search.study import StudyConfig
 from search.sweep import describe
 from spaces.domains import Choice, Domain, Fixed, Float, Int
 from spaces.space import Point, Space
@@ -88,8 +89,8 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     from hybrid_models.shapes import sequential_steps
     from search.data.splits import split
     from search.data.store import default_cache_dir, open_data
-    from search.drive import tracking_place
     from search.runners.inline import pick_device
+    from search.session import tracking_place
     from search.tracking.mlflow_client import check_uri
     from search.uris import redacted
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from search.drive import say, tracking_place
 from search.errors import InputError
+from search.session import say, tracking_place
 from search.study import StudyConfig
 
 PATIENCE_SECS = 5

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.drive import load_comparison
 from search.errors import InputError
+from search.folder import load_comparison
 from search.overview import make_overview
 from search.records import TrialRecord
 from search.significance.by_class import ClassDifference, by_class

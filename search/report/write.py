@@ -6,14 +6,15 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.drive import TRACKER_PATIENCE_SECS, say, tracking_place
 from search.errors import InputError, JournalError, StoreAwayError, StoreError, StudyLockedError
+from search.folder import write_atomically
 from search.report.material import Material, gather
 from search.report.page import make_page
 from search.report.verdict import headline
+from search.session import TRACKER_PATIENCE_SECS, say, tracking_place
 from search.storage.copies import copy_of
 from search.storage.working_copy import publish
-from search.study import StudyConfig, write_atomically
+from search.study import StudyConfig
 from search.tracking.journal import FILE_NAME as JOURNAL
 from search.tracking.journal import Journal, read_events
 from search.tracking.mirror_process import TrackerProcess

@@ -10,15 +10,17 @@ from search.bind import DataFacts, load_facts
 from search.compare import Repeats
 from search.data.splits import split
 from search.data.store import open_data
-from search.drive import run_repeats, say
+from search.decide import run_repeats
 from search.errors import InputError
+from search.folder import write_atomically
 from search.looks import Look, key_of, take_look
 from search.reproduce import beside, figures, pictures
 from search.reproduce.outcomes import Outcome, everything_trained, gather
 from search.reproduce.paper import Paper, load_paper
 from search.reproduce.setting import Options, changes, contender, make_study, with_cells
 from search.reproduce.table import to_table
-from search.study import StudyConfig, write_atomically
+from search.session import say
+from search.study import StudyConfig
 from search.tracking.journal import Journal
 
 FOLDER = "reproduction"

@@ -17,10 +17,11 @@ import torch
 
 from search.bind import DataFacts, bind, load_facts
 from search.data.store import ImageData, open_data
+from search.folder import claim_folder
 from search.records import EpochMetrics, TrialRecord, TrialSpec
 from search.runners import inline
 from search.seeds import Block, make_block
-from search.study import StudyConfig, claim_folder, parse_study
+from search.study import StudyConfig, parse_study
 from search.sweep import Sweep
 from search.tracking.journal import Journal
 from search.tracking.mlflow_client import connect, default_uri

@@ -37,7 +37,11 @@ VERBS = (
     "reproduce",
     "analyze",
 )
-HEAVY = ("torch", "ray", "mlflow", "optuna", "pydantic", "matplotlib")
+HEAVY = {
+    "search.cli": ("torch", "ray", "mlflow", "optuna", "pydantic", "matplotlib"),
+    "search.drive": ("torch", "ray", "mlflow", "optuna", "scipy", "matplotlib"),
+}
+"""What each module does not bring along: its user would wait seconds for it."""
 
 
 @dataclasses.dataclass
@@ -269,8 +273,9 @@ def test_the_list_of_verbs_is_whole(call: Any) -> None:
         assert re.search(rf"^\W*{verb}\s", out, re.MULTILINE), verb
 
 
-def test_the_command_line_imports_nothing_heavy() -> None:
-    script = f"import sys, search.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+@pytest.mark.parametrize("module", HEAVY)
+def test_nothing_heavy_is_imported(module: str) -> None:
+    script = f"import sys, {module}; print([name for name in {HEAVY[module]!r} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

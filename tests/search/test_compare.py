@@ -19,11 +19,12 @@ from search.comparison_files import write_results
 from search.contenders import declare_families, pick_contenders
 from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyError
+from search.folder import claim_folder
 from search.looks import key_of
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.runners import inline
 from search.seeds import make_block
-from search.study import StudyConfig, claim_folder
+from search.study import StudyConfig
 from search.tables import to_markdown, to_table
 from search.tracking.journal import Journal, read_events, read_records
 from search.training.learner import Learner

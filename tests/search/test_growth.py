@@ -13,9 +13,10 @@ import pytest
 
 import search
 from search.bind import DataFacts
+from search.folder import claim_folder
 from search.progress import Display
 from search.records import EpochMetrics, Progress, TrialResult
-from search.study import StudyConfig, claim_folder
+from search.study import StudyConfig
 from search.sweep import Sweep
 from search.tracking.follower import Follower
 from search.tracking.journal import Journal

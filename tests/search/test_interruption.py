@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from search.cli import main
-from search.drive import run_compare, run_sweep
+from search.decide import run_compare
+from search.drive import run_sweep
 from search.errors import EXIT_INTERRUPTED, InterruptedStudyError
 from search.interruption import interruptible
 from search.records import Completed
@@ -192,7 +193,7 @@ def test_interrupted_mlflow_is_waited_for_shortly(make_study: MakeStudy, monkeyp
             patiences.append(patience)
             return False
 
-    monkeypatch.setattr("search.drive.TrackerProcess", Tracker)
+    monkeypatch.setattr("search.session.TrackerProcess", Tracker)
     study = make_study(*OPTIONS, tracking={"enabled": True})
     with monkeypatch.context() as patch:
         signal_at(patch, 1)

@@ -16,8 +16,9 @@ from search import claims
 from search.bind import DataFacts, bind, check_points, complete_point, tell_rejected, why_not
 from search.claims import adjust_for, declare, families_of, tell_claims, too_few_repeats
 from search.errors import EXIT_INPUT, NothingToDoError, StudyChangedError, StudyError
+from search.folder import claim_folder
 from search.seeds import make_block
-from search.study import StudyConfig, claim_folder, find_study, load_study, parse_study, shipped_studies, to_dict
+from search.study import StudyConfig, find_study, load_study, parse_study, shipped_studies, to_dict
 from spaces.presets import load_preset
 
 MakeStudy = Callable[..., StudyConfig]

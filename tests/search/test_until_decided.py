@@ -20,16 +20,17 @@ from numpy.typing import NDArray
 
 from search.cli import main
 from search.data.store import open_data
-from search.drive import run_compare, run_until_decided
+from search.decide import run_compare, run_until_decided
 from search.errors import DivergedError, InputError, StudyError, TooManyFailuresError
 from search.export import pick_winner
+from search.folder import claim_folder
 from search.nomination import NOMINATED, PROVISIONAL
 from search.overview import make_overview, to_lines
 from search.progress import Display
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult, TrialSpec
 from search.runners import inline
 from search.significance import figures
-from search.study import StudyConfig, claim_folder
+from search.study import StudyConfig
 from search.tracking.journal import Journal, read_events, read_records
 from search.work import Assignment
 
@@ -448,7 +449,7 @@ def test_the_test_images_choose_nobody(
 def test_without_a_validation_part_it_is_refused_before_anything(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.drive.load_facts", lambda *_, **__: pytest.fail("decodes images"))
+    monkeypatch.setattr("search.decide.load_facts", lambda *_, **__: pytest.fail("decodes images"))
     study = make_study("split.method=none", compare={"baselines": ["ecrnn/cnn"]}, **TINY)
     with pytest.raises(
         StudyError, match=r"^split\.method: expected random or stratified with --until-decided, found none; [^\n]+$"

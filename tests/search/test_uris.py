@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from search.errors import InputError, StudyChangedError, StudyError
+from search.folder import check_folder, claim_folder
 from search.storage.location import Location, bare, shown
-from search.study import StudyConfig, check_folder, claim_folder, find_study, load_study, to_dict
+from search.study import StudyConfig, find_study, load_study, to_dict
 from search.uris import Uri, redacted
 
 MakeStudy = Callable[..., StudyConfig]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from search.disk import write_bytes
+from search.folder import write_atomically
 from search.storage.synced import put
-from search.study import write_atomically
 
 WRITERS = {"write_bytes": write_bytes, "put": put, "write_atomically": lambda path, _: write_atomically(path, "new")}
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search.folder import claim_folder
 from search.records import Completed, EpochMetrics, Failed, Outcome, Stopped, TrialRecord
 from search.report import picture
 from search.significance import Comparison, Declared, Results, judge_results
-from search.study import StudyConfig, claim_folder
+from search.study import StudyConfig
 from search.tracking.journal import Journal
 
 VOID = {"img", "meta"}

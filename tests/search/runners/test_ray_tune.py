@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from search.errors import InputError, InterruptedStudyError, ResourceError
+from search.folder import claim_folder
 from search.nodes import needs_of
 from search.records import Completed, Failed, TrialRecord
-from search.study import StudyConfig, claim_folder
+from search.study import StudyConfig
 from search.sweep import Sweep
 from search.tracking.journal import Journal, read_records
 

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from search import drive, overview
+from search import decide, drive, folder, overview
 from search.compare import load_correct
 from search.errors import NothingToDoError, StoreAwayError, StoreError
 from search.export import pick_winner
+from search.folder import check_folder
 from search.records import TrialRecord
 from search.storage.store import Store
 from search.storage.working_copy import fetch
-from search.study import StudyConfig, check_folder, find_study, load_study, to_dict
+from search.study import StudyConfig, find_study, load_study, to_dict
 from search.tracking.journal import read_records
 
 MakeStudy = Callable[..., StudyConfig]
@@ -96,17 +97,17 @@ def test_a_comparison_elsewhere_goes_on_with_the_sweeps_results(
         update={"compare": study.compare.model_copy(update={"baselines": (), "finalists": 2, "repeats": 2})}
     )
     study = study.model_copy(update={"compare": study.compare.model_copy(update={"family": "all-pairs"})})
-    drive.run_compare(study)
+    decide.run_compare(study)
     assert len(count_epochs) == num_swept + 2 * 2 * 2
     assert {name for name in on_store(study) if name.startswith("comparison/comparison")} == {
         "comparison/comparison.json"
     }
     shutil.rmtree(state)
     found = find_study(str(study.location.uri))
-    assert drive.load_comparison(found.folder) is not None
+    assert folder.load_comparison(found.folder) is not None
     repeats = [record for record in read_records(found.folder).values() if record.kind == "repeat"]
     assert [load_correct(found.folder, record, 20).shape for record in repeats] == [(20,)] * 4
-    drive.run_compare(study)
+    decide.run_compare(study)
     assert len(count_epochs) == num_swept + 2 * 2 * 2, "nothing is trained again"
 
 

@@ -18,9 +18,10 @@ from search.data.augment import prepare
 from search.data.splits import split
 from search.data.store import ImageData, ImageSet
 from search.errors import ResourceError
+from search.folder import claim_folder
 from search.records import TrialSpec
 from search.seeds import make_block
-from search.study import StudyConfig, claim_folder
+from search.study import StudyConfig
 from search.training import loop
 from search.training.config import TrainConfig, settled
 from search.training.learner import Learner

@@ -1,0 +1,116 @@
+"""A study's folder: who may write there, its resolved study file, and what was changed since the study began."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search.disk import write_bytes
+from search.errors import StudyChangedError, StudyError
+from search.storage.working_copy import refresh
+from search.study import EXTENDABLE, FREE, StudyConfig, load_study, to_dict
+
+COMPARISON = "comparison"
+"""Folder inside it: one folder per comparison, named by its key, and the newest one's files beside them."""
+
+
+def check_folder(study: StudyConfig) -> None:
+    """Check that the storage can be written and that a study that began earlier still says the same.
+
+    Writes nothing but, of a study on an object store, the working copy.
+
+    Raises:
+        StudyError: The storage cannot be written.
+        StoreError: The store refuses.
+        StoreAwayError: It cannot be reached.
+        StudyChangedError: Fields changed that would make old and new trials incomparable.
+    """
+    refresh(study.location)
+    folder = study.folder
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "no permission" if there.is_dir() else f"{there} is a file"
+        raise StudyError(f"storage: {folder} cannot be written ({why}); choose another storage")
+    resolved = folder / "study.yaml"
+    if resolved.is_file():
+        _refuse_changes(load_study(resolved, need_environment=False), study)
+
+
+def claim_folder(study: StudyConfig) -> Path:
+    """Make the study's folder and write the resolved file there.
+
+    Raises:
+        StudyChangedError: Fields changed that would make old and new trials incomparable.
+        StudyError: The storage cannot be written.
+    """
+    check_folder(study)
+    folder = make_folder(study)
+    resolved = folder / "study.yaml"
+    try:
+        write_atomically(resolved, yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True))
+    except OSError as error:
+        raise StudyError(f"storage: {folder} cannot be written ({error.strerror}); choose another storage") from None
+    return folder
+
+
+def make_folder(study: StudyConfig) -> Path:
+    """Make the study's folder.
+
+    Raises:
+        StudyError: The storage cannot be written.
+    """
+    try:
+        study.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(
+            f"storage: {study.folder} cannot be written ({error.strerror}); choose another storage"
+        ) from None
+    return study.folder
+
+
+def _refuse_changes(before: StudyConfig, after: StudyConfig) -> None:
+    faults = []
+    for path, was, now in _changes(to_dict(before), to_dict(after), ""):
+        if path.startswith(FREE) or path in EXTENDABLE[1:]:
+            continue
+        if path == "search.trials" and isinstance(was, int) and isinstance(now, int) and now >= was:
+            continue
+        faults.append(
+            f"{after.folder}: {path} was {_show(was)} when the sweep began and is {_show(now)} now; "
+            "put it back, or give the study another name"
+        )
+    if faults:
+        raise StudyChangedError(*faults)
+
+
+def _changes(old: object, new: object, path: str) -> Iterator[tuple[str, object, object]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*old, *new)):
+            yield from _changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        if path == "space" and old == new and list(old) != list(new):
+            yield "space (the order of its parameters)", list(old), list(new)
+    elif old != new:
+        yield path, old, new
+
+
+def _show(value: object) -> str:
+    return "not set" if value is None else repr(value)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new one, never half of it."""
+    write_bytes(path, text.encode())
+
+
+def load_comparison(folder: Path) -> dict[str, Any] | None:
+    """The newest comparison of a study, if there is one."""
+    path = folder / COMPARISON / "comparison.json"
+    if not path.is_file():
+        return None
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document

@@ -1,0 +1,125 @@
+"""An open study: its lock and journal, the runner that it asks for, MLflow that follows it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from search.bind import DataFacts
+from search.errors import InterruptedStudyError, StudyChangedError
+from search.folder import claim_folder, make_folder
+from search.interruption import interruptible
+from search.nodes import needs_of
+from search.storage.copies import copy_of
+from search.study import StudyConfig
+from search.tracking.journal import FILE_NAME, Journal, read_events
+from search.tracking.mirror_process import TrackerProcess
+from search.tracking.mlflow_client import check_uri, default_uri
+from search.uris import redacted
+from search.versions import git_revision, versions
+from search.work import Work
+
+TRACKER_PATIENCE_SECS = 120.0
+"""At the end the command waits this long for MLflow to take the rest; what is left then is sent next time."""
+INTERRUPTED_PATIENCE_SECS = 5.0
+"""The same for a command that was told to end: whoever told it may kill it soon."""
+
+
+@dataclasses.dataclass
+class Shown:
+    """Where changes go; the display exists only after the work does."""
+
+    update: Callable[[], None] = lambda: None
+
+
+@contextlib.contextmanager
+def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Work], None]]:
+    """Open the runner that the study asks for; SIGTERM and Ctrl-C interrupt the work that it carries out."""
+    resources = study.resources
+    with interruptible() as interruption:
+        if resources.runner == "inline":
+            from search.runners import inline
+
+            inline.pick_device(resources.gpus)
+            yield lambda work: interruption.carry_out(work, inline.run, resources)
+            return
+        from search.runners import ray_tune
+
+        needs = needs_of(study, facts)
+        with ray_tune.cluster(resources) as there:
+            yield lambda work: interruption.carry_out(work, lambda work, _: ray_tune.run(work, there, needs), resources)
+
+
+@contextlib.contextmanager
+def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -> Iterator[Journal]:
+    """Hold the study's journal, with MLflow following it."""
+    place = tracking_place(study)
+    if place is not None and not (study.folder / FILE_NAME).is_file():
+        # Only a study that begins: a running one must not be stopped by a server that is away.
+        check_uri(place.uri)
+    make_folder(study)
+    with Journal(study.folder, copy_of(study.location, say)) as journal:
+        folder = claim_folder(study)
+        _refuse_other_data(folder, facts)
+        journal.note(
+            "session",
+            verb=verb,
+            pid=os.getpid(),
+            node=socket.gethostname(),
+            versions=versions(),
+            git=git_revision(),
+            device="cuda" if study.resources.gpus else "cpu",
+            data={
+                "name": study.data.name,
+                "digest": facts.key,
+                "num_train": facts.num_train,
+                "num_test": facts.num_test,
+                "root": redacted(study.data.root) if study.data.root else None,
+            },
+            classes=list(facts.classes),
+        )
+        tracker = TrackerProcess(folder, place.uri, place.experiment, say) if place else None
+        try:
+            yield journal
+        except (KeyboardInterrupt, InterruptedStudyError):
+            patience = min(patience, INTERRUPTED_PATIENCE_SECS)
+            raise
+        finally:
+            journal.note("stop")
+            if tracker is not None and not tracker.close(patience):
+                say(f"{study.name}: {tracker.backlog}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrackingPlace:
+    """Where MLflow records a study."""
+
+    uri: str
+    experiment: str
+
+
+def tracking_place(study: StudyConfig) -> TrackingPlace | None:
+    """Where MLflow records a study; None with tracking switched off."""
+    if not study.tracking.enabled:
+        return None
+    uri = study.tracking.uri or default_uri(study.folder.parent)
+    return TrackingPlace(uri=uri, experiment=study.tracking.experiment or study.name)
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal; standard output belongs to results."""
+    print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _refuse_other_data(folder: Path, facts: DataFacts) -> None:
+    known = [event["data"]["digest"] for event in read_events(folder / FILE_NAME) if event["event"] == "session"]
+    if known and known[-1] != facts.key:
+        raise StudyChangedError(
+            f"{folder}: the study began on data {known[-1]} and finds {facts.key} now; put the files back, or give the "
+            "study another name"
+        )
