@@ -71,10 +71,10 @@ def kill_node(e: Episode, number: signal.Signals) -> None:
 
 
 def kill_head(e: Episode) -> None:
-    """A local cluster is gone without its head: the command ends (Ray itself ends the process), and starts anew."""
+    """A local cluster is gone without its head: the command says so, ends, and starts anew."""
     command = e.hit(begun=True)
     e.send(e.victims("head")[0], signal.SIGKILL)
-    e.ended(command, codes={1, 2})
+    e.ended(command, codes={2}, words=["lost the Ray cluster", GOES_ON])
 
 
 def pause_driver(e: Episode, secs: tuple[float, float]) -> None:
