@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ MENDS = {
     errno.EIO: "mend the disk",
 }
 """What a disk can fail at -> what a person does about it."""
-_LEFTOVER = re.compile(r"\..+\.(pt|npy|safetensors)\.\d+")
+_LEFTOVER = re.compile(r"\..+\.(pt|npy|safetensors)\.[0-9a-f]+")
 
 
 @contextlib.contextmanager
@@ -59,39 +60,42 @@ def _find_fault(error: BaseException | None) -> OSError | None:
     return None
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool = True) -> None:
     """Write a file so that after a crash or a power cut there is the old one or the new one.
 
     Args:
         path: The file; its folder is made if need be.
         write: Writes the content to a stream.
+        flush: To the disk itself; what can be made again need not be there after a power cut.
 
     Raises:
         StorageFaultError: The disk is full, over quota, read-only or broken; the old file is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Not by process: where many nodes write, and each counts its own, two may have the same number.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with telling_disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.unlink(missing_ok=True)
             with temporary.open("xb") as stream:  # never through a link that somebody laid there
                 write(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
+                if flush:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             temporary.replace(path)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        if flush:
+            _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
+def write_bytes(path: Path, content: bytes | memoryview, *, flush: bool = True) -> None:
     """Write a file of known content, as `write_whole` does."""
 
     def write(stream: IO[bytes]) -> None:
         stream.write(content)
 
-    write_whole(path, write)
+    write_whole(path, write, flush=flush)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,8 +12,10 @@ import yaml
 
 from search.disk import write_bytes
 from search.errors import StudyChangedError, StudyError
+from search.storage.location import is_uri
 from search.storage.working_copy import refresh
 from search.study import EXTENDABLE, FREE, StudyConfig, load_study, to_dict
+from search.uris import Uri
 
 COMPARISON = "comparison"
 """Folder inside it: one folder per comparison, named by its key, and the newest one's files beside them."""
@@ -25,11 +27,17 @@ def check_folder(study: StudyConfig) -> None:
     Writes nothing but, of a study on an object store, the working copy.
 
     Raises:
-        StudyError: The storage cannot be written.
+        StudyError: The storage cannot be written, or holds a key that workers would need.
         StoreError: The store refuses.
         StoreAwayError: It cannot be reached.
         StudyChangedError: Fields changed that would make old and new trials incomparable.
     """
+    storage = study.storage
+    if study.resources.runner == "ray" and isinstance(storage, Uri) and storage.holds_secret and is_uri(storage):
+        raise StudyError(
+            "storage: expected no key in it, as no worker would hear of one; set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY (or what this store takes) on every node, or name a variable of theirs: ${NAME}"
+        )
     refresh(study.location)
     folder = study.folder
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())

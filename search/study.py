@@ -25,7 +25,7 @@ from search.settings import setting_faults, space_faults
 from search.storage.location import Location, is_uri, locate
 from search.storage.working_copy import RESOLVED, read_resolved, refresh, uri_of_copy
 from search.training.config import PRECISIONS, TrainConfig, settled
-from search.uris import Uri, without_secrets
+from search.uris import Uri, fault_of, without_secrets
 from spaces.presets import UnknownPreset, load_preset, load_space
 from spaces.space import Space, SpaceError
 
@@ -198,6 +198,8 @@ def _check_environment(study: StudyConfig) -> Iterator[str]:
         "storage": study.storage,
     }
     for path, uri in places.items():
+        if uri is not None and (fault := fault_of(uri)):
+            yield f"{path}: {fault}"
         for name in uri.unset if isinstance(uri, Uri) else ():
             yield f"{path}: names ${{{name}}}, and the environment has no such variable; set {name}"
 

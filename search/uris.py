@@ -21,6 +21,8 @@ _DATABASES = re.compile(r"postgres|mysql|mariadb|oracle|mssql", re.IGNORECASE)
 _KEYS = re.compile(r"(s3|s3a|gs|gcs|oss|r2)$", re.IGNORECASE)
 """Object stores, where the user is the key's name and of no use without the key."""
 _QUERY = re.compile(r"\?[^\s'\"<>#]*")
+_ODD = re.compile(r"[\s'\"<>#]")
+"""What ends a query, as `redacted` looks for one in any text."""
 _SECRET_NAME = re.compile(
     r"passw|pwd|secret|token|credential|signature|(access|account|api|private)_?key|^sig$", re.IGNORECASE
 )
@@ -69,15 +71,17 @@ class Uri(str):
     """An address as tools take it, with `${NAME}` filled in from the environment; shown and stored it has no secret.
 
     Attributes:
-        written: What may be shown and stored: as the user wrote it, without a password.
+        text: As the user wrote it.
+        written: What may be shown and stored: the same without a password.
     """
 
+    text: str
     written: str
 
     def __new__(cls, text: str) -> Uri:
         """Fill in and keep what was written."""
         uri = super().__new__(cls, _fill(text))
-        uri.written = redacted(text)
+        uri.text, uri.written = text, redacted(text)
         return uri
 
     def __repr__(self) -> str:
@@ -97,16 +101,34 @@ class Uri(str):
         return self
 
     @property
+    def holds_secret(self) -> bool:
+        """Whether a password or key is written out in it, which no other process will hear of."""
+        return self.text != self.written
+
+    @property
     def unset(self) -> tuple[str, ...]:
         """Variables of the environment that it names and that are not set."""
         return tuple(name for name in _REFERENCE.findall(self.written) if name not in os.environ)
 
 
 def _fill(text: str) -> str:
-    # In the place of a password, a value may hold any character.
+    # In the place of a password or of an option's value, a value may hold any character.
     filled = re.sub(
-        rf"(?<=:){_REFERENCE.pattern}(?=@)",
-        lambda found: quote(os.environ[found[1]], safe="") if found[1] in os.environ else found[0],
+        rf"(?<=:){_REFERENCE.pattern}(?=@)|(?<==){_REFERENCE.pattern}(?=&|$)",
+        lambda found: _quoted(found[1] or found[2]) or found[0],
         text,
     )
     return _REFERENCE.sub(lambda found: os.environ.get(found[1], found[0]), filled)
+
+
+def _quoted(name: str) -> str | None:
+    return quote(os.environ[name], safe="") if name in os.environ else None
+
+
+def fault_of(uri: str) -> str | None:
+    """What is wrong with an address as it is written, without a word of what may be a password."""
+    text = uri.text if isinstance(uri, Uri) else uri
+    odd = sorted(set(_ODD.findall(text.partition("?")[2])))
+    if not odd:
+        return None
+    return f"after ?, expected no {' '.join(odd)} as it is; write {', '.join(quote(one, safe='') for one in odd)}"

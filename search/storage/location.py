@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
-from search.uris import redacted
+from search.uris import Uri, redacted
 
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/?]*)(?P<path>/[^?]*)?(?:\?(?P<options>.*))?$")
 
@@ -52,13 +52,13 @@ def locate(uri: str) -> Location:
     """Where a study lies, by its own URI."""
     base, mark, options = uri.partition("?")
     storage, _, name = base.rstrip("/").rpartition("/")
-    return Location(storage + mark + options, name)
+    return Location(Uri(storage + mark + options), name)
 
 
 def join(uri: str, *names: str) -> str:
     """The URI of something below a URI; options after ? stay at the end."""
-    base, mark, options = uri.partition("?")
-    return "/".join((base.rstrip("/"), *(quote(name) for name in names))) + mark + options
+    base, mark, options = _text_of(uri).partition("?")
+    return _alike("/".join((base.rstrip("/"), *(quote(name) for name in names))) + mark + options, uri)
 
 
 def options_of(uri: str) -> dict[str, str]:
@@ -68,14 +68,23 @@ def options_of(uri: str) -> dict[str, str]:
 
 def with_options(uri: str, options: dict[str, str]) -> str:
     """The URI with these options instead of its own."""
-    base = uri.partition("?")[0]
-    return f"{base}?{urlencode(options, safe=':/')}" if options else base
+    base = _text_of(uri).partition("?")[0]
+    return _alike(f"{base}?{urlencode(options, safe=':/${}')}" if options else base, uri)
+
+
+def _text_of(uri: str) -> str:
+    return uri.text if isinstance(uri, Uri) else uri
+
+
+def _alike(text: str, uri: str) -> str:
+    """What is made of an address that may travel may travel, too."""
+    return Uri(text) if isinstance(uri, Uri) else text
 
 
 def resolved(uri: str) -> str:
     """The URI with the S3 endpoint of this environment written out: other nodes may have another one, or none."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    options = options_of(uri)
+    options = options_of(_text_of(uri))
     if not uri.startswith("s3://") or not endpoint or "endpoint_override" in options:
         return uri
     scheme, _, host = endpoint.rpartition("://")

@@ -150,8 +150,9 @@ def test_the_folder_is_flushed_after_the_renaming(tmp_path: Path, monkeypatch: p
         original(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr("secrets.token_hex", lambda _: "0badcafe")
     save_array(tmp_path / "a.npy", np.arange(3))
-    assert [name for name, _ in flushed] == [f".a.npy.{os.getpid()}", tmp_path.name]
+    assert [name for name, _ in flushed] == [".a.npy.0badcafe", tmp_path.name]
     assert flushed[1][1] == ["a.npy"]
 
 

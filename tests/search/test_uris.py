@@ -12,7 +12,7 @@ import yaml
 
 from search.errors import InputError, StudyChangedError, StudyError
 from search.folder import check_folder, claim_folder
-from search.storage.location import Location, bare, shown
+from search.storage.location import Location, bare, join, shown
 from search.study import StudyConfig, find_study, load_study, to_dict
 from search.uris import Uri, redacted
 
@@ -168,3 +168,43 @@ def test_faults_of_a_study_hold_no_password(make_study: MakeStudy) -> None:
         with pytest.raises(StudyError) as caught:
             make_study(override, **SECRETS)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("odd", "written"), [("#", "%23"), ("'", "%27"), ('"', "%22"), (" ", "%20"), ("<", "%3C")])
+def test_what_would_end_a_query_before_its_password_does_is_refused(
+    make_study: MakeStudy, odd: str, written: str
+) -> None:
+    uri = f"postgresql://me@db/x?password=ab{odd}secret"
+    with pytest.raises(StudyError, match=r"search\.database: after \?, expected no .*; write " + written) as caught:
+        make_study(search={"trials": 1, "database": uri})
+    assert "secret" not in str(caught.value)
+    make_study(search={"trials": 1, "database": uri.replace(odd, written)})
+
+
+def test_a_variable_may_hold_any_character_in_a_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PW", "a#b&c d")
+    uri = Uri("postgresql://me@db/x?password=${PW}&sslmode=require")
+    assert uri == "postgresql://me@db/x?password=a%23b%26c%20d&sslmode=require"
+    assert redacted(uri) == "postgresql://me@db/x?sslmode=require"
+
+
+@pytest.mark.parametrize("storage", ["s3://KEY:secret@bucket/runs", "s3://bucket/runs?secret_key=secret"])
+def test_a_key_written_into_the_storage_is_refused_where_workers_need_it(make_study: MakeStudy, storage: str) -> None:
+    with pytest.raises(StudyError, match="storage: expected no key in it") as caught:
+        check_folder(make_study(storage=storage, resources={"runner": "ray"}))
+    assert "secret_key" not in str(caught.value)
+
+
+def test_where_a_trial_lies_travels_without_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "s3cret")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio:9000")
+    for text in ("s3://id:${KEY}@bucket/runs", "s3://bucket/runs?secret_key=${KEY}", "s3://id:s3cret@bucket/runs"):
+        uri = Location(Uri(text), "study").uri
+        assert uri is not None
+        trial = join(uri, "trials", "t")
+        assert "s3cret" in trial, "here it is known"
+        assert b"s3cret" not in pickle.dumps(trial)
+        there = pickle.loads(pickle.dumps(trial))
+        assert ("s3cret" in there) is ("${KEY}" in text), "there it is what that environment says"
+        assert "bucket/runs/study/trials/t" in there
+        assert "endpoint_override=minio:9000" in there

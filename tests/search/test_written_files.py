@@ -26,13 +26,21 @@ def umask() -> Iterator[Callable[[int], None]]:
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_nothing_is_written_through_a_planted_link(writer: str, tmp_path: Path) -> None:
+def test_nothing_is_written_through_a_planted_link(
+    writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should somebody guess the name."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: "0badcafe")
     precious, path = tmp_path / "precious", tmp_path / "folder" / "file"
     precious.write_text("old")
     path.parent.mkdir()
-    path.with_name(f".{path.name}.{os.getpid()}").symlink_to(precious)
+    planted = path.with_name(f".{path.name}.0badcafe")
+    planted.symlink_to(precious)
     path.symlink_to(precious)
-    WRITERS[writer](path, b"new")
+    with pytest.raises(FileExistsError):
+        WRITERS[writer](path, b"new")
+    assert precious.read_text() == "old"
+    WRITERS[writer](path, b"new")  # what lay in the way is gone
     assert precious.read_text() == "old"
     assert path.read_text() == "new"
     assert not path.is_symlink()
