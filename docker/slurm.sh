@@ -6,6 +6,7 @@
 #
 # HYBRID_SEARCH_HOME  this repository; unset: the folder of `sbatch`. Its .venv is used where there is one
 # REQUEUE             1: once the time is up, queue again by itself and go on
+# RAY_TEMP            folder of each node for Ray's session, yours alone; unset: /tmp/ray-JOB
 # HEAD_IP             address of the first node in the nodes' own network; unset: its first one
 #SBATCH --job-name=hybrid-search
 #SBATCH --nodes=2
@@ -34,7 +35,7 @@ mkdir -p "${token%/*}"
 python3 -c "import secrets; print(secrets.token_hex(32))" >"${token}"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="${token}"
 export RAY_PORT=$((20000 + SLURM_JOB_ID % 10000)) DASHBOARD_PORT=$((30000 + SLURM_JOB_ID % 10000))
-export RAY_TEMP="/tmp/ray-${SLURM_JOB_ID}"
+export RAY_TEMP="${RAY_TEMP:-/tmp/ray-${SLURM_JOB_ID}}"
 export NODE_CPUS="${SLURM_CPUS_PER_TASK:-}"
 head_ip="${HEAD_IP:-$(hostname -I | cut -d' ' -f1)}"
 export RAY_ADDRESS="${head_ip}:${RAY_PORT}"

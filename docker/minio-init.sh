@@ -1,0 +1,26 @@
+#!/bin/sh
+# Run at each start, in MinIO's own image: a bucket for MLflow and one for studies, and for each a user of the bucket's
+# name, who may do everything within it and nothing elsewhere.
+#
+# MINIO_URL                            http://minio:9000
+# MINIO_ROOT_USER, MINIO_ROOT_PASSWORD
+# S3_MLFLOW_SECRET, S3_STUDIES_SECRET  the users' secret keys
+set -eu
+: "${MINIO_URL:?}" "${MINIO_ROOT_USER:?}" "${MINIO_ROOT_PASSWORD:?}" "${S3_MLFLOW_SECRET:?}" "${S3_STUDIES_SECRET:?}"
+
+bucket() { # NAME SECRET
+  mc mb --ignore-existing "store/$1"
+  printf '%s\n%s\n' "$1" "$2" | mc admin user add store
+  printf '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": %s}]}' \
+    "[\"arn:aws:s3:::$1\", \"arn:aws:s3:::$1/*\"]" | mc admin policy create store "only-$1" /dev/stdin
+  user="$(mc admin user info store "$1")"
+  case "${user}" in
+    *"only-$1"*) ;; # some versions refuse what is attached already
+    *) mc admin policy attach store "only-$1" --user "$1" ;;
+  esac
+}
+
+# Secrets are printed by the shell itself and read by mc from its input: no command line shows them.
+printf '%s\n%s\n' "${MINIO_ROOT_USER}" "${MINIO_ROOT_PASSWORD}" | mc alias set store "${MINIO_URL}"
+bucket mlflow "${S3_MLFLOW_SECRET}"
+bucket studies "${S3_STUDIES_SECRET}"
