@@ -103,10 +103,12 @@ def hear(link: Any, trial: str, epoch: int | None) -> None:
 
 def as_tune_sees_it(error: Exception, at_start: bool = True) -> Exception:
     """What Tune is told in place of an error that it does not know."""
+    from ray.air.execution._internal.tracked_actor import TrackedActor
+
     from search.runners.ray_link import _ActorManager
 
     seen: list[Exception] = []
-    tracked = SimpleNamespace(actor_id="1", _on_error=lambda _, error: seen.append(error))
+    tracked = TrackedActor("1", on_error=lambda _, error: seen.append(error))  # type: ignore[arg-type]
     manager: Any = object.__new__(_ActorManager)
     vars(manager).update(
         _live_actors_to_ray_actors_resources={}, _failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None
