@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import math
 import os
+import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,6 +31,8 @@ CONNECT_SECS = 5.0
 """A head that takes no connection for so long is not there."""
 LEAVE_SECS = 15.0
 """Taking leave of a cluster that is gone may take for ever."""
+SIGNAL_SECS = 0.05
+"""While Ray ends, it may take away our handler of SIGTERM for so long."""
 
 
 @contextlib.contextmanager
@@ -59,12 +64,17 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         }
         options |= {"address": address, "runtime_env": environment}
     gone = False
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with _errors_aside() as printed:
             try:
                 context: Any = ray.init(**options)
+            except SystemExit:  # so ends Ray's own handler of SIGTERM, which is in place until ours is again
+                raise KeyboardInterrupt from None
             except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
                 raise _no_cluster(address, error, printed()) from None
+            finally:
+                _put_back(on_sigterm)
         hide_token()
         if address is not None:
             _warn_of_dashboard(str(context.address_info.get("webui_url") or ""))
@@ -80,11 +90,27 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         gone = True
         raise
     finally:
-        # Taking leave of a cluster that is not there may wait for it.
-        leaving = threading.Thread(target=ray.shutdown, daemon=True)
-        leaving.start()
-        leaving.join(LEAVE_SECS if gone else None)
-        stack.close()
+        with stack:
+            _leave(LEAVE_SECS if gone else math.inf, on_sigterm)
+
+
+def _leave(secs: float, on_sigterm: Any) -> None:  # noqa: ANN401
+    """Take leave of the cluster; of one that is not there it may wait for it."""
+    leaving = threading.Thread(target=ray.shutdown, daemon=True)
+    leaving.start()
+    until = time.monotonic() + secs
+    while leaving.is_alive() and time.monotonic() < until:
+        leaving.join(SIGNAL_SECS)
+        _put_back(on_sigterm)
+
+
+def _put_back(on_sigterm: Any) -> None:  # noqa: ANN401
+    """Put our handler of SIGTERM back in its place.
+
+    Ray's Python side sets one that exits, its C++ side then one that prints a stack and dies, and none when it ends.
+    """
+    if on_sigterm is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _check_address(address: str) -> None:

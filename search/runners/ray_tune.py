@@ -167,6 +167,7 @@ class Judge(FIFOScheduler):
                 work.diverge(key, result["diverged"])
                 return str(TrialScheduler.STOP)
             progress = result["progress"]
+            self._link.hear(key, progress)
             go_on = work.tick(key) if progress is None else work.report(key, progress, result["node"])
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 

@@ -34,6 +34,12 @@ class FakeWork:
     def fail(self, key: str, reason: str) -> None:
         self.failed[key] = reason
 
+    def report(self, key: str, progress: Any, node: str) -> bool:
+        return True
+
+    def tick(self, key: str) -> bool:
+        return True
+
 
 class FakeCluster:
     """A cluster whose nodes come and go as they are told."""
@@ -52,7 +58,7 @@ class FakeCluster:
         return self.room
 
     def has_left(self, node_id: str) -> bool:
-        return node_id in self.left
+        return not node_id or node_id in self.left
 
     def node_of(self, actor_id: str | None) -> str:
         return actor_id or ""
@@ -80,10 +86,38 @@ def link_of(work: Any, there: Any) -> Any:
     return Link(work, there)
 
 
-def died(node: str = "n1", **fields: Any) -> Exception:
+def died(node: str | None = "n1", **fields: Any) -> Exception:
     from ray.exceptions import RayActorError
 
     return RayActorError(actor_id=node, error_msg="The actor died\nunexpectedly.", **fields)
+
+
+def hear(link: Any, trial: str, epoch: int | None) -> None:
+    """A result as it comes from a worker: an epoch, or a tick."""
+    from search.runners.ray_tune import Judge
+
+    progress = None if epoch is None else SimpleNamespace(metrics=SimpleNamespace(epoch=epoch))
+    result = {"progress": progress, "node": "host/n1"}
+    assert Judge(link).on_trial_result(None, SimpleNamespace(trial_id=trial), result) == "CONTINUE"
+
+
+def as_tune_sees_it(error: Exception, at_start: bool = True) -> Exception:
+    """What Tune is told in place of an error that it does not know."""
+    from ray.air.execution._internal.tracked_actor import TrackedActor
+
+    from search.runners.ray_link import _ActorManager
+
+    seen: list[Exception] = []
+    tracked = TrackedActor("1", on_error=lambda _, error: seen.append(error))  # type: ignore[arg-type]
+    manager: Any = object.__new__(_ActorManager)
+    vars(manager).update(
+        _live_actors_to_ray_actors_resources={}, _failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None
+    )
+    if at_start:
+        manager._actor_start_failed(tracked, error)
+    else:
+        manager._actor_task_failed(SimpleNamespace(_tracked_actor=tracked, _on_error=tracked._on_error), error)
+    return seen[0]
 
 
 def key(taken: Any) -> str:
@@ -150,6 +184,108 @@ def test_a_node_that_left_does_not_count(clock: SimpleNamespace) -> None:
         link.lose(str(trial), died(node))
     assert key(link.take("9")) == "a"
     assert not work.failed
+
+
+def test_a_training_that_takes_node_after_node_down_fails(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, there = FakeWork("a"), FakeCluster(max_failures=0)
+    link = link_of(work, there)
+    for node in range(1, 10):
+        trial = f"{node}"
+        assert key(link.take(trial)) == "a"
+        # The first epoch of the fifth worker is new; the others tell it again, and begin again with a tick.
+        hear(link, trial, None)
+        if node >= 5:
+            hear(link, trial, 1)
+        there.left.add(f"n{node}")
+        link.lose(trial, died(f"n{node}"))
+    assert link.take("10") == "FINISHED"
+    lost = "its node was lost 5 times without a new epoch, the last one host/n9: unexpectedly."
+    assert work.failed == {"a": lost}
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        f"lost node host/n{node} (unexpectedly.); what ran there goes on elsewhere" for node in range(1, 10)
+    ]
+
+
+def test_a_lost_node_is_told_once(clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    link = link_of(FakeWork("a", "b"), there := FakeCluster())
+    for trial in "12":
+        link.take(trial)
+    there.left.add("n1")
+    for trial in "12":
+        link.lose(trial, died())
+        assert link.take(f"again {trial}") is not None
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+# Ray names a node where it meant to prepare one, and none where there was no place.
+@pytest.mark.parametrize("node", ["n1", None])
+def test_a_worker_that_can_never_be_started_ends_the_run_with_the_reason(
+    node: str | None, clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ray.exceptions import ActorUnschedulableError, RuntimeEnvSetupError
+
+    error: Any
+    if node:
+        error = as_tune_sees_it(RuntimeEnvSetupError("Traceback\n  ...\nOSError: no space for s3://me:secret@store\n"))
+        reason = r"OSError: no space for s3://\S*@?store"
+    else:
+        error, reason = as_tune_sees_it(ActorUnschedulableError("no place")), "The actor is not schedulable: no place"
+    error.actor_id = node
+    work = FakeWork("a", "b")
+    link = link_of(work, FakeCluster(room=1, max_failures=0))
+
+    def fail(times: int) -> None:
+        for _ in range(times):
+            assert key(link.take("1")) == "a"
+            link.lose("1", error)
+            clock.now += 2.0
+
+    fail(2)
+    assert key(link.take("1")) == "a"
+    hear(link, "1", None)  # it did begin: it may be lost as often again
+    link.lose("1", error)
+    clock.now += 2.0
+    fail(1)
+    assert key(link.take("1")) == "a"
+    link.lose("1", error)
+    clock.now += 2.0
+    with pytest.raises(ResourceError, match=rf"could not start a worker 3 times in a row \({reason}\); mend") as caught:
+        link.take("1")
+    assert link.fault is caught.value
+    assert not work.failed, "that is not the training's fault"
+    told = capsys.readouterr().err
+    assert told.count("a worker could not be started (") == 4
+    assert "secret" not in told
+
+
+def test_a_start_that_fails_is_not_tried_again_at_once(clock: SimpleNamespace) -> None:
+    link = link_of(FakeWork("a"), FakeCluster())
+    link.take("1")
+    link.lose("1", died(None))
+    clock.now += 1.9
+    assert link.take("2") is None
+    clock.now += 0.1
+    assert key(link.take("2")) == "a"
+
+
+def test_what_tune_does_not_know_is_a_lost_worker_and_keeps_its_words() -> None:
+    from ray.exceptions import ObjectStoreFullError, OutOfMemoryError, RayTaskError
+
+    from search.runners.ray_link import KilledForMemoryError, NotBegunError
+
+    for error, at_start, kind in (
+        (ObjectStoreFullError("full"), True, NotBegunError),
+        (ObjectStoreFullError("full"), False, type(died())),
+        (OutOfMemoryError("full"), True, KilledForMemoryError),
+    ):
+        seen = as_tune_sees_it(error, at_start)
+        assert type(seen) is kind
+        assert "full" in str(seen)
+    for error in (died(), RayTaskError("step", "", ZeroDivisionError())):
+        assert as_tune_sees_it(error) is error
 
 
 def test_a_death_on_a_living_node_counts_once_it_is_sure(clock: SimpleNamespace) -> None:

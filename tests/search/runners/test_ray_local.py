@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,34 @@ with cluster(ResourcesSection(dashboard=len(sys.argv) > 1)):
         "asks": asks_for_token(),
     }), flush=True)
     sys.stdin.readline()
+"""
+TERMINATED = """
+import os, signal, time
+from search.interruption import interruptible
+from search.runners.ray_tune import cluster
+from search.study import ResourcesSection
+import ray
+
+def end():
+    shutdown()
+    ended.append(True)
+    time.sleep(2)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+ended, shutdown, ray.shutdown = [], ray.shutdown, end
+with interruptible():
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        with cluster(ResourcesSection()):
+            assert signal.getsignal(signal.SIGTERM) == ours, "while joined"
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                print("heard while joined", flush=True)
+    except KeyboardInterrupt:
+        print("heard while leaving", ended, flush=True)
 """
 INTRUDER = """
 import sys
@@ -73,3 +103,32 @@ def test_a_local_cluster_is_for_this_user_alone(environment: dict[str, str], tmp
         driver.stdin.close()
         assert driver.wait(timeout=300) == 0
     assert not Path(found["session"]).parents[1].exists()
+
+
+def test_sigterm_stays_ours_while_joined_and_while_leaving(environment: dict[str, str]) -> None:
+    """Ray puts handlers of its own in our place, twice, and takes all of them away when it ends."""
+    ended = subprocess.run(
+        [sys.executable, "-c", TERMINATED], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "heard while joined\nheard while leaving [True]\n"), ended.stderr
+
+
+def test_sigterm_while_ray_starts_ends_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from search.runners.ray_tune import cluster
+    from search.study import ResourcesSection
+
+    def start(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # as Ray does
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(ray, "init", start)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyboardInterrupt), cluster(ResourcesSection()):
+            pass
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGTERM, before)
