@@ -59,12 +59,13 @@ def _find_fault(error: BaseException | None) -> OSError | None:
     return None
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool = True) -> None:
     """Write a file so that after a crash or a power cut there is the old one or the new one.
 
     Args:
         path: The file; its folder is made if need be.
         write: Writes the content to a stream.
+        flush: Wait until the disk has it; without, a power cut may leave half of it.
 
     Raises:
         StorageFaultError: The disk is full, over quota, read-only or broken; the old file is as it was.
@@ -76,22 +77,24 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             temporary.unlink(missing_ok=True)
             with temporary.open("xb") as stream:  # never through a link that somebody laid there
                 write(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
+                if flush:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             temporary.replace(path)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        if flush:
+            _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
+def write_bytes(path: Path, content: bytes | memoryview, *, flush: bool = True) -> None:
     """Write a file of known content, as `write_whole` does."""
 
     def write(stream: IO[bytes]) -> None:
         stream.write(content)
 
-    write_whole(path, write)
+    write_whole(path, write, flush=flush)
 
 
 def _sync_folder(folder: Path) -> None:

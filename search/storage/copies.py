@@ -155,7 +155,11 @@ class RemoteCopy:
         return join(self._uri, *name.split("/"))
 
     def bring(self, names: Iterable[str]) -> None:
-        """Have files in the folder that a worker left; while the store is away they come later."""
+        """Have files in the folder that a worker left; while the store is away they come later.
+
+        Raises:
+            StorageFaultError: The disk is full, over quota, read-only or broken.
+        """
         wanted = list(names)
         if self._away is None:
             try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from search.disk import write_bytes
 from search.storage.store import Stamp, Store
 
 STATE = ".synced.json"
@@ -87,13 +87,12 @@ class Synced:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new one. It can be made again: no flush to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    with temporary.open("xb") as stream:  # never through a link that somebody laid there
-        stream.write(content)
-    temporary.replace(path)
+    """Write a file so that a reader sees the old or the new one. It can be made again: no flush to the disk.
+
+    Raises:
+        StorageFaultError: The disk is full, over quota, read-only or broken.
+    """
+    write_bytes(path, content, flush=False)
 
 
 def _is_folder(name: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import StoreAwayError, StudyLockedError
+from search.errors import StorageFaultError, StoreAwayError, StudyLockedError
 from search.storage import copies
 from search.storage.copies import copy_of
 from search.storage.location import Location
@@ -185,6 +185,22 @@ def test_files_that_a_worker_left_are_here_at_once_or_when_the_store_is_back(
             patch.setattr(copies, "PATIENCE_SECS", 60.0)
             journal.copy.settle()
         assert (location.folder / "trials/b/confusion.npy").read_bytes() == b"d"
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_full_disk_is_told_in_words(
+    location: Location, monkeypatch: pytest.MonkeyPatch, full_disk: Callable[[], None], *, is_away: bool
+) -> None:
+    Store(str(location.uri)).write("trials/a/confusion.npy", b"c")
+    with opened(location) as journal:
+        journal.note("one")
+        with monkeypatch.context() as patch:
+            if is_away:
+                patch.setattr(Store, "read", lambda *_: _away())
+                journal.copy.bring(["trials/a/confusion.npy"])
+            full_disk()
+        with pytest.raises(StorageFaultError, match=r"cannot use it \(No space left on device\); make room, then run"):
+            journal.copy.settle() if is_away else journal.copy.bring(["trials/a/confusion.npy"])
 
 
 def _away() -> bytes:
