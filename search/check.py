@@ -12,9 +12,10 @@ from search.proposals import known_trials, read_study
 from search.reconcile import Cure, Difference, TrackedRun, mlflow_differences, optuna_differences
 from search.records import TrialRecord
 from search.session import tracking_place
+from search.storage.working_copy import is_driven
 from search.study import StudyConfig
 from search.tracking.held_runs import PREFIX, tracked
-from search.tracking.journal import is_driven, read_id, read_records
+from search.tracking.journal import read_id, read_records
 from search.tracking.mlflow_runs import fetch_runs
 from search.tracking.mlflow_tracker import KEY_TAG
 

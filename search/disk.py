@@ -66,7 +66,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool =
     Args:
         path: The file; its folder is made if need be.
         write: Writes the content to a stream.
-        flush: To the disk itself; what can be made again need not be there after a power cut.
+        flush: Wait until the disk has it; without, a power cut may leave half of it.
 
     Raises:
         StorageFaultError: The disk is full, over quota, read-only or broken; the old file is as it was.

@@ -6,7 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.errors import InputError, JournalError, StoreAwayError, StoreError, StudyLockedError
+from search.errors import (
+    InputError,
+    JournalError,
+    StorageFaultError,
+    StoreAwayError,
+    StoreError,
+    StudyLockedError,
+)
 from search.folder import write_atomically
 from search.report.material import Material, gather
 from search.report.page import make_page
@@ -65,7 +72,7 @@ def write_report(study: StudyConfig, to: Path | None = None, *, patience: float 
     _track(study, page, patience)
     try:
         publish(study.location)
-    except (StoreError, StoreAwayError) as error:
+    except (StoreError, StoreAwayError, StorageFaultError) as error:
         say(str(error))
     return _report(file, material, page)
 
@@ -103,5 +110,5 @@ def _track(study: StudyConfig, page: str, patience: float) -> None:
             tracker = TrackerProcess(study.folder, place.uri, place.experiment, say)
             if not tracker.close(patience):
                 say(f"{study.name}: {tracker.backlog}")
-    except (StudyLockedError, JournalError, StoreError, StoreAwayError, OSError) as error:
+    except (StudyLockedError, JournalError, StoreError, StoreAwayError, StorageFaultError, OSError) as error:
         say(f"not in MLflow yet: {error}; run `hybrid-search report` again")

@@ -24,7 +24,7 @@ MAX_PAUSE_SECS = 5.0
 PATIENCE_SECS = 60.0
 """At the end of the command, and where nothing can go on without it, the store is given this long."""
 MANY = 16
-"""So many removals are worth a look at what is there at all."""
+"""So many removals are worth a look at what is there at all; so many files are brought in one go."""
 
 
 class Copy(Protocol):
@@ -128,12 +128,12 @@ class RemoteCopy:
                 self._segments = Segments(self._store.below(SEGMENTS), self._lease.nonce)
                 self._synced = pull(self._location, self._store, self._segments)
             self._lease.confirm()
+            self._sent: int = self._synced.state["journal"]["size"]
+            self._digest = hashlib.sha256(self._journal.read_bytes()[: self._sent] if self._sent else b"")
         except BaseException:
             with contextlib.suppress(StoreError, StoreAwayError):
                 self._lease.give_back()
             raise
-        self._sent: int = self._synced.state["journal"]["size"]
-        self._digest = hashlib.sha256(self._journal.read_bytes()[: self._sent] if self._sent else b"")
         self._thread.start()
 
     def check(self) -> None:
@@ -144,6 +144,7 @@ class RemoteCopy:
         """
         if self._fault is not None:
             raise self._fault
+        self._lease.check()
 
     def uri_of(self, name: str) -> str:
         """Where workers find a folder of the study, once what was to be removed there is.
@@ -155,7 +156,11 @@ class RemoteCopy:
         return join(self._uri, *name.split("/"))
 
     def bring(self, names: Iterable[str]) -> None:
-        """Have files in the folder that a worker left; while the store is away they come later."""
+        """Have files in the folder that a worker left; while the store is away they come later.
+
+        Raises:
+            StorageFaultError: The disk is full, over quota, read-only or broken.
+        """
         wanted = list(names)
         if self._away is None:
             try:
@@ -202,6 +207,12 @@ class RemoteCopy:
             time.sleep(0.05)
 
     def _run(self) -> None:
+        try:
+            self._keep_sending()
+        finally:
+            self._lease.stop()
+
+    def _keep_sending(self) -> None:
         pause = POLL_SECS
         while True:
             self._wake.wait(pause)
@@ -209,14 +220,14 @@ class RemoteCopy:
             is_last = self._until is not None
             try:
                 self._send()
-                if is_last:
+                if is_last and not self._brings:
                     self._lease.give_back()
                     return
             except (StoreError, StoreAwayError) as error:
                 if self._away is None:
                     self._say(f"{_what(error)}; training goes on, and it is tried again")
                 self._away = _what(error)
-                pause = min(2 * pause, MAX_PAUSE_SECS)
+                pause = min(max(2 * pause, POLL_SECS), MAX_PAUSE_SECS)
                 if self._until is not None and time.monotonic() + pause > self._until:
                     return
             except HybridSearchError as error:
@@ -229,17 +240,17 @@ class RemoteCopy:
                 if self._away is not None:
                     self._say(f"{self._location}: is back, and has everything")
                 self._away = None
-                pause = POLL_SECS
+                pause = 0.0 if self._brings else POLL_SECS
 
     def _send(self) -> None:
-        if self._lease.is_due:
-            self._lease.renew()
+        self._lease.check()
         with self._journal.open("rb") as stream:
             stream.seek(self._sent)
             news = stream.read()
         news = news[: news.rfind(b"\n") + 1]
         self._synced.push()  # before the journal speaks of them
         if news:
+            self._lease.look()  # a machine that slept knows of nothing
             self._segments.append(self._sent, news)
             self._sent += len(news)
             self._digest.update(news)
@@ -247,8 +258,9 @@ class RemoteCopy:
             self._synced.save()
             self._segments.merge(self._journal)
         self._send_drops()
-        while self._brings:
-            bring(self._folder, self._store, [self._brings[0]])
+        some = list(self._brings)[:MANY]  # the journal's next lines wait meanwhile
+        bring(self._folder, self._store, some)
+        for _ in some:
             self._brings.popleft()
 
     def _send_drops(self) -> None:

@@ -1,19 +1,21 @@
-"""One driver per study, where no file can be locked: a lease that its holder renews."""
+"""One driver per study, where no file can be locked: a lease that its holder renews, whatever else it is busy with."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-from search.errors import StudyLockedError
+from search.errors import StoreAwayError, StoreError, StudyLockedError
 from search.storage.store import Store
 
-RENEW_SECS = 10.0
+RENEW_SECS = 5.0
 PATIENCE_SECS = 15.0
 """A lease that is not renewed within this time is nobody's."""
 SETTLE_SECS = 1.0
@@ -25,8 +27,11 @@ _NAME = "driver.json"
 class Lease:
     """The right to drive a study.
 
+    From `take` to `stop` a thread renews it. Who finds no lease, or another's, has lost it: another driver was here in
+    between, and may be gone again.
+
     What it cannot promise: an object store has no locks. A driver that was stopped (SIGSTOP, a machine asleep, a
-    network cut) for longer than `PATIENCE_SECS` loses its lease to the next one and notices only when it renews it;
+    network cut) for longer than `PATIENCE_SECS` loses its lease to the next one and notices only when it looks at it;
     what it was sending in that moment arrives. Two that start within one request of each other are told apart by
     writing, waiting and reading again, which a store that shows old content for longer than `SETTLE_SECS` would
     defeat. In either case no segment of the journal is overwritten: readers see that two have written, and say so.
@@ -41,15 +46,13 @@ class Lease:
         self._store, self._copy = store, copy
         self.nonce = uuid.uuid4().hex[:8]
         self._beat = 0
-        self._renewed = self._taken = time.monotonic()
-
-    @property
-    def is_due(self) -> bool:
-        """Whether it is time to renew it."""
-        return time.monotonic() - self._renewed >= RENEW_SECS
+        self._taken = time.monotonic()
+        self._lost: StudyLockedError | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True, name="study-lease")
 
     def take(self, say: Callable[[str], None] = lambda _: None) -> None:
-        """Take it; believe it after `confirm`.
+        """Take it and renew it from then on; believe it after `confirm`.
 
         Args:
             say: Told why it takes a while, if it does.
@@ -67,6 +70,7 @@ class Lease:
                 time.sleep(POLL_SECS)
         self._write()
         self._taken = time.monotonic()
+        self._thread.start()
 
     def confirm(self) -> None:
         """See that nobody took it at the same time.
@@ -75,7 +79,31 @@ class Lease:
             StudyLockedError: Somebody did.
         """
         time.sleep(max(0.0, self._taken + SETTLE_SECS - time.monotonic()))
-        self._check()
+        self.look()
+
+    def check(self) -> None:
+        """Raise if it is known to be lost; asks nobody.
+
+        Raises:
+            StudyLockedError: Another driver has taken it since.
+        """
+        if self._lost is not None:
+            raise self._lost
+
+    def look(self) -> None:
+        """See on the store that it is still this driver's.
+
+        Raises:
+            StudyLockedError: Another driver has taken it since.
+        """
+        found = self._read()
+        if found is None:
+            raise StudyLockedError(
+                f"{self._store}: the lease is gone, as another command worked on this study while this one was not "
+                "heard of; run the same command again"
+            )
+        if found.get("nonce") != self.nonce:
+            raise self._refusal(found)
 
     def renew(self) -> None:
         """Say that this driver lives.
@@ -83,19 +111,30 @@ class Lease:
         Raises:
             StudyLockedError: Another one has taken it since.
         """
-        self._check()
+        self.look()
         self._write()
+
+    def stop(self) -> None:
+        """Renew it no more."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def give_back(self) -> None:
         """Let the next one in at once."""
+        self.stop()
         found = self._read()
         if found is not None and found.get("nonce") == self.nonce:
             self._store.delete(_NAME)
 
-    def _check(self) -> None:
-        found = self._read()
-        if found is not None and found.get("nonce") != self.nonce:
-            raise self._refusal(found)
+    def _keep(self) -> None:
+        while not self._over.wait(RENEW_SECS):
+            try:
+                with contextlib.suppress(StoreError, StoreAwayError):  # whoever sends something will meet it, and tell
+                    self.renew()
+            except StudyLockedError as error:
+                self._lost = error
+                return
 
     def _refusal(self, found: dict[str, Any]) -> StudyLockedError:
         return StudyLockedError(
@@ -115,4 +154,3 @@ class Lease:
         owner = f"process {os.getpid()} on {socket.gethostname()}"
         content = {"owner": owner, "nonce": self.nonce, "copy": self._copy, "beat": self._beat}
         self._store.write(_NAME, json.dumps(content).encode())
-        self._renewed = time.monotonic()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-from search.errors import DivergedError, StoreAwayError, StoreError
+from search.errors import DivergedError, StorageFaultError, StoreAwayError, StoreError
 from search.records import Progress
 from search.storage.location import bare
 from search.storage.store import Store
@@ -43,6 +43,7 @@ def in_scratch(
 
     Raises:
         StoreError: The store refuses this node.
+        StorageFaultError: This node's disk is full, over quota, read-only or broken.
     """
     _forget_stale(scratch)
     folder = scratch / hashlib.sha256(bare(remote).encode()).hexdigest()[:24]
@@ -72,7 +73,7 @@ def in_scratch(
     finally:
         if isinstance(training, Generator):
             training.close()
-        if is_sent or _tried(synced.push, StoreAwayError, StoreError, OSError):
+        if is_sent or _tried(synced.push, StoreAwayError, StoreError, StorageFaultError, OSError):
             shutil.rmtree(folder, ignore_errors=True)
 
 

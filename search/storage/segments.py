@@ -1,8 +1,8 @@
-"""The journal on an object store, where nothing can be appended to: segments, named by where they begin.
+"""The journal on an object store, where nothing can be appended to: segments, named by where they begin and end.
 
-Segment `000000000004711-1f3a9c0b.jsonl` holds the journal's bytes from 4711 on; the rest of the name is its writer's,
-so that two writers never overwrite each other. Merged segments are written before what they replace is removed: what
-overlaps must be equal.
+Segment `000000000004711-000000000004800-1f3a9c0b.jsonl` holds the journal's bytes from 4711 up to 4800; the rest of the
+name is its writer's. So two writers never overwrite each other, nor does a request that arrives after its own longer
+repetition. Merged segments are written before what they replace is removed: what overlaps must be equal.
 """
 
 from __future__ import annotations
@@ -110,9 +110,10 @@ class Segments:
         self._known = [*self._known[:first], merged]
 
     def _write(self, start: int, content: bytes) -> Segment:
-        name = f"{start:015d}-{self._writer}.jsonl"
+        end = start + len(content)
+        name = f"{start:015d}-{end:015d}-{self._writer}.jsonl"
         self._store.write(name, content)
-        return Segment(start, start + len(content), name)
+        return Segment(start, end, name)
 
 
 def _first_to_merge(segments: Sequence[Segment]) -> int:

@@ -87,7 +87,11 @@ class Synced:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new one. It can be made again: no flush to the disk."""
+    """Write a file so that a reader sees the old or the new one. It can be made again: no flush to the disk.
+
+    Raises:
+        StorageFaultError: The disk is full, over quota, read-only or broken.
+    """
     write_bytes(path, content, flush=False)
 
 

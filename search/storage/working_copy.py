@@ -39,7 +39,7 @@ def refresh(location: Location) -> None:
     store = Store(location.uri)
     store.check()
     with pulling(location):
-        if not _is_driven(location.folder):
+        if not is_driven(location.folder):
             pull(location, store, Segments(store.below(SEGMENTS), ""))
 
 
@@ -53,7 +53,7 @@ def publish(location: Location) -> None:
     if location.uri is None:
         return
     with pulling(location):
-        if not _is_driven(location.folder):
+        if not is_driven(location.folder):
             Synced(location.folder, Store(location.uri), FILES).push()
 
 
@@ -179,13 +179,13 @@ def _arrays(journal: Path) -> list[str]:
     return list(found)
 
 
-def _is_driven(folder: Path) -> bool:
+def is_driven(folder: Path) -> bool:
     """Whether a living process on this machine writes the study's journal."""
     try:
-        with (folder / LOCK).open("a") as stream:
+        with (folder / LOCK).open("rb") as stream:  # NFS gives a shared lock to those only who can read
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:
+        return False
     return False

@@ -28,7 +28,7 @@ from search.records import (
     outcome_to_dict,
 )
 from search.storage.copies import Copy, NoCopy
-from search.storage.working_copy import JOURNAL
+from search.storage.working_copy import JOURNAL, LOCK
 
 FILE_NAME = JOURNAL
 
@@ -164,7 +164,7 @@ class Journal:
     def __init__(self, folder: Path, copy: Copy | None = None) -> None:
         self.path = folder / FILE_NAME
         self.copy = copy or NoCopy()
-        self._lock = _lock(folder / "lock")
+        self._lock = _lock(folder / LOCK)
         self.records: dict[str, TrialRecord] = {}
         self._epochs: list[tuple[str, int, float | None]] = []
         self._by_kind: dict[str, dict[str, TrialRecord]] = {}
@@ -303,18 +303,6 @@ class Journal:
         return JournalError(
             f"{self.path}: cannot be written ({error.strerror}); make room, then run the same command again"
         )
-
-
-def is_driven(folder: Path) -> bool:
-    """Whether a process is working on a study right now."""
-    try:
-        with (folder / "lock").open(encoding="utf-8") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _lock(path: Path) -> IO[str]:

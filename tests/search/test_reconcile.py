@@ -20,8 +20,9 @@ from search.errors import InputError
 from search.proposals import open_storage
 from search.reconcile import Cure, OptunaTrial, TrackedRun, mended_in_words, mlflow_differences, optuna_differences
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
+from search.storage.working_copy import is_driven
 from search.study import parse_study
-from search.tracking.journal import FILE_NAME, Journal, is_driven, read_records
+from search.tracking.journal import FILE_NAME, Journal, read_records
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
 

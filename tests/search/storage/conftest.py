@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -40,6 +43,19 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "PATIENCE_SECS", 1.5)
     monkeypatch.setattr(lease, "SETTLE_SECS", 0.05)
     monkeypatch.setattr(lease, "POLL_SECS", 0.05)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Have no disk take another new file from here on."""
+    original = Path.open
+
+    def refuse(self: Path, mode: str = "r", *args: Any, **options: Any) -> IO[Any]:
+        if "x" in mode:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return original(self, mode, *args, **options)
+
+    return lambda: monkeypatch.setattr(Path, "open", refuse)
 
 
 @pytest.fixture(scope="session")

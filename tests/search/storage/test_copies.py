@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from search.errors import StoreAwayError, StudyLockedError
+from search.errors import StorageFaultError, StoreAwayError, StudyLockedError
 from search.storage import copies
 from search.storage.copies import copy_of
+from search.storage.lease import Lease
 from search.storage.location import Location
 from search.storage.segments import Segments
 from search.storage.store import Store
@@ -187,6 +191,22 @@ def test_files_that_a_worker_left_are_here_at_once_or_when_the_store_is_back(
         assert (location.folder / "trials/b/confusion.npy").read_bytes() == b"d"
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_full_disk_is_told_in_words(
+    location: Location, monkeypatch: pytest.MonkeyPatch, full_disk: Callable[[], None], *, is_away: bool
+) -> None:
+    Store(str(location.uri)).write("trials/a/confusion.npy", b"c")
+    with opened(location) as journal:
+        journal.note("one")
+        with monkeypatch.context() as patch:
+            if is_away:
+                patch.setattr(Store, "read", lambda *_: _away())
+                journal.copy.bring(["trials/a/confusion.npy"])
+            full_disk()
+        with pytest.raises(StorageFaultError, match=r"cannot use it \(No space left on device\); make room, then run"):
+            journal.copy.settle() if is_away else journal.copy.bring(["trials/a/confusion.npy"])
+
+
 def _away() -> bytes:
     raise StoreAwayError("away")
 
@@ -222,24 +242,131 @@ def test_a_second_machine_is_refused_while_the_first_one_works(
         assert [event["event"] for event in read_events(journal.path)] == ["one", "two"]
 
 
-def test_a_driver_that_lost_its_lease_stops_and_overwrites_nothing(
+def test_a_driver_that_is_busy_with_its_store_keeps_its_lease(
     location: Location, state: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
 ) -> None:
-    from search.storage.lease import Lease
+    slow = threading.Event()
+    sending = threading.Event()
+    original = Segments.merge
 
+    def merge(self: Segments, journal: Path) -> None:
+        sending.set()
+        slow.wait(120)
+        original(self, journal)
+
+    monkeypatch.setattr(Segments, "merge", merge)
+    first = opened(location)
+    first.note("one")
+    eventually(sending.is_set)
+    monkeypatch.setenv("HYBRID_SEARCH_STATE", str(state) + "2")
+    try:
+        with pytest.raises(StudyLockedError, match="is working on this study"):
+            opened(location)
+    finally:
+        slow.set()
+    first.note("two")
+    first.close()
+    assert there(location) == ["one", "two"]
+
+
+def test_a_driver_that_pulls_for_long_keeps_its_lease(
+    location: Location, state: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    slow = threading.Event()
+    pulling = threading.Event()
+    original = copies.pull
+
+    def pull(*args: Any) -> object:
+        pulling.set()
+        slow.wait(120)
+        return original(*args)
+
+    monkeypatch.setattr(copies, "pull", pull)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(opened, location)
+        try:
+            eventually(pulling.is_set)
+            with pytest.raises(StudyLockedError, match="is working on this study"):
+                Lease(Store(str(location.uri)), "another").take()
+        finally:
+            slow.set()
+        first.result().close()
+
+
+def test_the_journal_does_not_wait_for_all_that_is_to_be_brought(
+    location: Location, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    names = [f"trials/{number}/confusion.npy" for number in range(40)]
+    Store(str(location.uri)).write_all(dict.fromkeys(names, b"c"))
+    there_at: list[tuple[int, list[str]]] = []
+    original = copies.bring
+
+    def bring(folder: Path, store: Store, wanted: list[str]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise StoreAwayError("away")
+        if wanted:
+            there_at.append((len(wanted), there(location)))
+            if len(there_at) == 1:
+                journal.note("two")
+        original(folder, store, wanted)
+
+    with opened(location) as journal:
+        journal.note("one")
+        eventually(lambda: there(location) == ["one"])
+        monkeypatch.setattr(copies, "bring", bring)
+        journal.copy.bring(names)
+        journal.copy.settle()
+    assert there_at == [
+        (copies.MANY, ["one"]),
+        (copies.MANY, ["one", "two"]),
+        (8, ["one", "two"]),
+    ]
+    assert all((location.folder / name).read_bytes() == b"c" for name in names)
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_driver_that_lost_its_lease_stops_and_overwrites_nothing(
+    location: Location,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[..., None],
+    *,
+    is_gone: bool,
+) -> None:
     first = opened(location)
     first.note("one")
     eventually(lambda: there(location) == ["one"])
     with monkeypatch.context() as patch:  # it sleeps, with its renewals
-        patch.setattr(Lease, "is_due", property(lambda self: False))
+        patch.setattr(Lease, "renew", lambda _: None)
         patch.setenv("HYBRID_SEARCH_STATE", str(state) + "2")
         second = opened(location)
         second.note("two")
         eventually(lambda: there(location) == ["one", "two"])
+        if is_gone:
+            second.close()
     eventually(lambda: not first.copy._thread.is_alive())
     with pytest.raises(StudyLockedError):
         first.note("three")
     first.close()
-    second.close()
-    assert "two" in there(location)
-    assert "three" not in there(location)
+    if not is_gone:
+        second.close()
+    assert there(location) == ["one", "two"]
+
+
+def test_what_a_driver_wrote_that_woke_up_without_its_lease_is_not_sent(
+    location: Location, state: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Lease, "renew", lambda _: None)  # not yet: it has just woken up
+        first = opened(location)
+        first.note("one")
+        eventually(lambda: there(location) == ["one"])
+        patch.setenv("HYBRID_SEARCH_STATE", str(state) + "2")
+        with opened(location) as second:
+            second.note("two")
+        first.note("mine")
+        eventually(lambda: not first.copy._thread.is_alive())
+        with pytest.raises(StudyLockedError, match="the lease is gone"):
+            first.note("three")
+        first.close()
+    assert there(location) == ["one", "two"]

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from search.errors import StudyLockedError
+from search.errors import StoreAwayError, StudyLockedError
 from search.storage import lease as lease_module
 from search.storage.lease import Lease
 from search.storage.store import Store
@@ -18,31 +19,87 @@ def place(folder_uri: str) -> Store:
     return Store(folder_uri)
 
 
-def taken(place: Store, copy: str = "one") -> Lease:
+@pytest.fixture(autouse=True)
+def leases(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Lease]]:
+    """Those that were made, which are stopped in the end."""
+    made: list[Lease] = []
+    original = Lease.__init__
+
+    def note(self: Lease, *args: Any) -> None:
+        original(self, *args)
+        made.append(self)
+
+    monkeypatch.setattr(Lease, "__init__", note)
+    yield made
+    for lease in made:
+        lease.stop()
+
+
+def taken(place: Store, copy: str = "one", *, lives: bool = True) -> Lease:
+    """A lease, of a driver that lives or of one that was stopped once it had it."""
     lease = Lease(place, copy)
     lease.take()
     lease.confirm()
+    if not lives:
+        lease.stop()
     return lease
 
 
-def test_a_lease_that_is_renewed_refuses_the_second_and_names_the_first(place: Store) -> None:
-    first, over = taken(place), threading.Event()
-
-    def live() -> None:
-        while not over.wait(0.1):
-            first.renew()
-
-    thread = threading.Thread(target=live)
-    thread.start()
+def test_a_lease_is_renewed_by_itself_refuses_the_second_and_names_the_first(place: Store) -> None:
+    first = taken(place)
     told: list[str] = []
-    try:
-        with pytest.raises(StudyLockedError, match=r"store: process \d+ on .* is working on this study; wait for it"):
-            Lease(place, "two").take(told.append)
-    finally:
-        over.set()
-        thread.join()
+    with pytest.raises(StudyLockedError, match=r"store: process \d+ on .* is working on this study; wait for it"):
+        Lease(place, "two").take(told.append)
     assert "to see if it is alive" in told[0]
-    first.renew()
+    first.look()
+
+
+def test_a_driver_that_slept_through_anothers_whole_command_has_lost_its_lease(
+    place: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "RENEW_SECS", 60.0)
+    asleep = taken(place)
+    taken(place, "two").give_back()
+    asleep.check()
+    with pytest.raises(StudyLockedError, match=r"store: the lease is gone, as another command worked on this study"):
+        asleep.look()
+    with pytest.raises(StudyLockedError):
+        asleep.renew()
+    assert place.read("driver.json") is None
+
+
+def test_a_lost_lease_is_known_soon(place: Store, eventually: Callable[..., None]) -> None:
+    first = taken(place)
+    first.check()
+    place.delete("driver.json")
+
+    def is_lost() -> bool:
+        try:
+            first.check()
+        except StudyLockedError:
+            return True
+        return False
+
+    eventually(is_lost)
+    assert place.read("driver.json") is None
+
+
+def test_a_store_that_is_away_for_a_moment_ends_no_renewing(
+    place: Store, eventually: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = taken(place)
+    away: list[int] = []
+
+    def write(self: Store, name: str, content: bytes) -> None:
+        away.append(1)
+        raise StoreAwayError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", write)
+        eventually(lambda: away)
+    before = place.read("driver.json")
+    eventually(lambda: place.read("driver.json") != before)
+    first.check()
 
 
 def test_a_lease_that_was_given_back_is_taken_at_once(place: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +111,7 @@ def test_a_lease_that_was_given_back_is_taken_at_once(place: Store, monkeypatch:
 
 
 def test_a_dead_drivers_lease_is_taken_after_a_while(place: Store) -> None:
-    dead = taken(place)
+    dead = taken(place, lives=False)
     start = time.monotonic()
     second = taken(place, "two")
     assert time.monotonic() - start >= lease_module.PATIENCE_SECS
@@ -66,7 +123,7 @@ def test_a_dead_drivers_lease_is_taken_after_a_while(place: Store) -> None:
 
 def test_the_same_working_copy_need_not_wait_as_its_lock_is_free(place: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "PATIENCE_SECS", 60.0)
-    taken(place)
+    taken(place, lives=False)
     start = time.monotonic()
     taken(place)
     assert time.monotonic() - start < 30

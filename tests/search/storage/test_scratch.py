@@ -205,3 +205,16 @@ def test_folders_of_workers_that_died_long_ago_are_removed(
         os.utime(scratch / name, (then, then))
     list(in_scratch(place.uri, scratch, make_training()))
     assert [path.name for path in scratch.iterdir()] == ["recent"]
+
+
+def test_a_worker_that_is_closed_on_a_full_disk_keeps_what_it_has(
+    place: Store, scratch: Path, make_training: Callable[..., Callable], full_disk: Callable[[], None]
+) -> None:
+    epochs = in_scratch(place.uri, scratch, make_training())
+    while epoch_of(next(epochs)) != 1:
+        pass
+    next(epochs)
+    full_disk()
+    epochs.close()
+    (left,) = scratch.iterdir()
+    assert (left / "checkpoint.pt").read_text() == "4"

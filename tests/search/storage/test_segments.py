@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import StoreError
+from search.errors import StoreAwayError, StoreError
 from search.storage import segments
 from search.storage.segments import Segments
 from search.storage.store import Store
@@ -78,14 +78,14 @@ def test_a_merge_that_was_cut_off_before_it_removed_anything_does_no_harm(place:
 def test_a_merge_while_somebody_reads_does_no_harm(place: Store, journal: Path) -> None:
     write(place, journal, [b"one\n", b"two\n"], "a")
     looked = reader(place)
-    place.write("000000000000000-a.jsonl", b"one\ntwo\n")
-    place.delete("000000000000004-a.jsonl")
+    place.write("000000000000000-000000000000008-a.jsonl", b"one\ntwo\n")
+    place.delete("000000000000004-000000000000008-a.jsonl")
     assert looked.read(0) == b"one\ntwo\n"
 
 
 def test_a_missing_segment_is_named(place: Store, journal: Path) -> None:
     write(place, journal, [b"one\n", b"two\n", b"three\n"])
-    place.delete("000000000000004-w.jsonl")
+    place.delete("000000000000004-000000000000008-w.jsonl")
     with pytest.raises(StoreError, match=r"expected the journal's bytes from 4 on, found none; put the missing"):
         reader(place).read(0)
     assert reader(place).read(8) == b"three\n"
@@ -94,5 +94,37 @@ def test_a_missing_segment_is_named(place: Store, journal: Path) -> None:
 def test_two_writers_of_different_things_are_named(place: Store, journal: Path) -> None:
     write(place, journal, [b"one\n", b"two\n"], "a")
     place.write("000000000000004-b.jsonl", b"2\n")
-    with pytest.raises(StoreError, match=r"000000000000004-.\.jsonl: expected what the segments before it say, found"):
+    with pytest.raises(StoreError, match=r"000000000000004-.*\.jsonl: expected what the segments before it say, found"):
         reader(place).read(0)
+
+
+def test_a_request_that_arrives_after_its_longer_repetition_takes_nothing_away(
+    place: Store, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[tuple[str, bytes]] = []
+    original = Store.write
+
+    def hang(self: Store, name: str, content: bytes) -> None:
+        late.append((name, content))
+        raise StoreAwayError("no answer in time")
+
+    made = Segments(place, "w")
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", hang)
+        with pytest.raises(StoreAwayError):
+            made.append(0, b"one\n")
+    write(place, journal, [b"one\ntwo\n", b"three\n"])
+    original(place, *late[0])
+    assert reader(place).look() == 14
+    assert reader(place).read(0) == b"one\ntwo\nthree\n"
+
+
+def test_segments_whose_names_do_not_say_their_end_are_read_and_merged(
+    place: Store, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "MAX_SEGMENTS", 2)
+    journal.write_bytes(b"one\ntwo\n")
+    place.write_all({"000000000000000-a.jsonl": b"one\n", "000000000000004-b.jsonl": b"two\n"})
+    write(place, journal, [b"three\n"])
+    assert list(place.list()) == ["000000000000000-000000000000014-w.jsonl"]
+    assert reader(place).read(0) == b"one\ntwo\nthree\n"

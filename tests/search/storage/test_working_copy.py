@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -143,6 +146,27 @@ def test_a_copy_that_a_driver_here_keeps_is_left_to_it(place: Store, location: L
         fcntl.flock(stream, fcntl.LOCK_EX)
         refresh(location)
         assert (location.folder / "journal.jsonl").read_bytes() == line(event="one")
+    refresh(location)
+    assert (location.folder / "journal.jsonl").read_bytes() == line(event="one") + line(event="two")
+
+
+def test_a_copy_on_nfs_is_refreshed_again_and_again(
+    place: Store, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = fcntl.flock
+
+    def flock(stream: IO[Any], operation: int) -> None:
+        """As on NFS, where a shared lock needs a file that can be read."""
+        mode = fcntl.fcntl(stream, fcntl.F_GETFL) & os.O_ACCMODE
+        if operation & fcntl.LOCK_SH and mode == os.O_WRONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        original(stream, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    append(place, line(event="one"))
+    refresh(location)
+    (location.folder / "lock").touch()
+    append(place, line(event="two"))
     refresh(location)
     assert (location.folder / "journal.jsonl").read_bytes() == line(event="one") + line(event="two")
 
