@@ -12,6 +12,8 @@ from search.proposals import known_trials, read_study
 from search.reconcile import Cure, Difference, TrackedRun, mlflow_differences, optuna_differences
 from search.records import TrialRecord
 from search.session import tracking_place
+from search.storage.lease import is_renewed
+from search.storage.store import Store
 from search.storage.working_copy import is_driven
 from search.study import StudyConfig
 from search.tracking.held_runs import PREFIX, tracked
@@ -51,8 +53,10 @@ def check(study: StudyConfig) -> Check:
 
     Raises:
         InputError: The journal was damaged.
+        StoreAwayError: The study's object store cannot be reached.
     """
-    driven = is_driven(study.folder)
+    uri = study.location.uri
+    driven = is_driven(study.folder) or (uri is not None and is_renewed(Store(uri)))
     records = read_records(study.folder)
     trials = {key: record for key, record in records.items() if record.kind == "trial"}
     differences: list[Difference] = []
@@ -80,11 +84,15 @@ def check(study: StudyConfig) -> Check:
 def _look_at_optuna(study: StudyConfig, trials: dict[str, TrialRecord], *, driven: bool) -> list[Difference]:
     found = read_study(study.search.database or study.folder, study.name)
     if found is None:
+        if trials and study.search.database is None:
+            _refuse_absent(study)
         return optuna_differences(trials, [])
     owner = found.user_attrs.get("owner")
     if owner is not None and owner["journal"] != read_id(study.folder):
         raise StudyError(f"the study {study.name} there belongs to {owner['folder']} on {owner['node']}")
-    differences = optuna_differences(trials, known_trials(found))
+    over = sum(record.outcome is not None for record in trials.values())
+    finished = over >= study.search.trials and not driven
+    differences = optuna_differences(trials, known_trials(found), finished=finished)
     # A driver at work is in the middle of a proposal most of the time.
     return [item for item in differences if not (driven and item.cure is Cure.DROP)]
 
@@ -97,11 +105,25 @@ def _look_at_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, drive
     try:
         runs = fetch_runs(place.uri, place.experiment)
     except NothingThereError:
+        if study.tracking.uri is None:
+            _refuse_absent(study)
         runs = ()
+    running_comparisons = []
     for run in runs:
-        if run.tags.get(f"{PREFIX}journal") == journal_id and run.tags.get(f"{PREFIX}kind") != "comparison":
-            held.setdefault(run.tags.get(KEY_TAG, ""), []).append(tracked(run))
-    return mlflow_differences(records, held, driven=driven)
+        key = run.tags.get(KEY_TAG, "")
+        if run.tags.get(f"{PREFIX}journal") != journal_id:
+            continue
+        if run.tags.get(f"{PREFIX}kind") != "comparison":
+            held.setdefault(key, []).append(tracked(run))
+        elif run.status == "RUNNING":
+            running_comparisons.append(key)
+    return mlflow_differences(records, held, running_comparisons=running_comparisons, driven=driven)
+
+
+def _refuse_absent(study: StudyConfig) -> None:
+    """Of a study on an object store only the driver's machine has what is made from the journal."""
+    if study.location.uri is not None:
+        raise NothingThereError("what it knows of this study lies on the driver's machine, not here; ask there")
 
 
 def to_dict(found: Check) -> dict[str, Any]:

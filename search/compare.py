@@ -65,12 +65,8 @@ class Repeats(Work):
                 self._wanted[spec.key] = (spec, new_record(spec, "repeat", contender.point))
                 self.keys[contender.name, block.name] = spec.key
         super().__init__(journal=journal, folder=study.folder, kind="repeat", cache_dir=cache_dir, on_change=on_change)
-        # What the machine lost is tried again on the same block; what diverged is an outcome and stays.
         self._unfinished = [
-            record
-            for record in self.records
-            if record.key in self._wanted
-            and (record.outcome is None or (isinstance(record.outcome, Failed) and not record.outcome.diverged))
+            record for record in self.wanted_records if record.outcome is None or self.is_tried_again(record)
         ]
 
     @property
@@ -82,6 +78,10 @@ class Repeats(Work):
     def num_planned(self) -> int:
         """How many repeats there are in all."""
         return len(self._wanted)
+
+    def is_tried_again(self, record: TrialRecord) -> bool:
+        """What the machine lost is tried again on the same block; what diverged is an outcome and stays."""
+        return record.key in self._wanted and isinstance(record.outcome, Failed) and not record.outcome.diverged
 
     def rebuild(self, record: TrialRecord) -> TrialSpec:
         """Describe an unfinished repeat again."""

@@ -82,6 +82,19 @@ class PatientStorage(BaseStorage):
         self._num_trials[study_id] = self.get_trial_number_from_id(trial_id) + 1
         return trial_id
 
+    def delete_study(self, study_id: int) -> None:
+        """Delete a study; one that is gone at a second try was deleted by the first, and only the answer was lost."""
+
+        def delete(is_again: bool) -> None:
+            try:
+                self._inner.delete_study(study_id)
+            except KeyError:
+                if not is_again:
+                    raise
+
+        self._ask(delete)
+        self._num_trials.pop(study_id, None)  # the next study may have its number
+
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:  # noqa: ANN401
         """Set a state; a second refusal of what the first try did is none."""
 

@@ -224,22 +224,25 @@ def read_study(storage: Path | str, name: str) -> optuna.Study | None:
     """
     import optuna
     from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
 
     _be_quiet()
     if isinstance(storage, Path):
         path = storage / FILE_NAME
         if not path.is_file():
             return None
-    else:
-        url = make_url(with_driver(storage))
-        if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
-            return None
     try:
+        if isinstance(storage, str):
+            url = make_url(with_driver(storage))
+            if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
+                return None
         opened = open_storage(storage) if isinstance(storage, Path) else _open_database(storage, make_tables=False)
         with contextlib.suppress(KeyError):
             return optuna.load_study(study_name=name, storage=opened)
     except StudyError:
         raise
+    except ArgumentError:  # its words may hold the whole text, and that a password
+        raise StudyError("search.database: cannot be read (not the URL of a database)") from None
     except Exception as error:  # noqa: BLE001  damage has many names
         where = storage / FILE_NAME if isinstance(storage, Path) else "search.database"
         raise StudyError(f"{where}: cannot be read ({type(error).__name__}: {error})".splitlines()[0]) from None

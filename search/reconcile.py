@@ -92,7 +92,9 @@ def curve_in_optuna(record: TrialRecord) -> dict[int, float]:
     return {item.epoch: item.val_accuracy for item in record.curve if item.val_accuracy is not None}
 
 
-def optuna_differences(records: Mapping[str, TrialRecord], trials: Sequence[OptunaTrial]) -> list[Difference]:
+def optuna_differences(
+    records: Mapping[str, TrialRecord], trials: Sequence[OptunaTrial], *, finished: bool = False
+) -> list[Difference]:
     """Compare the trials of a sweep with Optuna's study.
 
     Proposals that were rejected are no trials; one that is whole and was never begun waits for its turn.
@@ -100,6 +102,7 @@ def optuna_differences(records: Mapping[str, TrialRecord], trials: Sequence[Optu
     Args:
         records: The sweep's trials, by key.
         trials: Optuna's, by number.
+        finished: Every trial that was asked for has ended: nothing waits any more.
     """
     wanted = {record.number: record for record in records.values()}
     found = {trial.number: trial for trial in trials}
@@ -110,7 +113,7 @@ def optuna_differences(records: Mapping[str, TrialRecord], trials: Sequence[Optu
         if record is None and trial is not None and trial.twin is not None:
             record = records.get(trial.twin)
         if record is None:
-            fault = _unknown(trial) if trial is not None else None
+            fault = _unknown(trial, finished=finished) if trial is not None else None
         elif trial is None:
             # Numbers are given in order: a hole cannot be filled.
             fault = "no such trial", Cure.REWRITE if number < end else Cure.ADD
@@ -130,12 +133,15 @@ def optuna_differences(records: Mapping[str, TrialRecord], trials: Sequence[Optu
     return differences
 
 
-def _unknown(trial: OptunaTrial) -> tuple[str, Cure] | None:
+def _unknown(trial: OptunaTrial, *, finished: bool) -> tuple[str, Cure] | None:
     """What is wrong with a trial of which the journal knows nothing."""
-    finished = trial.state not in {"RUNNING", "WAITING"}
+    over = trial.state not in {"RUNNING", "WAITING"}
+    if trial.whole and not over:
+        # Its twin's end was not told: any other proposal is begun before the last trial is.
+        return (trial.state, Cure.TELL) if finished else None
     if trial.whole:
-        return (_state(trial), Cure.REWRITE) if finished else None
-    return None if finished else (f"{trial.state}, half proposed", Cure.DROP)
+        return _state(trial), Cure.REWRITE
+    return None if over else (f"{trial.state}, half proposed", Cure.DROP)
 
 
 def _fault(record: TrialRecord, trial: OptunaTrial) -> tuple[str, Cure] | None:
@@ -159,13 +165,18 @@ def _state(trial: OptunaTrial) -> str:
 
 
 def mlflow_differences(
-    records: Iterable[TrialRecord], runs: Mapping[str, Sequence[TrackedRun]], *, driven: bool = False
+    records: Iterable[TrialRecord],
+    runs: Mapping[str, Sequence[TrackedRun]],
+    *,
+    running_comparisons: Iterable[str] = (),
+    driven: bool = False,
 ) -> list[Difference]:
     """Compare trials and repeats with their runs.
 
     Args:
         records: Trials and repeats.
-        runs: MLflow's runs by key, those of the parents included.
+        runs: MLflow's runs by key, those of the parents included, those of comparisons not.
+        running_comparisons: Keys of comparisons whose runs are RUNNING: each was over before it was sent.
         driven: A driver is at work: what is unfinished may be RUNNING.
     """
     differences = []
@@ -181,6 +192,8 @@ def mlflow_differences(
             differences.append(_sent(name, "nobody at work" if left else "one", _plural(held) or "RUNNING"))
         elif not name and key not in known and any(run.status != "KILLED" for run in held):
             differences.append(_sent(f"trial {key}", "never began", held[0].status))
+    if not driven:
+        differences += (_sent(f"comparison {key[:4]}", "over", "RUNNING") for key in running_comparisons)
     return differences
 
 

@@ -46,6 +46,7 @@ class Sampler:
 
     Attributes:
         rejected: How many points of this study were no models, by reason.
+        unbegun: Whole proposals that never began, by Optuna's number; `ask` hands them out first.
 
     Raises:
         StudyError: The database cannot be reached, or the study is somebody else's or of another space.
@@ -77,7 +78,7 @@ class Sampler:
         self._check_space()
         self._why_not = why_not
         self._first = tuple(first)
-        self._unbegun: list[tuple[int, Point]] = []
+        self.unbegun: list[tuple[int, Point]] = []
         self._look_through()
 
     def _look_through(self) -> None:
@@ -126,8 +127,8 @@ class Sampler:
         Returns:
             The Optuna trial's number and the point, or None when the space has nothing new.
         """
-        if self._unbegun:
-            return self._unbegun.pop(0)
+        if self.unbegun:
+            return self.unbegun.pop(0)
         while self._num_in_row < MAX_REJECTIONS:
             if self._space.size is not None and len(self._known) >= self._space.size:
                 return None
@@ -222,7 +223,7 @@ class Sampler:
     def reconcile(self, records: Mapping[str, TrialRecord]) -> list[Difference]:
         """Mend Optuna's study from the journal's records (by key).
 
-        Whole proposals that never began are handed out first by the next `ask`.
+        From here on `unbegun` holds the whole proposals that never began.
 
         Returns:
             What differed.
@@ -239,7 +240,7 @@ class Sampler:
             self._look_through()
         begun = {record.number for record in records.values()}
         running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        self._unbegun = [
+        self.unbegun = [
             (trial.number, self._space.point(trial.params))
             for trial in running
             if trial.number not in begun and trial.user_attrs.get("twin") not in records

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search.bind import DataFacts
-from search.errors import InterruptedStudyError, StudyChangedError
+from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError
 from search.folder import claim_folder, make_folder
 from search.interruption import interruptible
 from search.nodes import needs_of
@@ -86,11 +86,15 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         tracker = TrackerProcess(folder, place.uri, place.experiment, say) if place else None
         try:
             yield journal
-        except (KeyboardInterrupt, InterruptedStudyError):
-            patience = min(patience, INTERRUPTED_PATIENCE_SECS)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | InterruptedStudyError):
+                patience = min(patience, INTERRUPTED_PATIENCE_SECS)
+            with contextlib.suppress(HybridSearchError):  # it must not hide what ended the study
+                journal.note("stop")
             raise
-        finally:
+        else:
             journal.note("stop")
+        finally:
             if tracker is not None and not tracker.close(patience):
                 say(f"{study.name}: {tracker.backlog}")
 

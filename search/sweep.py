@@ -64,10 +64,17 @@ class Sweep(Work):
         self._block = make_block(study.seed, "sweep", 0)
         self._sampler = make_sampler(study, facts, journal_id=journal.id, say=say, check=self.check_interrupted)
         self.mended = self._sampler.reconcile({record.key: record for record in self.records})
+        self._twins: dict[str, list[int]] = {}
+        """Key of a running trial -> Optuna's numbers of other points that are its training, too."""
+        # Once all trials have begun nobody asks for these any more.
+        self._sampler.unbegun = [
+            (number, point)
+            for number, point in self._sampler.unbegun
+            if not self._is_twin(number, self._bind(number, dict(point)).key)
+        ]
         self._num_failed = sum(isinstance(record.outcome, Failed) for record in self.records)
         self._scheduler = make_scheduler(study.search, study.train.epochs)
         self.space_exhausted = False
-        self._twins: dict[str, list[int]] = {}
         self._best: list[TrialRecord] = []
         """Completed trials whose weights stay."""
         self._replay()
@@ -82,6 +89,7 @@ class Sweep(Work):
             # The driver was killed between the epoch and the decision: it is the same decision now.
             if not go_on and record.outcome is None and epoch == len(record.curve):
                 self._journal.end(key, Stopped(epoch=epoch))
+                self._tidy(self._journal.records[key])
                 self.learn(self._journal.records[key])
         self._unfinished = [record for record in self.records if record.outcome is None]
         self._forget_losers(self.records)
@@ -99,16 +107,20 @@ class Sweep(Work):
                 return None
             number, point = asked
             spec = self._bind(number, dict(point))
-            if spec.key in self._journal.records:
-                # Two points of the space that make the same training: the result is known.
-                twin = self._journal.records[spec.key]
-                if twin.outcome is not None:
-                    self._sampler.tell(number, twin.curve, twin.outcome, twin=twin.key)
-                else:
-                    self._twins.setdefault(spec.key, []).append(number)
-                continue
-            return spec, new_record(spec, "trial", dict(point))
+            if not self._is_twin(number, spec.key):
+                return spec, new_record(spec, "trial", dict(point))
         return None
+
+    def _is_twin(self, number: int, key: str) -> bool:
+        """Whether another point of the space made the same training: its result is known, or will be."""
+        original = self._journal.records.get(key)
+        if original is None:
+            return False
+        if original.outcome is not None:
+            self._sampler.tell(number, original.curve, original.outcome, twin=key)
+        else:
+            self._twins.setdefault(key, []).append(number)
+        return True
 
     def judge(self, record: TrialRecord) -> bool:
         """Ask the scheduler."""

@@ -79,13 +79,15 @@ class Work(ABC):
             self._tidy(record)
 
     def _tidy(self, record: TrialRecord) -> None:
-        """Let go of what a finished training no longer needs; the journal has its end, it is never trained again."""
+        """Let go of what a training no longer needs whose end is in the journal and final."""
         folder = self.folder_of(record.key)
-        if isinstance(record.outcome, Completed) or (record.outcome and record.artifacts):
+        if record.outcome is None or self.is_tried_again(record):
+            return
+        if isinstance(record.outcome, Completed) or record.artifacts:
             for name in CHECKPOINTS:
                 (folder / name).unlink(missing_ok=True)
                 self._journal.copy.drop(f"{TRIALS}/{record.key}/{name}")
-        elif record.outcome is not None:
+        else:
             shutil.rmtree(folder, ignore_errors=True)
             self._journal.copy.drop(f"{TRIALS}/{record.key}/")
 
@@ -134,6 +136,10 @@ class Work(ABC):
     def judge(self, record: TrialRecord) -> bool:  # noqa: ARG002
         """Say after an epoch whether the training may go on."""
         return True
+
+    def is_tried_again(self, record: TrialRecord) -> bool:  # noqa: ARG002
+        """Say of a finished training whether the next start goes on with it: its folder stays."""
+        return False
 
     def learn(self, record: TrialRecord) -> None:  # noqa: B027  optional
         """Take note of a finished training."""

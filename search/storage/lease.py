@@ -63,14 +63,21 @@ class Lease:
         first = self._read()
         if first is not None and first.get("copy") != self._copy:
             say(f"{self._store}: {first.get('owner')} had it last; up to {PATIENCE_SECS:.0f} s to see if it is alive")
-            until = time.monotonic() + PATIENCE_SECS
-            while (now := self._read()) is not None and time.monotonic() < until:
-                if now != first:
-                    raise self._refusal(now)
-                time.sleep(POLL_SECS)
+            now = self.watch(first)
+            if now is not None:
+                raise self._refusal(now)
         self._write()
         self._taken = time.monotonic()
         self._thread.start()
+
+    def watch(self, first: dict[str, Any]) -> dict[str, Any] | None:
+        """Wait for the driver that left this lease to renew it; None if it does not, or gives it back."""
+        until = time.monotonic() + PATIENCE_SECS
+        while (now := self._read()) is not None and time.monotonic() < until:
+            if now != first:
+                return now
+            time.sleep(POLL_SECS)
+        return None
 
     def confirm(self) -> None:
         """See that nobody took it at the same time.
@@ -154,3 +161,10 @@ class Lease:
         owner = f"process {os.getpid()} on {socket.gethostname()}"
         content = {"owner": owner, "nonce": self.nonce, "copy": self._copy, "beat": self._beat}
         self._store.write(_NAME, json.dumps(content).encode())
+
+
+def is_renewed(store: Store) -> bool:
+    """Whether a driver on any machine holds a study; where one left its lease behind, after `PATIENCE_SECS`."""
+    lease = Lease(store, "")
+    first = lease._read()  # noqa: SLF001
+    return first is not None and lease.watch(first) is not None

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from search.seeds import make_block
 from search.study import StudyConfig
 from search.tables import to_markdown, to_table
 from search.tracking.journal import Journal, read_events, read_records
+from search.training import loop
 from search.training.learner import Learner
 
 MakeStudy = Callable[..., StudyConfig]
@@ -178,6 +180,80 @@ def test_a_killed_comparison_goes_on_and_ends_alike(
     assert count_epochs == trained
     assert document["contenders"] == calm["contenders"]
     assert document["comparisons"] == calm["comparisons"]
+
+
+def train(study: StudyConfig, facts: DataFacts, trials: list[TrialRecord]) -> list[TrialRecord]:
+    """Carry out what is missing of a comparison, without judging it."""
+    with Journal(claim_folder(study)) as journal:
+        contenders, num_blocks = pick_contenders(study, trials), study.compare.repeats
+        repeats = Repeats(study=study, facts=facts, journal=journal, contenders=contenders, num_blocks=num_blocks)
+        inline.run(repeats, study.resources)
+        return repeats.wanted_records
+
+
+@pytest.fixture
+def lose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Let the machine lose each training at a moment, as long as the context lasts."""
+
+    @contextlib.contextmanager
+    def losing(method: str, num_epochs: int) -> Iterator[None]:
+        original = getattr(loop._Training, method)
+
+        def lost(self: Any, *args: Any) -> Any:
+            result = yield from original(self, *args)
+            if len(self.curve) == num_epochs:
+                raise RuntimeError("its worker process died")
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop._Training, method, lost)
+            yield
+
+    return losing
+
+
+@pytest.mark.parametrize(("method", "num_epochs"), [("advance", 2), ("finish", 3)])
+def test_a_repeat_that_the_machine_lost_goes_on_from_its_checkpoint(
+    study: StudyConfig,
+    facts: DataFacts,
+    nominee: Any,
+    lose: Any,
+    count_epochs: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    num_epochs: int,
+) -> None:
+    scored: list[Learner] = []
+    score = Learner.score_test
+
+    def count(self: Learner, images: Any) -> Any:
+        scored.append(self)
+        return score(self, images)
+
+    monkeypatch.setattr(Learner, "score_test", count)
+    trials = [nominee("0", 0.8)]
+    study = change_settings(study.model_copy(update={"train": dataclasses.replace(study.train, epochs=3)}), repeats=1)
+    with lose(method, num_epochs):
+        lost = train(study, facts, trials)
+    assert [type(record.outcome) for record in lost] == [Failed] * 2
+    assert {path.parent.name for path in study.folder.glob("trials/*/checkpoint.pt")} == {item.key for item in lost}
+    assert [record.outcome for record in train(study, facts, trials)] == [Completed()] * 2
+    assert len(count_epochs) == len(set(count_epochs)) == 6, "no epoch is trained twice"
+    assert len(scored) == 2, "the test set is scored once per repeat"
+    assert not list(study.folder.glob("trials/*/checkpoint*"))
+
+
+def test_what_a_lost_repeat_left_goes_once_no_comparison_wants_it(
+    study: StudyConfig, facts: DataFacts, nominee: Any, lose: Any
+) -> None:
+    trials = [nominee("0", 0.8)]
+    with lose("advance", 1):
+        lost = train(change_settings(study, repeats=2), facts, trials)
+    kept, gone = ({item.key for item in lost if item.blocks == (f"compare-{block}",)} for block in (0, 1))
+    assert {path.name for path in (study.folder / "trials").iterdir()} == kept | gone
+    train(change_settings(study, repeats=1), facts, trials)
+    assert {path.name for path in (study.folder / "trials").iterdir()} == kept
+    assert not list(study.folder.glob("trials/*/checkpoint*"))
 
 
 def test_without_a_validation_part_the_test_set_judges_alone(

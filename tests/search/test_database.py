@@ -98,6 +98,53 @@ def test_a_connection_that_breaks_at_any_commit(
     assert broken_at > 10
 
 
+@pytest.mark.parametrize("committed", [False, True], ids=["before", "after"])
+def test_a_connection_that_breaks_while_a_study_is_written_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_epoch: Callable[..., EpochMetrics],
+    make_record: Callable[..., TrialRecord],
+    committed: bool,
+) -> None:
+    """What was told wrongly is written again: the study is deleted first, and the answer to that may be lost, too."""
+    begun = tmp_path / "begun.db"
+    sampler = open_sampler(f"sqlite:///{begun}")
+    points = work(sampler, 0, 3, make_epoch)
+    records = {
+        f"k{number}": make_record(
+            f"k{number}", number=number, point=point, curve=(make_epoch(1, 0.5),), outcome=Completed(), finished_at=1.0
+        )
+        for number, point in enumerate(points)
+    }
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    original, broken_at, num_commits = Session.commit, 1, 0
+
+    def commit(self: Session) -> None:
+        nonlocal num_commits
+        num_commits += 1
+        breaks = num_commits == broken_at
+        if committed or not breaks:
+            original(self)
+        if breaks:
+            raise OperationalError("COMMIT", None, LostError("server closed the connection unexpectedly"))
+
+    while True:
+        path = tmp_path / f"{broken_at}.db"
+        shutil.copy(begun, path)
+        sampler = open_sampler(f"sqlite:///{path}")
+        with monkeypatch.context() as patch:
+            num_commits = 0
+            patch.setattr(Session, "commit", commit)
+            assert len(sampler.reconcile(records)) == 3
+        if num_commits < broken_at:
+            break
+        assert states(sampler) == ["COMPLETE"] * 3, broken_at
+        assert [trial.value for trial in sampler._study.get_trials()[:3]] == [0.5] * 3, broken_at
+        assert sampler.reconcile(records) == []
+        broken_at += 1
+    assert broken_at > 8
+
+
 def test_a_full_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sqlite3
 

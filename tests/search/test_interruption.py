@@ -12,16 +12,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
 
+from search.bind import DataFacts
 from search.cli import main
 from search.decide import run_compare
 from search.drive import run_sweep
-from search.errors import EXIT_INTERRUPTED, InterruptedStudyError
+from search.errors import (
+    EXIT_INTERRUPTED,
+    HybridSearchError,
+    InterruptedStudyError,
+    JournalError,
+    TooManyFailuresError,
+)
 from search.interruption import interruptible
 from search.records import Completed
+from search.session import open_session
 from search.study import StudyConfig
 from search.tracking.journal import read_events, read_records
 from search.training import ticks
@@ -202,6 +211,37 @@ def test_interrupted_mlflow_is_waited_for_shortly(make_study: MakeStudy, monkeyp
     run_sweep(study, patience=120.0)
     assert patiences == [5.0, 120.0]
     assert [event["event"] for event in read_events(study.folder / "journal.jsonl")].count("stop") == 2
+
+
+@pytest.mark.parametrize("ends", [InterruptedStudyError("told to end"), TooManyFailuresError("3 of 3"), None])
+def test_a_journal_that_takes_no_last_line_hides_no_other_end(
+    ends: HybridSearchError | None, make_study: MakeStudy, facts: DataFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full: whoever asks is told how the study ended, and MLflow gets what there is."""
+    closed: list[float] = []
+
+    class Tracker:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def close(self, patience: float) -> bool:
+            closed.append(patience)
+            return True
+
+    monkeypatch.setattr("search.session.TrackerProcess", Tracker)
+    full = JournalError("journal.jsonl: cannot be written (No space left on device)")
+    study = make_study(tracking={"enabled": True})
+
+    def run() -> None:
+        with open_session(study, facts, "sweep", 120.0) as journal:
+            monkeypatch.setattr(journal, "note", mock.Mock(side_effect=full))
+            if ends is not None:
+                raise ends
+
+    with pytest.raises(type(ends or full)) as caught:
+        run()
+    assert caught.value is (ends or full)
+    assert closed == [5.0 if isinstance(ends, InterruptedStudyError) else 120.0]
 
 
 def test_the_time_budget_ends_a_trial_in_the_middle_of_an_epoch(

@@ -321,7 +321,7 @@ def test_rejections_in_a_row_are_counted_over_a_kill(
     while len(killed.records) < 12:
         asked = sampler._draw()
         if asked is not None:
-            sampler._unbegun = [asked]
+            sampler.unbegun = [asked]
             killed.go_on(sampler, 1)
         sampler = killed.open(method="random")
     assert killed.trials() == calm.trials()

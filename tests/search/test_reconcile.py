@@ -22,7 +22,7 @@ from search.reconcile import Cure, OptunaTrial, TrackedRun, mended_in_words, mlf
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.storage.working_copy import is_driven
 from search.study import parse_study
-from search.tracking.journal import FILE_NAME, Journal, read_records
+from search.tracking.journal import FILE_NAME, Journal, read_id, read_records
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
 
@@ -82,6 +82,8 @@ def test_what_each_outcome_is_in_optuna(record: TrialRecord, make_epoch: MakeEpo
 def test_what_the_journal_does_not_know() -> None:
     whole = dataclasses.replace(TRIAL, state="RUNNING", value=None, curve={})
     assert optuna_differences({}, [whole]) == []  # about to begin
+    (left,) = optuna_differences({}, [whole], finished=True)  # nobody begins it any more
+    assert (left.journal, left.found) == ("never began", "RUNNING")
     rejected = dataclasses.replace(whole, state="FAIL", whole=False)
     assert optuna_differences({}, [rejected]) == []
     half = dataclasses.replace(whole, whole=False)
@@ -130,6 +132,8 @@ def test_runs_that_are_too_many_missing_or_left(record: TrialRecord) -> None:
     assert found([unfinished], a=[killed]) == []
     assert found([unfinished], a=[running]) == ["RUNNING, running"]
     assert found([unfinished], a=[running], driven=True) == []
+    (difference,) = mlflow_differences([], {}, running_comparisons=["0123456789abcdef"])
+    assert (difference.trial, difference.journal, difference.found) == ("comparison 0123", "over", "RUNNING")
 
 
 def test_the_line_about_what_was_mended(record: TrialRecord) -> None:
@@ -252,6 +256,9 @@ def test_a_store_that_is_away_or_damaged_is_said(
     assert ask("tracking.enabled=false")[0] == 0
     log.write_bytes(whole)
     study = optuna.load_study(study_name="tiny", storage=open_storage(swept))
+    wrong = "postgresql//me:secret@host/db"
+    code, lines = ask("tracking.enabled=false", f"search.database={wrong}")
+    assert (code, lines) == (2, ["not read: Optuna: search.database: cannot be read (not the URL of a database)"])
     study.set_user_attr("owner", {"journal": "other", "folder": "/else", "node": "there"})
     code, lines = ask("tracking.enabled=false")
     assert (code, lines) == (2, ["not read: Optuna: the study tiny there belongs to /else on there"])
@@ -267,6 +274,21 @@ def test_a_driver_at_work_is_said(swept: Path) -> None:
     assert lines[-1] == "a driver is at work: what it does just now may not be everywhere yet"
     assert not is_driven(swept)
     assert not is_driven(swept / "nowhere")
+
+
+def test_a_comparison_that_a_kill_left_running_in_mlflow_is_said(swept: Path) -> None:
+    study = parse_study(yaml.safe_load((swept / "study.yaml").read_text()), "study.yaml")
+    client = connect(default_uri(swept.parent))
+    experiment = client.get_experiment_by_name("tiny")
+    marks = {"journal": read_id(swept), "key": "0123456789abcdef", "kind": "comparison"}
+    tags = {f"hybrid_search.{name}": value for name, value in marks.items()}
+    run = client.create_run(experiment.experiment_id, tags=tags)
+    (difference,) = check(study).differences
+    assert (difference.trial, difference.found) == ("comparison 0123", "RUNNING")
+    with Journal(swept):
+        assert check(study).differences == (), "it is being sent"
+    client.set_terminated(run.info.run_id)
+    assert check(study).differences == ()
 
 
 def test_an_epoch_of_a_trial_that_never_began_is_a_damaged_journal(swept: Path) -> None:

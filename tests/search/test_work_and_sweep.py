@@ -9,15 +9,18 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import optuna
 import pytest
 import torch
 from torch import nn
 
+from search.check import check
 from search.errors import EXIT_FAILED_TRIALS, InputError, InterruptedStudyError, ResourceError, TooManyFailuresError
+from search.folder import claim_folder
 from search.proposals import open_storage
-from search.records import Completed, Failed, Stopped, TrialRecord
+from search.records import Completed, EpochMetrics, Failed, Progress, Stopped, TrialRecord, TrialResult
 from search.study import StudyConfig
 from search.sweep import Sweep
 from search.tracking.journal import FILE_NAME, Journal, read_events, read_records
@@ -195,6 +198,7 @@ def test_a_killed_decision_is_made_again(make_study: MakeStudy, driver: Any, kil
     assert [dict(record.point) for record in waiting] == [dict(loser.point)]
     resumed = driver.sweep(study)
     assert [record.outcome for record in resumed] == [record.outcome for record in calm]
+    check_whole(study, resumed)
 
 
 def test_the_time_budget_leaves_trials_to_be_resumed(
@@ -450,3 +454,38 @@ def test_points_that_are_no_models_are_never_trials(make_study: MakeStudy, drive
     rejected = [trial for trial in all_optuna_trials(study) if "impossible" in trial.user_attrs]
     assert Counter(trial.user_attrs["rejected"] for trial in rejected) == seen[-1]
     assert {trial.state.name for trial in rejected} == {"FAIL"}
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["while it runs", "before Optuna heard of its end"])
+def test_the_twin_of_a_trial_hears_of_its_end_after_a_kill(
+    make_study: MakeStudy,
+    driver: Any,
+    facts: Any,
+    cnn: dict[str, Any],
+    make_epoch: Callable[..., EpochMetrics],
+    killed: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    ended: bool,
+) -> None:
+    """Two points that are one training: the second one has no trial of its own that would be begun again."""
+    monkeypatch.setattr("search.training.config.cpu_has_bfloat16", lambda: False)
+    space = {**cnn, "dropout": [0.0, 0.2], "precision": ["float32", "auto"], "lr": {"fixed": 0.01}}
+    study = make_study("train.epochs=1", space=space, search={"trials": 2, "sampler": "grid", "scheduler": "none"})
+    with Journal(claim_folder(study)) as journal, monkeypatch.context() as patch:
+        sweep = Sweep(study=study, facts=facts, journal=journal)
+        original, other = sweep.next(), sweep.next()
+        assert original is not None
+        assert other is not None
+        assert (original.spec.number, other.spec.number) == (0, 2)
+        if ended:
+            patch.setattr("search.sampler.Sampler.tell", mock.Mock(side_effect=killed))
+            end = Progress(metrics=make_epoch(1, 0.5), result=TrialResult(test_accuracy=None))
+            with pytest.raises(killed):
+                sweep.report(original.spec.key, end, "node")
+    assert [item.found for item in check(study).differences] == (["RUNNING"] if ended else [])
+    records = driver.sweep(study)
+    assert [record.outcome for record in records] == [Completed()] * 2
+    first, twin, _ = all_optuna_trials(study)
+    assert (twin.state.name, twin.value) == ("COMPLETE", first.value)
+    assert twin.user_attrs["twin"] == records[0].key
+    assert check(study).differences == ()

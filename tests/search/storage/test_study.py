@@ -11,15 +11,18 @@ import pytest
 import yaml
 
 from search import decide, drive, folder, overview
+from search.check import check
 from search.compare import load_correct
 from search.errors import NothingToDoError, StoreAwayError, StoreError
 from search.export import pick_winner
 from search.folder import check_folder
 from search.records import TrialRecord
+from search.storage.copies import copy_of
+from search.storage.lease import Lease
 from search.storage.store import Store
-from search.storage.working_copy import fetch
+from search.storage.working_copy import fetch, refresh
 from search.study import StudyConfig, find_study, load_study, to_dict
-from search.tracking.journal import read_records
+from search.tracking.journal import Journal, read_records
 
 MakeStudy = Callable[..., StudyConfig]
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -119,8 +122,6 @@ def test_a_sweep_that_was_cut_off_goes_on_elsewhere_from_its_checkpoints(
     count_epochs: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from search.tracking.journal import Journal
-
     local = make_study(*OPTIONS)
     drive.run_sweep(local)
     num_calm = len(count_epochs)
@@ -156,3 +157,32 @@ def test_faults_of_the_store_come_before_anything_begins(make_study: MakeStudy, 
 def test_the_resolved_file_tells_where_it_lies(study: StudyConfig) -> None:
     drive.run_sweep(study)
     assert load_study(study.folder / "study.yaml").storage == study.storage
+
+
+def test_what_lies_on_the_drivers_machine_alone_is_not_called_different(
+    study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna's log and MLflow's SQLite are made from the journal where it is written; nobody else has them."""
+    tracked = study.model_copy(update={"tracking": study.tracking.model_copy(update={"enabled": True})})
+    drive.run_sweep(study)
+    assert check(study).exit_code == 0
+    monkeypatch.setenv("HYBRID_SEARCH_STATE", str(tmp_path / "reader"))
+    refresh(study.location)
+    found = check(tracked)
+    assert (found.exit_code, found.num_trials, found.differences) == (2, 5, ())
+    assert found.unreadable == tuple(
+        f"{store}: what it knows of this study lies on the driver's machine, not here; ask there"
+        for store in ("Optuna", "MLflow")
+    )
+
+
+def test_a_driver_on_another_machine_is_seen(
+    study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(folder.make_folder(study), copy_of(study.location)):
+        monkeypatch.setenv("HYBRID_SEARCH_STATE", str(tmp_path / "reader"))
+        refresh(study.location)
+        assert check(study).driven
+    assert not check(study).driven
+    Lease(Store(str(study.location.uri)), "a machine that was lost").take()
+    assert not check(study).driven
