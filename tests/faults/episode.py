@@ -198,6 +198,7 @@ class Episode:
         """Run the sweep command; the study's own folder, file and cluster are filled in."""
         place = ["--address", self.cluster.address] if self.cluster else []
         self.starts += 1
+        self._trace("cut")
         return Command(["sweep", str(self.file), *place, *arguments], self.home, self.starts, self.env)
 
     def hit(self, *, begun: bool = False, mid_trial: bool = False) -> Command:
@@ -324,7 +325,7 @@ class Episode:
         """Note that the fault took what a trial could have gone on from: it may begin anew."""
         self._trace("lost", key)
 
-    def _trace(self, event: str, key: str) -> None:
+    def _trace(self, event: str, key: str = "") -> None:
         with (self.home / "trace").open("a") as stream:
             stream.write(json.dumps([event, key]) + "\n")
 
@@ -371,6 +372,7 @@ class Episode:
 
     def send(self, victim: psutil.Process, number: signal.Signals) -> None:
         """Send a signal; whoever has just left does not mind."""
+        self._trace("cut")
         with suppress(psutil.Error):
             victim.send_signal(number)
 

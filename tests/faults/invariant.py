@@ -163,8 +163,9 @@ def check_continued(trace: Iterable[list[Any]], trials: Mapping[str, Trial]) -> 
 
     Args:
         trace: In their order: `step, key, epoch, step` when a step was done, `told, key, epoch` when the journal had an
-            epoch, `saved, key` when a command that was to save all had ended, and `lost, key` when a fault took what
-            the trial could have gone on from.
+            epoch, `saved, key` when a command that was to save all had ended, `cut` when a process was hit or begins:
+            what was trained before and is not told was never saved, and `lost, key` when a fault took what the trial
+            could have gone on from.
         trials: The trials of the journal.
     """
     last: dict[str, tuple[float, ...]] = {}
@@ -182,6 +183,8 @@ def check_continued(trace: Iterable[list[Any]], trials: Mapping[str, Trial]) -> 
             kept[key] = max(kept.get(key, ()), (place[0], math.inf))
         elif event == "saved":
             kept[key] = max(kept.get(key, ()), last.get(key, ()))
+        elif event == "cut":
+            last.clear()
         elif event == "lost":
             kept.pop(key, None)
     for (key, epoch), step in again.items():

@@ -323,6 +323,11 @@ TRACES: dict[str, tuple[list[list[object]], int, str]] = {
     "it goes on after the saved step": ([*_steps(1, last=2), ["saved", "a"], *_steps(1, first=3)], 1, ""),
     "killed and saved": ([*_steps(1), *_steps(1, last=1), ["saved", "a"], *_steps(1, first=2)], 1, ""),
     "saved and killed": ([*_steps(1, last=2), ["saved", "a"], *_steps(1, first=3), *_steps(1, first=3)], 1, ""),
+    "killed, and nothing done until saved": (
+        [*TOLD, *_steps(2, last=2), ["cut", ""], ["saved", "a"], *_steps(2), ["told", "a", 2, 18]],
+        2,
+        "",
+    ),
     "what was lost comes again": ([*TOLD, ["lost", "a"], *_steps(1), ["told", "a", 1, 18]], 1, ""),
     "what was not lost again": ([*TOLD, ["lost", "a"], *TOLD, *_steps(1)], 1, "step 1 of epoch 1 again"),
     "another trial's loss": ([*TOLD, ["lost", "b"], *_steps(1)], 1, "step 1 of epoch 1 again"),
