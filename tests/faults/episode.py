@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 import shutil
@@ -13,11 +14,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import processes
 import psutil
 import yaml
-from invariant import Place, complaints, read_lines, read_trials
+from invariant import Place, check_continued, complaints, read_lines, read_trials
 from proxy import Proxy
 from servers import PATIENCE, Cluster, MLflowServer, mount, unmount
 from studies import FLAVOURS, NUM_EPOCHS, NUM_TRIALS
@@ -169,8 +171,6 @@ class Episode:
             **self.world.env(f"{self.name}/"),
             "HYBRID_SEARCH_FAULTS_HOOK": str(self.home),
             "RAY_TMPDIR": str(short),
-            # Ray gives a dead head a minute; so much patience would only be waited for here.
-            "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
             # Ray's head asks for a token where the user has one, and its nodes do not bring it by themselves.
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self._token,
@@ -178,10 +178,8 @@ class Episode:
 
     @property
     def _env_kept(self) -> dict[str, str]:
-        """Of servers that outlive a command; the clock of theirs does not jump."""
-        env = {**self.env, processes.MARK: self.mark.removesuffix("/") + processes.KEPT}
-        del env["HYBRID_SEARCH_FAULTS_HOOK"]
-        return env
+        """Of servers that outlive a command."""
+        return {**self.env, processes.MARK: self.mark.removesuffix("/") + processes.KEPT}
 
     def join_cluster(self) -> None:
         """Start a cluster of two nodes."""
@@ -200,6 +198,7 @@ class Episode:
         """Run the sweep command; the study's own folder, file and cluster are filled in."""
         place = ["--address", self.cluster.address] if self.cluster else []
         self.starts += 1
+        self._trace("cut")
         return Command(["sweep", str(self.file), *place, *arguments], self.home, self.starts, self.env)
 
     def hit(self, *, begun: bool = False, mid_trial: bool = False) -> Command:
@@ -316,8 +315,21 @@ class Episode:
             raise Missed
         return file
 
-    def saved(self, key: str) -> None:
-        """See that an unfinished trial has a checkpoint of all the epochs that were told."""
+    def saved(self) -> None:
+        """See that each unfinished trial has a checkpoint of all the epochs that were told; no step comes again."""
+        for key in self.unfinished():
+            self._trace("saved", key)
+            self._check_checkpoint(key)
+
+    def lost(self, key: str) -> None:
+        """Note that the fault took what a trial could have gone on from: it may begin anew."""
+        self._trace("lost", key)
+
+    def _trace(self, event: str, key: str = "") -> None:
+        with (self.home / "trace").open("a") as stream:
+            stream.write(json.dumps([event, key]) + "\n")
+
+    def _check_checkpoint(self, key: str) -> None:
         from search.training.checkpoint import load_newest
 
         told = len(read_trials(self.folder)[key].curve)
@@ -360,6 +372,7 @@ class Episode:
 
     def send(self, victim: psutil.Process, number: signal.Signals) -> None:
         """Send a signal; whoever has just left does not mind."""
+        self._trace("cut")
         with suppress(psutil.Error):
             victim.send_signal(number)
 
@@ -421,6 +434,8 @@ class Episode:
             exempt=self.exempt,
             may_fail={key for key, trial in others.items() if trial.word == "failed"},
         )
+        trials = read_trials(self.folder)
+        found += check_continued(self._read_trace(), trials)
         if finished:
             if left := processes.await_none(self.mark, 30 * PATIENCE):
                 found.append(f"processes are left over: {processes.tell(left)}")
@@ -428,10 +443,13 @@ class Episode:
         if found:
             raise Broken("\n".join(found[:12]))
 
+    def _read_trace(self) -> list[list[Any]]:
+        """What the hook and the faults wrote."""
+        path = self.home / "trace"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
     def _check_by_command(self) -> list[str]:
         """Ask the product itself, once it can answer."""
-        if not _knows_check():
-            return []
         command = Command(["status", str(self.file), "--check"], self.home, 99, self.env)
         self.ended(command, codes={0})
         return []
@@ -460,14 +478,6 @@ def num_undisturbed(reference: Path, num_trials: int) -> int:
             if not scheduler.observe(trial.key, item["epoch"], item["val_accuracy"]):
                 break
     return total
-
-
-def _knows_check() -> bool:
-    import inspect
-
-    from search import cli
-
-    return "check" in inspect.signature(cli.status).parameters
 
 
 def _tail(text: str, num_lines: int = 25) -> str:

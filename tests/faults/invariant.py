@@ -7,8 +7,9 @@ are read here anew, not through the code that is under test.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,43 @@ def check_journal(folder: Path, study: StudyConfig, *, finished: bool, may_fail:
         yield from (f"journal: trial {trial.key} has no end" for trial in trials.values() if trial.outcome is None)
 
 
+def check_continued(trace: Iterable[list[Any]], trials: Mapping[str, Trial]) -> Iterator[str]:
+    """Nothing is trained again: no epoch that the journal had, and no step that the command saved when it was ended.
+
+    Args:
+        trace: In their order: `step, key, epoch, step` when a step was done, `told, key, epoch` when the journal had an
+            epoch, `saved, key` when a command that was to save all had ended, `cut` when a process was hit or begins:
+            what was trained before and is not told was never saved, and `lost, key` when a fault took what the trial
+            could have gone on from.
+        trials: The trials of the journal.
+    """
+    last: dict[str, tuple[float, ...]] = {}
+    kept: dict[str, tuple[float, ...]] = {}
+    trained: set[tuple[str, int]] = set()
+    again: dict[tuple[str, int], int] = {}
+    for event, key, *place in trace:
+        if event == "step":
+            epoch, step = place[:2]
+            last[key] = (epoch, step)
+            trained.add((key, epoch))
+            if (epoch, step) <= kept.get(key, ()):
+                again.setdefault((key, epoch), step)
+        elif event == "told":
+            kept[key] = max(kept.get(key, ()), (place[0], math.inf))
+        elif event == "saved":
+            kept[key] = max(kept.get(key, ()), last.get(key, ()))
+        elif event == "cut":
+            last.clear()
+        elif event == "lost":
+            kept.pop(key, None)
+    for (key, epoch), step in again.items():
+        yield f"continued: trial {key} trains step {step} of epoch {epoch} again, which was saved before"
+    for key, trial in trials.items():
+        for epoch in range(1, len(trial.curve) + 1):
+            if (key, epoch) not in trained:
+                yield f"continued: nobody was seen to train epoch {epoch} of trial {key}"
+
+
 def check_reference(
     folder: Path,
     study: StudyConfig,
@@ -266,6 +304,12 @@ def check_optuna(place: Place, study: StudyConfig, trials: Mapping[str, Trial]) 
     except KeyError:
         yield "optuna: there is no such study"
         return
+    assert isinstance(study.space, dict)
+    searched = {
+        name
+        for name, domain in study.space.items()
+        if isinstance(domain, list) or (isinstance(domain, dict) and "fixed" not in domain)
+    }
     by_number = {trial.number: trial for trial in trials.values()}
     seen: Counter[int] = Counter()
     for theirs in found.get_trials(deepcopy=False):
@@ -288,7 +332,7 @@ def check_optuna(place: Place, study: StudyConfig, trials: Mapping[str, Trial]) 
             yield f"optuna: trial {theirs.number} has curve {theirs.intermediate_values}, the journal {curve}"
         if state == "COMPLETE" and theirs.value != mine.val_accuracy:
             yield f"optuna: trial {theirs.number} has value {theirs.value}, the journal {mine.val_accuracy}"
-        if any(mine.point.get(name) != value for name, value in theirs.params.items()):
+        if theirs.params != {name: value for name, value in mine.point.items() if name in searched}:
             yield f"optuna: trial {theirs.number} has other parameters than in the journal"
     digests = Counter(
         item.user_attrs["digest"] for item in found.get_trials(deepcopy=False) if "digest" in item.user_attrs

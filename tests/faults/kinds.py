@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from episode import BACKLOG, Broken, Episode, Missed
+from invariant import read_lines, read_trials
 from servers import PATIENCE
 
 GOES_ON = "the same command goes on"
@@ -43,8 +44,7 @@ def end_driver(e: Episode, number: signal.Signals) -> None:
     command = e.hit(begun=True)
     command.signal(number)
     e.ended(command, codes={130}, words=[GOES_ON], within=TERM_SECS * PATIENCE)
-    for key in e.unfinished():
-        e.saved(key)
+    e.saved()
 
 
 def kill_role(e: Episode, role: str, number: signal.Signals) -> None:
@@ -70,10 +70,10 @@ def kill_node(e: Episode, number: signal.Signals) -> None:
     e.cluster.join()
 
 
-def kill_head(e: Episode) -> None:
+def end_head(e: Episode, number: signal.Signals) -> None:
     """A local cluster is gone without its head: the command says so, ends, and starts anew."""
     command = e.hit(begun=True)
-    e.send(e.victims("head")[0], signal.SIGKILL)
+    e.send(e.victims("head")[0], number)
     e.ended(command, codes={2}, words=["lost the Ray cluster", GOES_ON])
 
 
@@ -185,20 +185,27 @@ def cut_checkpoint(e: Episode) -> None:
         raise Missed
     for file in files:
         cut(file, e.rng.randrange(file.stat().st_size))
+        e.lost(file.parent.name)
 
 
 def cut_journal_line(e: Episode) -> None:
-    kill_driver(e)
-    file = e.existing("journal.jsonl")
-    whole = file.read_bytes()
-    last = whole.rstrip(b"\n").rfind(b"\n") + 1
-    cut(file, e.rng.randint(last + 1, len(whole) - 1))
+    _cut_journal(e, lambda first, end: e.rng.randint(first + 1, end - 1))
 
 
 def lose_journal_line(e: Episode) -> None:
+    _cut_journal(e, lambda first, _: first)
+
+
+def _cut_journal(e: Episode, draw: Callable[[int, int], int]) -> None:
+    """Cut the journal somewhere between the first byte of its last line and its end."""
     kill_driver(e)
     file = e.existing("journal.jsonl")
-    cut(file, file.read_bytes().rstrip(b"\n").rfind(b"\n") + 1)
+    whole = file.read_bytes()
+    first = whole.rstrip(b"\n").rfind(b"\n") + 1
+    event = read_lines(e.folder)[-1]
+    if event["event"] == "end":  # the checkpoints of its trial are gone already: it begins anew
+        e.lost(event["key"])
+    cut(file, draw(first, len(whole)))
 
 
 def cut_optuna_line(e: Episode) -> None:
@@ -279,15 +286,19 @@ def run_out_of_time(e: Episode) -> None:
         kill_driver(e)
     e.command = e.start(f"--time-budget={e.rng.uniform(0.5, 2.5) / 60}")
     e.ended(e.command, codes={0}, words=["the time budget is used up"])
+    e.saved()
 
 
 # ---- pieces
 
 
 def kill_mid_trial(e: Episode) -> None:
+    """The trial that it hits has epochs to lose."""
     command = e.hit(mid_trial=True)
     command.signal(signal.SIGKILL)
     e.ended(command, codes={-signal.SIGKILL})
+    if not any(trial.curve and trial.outcome is None for trial in read_trials(e.folder).values()):
+        raise Missed
 
 
 def cut(file: Path, size: int) -> None:
@@ -310,12 +321,14 @@ SHORT, MINUTE = (1.0, 8.0), (60.0, 60.0)
 TERM, KILL, INT = signal.SIGTERM, signal.SIGKILL, signal.SIGINT
 
 KINDS: dict[str, Kind] = {
-    "kill-driver": Kind(inject=kill_driver, times=4),
+    "kill-driver": Kind(inject=kill_driver, times=3),
+    "kill-driver-mid-trial": Kind(inject=kill_mid_trial),
     "kill-everything": Kind(inject=kill_everything, times=2),
     "term-driver": Kind(inject=lambda e: end_driver(e, TERM), times=2),
     "ctrl-c": Kind(inject=lambda e: end_driver(e, INT)),
-    "stop-driver": Kind(inject=lambda e: pause_driver(e, SHORT), times=2),
-    "kill-mirror": Kind(inject=lambda e: kill_role(e, "mirror", KILL), times=2),
+    "stop-driver": Kind(inject=lambda e: pause_driver(e, SHORT)),
+    "stop-driver-minute": Kind(inject=lambda e: pause_driver(e, MINUTE)),
+    "kill-mirror": Kind(inject=lambda e: kill_role(e, "mirror", KILL)),
     "term-mirror": Kind(inject=lambda e: kill_role(e, "mirror", TERM)),
     "stop-mirror": Kind(inject=lambda e: pause_role(e, "mirror", SHORT)),
     "cut-checkpoint": Kind(inject=cut_checkpoint, times=2),
@@ -325,9 +338,9 @@ KINDS: dict[str, Kind] = {
     "lose-optuna-lines": Kind(inject=lose_optuna_lines, times=2),
     "delete-optuna-log": Kind(inject=delete_optuna_log),
     "lack-memory": Kind(inject=lack_memory, times=2),
-    "jump-clock": Kind(inject=jump_clock, times=2),
-    "start-twice": Kind(inject=start_twice, times=2),
-    "time-budget": Kind(inject=run_out_of_time, times=2),
+    "jump-clock": Kind(inject=jump_clock),
+    "start-twice": Kind(inject=start_twice),
+    "time-budget": Kind(inject=run_out_of_time),
     "nan-loss": Kind(inject=diverge, flavour="nan", times=2),
     "corrupt-image": Kind(inject=corrupt_image, flavour="images", times=2),
     "mlflow-slow": Kind(inject=lambda e: misbehave(e, "slow"), flavour="proxy"),
@@ -351,7 +364,8 @@ KINDS: dict[str, Kind] = {
     "out-of-memory-worker": Kind(inject=kill_largest_worker, flavour="ray"),
     "stop-worker": Kind(inject=lambda e: pause_role(e, "worker", SHORT), flavour="ray"),
     "stop-worker-minute": Kind(inject=lambda e: pause_role(e, "worker", MINUTE), flavour="ray"),
-    "kill-head": Kind(inject=kill_head, flavour="ray"),
+    "kill-head": Kind(inject=lambda e: end_head(e, KILL), flavour="ray"),
+    "term-head": Kind(inject=lambda e: end_head(e, TERM), flavour="ray"),
     "stop-head": Kind(inject=lambda e: pause_role(e, "head", SHORT), flavour="ray"),
     "kill-raylet": Kind(inject=lambda e: kill_node(e, KILL), flavour="nodes"),
     "term-raylet": Kind(inject=lambda e: kill_node(e, TERM), flavour="nodes"),

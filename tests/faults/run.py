@@ -24,6 +24,8 @@ from world import World
 
 MAX_MISSES = 3
 """So often another moment is drawn for a fault that came too late."""
+ALONE_EVERY = 6
+"""From one sweep that hurts a shared server to the next, in sweeps."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ def make_tasks(seed: int, names: Sequence[str] = tuple(KINDS), *, times: int | N
         tasks += [tuple(kinds[first : first + manner.chain]) for first in range(0, len(kinds), manner.chain)]
     # The long ones first, so that both hands are busy to the end.
     tasks.sort(key=lambda kinds: -list(FLAVOURS).index(KINDS[kinds[0]].flavour))
+    # Those that share a server apart: one hand would wait for the other.
+    alone = [kinds for kinds in tasks if FLAVOURS[KINDS[kinds[0]].flavour].alone]
+    tasks = [kinds for kinds in tasks if kinds not in alone]
+    for number, kinds in enumerate(alone):
+        tasks.insert(ALONE_EVERY * number, kinds)
     return [Task(kinds, 1000 * seed + number) for number, kinds in enumerate(tasks)]
 
 

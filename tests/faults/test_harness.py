@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import subprocess
 import sys
@@ -118,6 +119,25 @@ def test_a_batch_that_is_too_large_finds_no_memory(tmp_path: Path) -> None:
         "        print(str(error)[-24:])\n"
     )
     assert _with_hook(tmp_path, program).splitlines() == ["fits", "(Cannot allocate memory)"]
+
+
+def test_epochs_that_the_journal_has_are_in_the_trace(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from search.records import EpochMetrics, TrialRecord\n"
+        "from search.tracking.journal import Journal\n"
+        "record = TrialRecord(key='a', number=0, label='', kind='trial', point={}, blocks=(), curve=(), outcome=None,"
+        " started_at=0.0, finished_at=None, node='')\n"
+        "metrics = EpochMetrics(epoch=1, train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5,"
+        " learning_rate=0.1, elapsed_secs=1.0, num_images=8)\n"
+        f"with Journal(Path({str(tmp_path / 'study')!r})) as journal:\n"
+        "    journal.begin(record)\n"
+        "    journal.epoch('a', metrics, 'node')\n"
+    )
+    (tmp_path / "study").mkdir()
+    _with_hook(tmp_path, program)
+    (line,) = (tmp_path / "trace").read_text().splitlines()
+    assert json.loads(line)[:3] == ["told", "a", 1]
 
 
 def test_a_mounted_disk_can_be_filled_to_its_end(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from invariant import Place, Trial, best_keys, complaints, load_optuna, read_trials
+from invariant import Place, Trial, best_keys, check_continued, complaints, load_optuna, read_trials
 from mlflow import MlflowClient
 from world import World, run_quietly
 
@@ -201,6 +201,19 @@ def _lose_optuna_state(study: Study) -> None:
     file.write_text("".join(lines))
 
 
+def _lose_optuna_parameters(study: Study) -> None:
+    """All of the first trial's."""
+    file = study.folder / "optuna.log"
+    entries = [json.loads(line) for line in file.read_text().splitlines()]
+    kept = [entry for entry in entries if not (entry.get("trial_id") == 0 and "param_name" in entry)]
+    assert len(kept) < len(entries)
+    file.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+
+
+def _change_optuna_parameter(study: Study) -> None:
+    _change_optuna(study, "param_value_internal", lambda value: 1 - value)  # the first is a choice of two
+
+
 def _run_for_ever(study: Study) -> None:
     client, run = study.run(study.first("stopped").key)
     client.update_run(run, status="RUNNING")
@@ -257,6 +270,8 @@ DAMAGE: dict[str, tuple[Callable[[Study], None], str]] = {
     "another value in Optuna": (_change_optuna_value, "has value 0.123"),
     "another curve in Optuna": (_change_optuna_curve, "optuna: trial 0 has curve"),
     "ends lost in Optuna": (_lose_optuna_state, "is RUNNING where the journal says"),
+    "parameters lost in Optuna": (_lose_optuna_parameters, "optuna: trial 0 has other parameters"),
+    "another parameter in Optuna": (_change_optuna_parameter, "optuna: trial 0 has other parameters"),
     "a run that runs": (_run_for_ever, "is RUNNING"),
     "a sweep that runs": (_sweep_for_ever, "the run for sweep is RUNNING"),
     "a run lost": (_delete_run, "mlflow: 0 runs for"),
@@ -293,3 +308,37 @@ def test_a_line_that_a_crash_cut_does_not_count(study: Study) -> None:
     path = study.folder / "journal.jsonl"
     path.write_bytes(path.read_bytes() + b'{"event":"epo\x18\n' + b'{"event":"en')
     assert study.find() == []
+
+
+def _steps(epoch: int, first: int = 1, last: int = 3) -> list[list[object]]:
+    return [["step", "a", epoch, number, 17] for number in range(first, last + 1)]
+
+
+TOLD = [*_steps(1), ["told", "a", 1, 18]]
+TRACES: dict[str, tuple[list[list[object]], int, str]] = {
+    "undisturbed": ([*TOLD, *_steps(2), ["told", "a", 2, 18]], 2, ""),
+    "the epoch that was hit comes again": ([*TOLD, *_steps(2, last=2), *_steps(2), ["told", "a", 2, 18]], 2, ""),
+    "a told epoch comes again": ([*TOLD, *_steps(2, last=2), *_steps(1)], 1, "step 1 of epoch 1 again"),
+    "a saved step comes again": ([*_steps(1, last=2), ["saved", "a"], *_steps(1, first=2)], 1, "step 2 of epoch 1"),
+    "it goes on after the saved step": ([*_steps(1, last=2), ["saved", "a"], *_steps(1, first=3)], 1, ""),
+    "killed and saved": ([*_steps(1), *_steps(1, last=1), ["saved", "a"], *_steps(1, first=2)], 1, ""),
+    "saved and killed": ([*_steps(1, last=2), ["saved", "a"], *_steps(1, first=3), *_steps(1, first=3)], 1, ""),
+    "killed, and nothing done until saved": (
+        [*TOLD, *_steps(2, last=2), ["cut", ""], ["saved", "a"], *_steps(2), ["told", "a", 2, 18]],
+        2,
+        "",
+    ),
+    "what was lost comes again": ([*TOLD, ["lost", "a"], *_steps(1), ["told", "a", 1, 18]], 1, ""),
+    "what was not lost again": ([*TOLD, ["lost", "a"], *TOLD, *_steps(1)], 1, "step 1 of epoch 1 again"),
+    "another trial's loss": ([*TOLD, ["lost", "b"], *_steps(1)], 1, "step 1 of epoch 1 again"),
+    "nothing was seen": ([], 1, "nobody was seen to train epoch 1 of trial a"),
+}
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_what_is_trained_again_is_found(name: str) -> None:
+    trace, num_epochs, words = TRACES[name]
+    trial = Trial(key="a", number=0, point={}, curve=[{"epoch": epoch + 1} for epoch in range(num_epochs)])
+    found = list(check_continued(trace, {"a": trial}))
+    assert len(found) == bool(words), found
+    assert not words or words in found[0]
