@@ -148,6 +148,8 @@ def _all_restored(
     wanted = {record.number: record for record in records.values()}
     held = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
     faulty = {item.number for item in differences}
+    # A lost answer makes a trial twice: the second one is no proposal.
+    known = {space.point(record.point).digest for record in records.values()}
     trials = []
     for number in range(max((*wanted, *held)) + 1):
         trial, record = held.get(number), wanted.get(number)
@@ -155,7 +157,7 @@ def _all_restored(
             trials.append(trial)
         elif record is not None:
             trials.append(_make_trial(record, space))
-        elif trial is not None and "digest" in trial.user_attrs:
+        elif trial is not None and trial.user_attrs.get("digest", "") not in {"", *known}:
             trials.append(_begun_again(trial, space, records.get(trial.user_attrs.get("twin", ""))))
         elif number < max(wanted, default=-1):
             trials.append(_unknown())
