@@ -12,10 +12,11 @@ import yaml
 
 from search import decide, drive, folder, overview
 from search.compare import load_correct
-from search.errors import NothingToDoError, StoreAwayError, StoreError
+from search.errors import NothingToDoError, StorageFaultError, StoreAwayError, StoreError
 from search.export import pick_winner
 from search.folder import check_folder
 from search.records import TrialRecord
+from search.report import write
 from search.storage.store import Store
 from search.storage.working_copy import fetch
 from search.study import StudyConfig, find_study, load_study, to_dict
@@ -156,3 +157,17 @@ def test_faults_of_the_store_come_before_anything_begins(make_study: MakeStudy, 
 def test_the_resolved_file_tells_where_it_lies(study: StudyConfig) -> None:
     drive.run_sweep(study)
     assert load_study(study.folder / "study.yaml").storage == study.storage
+
+
+@pytest.mark.parametrize("step", ["publish", "Journal"])
+def test_a_report_that_is_written_stands_though_the_disk_is_full_then(
+    study: StudyConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageFaultError("/disk/file: full; make room")
+
+    drive.run_sweep(study)
+    monkeypatch.setattr(write, "tracking_place", lambda _: object() if step == "Journal" else None)
+    monkeypatch.setattr(write, step, refuse)
+    assert write.write_report(study, patience=1.0).file.is_file()
+    assert "/disk/file: full; make room" in capsys.readouterr().err
