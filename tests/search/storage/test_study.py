@@ -13,10 +13,11 @@ import yaml
 from search import decide, drive, folder, overview
 from search.check import check
 from search.compare import load_correct
-from search.errors import NothingToDoError, StoreAwayError, StoreError
+from search.errors import NothingToDoError, StorageFaultError, StoreAwayError, StoreError
 from search.export import pick_winner
 from search.folder import check_folder
 from search.records import TrialRecord
+from search.report import write
 from search.storage.copies import copy_of
 from search.storage.lease import Lease
 from search.storage.store import Store
@@ -184,5 +185,21 @@ def test_a_driver_on_another_machine_is_seen(
         refresh(study.location)
         assert check(study).driven
     assert not check(study).driven
-    Lease(Store(str(study.location.uri)), "a machine that was lost").take()
+    lost = Lease(Store(str(study.location.uri)), "a machine that was lost")
+    lost.take()
+    lost.stop()
     assert not check(study).driven
+
+
+@pytest.mark.parametrize("step", ["publish", "Journal"])
+def test_a_report_that_is_written_stands_though_the_disk_is_full_then(
+    study: StudyConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageFaultError("/disk/file: full; make room")
+
+    drive.run_sweep(study)
+    monkeypatch.setattr(write, "tracking_place", lambda _: object() if step == "Journal" else None)
+    monkeypatch.setattr(write, step, refuse)
+    assert write.write_report(study, patience=1.0).file.is_file()
+    assert "/disk/file: full; make room" in capsys.readouterr().err
