@@ -42,6 +42,8 @@ class _CurvesPlot:
     """Axes, lines and ticks, made once: a sweep draws thousands of these."""
 
     def __init__(self) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         self._figure, self._panels = _panels(2, (6.4, 2.6), left=0.07, right=0.98, bottom=0.16, top=0.91, wspace=0.16)
         self._lines: list[dict[str, Any]] = []
         for axes in self._panels:
@@ -49,6 +51,7 @@ class _CurvesPlot:
             self._lines.append({part: axes.plot([], [], markersize=3, **style)[0] for part, style in styles})
             axes.set_xlabel("epoch")
             _whole_epochs(axes)
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
 
     def draw(self, record: TrialRecord, file: Path) -> None:
         marker = "o" if len(record.curve) <= 30 else ""
@@ -63,7 +66,8 @@ class _CurvesPlot:
                 if points:
                     epoch, value = pick(points, key=lambda point: point[1])
             # Of the validation, or of the training where there is none.
-            axes.set_title(f"{name}: {word} {value:.4g} (epoch {epoch})")
+            # Given its height, matplotlib does not measure every label twice to find it.
+            axes.set_title(f"{name}: {word} {value:.4g} (epoch {epoch})", y=1.0)
             axes.relim()
             axes.autoscale()
         self._panels[0].legend(frameon=False)
@@ -206,7 +210,7 @@ def _panels(num_columns: int, size: tuple[float, float], **margins: float) -> tu
 def _whole_epochs(axes: Any) -> None:  # noqa: ANN401 - matplotlib's own stubs make subplots an ndarray of Any
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
 def _save(figure: Figure, file: Path) -> None:
