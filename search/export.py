@@ -20,6 +20,7 @@ from hybrid_models.deployed import Deployed
 from hybrid_models.export import export_program
 from search.agreement import Agreement, compare_predictions
 from search.bind import DataFacts, bind, load_facts
+from search.disk import telling_disk_faults
 from search.errors import InputError, NothingToDoError
 from search.folder import load_comparison, write_atomically
 from search.nomination import NOMINATED, has_won, selection_of, state_of
@@ -34,6 +35,8 @@ from search.tracking.journal import read_records
 from search.versions import git_revision, versions
 
 BY_HAND = "chosen by hand, not confirmed"
+FILES = ("README.md", "config.yaml", "evidence.json", "model.pt2", "model.safetensors")
+"""What an export is, as a whole."""
 ALIKE = 0.99
 """A program that agrees on fewer images than this share is worth a warning."""
 
@@ -134,14 +137,17 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
     """Write the winner's folder; an existing export there is replaced as a whole.
 
     Raises:
-        InputError: The target holds something else, or the winner's weights are gone.
+        InputError: The target holds something else, or the winner's weights are damaged.
+        NothingToDoError: They are gone.
+        StorageFaultError: The disk is full or read-only; an export that was there still is.
     """
     winner = pick_winner(study, name)
     folder = folder.absolute()
     if folder.is_file():
         raise InputError(f"--to {folder}: a file is in the way; name a folder")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "evidence.json").is_file():
-        raise InputError(f"--to {folder}: the folder holds other files; name an empty or new one")
+    others = sorted(path.name for path in folder.iterdir() if path.name not in FILES) if folder.exists() else []
+    if others:
+        raise InputError(f"--to {folder}: the folder holds other files ({others[0]}); name an empty or new one")
     facts = load_facts(study)
     block = _block_of(study, winner.record)
     spec = bind(study, winner.point, facts, (block,), score_test=winner.record.kind == "repeat", label=winner.name)
@@ -153,13 +159,19 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
     weights = winner.record.artifacts.get("weights-0")
     file = fetch(study.location, weights) if weights else None
     if file is None:
-        raise NothingToDoError(f"{study.folder}: the weights of {winner.name} are gone; run `hybrid-search compare`")
+        raise NothingToDoError(
+            f"{study.folder}: the weights of {winner.name} are gone; put them back from a copy, or export another "
+            "configuration with --config"
+        )
     deployed = load_deployed(study, spec, file)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--to {folder}: cannot be written ({error.strerror}); name another folder") from None
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+    with (
+        telling_disk_faults(folder),
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary,
+    ):
         target = Path(temporary) / "export"
         target.mkdir()
         digest = _write(target, study, facts, winner, spec, deployed, file)
@@ -176,6 +188,7 @@ def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
 
 def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deployed:
     """The model of a finished training, ready to classify: weights, and the normalisation of its training part."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from search.data.augment import fit_normaliser
@@ -183,7 +196,11 @@ def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deploye
     from search.data.store import default_cache_dir, open_data
 
     model = build(spec.model, torch.Generator().manual_seed(0))
-    model.load_state_dict(load_file(weights))
+    try:
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise InputError(f"{weights}: damaged ({reason}); put it back from a copy") from None
     data = open_data(study.data, default_cache_dir())
     rows, _ = split(data.train.labels, study.split, spec.blocks[0].split_seed)
     normaliser = fit_normaliser(data.train, rows, spec.train.normalise)

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from search.disk import write_bytes
-from search.errors import StudyChangedError, StudyError
+from search.errors import InputError, StudyChangedError, StudyError
 from search.storage.location import is_uri
-from search.storage.working_copy import refresh
+from search.storage.working_copy import JOURNAL, refresh
 from search.study import EXTENDABLE, FREE, StudyConfig, load_study, to_dict
 from search.uris import Uri
 
@@ -27,7 +27,7 @@ def check_folder(study: StudyConfig) -> None:
     Writes nothing but, of a study on an object store, the working copy.
 
     Raises:
-        StudyError: The storage cannot be written, or holds a key that workers would need.
+        StudyError: The storage cannot be written, or holds a key that workers would need; or the journal is gone.
         StoreError: The store refuses.
         StoreAwayError: It cannot be reached.
         StudyChangedError: Fields changed that would make old and new trials incomparable.
@@ -44,6 +44,11 @@ def check_folder(study: StudyConfig) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         why = "no permission" if there.is_dir() else f"{there} is a file"
         raise StudyError(f"storage: {folder} cannot be written ({why}); choose another storage")
+    if not (folder / JOURNAL).is_file() and any(folder.glob("trials/*")):
+        raise StudyError(
+            f"{folder}: {JOURNAL} is gone, and the trials there mean nothing without it; put it back from a copy, or "
+            "give the study another name"
+        )
     resolved = folder / "study.yaml"
     if resolved.is_file():
         _refuse_changes(load_study(resolved, need_environment=False), study)
@@ -116,9 +121,16 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def load_comparison(folder: Path) -> dict[str, Any] | None:
-    """The newest comparison of a study, if there is one."""
+    """The newest comparison of a study, if there is one.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     path = folder / COMPARISON / "comparison.json"
     if not path.is_file():
         return None
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
     return document

@@ -139,8 +139,9 @@ MAX_PARAMETERS = 200
 """Of a space: there are some 50 settings."""
 EXTENDABLE = ("search.trials", "search.time_budget_mins", "search.max_failed_fraction")
 """Fields of the sweep that may change between two runs of the command: they only extend the budget."""
-FREE = ("resources.", "tracking.", "compare.", "data.root", "data.download", "storage")
-"""What never changes a trained trial: how it is run, recorded and afterwards compared, and where the data lie."""
+FREE = ("resources.", "tracking.", "compare.", "data.root", "data.download", "search.database", "storage")
+"""What never changes a trained trial: how it is run, recorded and afterwards compared, and where the data lie; Optuna's
+study is written again, from the journal, wherever it is to be."""
 
 
 def to_dict(study: StudyConfig) -> dict[str, Any]:

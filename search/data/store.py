@@ -258,9 +258,7 @@ def _written(folder: Path) -> Iterator[Path]:
 
 
 def _unwritable(folder: Path, error: OSError) -> str:
-    return (
-        f"{folder} cannot be written ({error.strerror}); make room there, or set HYBRID_SEARCH_CACHE to another folder"
-    )
+    return f"{folder} cannot be written ({error.strerror or error}); make room there, or set HYBRID_SEARCH_CACHE to another folder"
 
 
 def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Progress | None) -> None:

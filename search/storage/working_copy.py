@@ -99,8 +99,8 @@ def pulling(location: Location) -> Iterator[None]:
             yield
     except OSError as error:
         raise StoreError(
-            f"{location.folder}: the working copy of {location} cannot be written ({error.strerror}); make room there, "
-            "or set HYBRID_SEARCH_STATE to another folder"
+            f"{location.folder}: the working copy of {location} cannot be written ({error.strerror or error}); make "
+            "room there, or set HYBRID_SEARCH_STATE to another folder"
         ) from None
 
 

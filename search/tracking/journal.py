@@ -104,6 +104,11 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
         known = record.curve
         if known and known[-1].epoch >= metrics.epoch:
             known = tuple(item for item in known if item.epoch < metrics.epoch)
+        if metrics.epoch != len(known) + 1:
+            raise InputError(
+                f"{FILE_NAME}: epoch {metrics.epoch} of trial {record.key} follows epoch {len(known)}; lines are "
+                "missing, restore the journal from a copy"
+            )
         curve = (*known, metrics)
         records[record.key] = dataclasses.replace(
             record, curve=curve, node=event["node"], machine=event.get("machine", record.machine)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import shutil
@@ -24,7 +25,7 @@ from search.contenders import pick_contenders
 from search.data.augment import fit_normaliser, prepare
 from search.data.splits import split
 from search.data.store import ImageData
-from search.errors import InputError, NothingToDoError
+from search.errors import InputError, NothingToDoError, StorageFaultError
 from search.export import export, pick_winner
 from search.nomination import CONFIRMED, NOMINATED, PROVISIONAL
 from search.predict import _read_images, predict
@@ -288,13 +289,19 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(
 ) -> None:
     target = tmp_path / "export"
     shutil.copytree(nominated, target)
-    (target / "stale.txt").write_text("old")
+    (target / "README.md").write_text("old")
     export(study, target)
     assert sorted(path.name for path in target.iterdir()) == FILES
+    assert (target / "README.md").read_text() != "old"
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"the folder holds other files \(notes\.txt\)"):
+        export(study, target)
+    assert (target / "notes.txt").read_text() == "mine"
+    (target / "notes.txt").unlink()
     foreign = tmp_path / "photos"
     foreign.mkdir()
     (foreign / "me.jpg").write_text("mine")
-    with pytest.raises(InputError, match="the folder holds other files; name an empty or new one"):
+    with pytest.raises(InputError, match=r"the folder holds other files \(me\.jpg\); name an empty or new one"):
         export(study, foreign)
     assert [path.name for path in foreign.iterdir()] == ["me.jpg"]
 
@@ -479,3 +486,29 @@ def test_other_settings_than_the_weights_have_are_one_line(forged: Any, nominate
     settings = json.loads((nominated / "evidence.json").read_text())["model"]["settings"]
     with pytest.raises(InputError, match=r"model\.safetensors: not the weights of this model"):
         predict(forged(settings={**settings, "nodes": settings["nodes"] + 1}), [])
+
+
+def test_damaged_weights_and_a_full_disk_are_told(
+    study: StudyConfig, nominated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    winner = pick_winner(study)
+    weights = study.folder / winner.record.artifacts["weights-0"]
+    content = weights.read_bytes()
+    weights.write_bytes(content[:300])
+    with pytest.raises(InputError, match=r"damaged .*; put it back from a copy"):
+        export(study, tmp_path / "new")
+    weights.unlink()
+    with pytest.raises(NothingToDoError, match=r"the weights of .* are gone; put them back"):
+        export(study, tmp_path / "new")
+    weights.write_bytes(content)
+    target = tmp_path / "export"
+    shutil.copytree(nominated, target)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", refuse)
+    with pytest.raises(StorageFaultError, match="No space left on device"):
+        export(study, target)
+    assert sorted(path.name for path in target.iterdir()) == FILES
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".export")] == []

@@ -204,3 +204,19 @@ def test_a_line_that_did_not_fit_is_an_error(tmp_path: Path, make_record: MakeRe
             journal.begin(make_record("a"))
     finally:
         journal.close()
+
+
+def test_a_line_that_is_missing_in_the_middle_is_told(
+    tmp_path: Path, make_record: MakeRecord, make_epoch: MakeEpoch
+) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin(make_record("a", number=0))
+        for epoch in (1, 2, 3, 3, 4):  # one is told twice
+            journal.epoch("a", make_epoch(epoch, 0.5), "node")
+    path = tmp_path / FILE_NAME
+    lines = path.read_text().splitlines(keepends=True)
+    assert len(read_records(tmp_path)["a"].curve) == 4
+    missing = next(number for number, line in enumerate(lines) if json.loads(line)["event"] == "epoch")
+    path.write_text("".join(lines[:missing] + lines[missing + 1 :]))
+    with pytest.raises(InputError, match="epoch 2 of trial a follows epoch 0; lines are missing"):
+        read_records(tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from search.errors import InputError, StudyChangedError, StudyError
+from search.errors import InputError, StudyError
 from search.folder import check_folder, claim_folder
 from search.storage.location import Location, bare, join, shown
 from search.study import StudyConfig, find_study, load_study, to_dict
@@ -116,8 +116,7 @@ def test_the_resolved_file_holds_no_password(make_study: MakeStudy) -> None:
     assert "secret" not in text
     assert yaml.safe_load(text)["search"]["database"] == "postgresql://me@db/x"
     check_folder(study)  # the password is no change
-    with pytest.raises(StudyChangedError, match=r"search\.database was 'postgresql://me@db/x'"):
-        check_folder(make_study(search={"trials": 2, "database": "postgresql://me:secret@elsewhere/x"}))
+    check_folder(make_study(search={"trials": 2, "database": "postgresql://me:secret@elsewhere/x"}))  # it may move
 
 
 def test_verbs_given_the_file_know_the_password(
