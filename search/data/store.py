@@ -258,7 +258,8 @@ def _written(folder: Path) -> Iterator[Path]:
 
 
 def _unwritable(folder: Path, error: OSError) -> str:
-    return f"{folder} cannot be written ({error.strerror or error}); make room there, or set HYBRID_SEARCH_CACHE to another folder"
+    why = error.strerror or error
+    return f"{folder} cannot be written ({why}); make room there, or set HYBRID_SEARCH_CACHE to another folder"
 
 
 def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Progress | None) -> None:
