@@ -29,6 +29,7 @@ _ENVIRONMENT = {
 }
 _PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"}
 _FORGOTTEN = "RESOURCE_DOES_NOT_EXIST"
+_HALF_MADE = "damaged; move the file away, and the next start of each study sends its runs again"
 _REASONS = (
     (
         "Invalid Host header",
@@ -43,6 +44,8 @@ _REASONS = (
     ("Name or service not known", "unknown host name; correct the address"),
     ("name resolution", "unknown host name; correct the address"),
     ("timed out", "no answer in time; check the address and the network"),
+    # A disk that was full while SQLite's file was made leaves half of it, and MLflow never mends that.
+    *((mark, _HALF_MADE) for mark in ("(sqlite3.OperationalError) table ", "file is not a database", "is malformed")),
 )
 """What MLflow's message holds -> the one line for the user."""
 _STATUS = {"UNAUTHENTICATED": "error code 401", "PERMISSION_DENIED": "error code 403"}

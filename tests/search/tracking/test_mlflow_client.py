@@ -117,5 +117,18 @@ def test_what_its_database_fails_at_is_one_line(tmp_path: Path, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("kind", ["noise", "half"])
+def test_a_damaged_sqlite_file_is_called_so(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "mlflow.db"
+    if kind == "noise":
+        file.write_bytes(bytes(range(256)) * 20)
+    else:  # tables were made, and the disk was full before MLflow noted at which version they are
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("CREATE TABLE secrets (x INTEGER)")
+            database.commit()
+    with pytest.raises(TrackingError, match=r"mlflow\.db: damaged; move the file away, and the next start"):
+        Store(default_uri(tmp_path), "one")
+
+
 def test_runs_page() -> None:
     assert runs_page("http://host:5000/", "3") == "http://host:5000/#/experiments/3/runs"
