@@ -13,8 +13,8 @@ import yaml
 from search.disk import write_bytes
 from search.errors import InputError, StudyChangedError, StudyError
 from search.storage.location import is_uri
-from search.storage.working_copy import JOURNAL, refresh
-from search.study import EXTENDABLE, FREE, StudyConfig, load_study, to_dict
+from search.storage.working_copy import refresh
+from search.study import EXTENDABLE, FREE, StudyConfig, check_journal, load_study, to_dict
 from search.uris import Uri
 
 COMPARISON = "comparison"
@@ -44,11 +44,7 @@ def check_folder(study: StudyConfig) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         why = "no permission" if there.is_dir() else f"{there} is a file"
         raise StudyError(f"storage: {folder} cannot be written ({why}); choose another storage")
-    if not (folder / JOURNAL).is_file() and any(folder.glob("trials/*")):
-        raise StudyError(
-            f"{folder}: {JOURNAL} is gone, and the trials there mean nothing without it; put it back from a copy, or "
-            "give the study another name"
-        )
+    check_journal(folder)
     resolved = folder / "study.yaml"
     if resolved.is_file():
         _refuse_changes(load_study(resolved, need_environment=False), study)

@@ -23,7 +23,7 @@ from search.reading import MAX_CHARACTERS, Place, YamlError, assign, hint_at_num
 from search.section import PointLike, Scalar, Section, UriText
 from search.settings import setting_faults, space_faults
 from search.storage.location import Location, is_uri, locate
-from search.storage.working_copy import RESOLVED, read_resolved, refresh, uri_of_copy
+from search.storage.working_copy import JOURNAL, RESOLVED, read_resolved, refresh, uri_of_copy
 from search.training.config import PRECISIONS, TrainConfig, settled
 from search.uris import Uri, fault_of, without_secrets
 from spaces.presets import UnknownPreset, load_preset, load_space
@@ -292,6 +292,7 @@ def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
 
     Raises:
         NothingToDoError: No sweep of this study has begun here.
+        StudyError: Its journal is gone.
         StoreError: The store refuses.
         StoreAwayError: It cannot be reached.
     """
@@ -302,6 +303,7 @@ def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
     else:
         location = locate(uri) if uri else Location(str(Path(path).parent), Path(path).name)
     refresh(location)
+    check_journal(location.folder)
     resolved = location.folder / RESOLVED
     if not resolved.is_file():
         raise NothingToDoError(f"{location}: no study here yet; run `hybrid-search sweep` first (or give its folder)")
@@ -314,3 +316,16 @@ def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
     own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
     return study.model_copy(update=own)
+
+
+def check_journal(folder: Path) -> None:
+    """Refuse a study's folder that has lost its memory.
+
+    Raises:
+        StudyError: There are trials and no journal.
+    """
+    if not (folder / JOURNAL).is_file() and any(folder.glob("trials/*")):
+        raise StudyError(
+            f"{folder}: {JOURNAL} is gone, and the trials there mean nothing without it; put it back from a copy, or "
+            "give the study another name"
+        )

@@ -11,7 +11,7 @@ from search.check import check
 from search.drive import run_sweep
 from search.errors import InputError, StudyError
 from search.folder import COMPARISON, load_comparison
-from search.study import StudyConfig
+from search.study import StudyConfig, find_study
 
 MakeStudy = Callable[..., StudyConfig]
 INLINE = {"runner": "inline"}
@@ -35,6 +35,8 @@ def test_trials_without_a_journal_are_refused(make_study: MakeStudy) -> None:
     journal.rename(kept)
     with pytest.raises(StudyError, match=r"journal\.jsonl is gone"):
         run_sweep(study)
+    with pytest.raises(StudyError, match=r"journal\.jsonl is gone"):
+        find_study(study.folder)
     kept.rename(journal)
     assert sorted(study.folder.rglob("*")) == before
 
