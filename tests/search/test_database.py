@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -60,6 +61,27 @@ class LostError(Exception):
     """Stands for a driver's own exception."""
 
 
+class BreakingCommits:
+    """The connection breaks at one commit: before the database has done it, or before it has said so."""
+
+    def __init__(self, broken_at: int, *, committed: bool) -> None:
+        self.broken_at, self.committed, self.num_commits = broken_at, committed, 0
+
+    def commit(self) -> Callable[[Session], None]:
+        """In the place of the session's own."""
+        original = Session.commit
+
+        def commit(session: Session) -> None:
+            self.num_commits += 1
+            breaks = self.num_commits == self.broken_at
+            if self.committed or not breaks:
+                original(session)
+            if breaks:
+                raise OperationalError("COMMIT", None, LostError("server closed the connection unexpectedly"))
+
+        return commit
+
+
 @pytest.mark.parametrize("committed", [False, True], ids=["before", "after"])
 def test_a_connection_that_breaks_at_any_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_epoch: Callable[..., EpochMetrics], committed: bool
@@ -69,32 +91,20 @@ def test_a_connection_that_breaks_at_any_commit(
     begun = tmp_path / "begun.db"
     first = work(open_sampler(f"sqlite:///{begun}"), 0, 4, make_epoch)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    original, broken_at, num_commits = Session.commit, 1, 0
-
-    def commit(self: Session) -> None:
-        nonlocal num_commits
-        num_commits += 1
-        breaks = num_commits == broken_at
-        if committed or not breaks:
-            original(self)
-        if breaks:
-            raise OperationalError("COMMIT", None, LostError("server closed the connection unexpectedly"))
-
-    while True:
+    for broken_at in itertools.count(1):
         path = tmp_path / f"{broken_at}.db"
         shutil.copy(begun, path)
+        breaks = BreakingCommits(broken_at, committed=committed)
         said: list[str] = []
         sampler = open_sampler(f"sqlite:///{path}", said)
         with monkeypatch.context() as patch:
-            num_commits = 0
-            patch.setattr(Session, "commit", commit)
+            patch.setattr(Session, "commit", breaks.commit())
             points = first + work(sampler, 4, 2, make_epoch)
-        if num_commits < broken_at:
+        if breaks.num_commits < broken_at:
             break
         assert points == calm, broken_at
         assert states(sampler) == ["COMPLETE", "COMPLETE", "PRUNED"] * 2, broken_at
         assert len(said) in {0, 2}, said  # Optuna asks again by itself for a new trial
-        broken_at += 1
     assert broken_at > 10
 
 
@@ -117,31 +127,19 @@ def test_a_connection_that_breaks_while_a_study_is_written_again(
         for number, point in enumerate(points)
     }
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    original, broken_at, num_commits = Session.commit, 1, 0
-
-    def commit(self: Session) -> None:
-        nonlocal num_commits
-        num_commits += 1
-        breaks = num_commits == broken_at
-        if committed or not breaks:
-            original(self)
-        if breaks:
-            raise OperationalError("COMMIT", None, LostError("server closed the connection unexpectedly"))
-
-    while True:
+    for broken_at in itertools.count(1):
         path = tmp_path / f"{broken_at}.db"
         shutil.copy(begun, path)
+        breaks = BreakingCommits(broken_at, committed=committed)
         sampler = open_sampler(f"sqlite:///{path}")
         with monkeypatch.context() as patch:
-            num_commits = 0
-            patch.setattr(Session, "commit", commit)
+            patch.setattr(Session, "commit", breaks.commit())
             assert len(sampler.reconcile(records)) == 3
-        if num_commits < broken_at:
+        if breaks.num_commits < broken_at:
             break
         assert states(sampler) == ["COMPLETE"] * 3, broken_at
         assert [trial.value for trial in sampler._study.get_trials()[:3]] == [0.5] * 3, broken_at
         assert sampler.reconcile(records) == []
-        broken_at += 1
     assert broken_at > 8
 
 

@@ -189,7 +189,8 @@ def test_an_interrupted_comparison_goes_on_too(make_study: MakeStudy, monkeypatc
     assert len(document["comparisons"]) == 1
 
 
-def test_interrupted_mlflow_is_waited_for_shortly(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+def closed_trackers(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each tracker was given at its end, from now on; none of them sends everything."""
     patiences: list[float] = []
 
     class Tracker:
@@ -203,6 +204,11 @@ def test_interrupted_mlflow_is_waited_for_shortly(make_study: MakeStudy, monkeyp
             return False
 
     monkeypatch.setattr("search.session.TrackerProcess", Tracker)
+    return patiences
+
+
+def test_interrupted_mlflow_is_waited_for_shortly(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    patiences = closed_trackers(monkeypatch)
     study = make_study(*OPTIONS, tracking={"enabled": True})
     with monkeypatch.context() as patch:
         signal_at(patch, 1)
@@ -218,17 +224,7 @@ def test_a_journal_that_takes_no_last_line_hides_no_other_end(
     ends: HybridSearchError | None, make_study: MakeStudy, facts: DataFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk is full: whoever asks is told how the study ended, and MLflow gets what there is."""
-    closed: list[float] = []
-
-    class Tracker:
-        def __init__(self, *_: object) -> None:
-            pass
-
-        def close(self, patience: float) -> bool:
-            closed.append(patience)
-            return True
-
-    monkeypatch.setattr("search.session.TrackerProcess", Tracker)
+    closed = closed_trackers(monkeypatch)
     full = JournalError("journal.jsonl: cannot be written (No space left on device)")
     study = make_study(tracking={"enabled": True})
 

@@ -355,10 +355,9 @@ def test_a_folder_that_moved_is_still_the_owner(history: History) -> None:
     assert history.said == []
 
 
+@pytest.mark.parametrize("history", ["database"], indirect=True)
 def test_a_database_is_claimed_by_one_of_two(tmp_path: Path, history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both find an empty study; the second one writes its name while the first one waits."""
-    if history.kind == "file":
-        pytest.skip("a folder has one driver")
     url = f"sqlite:///{tmp_path / 'new.db'}"
     other = Owner(journal="bb22", folder="/data/b/s", node="node-2")
 
