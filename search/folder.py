@@ -14,7 +14,7 @@ from search.disk import write_bytes
 from search.errors import InputError, StudyChangedError, StudyError
 from search.storage.location import is_uri
 from search.storage.working_copy import refresh
-from search.study import EXTENDABLE, FREE, StudyConfig, check_journal, load_study, to_dict
+from search.study import EXTENDABLE, FREE, StudyConfig, check_memory, load_study, to_dict
 from search.uris import Uri
 
 COMPARISON = "comparison"
@@ -44,7 +44,7 @@ def check_folder(study: StudyConfig) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         why = "no permission" if there.is_dir() else f"{there} is a file"
         raise StudyError(f"storage: {folder} cannot be written ({why}); choose another storage")
-    check_journal(folder)
+    check_memory(folder)
     resolved = folder / "study.yaml"
     if resolved.is_file():
         _refuse_changes(load_study(resolved, need_environment=False), study)

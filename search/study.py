@@ -292,7 +292,7 @@ def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
 
     Raises:
         NothingToDoError: No sweep of this study has begun here.
-        StudyError: Its journal is gone.
+        StudyError: Its journal is gone, or its resolved study file.
         StoreError: The store refuses.
         StoreAwayError: It cannot be reached.
     """
@@ -303,7 +303,7 @@ def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
     else:
         location = locate(uri) if uri else Location(str(Path(path).parent), Path(path).name)
     refresh(location)
-    check_journal(location.folder)
+    check_memory(location.folder)
     resolved = location.folder / RESOLVED
     if not resolved.is_file():
         raise NothingToDoError(f"{location}: no study here yet; run `hybrid-search sweep` first (or give its folder)")
@@ -318,14 +318,15 @@ def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
     return study.model_copy(update=own)
 
 
-def check_journal(folder: Path) -> None:
-    """Refuse a study's folder that has lost its memory.
+def check_memory(folder: Path) -> None:
+    """Refuse a study's folder that has lost its memory, or what its trials were trained with.
 
     Raises:
-        StudyError: There are trials and no journal.
+        StudyError: There are trials and no journal, or no resolved study file.
     """
-    if not (folder / JOURNAL).is_file() and any(folder.glob("trials/*")):
+    lost = [name for name in (JOURNAL, RESOLVED) if not (folder / name).is_file()]
+    if lost and any(folder.glob("trials/*")):
         raise StudyError(
-            f"{folder}: {JOURNAL} is gone, and the trials there mean nothing without it; put it back from a copy, or "
-            "give the study another name"
+            f"{folder}: {' and '.join(lost)} is gone, and the trials there mean nothing without it; put it back from a "
+            "copy, or give the study another name"
         )

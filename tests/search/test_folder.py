@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,17 +28,18 @@ def test_optunas_study_may_move_to_a_database_and_is_written_again_there(make_st
         assert (found.num_trials, found.differences, found.unreadable) == (trials, (), ())
 
 
-def test_trials_without_a_journal_are_refused(make_study: MakeStudy) -> None:
+@pytest.mark.parametrize("name", ["journal.jsonl", "study.yaml"])
+def test_trials_without_what_they_mean_are_refused(make_study: MakeStudy, name: str) -> None:
     study = make_study(search={"trials": 1}, resources=INLINE)
     run_sweep(study)
     before = sorted(study.folder.rglob("*"))
-    journal, kept = study.folder / "journal.jsonl", study.folder.parent / "kept"
-    journal.rename(kept)
-    with pytest.raises(StudyError, match=r"journal\.jsonl is gone"):
+    lost, kept = study.folder / name, study.folder.parent / "kept"
+    lost.rename(kept)
+    with pytest.raises(StudyError, match=f"{re.escape(name)} is gone"):
         run_sweep(study)
-    with pytest.raises(StudyError, match=r"journal\.jsonl is gone"):
+    with pytest.raises(StudyError, match=f"{re.escape(name)} is gone"):
         find_study(study.folder)
-    kept.rename(journal)
+    kept.rename(lost)
     assert sorted(study.folder.rglob("*")) == before
 
 
