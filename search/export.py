@@ -148,6 +148,8 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
     others = sorted(path.name for path in folder.iterdir() if path.name not in FILES) if folder.exists() else []
     if others:
         raise InputError(f"--to {folder}: the folder holds other files ({others[0]}); name an empty or new one")
+    if (found := _name_in(folder)) not in {None, _name_of(study)}:
+        raise InputError(f"--to {folder}: the folder holds the export of another study ({found}); name another one")
     facts = load_facts(study)
     block = _block_of(study, winner.record)
     spec = bind(study, winner.point, facts, (block,), score_test=winner.record.kind == "repeat", label=winner.name)
@@ -249,10 +251,23 @@ def _check_program(
     return agreement
 
 
+def _name_of(study: StudyConfig) -> str:
+    return f"{study.name}-winner"
+
+
+def _name_in(folder: Path) -> str | None:
+    """Which study an export is of; None where nothing readable says so."""
+    try:
+        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return found.get("name") if isinstance(found, dict) else None
+
+
 def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
     """A study file with one point: the winner, ready to be run again."""
     data = to_dict(study)
-    data["name"] = f"{study.name}-winner"
+    data["name"] = _name_of(study)
     data["space"] = {key: {"fixed": value} for key, value in winner.point.items()}
     data["fix"] = {}
     data["search"] |= {"trials": 1, "sampler": "grid", "scheduler": "none", "enqueue": []}

@@ -298,6 +298,11 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(
         export(study, target)
     assert (target / "notes.txt").read_text() == "mine"
     (target / "notes.txt").unlink()
+    config = (target / "config.yaml").read_text()
+    (target / "config.yaml").write_text(config.replace("name: tiny-winner", "name: other-winner"))
+    with pytest.raises(InputError, match=r"the export of another study \(other-winner\); name another one"):
+        export(study, target)
+    assert "other-winner" in (target / "config.yaml").read_text()
     foreign = tmp_path / "photos"
     foreign.mkdir()
     (foreign / "me.jpg").write_text("mine")
