@@ -1,4 +1,4 @@
-"""Whether the journal, Optuna and MLflow say the same of every trial: looked at, nothing changed."""
+"""Whether the copies of the journal, Optuna's and MLflow's, say the same of every trial: looked at, nothing changed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from functools import partial
 from typing import Any
 
 from search.errors import HybridSearchError, NothingThereError, StudyError
-from search.proposals import known_trials, read_study
+from search.optuna_copy import in_words, known_trials, place_of, read_study
+from search.optuna_trials import TrialMaker
 from search.reconcile import Cure, Difference, TrackedRun, mlflow_differences, optuna_differences
 from search.records import TrialRecord
-from search.session import tracking_place
 from search.storage.lease import is_renewed
 from search.storage.store import Store
 from search.storage.working_copy import is_driven
 from search.study import StudyConfig
 from search.tracking.held_runs import PREFIX, tracked
-from search.tracking.journal import read_id, read_records
+from search.tracking.journal import read_draws, read_id, read_records
 from search.tracking.mlflow_runs import fetch_runs
 from search.tracking.mlflow_tracker import KEY_TAG
+from search.tracking_place import tracking_place
 
 EXIT_AGREE, EXIT_DIFFER, EXIT_UNREADABLE = 0, 1, 2
 """As `diff` ends."""
@@ -82,19 +83,18 @@ def check(study: StudyConfig) -> Check:
 
 
 def _look_at_optuna(study: StudyConfig, trials: dict[str, TrialRecord], *, driven: bool) -> list[Difference]:
-    found = read_study(study.search.database or study.folder, study.name)
-    if found is None:
-        if trials and study.search.database is None:
-            _refuse_absent(study)
-        return optuna_differences(trials, [])
-    owner = found.user_attrs.get("owner")
+    found = read_study(place_of(study), study.name)
+    if found is None and trials and study.search.database is None:
+        _refuse_absent(study)
+    owner = found.user_attrs.get("owner") if found is not None else None
     if owner is not None and owner["journal"] != read_id(study.folder):
         raise StudyError(f"the study {study.name} there belongs to {owner['folder']} on {owner['node']}")
-    over = sum(record.outcome is not None for record in trials.values())
-    finished = over >= study.search.trials and not driven
-    differences = optuna_differences(trials, known_trials(found), finished=finished)
-    # A driver at work is in the middle of a proposal most of the time.
-    return [item for item in differences if not (driven and item.cure is Cure.DROP)]
+    wanted = TrialMaker(study.build_space()).known(trials, read_draws(study.folder))
+    held = known_trials(found) if found is not None else []
+    differences = optuna_differences(in_words(wanted.values()), held, trials.values())
+    # The copy follows a driver at work: what has just happened is not there yet.
+    is_behind = driven and found is not None
+    return [item for item in differences if not (is_behind and item.cure in {Cure.TELL, Cure.ADD})]
 
 
 def _look_at_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, driven: bool) -> list[Difference]:

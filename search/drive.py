@@ -6,7 +6,6 @@ from search.bind import check_sweep, load_facts, tell_rejected
 from search.folder import check_folder
 from search.interruption import interruptible
 from search.progress import Display, counter
-from search.reconcile import mended_in_words
 from search.session import TRACKER_PATIENCE_SECS, Shown, open_runner, open_session, say
 from search.status import Status, summarise
 from search.study import StudyConfig
@@ -26,8 +25,6 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
     with open_runner(study, facts) as run, open_session(study, facts, "sweep", patience) as journal:
         shown = Shown()
         sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update(), say=say)
-        if sweep.mended:
-            say(f"{study.name}: Optuna's study {mended_in_words(sweep.mended, 'trial')}")
         with Display(
             title=study.name, noun="trials", num_planned=study.search.trials, records=lambda: sweep.records
         ) as display:

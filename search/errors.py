@@ -65,10 +65,6 @@ class OutOfMemoryError(Exception):
     """
 
 
-class ProposalsError(InputError):
-    """Optuna's study cannot be read or written: nothing more can be proposed."""
-
-
 class NothingToDoError(InputError):
     """A verb needs results that are not there yet."""
 

@@ -89,15 +89,17 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     from hybrid_models.shapes import sequential_steps
     from search.data.splits import split
     from search.data.store import default_cache_dir, open_data
+    from search.foreign import refuse_foreign_copies
     from search.runners.inline import pick_device
-    from search.session import tracking_place
     from search.tracking.mlflow_client import check_uri
+    from search.tracking_place import tracking_place
     from search.uris import redacted
 
     check_folder(study)
     place = tracking_place(study)
     if place is not None:
         check_uri(place.uri)
+    refuse_foreign_copies(study)
     if study.resources.runner == "inline" or study.resources.address is None:
         pick_device(study.resources.gpus)
     facts = load_facts(study)

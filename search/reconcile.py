@@ -17,12 +17,11 @@ PARENT_RUNS = {"sweep": "the run of the sweep", "compare": "the run of all repea
 
 
 class Cure(Enum):
-    """What mends a difference."""
+    """What removes a difference."""
 
-    TELL = "Optuna is told how the trial ended"
-    ADD = "the trial is put back under its number"
-    DROP = "a proposal cut in half is given up"
-    REWRITE = "Optuna's study is written again: what is finished there cannot be changed"
+    TELL = "Optuna's copy is told how the trial ended"
+    ADD = "the trial is added to Optuna's copy"
+    REWRITE = "Optuna's copy is written again: what is finished there cannot be changed"
     SEND = "MLflow is sent what it lacks"
 
 
@@ -54,10 +53,6 @@ class OptunaTrial:
     params: Mapping[str, object]
     curve: Mapping[int, float]
     """Epoch -> validation accuracy."""
-    whole: bool
-    """Its proposal was finished: it is a point of the space, not yet proposed before."""
-    twin: str | None = None
-    """Key of the record whose training is this point's, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,71 +88,57 @@ def curve_in_optuna(record: TrialRecord) -> dict[int, float]:
 
 
 def optuna_differences(
-    records: Mapping[str, TrialRecord], trials: Sequence[OptunaTrial], *, finished: bool = False
+    expected: Mapping[int, OptunaTrial], found: Sequence[OptunaTrial], records: Iterable[TrialRecord]
 ) -> list[Difference]:
-    """Compare the trials of a sweep with Optuna's study.
-
-    Proposals that were rejected are no trials; one that is whole and was never begun waits for its turn.
+    """Compare what Optuna's copy should hold with what it holds.
 
     Args:
-        records: The sweep's trials, by key.
-        trials: Optuna's, by number.
-        finished: Every trial that was asked for has ended: nothing waits any more.
+        expected: What the journal makes of each number that it knows.
+        found: Optuna's trials.
+        records: The sweep's trials, for the words.
     """
-    wanted = {record.number: record for record in records.values()}
-    found = {trial.number: trial for trial in trials}
-    end = max(found, default=-1) + 1
+    by_number = {record.number: record for record in records}
+    held = {trial.number: trial for trial in found}
     differences = []
-    for number in sorted({*wanted, *found}):
-        record, trial = wanted.get(number), found.get(number)
-        if record is None and trial is not None and trial.twin is not None:
-            record = records.get(trial.twin)
-        if record is None:
-            fault = _unknown(trial, finished=finished) if trial is not None else None
-        elif trial is None:
-            # Numbers are given in order: a hole cannot be filled.
-            fault = "no such trial", Cure.REWRITE if number < end else Cure.ADD
-        else:
-            fault = _fault(record, trial)
+    for number in sorted({*expected, *held}):
+        fault = _fault(expected.get(number), held.get(number), is_last=number >= max(expected, default=-1))
         if fault is not None:
+            record = by_number.get(number)
+            journal = "a draw without a trial" if number in expected else "never began"
             differences.append(
                 Difference(
                     store="Optuna",
                     trial=f"trial {number}" if record is None else record.label or f"trial {number}",
-                    journal="never began" if record is None else _in_words(record),
+                    journal=journal if record is None else _in_words(record),
                     found=fault[0],
-                    cure=fault[1],
+                    cure=Cure.ADD if fault[1] is Cure.REWRITE and number >= len(held) else fault[1],
                     number=number,
                 )
             )
     return differences
 
 
-def _unknown(trial: OptunaTrial, *, finished: bool) -> tuple[str, Cure] | None:
-    """What is wrong with a trial of which the journal knows nothing."""
-    over = trial.state not in {"RUNNING", "WAITING"}
-    if trial.whole and not over:
-        # Its twin's end was not told: any other proposal is begun before the last trial is.
-        return (trial.state, Cure.TELL) if finished else None
-    if trial.whole:
-        return _state(trial), Cure.REWRITE
-    return None if over else (f"{trial.state}, half proposed", Cure.DROP)
-
-
-def _fault(record: TrialRecord, trial: OptunaTrial) -> tuple[str, Cure] | None:
-    state, value = state_in_optuna(record)
-    curve = curve_in_optuna(record)
-    if not trial.whole:
-        return f"{trial.state}, half proposed", Cure.REWRITE
-    if trial.twin is None and any(record.point.get(name) != given for name, given in trial.params.items()):
+def _fault(wanted: OptunaTrial | None, found: OptunaTrial | None, *, is_last: bool) -> tuple[str, Cure] | None:
+    if found is None:
+        return "no such trial", Cure.REWRITE
+    if wanted is None:
+        # A journal of before does not have the draws that were rejected; the next start takes them over.
+        return None if found.state == "FAIL" and not is_last else (_state(found), Cure.REWRITE)
+    is_over = wanted.state != "RUNNING"
+    if wanted.state == "FAIL" and not wanted.curve and found.state == "FAIL":
+        return None  # of a draw that was rejected nothing but that is known for certain
+    if wanted.params != found.params:
         return "another point", Cure.REWRITE
-    if any(epoch not in curve or not _same(curve[epoch], known) for epoch, known in trial.curve.items()):
+    if is_over and found.state == "RUNNING":
+        return "RUNNING", Cure.TELL
+    if wanted.state != found.state or not _same(wanted.value, found.value):
+        return _state(found), Cure.REWRITE
+    if is_over and not (
+        wanted.curve.keys() == found.curve.keys()
+        and all(_same(value, found.curve[epoch]) for epoch, value in wanted.curve.items())
+    ):
         return "another curve", Cure.REWRITE
-    if trial.state in {"RUNNING", "WAITING"}:
-        return None if state == "RUNNING" else (trial.state, Cure.TELL)
-    if trial.state != state or not _same(trial.value, value):
-        return _state(trial), Cure.REWRITE
-    return None if len(trial.curve) == len(curve) else ("another curve", Cure.REWRITE)
+    return None
 
 
 def _state(trial: OptunaTrial) -> str:

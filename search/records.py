@@ -194,3 +194,32 @@ class TrialRecord:
     def elapsed_secs(self) -> float:
         """Seconds spent training and validating."""
         return sum(epoch.elapsed_secs for epoch in self.curve)
+
+
+PROPOSED_BEFORE = "proposed before"
+NOT_KNOWN = "not in the journal"
+"""A rejected draw of which a journal of old keeps nothing but the place: the next ones are seeded as after it."""
+CUT_OFF = "cut off"
+"""A number that a crash used up before anything was drawn: the next draws are seeded as without it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What a sampler drew under one number, as far as no trial's record says so."""
+
+    number: int
+    point: Mapping[str, Any] | None = None
+    """None where the trial's record has it, or where it is not known any more."""
+    rejected: str = ""
+    """Why it became no trial; empty if it did."""
+    twin: str = ""
+    """Key of the record whose training is this point's, too; empty if it has a training of its own."""
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    """What the sampler keeps with the draw while its trial runs."""
+    at: float = 0.0
+    """Seconds since 1970."""
+
+    @property
+    def is_impossible(self) -> bool:
+        """Whether its point is no model."""
+        return self.rejected not in {"", PROPOSED_BEFORE, NOT_KNOWN, CUT_OFF}

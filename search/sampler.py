@@ -1,18 +1,14 @@
-"""Who proposes points: spaces -> Optuna, by ask and tell. The Optuna study on disk is the sweep's memory."""
+"""Who proposes points: spaces -> Optuna, by ask and tell, in memory. The journal is what a sweep remembers."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.errors import StudyError
-from search.mending import mend_study, tell_outcome
-from search.proposals import Owner, open_study
-from search.reconcile import Difference
-from search.records import EpochMetrics, Outcome, TrialRecord
+from search.optuna_trials import TrialMaker, be_quiet
+from search.records import CUT_OFF, PROPOSED_BEFORE, Completed, Draw, EpochMetrics, Outcome, Stopped, TrialRecord
 from search.seeds import derive
 from spaces.domains import Choice, Domain, Fixed, Float, Int
 from spaces.space import Point, Space
@@ -26,31 +22,29 @@ MAX_REJECTIONS = 200
 """Proposals in a row that may be no model or already known before the space counts as used up."""
 PATIENCE = 20
 """Rejections after which random proposals take over."""
+_ENQUEUED = "fixed_params"
+"""Optuna's attribute of a trial whose point was given."""
 
 
 class Sampler:
-    """Proposes points that were not proposed before and remembers what became of them.
+    """Proposes points that were not proposed before.
+
+    What it proposes depends on nothing but its arguments and what was asked and told since: made again from the
+    journal, it goes on with the same points. One thread at a time may call it.
 
     Args:
         space: What may vary.
-        seed: The study's seed; with the trial's number it determines each proposal.
+        seed: The study's seed; with the number of draws so far it determines each proposal.
         method: `tpe`, `random` or `grid`.
         startup_trials: Random points before tpe learns.
-        study_name: Name of the Optuna study.
-        storage: Folder of the log file, or an Optuna storage URL.
         first: Points to be proposed before any other.
         why_not: Why a point of the space is no model after all; None if it is one. Such points are never proposed.
-        owner: Whose proposals these are; in a shared database another owner's study is refused.
-        say: Told of a database that is away for a while, and of a log file that was set aside.
-        check: Called while a database is waited for; what it raises ends that.
+        records: The sweep's trials so far, by key.
+        draws: What was drawn beside them, by number; with the trials' numbers they leave no gap.
+        note: Called, before `ask` returns, with each draw that the journal must keep.
 
     Attributes:
         rejected: How many points of this study were no models, by reason.
-        unbegun: Whole proposals that never began, by Optuna's number; `ask` hands them out first.
-
-    Raises:
-        StudyError: The database cannot be reached, or the study is somebody else's or of another space.
-        ProposalsError: Optuna's study cannot be read or written; of every method, too.
     """
 
     def __init__(
@@ -60,47 +54,48 @@ class Sampler:
         seed: int,
         method: str,
         startup_trials: int,
-        study_name: str,
-        storage: Path | str,
         first: Iterable[Point] = (),
         why_not: Callable[[Point], str | None] = lambda _: None,
-        owner: Owner | None = None,
-        say: Callable[[str], None] = lambda _: None,
-        check: Callable[[], None] = lambda: None,
+        records: Mapping[str, TrialRecord] | None = None,
+        draws: Mapping[int, Draw] | None = None,
+        note: Callable[[Draw], None] = lambda _: None,
     ) -> None:
         self._space = space
         self._domains = {parameter.name: parameter.domain for parameter in space.parameters}
         self._seed = seed
         self._method = method
         self._startup_trials = startup_trials
-        self._storage, self._say, self._check = storage, say, check
-        self._study = open_study(storage, study_name, owner, say=say, check=check)
-        self._check_space()
         self._why_not = why_not
-        self._first = tuple(first)
-        self.unbegun: list[tuple[int, Point]] = []
-        self._look_through()
+        self._note = note
+        self._known: set[str] = set()
+        self.rejected = Counter[str]()
+        self._index = self._num_in_row = 0
+        self._open: dict[int, Mapping[str, Any]] = {}
+        """Number of a running draw of this process -> what Optuna keeps with it."""
+        self._study = self._rebuild(records or {}, draws or {})
+        self._waiting = self._fixed_points(tuple(first))
 
-    def _look_through(self) -> None:
-        """Count what Optuna holds; from here on the counts follow what is asked and told."""
-        # Optuna's own duplicates, failures and half-proposed leftovers have no digest and are not ours.
-        attrs = [trial.user_attrs for trial in self._study.get_trials(deepcopy=False)]
-        self._num_trials = len(attrs)
-        self._known = {item[name] for item in attrs for name in ("digest", "impossible") if name in item}
-        self.rejected = Counter(item["rejected"] for item in attrs if "impossible" in item)
-        # Proposals that a crash cut in half do not count: the next ones are those of an undisturbed sweep.
-        whole = [item for item in attrs if "digest" in item or "rejected" in item]
-        self._index = len(whole)
-        self._num_in_row = next((place for place, item in enumerate(reversed(whole)) if "digest" in item), len(whole))
-        self._open: dict[int, optuna.Trial] = {}
-        self._waiting = self._fixed_points(self._first)
+    def _rebuild(self, records: Mapping[str, TrialRecord], draws: Mapping[int, Draw]) -> optuna.Study:
+        """Optuna's study in memory, and the counts that follow from what was drawn."""
+        import optuna
 
-    def _check_space(self) -> None:
-        attrs = self._study.user_attrs
-        if attrs.get("space", self._space.digest) != self._space.digest:
-            raise StudyError("search.database: an Optuna study of this name searches another space; rename the study")
-        if "space" not in attrs:
-            self._study.set_user_attr("space", self._space.digest)
+        be_quiet()
+        storage = optuna.storages.InMemoryStorage()
+        study = optuna.create_study(storage=storage, direction="maximize")
+        for number, trial in TrialMaker(self._space).known(records, draws).items():
+            storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial checks what is known to be right
+            draw = draws.get(number)
+            if draw is None or not draw.rejected:
+                self._known.add(trial.user_attrs["digest"])
+                self._index, self._num_in_row = self._index + 1, 0
+                continue
+            if draw.point is not None:
+                self._known.add(self._space.point(draw.point).digest)
+            if draw.is_impossible:
+                self.rejected[draw.rejected] += 1
+            if draw.rejected != CUT_OFF:
+                self._index, self._num_in_row = self._index + 1, self._num_in_row + 1
+        return study
 
     def _fixed_points(self, first: tuple[Point, ...]) -> Iterator[Point]:
         yield from (point for point in first if point.digest not in self._known)
@@ -125,10 +120,8 @@ class Sampler:
         """Propose a point.
 
         Returns:
-            The Optuna trial's number and the point, or None when the space has nothing new.
+            The draw's number and the point, or None when the space has nothing new.
         """
-        if self.unbegun:
-            return self.unbegun.pop(0)
         while self._num_in_row < MAX_REJECTIONS:
             if self._space.size is not None and len(self._known) >= self._space.size:
                 return None
@@ -148,7 +141,6 @@ class Sampler:
     def _draw(self) -> tuple[int, Point] | None:
         self._study.sampler = sampler = self._make_sampler()
         trial = self._study.ask()
-        self._drop_between(trial.number)
 
         def suggest(name: str, offered: Domain) -> Any:  # noqa: ANN401
             sampler.offered = offered
@@ -156,35 +148,35 @@ class Sampler:
 
         point = self._space.assemble(suggest)
         if point.digest in self._known:
-            self._reject(trial, "proposed before")
+            self._reject(trial.number, point, PROPOSED_BEFORE)
         elif why := self._why_not(point):
             self._note_impossible(point, why)
-            self._reject(trial, why, impossible=point.digest)
+            self._reject(trial.number, point, why)
         else:
-            trial.set_user_attr("digest", point.digest)
             self._known.add(point.digest)
             self._index += 1
             self._num_in_row = 0
-            self._open[trial.number] = trial
+            kept = self._study._storage.get_trial_system_attrs(trial._trial_id)  # noqa: SLF001
+            self._open[trial.number] = {name: value for name, value in kept.items() if name != _ENQUEUED}
+            if self._open[trial.number]:
+                self._note(Draw(number=trial.number, attrs=self._open[trial.number]))
             return trial.number, point
         return None
 
-    def _drop_between(self, number: int) -> None:
-        """Give up what a broken connection made in vain: trials between the last one and this one."""
+    def _reject(self, number: int, point: Point, why: str) -> None:
         import optuna
 
-        for between in range(self._num_trials, number):
-            self._study.tell(between, state=optuna.trial.TrialState.FAIL)
-        self._num_trials = max(self._num_trials, number + 1)
-
-    def _reject(self, trial: optuna.Trial, why: str, **attrs: str) -> None:
-        import optuna
-
-        for name, value in {"rejected": why, **attrs}.items():
-            trial.set_user_attr(name, value)
         self._index += 1
         self._num_in_row += 1
-        self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        self._study.tell(number, state=optuna.trial.TrialState.FAIL)
+        self._note(Draw(number=number, point=self._free(point), rejected=why))
+
+    def _free(self, point: Point) -> dict[str, Any]:
+        return {name: point[name] for name in self._space.free if name in point}
+
+    def note_twin(self, number: int, point: Point, key: str) -> None:
+        """Note that a proposed point is the training of another one: it gets no trial of its own."""
+        self._note(Draw(number=number, point=self._free(point), twin=key, attrs=self._open.get(number, {})))
 
     def _make_sampler(self) -> NarrowedSampler:
         # A fresh sampler per proposal, seeded by its place: a study that was killed goes on with the same draws.
@@ -206,46 +198,36 @@ class Sampler:
             )
         return NarrowedSampler(inner, replacement)
 
-    def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome, *, twin: str | None = None) -> None:
-        """Tell Optuna what became of a trial; telling it twice changes nothing.
+    def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
+        """Tell what became of a trial; telling it twice changes nothing.
 
         Completed trials count with their last validation accuracy, stopped ones as PRUNED with their curve (never
-        as COMPLETE with a low-epoch value), failed ones as FAIL with the reason.
+        as COMPLETE with a low-epoch value), failed ones as FAIL.
 
         Args:
-            number: The Optuna trial's number.
+            number: The draw's number.
             curve: Its epochs.
             outcome: How it ended.
-            twin: Key of the record that this is the training of, where another point began it.
-        """
-        tell_outcome(self._study, self._open.pop(number, number), curve, outcome, twin=twin)
-
-    def reconcile(self, records: Mapping[str, TrialRecord]) -> list[Difference]:
-        """Mend Optuna's study from the journal's records (by key).
-
-        From here on `unbegun` holds the whole proposals that never began.
-
-        Returns:
-            What differed.
-
-        Raises:
-            ProposalsError: Optuna's study does not take what the journal says.
         """
         import optuna
 
-        self._study, found = mend_study(
-            self._study, self._storage, self._space, records, say=self._say, check=self._check
-        )
-        if found:
-            self._look_through()
-        begun = {record.number for record in records.values()}
-        running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        self.unbegun = [
-            (trial.number, self._space.point(trial.params))
-            for trial in running
-            if trial.number not in begun and trial.user_attrs.get("twin") not in records
-        ]
-        return found
+        state = optuna.trial.TrialState
+        storage, study_id = self._study._storage, self._study._study_id  # noqa: SLF001
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        if storage.get_trial(trial_id).state.is_finished():
+            return
+        self._open.pop(number, None)
+        metrics = tuple(curve)
+        for epoch in metrics:
+            if epoch.val_accuracy is not None:
+                storage.set_trial_intermediate_value(trial_id, epoch.epoch, epoch.val_accuracy)
+        match outcome:
+            case Completed() if metrics and metrics[-1].val_accuracy is not None:
+                self._study.tell(number, metrics[-1].val_accuracy)
+            case Stopped():
+                self._study.tell(number, state=state.PRUNED)
+            case _:
+                self._study.tell(number, state=state.FAIL)
 
 
 def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401

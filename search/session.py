@@ -1,4 +1,4 @@
-"""An open study: its lock and journal, the runner that it asks for, MLflow that follows it."""
+"""An open study: its lock and journal, the runner that it asks for, the process that copies its journal."""
 
 from __future__ import annotations
 
@@ -13,19 +13,33 @@ from pathlib import Path
 from search.bind import DataFacts
 from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError
 from search.folder import claim_folder, make_folder
+from search.foreign import refuse_foreign_copies
 from search.interruption import interruptible
 from search.nodes import needs_of
+from search.optuna_copy import place_of
 from search.storage.copies import copy_of
 from search.study import StudyConfig
-from search.tracking.journal import FILE_NAME, Journal, read_events
+from search.tracking.journal import FILE_NAME, VERSION, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
-from search.tracking.mlflow_client import check_uri, default_uri
+from search.tracking.mlflow_client import check_uri
+from search.tracking_place import TrackingPlace, tracking_place
 from search.uris import redacted
 from search.versions import git_revision, versions
 from search.work import Work
 
+__all__ = [
+    "INTERRUPTED_PATIENCE_SECS",
+    "TRACKER_PATIENCE_SECS",
+    "Shown",
+    "TrackingPlace",
+    "open_runner",
+    "open_session",
+    "say",
+    "tracking_place",
+]
+
 TRACKER_PATIENCE_SECS = 120.0
-"""At the end the command waits this long for MLflow to take the rest; what is left then is sent next time."""
+"""At the end the command waits this long for the copies to be complete; what is left then is written next time."""
 INTERRUPTED_PATIENCE_SECS = 5.0
 """The same for a command that was told to end: whoever told it may kill it soon."""
 
@@ -57,17 +71,19 @@ def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Work
 
 @contextlib.contextmanager
 def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -> Iterator[Journal]:
-    """Hold the study's journal, with MLflow following it."""
+    """Hold the study's journal, with a process that copies it for Optuna's tools and MLflow."""
     place = tracking_place(study)
     if place is not None and not (study.folder / FILE_NAME).is_file():
         # Only a study that begins: a running one must not be stopped by a server that is away.
         check_uri(place.uri)
+    refuse_foreign_copies(study)
     make_folder(study)
     with Journal(study.folder, copy_of(study.location, say)) as journal:
         folder = claim_folder(study)
         _refuse_other_data(folder, facts)
         journal.note(
             "session",
+            version=VERSION,
             verb=verb,
             pid=os.getpid(),
             node=socket.gethostname(),
@@ -83,7 +99,8 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
             },
             classes=list(facts.classes),
         )
-        tracker = TrackerProcess(folder, place.uri, place.experiment, say) if place else None
+        uri, experiment = (place.uri, place.experiment) if place else (None, None)
+        tracker = TrackerProcess(folder, uri, experiment, say, optuna=place_of(study))
         try:
             yield journal
         except BaseException as error:
@@ -95,24 +112,8 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         else:
             journal.note("stop")
         finally:
-            if tracker is not None and not tracker.close(patience):
+            if not tracker.close(patience):
                 say(f"{study.name}: {tracker.backlog}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrackingPlace:
-    """Where MLflow records a study."""
-
-    uri: str
-    experiment: str
-
-
-def tracking_place(study: StudyConfig) -> TrackingPlace | None:
-    """Where MLflow records a study; None with tracking switched off."""
-    if not study.tracking.enabled:
-        return None
-    uri = study.tracking.uri or default_uri(study.folder.parent)
-    return TrackingPlace(uri=uri, experiment=study.tracking.experiment or study.name)
 
 
 def say(line: str) -> None:

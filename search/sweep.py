@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import socket
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from search.bind import DataFacts, bind, complete_point, why_not
 from search.errors import StudyError, TooManyFailuresError
-from search.proposals import Owner
-from search.records import Failed, Stopped, TrialRecord, TrialSpec
+from search.optuna_copy import place_of, read_old_draws
+from search.optuna_trials import missing_numbers
+from search.records import NOT_KNOWN, Draw, Failed, Stopped, TrialRecord, TrialSpec
 from search.sampler import Sampler
 from search.schedulers import make_scheduler
 from search.seeds import make_block
@@ -19,7 +20,7 @@ from search.storage.working_copy import ARRAYS
 from search.study import StudyConfig
 from search.tracking.journal import Journal
 from search.work import TRIALS, Work, new_record
-from spaces.space import SpaceError
+from spaces.space import Point, SpaceError
 
 KEEP_WEIGHTS = 3
 """Weights of so many of the best trials stay on disk, or of as many as there are finalists."""
@@ -34,10 +35,7 @@ class Sweep(Work):
         journal: Its open journal; unfinished trials in it are resumed first.
         on_change: Called after each change, for display.
         cache_dir: Node-local folder for decoded images.
-        say: Told, in one line each, of what befalls Optuna's study.
-
-    Attributes:
-        mended: Trials of which Optuna's study said other things than the journal; they agree now.
+        say: Receives a line for the user.
     """
 
     def __init__(
@@ -62,22 +60,47 @@ class Sweep(Work):
         self._study = study
         self._facts = facts
         self._block = make_block(study.seed, "sweep", 0)
-        self._sampler = make_sampler(study, facts, journal_id=journal.id, say=say, check=self.check_interrupted)
-        self.mended = self._sampler.reconcile({record.key: record for record in self.records})
+        self._import_draws(say)
+        self._sampler = make_sampler(study, facts, journal)
         self._twins: dict[str, list[int]] = {}
-        """Key of a running trial -> Optuna's numbers of other points that are its training, too."""
-        # Once all trials have begun nobody asks for these any more.
-        self._sampler.unbegun = [
-            (number, point)
-            for number, point in self._sampler.unbegun
-            if not self._is_twin(number, self._bind(number, dict(point)).key)
-        ]
+        """Key of a running trial -> numbers of other points that are its training, too."""
+        for draw in journal.draws.values():
+            if draw.twin and journal.records[draw.twin].outcome is None:
+                self._twins.setdefault(draw.twin, []).append(draw.number)
         self._num_failed = sum(isinstance(record.outcome, Failed) for record in self.records)
         self._scheduler = make_scheduler(study.search, study.train.epochs)
         self.space_exhausted = False
         self._best: list[TrialRecord] = []
         """Completed trials whose weights stay."""
         self._replay()
+
+    def _import_draws(self, say: Callable[[str], None]) -> None:
+        """Take over, once, what a journal of before left to Optuna's study: draws that became no trials.
+
+        Where that study is gone their numbers stay taken: later proposals are seeded as after them.
+        """
+        missing = missing_numbers(self.records, self._journal.draws)
+        if not missing:
+            return
+        space, num_lost = self._study.build_space(), 0
+        try:
+            held = read_old_draws(place_of(self._study), self._study.name, self._journal.id)
+        except StudyError:
+            held = {}
+        for number in missing:
+            draw = held.get(number, Draw(number=number, rejected=NOT_KNOWN))
+            if not draw.rejected and not draw.twin and draw.point:
+                # Its original was still running: it has not been noted as a twin.
+                draw = dataclasses.replace(draw, twin=self._bind(number, dict(space.point(draw.point))).key)
+            if not draw.rejected and draw.twin not in self._journal.records:
+                draw = Draw(number=number, rejected=NOT_KNOWN)
+            num_lost += draw.rejected == NOT_KNOWN
+            self._journal.draw(draw)
+        if num_lost:
+            say(
+                f"{self._study.name}: of {len(missing)} draws that became no trials {num_lost} are not known any more; "
+                "their numbers stay taken, the next proposals are the same"
+            )
 
     def _replay(self) -> None:
         """Show the scheduler every recorded epoch, in the order in which it was recorded."""
@@ -107,17 +130,18 @@ class Sweep(Work):
                 return None
             number, point = asked
             spec = self._bind(number, dict(point))
-            if not self._is_twin(number, spec.key):
+            if not self._is_twin(number, point, spec.key):
                 return spec, new_record(spec, "trial", dict(point))
         return None
 
-    def _is_twin(self, number: int, key: str) -> bool:
+    def _is_twin(self, number: int, point: Point, key: str) -> bool:
         """Whether another point of the space made the same training: its result is known, or will be."""
         original = self._journal.records.get(key)
         if original is None:
             return False
+        self._sampler.note_twin(number, point, key)
         if original.outcome is not None:
-            self._sampler.tell(number, original.curve, original.outcome, twin=key)
+            self._sampler.tell(number, original.curve, original.outcome)
         else:
             self._twins.setdefault(key, []).append(number)
         return True
@@ -133,7 +157,7 @@ class Sweep(Work):
             self._num_failed += isinstance(record.outcome, Failed)
             self._sampler.tell(record.number, record.curve, record.outcome)
             for number in self._twins.pop(record.key, ()):
-                self._sampler.tell(number, record.curve, record.outcome, twin=record.key)
+                self._sampler.tell(number, record.curve, record.outcome)
         self._forget_losers([record])
 
     def _forget_losers(self, ended: Sequence[TrialRecord]) -> None:
@@ -185,25 +209,16 @@ class Sweep(Work):
         )
 
 
-def make_sampler(
-    study: StudyConfig,
-    facts: DataFacts,
-    *,
-    journal_id: str = "",
-    say: Callable[[str], None] = lambda _: None,
-    check: Callable[[], None] = lambda: None,
-) -> Sampler:
-    """Open the study's Optuna memory.
+def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Sampler:
+    """Make the sampler of a study, as far as its journal has come.
 
     Args:
         study: The study.
         facts: What the data are.
-        journal_id: Whose proposals they are; empty: nobody's in particular.
-        say: Told what befalls it.
-        check: Called while a database is waited for; what it raises ends that.
+        journal: Its open journal, in which the sampler's draws are noted.
 
     Raises:
-        StudyError: An enqueued preset is not a point of the space, or the database is out of reach.
+        StudyError: An enqueued preset is not a point of the space.
     """
     space = study.build_space()
     first = []
@@ -217,15 +232,11 @@ def make_sampler(
         seed=study.seed,
         method=study.search.sampler,
         startup_trials=study.search.startup_trials,
-        study_name=study.name,
-        storage=study.search.database or study.folder,
         first=first,
         why_not=lambda point: why_not(study, point, facts),
-        owner=Owner(journal=journal_id, folder=str(study.folder.absolute()), node=socket.gethostname())
-        if journal_id
-        else None,
-        say=say,
-        check=check,
+        records={record.key: record for record in journal.of_kind("trial")},
+        draws=journal.draws,
+        note=journal.draw,
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import InputError
-from search.records import Completed, Failed, Stopped, TrialRecord
-from search.tracking.journal import FILE_NAME, fold, id_of
+from search.records import Completed, Draw, Failed, Stopped, TrialRecord
+from search.tracking.journal import FILE_NAME, draw_of, fold, id_of
 
 PARENTS = {"trial": "sweep", "repeat": "compare"}
 """Kind of record -> the verb, and the key, of its parent run."""
@@ -31,6 +31,8 @@ class Follower:
         self.journal_id = ""
         """Digest of the first line: two studies of one name in one experiment stay apart."""
         self.records: dict[str, TrialRecord] = {}
+        self.draws: dict[int, Draw] = {}
+        """What the sampler drew beside the trials, by number."""
         self.left: dict[str, TrialRecord] = {}
         """The records as the latest start of a driver found them."""
         self.ended: dict[str, dict[str, None]] = {kind: {} for kind in PARENTS}
@@ -47,6 +49,8 @@ class Follower:
         self.last_ms = 0
         self.changed: dict[str, None] = {}
         """Keys of records with news; whoever took note of one removes it."""
+        self.changed_draws: dict[int, None] = {}
+        """Numbers, likewise."""
         self.changed_parents: set[str] = set()
         """Verbs, likewise."""
         self._live: str | None = None
@@ -99,6 +103,10 @@ class Follower:
             self.comparisons.append({**event, "session": self.sessions.get("compare", {})})
         elif kind == "report":
             self.report = event
+        elif kind == "draw":
+            draw = draw_of(event)
+            self.draws[draw.number] = draw
+            self.changed_draws[draw.number] = None
         elif kind in {"begin", "resume", "epoch", "end"}:
             key = event["key"]
             record = self.records[key]

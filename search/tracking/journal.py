@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from search.errors import InputError, JournalError, StudyLockedError
 from search.records import (
+    Draw,
     EpochMetrics,
     Outcome,
     TrialRecord,
@@ -31,6 +32,8 @@ from search.storage.copies import Copy, NoCopy
 from search.storage.working_copy import JOURNAL, LOCK
 
 FILE_NAME = JOURNAL
+VERSION = 2
+"""What `session` events say of the journal's format; without a word it is 1, whose journals lack the `draw` events."""
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
@@ -67,8 +70,14 @@ def fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
     """Apply one event to the records it speaks of.
 
     Raises:
-        InputError: It speaks of a trial that never began, or lacks a field: the journal was damaged.
+        InputError: It speaks of a trial that never began, or lacks a field: the journal was damaged. Or a newer program
+            wrote it.
     """
+    if event.get("event") == "session" and event.get("version", 1) > VERSION:
+        raise InputError(
+            f"{FILE_NAME}: expected version {VERSION} or older, found version {event['version']}: a newer hybrid-search "
+            "wrote it; update hybrid-search"
+        )
     try:
         _fold(records, event)
     except (KeyError, TypeError) as error:
@@ -127,6 +136,27 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
         )
 
 
+def draw_of(event: Mapping[str, Any]) -> Draw:
+    """The draw that a `draw` event tells of.
+
+    Raises:
+        InputError: It lacks a field: the journal was damaged.
+    """
+    names = [item.name for item in dataclasses.fields(Draw)]
+    try:
+        return Draw(number=event["number"], **{name: event[name] for name in names[1:] if name in event})
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{FILE_NAME}: a draw has no meaning ({error!r}); the journal was damaged, restore it from a copy"
+        ) from None
+
+
+def read_draws(folder: Path) -> dict[int, Draw]:
+    """Draws of a study by number, without those that became trials and of which the sampler keeps nothing."""
+    events = read_events(folder / FILE_NAME)
+    return {draw.number: draw for draw in (draw_of(event) for event in events if event["event"] == "draw")}
+
+
 def read_records(folder: Path) -> dict[str, TrialRecord]:
     """Rebuild every trial and repeat of a study, by key, in the order in which they began."""
     records: dict[str, TrialRecord] = {}
@@ -158,6 +188,7 @@ class Journal:
 
     Attributes:
         records: Every trial and repeat by key, in the order in which they began.
+        draws: What the sampler drew beside them, by number.
 
     Raises:
         StudyLockedError: Another process is writing it; the message names that process.
@@ -171,6 +202,7 @@ class Journal:
         self.copy = copy or NoCopy()
         self._lock = _lock(folder / LOCK)
         self.records: dict[str, TrialRecord] = {}
+        self.draws: dict[int, Draw] = {}
         self._epochs: list[tuple[str, int, float | None]] = []
         self._by_kind: dict[str, dict[str, TrialRecord]] = {}
         try:
@@ -185,7 +217,10 @@ class Journal:
     def _read(self) -> None:
         for event in read_events(self.path):
             fold(self.records, event)
-            if event["event"] == "epoch":
+            if event["event"] == "draw":
+                draw = draw_of(event)
+                self.draws[draw.number] = draw
+            elif event["event"] == "epoch":
                 metrics = event["metrics"]
                 self._epochs.append((self.records[event["key"]].key, metrics["epoch"], metrics["val_accuracy"]))
         for record in self.records.values():
@@ -231,6 +266,14 @@ class Journal:
                 "blocks": list(record.blocks),
             }
         )
+
+    def draw(self, draw: Draw) -> None:
+        """Note a draw that became no trial of its own, or what the sampler keeps with one that is about to; a later
+        one of the same number replaces it.
+        """
+        fields = {name: value for name, value in dataclasses.asdict(draw).items() if value}
+        self._write({**fields, "event": "draw", "at": time.time(), "number": draw.number})
+        self.draws[draw.number] = draw
 
     def resume(self, key: str) -> None:
         """Note that an unfinished trial goes on, or that one lost to the machine is tried again."""

@@ -14,11 +14,13 @@ from search.errors import TrackingError
 from search.reconcile import mended_in_words, mlflow_differences
 from search.records import Failed, TrialRecord
 from search.tracking.follower import PARENTS, UNFINISHED, Follower, to_ms
+from search.tracking.foreign import JOURNAL_TAG, foreign_runs, not_ours
 from search.tracking.held_runs import PREFIX, HeldRuns, is_settled, is_wrong
 from search.tracking.mlflow_client import ForgottenError, RejectedError
 from search.tracking.mlflow_runs import PARENT_TAG
 from search.tracking.mlflow_tracker import KEY_TAG, Point, Store, StoredRun
 from search.tracking.run_values import add_comparison, config_of, flat, session_tags, values_of
+from search.uris import redacted
 
 _PARENT_NAMES = {"sweep": "sweep", "compare": "repeats"}
 """Verb -> what its parent run holds."""
@@ -143,6 +145,7 @@ class Mirror:
             try:
                 store = Store(self._uri, self._experiment)
                 held = HeldRuns(store, self._journal.journal_id)
+                self._refuse_foreign(store, held)
                 self._tidy(store, held)
             except RejectedError as error:
                 raise TrackingError(*error.faults) from None
@@ -151,6 +154,14 @@ class Mirror:
             self._mended = mended_in_words(mlflow_differences(left.values(), known), "run")
             self._store, self._held = store, held
         return self._store, self._held
+
+    def _refuse_foreign(self, store: Store, held: HeldRuns) -> None:
+        """Leave other people's experiments alone; whoever began the study may not have been able to look."""
+        if held.found:
+            return
+        names = ((run.tags.get("mlflow.runName", run.run_id), run.tags.get(JOURNAL_TAG)) for run in store.runs({}))
+        if foreign := foreign_runs(list(names), self._journal.journal_id):
+            raise TrackingError(f"{redacted(self._uri)}: {not_ours(self._experiment, foreign)}")
 
     def _tidy(self, store: Store, held: HeldRuns) -> None:
         """Give up what no journal says: values that are not its own, and runs of trials that never began."""

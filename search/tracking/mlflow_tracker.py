@@ -1,6 +1,6 @@
 """MLflow as the mirror needs it: runs found by their tags, few and batched requests.
 
-What is sent is decided elsewhere (`mirror.py`); run as a module, this is the mirror's process.
+What is sent is decided elsewhere (`mirror.py`).
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import getpass
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import TrackingError
+from search.tracking.foreign import deleted
 from search.tracking.mlflow_client import artifact_location, connect, translated
 
 if TYPE_CHECKING:
@@ -78,9 +78,7 @@ class Store:
                 if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
         if found.lifecycle_stage != "active":
-            raise TrackingError(
-                f"{self.uri}: experiment {name} was deleted; restore it in MLflow, or set tracking.experiment"
-            )
+            raise TrackingError(f"{self.uri}: {deleted(name)}")
         return str(found.experiment_id)
 
     def runs(self, tags: Mapping[str, str]) -> list[StoredRun]:
@@ -210,9 +208,3 @@ def _user() -> dict[str, str]:
     except (KeyError, OSError):
         # A container may run under a number without a name.
         return {}
-
-
-if __name__ == "__main__":
-    from search.tracking.mirror_process import main
-
-    sys.exit(main())

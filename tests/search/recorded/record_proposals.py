@@ -1,4 +1,4 @@
-"""Records what five studies propose, in order, with made-up scores: `python -m tests.search.recorded.record_proposals`.
+"""Records what five studies propose, in order, with made-up scores: `python tests/search/recorded/record_proposals.py`.
 
 `proposals.json` was written before the journal became the only memory of a sweep; the same study file must go on giving
 the same points in the same order.
@@ -17,7 +17,7 @@ from search.folder import claim_folder
 from search.records import EpochMetrics, Progress, TrialResult
 from search.study import StudyConfig, parse_study
 from search.sweep import Sweep
-from search.tracking.journal import Journal
+from search.tracking.journal import Journal, read_draws, read_records
 from search.work import Assignment
 
 FILE = Path(__file__).with_name("proposals.json")
@@ -130,20 +130,16 @@ def run(name: str, storage: Path, cuts: tuple[int, ...] = ()) -> list[list[Any]]
 
 def list_draws(study: StudyConfig) -> list[list[Any]]:
     """Each draw by its number: [number, key, point's digest, params] of a trial, [number, why, digest] of a rejected one."""
-    import optuna
-
-    from search.proposals import open_storage
-    from search.tracking.journal import read_records
-
     space = study.build_space()
-    keys = {record.number: record.key for record in read_records(study.folder).values()}
-    trials = optuna.load_study(study_name=study.name, storage=open_storage(study.folder)).get_trials()
-    return [
-        [trial.number, keys[trial.number], space.point(trial.params).digest, trial.params]
-        if trial.number in keys
-        else [trial.number, trial.user_attrs["rejected"].partition(":")[0], space.point(trial.params).digest]
-        for trial in trials
-    ]
+    rows: dict[int, list[Any]] = {}
+    for draw in read_draws(study.folder).values():
+        if draw.rejected and draw.point is not None:
+            rows[draw.number] = [draw.number, draw.rejected.partition(":")[0], space.point(draw.point).digest]
+    for record in read_records(study.folder).values():
+        point = space.point(record.point)
+        params = {name: point[name] for name in space.free if name in point}
+        rows[record.number] = [record.number, record.key, point.digest, params]
+    return [rows[number] for number in sorted(rows)]
 
 
 def main() -> None:

@@ -1,0 +1,8 @@
+"""`python -m search.copies`."""
+
+import sys
+
+from search.copies.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""Writes the copies of a study's journal until told to stop: `python -m search.copies FOLDER`.
+
+Each copy has a thread of its own: one whose server is away keeps no other one waiting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Protocol
+
+from search.errors import HybridSearchError, InputError
+from search.tracking.mirror_process import DATABASE_VARIABLE, URI_VARIABLE
+from search.uris import redacted
+
+POLL_SECS = 0.5
+MAX_PAUSE_SECS = 30.0
+"""Longest pause between two attempts to reach an absent server."""
+GRACE_SECS = 10.0
+"""After the driver has left: how long an absent server is tried again."""
+
+
+class Copy(Protocol):
+    """A copy of a journal that is brought up to date again and again."""
+
+    @property
+    def num_waiting(self) -> int:
+        """Of how much it does not have the latest."""
+        ...
+
+    def sync(self) -> int:
+        """Write what is new; what it raises means: not now, nothing is lost."""
+        ...
+
+    def finish(self) -> int:
+        """The same once the driver has left: nothing more will come."""
+        ...
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Copy a study's journal until told to stop; end of input tells it too.
+
+    Addresses are taken from the environment: they may hold a password, and everybody sees a command line.
+
+    Returns:
+        0 if the copies have everything, 1 if not, 2 if the journal was damaged.
+    """
+    parser = argparse.ArgumentParser(prog="search.copies")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--experiment", help="MLflow's experiment; without it nothing is copied to MLflow")
+    parser.add_argument("--optuna", action="store_true", help="keep Optuna's study, too")
+    parser.add_argument("--parent", type=int, help="process that drives the study; this one ends after it")
+    parser.add_argument("--grace", type=float, default=GRACE_SECS, help="seconds to go on trying after the end")
+    options = parser.parse_args(arguments)
+    uri, database = os.environ.pop(URI_VARIABLE, ""), os.environ.pop(DATABASE_VARIABLE, None)
+    os.nice(10)
+    orders = _Orders(options.parent)
+    makers: dict[str, Callable[[Callable[[str], None]], Copy]] = {}
+    if options.optuna:
+        makers["Optuna"] = lambda say: _optuna(options.folder, database, say)
+    if options.experiment:
+        makers["MLflow"] = lambda say: _mlflow(options.folder, uri, options.experiment, say)
+    names = " and ".join(makers)
+    try:
+        with _alone(options.folder / "mlflow.lock", orders, options.grace) as alone:
+            if not alone:
+                _tell(f"{names}: another process is still copying this study")
+                return 1
+            threads = [_Thread(name, make, options.grace) for name, make in makers.items()]
+            orders.wait()
+            for thread in threads:
+                thread.stop.set()
+            for thread in threads:
+                thread.join()
+            return max((thread.code for thread in threads), default=0)
+    except OSError as error:
+        _tell(f"{names}: {error.filename}: {error.strerror}")
+        return 1
+
+
+def _optuna(folder: Path, database: str | None, say: Callable[[str], None]) -> Copy:
+    from search.optuna_copy import OptunaCopy
+    from search.study import RESOLVED, load_study
+
+    study = load_study(folder / RESOLVED, need_environment=False)
+    return OptunaCopy(folder, name=study.name, space=study.build_space(), database=database, say=say)
+
+
+def _mlflow(folder: Path, uri: str, experiment: str, say: Callable[[str], None]) -> Copy:
+    from search.tracking.mirror import Mirror
+
+    return Mirror(folder, uri=uri, experiment=experiment, say=say)
+
+
+class _Thread(threading.Thread):
+    """Keeps one copy up to date."""
+
+    def __init__(self, name: str, make: Callable[[Callable[[str], None]], Copy], grace_secs: float) -> None:
+        super().__init__(daemon=True)
+        self.stop = threading.Event()
+        self.code = 1
+        self._label, self._make, self._grace_secs = name, make, grace_secs
+        self._told: set[str] = set()
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.code = self._follow(self._make(self._tell_once))
+        except HybridSearchError as error:
+            _tell(f"{self._label}: {error}")
+            self.code = error.exit_code
+        except Exception as error:  # noqa: BLE001  whatever it is: the other copies go on
+            _tell(f"{self._label}: {type(error).__name__}: {error}".splitlines()[0])
+
+    def _follow(self, copy: Copy) -> int:
+        pause_secs = POLL_SECS
+        while not self.stop.wait(pause_secs):
+            fault = attempt(copy.sync)
+            if fault is None:
+                self._told = {line for line in self._told if not line.endswith("; trying again")}
+                pause_secs = POLL_SECS
+            else:
+                self._tell_once(f"{fault}; trying again")
+                pause_secs = min(2 * pause_secs, MAX_PAUSE_SECS)
+        until = time.monotonic() + self._grace_secs
+        while (fault := attempt(copy.finish)) is not None:
+            if time.monotonic() + POLL_SECS > until:
+                _tell(f"{self._label}: {fault}; {copy.num_waiting} trials, repeats or comparisons are not there yet")
+                return 1
+            time.sleep(POLL_SECS)
+        return 0
+
+    def _tell_once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            _tell(f"{self._label}: {line}")
+
+
+def attempt(step: Callable[[], int]) -> str | None:
+    """Do a step of a copy.
+
+    Returns:
+        Why it is to be tried again, in one line; None if all went well.
+
+    Raises:
+        InputError: The journal was damaged: trying again is of no use.
+    """
+    from search.errors import TrackingError
+    from search.tracking.mlflow_client import RejectedError
+
+    try:
+        step()
+    except (TrackingError, RejectedError) as error:
+        return str(error)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  a full disk under a picture is no reason to leave the metrics behind
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
+
+
+class _Orders:
+    """What the driver says on standard input; its death counts as a word, too."""
+
+    def __init__(self, parent: int | None) -> None:
+        self._parent = parent
+        self._stopped = False
+
+    def wait(self) -> None:
+        """Wait until it is time to finish."""
+        while not self.stop_within(60.0):
+            pass
+
+    def stop_within(self, secs: float) -> bool:
+        """Wait, and say whether it is time to finish."""
+        until = time.monotonic() + secs
+        while not self._stopped:
+            # A forked worker may hold our input open after the driver's death: look for the driver as well.
+            if self._parent is not None and os.getppid() != self._parent:
+                self._stopped = True
+                break
+            left = until - time.monotonic()
+            if left <= 0:
+                break
+            ready, _, _ = select.select([sys.stdin], [], [], min(left, POLL_SECS))
+            if ready:
+                line = os.read(sys.stdin.fileno(), 1024)
+                self._stopped = not line or b"stop" in line
+        return self._stopped
+
+
+@contextlib.contextmanager
+def _alone(file: Path, orders: _Orders, grace_secs: float) -> Iterator[bool]:
+    """Wait until no other mirror works on this study; False if it was time to leave before."""
+    with file.open("a") as stream:
+        until: float | None = None
+        while not _try_lock(stream):
+            if orders.stop_within(0.1):
+                until = until or time.monotonic() + grace_secs
+                if time.monotonic() > until:
+                    yield False
+                    return
+                time.sleep(0.1)
+        yield True
+
+
+def _try_lock(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _tell(line: str) -> None:
+    # The driver may be gone, and its end of the pipe with it.
+    with contextlib.suppress(OSError):
+        print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201

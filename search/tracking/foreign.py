@@ -1,0 +1,123 @@
+"""Whose experiment it is: one that holds other people's runs is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from search.errors import HybridSearchError, TrackingError
+from search.tracking.mlflow_client import SQLITE
+from search.uris import redacted
+
+JOURNAL_TAG = "hybrid_search.journal"
+"""Every run of ours names its journal."""
+
+
+def refuse_foreign_experiment(uri: str, experiment: str, journal_id: str) -> None:
+    """Refuse an experiment that was deleted, or that holds runs of anybody else's. Nothing is made or changed.
+
+    Args:
+        uri: MLflow tracking URI.
+        experiment: Name of the experiment.
+        journal_id: Of the study; empty before it has begun. One that has goes on without its copy where MLflow is away
+            or the experiment was deleted, and where its own runs are there already.
+
+    Raises:
+        TrackingError: The experiment is not ours; or it was deleted, or MLflow is away, and the study has not begun.
+    """
+    try:
+        found = _look_into_file(uri, experiment) if uri.startswith(SQLITE) else _ask(uri, experiment)
+    except HybridSearchError:
+        if journal_id:
+            return
+        raise
+    if found is None:
+        return
+    is_deleted, runs = found
+    if is_deleted and not journal_id:
+        raise TrackingError(f"{redacted(uri)}: {deleted(experiment)}")
+    if foreign := foreign_runs(runs, journal_id):
+        raise TrackingError(f"{redacted(uri)}: {not_ours(experiment, foreign)}")
+
+
+def deleted(experiment: str) -> str:
+    """What to do about an experiment that was deleted."""
+    return (
+        f"experiment {experiment} was deleted; restore it in MLflow (`mlflow experiments restore --experiment-id ID`), "
+        "or set tracking.experiment to another name"
+    )
+
+
+def not_ours(experiment: str, foreign: Iterable[str]) -> str:
+    """What to do about an experiment with other people's runs.
+
+    Args:
+        experiment: Its name.
+        foreign: Names of these runs.
+    """
+    names = list(foreign)
+    return (
+        f"experiment {experiment} holds {len(names)} run{'s' * (len(names) > 1)} that hybrid-search did not make (such as "
+        f"{names[0]!r}); they stay alone: set tracking.experiment to another name"
+    )
+
+
+def foreign_runs(runs: Sequence[tuple[str, str | None]], journal_id: str) -> list[str]:
+    """Names of runs that are not of this program; none where this journal's own runs are beside them.
+
+    Args:
+        runs: (name, id of the journal) of each run of an experiment.
+        journal_id: Of the study; empty before it has begun.
+    """
+    if journal_id and any(journal == journal_id for _, journal in runs):
+        return []
+    return [name for name, journal in runs if journal is None]
+
+
+def _look_into_file(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
+    """Ask an SQLite file without MLflow, whose start takes seconds.
+
+    Returns:
+        Whether the experiment was deleted, and (name, id of the journal) of its runs; None if there is none.
+    """
+    file = Path(uri.removeprefix(SQLITE))
+    if not file.is_file() or not file.stat().st_size:
+        return None
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=2.0)
+        ) as database:
+            row = database.execute(
+                "SELECT experiment_id, lifecycle_stage FROM experiments WHERE name = ?", (experiment,)
+            ).fetchone()
+            if row is None:
+                return None
+            runs = database.execute(
+                "SELECT COALESCE(runs.name, runs.run_uuid), tags.value FROM runs LEFT JOIN tags ON "
+                "tags.run_uuid = runs.run_uuid AND tags.key = ? WHERE experiment_id = ? AND lifecycle_stage = 'active'",
+                (JOURNAL_TAG, row[0]),
+            ).fetchall()
+    except sqlite3.Error:
+        return None  # damaged, or of another version of MLflow: whoever writes the copy says so
+    return row[1] != "active", runs
+
+
+def _ask(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
+    from search.errors import NothingThereError
+    from search.tracking.mlflow_client import RejectedError, connect, translated
+    from search.tracking.mlflow_runs import fetch_runs
+
+    try:
+        with translated(uri):
+            found = connect(uri).get_experiment_by_name(experiment)
+        if found is None:
+            return None
+        if found.lifecycle_stage != "active":
+            return True, []
+        return False, [(run.name, run.tags.get(JOURNAL_TAG)) for run in fetch_runs(uri, experiment)]
+    except NothingThereError:
+        return None
+    except RejectedError as error:
+        raise TrackingError(*error.faults) from None
