@@ -59,8 +59,8 @@ def not_ours(experiment: str, foreign: Iterable[str]) -> str:
     """
     names = list(foreign)
     return (
-        f"experiment {experiment} holds {len(names)} run{'s' * (len(names) > 1)} that hybrid-search did not make (such as "
-        f"{names[0]!r}); they stay alone: set tracking.experiment to another name"
+        f"experiment {experiment} holds {len(names)} run{'s' * (len(names) > 1)} that hybrid-search did not make "
+        f"(such as {names[0]!r}), and nothing is added to them; set tracking.experiment to another name"
     )
 
 
@@ -86,9 +86,8 @@ def _look_into_file(uri: str, experiment: str) -> tuple[bool, list[tuple[str, st
     if not file.is_file() or not file.stat().st_size:
         return None
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=2.0)
-        ) as database:
+        address = f"{file.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=2.0)) as database:
             row = database.execute(
                 "SELECT experiment_id, lifecycle_stage FROM experiments WHERE name = ?", (experiment,)
             ).fetchone()

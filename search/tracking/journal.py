@@ -75,8 +75,8 @@ def fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
     """
     if event.get("event") == "session" and event.get("version", 1) > VERSION:
         raise InputError(
-            f"{FILE_NAME}: expected version {VERSION} or older, found version {event['version']}: a newer hybrid-search "
-            "wrote it; update hybrid-search"
+            f"{FILE_NAME}: expected version {VERSION} or older, found {event['version']}: a newer hybrid-search wrote "
+            "it; update hybrid-search"
         )
     try:
         _fold(records, event)
@@ -268,8 +268,9 @@ class Journal:
         )
 
     def draw(self, draw: Draw) -> None:
-        """Note a draw that became no trial of its own, or what the sampler keeps with one that is about to; a later
-        one of the same number replaces it.
+        """Note a draw that became no trial, or what the sampler keeps with one that is about to begin.
+
+        A later one of the same number replaces it.
         """
         fields = {name: value for name, value in dataclasses.asdict(draw).items() if value}
         self._write({**fields, "event": "draw", "at": time.time(), "number": draw.number})

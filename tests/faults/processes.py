@@ -42,7 +42,7 @@ def roles(process: psutil.Process) -> Iterator[str]:
     if not command:
         return
     program = Path(command[0]).name
-    if "search.tracking.mlflow_tracker" in command:
+    if "search.copies" in command:
         yield "mirror"
     if program.startswith("ray::") and not program.startswith(RAYS_OWN):
         yield "worker"

@@ -18,6 +18,7 @@ import torch
 from search.bind import DataFacts, bind, load_facts
 from search.data.store import ImageData, open_data
 from search.folder import claim_folder
+from search.optuna_copy import OptunaCopy, place_of, read_study
 from search.records import EpochMetrics, TrialRecord, TrialSpec
 from search.runners import inline
 from search.seeds import Block, make_block
@@ -212,6 +213,25 @@ class Bomb:
 def bomb(tmp_path: Path) -> Bomb:
     """What an attacker would hide in a file."""
     return Bomb(tmp_path / "executed")
+
+
+def copy_to_optuna(study: StudyConfig) -> list[str]:
+    """Bring Optuna's copy of a study up to date in this process; what it said."""
+    said: list[str] = []
+    space, database = study.build_space(), study.search.database
+    OptunaCopy(study.folder, name=study.name, space=space, database=database, say=said.append).finish()
+    return said
+
+
+@pytest.fixture
+def optuna_copy() -> Callable[[StudyConfig], Any]:
+    """Bring Optuna's copy up to date and open it."""
+
+    def look(study: StudyConfig) -> Any:
+        assert copy_to_optuna(study) == []
+        return read_study(place_of(study), study.name)
+
+    return look
 
 
 class Killed(BaseException):

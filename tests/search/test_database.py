@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from search.patient import PatientStorage
+from search.proposals import Owner, with_driver
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from search.errors import InterruptedStudyError, ProposalsError
-from search.patient import PatientStorage
-from search.proposals import Owner, with_driver
 from search.records import Completed, EpochMetrics, Stopped, TrialRecord
 from search.sampler import Sampler
 from spaces.space import Space

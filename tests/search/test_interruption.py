@@ -196,7 +196,7 @@ def closed_trackers(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     class Tracker:
         backlog = "MLflow has a backlog"
 
-        def __init__(self, *_: object) -> None:
+        def __init__(self, *_: object, **__: object) -> None:
             pass
 
         def close(self, patience: float) -> bool:

@@ -13,11 +13,11 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from search.proposals import open_storage
 
 from search import cli
 from search.check import check, to_lines
 from search.errors import InputError
-from search.proposals import open_storage
 from search.reconcile import Cure, OptunaTrial, TrackedRun, mended_in_words, mlflow_differences, optuna_differences
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.storage.working_copy import is_driven

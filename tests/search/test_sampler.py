@@ -4,16 +4,25 @@ import statistics
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import optuna
 import pytest
 
-from search.errors import StudyError
 from search.narrowed import NarrowedSampler
-from search.proposals import open_storage
-from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
+from search.records import (
+    CUT_OFF,
+    NOT_KNOWN,
+    PROPOSED_BEFORE,
+    Completed,
+    Draw,
+    EpochMetrics,
+    Failed,
+    Outcome,
+    Stopped,
+    TrialRecord,
+)
 from search.sampler import Sampler
 from spaces.domains import Choice
 from spaces.space import Point, Space
@@ -51,94 +60,127 @@ def quiet() -> Any:
         yield
 
 
+class Memory:
+    """What the journal of a sweep keeps, and samplers made from it."""
+
+    def __init__(self, make_record: Callable[..., TrialRecord], options: dict[str, Any]) -> None:
+        self.records: dict[str, TrialRecord] = {}
+        self.draws: dict[int, Draw] = {}
+        self._make_record, self._options = make_record, options
+
+    def open(self) -> Sampler:
+        def note(draw: Draw) -> None:
+            self.draws[draw.number] = draw
+
+        return Sampler(**self._options, records=dict(self.records), draws=dict(self.draws), note=note)
+
+    def begin(self, asked: tuple[int, Point]) -> str:
+        number, point = asked
+        key = f"k{number}"
+        self.records[key] = self._make_record(key, number=number, point=dict(point))
+        return key
+
+    def end(self, key: str, curve: tuple[EpochMetrics, ...], outcome: Outcome) -> None:
+        self.records[key] = replace(self.records[key], curve=curve, outcome=outcome, finished_at=110.0)
+
+
 @pytest.fixture
-def open_sampler(tmp_path: Path) -> Callable[..., Sampler]:
-    def make(space: Space = MIXED, method: str = "tpe", folder: str = "s", **options: Any) -> Sampler:
-        (tmp_path / folder).mkdir(exist_ok=True)
-        values: dict[str, Any] = {"seed": 1, "startup_trials": 4, "study_name": "s", **options}
-        return Sampler(space=space, method=method, storage=tmp_path / folder, **values)
+def make_memory(make_record: Callable[..., TrialRecord]) -> Callable[..., Memory]:
+    def make(space: Space = MIXED, method: str = "tpe", **options: Any) -> Memory:
+        return Memory(make_record, {"space": space, "method": method, "seed": 1, "startup_trials": 4, **options})
 
     return make
 
 
-def load(folder: Path) -> optuna.Study:
-    return optuna.load_study(study_name="s", storage=open_storage(folder))
+def trials_of(sampler: Sampler) -> list[optuna.trial.FrozenTrial]:
+    return sampler._study.get_trials()
 
 
 def score(point: Point) -> float:
     return (0.5 if point.get("cell") == "gru" else 0.0) + float(point.get("lr", 0.0))
 
 
-def propose(make: Callable[[], Sampler], num: int, epoch: MakeEpoch, *, reopen: bool = False) -> list[Point]:
+def propose(memory: Memory, num: int, epoch: MakeEpoch, *, reopen: bool = False) -> list[Point]:
     """Ask and tell in turn: every fourth trial is stopped, every fifth fails."""
-    sampler, points = make(), []
+    sampler, points = memory.open(), []
     for index in range(num):
         asked = sampler.ask()
         assert asked is not None
         number, point = asked
         points.append(point)
+        key = memory.begin(asked)
         if reopen:
-            sampler = make()
+            sampler = memory.open()
         curve = (epoch(1, score(point) / 2), epoch(2, score(point)))
         outcome = Failed(reason="x") if index % 5 == 4 else Stopped(epoch=2) if index % 4 == 3 else Completed()
         sampler.tell(number, curve, outcome)
+        memory.end(key, curve, outcome)
         if reopen:
-            sampler = make()
+            sampler = memory.open()
     return points
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("space", [FINITE, MIXED], ids=["finite", "mixed"])
 def test_same_seed_same_points_even_when_reopened_between_asks(
-    open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, method: str, space: Space
+    make_memory: Callable[..., Memory], make_epoch: MakeEpoch, method: str, space: Space
 ) -> None:
-    runs = [propose(lambda i=i: open_sampler(space, method, f"run{i}"), 8, make_epoch, reopen=i == 2) for i in range(3)]
+    runs = [propose(make_memory(space, method), 8, make_epoch, reopen=i == 2) for i in range(3)]
     assert runs[0] == runs[1] == runs[2]
-    other = propose(lambda: open_sampler(space, method, "other", seed=2), 8, make_epoch)
+    other = propose(make_memory(space, method, seed=2), 8, make_epoch)
     assert other != runs[0]
     assert len({point.digest for point in runs[0]}) == 8
 
 
-def test_tpe_learns_and_random_does_not(open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch) -> None:
+def test_tpe_learns_and_random_does_not(make_memory: Callable[..., Memory], make_epoch: MakeEpoch) -> None:
     late = {}
     for method in METHODS:
-        late[method] = propose(lambda method=method: open_sampler(MIXED, method, method), 36, make_epoch)[18:]
+        late[method] = propose(make_memory(MIXED, method), 36, make_epoch)[18:]
     means = {method: statistics.fmean(score(point) for point in points) for method, points in late.items()}
     assert means["tpe"] > means["random"] + 0.02
 
 
 @pytest.mark.parametrize("method", [*METHODS, "grid"])
 def test_a_finite_space_is_used_up_without_repetition(
-    open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, method: str
+    make_memory: Callable[..., Memory], make_epoch: MakeEpoch, method: str
 ) -> None:
-    sampler = open_sampler(SMALL, method)
-    found = []
+    memory = make_memory(SMALL, method)
+    sampler, found = memory.open(), []
     while (asked := sampler.ask()) is not None:
         found.append(asked[1])
-        sampler.tell(asked[0], (make_epoch(1, score(asked[1])),), Completed())
+        key, curve = memory.begin(asked), (make_epoch(1, score(asked[1])),)
+        sampler.tell(asked[0], curve, Completed())
+        memory.end(key, curve, Completed())
         assert len(found) <= 4
     assert sorted(point.digest for point in found) == sorted(point.digest for point in SMALL.enumerate())
-    assert open_sampler(SMALL, method).ask() is None
+    assert memory.open().ask() is None
 
 
-def test_grid_goes_in_order_and_on_after_reopening(open_sampler: Callable[..., Sampler]) -> None:
-    found = []
+def test_grid_goes_in_order_and_on_after_reopening(make_memory: Callable[..., Memory]) -> None:
+    memory, found = make_memory(FINITE, "grid"), []
     for _ in range(12):
-        asked = open_sampler(FINITE, "grid").ask()
+        asked = memory.open().ask()
         assert asked is not None
+        memory.begin(asked)
         found.append(asked[1])
     assert found == list(FINITE.enumerate())
 
 
 @pytest.mark.parametrize("method", [*METHODS, "grid"])
-def test_presets_come_first_and_once(open_sampler: Callable[..., Sampler], method: str) -> None:
+def test_presets_come_first_and_once(make_memory: Callable[..., Memory], method: str) -> None:
     first = [
         FINITE.point({"cell": "gru", "nodes": 16, "depth": 2, "on": False}),
         FINITE.point({"cell": "none", "on": False}),
     ]
-    asked = [open_sampler(FINITE, method, first=[*first, first[0]]).ask() for _ in range(2)]
-    assert [item[1] for item in asked if item] == first
-    third = open_sampler(FINITE, method, first=first).ask()
+    memory = make_memory(FINITE, method, first=[*first, first[0]])
+    found = []
+    for _ in range(2):
+        asked = memory.open().ask()
+        assert asked is not None
+        memory.begin(asked)
+        found.append(asked[1])
+    assert found == first
+    third = memory.open().ask()
     assert third is not None
     assert third[1] not in first
 
@@ -161,15 +203,16 @@ CROSSED = Space.from_dict(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_forbidden_points_are_never_drawn_and_optuna_records_what_was_proposed(
-    open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, tmp_path: Path, method: str
+    make_memory: Callable[..., Memory], make_epoch: MakeEpoch, method: str
 ) -> None:
-    points = propose(lambda: open_sampler(CROSSED, method), 16, make_epoch)
+    memory = make_memory(CROSSED, method)
+    points = propose(memory, 16, make_epoch)
     assert {point["b"] for point in points if point["a"] == "x"} == {8}
     assert {point["d"] for point in points if point["a"] == "y"} == {"u"}
-    trials = load(tmp_path / "s").get_trials()
+    trials = trials_of(memory.open())
     drawn = [trial for trial in trials if "digest" in trial.user_attrs]
     assert [trial.params for trial in drawn] == [dict(point) for point in points]
-    assert all(trial.user_attrs.get("rejected") == "proposed before" for trial in trials if trial not in drawn)
+    assert {draw.rejected for draw in memory.draws.values() if draw.rejected} <= {PROPOSED_BEFORE}
     assert {trial.distributions["a"].choices for trial in trials} == {("x", "y", "z")}
 
 
@@ -193,134 +236,126 @@ def test_replaced_values_are_drawn_alike() -> None:
 
 @pytest.mark.parametrize("method", [*METHODS, "grid"])
 def test_points_that_are_no_models_become_no_trials_and_are_counted(
-    open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, method: str
+    make_memory: Callable[..., Memory], make_epoch: MakeEpoch, method: str
 ) -> None:
     def why_not(point: Point) -> str | None:
         return "too deep" if point.get("depth") == 2 else None
 
-    def make() -> Sampler:
-        return open_sampler(FINITE, method, why_not=why_not)
-
-    sampler, found = make(), []
+    memory = make_memory(FINITE, method, why_not=why_not)
+    sampler, found = memory.open(), []
     while (asked := sampler.ask()) is not None:
         found.append(asked[1])
-        sampler.tell(asked[0], (make_epoch(1, 0.5),), Completed())
-        sampler = make()
+        memory.end(memory.begin(asked), (make_epoch(1, 0.5),), Completed())
+        sampler = memory.open()
     assert {point.digest for point in found} == {point.digest for point in FINITE.enumerate() if not why_not(point)}
     assert len(found) == 8
     assert sampler.rejected == {"too deep": 4}
 
 
+@pytest.mark.parametrize("reopened", [False, True])
 def test_outcomes_become_optuna_states(
-    open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, tmp_path: Path
+    make_memory: Callable[..., Memory], make_epoch: MakeEpoch, reopened: bool
 ) -> None:
-    sampler = open_sampler()
-    numbers = [asked[0] for asked in (sampler.ask() for _ in range(4)) if asked]
+    memory = make_memory()
+    sampler = memory.open()
+    asked = [item for item in (sampler.ask() for _ in range(4)) if item]
+    keys = [memory.begin(item) for item in asked]
     curve = (make_epoch(1, 0.9), make_epoch(2, 0.7))
-    for number, outcome in zip(numbers, (Completed(), Stopped(epoch=2), Failed(reason="broke")), strict=False):
-        sampler.tell(number, curve, outcome)
-    trials = load(tmp_path / "s").get_trials()
+    for item, key, outcome in zip(asked, keys, (Completed(), Stopped(epoch=2), Failed(reason="broke")), strict=False):
+        sampler.tell(item[0], curve, outcome)
+        memory.end(key, curve, outcome)
+    trials = trials_of(memory.open() if reopened else sampler)
     states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING]
     assert [trial.state for trial in trials] == states
-    assert trials[0].value == 0.7
+    assert [trial.value for trial in trials] == [0.7, 0.7, None, None]
     assert trials[1].intermediate_values == {1: 0.9, 2: 0.7}
-    assert trials[2].user_attrs["reason"] == "broke"
-    assert load(tmp_path / "s").best_value == 0.7
+    assert [trial.params for trial in trials] == [
+        {name: value for name, value in point.items() if name != "fixed"} for _, point in asked
+    ]
 
 
-def test_telling_twice_changes_nothing(
-    open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, tmp_path: Path
-) -> None:
-    asked = open_sampler().ask()
-    assert asked is not None
-    open_sampler().tell(asked[0], (make_epoch(1, 0.4),), Stopped(epoch=1))
-    before = load(tmp_path / "s").get_trials()
-    open_sampler().tell(asked[0], (make_epoch(1, 0.4), make_epoch(2, 0.9)), Completed())
-    assert load(tmp_path / "s").get_trials() == before
-
-
-def test_reconcile_mends_what_a_kill_left(
-    open_sampler: Callable[..., Sampler],
-    make_record: Callable[..., TrialRecord],
-    make_epoch: MakeEpoch,
-    tmp_path: Path,
-) -> None:
-    sampler = open_sampler()
-    asked = [item for item in (sampler.ask() for _ in range(4)) if item]
-    curve = (make_epoch(1, 0.6),)
-    records = {
-        "done": make_record("done", number=0, point=asked[0][1], curve=curve, outcome=Completed()),
-        "stopped": make_record("stopped", number=1, point=asked[1][1], curve=curve, outcome=Stopped(epoch=1)),
-        "waits": make_record("waits", number=2, point=asked[2][1], curve=curve),
-    }
-    reopened = open_sampler()
-    assert [item.number for item in reopened.reconcile(records)] == [0, 1]
-    assert reopened.ask() == asked[3]  # it never began: it is handed out again
-    trials = load(tmp_path / "s").get_trials()
-    states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.RUNNING]
-    assert [trial.state for trial in trials[:4]] == states
-    assert reopened.reconcile(records) == []
-    reopened.tell(2, curve, Completed())
-    assert load(tmp_path / "s").get_trials()[asked[2][0]].state == TrialState.COMPLETE
-
-
-@pytest.mark.parametrize("num_reopened", [1, 2])
-def test_a_preset_that_never_began_is_proposed_again(open_sampler: Callable[..., Sampler], num_reopened: int) -> None:
-    first = [FINITE.point({"cell": "none", "on": False})]
-    open_sampler(FINITE, first=first).ask()
-    for _ in range(num_reopened):
-        sampler = open_sampler(FINITE, first=first)
-        sampler.reconcile({})
+def test_telling_twice_changes_nothing(make_memory: Callable[..., Memory], make_epoch: MakeEpoch) -> None:
+    sampler = make_memory().open()
     asked = sampler.ask()
     assert asked is not None
-    assert asked[1] == first[0]
+    sampler.tell(asked[0], (make_epoch(1, 0.4),), Stopped(epoch=1))
+    before = trials_of(sampler)
+    sampler.tell(asked[0], (make_epoch(1, 0.4), make_epoch(2, 0.9)), Completed())
+    assert trials_of(sampler) == before
 
 
-def test_a_kill_before_a_trial_began_changes_no_proposal(
-    open_sampler: Callable[..., Sampler], make_epoch: MakeEpoch, make_record: Callable[..., TrialRecord]
+@pytest.mark.parametrize("method", METHODS)
+def test_a_kill_at_any_draw_changes_no_proposal(
+    make_memory: Callable[..., Memory], make_epoch: MakeEpoch, method: str
 ) -> None:
-    undisturbed = propose(lambda: open_sampler(MIXED, "random", "a"), 4, make_epoch)
-    points, records = [], {}
-    for index in range(4):
-        open_sampler(MIXED, "random", "b").ask()  # killed between the proposal and the journal
-        sampler = open_sampler(MIXED, "random", "b")
-        sampler.reconcile(records)
-        asked = sampler.ask()
+    """Between two rejected draws, and between a proposal and the begin of its trial."""
+
+    class KilledError(Exception):
+        pass
+
+    def why_not(point: Point) -> str | None:
+        return "too even" if int(point.get("nodes", 1)) % 2 == 0 else None
+
+    calm = make_memory(MIXED, method, why_not=why_not)
+    expected = propose(calm, 10, make_epoch)
+    assert sum(bool(draw.rejected) for draw in calm.draws.values()) > 2
+    memory, points = make_memory(MIXED, method, why_not=why_not), []
+    for index in range(10):
+        while True:
+            sampler = memory.open()
+            note = sampler._note
+
+            def note_and_die(draw: Draw, note: Callable[[Draw], None] = note) -> None:
+                note(draw)
+                raise KilledError
+
+            sampler._note = note_and_die
+            try:
+                sampler.ask()
+            except KilledError:
+                if memory.draws and list(memory.draws.values())[-1].rejected:
+                    continue
+            break
+        asked = memory.open().ask()
         assert asked is not None
         points.append(asked[1])
-        curve = (make_epoch(1, 0.5),)
-        records[str(index)] = make_record(str(index), number=asked[0], point=asked[1], curve=curve, outcome=Completed())
-        sampler.tell(asked[0], curve, Completed())
-    assert points == undisturbed
+        curve = (make_epoch(1, score(asked[1]) / 2), make_epoch(2, score(asked[1])))
+        outcome = Failed(reason="x") if index % 5 == 4 else Stopped(epoch=2) if index % 4 == 3 else Completed()
+        memory.end(memory.begin(asked), curve, outcome)
+    assert points == expected
+    assert [record.number for record in memory.records.values()] == [item.number for item in calm.records.values()]
 
 
-def test_optuna_itself_opens_the_journal_file(open_sampler: Callable[..., Sampler], tmp_path: Path) -> None:
-    open_sampler().ask()
-    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "s" / "optuna.log"))
-    study = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(backend))
-    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
-    assert set(study.get_trials()[0].params) <= {"cell", "nodes", "lr"}
+def test_what_is_not_known_of_a_draw_keeps_its_place(make_memory: Callable[..., Memory], make_epoch: MakeEpoch) -> None:
+    def why_not(point: Point) -> str | None:
+        return "too even" if int(point.get("nodes", 1)) % 2 == 0 else None
+
+    memory, calm = make_memory(why_not=why_not), make_memory(why_not=why_not)
+    propose(memory, 8, make_epoch)
+    propose(calm, 8, make_epoch)
+    memory.draws = {
+        number: Draw(number=number, rejected=NOT_KNOWN) if draw.rejected else draw
+        for number, draw in memory.draws.items()
+    }
+    assert memory.draws != calm.draws
+    assert propose(memory, 4, make_epoch) == propose(calm, 4, make_epoch)
+    cut = make_memory()
+    cut.draws[0] = Draw(number=0, rejected=CUT_OFF)
+    asked, undisturbed = cut.open().ask(), make_memory().open().ask()
+    assert asked is not None
+    assert undisturbed is not None
+    assert (asked[0], asked[1]) == (1, undisturbed[1])
 
 
-def test_another_space_under_the_same_name_is_refused(open_sampler: Callable[..., Sampler]) -> None:
-    open_sampler(MIXED)
-    with pytest.raises(StudyError, match="an Optuna study of this name searches another space; rename the study"):
-        open_sampler(FINITE)
-
-
-def test_a_database_url_works_as_well(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'optuna.db'}"
-    options: dict[str, Any] = {"seed": 1, "method": "random", "startup_trials": 1, "study_name": "s", "storage": url}
-    first = Sampler(space=MIXED, **options).ask()
-    second = Sampler(space=MIXED, **options).ask()
-    assert first is not None
-    assert second is not None
-    assert (first[0], second[0]) == (0, 1)
-    assert first[1] != second[1]
-
-
-@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/optuna.db", "postgres-typo://host/db", "no url"])
-def test_an_unreachable_database_is_one_line(url: str) -> None:
-    with pytest.raises(StudyError, match=r"^search\.database: cannot be opened \(.*\); check the URL") as caught:
-        open_storage(url)
-    assert "\n" not in str(caught.value)
+def test_what_tpe_keeps_with_a_running_trial_is_kept(make_memory: Callable[..., Memory], make_epoch: MakeEpoch) -> None:
+    """Its joint proposal: other proposals stay away from it while the trial runs."""
+    memory = make_memory()
+    propose(memory, 6, make_epoch)
+    sampler = memory.open()
+    asked = sampler.ask()
+    assert asked is not None
+    memory.begin(asked)
+    assert memory.draws[asked[0]].attrs
+    assert trials_of(memory.open())[asked[0]].system_attrs == trials_of(sampler)[asked[0]].system_attrs
+    first, second = sampler.ask(), memory.open().ask()
+    assert first == second

@@ -95,8 +95,7 @@ def test_optuna_draws_points_of_the_union_and_the_same_ones_again(
     method: str, tmp_path: Path, make_epoch: Callable[..., EpochMetrics]
 ) -> None:
     def run(folder: str) -> list[Point]:
-        (tmp_path / folder).mkdir()
-        options: dict[str, Any] = {"seed": 1, "startup_trials": 5, "study_name": "s", "storage": tmp_path / folder}
+        options: dict[str, Any] = {"seed": 1, "startup_trials": 5}
         sampler = Sampler(space=UNION.pin({"family": "hybrid"}), method=method, why_not=fault_of, **options)
         points = []
         for index in range(12):

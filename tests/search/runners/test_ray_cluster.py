@@ -167,7 +167,7 @@ def test_a_cluster_that_ends_is_told_in_a_line(
     (mirror,) = [
         child
         for child in psutil.Process(command.process.pid).children()
-        if "mlflow_tracker" in " ".join(child.cmdline())
+        if "search.copies" in " ".join(child.cmdline())
     ]
     head.kill(process)
     began = time.monotonic()

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from search.copies.main import attempt
 from search.errors import TrackingError
 from search.records import Completed, Failed
 from search.tracking import mirror as mirror_module
 from search.tracking.journal import FILE_NAME
 from search.tracking.mirror import Mirror
-from search.tracking.mirror_process import TrackerProcess, _attempt
+from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import ForgottenError, RejectedError, connect
 from search.tracking.mlflow_tracker import KEY_TAG, Store
 
@@ -75,8 +76,8 @@ def test_every_answer_is_lost_once(study: Study, server: Server, monkeypatch: py
         with monkeypatch.context() as patch:
             for name in REQUESTS:
                 patch.setattr(Store, name, wrap(name))
-            if _attempt(mirror.finish) is not None:
-                assert _attempt(mirror.finish) is None
+            if attempt(mirror.finish) is not None:
+                assert attempt(mirror.finish) is None
         assert server.statuses() == {
             **dict.fromkeys(("a", "r", "k", "sweep", "compare"), "FINISHED"),
             "b": "FAILED",
@@ -261,9 +262,9 @@ def test_a_full_disk_under_its_database_is_waited_for(study: Study, server: Serv
     try:
         for index in range(40):
             study.begin(f"t{index}", point={f"p{number}": "x" * 200 for number in range(60)})
-        assert "database or disk is full" in (_attempt(mirror.sync) or "")
+        assert "database or disk is full" in (attempt(mirror.sync) or "")
         limit[0] = 1_000_000
-        assert _attempt(mirror.sync) is None
+        assert attempt(mirror.sync) is None
     finally:
         event.remove(Engine, "checkout", set_limit)
     assert len(server.runs()) == 41
@@ -273,8 +274,8 @@ def test_an_odd_fault_is_a_line_and_tried_again() -> None:
     def full() -> int:
         raise OSError(28, "No space left on device")
 
-    assert _attempt(full) == "OSError: [Errno 28] No space left on device"
-    assert _attempt(lambda: 3) is None
+    assert attempt(full) == "OSError: [Errno 28] No space left on device"
+    assert attempt(lambda: 3) is None
 
 
 def test_the_address_is_not_on_the_command_line(study: Study) -> None:
