@@ -112,8 +112,8 @@ else uses the machine. All of it took {total_secs / 60:.0f} minutes.
 
 ## From the command to the first new trial
 
-A study with so many recorded one-epoch trials, continued by the same command: imports, data, journal, Optuna's log,
-comparison of the two, the scheduler's memory, tidying, and the first proposal of TPE. Inline runner, so without Ray's
+A study with so many recorded one-epoch trials, continued by the same command: imports, data, journal, Optuna's study
+made from it in memory, the scheduler's memory, tidying, and the first proposal of TPE. Inline runner, so without Ray's
 own start.
 
 | recorded trials | rounds, s | median, s | processor time of the whole command, s |

@@ -24,6 +24,7 @@ from bench.orchestration import STUDY
 from search.bind import load_facts
 from search.drive import run_sweep
 from search.folder import claim_folder
+from search.optuna_copy import OptunaCopy
 from search.records import EpochMetrics, Progress, TrialResult
 from search.runners import inline
 from search.sampler import Sampler
@@ -144,6 +145,7 @@ def recorded_trials(storage: Path, num_trials: int, epochs: int) -> list[Row]:
             for epoch in range(1, epochs + 1):
                 result = TrialResult(test_accuracy=None) if epoch == epochs else None
                 sweep.report(assignment.spec.key, Progress(metrics=made_up(epoch), result=result), "node")
+    OptunaCopy(study.folder, name=study.name, space=study.build_space()).finish()
     return clock.rows
 
 
@@ -198,17 +200,30 @@ def log_of(source: Path, num_trials: int, folder: Path) -> None:
 
 def our_proposals(source: Path, num_trials: int, folder: Path, num: int) -> float:
     """Median seconds of processor time of a TPE proposal and its outcome, through our sampler, after so many trials."""
-    log_of(source, num_trials, folder / "trivial")
+    journal_of(source, num_trials, folder / "trivial")
     study = make_study(folder, num_trials, sampler="tpe")
-    sampler = make_sampler(study, load_facts(study))
-    secs = []
-    for _ in range(num):
-        start = time.process_time()
-        asked = sampler.ask()
-        assert asked is not None
-        sampler.tell(asked[0], (made_up(1),), _completed())
-        secs.append(time.process_time() - start)
+    with Journal(study.folder) as journal:
+        sampler = make_sampler(study, load_facts(study), journal)
+        secs = []
+        for _ in range(num):
+            start = time.process_time()
+            asked = sampler.ask()
+            assert asked is not None
+            sampler.tell(asked[0], (made_up(1),), _completed())
+            secs.append(time.process_time() - start)
     return statistics.median(secs)
+
+
+def journal_of(source: Path, num_trials: int, folder: Path) -> None:
+    """The journal as it was after so many trials."""
+    folder.mkdir(parents=True)
+    with (source / "journal.jsonl").open("rb") as stream, (folder / "journal.jsonl").open("wb") as target:
+        num_ended = 0
+        for line in stream:
+            target.write(line)
+            num_ended += b'"event":"end"' in line
+            if num_ended == num_trials:
+                break
 
 
 def _completed() -> Any:

@@ -176,42 +176,60 @@ def _same_digest_in_optuna(study: Study) -> None:
     found.tell(trial, state=optuna.trial.TrialState.FAIL)
 
 
-def _change_optuna(study: Study, name: str, change: Callable[[object], object]) -> None:
-    """Change the first entry of the log that has a field of this name."""
-    file = study.folder / "optuna.log"
-    lines = file.read_text().splitlines(keepends=True)
-    place = next(place for place, line in enumerate(lines) if json.loads(line).get(name) is not None)
-    entry = json.loads(lines[place])
-    lines[place] = json.dumps({**entry, name: change(entry[name])}) + "\n"
-    file.write_text("".join(lines))
+def _change_optuna(study: Study, change: Callable[[optuna.trial.FrozenTrial], None]) -> None:
+    """Write Optuna's study again, with each trial changed."""
+    found = study.optuna()
+    trials, attrs = found.get_trials(), found.user_attrs
+    (study.folder / "optuna.log").unlink()
+    backend = optuna.storages.journal.JournalFileBackend(str(study.folder / "optuna.log"))
+    fresh = optuna.create_study(study_name=NAME, storage=optuna.storages.JournalStorage(backend), direction="maximize")
+    for name, value in attrs.items():
+        fresh.set_user_attr(name, value)
+    for trial in trials:
+        change(trial)
+        fresh.add_trial(trial)
 
 
 def _change_optuna_value(study: Study) -> None:
-    _change_optuna(study, "values", lambda _: [0.123])
+    def change(trial: optuna.trial.FrozenTrial) -> None:
+        if trial.state is optuna.trial.TrialState.COMPLETE:
+            trial.value = 0.123
+
+    _change_optuna(study, change)
 
 
 def _change_optuna_curve(study: Study) -> None:
-    _change_optuna(study, "step", lambda _: 7)
+    def change(trial: optuna.trial.FrozenTrial) -> None:
+        if trial.number == 0:
+            trial.intermediate_values[7] = trial.intermediate_values.pop(1)
+
+    _change_optuna(study, change)
+
+
+def _run_again(trial: optuna.trial.FrozenTrial) -> None:
+    trial.state, trial.values, trial.datetime_complete = optuna.trial.TrialState.RUNNING, None, None
 
 
 def _lose_optuna_state(study: Study) -> None:
-    """The lines that ended the trials."""
-    file = study.folder / "optuna.log"
-    lines = [line for line in file.read_text().splitlines(keepends=True) if "state" not in json.loads(line)]
-    file.write_text("".join(lines))
+    _change_optuna(study, _run_again)
 
 
 def _lose_optuna_parameters(study: Study) -> None:
-    """All of the first trial's."""
-    file = study.folder / "optuna.log"
-    entries = [json.loads(line) for line in file.read_text().splitlines()]
-    kept = [entry for entry in entries if not (entry.get("trial_id") == 0 and "param_name" in entry)]
-    assert len(kept) < len(entries)
-    file.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+    def change(trial: optuna.trial.FrozenTrial) -> None:
+        if trial.number == 0:
+            trial.params, trial.distributions = {}, {}
+
+    _change_optuna(study, change)
 
 
 def _change_optuna_parameter(study: Study) -> None:
-    _change_optuna(study, "param_value_internal", lambda value: 1 - value)  # the first is a choice of two
+    def change(trial: optuna.trial.FrozenTrial) -> None:
+        choices = {name: item.choices for name, item in trial.distributions.items() if hasattr(item, "choices")}
+        if trial.number == 0:
+            name, values = next((name, values) for name, values in choices.items() if len(values) > 1)
+            trial.params[name] = next(value for value in values if value != trial.params[name])
+
+    _change_optuna(study, change)
 
 
 def _run_for_ever(study: Study) -> None:

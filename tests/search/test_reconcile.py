@@ -5,26 +5,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import yaml
-from search.proposals import open_storage
 
 from search import cli
 from search.check import check, to_lines
 from search.errors import InputError
-from search.reconcile import Cure, OptunaTrial, TrackedRun, mended_in_words, mlflow_differences, optuna_differences
-from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
+from search.optuna_copy import OptunaCopy
+from search.optuna_copy import in_words as copied
+from search.optuna_trials import TrialMaker
+from search.reconcile import (
+    Cure,
+    Difference,
+    OptunaTrial,
+    TrackedRun,
+    mended_in_words,
+    mlflow_differences,
+    optuna_differences,
+)
+from search.records import NOT_KNOWN, Completed, Draw, EpochMetrics, Failed, Stopped, TrialRecord
 from search.storage.working_copy import is_driven
 from search.study import parse_study
 from search.tracking.journal import FILE_NAME, Journal, read_id, read_records
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
+from spaces.space import Space
 
 MakeRecord = Callable[..., TrialRecord]
 MakeEpoch = Callable[..., EpochMetrics]
@@ -38,8 +49,18 @@ def record(make_record: MakeRecord, make_epoch: MakeEpoch) -> TrialRecord:
     return make_record("a", number=0, point=POINT, curve=curve, outcome=Completed(), finished_at=110.0)
 
 
-TRIAL = OptunaTrial(number=0, state="COMPLETE", value=0.75, params={"nodes": 8}, curve={1: 0.5, 2: 0.75}, whole=True)
+TRIAL = OptunaTrial(number=0, state="COMPLETE", value=0.75, params=POINT, curve={1: 0.5, 2: 0.75})
 RUN = TrackedRun(status="FINISHED", outcome="completed", num_epochs=2, val_accuracy=0.75, test_accuracy=None)
+
+
+SPACE = Space.from_dict("s", {"rnn": ["none", "gru"], "nodes": {"choice": [8, 16, 99]}})
+
+
+def differences(
+    records: dict[str, TrialRecord], found: list[OptunaTrial], draws: dict[int, Draw] | None = None
+) -> list[Difference]:
+    expected = copied(TrialMaker(SPACE).known(records, draws or {}).values())
+    return optuna_differences(expected, found, records.values())
 
 
 @pytest.mark.parametrize(
@@ -47,26 +68,28 @@ RUN = TrackedRun(status="FINISHED", outcome="completed", num_epochs=2, val_accur
     [
         ({"state": "RUNNING", "value": None, "curve": {}}, "RUNNING", Cure.TELL),
         ({"state": "RUNNING", "value": None, "curve": {1: 0.5}}, "RUNNING", Cure.TELL),
-        ({"state": "RUNNING", "value": None, "curve": {1: 0.4}}, "another curve", Cure.REWRITE),
-        ({"state": "RUNNING", "value": None, "curve": {}, "whole": False}, "RUNNING, half proposed", Cure.REWRITE),
+        ({"state": "WAITING", "value": None, "curve": {}}, "WAITING", Cure.REWRITE),
         ({"state": "FAIL", "value": None}, "FAIL", Cure.REWRITE),
         ({"state": "PRUNED"}, "PRUNED (0.7500)", Cure.REWRITE),
         ({"value": 0.7}, "COMPLETE (0.7000)", Cure.REWRITE),
-        ({"params": {"nodes": 16}}, "another point", Cure.REWRITE),
+        ({"params": {"rnn": "gru", "nodes": 16}}, "another point", Cure.REWRITE),
+        ({"params": {"nodes": 8}}, "another point", Cure.REWRITE),
         ({"curve": {1: 0.5}}, "another curve", Cure.REWRITE),
         ({"curve": {1: 0.5, 2: 0.75, 3: 0.8}}, "another curve", Cure.REWRITE),
         ({"number": 1}, "no such trial", Cure.REWRITE),
     ],
 )
 def test_each_difference_of_a_trial(record: TrialRecord, changes: dict[str, Any], found: str, cure: Cure) -> None:
-    assert optuna_differences({"a": record}, [TRIAL]) == []
-    difference = optuna_differences({"a": record}, [dataclasses.replace(TRIAL, **changes)])[0]
+    assert differences({"a": record}, [TRIAL]) == []
+    difference = differences({"a": record}, [dataclasses.replace(TRIAL, **changes)])[0]
     assert (difference.journal, difference.found, difference.cure) == ("completed (0.7500)", found, cure)
+    (missing,) = differences({"a": record}, [])
+    assert (missing.found, missing.cure) == ("no such trial", Cure.ADD)
 
 
 def test_what_each_outcome_is_in_optuna(record: TrialRecord, make_epoch: MakeEpoch) -> None:
     def agree(changed: TrialRecord, **trial: Any) -> bool:
-        return not optuna_differences({"a": changed}, [dataclasses.replace(TRIAL, **trial)])
+        return not differences({"a": changed}, [dataclasses.replace(TRIAL, **trial)])
 
     stopped = dataclasses.replace(record, outcome=Stopped(epoch=2))
     assert agree(stopped, state="PRUNED", value=0.75)
@@ -79,23 +102,30 @@ def test_what_each_outcome_is_in_optuna(record: TrialRecord, make_epoch: MakeEpo
     assert agree(blind, state="PRUNED", value=0.5, curve={1: 0.5})
 
 
-def test_what_the_journal_does_not_know() -> None:
-    whole = dataclasses.replace(TRIAL, state="RUNNING", value=None, curve={})
-    assert optuna_differences({}, [whole]) == []  # about to begin
-    (left,) = optuna_differences({}, [whole], finished=True)  # nobody begins it any more
-    assert (left.journal, left.found) == ("never began", "RUNNING")
-    rejected = dataclasses.replace(whole, state="FAIL", whole=False)
-    assert optuna_differences({}, [rejected]) == []
-    half = dataclasses.replace(whole, whole=False)
-    assert [item.cure for item in optuna_differences({}, [half])] == [Cure.DROP]
-    (unknown,) = optuna_differences({}, [TRIAL])
+def test_what_the_journal_does_not_know(record: TrialRecord) -> None:
+    fail = dataclasses.replace(TRIAL, state="FAIL", value=None, curve={})
+    second = dataclasses.replace(TRIAL, number=1)
+    records = {"a": dataclasses.replace(record, number=1)}
+    assert differences(records, [fail, second]) == [], "a draw that a journal of before does not have"
+    (unknown,) = differences(records, [TRIAL, second])
     assert (unknown.trial, unknown.journal, unknown.found) == ("trial 0", "never began", "COMPLETE (0.7500)")
+    last = dataclasses.replace(fail, number=2)
+    (left,) = differences(records, [fail, second, last])
+    assert (left.number, left.found, left.cure) == (2, "FAIL", Cure.REWRITE)
+
+
+def test_a_draw_that_became_no_trial_is_a_failed_trial_there() -> None:
+    draws = {0: Draw(number=0, rejected=NOT_KNOWN)}
+    assert differences({}, [dataclasses.replace(TRIAL, state="FAIL", value=None, curve={})], draws) == []
+    (difference,) = differences({}, [TRIAL], draws)
+    assert (difference.trial, difference.journal) == ("trial 0", "a draw without a trial")
 
 
 def test_a_twin_is_held_against_its_record(record: TrialRecord) -> None:
-    twin = dataclasses.replace(TRIAL, number=1, params={"nodes": 99}, twin="a")
-    assert optuna_differences({"a": record}, [TRIAL, twin]) == []
-    (difference,) = optuna_differences({"a": record}, [TRIAL, dataclasses.replace(twin, value=0.1)])
+    twin = dataclasses.replace(TRIAL, number=1, params={"rnn": "gru", "nodes": 99})
+    draws = {1: Draw(number=1, point={"rnn": "gru", "nodes": 99}, twin="a")}
+    assert differences({"a": record}, [TRIAL, twin], draws) == []
+    (difference,) = differences({"a": record}, [TRIAL, dataclasses.replace(twin, value=0.1)], draws)
     assert difference.number == 1
 
 
@@ -137,10 +167,10 @@ def test_runs_that_are_too_many_missing_or_left(record: TrialRecord) -> None:
 
 
 def test_the_line_about_what_was_mended(record: TrialRecord) -> None:
-    differences = optuna_differences({"a": record}, [])
+    found = mlflow_differences([record], {})
     assert mended_in_words([], "trial") == ""
-    assert mended_in_words(differences, "trial") == "mended from the journal: 1 trial"
-    assert mended_in_words(differences * 3, "run") == "mended from the journal: 3 runs"
+    assert mended_in_words(found, "trial") == "mended from the journal: 1 trial"
+    assert mended_in_words(found * 3, "run") == "mended from the journal: 3 runs"
 
 
 @pytest.fixture
@@ -165,8 +195,10 @@ def start(folder: Path) -> None:
 
 
 def bring(folder: Path) -> list[str]:
-    """Let MLflow follow; what it said."""
+    """Let both copies follow; what they said."""
     said: list[str] = []
+    study = parse_study(yaml.safe_load((folder / "study.yaml").read_text()), "study.yaml")
+    OptunaCopy(folder, name="tiny", space=study.build_space(), say=said.append).finish()
     Mirror(folder, uri=default_uri(folder.parent), experiment="tiny", say=said.append).finish()
     return said
 
@@ -255,13 +287,12 @@ def test_a_store_that_is_away_or_damaged_is_said(
     log.write_bytes(whole + b'{"op')
     assert ask("tracking.enabled=false")[0] == 0
     log.write_bytes(whole)
-    study = optuna.load_study(study_name="tiny", storage=open_storage(swept))
     wrong = "postgresql//me:secret@host/db"
     code, lines = ask("tracking.enabled=false", f"search.database={wrong}")
     assert (code, lines) == (2, ["not read: Optuna: search.database: cannot be read (not the URL of a database)"])
-    study.set_user_attr("owner", {"journal": "other", "folder": "/else", "node": "there"})
+    log.write_bytes(whole.replace(read_id(swept).encode(), b"0" * 16).replace(str(swept).encode(), b"/else"))
     code, lines = ask("tracking.enabled=false")
-    assert (code, lines) == (2, ["not read: Optuna: the study tiny there belongs to /else on there"])
+    assert (code, lines) == (2, [f"not read: Optuna: the study tiny there belongs to /else on {socket.gethostname()}"])
 
 
 def test_a_driver_at_work_is_said(swept: Path) -> None:

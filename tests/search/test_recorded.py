@@ -30,13 +30,15 @@ def load(name: str) -> Any:
     return json.loads((PLACE / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", recorded.STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "tpe" else ()) for name in recorded.STUDIES]
+)
 def test_the_same_points_in_the_same_order(name: str, tmp_path: Path) -> None:
     found = recorded.run(name, tmp_path)
     assert json.loads(json.dumps(found)) == load("proposals.json")[name]
 
 
-@pytest.mark.parametrize("name", ["tpe", "grid"])
+@pytest.mark.parametrize("name", [pytest.param("tpe", marks=pytest.mark.slow), "tpe-continuous", "grid"])
 def test_and_so_when_killed_and_resumed(name: str, tmp_path: Path) -> None:
     found = recorded.run(name, tmp_path, cuts=recorded.CUTS)
     assert json.loads(json.dumps(found)) == load("proposals.json")[name]
@@ -61,7 +63,7 @@ def bring(name: str, tmp_path: Path) -> StudyConfig:
 def test_a_study_of_before_goes_on(
     name: str, tmp_path: Path, sweep_whole: Callable[..., list[str]], gone: bool
 ) -> None:
-    """Optuna's study of before is read once, for the draws that the journal lacks; without it the points are the same."""
+    """Optuna's study of before is read once, for draws that the journal lacks; without it the points are the same."""
     study = bring(name, tmp_path)
     first_line = (study.folder / FILE_NAME).read_bytes().splitlines()[0]
     num_missing = 21 if name == "cut-log" else 8
