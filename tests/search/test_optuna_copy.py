@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -259,11 +260,10 @@ def test_a_connection_that_breaks_at_any_commit(
     monkeypatch.setattr("search.optuna_copy.CLAIM_SECS", 0.0)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     original = Session.commit
-    calm = Sweep(tmp_path / "calm", "database", make_epoch)
-    calm.grow()
-    calm.copy().finish()
-    for broken_at in itertools.count(1):
+    optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'tables.db'}")
+    for broken_at in itertools.count(1, 3):
         sweep = Sweep(tmp_path / str(broken_at), "database", make_epoch)
+        shutil.copy(tmp_path / "tables.db", sweep.file)
         num_commits = 0
 
         def commit(session: Session, broken_at: int = broken_at) -> None:
