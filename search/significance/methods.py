@@ -87,7 +87,8 @@ def run_wilcoxon(pair: Pair, declared: Declared) -> MeanTest:
     test = wilcoxon.wilcoxon_test(pair.per_block, alpha=declared.alpha)
     estimate, interval = wilcoxon.hodges_lehmann(pair.per_block, level=1 - declared.alpha)
     nothing = Interval(low=math.nan, high=math.nan, level=1 - declared.alpha)
-    return dataclasses.replace(test, estimate=estimate, interval=interval or nothing, se=0.0, df=math.nan, t=math.nan)
+    bare = dataclasses.replace(test, se=0.0, df=math.nan, t=math.nan, law=None)
+    return dataclasses.replace(bare, estimate=estimate, interval=interval or nothing)
 
 
 def _run_pooled(pair: Pair, declared: Declared) -> MeanTest:

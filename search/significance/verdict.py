@@ -47,9 +47,9 @@ def decide(
         One decision per comparison.
     """
     posteriors = [
-        None if t is None or not t.se > 0 else rope_probabilities(t.estimate, t.se, t.df, rope=rope) for t in tests
+        None if t is None or t.law is None else rope_probabilities(t.estimate, t.law, rope=rope) for t in tests
     ]
-    equivalence = [None if t is None or not t.se > 0 else tost_p(t.estimate, t.se, t.df, rope=rope) for t in tests]
+    equivalence = [None if t is None or t.law is None else tost_p(t.estimate, t.law, rope=rope) for t in tests]
     decisions = []
     for test, adjusted, raw_tost, adjusted_tost, posterior in zip(
         tests, adjusted_p, equivalence, holm(equivalence), posteriors, strict=True
