@@ -152,7 +152,7 @@ def smallest_detectable(law: Law, *, alpha: float, power: float = 0.8) -> float:
     while law.finds(far, alpha=alpha) < power:
         far *= 2
     return float(
-        optimize.brentq(lambda difference: law.finds(difference, alpha=alpha) - power, 0, far, xtol=1e-9 * far)
+        optimize.brentq(lambda difference: law.finds(difference, alpha=alpha) - power, 0, far, xtol=1e-12 * far)
     )
 
 

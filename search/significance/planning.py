@@ -156,7 +156,8 @@ def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, pow
     """
 
     def enough(num_blocks: int) -> bool:
-        return detectable(design, num_blocks, alpha=alpha, power=power) <= difference
+        law = design.law(num_blocks)
+        return law is None or law.finds(difference, alpha=alpha) >= power
 
     floor = detectable(design, math.inf, alpha=alpha, power=power)
     return Needed(difference=difference, number=_fewest(enough) if difference > floor else None, floor=floor)
@@ -182,7 +183,8 @@ def images_needed(
 
     def enough(num_images: int) -> bool:
         larger = dataclasses.replace(design, num_images=num_images)
-        return detectable(larger, num_blocks, alpha=alpha, power=power) <= difference
+        law = larger.law(num_blocks)
+        return law is None or law.finds(difference, alpha=alpha) >= power
 
     repeats = design.components.repeats
     limit = Paired(sd=math.sqrt(repeats)) if repeats else None
