@@ -123,6 +123,16 @@ METHODS: dict[str, Method] = {
         limits=_CROSSED_LIMITS,
         run=lambda pair, declared: crossed.crossed_test(pair.diff, alpha=declared.alpha),
     ),
+    "crossed-satterthwaite": Method(
+        title=crossed.SATTERTHWAITE,
+        needs_bits=True,
+        min_blocks=MIN_BLOCKS,
+        decides=False,
+        estimand=NEW_DATA,
+        why="Asked for: the crossed test's variance with a t distribution of estimated degrees of freedom.",
+        limits="No verdict: its tails are too light with few repeats, and a family's smallest p is read there.",
+        run=lambda pair, declared: crossed.satterthwaite_test(pair.diff, alpha=declared.alpha),
+    ),
     "multi-bootstrap": Method(
         title=bootstrap.NAME,
         needs_bits=True,
