@@ -75,9 +75,7 @@ def grid(
     rest, rest_weights = _axis(df_rest, left_out=left_out, step=steps[1])
     weights = np.outer(runs_weights, rest_weights).ravel()
     counts = weights > left_out / 100
-    return Grid(
-        runs=np.repeat(runs, rest.size)[counts], rest=np.tile(rest, runs.size)[counts], weights=weights[counts]
-    )
+    return Grid(runs=np.repeat(runs, rest.size)[counts], rest=np.tile(rest, runs.size)[counts], weights=weights[counts])
 
 
 def tails(distance: NDArray[Any], runs: NDArray[Any], rest: NDArray[Any], nodes: Grid) -> Array:
