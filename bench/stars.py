@@ -1,7 +1,7 @@
 """The significance marks of the ECRNN paper: reproduced, and what a valid test would have said.
 
-Nothing is measured here: everything follows from the printed accuracies and from what is stated below. `bench.stars_page` writes
-them into docs/stars.md; a test holds page and code together.
+Nothing is measured here: everything follows from the printed accuracies and from what is stated below.
+`bench.stars_page` writes them into docs/stars.md; a test holds page and code together.
 """
 
 from __future__ import annotations
