@@ -33,9 +33,11 @@ STUDIES = ("digits", "cifar10")
 BLOCKS = (3, 5, 10, 30)
 NUM_SPLITS = 1000
 CHUNK = 250
-"""Splits, and studies through the judge, in one piece."""
+"""Splits in one piece."""
 FAMILIES = 1000
-"""Families in one piece."""
+"""Simulated families in one piece."""
+STUDIES_JUDGED = 50
+"""Families through the judge in one piece."""
 AGAIN = 5
 """So many times as many splits for what exceeds."""
 NUM_POWER_SPLITS = 400
@@ -156,7 +158,7 @@ def count_families(pieces: Pieces, num_families: int, num_judged: int) -> Famili
     ]
     through = [
         pieces.ask(families.judge_families, world, num_images, num_repeats, *part)
-        for part in _chunks(num_judged, CHUNK)
+        for part in _chunks(num_judged, STUDIES_JUDGED)
     ]
     return Families(
         simulated=tuple(_sum(parts) for parts in cells),
