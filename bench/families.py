@@ -96,7 +96,7 @@ class Squares:
         mean = self.mean + shift
         with np.errstate(divide="ignore", invalid="ignore"):
             if variant == "generalized":
-                found = 2 * self.tails(np.abs(mean))
+                found = np.minimum(2 * self.tails(np.abs(mean)), 1)
             else:
                 found = 2 * stats.t.sf(np.abs(mean) / np.sqrt(runs + rest), self._satterthwaite())
         return np.where(varied, found, 1.0)
