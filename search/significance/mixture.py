@@ -93,7 +93,7 @@ def tails(distance: NDArray[Any], runs: NDArray[Any], rest: NDArray[Any], nodes:
     variance = np.multiply.outer(np.asarray(runs, np.float64), nodes.runs)
     variance += np.multiply.outer(np.asarray(rest, np.float64), nodes.rest)
     scaled = np.asarray(distance, np.float64)[..., None] / np.sqrt(variance)
-    return np.asarray(special.ndtr(-scaled) @ nodes.weights)
+    return np.minimum(special.ndtr(-scaled) @ nodes.weights, 1.0)  # the weights sum to 1 but for rounding
 
 
 def half_widths(alpha: float, runs: NDArray[Any], rest: NDArray[Any], nodes: Grid) -> Array:

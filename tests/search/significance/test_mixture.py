@@ -117,3 +117,5 @@ def test_no_difference_at_all_has_p_of_1_and_not_more(repeats: int) -> None:
     assert test.estimate == 0
     assert test.p == pytest.approx(1)
     assert test.p <= 1
+    assert test.law is not None
+    assert tost_p(0.9, test.law, rope=0.005) <= 1  # far outside the rope all of the probability is on one side
