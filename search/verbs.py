@@ -133,7 +133,13 @@ def data(
     )
     open_data(config, on_progress=counter("decoding"))
     found = describe(config)
-    show(as_json, lambda: found, lambda: [f"{key:18}{printable(_in_words(value))}" for key, value in found.items()])
+    show(as_json, lambda: found, lambda: [line for key, value in found.items() for line in _data_lines(key, value)])
+
+
+def _data_lines(key: str, value: object) -> list[str]:
+    """One line for a value, and one for each note."""
+    items = value if key == "notes" and isinstance(value, list) and value else [value]
+    return [f"{'' if place else key:18}{printable(_in_words(item))}" for place, item in enumerate(items)]
 
 
 def _in_words(value: object) -> str:

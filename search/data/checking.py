@@ -6,19 +6,37 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from search.data.errors import DataError, LayoutError, some
+from search.data.errors import DataError, LayoutError, counted, some
 from search.data.images import EXTENSIONS
 from search.data.layout import at, describe_folder, roles_of
 from search.data.walk import DANGLING, DENIED, LOOP, SPECIAL, Problem, Tree, Trees
 from search.printable import printable
 
 MENDS = {
-    DANGLING: ("leads nowhere", "lead nowhere", "remove it, or put back what it leads to"),
-    LOOP: ("leads back to itself or to a folder above it", "lead back to folders above them", "remove it"),
-    SPECIAL: ("is not a regular file", "are not regular files", "remove it"),
-    DENIED: ("cannot be read", "cannot be read", "mend its permissions"),
+    DANGLING: (
+        "leads nowhere",
+        "lead nowhere",
+        "remove it, or put back what it leads to",
+        "remove them, or put back what they lead to",
+    ),
+    LOOP: (
+        "leads back to itself or to a folder above it",
+        "lead back to themselves or to folders above them",
+        "remove it",
+        "remove them",
+    ),
+    SPECIAL: ("is not a regular file", "are not regular files", "remove it", "remove them"),
+    DENIED: ("cannot be read", "cannot be read", "mend its permissions", "mend their permissions"),
 }
-"""Kind of problem -> what one does, what several do, and what to do about it."""
+"""Kind of problem -> what one does, what several do, and what to do about one and about several."""
+
+
+WITHOUT_CLASSES = {
+    "train": "sort them into class folders",
+    "val": "sort them into class folders, or move the folder elsewhere",
+    "test": "sort them into class folders, or set data.test to held-out, which leaves them out",
+}
+"""Part -> what to do about images that lie in it without class folders."""
 
 
 def check_trees(place: Path, trees: Trees, known: str, *, named: bool = False) -> None:
@@ -33,7 +51,7 @@ def check_trees(place: Path, trees: Trees, known: str, *, named: bool = False) -
     Raises:
         LayoutError: With every fault.
     """
-    faults = [fault for tree in trees.values() for fault in _part_faults(place, tree, known)]
+    faults = [fault for role, tree in trees.items() for fault in _part_faults(place, role, tree, known, named=named)]
     found = [found for tree in trees.values() for found in tree.problems.values()]
     faults += _problem_faults(problem for some_of_it in found for problem in some_of_it)
     names = sorted({name for tree in trees.values() for name in tree.files})
@@ -41,7 +59,7 @@ def check_trees(place: Path, trees: Trees, known: str, *, named: bool = False) -
     faults += _name_faults(place, names, twins)
     said = {name for alike in twins for name in alike}
     for role, tree in trees.items():
-        if role != "train":
+        if role != "train" and (named or (tree.files and trees["train"].files)):
             faults += _one_sided(place, trees["train"], tree, said)
     if faults:
         raise LayoutError(*faults)
@@ -58,16 +76,11 @@ def unknown_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
         raise DataError(f"data.classes must be of {some(known, 20)}, got {some(unknown, 20)}")
 
 
-def _part_faults(place: Path, tree: Tree, known: str) -> Iterator[str]:
+def _part_faults(place: Path, role: str, tree: Tree, known: str, *, named: bool) -> Iterator[str]:
     folder = place / tree.folder
-    if len(tree.files) < 2:
+    if len(tree.files) < 2 and not named:
         loose = next((number for name, number in tree.left_out.items() if name.startswith(f"{tree.folder}/ (")), 0)
-        ways = ""
-        if loose and tree.folder != ".":
-            ways = (
-                f"; its {loose:,} images have no classes: sort them into class folders, move {printable(tree.folder)}/ "
-                "elsewhere, or, if it is the test part, set data.test to held-out"
-            )
+        ways = f"; {counted(loose, 'image')} of it without a class: {WITHOUT_CLASSES[role]}" if loose else ""
         yield (
             f"{at(folder)}: at least 2 class folders are needed, got {len(tree.files)}; looked for {known}; "
             f"{describe_folder(folder)}{ways}"
@@ -109,18 +122,18 @@ def _problem_faults(problems: Iterable[Problem]) -> Iterator[str]:
     for problem in problems:
         by_kind.setdefault(problem.kind, []).append(problem)
     for kind, found in by_kind.items():
-        does, do, mend = MENDS[kind]
+        does, do, mend, mend_all = MENDS[kind]
         reasons = [f"{item.path} ({item.reason})" if item.reason else item.path for item in found]
         if len(found) == 1:
             reason = f" ({printable(found[0].reason)})" if found[0].reason else ""
             yield f"data.root: {printable(found[0].path)} {does}{reason}; {mend}"
         else:
-            yield f"data.root: {len(found):,} entries {do} ({some(reasons)}); {mend.replace('it', 'them', 1)}"
+            yield f"data.root: {len(found):,} entries {do} ({some(reasons)}); {mend_all}"
 
 
 def _one_sided(place: Path, train: Tree, other: Tree, said: Collection[str]) -> Iterator[str]:
     for here, there in ((train, other), (other, train)):
-        missing = sorted(here.files.keys() - there.files.keys() - set(said))
+        missing = sorted(name for name in here.files.keys() - there.files.keys() - set(said) if here.files[name])
 
         def count(name: str, here: Tree = here) -> int:
             return len(here.files[name])

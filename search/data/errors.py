@@ -53,6 +53,11 @@ class CacheError(DataError):
     """The cache of decoded images cannot be written."""
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 image`, `2,000 images`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def some(names: Sequence[str], most: int = MAX_EXAMPLES) -> str:
     """The first of some names, escaped, and how many more there are: `cat, dog, eel and 7 more`."""
     shown = ", ".join(printable(name) for name in names[:most])

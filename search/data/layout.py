@@ -115,6 +115,7 @@ def _layout_of(place: Path, use: Use) -> Layout:
     if _names_classes(place, use):
         return Layout(place=place, folders={"train": "."})
     roles = roles_of(names)
+    _refuse_lost(place)
     unclear = [name for name in names if name not in roles and UNCLEAR.fullmatch(name.casefold())]
     if not roles:
         if unclear:
@@ -168,6 +169,23 @@ def _refuse_mixture(place: Path, parts: Mapping[str, str], others: Sequence[str]
         "list all classes in data.classes; if they are parts, sort their images into <class>/ folders and move the "
         "other folders elsewhere"
     )
+
+
+def _refuse_lost(place: Path) -> None:
+    """Refuse a part that is a link to nowhere: without it another one would take its place."""
+    lost = sorted(
+        entry.name for entry in os.scandir(place) if entry.is_symlink() and role_of(entry.name) and not _exists(entry)
+    )
+    if lost:
+        raise LayoutError(f"{at(place)}: the link {some(lost)} leads nowhere; remove it, or put back what it leads to")
+
+
+def _exists(entry: os.DirEntry[str]) -> bool:
+    try:
+        entry.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _refuse_twice(place: Path, parts: Mapping[str, str]) -> None:
@@ -233,7 +251,7 @@ def _say_unclear(place: Path, names: Sequence[str]) -> str:
             "or list them in data.classes if they are classes"
         )
     return (
-        f"{at(place)}: it is not clear which part {shown} should be; rename to val/ or test/, move it elsewhere, or "
+        f"{at(place)}: it is not clear which part {shown} should be; rename it to val/ or test/, move it elsewhere, or "
         "list it in data.classes if it is a class"
     )
 

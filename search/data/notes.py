@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search.data.errors import some
+from search.data.errors import counted, some
 from search.data.listing import Listing
 
 
@@ -20,7 +20,7 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
     train = listing.folders.get("train", ".")
     if listing.val is not None:
         yield (
-            f"validation part: {listing.folders['val']}/, {len(listing.val.labels):,} images, the same for every block "
+            f"validation part: {listing.folders['val']}/, {counted(len(listing.val.labels), 'image')}, the same for every block "
             "(split is not used)"
         )
     if is_held_out and train != ".":
@@ -29,7 +29,7 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
     elif listing.test is not None and listing.folders.get("test", "test") != "test":
         yield f"training part: {train}/; test part: {listing.folders['test']}/"
     if listing.left_out:
-        names = [f"{name} {number:,} images" for name, number in listing.left_out.items()]
+        names = [f"{name}, {counted(number, 'image')}" for name, number in listing.left_out.items()]
         yield f"left out: {some(names)}"
     if listing.merged:
         names = [f"{name} of {number}" for name, number in listing.merged.items()]

@@ -324,6 +324,7 @@ def _write_pixels(
         ImageError: With every kind of fault in any of the parts.
     """
     total = sum(len(part.labels) for part in parts.values())
+    parts["train"].brightest.clear()  # of the image that was read for its shape
     faults = Faults(shape)
     num_done = 0
     for name, part in parts.items():

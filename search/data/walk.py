@@ -61,6 +61,8 @@ def walk(place: Path, folder: str, leave_out: Collection[str] = ()) -> Tree:
     """
     tree = Tree(folder=folder, files={})
     num_ignored = num_loose = 0
+    real = (place / folder).resolve()
+    above = tuple(_identity(path) for path in (real, *real.parents))
     for entry in sorted(os.scandir(place / folder), key=lambda item: item.name):
         if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
             continue
@@ -68,7 +70,7 @@ def walk(place: Path, folder: str, leave_out: Collection[str] = ()) -> Tree:
         if problem is not None:
             tree.problems[entry.name] = (problem,)
         elif kind == "folder":
-            files, num_others, problems = _walk_class(entry)
+            files, num_others, problems = _walk_class(entry, above)
             if entry.name in leave_out:
                 tree.left_out[entry.name] = len(files)
                 continue
@@ -85,21 +87,27 @@ def walk(place: Path, folder: str, leave_out: Collection[str] = ()) -> Tree:
     )
 
 
-def _walk_class(entry: os.DirEntry[str]) -> tuple[tuple[str, ...], int, list[Problem]]:
+def _identity(path: Path | str) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116
+    return status.st_dev, status.st_ino
+
+
+def _walk_class(
+    entry: os.DirEntry[str], above: tuple[tuple[int, int], ...]
+) -> tuple[tuple[str, ...], int, list[Problem]]:
     """Image files below a class folder, the number of other files, and what cannot be read."""
     found: list[str] = []
     problems: list[Problem] = []
     num_others = 0
-    waiting: list[tuple[str, str, tuple[tuple[int, int], ...]]] = [(entry.path, entry.name, ())]
+    waiting = [(entry.path, entry.name, above)]
     while waiting:
         path, below, above = waiting.pop()
         try:
             items = list(os.scandir(path))
-            status = os.stat(path)  # noqa: PTH116
+            here = _identity(path)
         except OSError as error:
             problems.append(Problem(kind=DENIED, path=path, reason=error.strerror or "unreadable"))
             continue
-        here = (status.st_dev, status.st_ino)
         if here in above:  # only a link leads back
             problems.append(Problem(kind=LOOP, path=path))
             continue
@@ -133,6 +141,8 @@ def _look(entry: os.DirEntry[str]) -> tuple[str, Problem | None]:
     try:
         mode = entry.stat().st_mode
     except FileNotFoundError:
+        if "." in entry.name and not image:
+            return "other", None
         return "other", Problem(kind=DANGLING, path=entry.path)
     except OSError as error:
         loops = "symbolic links" in (error.strerror or "")
