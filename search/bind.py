@@ -166,7 +166,7 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
     Raises:
         StudyError: With every fault.
     """
-    if study.split.method == "none":
+    if study.split.method == "none" and not facts.num_val:
         raise StudyError(
             "split.method: expected random or stratified for a sweep, found none; a sweep chooses by validation "
             "accuracy: set split.method"

@@ -87,7 +87,13 @@ def find_layout(root: Path, use: Use) -> Layout:
     """
     if not root.is_dir():
         raise LayoutError(f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}")
-    return _layout_of(_inside(root, use) or root, use)
+    place = _inside(root, use) or root
+    if (place / "val" / "val_annotations.txt").is_file() and len(_class_folders(place / "val")) < 2:
+        raise LayoutError(
+            f"{at(place)}: this is Tiny ImageNet as its archive has it, with the labels of val/ in a list; set data.name "
+            "to tiny-imagenet"
+        )
+    return _layout_of(place, use)
 
 
 def _inside(place: Path, use: Use, levels: int = MAX_WRAPPERS) -> Path | None:

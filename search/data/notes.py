@@ -8,6 +8,10 @@ from search.data.errors import counted, some
 from search.data.listing import Listing
 
 
+USUAL = ((".", None), ("train", "test"), ("train", "val"))
+"""Folders of the training and the test part that need no words: of one's own, and of the official layouts."""
+
+
 def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fraction: float) -> Iterator[str]:
     """Say which folder became what, one line each; nothing where train/ and test/ are what they say.
 
@@ -20,13 +24,13 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
     train = listing.folders.get("train", ".")
     if listing.val is not None:
         yield (
-            f"validation part: {listing.folders['val']}/, {counted(len(listing.val.labels), 'image')}, the same for every block "
-            "(split is not used)"
+            f"validation part: {listing.folders['val']}/, {counted(len(listing.val.labels), 'image')}, the same for every block: "
+            "split is not used, and repeats differ in their seeds only"
         )
     if is_held_out and train != ".":
         why = "as asked for" if is_asked_for else "as there is no test part"
         yield f"test part: {100 * fraction:.3g} % of the images of {train}/, held out, {why}"
-    elif listing.test is not None and listing.folders.get("test", "test") != "test":
+    elif listing.test is not None and (train, listing.folders.get("test")) not in USUAL:
         yield f"training part: {train}/; test part: {listing.folders['test']}/"
     if listing.left_out:
         names = [f"{name}, {counted(number, 'image')}" for name, number in listing.left_out.items()]
@@ -34,6 +38,6 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
     if listing.merged:
         names = [f"{name} of {number}" for name, number in listing.merged.items()]
         yield (
-            f"images of {len(listing.merged):,} classes lie in several folders and are taken together: {some(names)} "
+            f"images of {counted(len(listing.merged), 'class folder')} lie in several folders and are taken together: {some(names)} "
             "folders"
         )
