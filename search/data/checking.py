@@ -88,8 +88,8 @@ def _part_faults(place: Path, role: str, tree: Tree, known: str, *, named: bool)
     divided = [name for name, files in tree.files.items() if _holds_parts(files)]
     if divided:
         yield (
-            f"{at(folder)}: training and test images lie inside the class folders ({some(divided)}), where they would be "
-            "mixed; the parts must be outside, the classes inside: <part>/<class>/"
+            f"{at(folder)}: training and test images lie inside the class folders ({some(divided)}), where they would "
+            "be mixed; the parts must be outside, the classes inside: <part>/<class>/"
         )
     empty = [name for name, files in tree.files.items() if not files and name not in tree.problems]
     yield from _alike(

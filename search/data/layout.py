@@ -90,8 +90,8 @@ def find_layout(root: Path, use: Use) -> Layout:
     place = _inside(root, use) or root
     if (place / "val" / "val_annotations.txt").is_file() and len(_class_folders(place / "val")) < 2:
         raise LayoutError(
-            f"{at(place)}: this is Tiny ImageNet as its archive has it, with the labels of val/ in a list; set data.name "
-            "to tiny-imagenet"
+            f"{at(place)}: this is Tiny ImageNet as its archive has it, with the labels of val/ in a list; set "
+            "data.name to tiny-imagenet"
         )
     return _layout_of(place, use)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from search.data.errors import counted, some
 from search.data.listing import Listing
 
-
 USUAL = ((".", None), ("train", "test"), ("train", "val"))
 """Folders of the training and the test part that need no words: of one's own, and of the official layouts."""
 
@@ -23,8 +22,9 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
     """
     train = listing.folders.get("train", ".")
     if listing.val is not None:
+        number = counted(len(listing.val.labels), "image")
         yield (
-            f"validation part: {listing.folders['val']}/, {counted(len(listing.val.labels), 'image')}, the same for every block: "
+            f"validation part: {listing.folders['val']}/, {number}, the same for every block: "
             "split is not used, and repeats differ in their seeds only"
         )
     if is_held_out and train != ".":
@@ -37,7 +37,5 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
         yield f"left out: {some(names)}"
     if listing.merged:
         names = [f"{name} of {number}" for name, number in listing.merged.items()]
-        yield (
-            f"images of {counted(len(listing.merged), 'class folder')} lie in several folders and are taken together: {some(names)} "
-            "folders"
-        )
+        number = counted(len(listing.merged), "class folder")
+        yield f"images of {number} lie in several folders and are taken together: {some(names)} folders"

@@ -56,9 +56,7 @@ def _special(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "socket", "device", "link to a FIFO", "folder"])
-def test_only_regular_files_are_opened(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_regular_files_are_opened(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path is short
     path = Path("a.png")
     _special(path, kind)
@@ -71,7 +69,7 @@ def test_a_file_that_becomes_a_fifo_is_not_waited_for(tmp_path: Path, monkeypatc
     os.mkfifo(tmp_path / "a.png")
     regular = tmp_path / "b.png"
     regular.touch()
-    seen = os.stat(regular)
+    seen = regular.stat()
     monkeypatch.setattr(files.os, "stat", lambda _: seen)  # as it was a moment ago
     with pytest.raises(NotRegularError, match="a FIFO"):
         read_regular(tmp_path / "a.png", 10)
@@ -93,7 +91,9 @@ def test_sides_are_bounded_before_anything_is_allocated(make_folder: MakeFolder,
     with pytest.raises(DataError, match="image_size must be from 1 to 4,096 pixels, got 100000"):
         DataConfig(name="digits", image_size=100_000)
     root = make_folder({"cat": 2, "dog": 2}, size=(5000, 2))
-    with pytest.raises(DataError, match="image_size must be set where images are larger than 4,096 .* got 5,000x2 for"):
+    with pytest.raises(
+        DataError, match=r"image_size must be set where images are larger than 4,096 .* got 5,000x2 for"
+    ):
         open_data(DataConfig(name="folder", root=str(root), test_fraction=0.5), cache)
 
 
@@ -128,7 +128,7 @@ def test_12_bits_in_16_of_colour_and_of_one_file(tmp_path: Path) -> None:
     assert np.array_equal(read_image(path, None), (colour >> 8).astype(np.uint8))
     for shift in (4, 8):
         write_png16(path, colour >> shift)
-        with pytest.raises(UnreadableError, match="no value above .* nearly black.*; scale its values to 16 bits, or"):
+        with pytest.raises(UnreadableError, match=r"no value above .* nearly black.*; scale its values to 16 bits, or"):
             read_image(path, None)
     Image.fromarray(DEEP >> 4).save(tmp_path / "gray.tif")
     with pytest.raises(UnreadableError, match=r"no value above 4,047 of 65,535"):
@@ -147,7 +147,7 @@ def test_the_range_that_a_file_declares_is_used(tmp_path: Path, maxval: int) -> 
 def test_ranges_that_are_not_known_are_not_guessed(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.tif"
     Image.new(mode, (4, 4)).save(path)
-    with pytest.raises(UnreadableError, match="whose range is not known.*; save it with 8 bits per channel"):
+    with pytest.raises(UnreadableError, match=r"whose range is not known.*; save it with 8 bits per channel"):
         read_image(path, None)
 
 

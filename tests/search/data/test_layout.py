@@ -126,9 +126,13 @@ def test_folds_without_classes_are_no_classes(make_folder: MakeFolder) -> None:
 
 
 @pytest.mark.parametrize("names", [("bus", "car", "train"), ("bus", "test", "train")])
-def test_a_class_called_as_a_part_is_asked_for_and_can_be_named(make_folder: MakeFolder, names: tuple[str, ...]) -> None:
+def test_a_class_called_as_a_part_is_asked_for_and_can_be_named(
+    make_folder: MakeFolder, names: tuple[str, ...]
+) -> None:
     root = make_folder(dict.fromkeys(names, 6), size=None)
-    with pytest.raises(LayoutError, match=r"named as (a part|parts) of a data set, beside .*list all classes in data\."):
+    with pytest.raises(
+        LayoutError, match=r"named as (a part|parts) of a data set, beside .*list all classes in data\."
+    ):
         _scan(root)
     assert _scan(root, classes=names).classes == names
 
@@ -170,11 +174,11 @@ def test_test_images_without_classes_can_be_left_out(make_folder: MakeFolder) ->
 
 def test_a_part_that_is_another_ones_folder_or_leads_nowhere(make: MakeFolder) -> None:
     root = make({"train": 6})
-    os.symlink("train", root / "test")
+    (root / "test").symlink_to("train")
     with pytest.raises(LayoutError, match="test/ and train/ are the same folder"):
         _scan(root)
     (root / "test").unlink()
-    os.symlink("/nowhere/at/all", root / "test")
+    (root / "test").symlink_to("/nowhere/at/all")
     with pytest.raises(LayoutError, match="the link test leads nowhere"):
         _scan(root)
 
@@ -182,18 +186,20 @@ def test_a_part_that_is_another_ones_folder_or_leads_nowhere(make: MakeFolder) -
 def test_an_empty_test_part_is_not_replaced(make: MakeFolder) -> None:
     root = make({"train": 6})
     (root / "test").mkdir()
-    with pytest.raises(LayoutError, match="test: at least 2 class folders are needed, got 0.*it is empty"):
+    with pytest.raises(LayoutError, match=r"test: at least 2 class folders are needed, got 0.*it is empty"):
         _scan(root)
 
 
 def test_tiny_imagenet_is_recognised_as_such(make_folder: MakeFolder) -> None:
     root = make_folder({"train/n01/images": 3, "train/n02/images": 3, "val/images": 3}, size=None)
     (root / "val/val_annotations.txt").touch()
-    with pytest.raises(LayoutError, match="set data.name to tiny-imagenet"):
+    with pytest.raises(LayoutError, match=r"set data\.name to tiny-imagenet"):
         _scan(root)
 
 
-@pytest.mark.parametrize("name", ["training_day", "bullet train", "contest", "valid-ation-x", "supertrain", "поезд_train"])
+@pytest.mark.parametrize(
+    "name", ["training_day", "bullet train", "contest", "valid-ation-x", "supertrain", "поезд_train"]
+)
 def test_names_that_mean_no_part(name: str) -> None:
     assert role_of(name) is None
 
@@ -204,13 +210,13 @@ def test_names_that_differ_in_the_part_alone() -> None:
 
 
 def _all_faults(root: Path) -> None:
-    os.symlink("/nowhere/x.png", root / "train/cat/x.png")
-    os.symlink("/nowhere/y.png", root / "test/cat/y.png")
-    os.symlink("/nowhere", root / "train/gnu")
-    os.symlink("..", root / "train/dog/up")
-    os.symlink("self.png", root / "train/dog/self.png")
+    (root / "train/cat/x.png").symlink_to("/nowhere/x.png")
+    (root / "test/cat/y.png").symlink_to("/nowhere/y.png")
+    (root / "train/gnu").symlink_to("/nowhere")
+    (root / "train/dog/up").symlink_to("..")
+    (root / "train/dog/self.png").symlink_to("self.png")
     os.mkfifo(root / "test/dog/pipe.png")
-    os.symlink("/dev/zero", root / "train/dog/zero.png")
+    (root / "train/dog/zero.png").symlink_to("/dev/zero")
     (root / "train/eel").mkdir()
 
 
@@ -234,7 +240,7 @@ def test_everything_that_cannot_be_read_is_named_at_once(make: MakeFolder) -> No
 
 def test_faults_of_classes_that_are_not_asked_for_are_none(make: MakeFolder) -> None:
     root = make({"train": 6, "test": 3}, **{"train/fox": 2, "train/eel": 0, "train/gnu": 2, "test/gnu": 2})
-    os.symlink("/nowhere/x.png", root / "train/fox/x.png")
+    (root / "train/fox/x.png").symlink_to("/nowhere/x.png")
     assert _scan(root, classes=("cat", "dog")).classes == ("cat", "dog")
     with pytest.raises(DataError, match=r"data\.classes must be of cat, dog, eel, fox, gnu, got dgo"):
         _scan(root, classes=("cat", "dgo"))
@@ -260,7 +266,7 @@ def test_alike_faults_are_one_line(make_folder: MakeFolder) -> None:
 )
 def test_classes_that_a_reader_cannot_tell_apart(make_folder: MakeFolder, names: tuple[str, str], words: str) -> None:
     root = make_folder({names[0]: 3, names[1]: 3, "dog": 3}, size=None)
-    if len(os.listdir(root)) < 3:
+    if len(list(root.iterdir())) < 3:
         pytest.skip("the file system takes them for one")
     with pytest.raises(LayoutError, match=words):
         _scan(root)

@@ -70,6 +70,49 @@ def test_digest_follows_content_not_place(make_folder: MakeFolder, tmp_path: Pat
     assert digests[0].train.ids_digest == digests[1].train.ids_digest != digests[0].test.ids_digest
 
 
+def test_a_validation_part_of_its_own_is_the_same_for_every_seed(make_folder: MakeFolder, cache: Path) -> None:
+    root = make_folder({**PARTS, "val/cat": 2, "val/dog": 3})
+    config = DataConfig(name="folder", root=str(root))
+    data = open_data(config, cache)
+    assert (data.num_train, data.num_val, data.num_test) == (17, 5, 5)
+    divided = [data.divide(SplitConfig(), seed) for seed in (0, 1)]
+    for train_rows, val_rows in divided:
+        assert [name.partition("/")[0] for name in data.train.ids[train_rows]] == ["train"] * 12
+        assert [name.partition("/")[0] for name in data.train.ids[val_rows]] == ["val"] * 5
+    dataset = scan(config)
+    assert dataset.val is not None
+    val_rows = divided[0][1]
+    assert np.array_equal(data.train.labels[val_rows], dataset.val.labels)
+    assert np.array_equal(data.train.pixels[val_rows[2]], dataset.val.read(2))
+    for asked in (SplitConfig(method="none"), SplitConfig(method="random"), SplitConfig(fraction=0.2)):
+        with pytest.raises(DataError, match="a validation part of its own, 5 images, and split asks for another one"):
+            data.divide(asked, 0)
+
+
+def test_where_the_validation_images_lie_is_part_of_the_digest(make_folder: MakeFolder, tmp_path: Path) -> None:
+    root = make_folder({"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2, "test/a": 2, "test/b": 2})
+    config = DataConfig(name="folder", root=str(root))
+    before = open_data(config, tmp_path / "cache")
+    for name in ("a", "b"):
+        for path in sorted((root / "val" / name).iterdir()):
+            path.rename(root / "train" / name / f"z{path.name}")
+        (root / "val" / name).rmdir()
+    (root / "val").rmdir()
+    after = open_data(config, tmp_path / "cache")
+    assert (before.num_val, after.num_val) == (4, 0)
+    assert before.digest != after.digest
+
+
+@pytest.mark.parametrize(
+    ("config", "digest"),
+    [("digits", "5e5e6c0dff34aad03d8e1624e4cb8bec"), ("folder", "43a3a6d8b1d564f937e4551965d6f7da")],
+    indirect=["config"],
+)
+def test_digests_stay_what_they_were(config: DataConfig, cache: Path, digest: str) -> None:
+    """They are part of every trial's key: another one would make all studies start anew."""
+    assert open_data(config, cache).digest == digest
+
+
 def test_test_part_is_not_opened_before_it_is_touched(config: DataConfig, cache: Path) -> None:
     open_data(config, cache)
     folder = entry_folder(config, cache)
