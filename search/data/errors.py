@@ -69,7 +69,7 @@ def unreadable_lines(errors: Iterable[UnreadableError]) -> list[str]:
     by_mend: dict[tuple[str, str], list[UnreadableError]] = {}
     for error in sorted(errors, key=lambda item: item.path):
         by_mend.setdefault(error.mend, []).append(error)
-    lines = []
+    lines: list[str] = []
     for mend, alike in by_mend.items():
         if len(alike) == 1:
             lines += alike[0].faults

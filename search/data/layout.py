@@ -161,8 +161,7 @@ def _unwrapped(place: Path, name: str) -> str:
 
 def _refuse_mixture(place: Path, parts: Mapping[str, str], others: Sequence[str]) -> None:
     """Refuse folders of which some are called as parts are and some as classes, where it is not clear that they are."""
-    flat = [name for name in parts if not _class_folders(place / name)]
-    if not others or (len(set(parts.values())) > 1 and not flat):
+    if not others or (len(set(parts.values())) > 1 and all(_class_folders(place / name) for name in parts)):
         return
     names, more = some([f"{name}/" for name in parts]), some([f"{name}/" for name in others])
     if len(parts) == 1:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from search.data.datasets import MAX_SIDE, DataConfig, Dataset, default_cache_dir, fetch, manifest, scan
 from search.data.decoding import Faults
 from search.data.errors import CacheError, DataError, ImageError, UnreadableError
+from search.data.files import MAX_LIST_BYTES, read_regular
 from search.data.images import check_depth
 from search.data.listing import Part
 from search.data.locks import locked
@@ -90,15 +91,16 @@ class ImageData:
     """
 
     def __init__(self, folder: Path, place: Path | None = None) -> None:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        meta = json.loads(read_regular(folder / "meta.json", MAX_LIST_BYTES))
         self._folder = folder
         self._place = place
         self._ids_digests: dict[str, str] = meta["ids_digests"]
         self.name: str = meta["name"]
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.image_size: tuple[int, int] = (meta["height"], meta["width"])
-        self.num_train: int = meta["num_images"]["train"]
-        self.num_test: int = meta["num_images"]["test"]
+        self._num_images: dict[str, int] = meta["num_images"]
+        self.num_train: int = self._num_images["train"]
+        self.num_test: int = self._num_images["test"]
         self.num_val: int = meta["num_val"]
         """Images of a validation part of the data set's own, the last ones of `train`; 0: each block draws one."""
         self.notes: tuple[str, ...] = tuple(meta["notes"])
@@ -141,7 +143,19 @@ class ImageData:
 
     def _open(self, part: str) -> Images:
         def load(name: str) -> NDArray[Any]:
-            return np.asarray(np.load(self._folder / f"{part}_{name}.npy", mmap_mode="r", allow_pickle=False))
+            path = self._folder / f"{part}_{name}.npy"
+            try:
+                array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            except (ValueError, EOFError) as error:  # its header is damaged, or claims more than the file holds
+                raise CacheError(
+                    f"{path}: damaged ({error}); remove {self._folder}, which is then made anew"
+                ) from error
+            if len(array) != self._num_images[part]:
+                raise CacheError(
+                    f"{path}: expected {self._num_images[part]:,} images, found {len(array):,}; remove {self._folder}, "
+                    "which is then made anew"
+                )
+            return array
 
         labels, ids, ids_digest = load("labels"), load("ids"), self._ids_digests[part]
         if self._place is None:
@@ -157,7 +171,7 @@ def entry_folder(config: DataConfig, cache_dir: Path) -> Path:
 def open_entry(folder: Path, place: Path | None = None) -> ImageData | None:
     """Open a cache entry (see `ImageData`); None where there is none or its files are not as they were written."""
     try:
-        sizes = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["sizes"]
+        sizes = json.loads(read_regular(folder / "meta.json", MAX_LIST_BYTES))["sizes"]
         if all((folder / name).stat().st_size == size for name, size in sizes.items()):
             return ImageData(folder, place)
     except (OSError, ValueError, KeyError, TypeError):

@@ -192,6 +192,18 @@ def test_damaged_entry_is_made_anew(config: DataConfig, cache: Path, damage: str
     assert not list(cache.glob(".*.partial"))
 
 
+@pytest.mark.parametrize("claim", ["9" * 15, "1"])
+def test_a_cached_array_that_claims_another_size_is_refused(config: DataConfig, cache: Path, claim: str) -> None:
+    data = open_data(config, cache)
+    path = data.folder / "train_pixels.npy"
+    content = path.read_bytes()
+    length = content.index(b"\n")
+    header = content[10:length].replace(b"(12,", f"({claim},".encode()).rstrip()
+    path.write_bytes(content[:10] + header.ljust(length - 10) + content[length:])
+    with pytest.raises(CacheError, match=r"train_pixels\.npy: (damaged \(.*\)|expected 12 images, found 1); remove"):
+        _ = open_data(config, cache).train
+
+
 def test_all_corrupt_images_are_named_and_nothing_is_left(config: DataConfig, cache: Path) -> None:
     root = Path(config.root or "")
     bad = [root / "train/cat/000.png", root / "train/dog/003.png"]
