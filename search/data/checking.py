@@ -126,7 +126,7 @@ def _problem_faults(problems: Iterable[Problem]) -> Iterator[str]:
         reasons = [f"{item.path} ({item.reason})" if item.reason else item.path for item in found]
         if len(found) == 1:
             reason = f" ({printable(found[0].reason)})" if found[0].reason else ""
-            yield f"data.root: {printable(found[0].path)} {does}{reason}; {mend}"
+            yield f"data.root {printable(found[0].path)}: {does}{reason}; {mend}"
         else:
             yield f"data.root: {len(found):,} entries {do} ({some(reasons)}); {mend_all}"
 

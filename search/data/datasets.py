@@ -86,9 +86,10 @@ class DataConfig:
     """Side in pixels of the square that every image is squeezed into; unset: as they are, all of one size. imagenet: of
     the square that is cropped out of the image squeezed to 8/7 of it, at random to train; unset: 224, of 256."""
     limit: int | None = None
-    """Keep at most this many training images, equally many per class, and the same share of the test part."""
+    """Keep at most this many training images, equally many per class, and the same share of the other parts."""
     classes: tuple[str, ...] = ()
-    """Keep only the classes of these names; empty: all."""
+    """Keep only the classes of these names; empty: all. folder: folders of these names below root are classes, whatever
+    they are called."""
     top_classes: int | None = None
     """Keep only this many classes, those with the most training images; ties go to the first by name. Unset: all."""
     test: str = "auto"

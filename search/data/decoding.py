@@ -1,12 +1,28 @@
-"""What goes wrong while a set is decoded: counted, and said in one line per kind."""
+"""Images of a set decoded in threads; what goes wrong is counted, and said in one line per kind."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import math
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
 
 from search.data.errors import ImageError, UnreadableError, some, unreadable_lines
+from search.data.listing import Part
 from search.printable import printable
+
+CHUNK_BYTES = 1 << 22
+"""Pixels decoded before they are written: few enough to be still in the processor's cache then."""
+SLICE = 32
+"""Images that a thread decodes at a time: with fewer, handing them over costs more than a small image's decoding."""
+MAX_THREADS = 4
+"""More would wait for the interpreter lock: of a small image's decoding a quarter is Python."""
+MAX_FAULTS = 1000
+"""Unreadable images that are counted before decoding gives up."""
 
 
 class Faults:
@@ -68,3 +84,48 @@ class Faults:
 
 def _size(shape: Sequence[int]) -> str:
     return f"{shape[1]}x{shape[0]}"
+
+
+def decode(part: Part, shape: tuple[int, ...], faults: Faults) -> Iterator[NDArray[np.uint8]]:
+    """Decode a part in chunks (n, H, W, 3); nothing is yielded once there is a fault, up to a number of them.
+
+    A chunk is good until the next but one is asked for: the next is decoded meanwhile.
+    """
+
+    def fill(first: int, pixels: NDArray[np.uint8]) -> None:
+        for row, place in enumerate(pixels, first):
+            try:
+                image = part.read(row)
+            except UnreadableError as error:
+                faults.add(error)
+                continue
+            if image.shape == shape:
+                place[...] = image
+            else:
+                faults.add_size(part.ids[row], image.shape)
+
+    at_a_time = max(1, min(SLICE, CHUNK_BYTES // (8 * math.prod(shape))))
+    per_chunk = at_a_time * max(8, CHUNK_BYTES // (at_a_time * math.prod(shape)))
+    buffers = [np.empty((per_chunk, *shape), dtype=np.uint8) for _ in range(2)]
+    waiting: deque[tuple[NDArray[np.uint8], list[Future[None]]]] = deque()
+
+    def finish() -> Iterator[NDArray[np.uint8]]:
+        pixels, jobs = waiting.popleft()
+        for job in jobs:
+            job.result()
+        faults.num_read += len(pixels)
+        if not faults.number:
+            yield pixels
+
+    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(os.sched_getaffinity(0)))) as pool:
+        for number, first in enumerate(range(0, len(part.labels), per_chunk)):
+            if faults.number >= MAX_FAULTS:
+                break
+            pixels = buffers[number % 2][: len(part.labels) - first]
+            starts = range(0, len(pixels), at_a_time)
+            jobs = [pool.submit(fill, first + start, pixels[start : start + at_a_time]) for start in starts]
+            waiting.append((pixels, jobs))
+            if number:
+                yield from finish()
+        while waiting:
+            yield from finish()

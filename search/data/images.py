@@ -114,9 +114,10 @@ class _Unfit(Exception):
 
 def _is_deep(image: Image) -> bool:
     """Whether an image that is not loaded yet stores 16 bits per channel."""
+    tiles: list[Any] = getattr(image, "tile", [])
     if image.format == "PPM":
-        return any(isinstance(item, int) and item > 255 for tile in image.tile for item in _args(tile))
-    return any(";16" in str(item) for tile in image.tile for item in _args(tile))
+        return any(isinstance(item, int) and item > 255 for tile in tiles for item in _args(tile))
+    return any(";16" in str(item) for tile in tiles for item in _args(tile))
 
 
 def _args(tile: Any) -> tuple[Any, ...]:  # noqa: ANN401  Pillow's own, of any shape

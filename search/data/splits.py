@@ -16,7 +16,7 @@ METHODS = ("random", "stratified", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """How the training images are divided into a training and a validation part."""
+    """How the training images are divided into a training and a validation part, where the data set has none."""
 
     method: str = "stratified"
     """random (plain draw), stratified (each class keeps its share), or none (every image trains, none validates)."""

@@ -11,12 +11,8 @@ import contextlib
 import functools
 import hashlib
 import json
-import math
-import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.datasets import MAX_SIDE, DataConfig, Dataset, default_cache_dir, fetch, manifest, scan
-from search.data.decoding import Faults
-from search.data.errors import CacheError, DataError, ImageError, UnreadableError
+from search.data.decoding import MAX_FAULTS, Faults, decode
+from search.data.errors import CacheError, DataError, ImageError
 from search.data.files import MAX_LIST_BYTES, read_regular
 from search.data.images import check_depth
 from search.data.listing import Part
@@ -49,16 +45,8 @@ __all__ = [
 
 FORMAT = 3
 """Of the cache entry; part of its folder's name."""
-CHUNK_BYTES = 1 << 22
-"""Pixels decoded before they are written: few enough to be still in the processor's cache then."""
-SLICE = 32
-"""Images that a thread decodes at a time: with fewer, handing them over costs more than a small image's decoding."""
-MAX_THREADS = 4
-"""More would wait for the interpreter lock: of a small image's decoding a quarter is Python."""
 PIECE_BYTES = 1 << 24
 """Of a file that is sent to another node."""
-MAX_FAULTS = 1000
-"""Unreadable images that are counted before decoding gives up."""
 
 Progress = Callable[[int, int], None]
 """Called with the images done and the images there are."""
@@ -345,7 +333,7 @@ def _write_pixels(
         with (folder / f"{name}_pixels.npy").open("wb") as stream:
             _write_header(stream, (len(part.labels), *shape))
             # Written, not mapped: a full disk then raises instead of killing the process.
-            for pixels in _decode(part, shape, faults):
+            for pixels in decode(part, shape, faults):
                 stream.write(pixels.data)
                 num_done += len(pixels)
                 if on_progress is not None:
@@ -379,48 +367,3 @@ def _shape_of(part: Part) -> tuple[int, ...]:
                 )
             return shape
     return (1, 1, 3)
-
-
-def _decode(part: Part, shape: tuple[int, ...], faults: Faults) -> Iterator[NDArray[np.uint8]]:
-    """Decode a part in chunks (n, H, W, 3); nothing is yielded once there is a fault, up to a number of them.
-
-    A chunk is good until the next but one is asked for: the next is decoded meanwhile.
-    """
-
-    def decode(first: int, pixels: NDArray[np.uint8]) -> None:
-        for row, place in enumerate(pixels, first):
-            try:
-                image = part.read(row)
-            except UnreadableError as error:
-                faults.add(error)
-                continue
-            if image.shape == shape:
-                place[...] = image
-            else:
-                faults.add_size(part.ids[row], image.shape)
-
-    at_a_time = max(1, min(SLICE, CHUNK_BYTES // (8 * math.prod(shape))))
-    per_chunk = at_a_time * max(8, CHUNK_BYTES // (at_a_time * math.prod(shape)))
-    buffers = [np.empty((per_chunk, *shape), dtype=np.uint8) for _ in range(2)]
-    waiting: deque[tuple[NDArray[np.uint8], list[Future[None]]]] = deque()
-
-    def finish() -> Iterator[NDArray[np.uint8]]:
-        pixels, jobs = waiting.popleft()
-        for job in jobs:
-            job.result()
-        faults.num_read += len(pixels)
-        if not faults.number:
-            yield pixels
-
-    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(os.sched_getaffinity(0)))) as pool:
-        for number, first in enumerate(range(0, len(part.labels), per_chunk)):
-            if faults.number >= MAX_FAULTS:
-                break
-            pixels = buffers[number % 2][: len(part.labels) - first]
-            starts = range(0, len(pixels), at_a_time)
-            jobs = [pool.submit(decode, first + start, pixels[start : start + at_a_time]) for start in starts]
-            waiting.append((pixels, jobs))
-            if number:
-                yield from finish()
-        while waiting:
-            yield from finish()

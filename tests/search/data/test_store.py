@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.data import store
+from search.data import decoding, store
 from search.data.datasets import DataConfig, scan
 from search.data.decoding import Faults
 from search.data.describe import describe
@@ -261,7 +261,7 @@ def test_describe(config: DataConfig, cache: Path) -> None:
 
 
 def test_a_chunk_stays_as_it_is_while_the_next_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CHUNK_BYTES", 8)
+    monkeypatch.setattr(decoding, "CHUNK_BYTES", 8)
     number = 100
     part = Part(
         ids=("",) * number,
@@ -269,7 +269,7 @@ def test_a_chunk_stays_as_it_is_while_the_next_is_decoded(monkeypatch: pytest.Mo
         read=lambda row: np.full((1, 1, 3), row, dtype=np.uint8),
     )
     found, sizes = [], []
-    for pixels in store._decode(part, (1, 1, 3), Faults((1, 1, 3))):
+    for pixels in decoding.decode(part, (1, 1, 3), Faults((1, 1, 3))):
         time.sleep(0.005)
         found += pixels[:, 0, 0, 0].tolist()
         sizes.append(len(pixels))
