@@ -56,9 +56,9 @@ def _trees(root: Path, use: Use) -> tuple[Path, Trees]:
     place = find_caltech101(root)
     if place is None:
         packed = next((path for outer in (root, *_outer(root)) if (path := outer / PACKED).is_file()), None)
-        mend = f"unpack {printable(str(packed))} where it is" if packed else "mend data.root"
+        fix = f"unpack {printable(str(packed))} where it is" if packed else "fix data.root"
         raise LayoutError(
-            f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {mend}, or fetch the official files with "
+            f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {fix}, or fetch the official files with "
             "data.download=true"
         )
     trees = {"train": walk(place, ".", leave_out=(BACKGROUND,))}

@@ -12,7 +12,7 @@ from search.data.layout import at, describe_folder, roles_of
 from search.data.walk import DANGLING, DENIED, LOOP, SPECIAL, Problem, Tree, Trees
 from search.printable import printable
 
-MENDS = {
+FIXES = {
     DANGLING: (
         "leads nowhere",
         "lead nowhere",
@@ -26,7 +26,7 @@ MENDS = {
         "remove them",
     ),
     SPECIAL: ("is not a regular file", "are not regular files", "remove it", "remove them"),
-    DENIED: ("cannot be read", "cannot be read", "mend its permissions", "mend their permissions"),
+    DENIED: ("cannot be read", "cannot be read", "fix its permissions", "fix their permissions"),
 }
 """Kind of problem -> what one does, what several do, and what to do about one and about several."""
 
@@ -122,13 +122,13 @@ def _problem_faults(problems: Iterable[Problem]) -> Iterator[str]:
     for problem in problems:
         by_kind.setdefault(problem.kind, []).append(problem)
     for kind, found in by_kind.items():
-        does, do, mend, mend_all = MENDS[kind]
+        does, do, fix, fix_all = FIXES[kind]
         reasons = [f"{item.path} ({item.reason})" if item.reason else item.path for item in found]
         if len(found) == 1:
             reason = f" ({printable(found[0].reason)})" if found[0].reason else ""
-            yield f"data.root {printable(found[0].path)}: {does}{reason}; {mend}"
+            yield f"data.root {printable(found[0].path)}: {does}{reason}; {fix}"
         else:
-            yield f"data.root: {len(found):,} entries {do} ({some(reasons)}); {mend_all}"
+            yield f"data.root: {len(found):,} entries {do} ({some(reasons)}); {fix_all}"
 
 
 def _one_sided(place: Path, train: Tree, other: Tree, said: Collection[str]) -> Iterator[str]:

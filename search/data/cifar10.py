@@ -37,7 +37,7 @@ def _need_cifar10(root: Path) -> Path:
     if place is None:
         raise LayoutError(
             f"{at(root)}: looked for {OFFICIAL}/, {COPY}/{{train,test}}/<class>/ or {{train,test}}/<class>/; "
-            f"{describe_folder(root)}; mend data.root, or fetch the official files with data.download=true"
+            f"{describe_folder(root)}; fix data.root, or fetch the official files with data.download=true"
         )
     return place
 

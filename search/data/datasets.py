@@ -182,8 +182,8 @@ def manifest(config: DataConfig) -> str:
 
 def _unreadable(config: DataConfig, error: OSError) -> LayoutError:
     place = printable(str(error.filename or getattr(error, "path", config.folder)))
-    mend = "mend its permissions" if isinstance(error, PermissionError) else "put it back, or remove it"
-    return LayoutError(f"data.root {place}: cannot be read ({reason_of(error)}); {mend}")
+    fix = "fix its permissions" if isinstance(error, PermissionError) else "put it back, or remove it"
+    return LayoutError(f"data.root {place}: cannot be read ({reason_of(error)}); {fix}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

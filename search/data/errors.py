@@ -29,16 +29,16 @@ class UnreadableError(ImageError):
     Args:
         path: The file.
         reason: In words, without the path.
-        mend: What to do about one such file, and about several.
+        fix: What to do about one such file, and about several.
     """
 
-    def __init__(self, path: str, reason: str, mend: tuple[str, str]) -> None:
-        super().__init__(f"{printable(path)}: not a readable image ({reason}); {mend[0]}")
-        self.path, self.reason, self.mend = path, reason, mend
+    def __init__(self, path: str, reason: str, fix: tuple[str, str]) -> None:
+        super().__init__(f"{printable(path)}: not a readable image ({reason}); {fix[0]}")
+        self.path, self.reason, self.fix = path, reason, fix
 
     def __reduce__(self) -> tuple[type[UnreadableError], tuple[str, str, tuple[str, str]]]:  # type: ignore[override]
         """Travel between processes with the fields intact."""
-        return type(self), (self.path, self.reason, self.mend)
+        return type(self), (self.path, self.reason, self.fix)
 
 
 class ClassMissingError(DataError):
@@ -65,12 +65,12 @@ def some(names: Sequence[str], most: int = MAX_EXAMPLES) -> str:
 
 
 def unreadable_lines(errors: Iterable[UnreadableError]) -> list[str]:
-    """One line per file, or one per kind where several files have a fault that is mended alike."""
-    by_mend: dict[tuple[str, str], list[UnreadableError]] = {}
+    """One line per file, or one per kind where several files have a fault that is fixed alike."""
+    by_fix: dict[tuple[str, str], list[UnreadableError]] = {}
     for error in sorted(errors, key=lambda item: item.path):
-        by_mend.setdefault(error.mend, []).append(error)
+        by_fix.setdefault(error.fix, []).append(error)
     lines: list[str] = []
-    for mend, alike in by_mend.items():
+    for fix, alike in by_fix.items():
         if len(alike) == 1:
             lines += alike[0].faults
             continue
@@ -78,5 +78,5 @@ def unreadable_lines(errors: Iterable[UnreadableError]) -> list[str]:
         by_reason = {error.reason: error for error in reversed(alike)}
         firsts = [*reversed(by_reason.values()), *(item for item in alike if by_reason[item.reason] is not item)]
         examples = [f"{error.path} ({error.reason})" for error in firsts]
-        lines.append(f"{len(alike):,} images are not readable: {some(examples)}; {mend[1]}")
+        lines.append(f"{len(alike):,} images are not readable: {some(examples)}; {fix[1]}")
     return lines

@@ -44,7 +44,7 @@ def find_imagenet(root: Path) -> Path | None:
 def _need_imagenet(root: Path) -> Path:
     place = find_imagenet(root)
     if place is None:
-        raise LayoutError(f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {BY_HAND}, or mend data.root")
+        raise LayoutError(f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {BY_HAND}, or fix data.root")
     val = place / "val"
     entries = list(os.scandir(val))
     if not any(entry.is_dir() for entry in entries) and any(is_image(entry.name) for entry in entries):

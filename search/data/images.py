@@ -39,7 +39,7 @@ REPLACE = ("replace or remove it", "replace or remove them")
 SAVE_AGAIN = ("save it with 8 bits per channel", "save them with 8 bits per channel")
 SCALE = ("scale its values to 16 bits, or save it with 8", "scale their values to 16 bits, or save them with 8")
 SHRINK = ("save it smaller", "save them smaller")
-PERMIT = ("mend its permissions", "mend their permissions")
+PERMIT = ("fix its permissions", "fix their permissions")
 
 
 def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[int] | None = None) -> NDArray[np.uint8]:
@@ -79,7 +79,7 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
             # What asarray() does, without the detour through a dictionary.
             return np.frombuffer(rgb.tobytes(), dtype=np.uint8).reshape(rgb.height, rgb.width, 3)
     except _Unfit as error:
-        raise UnreadableError(str(path), error.reason, error.mend) from None
+        raise UnreadableError(str(path), error.reason, error.fix) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         reason = f"it declares more than the {MAX_PIXELS:,} pixels that are read"
         raise UnreadableError(str(path), reason, SHRINK) from None
@@ -91,8 +91,8 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", words).replace(str(path), Path(path).name)
-        mend = SHRINK if isinstance(error, TooLargeError) else REPLACE
-        raise UnreadableError(str(path), printable(reason), mend) from error
+        fix = SHRINK if isinstance(error, TooLargeError) else REPLACE
+        raise UnreadableError(str(path), printable(reason), fix) from error
 
 
 @functools.cache
@@ -107,9 +107,9 @@ def _pillow() -> Any:  # noqa: ANN401  a module
 class _Unfit(Exception):
     """An image is whole, but its values cannot be shown with 8 bits without a choice."""
 
-    def __init__(self, reason: str, mend: tuple[str, str]) -> None:
+    def __init__(self, reason: str, fix: tuple[str, str]) -> None:
         super().__init__(reason)
-        self.reason, self.mend = reason, mend
+        self.reason, self.fix = reason, fix
 
 
 def _is_deep(image: Image) -> bool:

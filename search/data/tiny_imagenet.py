@@ -35,7 +35,7 @@ def find_tiny_imagenet(root: Path) -> Path | None:
 def _trees(root: Path, use: Use) -> tuple[Path, Trees, dict[str, str]]:
     place = find_tiny_imagenet(root)
     if place is None:
-        raise LayoutError(f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {BY_HAND}, or mend data.root")
+        raise LayoutError(f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {BY_HAND}, or fix data.root")
     trees = {"train": walk(place, "train")}
     words = _words(place, trees)
     if use.needs_test:

@@ -157,7 +157,7 @@ def test_of_several_frames_the_first_is_read(tmp_path: Path, suffix: str) -> Non
     assert read_image(path, None)[0, 0].tolist() == [255, 0, 0]
 
 
-def test_unreadable_images_of_all_parts_are_one_line_per_mend(make_folder: MakeFolder, cache: Path) -> None:
+def test_unreadable_images_of_all_parts_are_one_line_per_kind(make_folder: MakeFolder, cache: Path) -> None:
     root = make_folder({"train/cat": 4, "train/dog": 4, "test/cat": 3, "test/dog": 3})
     for name in ("train/cat/000.png", "test/cat/001.png", "test/dog/002.png", "test/dog/001.png"):
         (root / name).write_bytes(b"")
