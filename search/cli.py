@@ -12,6 +12,7 @@ import typer
 from search import verbs
 from search.errors import EXIT_INTERRUPTED, HybridSearchError
 from search.interruption import interruptible
+from search.printable import printable
 from search.terminal import Address, AsJson, Overrides, results_only, show
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ def main() -> NoReturn:
             code = app(standalone_mode=False)
     except HybridSearchError as error:
         for line in error.faults:
+            line = printable(line, keep="\n")
             print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

@@ -158,7 +158,8 @@ def judge_repeats(
                 adjust=adjust_for(study.compare, family),
                 alpha=study.compare.alpha,
                 rope=study.compare.rope,
-                ratio=study.split.ratio,
+                # The corrected resampled t is about random splits, which a fixed validation part has not.
+                ratio=None if facts.num_val else study.split.ratio,
                 num_classes=len(facts.classes),
             ),
             family_name=family.name,

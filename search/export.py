@@ -194,7 +194,6 @@ def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deploye
     from safetensors.torch import load_file
 
     from search.data.augment import fit_normaliser
-    from search.data.splits import split
     from search.data.store import default_cache_dir, open_data
 
     model = build(spec.model, torch.Generator().manual_seed(0))
@@ -204,7 +203,7 @@ def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deploye
         reason = str(error).splitlines()[0][:120]
         raise InputError(f"{weights}: damaged ({reason}); put it back from a copy") from None
     data = open_data(study.data, default_cache_dir())
-    rows, _ = split(data.train.labels, study.split, spec.blocks[0].split_seed)
+    rows, _ = data.divide(study.split, spec.blocks[0].split_seed)
     normaliser = fit_normaliser(data.train, rows, spec.train.normalise)
     return Deployed(model, normaliser.mean, normaliser.std).eval()
 

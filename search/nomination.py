@@ -165,7 +165,8 @@ def selection_of(
 ) -> dict[str, Any] | None:
     """Read a study's records and put the scores together, as plain data; arguments as of `select`."""
     records = list(read_records(study.folder).values())
-    num_val, num_classes = second_size(facts.num_train, study.split), len(facts.classes)
+    num_val = second_size(facts.num_train, study.split, facts.num_val)
+    num_classes = len(facts.classes)
     found = select(study, records, document, num_val=num_val, num_classes=num_classes, point=point)
     return to_dict(found) if found else None
 

@@ -66,7 +66,8 @@ def _select(
     session = next((event for event in reversed(marks) if event["event"] == "session"), None)
     if session is None:
         return None
-    num_val = second_size(session["data"]["num_train"], study.split)
+    data = session["data"]
+    num_val = second_size(data["num_train"], study.split, data.get("num_val", 0))
     found = select(study, trials, document, num_val=num_val, num_classes=len(session["classes"]))
     return to_dict(found) if found else None
 

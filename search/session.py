@@ -15,6 +15,7 @@ from search.errors import HybridSearchError, InterruptedStudyError, StudyChanged
 from search.folder import claim_folder, make_folder
 from search.interruption import interruptible
 from search.nodes import needs_of
+from search.printable import printable
 from search.storage.copies import copy_of
 from search.study import StudyConfig
 from search.tracking.journal import FILE_NAME, Journal, read_events
@@ -78,6 +79,7 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
                 "name": study.data.name,
                 "digest": facts.key,
                 "num_train": facts.num_train,
+                "num_val": facts.num_val,
                 "num_test": facts.num_test,
                 "root": redacted(study.data.root) if study.data.root else None,
             },
@@ -117,7 +119,7 @@ def tracking_place(study: StudyConfig) -> TrackingPlace | None:
 
 def say(line: str) -> None:
     """Tell the person at the terminal; standard output belongs to results."""
-    print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
+    print(printable(redacted(line)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _refuse_other_data(folder: Path, facts: DataFacts) -> None:
