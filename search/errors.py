@@ -54,7 +54,7 @@ class JournalError(InputError):
 
 
 class StorageFaultError(HybridSearchError):
-    """A disk is full, over quota, read-only or broken: the machine's fault, never the trial's, which goes on later."""
+    """The operating system refused: a full disk, a missing right, a limit. No trial fails by it: it resumes."""
 
 
 class OutOfMemoryError(Exception):

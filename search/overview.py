@@ -12,7 +12,7 @@ from search.records import Completed, Failed, TrialRecord
 from search.scores import expected_line, score_rows
 from search.status import best_first, summarise
 from search.study import StudyConfig
-from search.tracking.journal import FILE_NAME, fold, read_events
+from search.tracking.journal import FILE_NAME, replay
 
 NUM_NOMINATED = 5
 
@@ -20,11 +20,8 @@ NUM_NOMINATED = 5
 def make_overview(study: StudyConfig) -> dict[str, Any]:
     """Read a study's state from its journal, as plain data."""
     by_key: dict[str, TrialRecord] = {}
-    marks = []
-    for event in read_events(study.folder / FILE_NAME):
-        fold(by_key, event)
-        if event["event"] in {"session", "stop"}:
-            marks.append(event)
+    events = replay(study.folder / FILE_NAME, by_key)
+    marks = [event for event in events if event["event"] in {"session", "stop"}]
     trials = [record for record in by_key.values() if record.kind == "trial"]
     repeats = [record for record in by_key.values() if record.kind == "repeat"]
     running = bool(marks) and marks[-1]["event"] == "session" and marks[-1]["verb"] == "sweep" and _running(trials)

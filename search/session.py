@@ -17,6 +17,7 @@ from search.interruption import interruptible
 from search.nodes import needs_of
 from search.storage.copies import copy_of
 from search.study import StudyConfig
+from search.tracking.events import VERSION
 from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import check_uri, default_uri
@@ -68,6 +69,7 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         _refuse_other_data(folder, facts)
         journal.note(
             "session",
+            version=VERSION,
             verb=verb,
             pid=os.getpid(),
             node=socket.gethostname(),

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.errors import ImageError
+from search.disk import MENDS, in_words
+from search.errors import StorageFaultError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +37,7 @@ def read_image(path: Path | str, size: tuple[int, int] | None) -> NDArray[np.uin
         RGB, (H, W, 3).
 
     Raises:
+        StorageFaultError: The machine cannot read the file.
         ImageError: The file is missing, damaged, or has pixels that do not fit 8 bits without a choice of scale.
     """
     from PIL import Image
@@ -43,6 +46,11 @@ def read_image(path: Path | str, size: tuple[int, int] | None) -> NDArray[np.uin
         # Read whole: Pillow's many small reads would fight for the interpreter lock between threads.
         with io.FileIO(path) as stream:
             content = stream.readall()
+    except OSError as error:
+        if error.errno in MENDS:
+            raise StorageFaultError(in_words(error, path)) from error
+        raise ImageError(f"{path}: not a readable image ({error.strerror}); replace or remove it") from error
+    try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
             rgb = _to_rgb(image)

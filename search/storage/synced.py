@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.disk import write_bytes
+from search.disk import telling_disk_faults, write_bytes
 from search.storage.store import Stamp, Store
 
 STATE = ".synced.json"
@@ -90,8 +90,10 @@ def put(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new one. It can be made again: no flush to the disk.
 
     Raises:
-        StorageFaultError: The disk is full, over quota, read-only or broken.
+        StorageFaultError: The machine cannot write or read a file.
     """
+    with telling_disk_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content, flush=False)
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from search.errors import HybridSearchError, TrackingError
+from search.tracking import mlflow_database
+from search.tracking.mlflow_database import SQLITE
 from search.uris import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SQLITE = "sqlite:///"
 PROBE_SECS = 4
 """How long `check_uri` waits for an answer."""
 _ENVIRONMENT = {
@@ -29,7 +30,6 @@ _ENVIRONMENT = {
 }
 _PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"}
 _FORGOTTEN = "RESOURCE_DOES_NOT_EXIST"
-_HALF_MADE = "damaged; move the file away, and the next start of each study sends its runs again"
 _REASONS = (
     (
         "Invalid Host header",
@@ -44,8 +44,6 @@ _REASONS = (
     ("Name or service not known", "unknown host name; correct the address"),
     ("name resolution", "unknown host name; correct the address"),
     ("timed out", "no answer in time; check the address and the network"),
-    # A disk that was full while SQLite's file was made leaves half of it, and MLflow never mends that.
-    *((mark, _HALF_MADE) for mark in ("(sqlite3.OperationalError) table ", "file is not a database", "is malformed")),
 )
 """What MLflow's message holds -> the one line for the user."""
 _STATUS = {"UNAUTHENTICATED": "error code 401", "PERMISSION_DENIED": "error code 403"}
@@ -100,7 +98,10 @@ def _check_writable(file: Path) -> None:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client with explicit addresses and short time limits; asks nothing yet of a server."""
+    """A client with explicit addresses and short time limits; asks nothing yet of a server.
+
+    An SQLite database is made or migrated first, by one process at a time.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import logging
@@ -110,8 +111,7 @@ def connect(uri: str) -> MlflowClient:
     # Whatever it raises is told in one line; its own log repeats it with a traceback.
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if uri.startswith(SQLITE):
-        Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    mlflow_database.prepare(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -133,6 +133,7 @@ def translated(uri: str) -> Iterator[None]:
     except HybridSearchError:
         raise
     except MlflowException as error:
+        mlflow_database.forget(uri)
         line = f"{redacted(uri)}: {_reason(error)}"
         kind = RejectedError if error.error_code in _PERMANENT else TrackingError
         raise (ForgottenError if error.error_code == _FORGOTTEN else kind)(line) from error

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import pickle
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,8 +71,6 @@ def test_a_read_only_disk_is_told_in_words(small_disk: Path) -> None:
     for name, write in WRITERS.items():
         with pytest.raises(StorageFaultError, match=r"cannot use it \(Read-only file system\); make it writable, then"):
             write(small_disk / name, torch.zeros(10))
-        with pytest.raises(StorageFaultError, match="Read-only"):
-            write(small_disk / "trial" / name, torch.zeros(10))
 
 
 def run(spec: TrialSpec, data: ImageData, folder: Path, **options: Any) -> list[Progress]:
@@ -120,7 +119,7 @@ def test_each_of_its_faults_is_the_machines(
             patch.setattr(os, "fsync", fail)
         if what == "rename":
             patch.setattr(Path, "replace", fail)
-        with pytest.raises(StorageFaultError, match=MENDS[number]):
+        with pytest.raises(StorageFaultError, match=re.escape(MENDS[number])):
             write_whole(path, write)
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
@@ -128,9 +127,9 @@ def test_each_of_its_faults_is_the_machines(
 
 def test_other_faults_are_left_as_they_are(tmp_path: Path) -> None:
     def write(_: IO[bytes]) -> None:
-        raise OSError(errno.EACCES, "not yours")
+        raise OSError("the library's own, without a number of the system")
 
-    with pytest.raises(PermissionError, match="not yours"):
+    with pytest.raises(OSError, match="library's own"):
         write_whole(tmp_path / "file", write)
     with pytest.raises(RuntimeError, match="shapes"):
         save_checkpoint(tmp_path, {"bad": _Unpicklable()})
@@ -165,7 +164,7 @@ def test_a_disk_that_cannot_be_read_does_not_make_a_checkpoint_a_damaged_one(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(torch, "load", load)
-    with pytest.raises(StorageFaultError, match=r"checkpoint\.pt: .*Input/output error\); mend the disk"):
+    with pytest.raises(StorageFaultError, match=r"checkpoint\.pt: .*Input/output error\); repair the disk"):
         load_checkpoint(tmp_path, "k")
     assert names(tmp_path) == ["checkpoint.pt"]
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -188,6 +189,12 @@ def test_nan_never_enters_the_journal(tmp_path: Path, make_record: MakeRecord, m
 class ShortWriter:
     """A full disk takes a part of a line and says so by its count only."""
 
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
     def write(self, line: bytes) -> int:
         return len(line) // 2
 
@@ -197,13 +204,14 @@ class ShortWriter:
 
 def test_a_line_that_did_not_fit_is_an_error(tmp_path: Path, make_record: MakeRecord) -> None:
     journal = Journal(tmp_path)
-    journal._stream.close()
-    journal._stream = ShortWriter()  # type: ignore[assignment]
+    stream = journal._stream
+    journal._stream = ShortWriter(stream)  # type: ignore[assignment]
     try:
         with pytest.raises(JournalError, match=r"journal\.jsonl: cannot be written"):
             journal.begin(make_record("a"))
     finally:
         journal.close()
+        stream.close()
 
 
 def test_a_line_that_is_missing_in_the_middle_is_told(
