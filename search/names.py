@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 MAX_CHARACTERS = 500
-
-Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-"""Key of a trial or of a comparison: the name of its folder, too."""
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-def relative_path(text: str) -> str:
-    """Check the name of a file that lies below some folder, whatever system wrote it.
-
-    Raises:
-        ValueError: It leads elsewhere, or is no name.
-    """
-    parts = text.replace("\\", "/").split("/")
-    if {"", ".", ".."}.intersection(parts) or len(text) > MAX_CHARACTERS or not text.isprintable() or ":" in parts[0]:
-        msg = f"must be a path below the study's folder, without .. or a leading /, got {text[:80]!r}"
-        raise ValueError(msg)
-    return text
-
-
-RelativePath = Annotated[str, AfterValidator(relative_path)]
-"""Path of a file below a study's folder."""
+def is_key(text: str) -> bool:
+    """Whether a text may name a trial or a comparison, and so its folder."""
+    return _KEY.fullmatch(text) is not None
 
 
 def is_relative_path(text: str) -> bool:
-    """Whether `relative_path` takes it."""
-    try:
-        relative_path(text)
-    except ValueError:
-        return False
-    return True
+    """Whether a text names a file below some folder, whatever system wrote it."""
+    parts = text.replace("\\", "/").split("/")
+    leads_away = not {"", ".", ".."}.isdisjoint(parts) or ":" in parts[0]
+    return not leads_away and len(text) <= MAX_CHARACTERS and text.isprintable()
+
+
+def _check_key(text: str) -> str:
+    if not is_key(text):
+        kind, words = "key", "be letters, digits, - and _, at most 64 of them"
+        raise PydanticCustomError(kind, words)
+    return text
+
+
+def _check_path(text: str) -> str:
+    if not is_relative_path(text):
+        kind, words = "relative_path", "be a path below the study's folder, without .. and not beginning with /"
+        raise PydanticCustomError(kind, words)
+    return text
+
+
+Key = Annotated[str, AfterValidator(_check_key)]
+"""Key of a trial or of a comparison: the name of its folder, too."""
+RelativePath = Annotated[str, AfterValidator(_check_path)]
+"""Path of a file below a study's folder."""

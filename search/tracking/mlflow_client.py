@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 PROBE_SECS = 4
 """How long `check_uri` waits for an answer."""
+ANSWER_SECS = 60.0
+"""For the whole of a request and its answer: MLflow's own limit begins again with each byte that a server sends."""
+UPLOAD_SECS = 1800.0
+"""The same where files are sent."""
 _ENVIRONMENT = {
     # MLflow's own defaults (7 retries of 120 s) would hang on to a dead server; the mirror retries by itself.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -79,7 +85,7 @@ def check_uri(uri: str) -> None:
     before = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(PROBE_SECS)
     try:
-        with translated(uri):
+        with translated(uri, secs=PROBE_SECS + 1):
             connect(uri).search_experiments(max_results=1)
     except RejectedError as error:
         raise TrackingError(*error.faults) from None
@@ -124,12 +130,18 @@ def artifact_location(uri: str, experiment: str) -> str | None:
 
 
 @contextlib.contextmanager
-def translated(uri: str) -> Iterator[None]:
-    """Turn whatever MLflow, its database or its artifact store raises into one line."""
+def translated(uri: str, *, secs: float = ANSWER_SECS) -> Iterator[None]:
+    """Turn whatever MLflow, its database or its artifact store raises into one line.
+
+    Args:
+        uri: Tracking URI.
+        secs: For all that is done meanwhile, where the URI is a server's.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
-        yield
+        with _within(secs) if uri.startswith("http") else contextlib.nullcontext():
+            yield
     except HybridSearchError:
         raise
     except MlflowException as error:
@@ -140,6 +152,26 @@ def translated(uri: str) -> Iterator[None]:
     except Exception as error:
         # Artifact stores raise what they like: OSError, requests, botocore.
         raise TrackingError(f"{redacted(uri)}: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _within(secs: float) -> Iterator[None]:
+    """Raise TimeoutError in what takes longer; in the main thread only, as the system allows no more."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        msg = f"timed out: no whole answer within {secs:.0f} s"
+        raise TimeoutError(msg)
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, secs)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _reason(error: Exception) -> str:
