@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from search.errors import InputError
 from search.faults import explain
@@ -33,15 +34,11 @@ Count = Annotated[int, Field(ge=0, le=2**62)]
 Value = bool | Annotated[int, Field(ge=-(2**62), le=2**62)] | float | Text
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
+class _Dict(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")  # type: ignore[misc]
 
 
-class _Event(_Model):
-    at: Secs
-
-
-class _Metrics(_Model):
+class _Metrics(_Dict):
     epoch: Annotated[int, Field(ge=1, le=MAX_NUMBER)]
     train_loss: float
     train_accuracy: Share
@@ -52,22 +49,24 @@ class _Metrics(_Model):
     num_images: Count
 
 
-class _Outcome(_Model):
+class _Outcome(_Dict):
     word: Literal["completed", "stopped", "failed"]
-    epoch: Count | None = None
-    reason: Text = ""
-    diverged: bool = False
+    epoch: NotRequired[Count | None]
+    reason: NotRequired[Text]
+    diverged: NotRequired[bool]
 
 
-class _Data(_Model):
+class _Data(_Dict):
     name: Text
     digest: Text
-    num_train: Count = 0
-    num_test: Count = 0
-    root: Text | None = None
+    num_train: NotRequired[Count]
+    num_test: NotRequired[Count]
+    root: NotRequired[Text | None]
 
 
-class _Begin(_Event):
+class _Begin(_Dict):
+    event: Literal["begin"]
+    at: Secs
     key: Key
     number: Annotated[int, Field(ge=0, lt=MAX_NUMBER)]
     label: Text
@@ -76,54 +75,67 @@ class _Begin(_Event):
     blocks: list[Text]
 
 
-class _Resume(_Event):
+class _Resume(_Dict):
+    event: Literal["resume"]
+    at: Secs
     key: Key
 
 
-class _Epoch(_Event):
+class _Epoch(_Dict):
+    event: Literal["epoch"]
+    at: Secs
     key: Key
     node: Text
     metrics: _Metrics
-    machine: dict[str, Value | None] = {}
+    machine: NotRequired[dict[str, Value | None]]
 
 
-class _End(_Event):
+class _End(_Dict):
+    event: Literal["end"]
+    at: Secs
     key: Key
     outcome: _Outcome
-    test_accuracy: Share | None = None
-    artifacts: dict[str, RelativePath] = {}
+    test_accuracy: NotRequired[Share | None]
+    artifacts: NotRequired[dict[str, RelativePath]]
 
 
-class _Session(_Event):
+class _Session(_Dict):
+    event: Literal["session"]
+    at: Secs
     verb: Text
-    version: Count = 1
-    data: _Data | None = None
-    classes: list[Text] = []
+    version: NotRequired[Count]
+    data: NotRequired[_Data | None]
+    classes: NotRequired[list[Text]]
 
 
-class _Comparison(_Event):
+class _Comparison(_Dict):
+    event: Literal["comparison"]
+    at: Secs
     key: Key
-    repeats: list[Key] = []
-    metrics: dict[str, float] = {}
-    artifacts: list[RelativePath] = []
-    tags: dict[str, Value] = {}
+    repeats: NotRequired[list[Key]]
+    metrics: NotRequired[dict[str, float]]
+    artifacts: NotRequired[list[RelativePath]]
+    tags: NotRequired[dict[str, Value]]
 
 
-class _Report(_Event):
+class _Report(_Dict):
+    event: Literal["report"]
+    at: Secs
     digest: Text
-    artifacts: list[RelativePath] = []
+    artifacts: NotRequired[list[RelativePath]]
 
 
-_MODELS: dict[str, type[_Event]] = {
-    "begin": _Begin,
-    "resume": _Resume,
-    "epoch": _Epoch,
-    "end": _End,
-    "session": _Session,
-    "comparison": _Comparison,
-    "report": _Report,
-}
-"""Kind of event -> what is read of it. Others tell when something happened."""
+class _Other(_Dict):
+    """Tells when something happened."""
+
+    at: Secs
+
+
+_KNOWN: TypeAdapter[dict[str, Any]] = TypeAdapter(
+    Annotated[_Begin | _Resume | _Epoch | _End | _Session | _Comparison | _Report, Field(discriminator="event")]
+)
+_KINDS = {"begin", "resume", "epoch", "end", "session", "comparison", "report"}
+_OTHER: TypeAdapter[dict[str, Any]] = TypeAdapter(_Other)
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
@@ -157,6 +169,31 @@ def parse_line(line: bytes, where: str) -> dict[str, Any] | None:
     if not plain.strip() or plain.endswith(CUT):
         return None
     try:
+        event = _KNOWN.validate_json(plain)
+    except ValidationError:
+        event = None
+    if event is None or plain.count(b'":') != _num_keys(event) or b"\\u0000" in plain:
+        event = _read_slowly(plain, where)
+    if event.get("version", 1) > VERSION and event["event"] == "session":
+        raise InputError(
+            f"{where}: the journal is of version {event['version']}, and this program reads up to {VERSION}; install "
+            "the newer version that wrote it"
+        )
+    return event
+
+
+def _num_keys(event: dict[str, Any]) -> int:
+    """Keys of a mapping and of those in it; not of those in lists, as no known event has any."""
+    num_keys = len(event)
+    for value in event.values():
+        if type(value) is dict:
+            num_keys += _num_keys(value)
+    return num_keys
+
+
+def _read_slowly(plain: bytes, where: str) -> dict[str, Any]:
+    """Read a line that is no event of a known kind, or may hold a key twice, and name what is wrong with it."""
+    try:
         event = read_json(plain)
     except RecursionError:
         raise InputError(f"{where}: not a JSON line, it nests too deeply; {_MEND}") from None
@@ -165,18 +202,12 @@ def parse_line(line: bytes, where: str) -> dict[str, Any] | None:
         raise InputError(f"{where}: not a JSON line{why}; {_MEND}") from None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise InputError(f'{where}: expected {{"event": ...}}, found {_short(plain)}; {_MEND}')
-    model = _MODELS.get(event["event"], _Event)
+    model = _KNOWN if event["event"] in _KINDS else _OTHER
     try:
-        model.model_validate(event)
+        return model.validate_python(event)
     except ValidationError as error:
-        fault = next(explain(error, event, model, ()))
-        raise InputError(f"{where}: {event['event'][:20]}: {fault}; {_MEND}") from None
-    if model is _Session and event.get("version", 1) > VERSION:
-        raise InputError(
-            f"{where}: the journal is of version {event['version']}, and this program reads up to {VERSION}; install "
-            "the newer version that wrote it"
-        )
-    return event
+        fault = next(explain(error, event, dict, ()))
+        raise InputError(f"{where}: {_short(event['event'].encode())}: {fault}; {_MEND}") from None
 
 
 def is_cut(line: bytes) -> bool:

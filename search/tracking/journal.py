@@ -25,6 +25,7 @@ from search.records import (
     Outcome,
     TrialRecord,
     canonical,
+    changed,
     outcome_from_dict,
     outcome_to_dict,
 )
@@ -116,24 +117,18 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
             msg = f"epoch {metrics.epoch} of trial {record.key} follows epoch {len(known)}; lines are missing"
             raise ValueError(msg)
         curve = (*known, metrics)
-        records[record.key] = dataclasses.replace(
-            record, curve=curve, node=event["node"], machine=event.get("machine", record.machine)
-        )
+        machine = event.get("machine") or record.machine
+        records[record.key] = changed(record, {"curve": curve, "node": event["node"], "machine": machine})
     elif kind == "resume":
         record = records[event["key"]]
-        records[record.key] = dataclasses.replace(record, resumed=record.resumed + 1, outcome=None, finished_at=None)
+        records[record.key] = changed(record, {"resumed": record.resumed + 1, "outcome": None, "finished_at": None})
     elif kind == "end":
         record = records[event["key"]]
         outcome = outcome_from_dict(event["outcome"])
         if isinstance(outcome, Failed) and not outcome.diverged and is_fault_in_words(outcome.reason):
             return  # versions that took a fault of the machine for the trial's: it is resumed
-        records[record.key] = dataclasses.replace(
-            record,
-            outcome=outcome,
-            finished_at=event["at"],
-            test_accuracy=event.get("test_accuracy"),
-            artifacts=event.get("artifacts", {}),
-        )
+        end = {"outcome": outcome, "finished_at": event["at"], "test_accuracy": event.get("test_accuracy")}
+        records[record.key] = changed(record, end | {"artifacts": event.get("artifacts", {})})
 
 
 def read_records(folder: Path) -> dict[str, TrialRecord]:
