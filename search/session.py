@@ -15,6 +15,7 @@ from search.errors import HybridSearchError, InterruptedStudyError, StudyChanged
 from search.folder import claim_folder, make_folder
 from search.interruption import interruptible
 from search.nodes import needs_of
+from search.printable import printable
 from search.storage.copies import copy_of
 from search.study import StudyConfig
 from search.tracking.events import VERSION
@@ -119,7 +120,7 @@ def tracking_place(study: StudyConfig) -> TrackingPlace | None:
 
 def say(line: str) -> None:
     """Tell the person at the terminal; standard output belongs to results."""
-    print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
+    print(printable(redacted(line)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _refuse_other_data(folder: Path, facts: DataFacts) -> None:

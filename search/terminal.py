@@ -11,6 +11,8 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from search.printable import printable
+
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field: --set train.epochs=3")
 ]
@@ -48,7 +50,7 @@ def show(as_json: bool, document: Callable[[], Any], lines: Callable[[], list[st
         out(json.dumps(_no_nan(document()), indent=1, allow_nan=False))
         return
     for line in lines():
-        out(line)
+        out(printable(line, keep="\n\t"))
 
 
 def _no_nan(value: Any) -> Any:  # noqa: ANN401

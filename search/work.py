@@ -83,6 +83,10 @@ class Work(ABC):
     def _tidy(self, record: TrialRecord) -> None:
         """Let go of what a training no longer needs whose end is in the journal and final."""
         folder = self.folder_of(record.key)
+        if folder.is_symlink():
+            raise InputError(
+                f"{folder}: expected a folder, found a link; nothing outside the study is touched: remove it"
+            )
         if record.outcome is None or self.is_tried_again(record):
             return
         if isinstance(record.outcome, Completed) or record.artifacts:

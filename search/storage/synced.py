@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.disk import telling_disk_faults, write_bytes
+from search.names import is_relative_path
 from search.storage.store import Stamp, Store
 
 STATE = ".synced.json"
@@ -112,6 +113,7 @@ def _stamp(path: Path) -> list[int] | None:
 def _read_state(path: Path) -> dict[str, Any]:
     try:
         state = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
-    return state if isinstance(state, dict) else {}
+    files = state.get("files", {}) if isinstance(state, dict) else None
+    return state if isinstance(files, dict) and all(map(is_relative_path, files)) else {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import os
 import socket
@@ -34,6 +35,7 @@ from search.storage.working_copy import JOURNAL, LOCK
 from search.tracking.events import CUT, MAX_LINE_BYTES, is_cut, lines_of, parse_line, plain_line
 
 FILE_NAME = JOURNAL
+_OF_TRIALS = {"begin", "resume", "epoch", "end"}
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
@@ -131,12 +133,35 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
         records[record.key] = changed(record, end | {"artifacts": event.get("artifacts", {})})
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class History:
+    """A journal as it was when it was read."""
+
+    records: Mapping[str, TrialRecord]
+    """Trials and repeats by key, in the order in which they began."""
+    marks: tuple[Mapping[str, Any], ...]
+    """Events of no trial: starts and stops of a command, comparisons, reports."""
+
+
+def read_history(folder: Path) -> History:
+    """Read a study's journal; once, as long as it does not change."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return History(records={}, marks=())
+    found = path.stat()
+    return _read_history(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=1)
+def _read_history(path: Path, _: tuple[int, ...]) -> History:
+    records: dict[str, TrialRecord] = {}
+    marks = tuple(event for event in replay(path, records) if event["event"] not in _OF_TRIALS)
+    return History(records=records, marks=marks)
+
+
 def read_records(folder: Path) -> dict[str, TrialRecord]:
     """Rebuild every trial and repeat of a study, by key, in the order in which they began."""
-    records: dict[str, TrialRecord] = {}
-    for _ in replay(folder / FILE_NAME, records):
-        pass
-    return records
+    return dict(read_history(folder).records)
 
 
 def id_of(first_line: bytes) -> str:
