@@ -79,7 +79,7 @@ def uri_of_copy(folder: Path) -> str | None:
     """The URI of the study whose working copy a folder is; None for others, and for one that was moved."""
     try:
         state = json.loads((folder / STATE).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(state, dict) or not isinstance(state.get("folder"), str):
         return None

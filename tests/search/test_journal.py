@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from search.errors import InputError, JournalError, StudyLockedError
+from search.errors import InputError, JournalError, StorageFaultError, StudyLockedError
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.tracking.journal import FILE_NAME, Journal, read_events, read_records
 
@@ -228,3 +231,40 @@ def test_a_line_that_is_missing_in_the_middle_is_told(
     path.write_text("".join(lines[:missing] + lines[missing + 1 :]))
     with pytest.raises(InputError, match="epoch 2 of trial a follows epoch 0; lines are missing"):
         read_records(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced", "edited"])
+def test_a_journal_that_is_no_longer_at_its_path_is_not_written(
+    tmp_path: Path, make_record: MakeRecord, how: str
+) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    with Journal(folder) as journal:
+        journal.begin(make_record("a", number=0))
+        whole = journal.path.read_bytes()
+        if how == "removed":
+            shutil.rmtree(folder)
+        elif how == "edited":  # as editors save
+            (folder / "new").write_bytes(whole)
+            (folder / "new").replace(journal.path)
+        else:
+            folder.rename(tmp_path / "moved")
+        if how == "replaced":
+            shutil.copytree(tmp_path / "moved", folder)
+        for act in (lambda: journal.begin(make_record("b", number=1)), journal.check, lambda: journal.note("stop")):
+            with pytest.raises(JournalError, match=r"journal\.jsonl: it was moved, removed or replaced while this"):
+                act()
+    for left in tmp_path.glob("*/journal.jsonl"):
+        assert left.read_bytes() == whole
+    assert folder.exists() == (how in {"replaced", "edited"})
+
+
+def test_a_lock_that_the_file_system_refuses_is_no_other_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageFaultError, match=r"lock: .* \(No locks available\); let the file system lock files"):
+        Journal(tmp_path)
