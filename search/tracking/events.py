@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator
@@ -131,11 +132,11 @@ class _Other(_Dict):
     at: Secs
 
 
-_KNOWN: TypeAdapter[dict[str, Any]] = TypeAdapter(
+_KNOWN: TypeAdapter[Any] = TypeAdapter(
     Annotated[_Begin | _Resume | _Epoch | _End | _Session | _Comparison | _Report, Field(discriminator="event")]
 )
 _KINDS = {"begin", "resume", "epoch", "end", "session", "comparison", "report"}
-_OTHER: TypeAdapter[dict[str, Any]] = TypeAdapter(_Other)
+_OTHER: TypeAdapter[Any] = TypeAdapter(_Other)
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
@@ -168,10 +169,9 @@ def parse_line(line: bytes, where: str) -> dict[str, Any] | None:
     plain = plain_line(line)
     if not plain.strip() or plain.endswith(CUT):
         return None
-    try:
+    event: dict[str, Any] | None = None
+    with contextlib.suppress(ValidationError):
         event = _KNOWN.validate_json(plain)
-    except ValidationError:
-        event = None
     if event is None or plain.count(b'":') != _num_keys(event) or b"\\u0000" in plain:
         event = _read_slowly(plain, where)
     if event.get("version", 1) > VERSION and event["event"] == "session":
@@ -204,10 +204,11 @@ def _read_slowly(plain: bytes, where: str) -> dict[str, Any]:
         raise InputError(f'{where}: expected {{"event": ...}}, found {_short(plain)}; {_MEND}')
     model = _KNOWN if event["event"] in _KINDS else _OTHER
     try:
-        return model.validate_python(event)
+        read: dict[str, Any] = model.validate_python(event)
     except ValidationError as error:
-        fault = next(explain(error, event, dict, ()))
+        fault = next(explain(error, event, dict, ())).removesuffix("; add it")
         raise InputError(f"{where}: {_short(event['event'].encode())}: {fault}; {_MEND}") from None
+    return read
 
 
 def is_cut(line: bytes) -> bool:

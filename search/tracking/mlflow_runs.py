@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from search.errors import NothingThereError, TrackingError
-from search.tracking.mlflow_client import SQLITE, RejectedError, connect, default_uri, translated
+from search.tracking.mlflow_client import RejectedError, connect, default_uri, translated
+from search.tracking.mlflow_database import SQLITE
 from search.uris import redacted
 
 if TYPE_CHECKING:
