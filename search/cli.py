@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from search import verbs
-from search.errors import EXIT_INTERRUPTED, HybridSearchError
+from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError
 from search.interruption import interruptible
 from search.printable import printable
 from search.terminal import Address, AsJson, Overrides, results_only, show
@@ -46,15 +46,21 @@ def main() -> NoReturn:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
-        sys.exit(_usage_exit(error))
+        sys.exit(_fault_exit(error))
     if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a result
         print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
     # A verb that has an exit code of its own raises click's Exit, which becomes the result.
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _usage_exit(error: Exception) -> int:
-    """Show what click found wrong with the command itself; let everything else travel as the bug it is."""
+def _fault_exit(error: Exception) -> int:
+    """Show what click found wrong with the command, or the operating system's refusal; raise everything else."""
+    from search.disk import find_fault, in_words
+
+    fault = find_fault(error) if isinstance(error, OSError) else None
+    if fault is not None:
+        print(f"error: {in_words(fault, 'a file')}", file=sys.stderr)
+        return EXIT_INPUT
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if not callable(code) and code is not None:
         if callable(show):

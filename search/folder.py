@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from search.disk import write_bytes
 from search.errors import InputError, StudyChangedError, StudyError
+from search.faults import explain
+from search.names import Key
 from search.storage.location import is_uri
 from search.storage.working_copy import refresh
 from search.study import EXTENDABLE, FREE, StudyConfig, check_memory, load_study, to_dict
+from search.tracking.events import read_json
 from search.uris import Uri
 
 COMPARISON = "comparison"
@@ -116,6 +120,37 @@ def write_atomically(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+class _Sentence(TypedDict):
+    sentence: str
+
+
+class _Repeat(TypedDict):
+    key: Key
+    block: str
+
+
+class _Contender(TypedDict):
+    name: str
+    repeats: list[_Repeat]
+
+
+class _Race(TypedDict):
+    sentences: list[str]
+
+
+class _Document(TypedDict):
+    """What every reader of a comparison relies on; each reads more, and says itself what is missing."""
+
+    comparisons: list[_Sentence]
+    contenders: list[_Contender]
+    race: NotRequired[_Race]
+
+
+MAX_BYTES = 1 << 28
+"""Of a comparison."""
+_DOCUMENT: TypeAdapter[Any] = TypeAdapter(_Document)
+
+
 def load_comparison(folder: Path) -> dict[str, Any] | None:
     """The newest comparison of a study, if there is one.
 
@@ -126,7 +161,12 @@ def load_comparison(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        with path.open("rb") as stream:
+            document: dict[str, Any] = read_json(stream.read(MAX_BYTES))
+        _DOCUMENT.validate_python(document)
+    except ValidationError as error:
+        fault = next(explain(error, document, dict, ()))
+        raise InputError(f"{path}: damaged ({fault}); `hybrid-search compare` writes it again") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
     return document

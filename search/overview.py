@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from search.data.splits import second_size
@@ -12,19 +13,16 @@ from search.records import Completed, Failed, TrialRecord
 from search.scores import expected_line, score_rows
 from search.status import best_first, summarise
 from search.study import StudyConfig
-from search.tracking.journal import FILE_NAME, fold, read_events
+from search.tracking.journal import read_history
 
 NUM_NOMINATED = 5
 
 
 def make_overview(study: StudyConfig) -> dict[str, Any]:
     """Read a study's state from its journal, as plain data."""
-    by_key: dict[str, TrialRecord] = {}
-    marks = []
-    for event in read_events(study.folder / FILE_NAME):
-        fold(by_key, event)
-        if event["event"] in {"session", "stop"}:
-            marks.append(event)
+    history = read_history(study.folder)
+    by_key = history.records
+    marks = [event for event in history.marks if event["event"] in {"session", "stop"}]
     trials = [record for record in by_key.values() if record.kind == "trial"]
     repeats = [record for record in by_key.values() if record.kind == "repeat"]
     running = bool(marks) and marks[-1]["event"] == "session" and marks[-1]["verb"] == "sweep" and _running(trials)
@@ -59,7 +57,7 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
 def _select(
     study: StudyConfig,
     trials: list[TrialRecord],
-    marks: list[dict[str, Any]],
+    marks: list[Mapping[str, Any]],
     document: dict[str, Any] | None,
 ) -> dict[str, Any] | None:
     """The nominee's three scores; None before there is a nominee."""

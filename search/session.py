@@ -18,6 +18,7 @@ from search.nodes import needs_of
 from search.printable import printable
 from search.storage.copies import copy_of
 from search.study import StudyConfig
+from search.tracking.events import VERSION
 from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import check_uri, default_uri
@@ -69,6 +70,7 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         _refuse_other_data(folder, facts)
         journal.note(
             "session",
+            version=VERSION,
             verb=verb,
             pid=os.getpid(),
             node=socket.gethostname(),

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.data.errors import ImageError, UnreadableError
+from search.data.errors import UnreadableError
 from search.data.files import TooLargeError, read_regular, reason_of
+from search.disk import MENDS, in_words
+from search.errors import StorageFaultError
 from search.printable import printable
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
         RGB, (H, W, 3).
 
     Raises:
+        StorageFaultError: The machine cannot read the file.
         UnreadableError: The file is missing, damaged, no regular file, too large, or has pixels that do not fit 8 bits
             without a choice of scale.
     """
@@ -89,6 +92,8 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
         raise UnreadableError(str(path), "it does not fit into memory", SHRINK) from None
     # Pillow's decoders raise these and more for damaged files, SyntaxError among them.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+        if isinstance(error, OSError) and error.errno in MENDS:
+            raise StorageFaultError(in_words(error, path)) from error
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", words).replace(str(path), Path(path).name)
         fix = SHRINK if isinstance(error, TooLargeError) else REPLACE

@@ -29,6 +29,8 @@ from search.data.listing import Part
 from search.data.locks import locked
 from search.data.splits import SplitConfig, split
 from search.data.stream import CROP, StreamedSet
+from search.disk import in_words
+from search.errors import StorageFaultError
 from search.printable import printable
 
 __all__ = [
@@ -157,13 +159,19 @@ def entry_folder(config: DataConfig, cache_dir: Path) -> Path:
 
 
 def open_entry(folder: Path, place: Path | None = None) -> ImageData | None:
-    """Open a cache entry (see `ImageData`); None where there is none or its files are not as they were written."""
+    """Open a cache entry (see `ImageData`); None where there is none or its files are not as they were written.
+
+    Raises:
+        StorageFaultError: The machine cannot read it; it may be a good one.
+    """
     try:
         sizes = json.loads(read_regular(folder / "meta.json", MAX_LIST_BYTES))["sizes"]
         if all((folder / name).stat().st_size == size for name, size in sizes.items()):
             return ImageData(folder, place)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         pass
+    except OSError as error:
+        raise StorageFaultError(in_words(error, folder)) from error
     return None
 
 

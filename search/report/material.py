@@ -18,7 +18,7 @@ from search.significance.records import Comparison
 from search.significance.restored import restore
 from search.status import Status, summarise
 from search.study import StudyConfig
-from search.tracking.journal import FILE_NAME, read_events, read_records
+from search.tracking.journal import read_history, read_records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def gather(study: StudyConfig) -> Material:
         raise InputError(
             f"{study.folder}: comparison.json cannot be read ({error}); run `hybrid-search compare` again"
         ) from None
-    sessions = [event for event in read_events(study.folder / FILE_NAME) if event["event"] == "session"]
+    sessions = [event for event in read_history(study.folder).marks if event["event"] == "session"]
     selection = make_overview(study)["selection"] or {}
     classes, why_not = _classes(study, document, comparisons)
     return Material(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.errors import InputError
 from search.records import Completed, Failed, Stopped, TrialRecord
+from search.tracking.events import parse_line
 from search.tracking.journal import FILE_NAME, fold, id_of
 
 PARENTS = {"trial": "sweep", "repeat": "compare"}
@@ -27,7 +26,7 @@ class Follower:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
-        self._offset = 0
+        self._offset = self._num_lines = 0
         self.journal_id = ""
         """Digest of the first line: two studies of one name in one experiment stay apart."""
         self.records: dict[str, TrialRecord] = {}
@@ -69,20 +68,15 @@ class Follower:
         for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
             if not self.journal_id:
                 self.journal_id = id_of(line)
-            # The journal marks a line that a crash cut off.
-            if not line.endswith(b"\x18\n") and line.strip():
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    raise InputError(
-                        f"{self._path}: not a JSON line at byte {self._offset}; the journal was damaged, "
-                        "restore it from a copy"
-                    ) from None
-                self._take(event)
+            self._num_lines += 1
+            where = f"{self._path}:{self._num_lines}"
+            event = parse_line(line, where)
+            if event is not None:
+                self._take(event, where)
             self._offset += len(line)
 
-    def _take(self, event: dict[str, Any]) -> None:
-        fold(self.records, event)
+    def _take(self, event: dict[str, Any], where: str) -> None:
+        fold(self.records, event, where)
         kind = event["event"]
         self.last_ms = max(self.last_ms, to_ms(event["at"]))
         if kind in {"session", "stop"}:
@@ -106,7 +100,7 @@ class Follower:
             self._active.add(key)
             if kind == "epoch":
                 self.epoch_ms.setdefault(key, {})[event["metrics"]["epoch"]] = to_ms(event["at"])
-            elif kind == "end":
+            elif record.outcome is not None:
                 self._waiting[record.kind].pop(key, None)
                 self._progress[record.kind].take(record, is_new=key not in self.ended[record.kind])
                 self.ended[record.kind][key] = None

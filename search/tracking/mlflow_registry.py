@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.errors import HybridSearchError, TrackingError
-from search.tracking.mlflow_client import RejectedError, connect, translated
+from search.tracking.mlflow_client import UPLOAD_SECS, RejectedError, connect, translated
 from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def register(
         with _failing(store, run):
             store.log(run, tags=tags)
             store.log_files(run, folder, "export")
-            with translated(uri):
+            with translated(uri, secs=UPLOAD_SECS):
                 client = connect(uri)
                 found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
                 version = str(found[0].version) if found else _log_model(uri, run.run_id, name, model, example)
