@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.nomination import CONFIRMED, NOMINATED, PROVISIONAL, select, state_of, to_dict
+from search.choice import CONFIRMED, NOMINATED, PROVISIONAL, state_of
+from search.nomination import select, to_dict
 from search.optimism import Correction, Unknown
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.scores import expected_line, score_rows
