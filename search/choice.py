@@ -199,15 +199,16 @@ def _notes(
     if chosen is not None:
         name, mean = chosen["name"], _mean(document, chosen)
         others = [item for item in document["contenders"] if item is not chosen and _mean(document, item) > mean]
-        for other in sorted(others, key=lambda item: _rank(document, item, ranked))[:1]:
+        if others:
+            other = min(others, key=lambda item: _rank(document, item, ranked))
             notes.append(
                 f"{other['name']} has a higher mean test accuracy ({100 * _mean(document, other):.2f} % against "
                 f"{100 * mean:.2f} %); the declared comparisons do not make it the winner"
             )
         for item in comparisons_of(document, name):
-            other = item["b"] if item["a"] == name else item["a"]
-            if has_won(item, other):
-                notes.append(f"{other} was found better than {name}, but not than all that it was compared with")
+            rival = item["b"] if item["a"] == name else item["a"]
+            if has_won(item, rival):
+                notes.append(f"{rival} was found better than {name}, but not than all that it was compared with")
     raced = document["race"]["contenders"] if "race" in document else ()
     known = [item["point"] for item in (*document["contenders"], *raced)]
     if dict(ranked[0].point) not in known:

@@ -56,8 +56,8 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
     It sees the luck of the validation images: what the nominee's very weights would score on other images of this kind.
     It does not see the luck of the seeds, as all trials have one block: another training of the same point may score
     lower still. Four folds make it right where all candidates are equal; where one stands out it takes off somewhat
-    too much, never less than nothing. Trials that the scheduler stopped left no answers to compare, though they competed:
-    with them among the trials the correction is a lower bound, and with one completed trial there is none.
+    too much, never less than nothing. Trials that the scheduler stopped competed, but left no answers to compare: with
+    them the correction is a lower bound, and beside a single completed trial there is none.
 
     The promise fails when there are so few images that a fold decides by a handful, and when the trials were trained on
     different blocks or data: then they share no images, and the answer is `Unknown`.
