@@ -250,7 +250,8 @@ def export(
     ] = None,
     trial: Annotated[int | None, typer.Option(min=0, metavar="N", help="A trial of the sweep instead.")] = None,
     top: Annotated[
-        int | None, typer.Option(min=1, metavar="K", help="The K best trials of the sweep, each in a subfolder.")
+        int | None,
+        typer.Option(min=1, metavar="K", help="The K highest-ranked trials of the sweep, in subfolders."),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,

@@ -92,7 +92,7 @@ def export(study: StudyConfig, folder: Path, wanted: Wanted | None = None) -> Ex
 def _why_gone(study: StudyConfig, record: TrialRecord) -> str:
     if record.kind != "trial":
         return ""
-    return f" (a sweep keeps those of its best {max(KEEP_WEIGHTS, study.compare.finalists)} trials)"
+    return f" (a sweep keeps those of the {max(KEEP_WEIGHTS, study.compare.finalists)} trials that it ranks highest)"
 
 
 def _block_of(study: StudyConfig, record: TrialRecord) -> Block:

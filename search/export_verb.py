@@ -85,7 +85,7 @@ def export_all(
         to: The folder; with `top` it holds one folder `trial-N` for each.
         config: A configuration of the comparison, instead of the study's choice.
         trial: A trial of the sweep, likewise.
-        top: So many of the sweep's best trials, likewise.
+        top: So many of the trials that the sweep ranks highest, likewise.
 
     Raises:
         InputError: More than one of the three is asked for, or what is asked for is not there.

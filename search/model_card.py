@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,15 +9,15 @@ from search.printable import printable
 from search.scores import score_rows
 
 NUM_CLASSES_SHOWN = 20
-_SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~$]")
+_MARKUP = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]~$"})
 """Characters that mean something inside a line of Markdown."""
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"})
+"""And those that HTML and tables begin with."""
 
 
 def escaped(text: str) -> str:
     """A text as one line of Markdown that shows it as it is: no markup, no HTML, no control character."""
-    plain = _SPECIAL.sub(r"\\\g<0>", printable(text))
-    return re.sub(r"[&<>]", lambda found: _HTML[found[0]], plain)
+    return printable(text).translate(_MARKUP).translate(_HTML)
 
 
 def to_card(
@@ -38,7 +37,8 @@ def to_card(
     more = len(classes) - NUM_CLASSES_SHOWN
     kinds = ", ".join(map(escaped, classes[:NUM_CLASSES_SHOWN])) + (f" and {more} more" if more > 0 else "")
     claims = [*(sentences or [_claim(evidence["state"])]), *(f"Note: {note}." for note in evidence["notes"])]
-    scores = "\n".join(f"| {' | '.join(map(escaped, row))} |" for row in score_rows(evidence["selection"]))
+    rows = [[printable(cell).translate(_HTML) for cell in row] for row in score_rows(evidence["selection"])]
+    scores = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     named = "".join(f"\n* `{field}`: {escaped(place)}" for field, place in places.items())
     return f"""# {escaped(evidence["name"])}
 

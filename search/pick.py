@@ -161,7 +161,7 @@ def pick_top(study: StudyConfig, count: int) -> list[Wanted]:
         if fetch(study.location, record.artifacts.get("weights-0", "gone")) is None:
             take = f"; take --top {place}" if place else ""
             raise InputError(
-                f"--top {count}: the weights of trial {record.number} are gone; a sweep keeps those of its best "
-                f"{max(KEEP_WEIGHTS, study.compare.finalists)} trials{take}"
+                f"--top {count}: the weights of trial {record.number} are gone; a sweep keeps those of the "
+                f"{max(KEEP_WEIGHTS, study.compare.finalists)} trials that it ranks highest{take}"
             )
     return [Wanted(trial=record.number) for record in ranked[:count]]

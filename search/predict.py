@@ -121,13 +121,21 @@ def find_images(paths: Iterable[Path]) -> Iterator[Path | Unread]:
         if os.path.isdir(path):  # noqa: PTH112  unlike a Path's, it never raises
             yield from _in_folder(path)
         elif not os.path.lexists(path) and glob.has_magic(str(path)):
-            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  a Path has no absolute patterns
+            matches = _matching(path)
             if not matches:
                 yield Unread(path=str(path), reason=f"{path}: no file matches this pattern; correct it")
-            for match in map(Path, matches):
+            for match in matches:
                 yield from _in_folder(match) if os.path.isdir(match) else (_regular(match),)  # noqa: PTH112
         else:
             yield _regular(path)
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """What a pattern matches, sorted; `**` follows no links, and hidden names are to be written out, as in a shell."""
+    base = Path(pattern.anchor or ".")
+    found = base.glob(str(pattern.relative_to(pattern.anchor)))
+    hidden = {part for part in pattern.parts if part.startswith(".")}
+    return sorted(path for path in found if hidden.issuperset(part for part in path.parts if part.startswith(".")))
 
 
 def _in_folder(folder: Path) -> Iterator[Path | Unread]:

@@ -34,7 +34,7 @@ def fill(model: nn.Module, content: bytes, *, place: Path, mend: str) -> None:
         model.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:REASON_CHARS]
-        raise InputError(f"{place}: damaged, not the weights of this model ({reason}); {mend}") from None
+        raise InputError(f"{place}: damaged or not the weights of this model ({reason}); {mend}") from None
     for name, values in weights.items():
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):
             raise InputError(f"{place}: {name} has values that are not finite, so nothing can be predicted; {mend}")
