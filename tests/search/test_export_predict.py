@@ -32,7 +32,7 @@ from search.errors import InputError, NothingToDoError, StorageFaultError
 from search.export import export, to_config
 from search.export_verb import export_all, to_lines, to_rows
 from search.model_card import to_card
-from search.pick import BY_HAND, Wanted, pick_winner
+from search.pick import BY_HAND, Wanted, pick_top, pick_winner
 from search.predict import predict
 from search.runners import inline
 from search.seeds import Block, make_block
