@@ -150,7 +150,7 @@ class Follower:
     @property
     def nominee(self) -> TrialRecord | None:
         """What the sweep nominates, as every command has it."""
-        return nominee(self.of_kind("trial"))
+        return self._progress["trial"].nominee
 
     def progress(self, kind: str) -> list[tuple[int, dict[str, float]]]:
         """Counts, and the nominee's validation accuracy so far, after each training that ended.
@@ -166,6 +166,7 @@ class _Progress:
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, dict[str, float]]] = []
+        self.nominee: TrialRecord | None = None
         self._best = -math.inf
         self._counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed)}
         self._ends: dict[str, str] = {}
@@ -177,6 +178,8 @@ class _Progress:
             self._counts[f"num_{self._ends[record.key]}"] -= 1
         self._ends[record.key] = record.outcome.word
         self._counts[f"num_{record.outcome.word}"] += 1
+        # One that is nominated is never tried again.
+        self.nominee = nominee([record] if self.nominee is None else [self.nominee, record])
         is_candidate = record.kind == "trial" and isinstance(record.outcome, Completed)
         if is_candidate and record.val_accuracy is not None and record.val_accuracy > self._best:
             self._best = record.val_accuracy
