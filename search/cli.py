@@ -73,6 +73,15 @@ def _with_address(overrides: list[str] | None, address: str | None) -> list[str]
     return [*(overrides or []), *([f"resources.address={address}"] if address else [])]
 
 
+def _check_given(study: str, overrides: list[str] | None, config: Any, *, refuse: bool = False) -> None:  # noqa: ANN401
+    """Refuse a study file that says something else than the study was run with, or say so."""
+    from search.folder import check_given
+    from search.session import say
+
+    for line in check_given(study, overrides or [], config, refuse=refuse):
+        say(f"note: {line}")
+
+
 @app.command()
 def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     """The whole path on the embedded digits, in minutes, without a network."""
@@ -91,7 +100,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
                 for truth, item in result.predictions
             ),
             "",
-            f"export      {result.export_folder}   (registry: {result.registered or 'off'})",
+            f"export      {result.export_folder}   (registry: {result.registered})",
             f"look        hybrid-search ui {study.folder}",
             f"            hybrid-search status {study.folder}",
             f"next        hybrid-search plan spaces/studies/ecrnn-cifar10.yaml   ({result.elapsed_secs:.0f} s so far)",
@@ -167,6 +176,7 @@ def status(
     from search.study import find_study
 
     config = find_study(study, overrides or [])
+    _check_given(study, overrides, config)
     if not check:
         _show_status(config, as_json)
         return
@@ -202,7 +212,9 @@ def compare(
     from search.tables import to_table
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
-    config = find_study(study, [*_with_address(overrides, address), *extra])
+    given = [*_with_address(overrides, address), *extra]
+    config = find_study(study, given)
+    _check_given(study, given, config, refuse=True)
     document = run_until_decided(config) if until_decided else run_compare(config)
     show(
         as_json,
@@ -222,7 +234,9 @@ def report(
     from search.report import write_report
     from search.study import find_study
 
-    written = write_report(find_study(study, overrides or []), to)
+    config = find_study(study, overrides or [])
+    _check_given(study, overrides, config)
+    written = write_report(config, to)
     show(
         as_json,
         lambda: {
@@ -240,30 +254,27 @@ def export(
     study: StudyPath,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],
     config_name: Annotated[
-        str | None, typer.Option("--config", help="A configuration of the comparison, instead of its winner.")
+        str | None, typer.Option("--config", metavar="NAME", help="A configuration of the comparison instead.")
+    ] = None,
+    trial: Annotated[int | None, typer.Option(min=0, metavar="N", help="A trial of the sweep instead.")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="K", help="The K highest-ranked trials of the sweep, in subfolders."),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the winner's folder: config, weights, program, evidence, model card; register it in MLflow."""
-    from search.export import export as write
-    from search.export import register
+    """Write the winner's folder: config, weights, program, evidence, model card; register it in MLflow.
+
+    That is the confirmed winner of the comparison, else the sweep's nominee, as `status` says.
+    """
+    from search.export_verb import export_all, to_lines, to_rows
     from search.study import find_study
 
-    config = find_study(study, overrides or [])
-    exported = write(config, to, name=config_name)
-    winner = exported.winner
-    registered = register(config, exported)
-    show(
-        as_json,
-        lambda: {"name": winner.name, "state": winner.state, "folder": str(to), "registered": registered},
-        lambda: [
-            f"{winner.name}: {winner.state}",
-            *(item["sentence"] for item in winner.comparisons),
-            f"folder      {to}",
-            f"registry    {registered or 'not registered'}",
-        ],
-    )
+    found = find_study(study, overrides or [])
+    _check_given(study, overrides, found)
+    exported = export_all(found, to, config=config_name, trial=trial, top=top)
+    show(as_json, lambda: to_rows(exported, top is not None), lambda: to_lines(exported))
 
 
 for verb in (verbs.predict, verbs.models, verbs.reproduce, verbs.data, verbs.analyze):

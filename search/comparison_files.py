@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from search.bind import DataFacts
+from search.choice import choose
 from search.claims import CompareSection, Family, adjust_for, error_rate_of
 from search.compare import Repeats, is_diverged
 from search.contenders import Contender, declare_families
@@ -21,7 +22,7 @@ from search.seeds import Block
 from search.significance.records import Comparison
 from search.study import StudyConfig
 from search.tables import to_markdown
-from search.tracking.journal import Journal
+from search.tracking.journal import Journal, read_records
 
 
 def to_document(
@@ -39,7 +40,12 @@ def to_document(
         "study": study.name,
         "key": key_of(study, repeats, _raced(race)),
         "num_looks": num_looks,
-        "data": {"name": study.data.name, "digest": facts.key, "num_test": facts.num_test},
+        "data": {
+            "name": study.data.name,
+            "digest": facts.key,
+            "num_test": facts.num_test,
+            "num_classes": len(facts.classes),
+        },
         "blocks": [
             {"name": b.name, "split_seed": b.split_seed, "init_seed": b.init_seed, "order_seed": b.order_seed}
             for b in repeats.blocks
@@ -52,9 +58,12 @@ def to_document(
         ],
         "comparisons": [comparison.to_dict() for comparison in comparisons],
     }
-    # After a race the three scores are those of whom the sweep nominated and the race left.
-    raced = [item.point for item in repeats.contenders if race and item.is_finalist and item.name == race["survivor"]]
-    return document | {"selection": selection_of(study, facts, document, *raced)}
+    trials = [record for record in read_records(study.folder).values() if record.kind == "trial"]
+    choice = choose(trials, document)
+    return document | {
+        "selection": selection_of(study, facts, document),
+        "choice": choice.to_dict() if choice else None,
+    }
 
 
 def _declared(section: CompareSection, families: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -165,6 +174,11 @@ def write_results(
             artifacts=[f"{COMPARISON}/{key}/{name}" for name in ("comparison.json", "table.md", *pictures)],
             tags={
                 **{f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
+                **(
+                    {"choice": document["choice"]["name"], "choice.state": document["choice"]["state"]}
+                    if document["choice"]
+                    else {}
+                ),
                 **{f"race.{position}": sentence for position, sentence in enumerate(race["sentences"] if race else ())},
             },
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -99,6 +100,52 @@ def _refuse_changes(before: StudyConfig, after: StudyConfig) -> None:
         )
     if faults:
         raise StudyChangedError(*faults)
+
+
+def check_given(path: str, overrides: Sequence[str], found: StudyConfig, *, refuse: bool) -> list[str]:
+    """Check that a study file says what the study was run with; a sweep's --set is easily forgotten later.
+
+    Fields of `compare` may change if --set names them.
+
+    Args:
+        path: As the user named the study: a file, or the study's folder or URI, which hold what was recorded.
+        overrides: The --set of this command.
+        found: The study, as `find_study` gives it.
+        refuse: Whether differences are refused, or listed.
+
+    Returns:
+        What differs, a line per field; what was recorded holds, except in `compare`.
+
+    Raises:
+        StudyChangedError: There are differences, and they are refused.
+    """
+    if is_uri(path) or not Path(path).is_file():
+        return []
+    given = load_study(Path(path), overrides)
+    recorded = load_study(found.folder / "study.yaml", need_environment=False)
+    named = [text.partition("=")[0].strip() for text in overrides]
+    lines = []
+    for field, was, now in _changes(to_dict(recorded), to_dict(given), ""):
+        words = f"{found.folder}: {field} was {_show(was)} when the study ran and is {_show(now)} in {path}"
+        if field.startswith("compare."):
+            if not any(f"{field}.".startswith(f"{name}.") or name.startswith(f"{field}.") for name in named):
+                ways = (shlex.quote(f"{field}={json.dumps(value)}") for value in (was, now))
+                lines.append(f"{words}; say which one holds: --set {' or --set '.join(ways)}")
+        elif not field.startswith(FREE) and field not in (*EXTENDABLE, "name"):
+            lines.append(f"{words}; repeat the --set of the sweep, or put it back")
+    if lines and refuse:
+        raise StudyChangedError(*lines)
+    return lines
+
+
+def changed_claims(study: StudyConfig) -> list[str]:
+    """Fields of `compare` that were recorded otherwise, and are recorded anew when the command goes on."""
+    resolved = study.folder / "study.yaml"
+    if not resolved.is_file():
+        return []
+    before = to_dict(load_study(resolved, need_environment=False))["compare"]
+    changes = _changes(before, to_dict(study)["compare"], "compare")
+    return [f"{field} was {_show(was)} and is {_show(now)} from now on" for field, was, now in changes]
 
 
 def _changes(old: object, new: object, path: str) -> Iterator[tuple[str, object, object]]:

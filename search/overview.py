@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from search.choice import choose
 from search.data.splits import second_size
 from search.folder import load_comparison
 from search.nomination import select, to_dict
@@ -28,6 +29,7 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
     running = bool(marks) and marks[-1]["event"] == "session" and marks[-1]["verb"] == "sweep" and _running(trials)
     status = summarise(trials, study.search.trials, since=marks[-1]["at"] if running else None)
     document = load_comparison(study.folder)
+    choice = choose(trials, document)
     return {
         "study": study.name,
         "folder": str(study.location),
@@ -42,6 +44,7 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
         "training_secs": sum(record.elapsed_secs for record in trials),
         "eta_secs": status.eta_secs,
         "selection": _select(study, trials, marks, document),
+        "choice": choice.to_dict() if choice else None,
         "nominated": [_row(record) for record in best_first(trials)[:NUM_NOMINATED]],
         "failures": [{"reason": reason, "count": count} for reason, count in status.failures],
         "repeats": {
@@ -106,6 +109,7 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
         lines += [f"            {name:21}{score:>8}  {words}" for name, score, words in score_rows(selection)]
         if selection["expected_highest"]:
             lines.append(f"            {expected_line(selection['expected_highest'])}")
+    lines += choice_lines(overview["choice"])
     rows = [row for row in overview["nominated"] if row["val_accuracy"] is not None]
     if rows:
         lines.append("nominated   by validation accuracy of one run each")
@@ -121,3 +125,10 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
     lines += [f"race        {sentence}" for sentence in overview["race"]]
     lines += [f"verdict     {sentence}" for sentence in overview["verdicts"]]
     return lines
+
+
+def choice_lines(choice: Mapping[str, Any] | None) -> list[str]:
+    """What `export` takes, and what a reader must know who expected another configuration."""
+    if choice is None:
+        return []
+    return [f"export      {choice['name']}: {choice['state']}", *(f"note        {note}" for note in choice["notes"])]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from search.bind import DataFacts
 from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError
-from search.folder import claim_folder, make_folder
+from search.folder import changed_claims, claim_folder, make_folder
 from search.interruption import interruptible
 from search.nodes import needs_of
 from search.printable import printable
@@ -66,7 +66,10 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         check_uri(place.uri)
     make_folder(study)
     with Journal(study.folder, copy_of(study.location, say)) as journal:
+        changed = changed_claims(study)
         folder = claim_folder(study)
+        for line in changed:
+            say(f"{study.name}: {line}")
         _refuse_other_data(folder, facts)
         journal.note(
             "session",

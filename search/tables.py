@@ -141,7 +141,15 @@ def _remarks(document: dict[str, Any]) -> list[str]:
         ),
         *document.get("race", {}).get("sentences", ()),
         *(item["sentence"] for item in document["comparisons"]),
+        *_choice_lines(document.get("choice")),
     ]
+
+
+def _choice_lines(choice: dict[str, Any] | None) -> list[str]:
+    """The configuration that `export` takes; comparisons written by earlier versions do not say."""
+    if not choice:
+        return []
+    return [f"`export` takes {choice['name']}: {choice['state']}.", *(f"Note: {note}." for note in choice["notes"])]
 
 
 def _pp(value: float | None) -> str:

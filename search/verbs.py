@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,20 +14,35 @@ from search.terminal import Address, AsJson, Overrides, show
 
 def predict(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `export` wrote.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, folders or patterns.")],
     as_json: AsJson = False,
 ) -> None:
-    """Classify image files with an exported model."""
+    """Classify images with an exported model.
+
+    What cannot be read is named on standard error and does not keep the others from being classified; the exit code is
+    2 then.
+    """
     from dataclasses import asdict
 
+    from search.errors import EXIT_INPUT
     from search.predict import predict as classify
+    from search.printable import printable
 
     found = classify(folder, images)
     show(
         as_json,
-        lambda: [asdict(item) for item in found],
-        lambda: [f"{item.path}: {item.label} ({item.probability:.2f})" for item in found],
+        lambda: {
+            "predictions": [asdict(item) for item in found.predictions],
+            "errors": [asdict(item) for item in found.faults],
+        },
+        lambda: [
+            f"{printable(item.path)}: {printable(item.label)} ({item.probability:.2f})" for item in found.predictions
+        ],
     )
+    for fault in found.faults:
+        print(f"error: {printable(fault.reason)}", file=sys.stderr)
+    if found.faults:
+        raise typer.Exit(EXIT_INPUT)
 
 
 def models(

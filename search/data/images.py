@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.data.errors import UnreadableError
+from search.data.errors import ImageError, UnreadableError
 from search.data.files import TooLargeError, read_regular, reason_of
 from search.disk import MENDS, in_words
 from search.errors import StorageFaultError

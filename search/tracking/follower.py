@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.records import Completed, Failed, Stopped, TrialRecord
+from search.status import nominee
 from search.tracking.events import parse_line
 from search.tracking.journal import FILE_NAME, fold, id_of
 
@@ -142,9 +143,8 @@ class Follower:
 
     @property
     def nominee(self) -> TrialRecord | None:
-        """The completed trial with the highest validation accuracy in its last epoch; the earlier one of two equals."""
-        key = self._progress["trial"].nominee
-        return None if key is None else self.records[key]
+        """What the sweep nominates, as every command has it."""
+        return self._progress["trial"].nominee
 
     def progress(self, kind: str) -> list[tuple[int, dict[str, float]]]:
         """Counts, and the nominee's validation accuracy so far, after each training that ended.
@@ -160,7 +160,7 @@ class _Progress:
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, dict[str, float]]] = []
-        self.nominee: str | None = None
+        self.nominee: TrialRecord | None = None
         self._best = -math.inf
         self._counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed)}
         self._ends: dict[str, str] = {}
@@ -172,11 +172,13 @@ class _Progress:
             self._counts[f"num_{self._ends[record.key]}"] -= 1
         self._ends[record.key] = record.outcome.word
         self._counts[f"num_{record.outcome.word}"] += 1
+        # One that is nominated is never tried again.
+        self.nominee = nominee([record] if self.nominee is None else [self.nominee, record])
         is_candidate = record.kind == "trial" and isinstance(record.outcome, Completed)
         if is_candidate and record.val_accuracy is not None and record.val_accuracy > self._best:
-            self.nominee, self._best = record.key, record.val_accuracy
+            self._best = record.val_accuracy
         if is_new:
-            nominated = {"nominated_val_accuracy": self._best} if self.nominee is not None else {}
+            nominated = {"nominated_val_accuracy": self._best} if self._best > -math.inf else {}
             values = {**self._counts, **nominated, "num_finished": float(len(self.steps) + 1)}
             self.steps.append((to_ms(record.finished_at or 0.0), values))
 

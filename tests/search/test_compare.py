@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import re
 import sys
@@ -104,6 +105,21 @@ def test_everybody_is_trained_once_on_the_same_fresh_blocks(
     assert len({run["val_accuracy"] for run in document["contenders"][0]["repeats"]}) > 1
 
 
+def test_a_repeat_starts_when_it_is_handed_out(
+    study: StudyConfig, facts: DataFacts, nominee: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(1000.0, 60.0)
+    with Journal(claim_folder(study)) as journal:
+        contenders = pick_contenders(study, [nominee("0", 0.8)])
+        repeats = Repeats(study=study, facts=facts, journal=journal, contenders=contenders, num_blocks=2)
+        monkeypatch.setattr("search.work.time.time", lambda: next(clock))
+        handed_out = []
+        while (assignment := repeats.next()) is not None:
+            handed_out.append(journal.records[assignment.spec.key].started_at)
+    assert len(handed_out) == 4
+    assert all(late - early >= 60.0 for early, late in itertools.pairwise(handed_out))
+
+
 def test_the_document_holds_what_a_reader_needs(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
     document = compare(study, facts, [nominee("0", 0.8)])
     folder = study.folder / "comparison"
@@ -121,7 +137,7 @@ def test_the_document_holds_what_a_reader_needs(study: StudyConfig, facts: DataF
         "repeats": 3,
         "confirm": 3,
     }
-    assert document["data"] == {"name": "digits", "digest": facts.key, "num_test": 50}
+    assert document["data"] == {"name": "digits", "digest": facts.key, "num_test": 50, "num_classes": 10}
     finalist, baseline = document["contenders"]
     assert (finalist["name"], finalist["finalist"], finalist["sweep_trial"]) == ("crnn gru 8 (trial 0)", True, 0)
     assert finalist["selection_val_accuracy"] == 0.8
