@@ -16,11 +16,12 @@ from search.contenders import Contender, declare_families
 from search.folder import COMPARISON, write_atomically
 from search.looks import key_of, mention_looks, take_look
 from search.nomination import selection_of
+from search.paper import latex_methods, latex_table
 from search.records import Failed, TrialRecord
 from search.seeds import Block
 from search.significance.records import Comparison
 from search.study import StudyConfig
-from search.tables import to_markdown
+from search.tables import pair_rows, to_markdown
 from search.tracking.journal import Journal
 
 
@@ -147,9 +148,16 @@ def write_results(
         stale.unlink()
     for name in pictures:
         shutil.copyfile(folder / name, newest / name)
+    compared = document["comparisons"]
+    texts = {
+        "table.md": to_markdown(document),
+        "table.tex": latex_table(pair_rows(compared), compared),
+        "methods.tex": latex_methods(compared),
+        "comparison.json": json.dumps(document, indent=1, allow_nan=False),
+    }
     for place in (folder, newest):
-        write_atomically(place / "table.md", to_markdown(document))
-        write_atomically(place / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
+        for name, text in texts.items():
+            write_atomically(place / name, text)
     if look.is_new:
         journal.note(
             "comparison",
@@ -162,7 +170,7 @@ def write_results(
                 **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
                 **(_race_metrics(race) if race else {}),
             },
-            artifacts=[f"{COMPARISON}/{key}/{name}" for name in ("comparison.json", "table.md", *pictures)],
+            artifacts=[f"{COMPARISON}/{key}/{name}" for name in (*texts, *pictures)],
             tags={
                 **{f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
                 **{f"race.{position}": sentence for position, sentence in enumerate(race["sentences"] if race else ())},

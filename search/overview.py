@@ -13,6 +13,7 @@ from search.scores import expected_line, score_rows
 from search.status import best_first, summarise
 from search.study import StudyConfig
 from search.tracking.journal import FILE_NAME, fold, read_events
+from search.verdict_lines import verdict_lines
 
 NUM_NOMINATED = 5
 
@@ -52,7 +53,7 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
             "unfinished": sum(record.outcome is None for record in repeats),
         },
         "race": document.get("race", {}).get("sentences", []) if document else [],
-        "verdicts": [item["sentence"] for item in document["comparisons"]] if document else [],
+        "verdicts": verdict_lines(document["comparisons"]) if document else [],
     }
 
 

@@ -584,8 +584,9 @@ def document() -> dict[str, Any]:
         for name, rank, mean in (("ecrnn [lstm] 16-16 (trial 12)", 1, 0.9125), ("cnn", None, None))
     ]
     pair = {"a": contenders[0]["name"], "b": "cnn", "verdict": "better", "sentence": "A sentence. " * 20}
-    numbers = {"estimate": 0.0125, "interval": {"low": -0.001, "high": 0.02}, "adjusted_p": 0.25, "p_a_gt_b": None}
-    return {"contenders": contenders, "comparisons": [pair | numbers]}
+    numbers = {"estimate": 0.0125, "interval": {"low": -0.001, "high": 0.02, "level": 0.95}, "adjusted_p": 0.25}
+    rest = {"p_a_gt_b": 2 / 3, "num_blocks": 3, "provisional": True}
+    return {"contenders": contenders, "comparisons": [pair | numbers | rest]}
 
 
 def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -596,8 +597,8 @@ def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monke
         "ecrnn [lstm] 16-16 (trial 12)              91.25 %        0",
         "cnn                                              -        0",
         "",
-        "a                              b    difference, pp    interval, pp  adjusted p  repeats won  verdict",
-        "ecrnn [lstm] 16-16 (trial 12)  cnn           +1.25  -0.10 to +2.00        0.25            -  better",
+        "a                              b    difference, pp  95 % interval, pp     p  repeats won  verdict",
+        "ecrnn [lstm] 16-16 (trial 12)  cnn           +1.25     -0.10 to +2.00  .250       2 of 3  better, provisional",
         "",
         ("A sentence. " * 20).strip(),
     ]
