@@ -54,8 +54,8 @@ def check_cells(num_cells: int, faults: Faults) -> None:
     """Note more cells than are read."""
     if num_cells > MAX_CELLS:
         faults.add(
-            f"expected at most {MAX_CELLS:,} cells (rows times columns that are read), found {num_cells:,}; bring fewer "
-            "results, or the correctness of images as .npz"
+            f"expected at most {MAX_CELLS:,} cells (rows times columns that are read), found {num_cells:,}; bring "
+            "fewer results, or the correctness of images as .npz"
         )
 
 

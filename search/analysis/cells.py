@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
@@ -19,6 +20,7 @@ YES_NO = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
 _WRAPPED = re.compile(r"(?:np\.|numpy\.)?(?:float|int|uint|bfloat|tensor|array)\d*\(([^(),\[\]]+)(?:,[^()]*)?\)")
 """A number as `repr` writes it: np.float64(0.91), tensor(0.91, device='cuda:0')."""
 _SPREAD = re.compile(r"^\s*[+-]?[\d.,]+\s*%?\s*(?:±|\+/?-|\\pm|\$\\pm\$|\()\s*[\d.,]+\s*%?\s*\)?\s*$")
+SPREAD_MEND = "a mean with its spread holds no repeats: bring one row per repeat, with that repeat's own score"
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 """1,234: decimals or thousands."""
@@ -29,10 +31,19 @@ def is_missing_text(text: str) -> bool:
     return text.lower() in MISSING
 
 
+def is_spread(text: str) -> bool:
+    """Whether a cell holds a mean with its spread: 0.91 ± 0.02, 0.91 (0.02)."""
+    return bool(_SPREAD.match(text))
+
+
 def is_number(text: str) -> bool:
     """Whether a cell holds a number in some spelling, were it one that is refused later."""
     plain = unwrapped(text).rstrip("%").strip()
-    return math.isfinite(_number(plain)) or bool(_COMMA.fullmatch(plain) or _SPREAD.match(text)) or plain.lower() in {"inf", "-inf"}
+    return (
+        math.isfinite(_number(plain))
+        or bool(_COMMA.fullmatch(plain) or _SPREAD.match(text))
+        or plain.lower() in {"inf", "-inf"}
+    )
 
 
 def unwrapped(text: str) -> str:
@@ -73,8 +84,10 @@ def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) 
     texts = [unwrapped(value) for value in column.values]
     if _decimals_after_comma(texts):
         texts = [text.replace(",", ".") for text in texts]
-    numbers = np.array([_number(text) for text in texts], dtype=np.float64)
     missing = np.array([is_missing_text(text) for text in texts], dtype=np.bool_)
+    if asked.scale in (None, 100) and not asked.own_unit and _all_percent(texts):
+        asked, texts = dataclasses.replace(asked, scale=100), [text.rstrip("% ") for text in texts]
+    numbers = np.array([_number(text) for text in texts], dtype=np.float64)
     strange = ~np.isfinite(numbers) & ~missing
     mends = np.array([_mend_text(text) for text in texts])
     expected = f"{name}: expected a number{'' if asked.own_unit else f' from 0 to {asked.scale or 1:g}'}"
@@ -87,6 +100,11 @@ def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) 
         else:
             outside = np.isfinite(numbers) & ((numbers < 0) | (numbers > (asked.scale or 1)))
             _tell(table, column, outside, faults, expected, _unit_hint(numbers, asked))
+            there = numbers[np.isfinite(numbers)]
+            if (asked.scale or 1) >= 10 and asked.direction != "lower" and there.size and there.max() <= 1:
+                faults.add(
+                    f"{name}: no score is above 1, so they are fractions already; leave out --scale {asked.scale:g}"
+                )
     return np.where(missing | strange | outside, np.nan, numbers) / (asked.scale or 1)
 
 
@@ -118,9 +136,7 @@ def _tell(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults
     faults.add(f"{expected}, found {some([_short(value) for value in found])}; {mend}", where)
 
 
-def _tell_mixed(
-    table: Table, column: Column, numbers: NDArray[np.float64], faults: Faults, name: str
-) -> bool:
+def _tell_mixed(table: Table, column: Column, numbers: NDArray[np.float64], faults: Faults, name: str) -> bool:
     """Note scores of which some are fractions and some percent: a wide gap parts those below 1 from those above."""
     there = numbers[np.isfinite(numbers)]
     low, high = there[(there > 0) & (there <= 1)], there[(there > 1) & (there <= 100)]
@@ -129,15 +145,19 @@ def _tell_mixed(
     if high.min() < 10 * low.max():
         return False
     rows = [table.places.words(column.rows_with(np.isin(numbers, part))) for part in (high, low)]
-    faults.add(f"{name}: {rows[0]} look like percent, {rows[1]} like fractions of 1; write all in one unit")
+    faults.add(
+        f"{name}: some scores look like percent ({rows[0]}), others like fractions of 1 ({rows[1]}); write all in one "
+        "unit"
+    )
     return True
 
 
 def _unit_hint(numbers: NDArray[np.float64], asked: Asked) -> str:
     if asked.scale is not None:
-        return f"--scale {asked.scale:g} says that none is above {asked.scale:g}; give another scale, or 1 to take them as they are"
+        top = f"{asked.scale:g}"
+        return f"--scale {top} says that none is above {top}; give another scale, or 1 to take them as they are"
     there = numbers[np.isfinite(numbers)]
-    if there.size and 1 < there.max() <= 100 and there.min() >= 0:
+    if there.size and np.median(there) > 1 and there.max() <= 100 and there.min() >= 0:
         return "scores look like percent: add --scale 100 (if lower is better: --lower-is-better)"
     return "give accuracies as fractions of 1, or add --scale 1 to take any number (--lower-is-better for a loss)"
 
@@ -151,6 +171,12 @@ def _decimals_after_comma(texts: list[str]) -> bool:
     return not all(_GROUPED.fullmatch(text) for text in commas)
 
 
+def _all_percent(texts: list[str]) -> bool:
+    """Whether every number has a per cent sign."""
+    there = [text for text in texts if not is_missing_text(text)]
+    return bool(there) and all(text.endswith("%") for text in there)
+
+
 def _number(text: str) -> float:
     try:
         return math.nan if "_" in text else float(text)
@@ -160,7 +186,7 @@ def _number(text: str) -> float:
 
 def _mend_text(text: str) -> str:
     if _SPREAD.match(text):
-        return "a mean with its spread holds no repeats: bring one row per repeat, with that repeat's own score"
+        return SPREAD_MEND
     if _GROUPED.fullmatch(text):
         return "a comma may part thousands here: write the decimals after a point"
     if _COMMA.fullmatch(text):

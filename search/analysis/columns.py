@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.analysis.asked import Asked
@@ -25,49 +24,49 @@ _PREFIXES = re.compile(
     r"^(params?[._/]|config[./]|metrics?[./]|tags\.|user_attrs_|system_attrs_|summary[./]|hparams?[./])(?=.)", re.I
 )
 """What trackers put in front of a name."""
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 _WORDS: dict[str, tuple[frozenset[str], ...]] = {
-    CONFIG: tuple(
-        frozenset(words.split())
-        for words in (
-            "config",
+    CONFIG: (
+        _set("config"),
+        _set(
             "configuration config_name model model_name method algorithm algo architecture arch classifier estimator "
-            "system arm approach learner preset network net backbone",
-            "name run_name label",
-        )
+            "system arm approach learner preset network net backbone"
+        ),
+        _set("name run_name label"),
     ),
-    BLOCK: tuple(
-        frozenset(words.split())
-        for words in (
-            "block",
-            "seed random_seed random_state rng_seed fold cv_fold split repeat repetition replicate rep",
-            "run trial",
-        )
+    BLOCK: (
+        _set("block"),
+        _set("seed random_seed random_state rng_seed fold cv_fold split repeat repetition replicate rep"),
+        _set("run trial"),
     ),
-    DATASET: (frozenset({"dataset"}), frozenset({"data_set", "dataset_name"})),
+    DATASET: (_set("dataset"), _set("data_set dataset_name")),
     IMAGE: (
-        frozenset({"image"}),
-        frozenset("image_id img image_name filename file_name file example example_id sample sample_id item".split()),
-        frozenset({"index", "idx", "id"}),
+        _set("image"),
+        _set("image_id img image_name filename file_name file example example_id sample sample_id item"),
+        _set("index idx id"),
     ),
-    CORRECT: (frozenset({"correct"}), frozenset({"is_correct", "hit", "right", "is_right"})),
-    FAILED: (frozenset({"failed", "diverged"}),),
-    LABEL: (frozenset("y_true true truth target ground_truth gt actual true_label true_class label".split()),),
-    PREDICTION: (frozenset("y_pred pred prediction predicted predicted_label predicted_class pred_label".split()),),
-    STATE: (frozenset({"state", "status"}),),
-    STEP: (frozenset({"step", "global_step", "epoch", "iteration", "training_iteration"}),),
-    METRIC: (frozenset({"tag", "metric", "metric_name", "measure"}),),
+    CORRECT: (_set("correct"), _set("is_correct hit right is_right")),
+    FAILED: (_set("failed diverged"),),
+    LABEL: (_set("y_true true truth target ground_truth gt actual true_label true_class label"),),
+    PREDICTION: (_set("y_pred pred prediction predicted predicted_label predicted_class pred_label"),),
+    STATE: (_set("state status"),),
+    STEP: (_set("step global_step epoch iteration training_iteration"),),
+    METRIC: (_set("tag metric metric_name measure"),),
 }
 """Per meaning the words for it, the surest first: model comes before name."""
-_SCORE_PARTS = frozenset(
+_SCORE_PARTS = _set(
     "score accuracy acc accuracies auc auroc auprc f1 top1 top5 precision recall map miou iou dice bleu r2 kappa mcc "
-    "ndcg mrr sensitivity specificity".split()
+    "ndcg mrr sensitivity specificity"
 )
-_VALUES = frozenset({"value", "values", "result", "objective", "performance", "reward", "values_0"})
-_NO_SCORES = frozenset("std rank sem stderr var count time fit duration".split())
+_VALUES = re.compile(r"values?(_\d+)?|result|objective|performance|reward")
+_NO_SCORES = _set("std rank sem stderr var count time fit duration")
 _TRAIN = frozenset({"train", "training"})
-OPTIONS = {
-    name: f"--{name}-column" for name in (CONFIG, BLOCK, SCORE, DATASET, IMAGE, LABEL, PREDICTION)
-}
+OPTIONS = {name: f"--{name}-column" for name in (CONFIG, BLOCK, SCORE, DATASET, IMAGE, LABEL, PREDICTION)}
 
 
 def simple(heading: str) -> str:
@@ -81,7 +80,13 @@ class Headings:
 
     texts: tuple[str, ...]
     numeric: tuple[bool, ...]
-    """Whether the first rows of each column hold a number somewhere, and nothing else in most cells."""
+    """Whether most cells of each column are numbers."""
+    constant: tuple[bool, ...]
+    """Whether a column holds the same in all rows of the file, and so tells nothing apart."""
+
+    def named(self) -> bool:
+        """Whether any heading is a word that is known."""
+        return bool(self.scores() or any(self.ranked(meaning) for meaning in _WORDS))
 
     def ranked(self, meaning: str) -> list[int]:
         """Positions of the columns that are called so by the surest word that occurs."""
@@ -104,7 +109,7 @@ class Headings:
                 tiers[3 if not parts & _TRAIN else 4].append(at)
             elif parts & _SCORE_PARTS:
                 tiers[1 if not parts & _TRAIN else 4].append(at)
-            elif name in _VALUES:
+            elif _VALUES.fullmatch(name):
                 tiers[2].append(at)
         return next((tier for tier in tiers if tier), [])
 
@@ -149,6 +154,8 @@ class Headings:
         if stated is not None:
             return self.find(option, stated, faults)
         found = self.scores() if meaning == SCORE else self.ranked(meaning)
+        if meaning in (CONFIG, BLOCK) and len(found) > 1:
+            found = [at for at in found if not self.constant[at]] or found
         if len(found) < 2:
             return tuple(found)
         names = [self.texts[at].strip() for at in found]

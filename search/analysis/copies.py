@@ -39,11 +39,17 @@ def without_copies(results: tuple[Results, ...]) -> tuple[tuple[Results, ...], t
         copies = _copied_bits(item) if item.correct else _copied_scores(item)
         if copies:
             before = f"{item.dataset}: " if item.dataset else ""
-            words = some([f"{who}block {first} again as {blocks_in_words(later)}" for (who, first), later in _grouped(copies).items()])
+            words = some(
+                [
+                    f"{who}block {first} again as {blocks_in_words(later)}"
+                    for (who, first), later in _grouped(copies).items()
+                ]
+            )
             every = len(dict.fromkeys(block for blocks in item.blocks.values() for block in blocks))
             left = every - len(copies)
             notes.append(
-                f"{before}copies count as one repeat: {words}; {left} of {every} blocks {'is' if left == 1 else 'are'} judged"
+                f"{before}copies count as one repeat: {words}; {left} of {every} blocks "
+                f"{'is' if left == 1 else 'are'} judged"
             )
         kept.append(_without(item, set(copies)))
     return tuple(kept), tuple(notes)
@@ -51,12 +57,12 @@ def without_copies(results: tuple[Results, ...]) -> tuple[tuple[Results, ...], t
 
 def odd_repeats(results: Results) -> list[str]:
     """Notes on blocks that look like copies, where equal scores may be chance as well."""
-    names = _joint(results)
-    several = [blocks for blocks in names.values() if len(blocks) > 1]
-    if results.correct or len(results.configs) < 2 or not several:
+    groups = _joint(results)
+    several = [blocks for blocks in groups.values() if len(blocks) > 1]
+    if results.correct or len(results.configs) < 2 or len(groups) < 2 or not several:
         return []
-    words = some([" and ".join(blocks) for blocks in several])
-    return [f"blocks with the same scores for every configuration: {words}; copies would count as one repeat"]
+    words = some([blocks_in_words(blocks) for blocks in several])
+    return [f"all configurations score the same on {words}: a copy is no further repeat, leave it out"]
 
 
 def _copied_bits(results: Results) -> dict[str, tuple[str, str]]:

@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 
 from search.analysis.bounds import MAX_BYTES, MAX_LINE, check_bytes, check_cells, size
 from search.analysis.faults import Faults, rows_in_words
-from search.analysis.layout import Layout
+from search.analysis.layout import PREVIEW, Layout
 from search.analysis.shape import Sheet
 from search.analysis.table import Coder
 
 CHUNK = 200_000
 """Records in memory as text at one time."""
-PREVIEW = 1000
-"""Rows that are looked at before the columns are chosen."""
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 Choose = Callable[[Sequence[str], Sequence[Sequence[str]], Faults], Layout | None]
@@ -94,7 +92,9 @@ class Lines:
         self.number += 1
         self._left -= len(line)
         if len(line) == MAX_LINE:
-            self.faults.add(f"expected lines of at most {MAX_LINE:,} characters; save it as text", f"line {self.number}")
+            self.faults.add(
+                f"expected lines of at most {MAX_LINE:,} characters; save it as text", f"line {self.number}"
+            )
         elif self._left < 0:
             self.faults.add(f"expected at most {size(MAX_BYTES)} of text, found more; bring fewer results")
         self.faults.check()
@@ -137,7 +137,9 @@ def _read(lines: Lines, choose: Choose, faults: Faults) -> Sheet:
         faults.check()
     for num_cells, rows in ragged.items():
         found = f"expected {len(header)} cells as in the header, found {num_cells}"
-        faults.add(f"{found}; put text that holds a {'comma' if mark == ',' else repr(mark)} in quotes", rows_in_words(rows))
+        faults.add(
+            f"{found}; put text that holds a {'comma' if mark == ',' else repr(mark)} in quotes", rows_in_words(rows)
+        )
     if not sum(part.size for part in numbers) and not faults:
         faults.add("expected results below the headings, found none")
     faults.check()

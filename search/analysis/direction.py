@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-LOWER = frozenset(
+_WORDS = (
     "loss losses error errors err nll perplexity ppl brier ece mce ace rmse mse mae mape smape rmsle msle logloss "
     "crossentropy xent xentropy ce bce wer cer ter eer fid kl kld jsd divergence deviance regret risk hinge residual "
-    "residuals cost fpr fnr hamming misclassification distance rmsd mad entropy bpc bpb".split()
+    "residuals cost fpr fnr hamming misclassification distance rmsd mad entropy bpc bpb"
 )
+LOWER = frozenset(_WORDS.split())
 """Words of a metric of which less is better."""
 _ENDINGS = ("loss", "error", "perplexity", "entropy", "rmse", "nll")
 """Of words written as one: valloss, testerror."""

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from search.analysis.bounds import check_bytes, check_cells
-from search.analysis.csv_file import CHUNK, PREVIEW, Choose, Lines, open_text
+from search.analysis.csv_file import CHUNK, Choose, Lines, open_text
 from search.analysis.faults import Faults, rows_in_words
+from search.analysis.layout import PREVIEW
 from search.analysis.shape import Sheet
 from search.analysis.table import Coder
 
@@ -76,9 +77,7 @@ def read_jsonl(path: Path, choose: Choose) -> Sheet:
     )
 
 
-def _rows(
-    lines: Lines, numbers: list[int], nested: dict[str, list[int]], faults: Faults
-) -> Iterator[dict[str, str]]:
+def _rows(lines: Lines, numbers: list[int], nested: dict[str, list[int]], faults: Faults) -> Iterator[dict[str, str]]:
     """The rows as text; where they stand is added to `numbers`, and to `nested` what is no single value."""
     for line in lines:
         if not line.strip():
@@ -97,7 +96,10 @@ def _object(line: str, number: int, faults: Faults) -> dict[str, object]:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         what = "brackets too deep" if isinstance(error, RecursionError) else str(error).split(":")[0]
-        faults.add(f"expected one JSON object per line, but it cannot be read: {what}; write one row per line", f"line {number}")
+        faults.add(
+            f"expected one JSON object per line, but it cannot be read: {what}; write one row per line",
+            f"line {number}",
+        )
         return {}
     if not isinstance(value, dict):
         kind = type(value).__name__

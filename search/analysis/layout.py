@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from search.analysis.asked import ROW, Asked
-from search.analysis.cells import is_missing_text, is_number
+from search.analysis.cells import SPREAD_MEND, is_missing_text, is_number, is_spread
 from search.analysis.columns import (
     BLOCK,
     CONFIG,
@@ -28,7 +28,11 @@ from search.analysis.columns import (
 from search.analysis.direction import says_lower, words_of
 from search.analysis.faults import Faults, closest, some
 
-SEEDED = re.compile(r"^(?P<config>.+?)[\s_\-./:]*[\s_\-./:(\[](?P<block>(?:seed|fold|split|rep|repeat|run|s)[\s_\-=:]*\d+)[)\]]?$", re.I)
+PREVIEW = 1000
+"""Rows that are looked at before the columns are chosen."""
+SEEDED = re.compile(
+    r"^(?P<config>.+?)[\s_\-./:]*[\s_\-./:(\[](?P<block>(?:seed|fold|split|rep|repeat|run|s)[\s_\-=:]*\d+)[)\]]?$", re.I
+)
 """A name that holds configuration and block: resnet18_seed0."""
 _NUMBERED = re.compile(r"^(?P<before>(?:[a-z]+[\s_\-]?)?)(?P<number>\d+)(?P<after>(?:[\s_\-./].*)?)$", re.I)
 """A heading of one block among several: split0_test_score, seed1, 3."""
@@ -67,7 +71,9 @@ class Layout:
 
     def unused(self) -> list[str]:
         """Headings of the columns that are not read; an index without a heading is not worth a word."""
-        return [shown(text.strip()) for at, text in enumerate(self.headings) if at not in self.positions and text.strip()]
+        return [
+            shown(text.strip()) for at, text in enumerate(self.headings) if at not in self.positions and text.strip()
+        ]
 
 
 def choose_layout(
@@ -85,9 +91,17 @@ def choose_layout(
         The layout; None if it cannot be told, and then there are faults.
     """
     columns = [[row[at].strip() for row in first_rows if at < len(row)] for at in range(len(headings))]
-    heads = Headings(texts=tuple(headings), numeric=tuple(map(_is_numeric, columns)))
+    whole = len(first_rows) < PREVIEW
+    heads = Headings(
+        texts=tuple(headings),
+        numeric=tuple(map(_is_numeric, columns)),
+        constant=tuple(whole and len(set(cells)) == 1 for cells in columns),
+    )
     if len(headings) == 1 and len(headings[0]) > 1 and not heads.scores():
         faults.add(f"expected several columns, found one, {shown(headings[0].strip())!r}; part them by commas", "row 1")
+        return None
+    if any(is_number(text.strip()) and "." in text for text in headings) and not heads.named():
+        faults.add("expected a line of headings, found results; add one, such as config,block,score", "row 1")
         return None
     if any(_CURVE.match(text) for text in headings):
         faults.add(
@@ -154,7 +168,7 @@ def _of_scores(
         config = heads.take(CONFIG, asked, faults) or _params(heads) or _names(heads, columns, set(blocks))
         if config:
             roles[CONFIG] = config
-            return None if faults else _layout(heads, roles, wide_blocks=blocks)
+            return None if faults else _layout(heads, roles, asked, wide_blocks=blocks)
     metric = heads.ranked(METRIC)
     values = heads.take(SCORE, asked, faults)
     if len(metric) == 1 and not heads.numeric[metric[0]] and values:
@@ -163,11 +177,19 @@ def _of_scores(
         faults.add(f"--metric: no column names one metric per row; say which column by --score-column {asked.metric}")
     if values:
         roles[SCORE] = values
+        if (spread := [cell for cell in columns[values[0]] if is_spread(cell)]) and not faults:
+            faults.add(f"{shown(heads.texts[values[0]].strip())}: found {spread[0]!r}; {SPREAD_MEND}")
     _config_and_block(heads, columns, roles, asked, faults)
     if faults:
         return None
     if not values and CONFIG not in roles and (wide := _wide(heads, roles, asked, faults)):
-        return None if faults else _layout(heads, roles, wide_configs=wide, rows_are_blocks=asked.block == ROW)
+        seeded = BLOCK not in roles and _seeded([heads.texts[at].strip() for at in wide])
+        rows_are_blocks = asked.block == ROW
+        return (
+            None
+            if faults
+            else _layout(heads, roles, asked, wide_configs=wide, rows_are_blocks=rows_are_blocks, seeded=seeded)
+        )
     steps = [at for at in heads.ranked(STEP) if at not in {place for found in roles.values() for place in found}]
     if steps:
         roles[STEP] = (steps[0],)
@@ -176,10 +198,10 @@ def _of_scores(
     for meaning in (CONFIG, SCORE):
         if meaning not in roles and not faults:
             _tell_missing(meaning, heads, faults)
-    if not faults and BLOCK not in roles and not (DATASET in roles or asked.unpaired):
-        if not _seeded(columns[roles[CONFIG][0]]):
-            _tell_missing(BLOCK, heads, faults)
-    return None if faults else _layout(heads, roles, seeded=BLOCK not in roles and _seeded(columns[roles[CONFIG][0]]))
+    seeded = not faults and BLOCK not in roles and _seeded(columns[roles[CONFIG][0]])
+    if not (faults or seeded or {BLOCK, DATASET} & set(roles) or asked.unpaired):
+        _tell_missing(BLOCK, heads, faults)
+    return None if faults else _layout(heads, roles, asked, seeded=seeded)
 
 
 def _of_images(
@@ -200,7 +222,10 @@ def _of_images(
         wide = tuple(
             at
             for at, cells in enumerate(columns)
-            if at not in taken and heads.texts[at].strip() and set(cells) & labels and len(set(cells)) <= 2 * len(labels) + 2
+            if at not in taken
+            and heads.texts[at].strip()
+            and set(cells) & labels
+            and len(set(cells)) <= 2 * len(labels) + 2
         )
         if CONFIG in roles or len(wide) < 2:
             faults.add(
@@ -209,11 +234,11 @@ def _of_images(
                 "row 1",
             )
             return None
-        return _layout(heads, roles, wide_configs=wide)
+        return _layout(heads, roles, asked, wide_configs=wide)
     if CONFIG not in roles:
         _tell_missing(CONFIG, heads, faults)
         return None
-    return _layout(heads, roles, seeded=BLOCK not in roles and _seeded(columns[roles[CONFIG][0]]))
+    return _layout(heads, roles, asked, seeded=BLOCK not in roles and _seeded(columns[roles[CONFIG][0]]))
 
 
 def _numbered(heads: Headings, asked: Asked, faults: Faults) -> dict[int, str]:
@@ -234,7 +259,9 @@ def _numbered(heads: Headings, asked: Asked, faults: Faults) -> dict[int, str]:
         stems = {stem: found for stem, found in stems.items() if "train" not in words_of(stem)}
     if len(stems) > 1:
         names = list(stems)
-        faults.add(f"{some(map(shown, names), 8)} may each be the score; say which by --score-column {names[0]}", "row 1")
+        faults.add(
+            f"{some(map(shown, names), 8)} may each be the score; say which by --score-column {names[0]}", "row 1"
+        )
     if not stems or (heads.scores() and not next(iter(groups))[1]):
         return {}
     return next(iter(stems.values()))
@@ -246,17 +273,17 @@ def _names(heads: Headings, columns: Sequence[Sequence[str]], taken: set[int]) -
     return (rest[0],) if len(rest) == 1 else ()
 
 
-def _wide(
-    heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: Asked, faults: Faults
-) -> tuple[int, ...]:
+def _wide(heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: Asked, faults: Faults) -> tuple[int, ...]:
     """One column of numbers per configuration; none where a heading is that of a metric."""
-    taken = {at for found in roles.values() for at in found}
+    taken = {at for found in roles.values() for at in found} | set(heads.ranked(BLOCK)) | set(heads.ranked(DATASET))
     rest = [at for at, text in enumerate(heads.texts) if at not in taken and text.strip()]
     if len(rest) < 2 or not all(heads.numeric[at] for at in rest) or any(says_lower(heads.texts[at]) for at in rest):
         return ()
-    if not {BLOCK, DATASET} & set(roles) and asked.block != ROW and not asked.unpaired:
+    seeded = _seeded([heads.texts[at].strip() for at in rest])
+    names = some([shown(heads.texts[at].strip()) for at in rest])
+    if not {BLOCK, DATASET} & set(roles) and asked.block != ROW and not asked.unpaired and not seeded:
         faults.add(
-            f"no column says which scores belong together: the columns {some([shown(heads.texts[at].strip()) for at in rest])} look "
+            f"no column says which scores belong together: the columns {names} look "
             "like one configuration each; if those of one row share their seed or split, add --block-column row, "
             "else --unpaired",
             "row 1",
@@ -267,7 +294,6 @@ def _wide(
 def _tell_missing(meaning: str, heads: Headings, faults: Faults) -> None:
     where = "row 1"
     meant = closest(meaning, [text for text in heads.texts if text.strip()])
-    hint = f"if {shown(meant)} is meant, add --{meaning}-column {shown(meant)}; " if meant else ""
     option = f"name it by --{meaning}-column"
     ways = {
         CONFIG: f"{option} (what is compared: a model, a recipe)",
@@ -275,7 +301,8 @@ def _tell_missing(meaning: str, heads: Headings, faults: Faults) -> None:
         SCORE: f"{option}, or bring columns image and correct",
         IMAGE: option,
     }
-    faults.add(f"expected a column {meaning}, found {heads.listed()}; {hint}{ways[meaning]}", where)
+    mend = f"if {shown(meant)} is meant, add --{meaning}-column {shown(meant)}" if meant else ways[meaning]
+    faults.add(f"expected a column {meaning}, found {heads.listed()}; {mend}", where)
 
 
 def _seeded(cells: Sequence[str]) -> bool:
@@ -287,6 +314,7 @@ def _seeded(cells: Sequence[str]) -> bool:
 def _layout(
     heads: Headings,
     roles: Mapping[str, tuple[int, ...]],
+    asked: Asked,
     *,
     wide_configs: tuple[int, ...] = (),
     wide_blocks: Mapping[int, str] | None = None,
@@ -310,9 +338,12 @@ def _layout(
         listed = some([shown(heads.texts[at].strip()) for at in wide_blocks], 3)
         parts.insert(1, f"one column per block ({listed})")
     if seeded:
-        parts.insert(0, f"config and block = {names(roles[CONFIG])}, parted before the seed")
+        both = names(roles[CONFIG]) if CONFIG in roles else "the headings"
+        parts.insert(0, f"config and block = {both}, parted before the seed")
     elif rows_are_blocks:
         parts.append("block = the row")
+    elif asked.unpaired and BLOCK not in roles and not wide_blocks:
+        parts.append("every row is a run of its own")
     elif not wide_blocks and BLOCK not in roles:
         whole = DATASET in roles and LABEL not in roles and CORRECT not in roles
         parts.append("no block: one score per data set" if whole else "no block: one run per config")
@@ -337,6 +368,21 @@ def _stem(heading: str) -> str:
 
 
 FINISHED = {"finished", "complete", "completed", "done", "success", "succeeded", "terminated", "ok"}
-_UNFINISHED = {"running", "crashed", "failed", "fail", "killed", "pruned", "waiting", "error", "pending", "scheduled", "stopped", "preempted", "canceled", "cancelled"}
+_UNFINISHED = {
+    "running",
+    "crashed",
+    "failed",
+    "fail",
+    "killed",
+    "pruned",
+    "waiting",
+    "error",
+    "pending",
+    "scheduled",
+    "stopped",
+    "preempted",
+    "canceled",
+    "cancelled",
+}
 KNOWN_STATES = {word for each in FINISHED | _UNFINISHED for word in (each, each.upper(), each.capitalize())} | {""}
 """What a column of states may hold; a column state with anything else is no such column."""

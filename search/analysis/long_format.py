@@ -35,7 +35,10 @@ def to_reading(table: Table, asked: Asked = DETECTED) -> Reading:
         found = f"found {repeats.configs[0]!r} only"
         faults.add(f"expected at least two configurations in the column {CONFIG}, {found}; add another")
     if len(repeats.configs) > MAX_CONFIGS:
-        faults.add(f"expected at most {MAX_CONFIGS:,} configurations, found {len(repeats.configs):,}: another column is meant; say which by --config-column")
+        faults.add(
+            f"expected at most {MAX_CONFIGS:,} configurations, found {len(repeats.configs):,}: another column is "
+            "meant; say which by --config-column"
+        )
         faults.check()
     if CORRECT in table.columns:
         bits = gather_bits(table, repeats, faults)
@@ -51,7 +54,11 @@ def to_reading(table: Table, asked: Asked = DETECTED) -> Reading:
         results=results,
         notes=(
             *table.notes,
-            *(note for item in results for note in (*(() if asked.unpaired else missing_blocks(item)), *without_result(item))),
+            *(
+                note
+                for item in results
+                for note in (*(() if asked.unpaired else missing_blocks(item)), *without_result(item))
+            ),
             *(
                 f"{note} ({_rows_of(table, repeats, item, config)})"
                 for item in results

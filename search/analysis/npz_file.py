@@ -108,7 +108,15 @@ def _load(path: Path, faults: Faults) -> Mapping[str, NDArray[Any]]:
             opened = np.load(stream, allow_pickle=False)
             assert isinstance(opened, np.lib.npyio.NpzFile)
             return _take(opened, faults)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        struct.error,
+    ) as error:
         _unreadable(error, faults)
     except AnalysisError:
         raise
@@ -142,7 +150,9 @@ def _check_sizes(archive: zipfile.ZipFile, faults: Faults) -> None:
             continue
         check_bytes(claimed, faults, what=f"{name}: ")
         if not faults and claimed > member.file_size:
-            faults.add(f"{name}: expected {size(claimed)} by its shape {shape}, found {size(member.file_size)}; write it again")
+            faults.add(
+                f"{name}: expected {size(claimed)} by its shape {shape}, found {size(member.file_size)}; write it again"
+            )
     if not faults:
         check_bytes(total, faults)
 
@@ -196,7 +206,9 @@ def _scores(
     scores: NDArray[Any], configs: Sequence[str], blocks: Sequence[str], faults: Faults, asked: Asked
 ) -> dict[str, NDArray[np.float64]]:
     """Configuration -> scores (R,), checked as the cells of a table are."""
-    flat = Column(codes=np.arange(scores.size, dtype=np.int32), values=tuple(map(repr, scores.astype(float).ravel().tolist())))
+    flat = Column(
+        codes=np.arange(scores.size, dtype=np.int32), values=tuple(map(repr, scores.astype(float).ravel().tolist()))
+    )
     places = NamedRows(
         names=tuple(f"{config!r} on block {block!r}" for config in configs for block in blocks), one="", several=""
     )

@@ -126,7 +126,10 @@ def _faults(options: Options, ratio: float | None, asked: Asked) -> Iterator[str
     if options.num_classes is not None and options.num_classes < 2:
         yield f"--num-classes: expected at least 2, found {options.num_classes}"
     if asked.unpaired and (options.method or options.ratio or options.estimand == "new-data"):
-        yield "--unpaired: runs without common blocks are compared by Welch's test, on this data set; leave --method, --ratio and --estimand out"
+        yield (
+            "--unpaired: runs without common blocks are compared by Welch's test, on this data set; leave --method, "
+            "--ratio and --estimand out"
+        )
     if asked.unpaired and options.adjust == "max-t":
         yield "--adjust: max-t flips whole blocks, and with --unpaired there are none; take holm"
     if asked.own_unit and options.method == "pooled-images":

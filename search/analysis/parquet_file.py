@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from search.analysis.bounds import check_bytes, check_cells
-from search.analysis.csv_file import PREVIEW, Choose
+from search.analysis.csv_file import Choose
 from search.analysis.faults import AnalysisError, Faults
+from search.analysis.layout import PREVIEW
 from search.analysis.shape import Sheet
 from search.analysis.table import Coder
 
@@ -50,7 +51,9 @@ def read_parquet(path: Path, choose: Choose) -> Sheet:
             assert layout is not None
             for at in layout.positions:
                 if arrow.types.is_nested(kinds[at]):
-                    faults.add(f"expected one value per row in the column {headings[at]}, found {kinds[at]}; flatten it")
+                    faults.add(
+                        f"expected one value per row in the column {headings[at]}, found {kinds[at]}; flatten it"
+                    )
             check_cells(num_rows * len(layout.positions), faults)
             faults.check()
             coders = {at: Coder() for at in layout.positions}

@@ -44,7 +44,9 @@ KINDS = {
 """How a file is read, by what its name ends with; .gz may follow where it is text."""
 _OTHERS = {
     (".xlsx", ".xls", ".ods", ".numbers"): "a spreadsheet; save the sheet as CSV UTF-8 and name that file",
-    (".json",): "one JSON document; write one object per line as .jsonl (pandas: to_json(path, orient='records', lines=True))",
+    (
+        ".json",
+    ): "one JSON document; write one object per line as .jsonl (pandas: to_json(path, orient='records', lines=True))",
     (".pkl", ".pickle", ".pt", ".pth", ".joblib"): "a pickle, which may run a program when it is read; save it as .csv",
     (".npy",): "a single array; write it with np.savez as .npz, with the names of configurations and blocks",
     (".zip", ".tar", ".tgz", ".7z", ".xz", ".bz2", ".zst"): "an archive; unpack it and name the file in it",
@@ -53,9 +55,7 @@ _OTHERS = {
 """What people name besides, and the way out."""
 
 
-def read_file(
-    path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None
-) -> Reading:
+def read_file(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
     """Read a file of results by what its name ends with.
 
     Args:

@@ -79,7 +79,10 @@ def tell_twice(table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_se
         faults: Added to.
     """
     for name, rows in itertools.islice(several, NUM_SHOWN):
-        faults.add(f"{name}: expected once, found {rows.size} times; keep one, or name more columns that tell them apart", table.places.words(rows))
+        faults.add(
+            f"{name}: expected once, found {rows.size} times; keep one, or name more columns that tell them apart",
+            table.places.words(rows),
+        )
     if num_several > NUM_SHOWN:
         faults.add(f"{num_several - NUM_SHOWN} more are there several times; keep one of each")
 

@@ -71,7 +71,11 @@ def analyze(
         for name, pairs in families.items()
         for comparison in judge(negated(results) if lower else results, pairs, declared, family_name=name)
     )
-    notes = (*reading.notes, *_notes_on_ratio(reading, declared, asked), *_notes_on_unused(declared, comparisons, asked))
+    notes = (
+        *reading.notes,
+        *_notes_on_ratio(reading, declared, asked),
+        *_notes_on_unused(declared, comparisons, asked),
+    )
     reading = dataclasses.replace(reading, notes=notes)
     document = to_document(reading, families, declared, comparisons, asked)
     return Analysis(document=document, comparisons=comparisons)
@@ -86,6 +90,12 @@ def _from_mlflow(question: Question, asked: Asked, tell: Callable[[str], None]) 
 def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Iterator[str]:
     """What the ratio, or its absence, does to the claims."""
     if asked.unpaired:
+        shared = [set.intersection(*map(set, item.blocks.values())) for item in reading.results]
+        if count := sum(map(len, shared)):
+            yield (
+                f"the configurations share {count} blocks by name: if these are the same seeds or splits, leave "
+                "--unpaired out, as paired runs tell smaller differences apart"
+            )
         return
     folds = reading.source.get("folds")
     has_scores = any(item.scores for item in reading.results) and len(reading.results) < MIN_DATA_SETS

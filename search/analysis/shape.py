@@ -20,7 +20,6 @@ from search.analysis.columns import (
     CONFIG,
     CORRECT,
     DATASET,
-    FAILED,
     IMAGE,
     LABEL,
     METRIC,
@@ -74,7 +73,9 @@ def to_table(sheet: Sheet, asked: Asked, faults: Faults) -> Table:
         for meaning, places in layout.roles.items()
         if meaning not in {STATE, STEP, METRIC}
     }
-    aside = {meaning: sheet.columns[layout.roles[meaning][0]] for meaning in (STATE, STEP, METRIC) if meaning in layout.roles}
+    aside = {
+        meaning: sheet.columns[layout.roles[meaning][0]] for meaning in (STATE, STEP, METRIC) if meaning in layout.roles
+    }
     rows = np.arange(sheet.numbers.size)
     notes = list(sheet.notes)
     if unused := layout.unused():
@@ -175,7 +176,9 @@ def _finished(sheet: Sheet, state: Column, rows: NDArray[np.intp]) -> tuple[NDAr
     words = some([value for value, mark in zip(state.values, odd, strict=True) if mark])
     where = FileRows(numbers=sheet.numbers).words(np.flatnonzero(lost))
     count = int(lost.sum())
-    return np.flatnonzero(~lost), [f"left out: {count} {'run that is' if count == 1 else 'runs that are'} {words} ({where})"]
+    return np.flatnonzero(~lost), [
+        f"left out: {count} {'run that is' if count == 1 else 'runs that are'} {words} ({where})"
+    ]
 
 
 def _of_metric(
@@ -290,7 +293,9 @@ def _same_numbers(column: Column) -> tuple[Column, list[str]]:
         if first.setdefault(number, value) != value:
             again.append(f"{first[number]} and {value}")
     names = dict(zip(column.values, exact, strict=True))
-    return _mapped(column, lambda value: first[names[value]]), [f"blocks {some(again)} are the same number: one block each"]
+    return _mapped(column, lambda value: first[names[value]]), [
+        f"blocks {some(again)} are the same number: one block each"
+    ]
 
 
 def _at(

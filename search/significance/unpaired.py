@@ -20,7 +20,7 @@ from search.significance.examine import outcomes_of
 from search.significance.methods import FIRM_BLOCKS, THIS_DATA
 from search.significance.multiplicity import adjust
 from search.significance.pairing import Outcomes, ScoresError
-from search.significance.records import Comparison, Interval, MeanTest, Verdict
+from search.significance.records import Comparison, Interval, MeanTest
 from search.significance.results import Results
 from search.significance.verdict import decide
 from search.significance.wording import sentence_of
@@ -87,7 +87,9 @@ def judge_unpaired(
         ScoresError: What is declared asks for pairs.
     """
     if declared.estimand == "new-data" or declared.method != "auto" or declared.ratio is not None:
-        raise ScoresError("unpaired runs allow a claim on this data set by Welch's test; leave --estimand, --method and --ratio out")
+        raise ScoresError(
+            "unpaired runs allow a claim on this data set by Welch's test; leave --estimand, --method and --ratio out"
+        )
     if declared.adjust == "max-t":
         raise ScoresError("adjust: max-t flips whole blocks, and unpaired runs have none in common; take holm")
     sides = []
@@ -99,7 +101,9 @@ def judge_unpaired(
         welch_t(a, b, alpha=declared.alpha) if min(a.size, b.size) >= FIRM_BLOCKS else None for _, _, a, b in sides
     ]
     tests = [None if test is None or math.isnan(test.p) else test for test in tests]
-    adjusted = adjust([None if test is None else test.p for test in tests], declared.adjust, pairs=[side[1] for side in sides])
+    adjusted = adjust(
+        [None if test is None else test.p for test in tests], declared.adjust, pairs=[side[1] for side in sides]
+    )
     decisions = decide(tests, adjusted, rope=declared.rope, alpha=declared.alpha)
     comparisons = []
     for (dataset, (name_a, name_b), a, b), test, decision in zip(sides, tests, decisions, strict=True):
@@ -108,7 +112,11 @@ def judge_unpaired(
         reason = decision.reason
         if test is None:
             few = min(a.size, b.size) < FIRM_BLOCKS
-            reason = f"{NAME} needs at least {FIRM_BLOCKS} runs of each, got {a.size} and {b.size}" if few else "no score varies"
+            reason = (
+                f"{NAME} needs at least {FIRM_BLOCKS} runs of each, got {a.size} and {b.size}"
+                if few
+                else "no score varies"
+            )
         comparison = Comparison(
             a=name_a,
             b=name_b,
@@ -161,6 +169,8 @@ def _scores(outcomes: Outcomes | None, declared: Declared) -> NDArray[np.float64
     values = outcomes.values.mean(axis=1) if outcomes.values.ndim == 2 else outcomes.values
     lost = outcomes.diverged & ~outcomes.present
     if lost.any() and declared.num_classes is None:
-        raise ScoresError("num_classes must be given: a diverged repeat left no result and is scored as chance, got None")
+        raise ScoresError(
+            "num_classes must be given: a diverged repeat left no result and is scored as chance, got None"
+        )
     chance = 0.0 if declared.num_classes is None else 1 / declared.num_classes
     return np.asarray(np.where(lost, chance, values)[outcomes.present | lost], dtype=np.float64)
