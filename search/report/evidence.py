@@ -23,7 +23,7 @@ from search.significance.figures.numbers import interval_text, number, numbers_o
 from search.significance.figures.per_class import chosen, heading
 from search.significance.figures.save import MIN_CONFIGS
 from search.significance.records import Comparison
-from search.significance.wording import points
+from search.significance.rounding import points
 
 MAX_PAIRS = 12
 """Comparisons with slopes and classes of their own on the page."""

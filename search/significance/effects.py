@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from search.significance.mcnemar import discordant_test
-from search.significance.records import Interval
+from search.significance.records import Equivalence, Interval, MeanTest
+from search.significance.student import interval_of
 
 MEANINGFUL = 0.75
 """P(A > B) from which a difference is worth calling meaningful (gamma)."""
@@ -136,6 +137,27 @@ def tost_p(estimate: float, se: float, df: float, *, rope: float) -> float:
         Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15.
     """
     return max(float(stats.t.sf((estimate + rope) / se, df)), float(stats.t.cdf((estimate - rope) / se, df)))
+
+
+def equivalence_of(test: MeanTest, *, rope: float, alpha: float) -> Equivalence | None:
+    """What a test says of equivalence: in its own way, or by its t distribution.
+
+    Args:
+        test: The test that decides.
+        rope: Half-width of the region of practical equivalence, fraction.
+        alpha: The interval covers 1 - 2 alpha.
+
+    Returns:
+        None where the test has neither.
+    """
+    if test.equivalence is not None or not test.se > 0:
+        return test.equivalence
+    of = (test.estimate, test.se, test.df)
+    return Equivalence(
+        tost_p=tost_p(*of, rope=rope),
+        interval=interval_of(*of, level=1 - 2 * alpha),
+        rope_probabilities=rope_probabilities(*of, rope=rope),
+    )
 
 
 def smallest_detectable(se: float, df: float, *, alpha: float, power: float = 0.8) -> float:

@@ -33,6 +33,18 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Equivalence:
+    """Whether a difference is shown to lie inside the rope."""
+
+    tost_p: float
+    """Two one-sided tests against the rope's edges."""
+    interval: Interval
+    """At 1 - 2 alpha: inside the rope where tost_p is at most alpha."""
+    rope_probabilities: tuple[float, float, float]
+    """Posterior probability that the difference is below, inside, above the rope. Decides nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeanTest:
     """A two-sided test of a mean difference against zero, whichever way its standard error came about."""
 
@@ -55,6 +67,8 @@ class MeanTest:
     """The test's own statistic, where that is not t; its p-value is then not that of t."""
     p_error: float | None = None
     """Monte-Carlo standard error of p; None where p is computed exactly."""
+    equivalence: Equivalence | None = None
+    """Of a test that shows equivalence in its own way; None where estimate, se and df do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +163,13 @@ class Comparison:
     rope: float
     """Half-width of what counts as no practical difference."""
     rope_probabilities: tuple[float, float, float] | None = None
-    """Posterior probability that the difference is below, inside, above the rope."""
+    """Posterior probability that the difference is below, inside, above the rope. Decides nothing."""
     tost_p: float | None = None
     """Two one-sided tests against the rope's edges."""
     adjusted_tost_p: float | None = None
+    """Adjusted by Holm over the family, whatever adjusts the other p-values: at or below alpha is equivalence."""
+    equivalence_interval: Interval | None = None
+    """For this comparison alone, at 1 - 2 alpha: inside the rope where tost_p is at most alpha."""
     smallest_detectable: float | None = None
     """True difference found with 80 % power at alpha / family size, with this se and df."""
     components: Components | None = None

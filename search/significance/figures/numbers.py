@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from search.significance.figures.looks import is_bounded
 from search.significance.methods import NEW_DATA_SETS
 from search.significance.records import Comparison, Interval, MeanTest
-from search.significance.wording import adjustment, points
+from search.significance.rounding import points
+from search.significance.wording import adjustment
 
 DIGITS = 2
 """Decimals of a percentage point, where there is room."""
