@@ -115,12 +115,16 @@ def pair_rows(comparisons: Sequence[dict[str, Any]]) -> Rows:
         for heading, key in (("data set", "dataset"), ("family", "family"))
         if any(item.get(key) for item in comparisons)
     ]
+    own_unit = any(item.get("own_unit") for item in comparisons)
     won = "data sets won" if comparisons and comparisons[0].get("estimand") == NEW_DATA_SETS else "repeats won"
-    headings = ("a", "b", "difference, pp", "interval, pp", "adjusted p", won, "verdict")
+    if any(item.get("num_unpaired") for item in comparisons):
+        won = "A12"
+    unit = "" if own_unit else ", pp"
+    headings = ("a", "b", f"difference{unit}", f"interval{unit}", "adjusted p", won, "verdict")
     rows: Rows = [(*(heading for heading, _ in named), *headings)]
     for item in comparisons:
         where = (item.get(key) or "-" for _, key in named)
-        numbers = (_pp(item["estimate"]), _interval(item["interval"]))
+        numbers = (_pp(item["estimate"], own_unit=own_unit), _interval(item["interval"], own_unit=own_unit))
         chances = (_number(item["adjusted_p"]), _number(item["p_a_gt_b"]))
         rows.append((*where, item["a"], item["b"], *numbers, *chances, item["verdict"]))
     return rows
@@ -144,13 +148,17 @@ def _remarks(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def _pp(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.2f}"
+def _pp(value: float | None, *, own_unit: bool = False) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.4f}" if own_unit else f"{100 * value:+.2f}"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def _interval(interval: dict[str, float] | None) -> str:
-    return "-" if interval is None else f"{100 * interval['low']:+.2f} to {100 * interval['high']:+.2f}"
+def _interval(interval: dict[str, float] | None, *, own_unit: bool = False) -> str:
+    if interval is None:
+        return "-"
+    return f"{_pp(interval['low'], own_unit=own_unit)} to {_pp(interval['high'], own_unit=own_unit)}"

@@ -44,6 +44,7 @@ def in_unit(comparison: Comparison, *, lower_is_better: bool, own_unit: bool) ->
             t=_turned(comparison.t),
             interval=_mirrored(comparison.interval),
             simultaneous_interval=_mirrored(comparison.simultaneous_interval),
+            equivalence_interval=_mirrored(comparison.equivalence_interval),
             bca_interval=_mirrored(comparison.bca_interval),
             scores_a=tuple(-score for score in comparison.scores_a),
             scores_b=tuple(-score for score in comparison.scores_b),
@@ -74,4 +75,14 @@ def _turned_test(test: MeanTest | None) -> MeanTest | None:
     mirrored = _mirrored(test.interval) if test else None
     if test is None or mirrored is None:
         return None
-    return dataclasses.replace(test, estimate=0.0 - test.estimate, t=0.0 - test.t, interval=mirrored)
+    inside = test.equivalence
+    if inside is not None:
+        turned = 0.0 - inside.interval.high, 0.0 - inside.interval.low
+        inside = dataclasses.replace(
+            inside,
+            interval=dataclasses.replace(inside.interval, low=turned[0], high=turned[1]),
+            rope_probabilities=inside.rope_probabilities[::-1],
+        )
+    return dataclasses.replace(
+        test, estimate=0.0 - test.estimate, t=0.0 - test.t, interval=mirrored, equivalence=inside
+    )

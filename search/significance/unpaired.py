@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from search.significance.multiplicity import adjust
 from search.significance.pairing import Outcomes, ScoresError
 from search.significance.records import Comparison, Interval, MeanTest
 from search.significance.results import Results
-from search.significance.verdict import decide
+from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
 
 NAME = "Welch's t"
@@ -96,76 +97,115 @@ def judge_unpaired(
     for found in results:
         bits, scores = outcomes_of(found)
         outcomes = {**scores, **bits}
-        sides += [(found.dataset, pair, *(_scores(outcomes.get(name), declared) for name in pair)) for pair in family]
-    tests = [
-        welch_t(a, b, alpha=declared.alpha) if min(a.size, b.size) >= FIRM_BLOCKS else None for _, _, a, b in sides
-    ]
-    tests = [None if test is None or math.isnan(test.p) else test for test in tests]
-    adjusted = adjust(
-        [None if test is None else test.p for test in tests], declared.adjust, pairs=[side[1] for side in sides]
+        sides += [
+            _Side(dataset=found.dataset, names=pair, runs=[_runs(outcomes.get(n), declared) for n in pair])
+            for pair in family
+        ]
+    tests, decisions = _decide(sides, declared)
+    _, again = _decide([side.finished() for side in sides], declared)
+    return tuple(
+        _comparison(side, test, decision, without, declared, family_name=family_name, family_size=len(sides))
+        for side, test, decision, without in zip(sides, tests, decisions, again, strict=True)
     )
-    decisions = decide(tests, adjusted, rope=declared.rope, alpha=declared.alpha)
-    comparisons = []
-    for (dataset, (name_a, name_b), a, b), test, decision in zip(sides, tests, decisions, strict=True):
-        there = bool(a.size and b.size)
-        share = effects.unpaired_superiority(a, b)[0] if there else None
-        reason = decision.reason
-        if test is None:
-            few = min(a.size, b.size) < FIRM_BLOCKS
-            reason = (
-                f"{NAME} needs at least {FIRM_BLOCKS} runs of each, got {a.size} and {b.size}"
-                if few
-                else "no score varies"
-            )
-        comparison = Comparison(
-            a=name_a,
-            b=name_b,
-            family=family_name,
-            dataset=dataset,
-            verdict=decision.verdict,
-            sentence="",
-            reason=reason,
-            estimand=THIS_DATA,
-            test=NAME,
-            why="Declared: the runs share no block, so they are compared as independent samples.",
-            limits=LIMITS,
-            num_blocks=min(a.size, b.size),
-            num_unpaired=(int(a.size), int(b.size)),
-            scores_a=tuple(a.tolist()),
-            scores_b=tuple(b.tolist()),
-            mean_a=float(a.mean()) if a.size else None,
-            mean_b=float(b.mean()) if b.size else None,
-            estimate=float(a.mean() - b.mean()) if there else None,
-            adjust_method=declared.adjust,
-            family_size=len(sides),
-            alpha=declared.alpha,
-            rope=declared.rope,
-            adjusted_p=decision.adjusted_p,
-            rope_probabilities=decision.rope_probabilities,
-            tost_p=decision.tost_p,
-            adjusted_tost_p=decision.adjusted_tost_p,
-            p_a_gt_b=share,
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """One comparison: per configuration the scores of its runs, (R,), and whether each diverged, (R,)."""
+
+    dataset: str
+    names: tuple[str, str]
+    runs: list[tuple[NDArray[np.float64], NDArray[np.bool_]]]
+
+    @property
+    def scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.runs[0][0], self.runs[1][0]
+
+    def finished(self) -> _Side:
+        """Without the runs that diverged."""
+        return dataclasses.replace(self, runs=[(scores[~lost], lost[~lost]) for scores, lost in self.runs])
+
+
+def _decide(sides: Sequence[_Side], declared: Declared) -> tuple[list[MeanTest | None], tuple[Decision, ...]]:
+    tests: list[MeanTest | None] = []
+    for side in sides:
+        a, b = side.scores
+        test = welch_t(a, b, alpha=declared.alpha) if min(a.size, b.size) >= FIRM_BLOCKS else None
+        tests.append(None if test is None or math.isnan(test.p) else test)
+    p_values = [None if test is None else test.p for test in tests]
+    adjusted = adjust(p_values, declared.adjust, pairs=[side.names for side in sides])
+    return tests, decide(tests, adjusted, rope=declared.rope, alpha=declared.alpha)
+
+
+def _comparison(
+    side: _Side,
+    test: MeanTest | None,
+    decision: Decision,
+    without: Decision,
+    declared: Declared,
+    *,
+    family_name: str,
+    family_size: int,
+) -> Comparison:
+    a, b = side.scores
+    there = bool(a.size and b.size)
+    verdict, reason = decision.verdict, decision.reason
+    if test is None:
+        few = f"{NAME} needs at least {FIRM_BLOCKS} runs of each, got {a.size} and {b.size}"
+        reason = few if min(a.size, b.size) < FIRM_BLOCKS else "no score varies"
+    elif without.verdict is not verdict:
+        reason = f"it hangs on the diverged runs: with them it is {verdict.value}, without them {without.verdict.value}"
+        verdict = Verdict.INCONCLUSIVE
+    found = decision.equivalence
+    comparison = Comparison(
+        a=side.names[0],
+        b=side.names[1],
+        family=family_name,
+        dataset=side.dataset,
+        verdict=verdict,
+        sentence="",
+        reason=reason,
+        estimand=THIS_DATA,
+        test=NAME,
+        why="Declared: the runs share no block, so they are compared as independent samples.",
+        limits=LIMITS,
+        num_blocks=min(a.size, b.size),
+        num_unpaired=(int(a.size), int(b.size)),
+        failures_a=int(side.runs[0][1].sum()),
+        failures_b=int(side.runs[1][1].sum()),
+        scores_a=tuple(a.tolist()),
+        scores_b=tuple(b.tolist()),
+        mean_a=float(a.mean()) if a.size else None,
+        mean_b=float(b.mean()) if b.size else None,
+        estimate=float(a.mean() - b.mean()) if there else None,
+        adjust_method=declared.adjust,
+        family_size=family_size,
+        alpha=declared.alpha,
+        rope=declared.rope,
+        adjusted_p=decision.adjusted_p,
+        rope_probabilities=found.rope_probabilities if found else None,
+        tost_p=found.tost_p if found else None,
+        equivalence_interval=found.interval if found else None,
+        adjusted_tost_p=decision.adjusted_tost_p,
+        p_a_gt_b=effects.unpaired_superiority(a, b)[0] if there else None,
+    )
+    if test is not None:
+        comparison = dataclasses.replace(
+            comparison,
+            interval=test.interval,
+            se=test.se,
+            df=test.df,
+            t=test.t,
+            p=test.p,
+            smallest_detectable=effects.smallest_detectable(test.se, test.df, alpha=declared.alpha / family_size),
         )
-        if test is not None:
-            comparison = dataclasses.replace(
-                comparison,
-                interval=test.interval,
-                se=test.se,
-                df=test.df,
-                t=test.t,
-                p=test.p,
-                smallest_detectable=effects.smallest_detectable(
-                    test.se, test.df, alpha=declared.alpha / comparison.family_size
-                ),
-            )
-        comparisons.append(dataclasses.replace(comparison, sentence=sentence_of(comparison)))
-    return tuple(comparisons)
+    return dataclasses.replace(comparison, sentence=sentence_of(comparison))
 
 
-def _scores(outcomes: Outcomes | None, declared: Declared) -> NDArray[np.float64]:
-    """Scores of all runs that left an outcome; chance where a diverged one left no result."""
+def _runs(outcomes: Outcomes | None, declared: Declared) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores of all runs that left an outcome, and which diverged; chance where a diverged one left no result."""
     if outcomes is None:
-        return np.zeros(0)
+        return np.zeros(0), np.zeros(0, dtype=np.bool_)
     values = outcomes.values.mean(axis=1) if outcomes.values.ndim == 2 else outcomes.values
     lost = outcomes.diverged & ~outcomes.present
     if lost.any() and declared.num_classes is None:
@@ -173,4 +213,5 @@ def _scores(outcomes: Outcomes | None, declared: Declared) -> NDArray[np.float64
             "num_classes must be given: a diverged repeat left no result and is scored as chance, got None"
         )
     chance = 0.0 if declared.num_classes is None else 1 / declared.num_classes
-    return np.asarray(np.where(lost, chance, values)[outcomes.present | lost], dtype=np.float64)
+    there = outcomes.present | lost
+    return np.asarray(np.where(lost, chance, values)[there], dtype=np.float64), outcomes.diverged[there]
