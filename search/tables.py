@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[str, ...]]
 """Headings, then rows."""
-INTERVAL = "interval, pp"
-LEAST_FIRST = ("repeats won", "data sets won", "raced blocks", "TOST p", INTERVAL, "repeats")
+LEAST_FIRST = ("repeats won", "data sets won", "A12", "raced blocks", "TOST p", "interval, pp", "interval", "repeats")
 """Ends of the headings that a narrow terminal has no room for, the least important first."""
 _WORDS = {"data set", "family", "configuration", "a", "b", "verdict", "race", "score", "what it is"}
 """Columns that are read from the left; the others hold numbers."""
@@ -189,16 +188,17 @@ def pair_rows(comparisons: Sequence[Mapping[str, Any]]) -> Rows:
     ]
     of_equivalence = any(item.get("adjusted_tost_p") is not None and item.get("rope") for item in comparisons)
     level = next((item["interval"].get("level") for item in comparisons if item.get("interval")), None)
-    over_datasets = bool(comparisons) and comparisons[0].get("estimand") == NEW_DATA_SETS
+    own_unit = any(item.get("own_unit") for item in comparisons)
+    unit = "" if own_unit else ", pp"
     headings = (
         *(heading for heading, _ in named),
         "a",
         "b",
-        "difference, pp",
-        INTERVAL if level is None else f"{100 * level:g} % {INTERVAL}",
+        f"difference{unit}",
+        f"{'' if level is None else f'{100 * level:g} % '}interval{unit}",
         p_heading(comparisons),
         *(("TOST p",) if of_equivalence else ()),
-        "data sets won" if over_datasets else "repeats won",
+        _won_heading(comparisons),
         "verdict",
     )
     rows: Rows = [headings]
@@ -209,11 +209,11 @@ def pair_rows(comparisons: Sequence[Mapping[str, Any]]) -> Rows:
                 *(item.get(key) or "-" for _, key in named),
                 item["a"],
                 item["b"],
-                _pp(item["estimate"]),
-                _interval(item["interval"], item.get("rope")),
+                _pp(item["estimate"], own_unit=own_unit),
+                _interval(item, own_unit=own_unit),
                 _p(item["adjusted_p"], alpha),
                 *((_p(item.get("adjusted_tost_p"), alpha),) if of_equivalence else ()),
-                _won(item["p_a_gt_b"], item.get("num_blocks")),
+                _won(item),
                 _verdict(item),
             )
         )
@@ -246,8 +246,10 @@ def _remarks(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def _pp(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.2f}"
+def _pp(value: float | None, *, own_unit: bool = False) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.4f}" if own_unit else f"{100 * value:+.2f}"
 
 
 def _number(value: float | None) -> str:
@@ -258,17 +260,30 @@ def _p(value: float | None, alpha: float | None) -> str:
     return "-" if value is None else p_number(value, alpha)
 
 
-def _interval(interval: Mapping[str, float | None] | None, rope: float | None) -> str:
-    low, high = (None, None) if interval is None else (interval["low"], interval["high"])
+def _interval(item: Mapping[str, Any], *, own_unit: bool) -> str:
+    low, high = (item["interval"] or {}).get("low"), (item["interval"] or {}).get("high")
     if low is None or high is None:
         return "-"
-    digits = digits_apart((low, high), (0.0, rope or 0.0, -(rope or 0.0)), 2)
+    rope = item.get("rope") or 0.0
+    digits = digits_apart((low, high), (0.0, rope, -rope), 2)
+    if own_unit:
+        return f"{low:+.{digits + 2}f} to {high:+.{digits + 2}f}"
     return f"{100 * low:+.{digits}f} to {100 * high:+.{digits}f}"
 
 
-def _won(share: float | None, num_blocks: int | None) -> str:
-    """In how many blocks the first one is ahead, a tie counting one half: `2 of 3`."""
-    return "-" if share is None or not num_blocks else f"{round(2 * share * num_blocks) / 2:g} of {num_blocks}"
+def _won_heading(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    if any(item.get("num_unpaired") for item in comparisons):
+        return "A12"
+    over_data_sets = bool(comparisons) and comparisons[0].get("estimand") == NEW_DATA_SETS
+    return "data sets won" if over_data_sets else "repeats won"
+
+
+def _won(item: Mapping[str, Any]) -> str:
+    """In how many blocks the first one is ahead, a tie counting one half: `2 of 3`; of unpaired runs the share."""
+    share, num_blocks = item["p_a_gt_b"], item.get("num_blocks")
+    if share is None or not num_blocks:
+        return "-"
+    return f"{share:.2f}" if item.get("num_unpaired") else f"{round(2 * share * num_blocks) / 2:g} of {num_blocks}"
 
 
 def _verdict(item: Mapping[str, Any]) -> str:

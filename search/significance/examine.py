@@ -64,7 +64,10 @@ def outcomes_of(found: Results) -> tuple[dict[str, Outcomes], dict[str, Outcomes
         return found.diverged.get(name, frozenset())
 
     bits = {name: bits_of(name, found.blocks[name], list(rows), lost(name)) for name, rows in found.correct.items()}
-    scores = {name: scores_of(name, found.blocks[name], array, lost(name)) for name, array in found.scores.items()}
+    scores = {
+        name: scores_of(name, found.blocks[name], array, lost(name), bounded=found.bounded)
+        for name, array in found.scores.items()
+    }
     return bits, scores
 
 
@@ -165,6 +168,11 @@ def refusal_of(pair: Pair, method: Method, declared: Declared, family_size: int)
     """Say why no test may be run on a pair; None where it may."""
     count = len(pair.blocks)
     if count == 0:
+        if pair.num_mismatched == total and not pair.num_lost:
+            return (
+                "they share no block: train both on the same seeds and splits, or judge them as independent runs "
+                "(analyze --unpaired)"
+            )
         return "they have no finished block in common"
     if method.estimand == CHECKPOINTS:
         whole = pair.diff.ndim == 2 and pair.diff.shape[1] > 1 and bool(pair.complete.all())

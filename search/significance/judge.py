@@ -100,7 +100,8 @@ def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declar
         if missing := sorted({*item.correct, *item.scores} - set(item.blocks)):
             names = ", ".join(missing)
             raise ScoresError(f"blocks must be named for every configuration with results, got none for {names}")
-    if not (0 < declared.alpha < 0.5 and 0 <= declared.rope < 0.5):
+    widest = 0.5 if all(item.bounded for item in results) else math.inf
+    if not (0 < declared.alpha < 0.5 and 0 <= declared.rope < widest):
         raise ScoresError(f"alpha must be in (0, 0.5) and rope in [0, 0.5), got {declared.alpha} and {declared.rope}")
     if declared.ratio is not None and not declared.ratio > 0:
         raise ScoresError(f"ratio must be images scored over images trained on, above 0, got {declared.ratio}")
@@ -203,10 +204,10 @@ def _comparison(
         alpha=declared.alpha,
         rope=declared.rope,
         adjusted_p=first.adjusted_p,
-        rope_probabilities=first.rope_probabilities,
-        tost_p=first.tost_p,
+        rope_probabilities=first.equivalence.rope_probabilities if first.equivalence else None,
+        tost_p=first.equivalence.tost_p if first.equivalence else None,
         adjusted_tost_p=first.adjusted_tost_p,
-        equivalence_interval=first.equivalence_interval,
+        equivalence_interval=first.equivalence.interval if first.equivalence else None,
         secondary=item.secondary,
         check=item.check,
         sensitivity=item.sensitivity,

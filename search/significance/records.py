@@ -187,6 +187,13 @@ class Comparison:
     """The same test on the blocks in which neither diverged; None when none diverged or too few are left."""
     sensitivity_verdict: Verdict | None = None
 
+    num_unpaired: tuple[int, int] | None = None
+    """Runs of each, where they share no block and are compared as independent; None where blocks pair them."""
+    lower_is_better: bool = False
+    """The better one has the lower scores: a loss or an error. `p_a_gt_b` is then the share in which a is below b."""
+    own_unit: bool = False
+    """Scores are numbers in a unit of their own instead of fractions of 1."""
+
     def to_dict(self) -> dict[str, object]:
         """Write it as a JSON-safe dictionary: tuples become lists, NaN and infinity become None."""
         return {key: _json_safe(value) for key, value in dataclasses.asdict(self).items()}

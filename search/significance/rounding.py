@@ -54,6 +54,11 @@ def points(fraction: float, digits: int = 1) -> str:
     return f"{_rounded(100 * fraction, digits):.{digits}f}"
 
 
+def plain(value: float, digits: int = 1) -> str:
+    """A number in its own unit, as exact as `points` with as many decimals writes a fraction."""
+    return f"{_rounded(value, digits + 2):.{digits + 2}f}"
+
+
 def digits_for(interval: Interval, marks: Sequence[float] = ()) -> int:
     """Decimals of a percentage point for an interval and its estimate.
 

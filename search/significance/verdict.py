@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from search.significance.effects import equivalence_of
 from search.significance.multiplicity import holm
-from search.significance.records import Equivalence, Interval, MeanTest, Verdict
+from search.significance.records import Equivalence, MeanTest, Verdict
 
 NOISE = 1e-11
 """Distance from 0 below which the end of an interval is 0: float noise, a billionth of a percentage point."""
@@ -21,11 +21,8 @@ class Decision:
     reason: str | None = None
     """Why it is inconclusive in spite of its p-value."""
     adjusted_p: float | None = None
-    tost_p: float | None = None
+    equivalence: Equivalence | None = None
     adjusted_tost_p: float | None = None
-    equivalence_interval: Interval | None = None
-    """At 1 - 2 alpha."""
-    rope_probabilities: tuple[float, float, float] | None = None
 
 
 def decide(
@@ -77,8 +74,6 @@ def _decide(
         verdict=verdict,
         reason=reason,
         adjusted_p=adjusted_p,
-        tost_p=equivalence.tost_p if equivalence else None,
+        equivalence=equivalence,
         adjusted_tost_p=adjusted_tost_p,
-        equivalence_interval=equivalence.interval if equivalence else None,
-        rope_probabilities=equivalence.rope_probabilities if equivalence else None,
     )

@@ -6,7 +6,7 @@ import math
 
 from search.significance.methods import CHECKPOINTS, NEW_DATA_SETS
 from search.significance.records import Comparison, Interval, Verdict
-from search.significance.rounding import digits_apart, digits_for, p_value, points, probability
+from search.significance.rounding import digits_apart, digits_for, p_value, plain, points, probability
 from search.significance.verdict import NOISE
 
 ADJUSTMENTS = {
@@ -28,7 +28,7 @@ def sentence_of(comparison: Comparison) -> str:
         comparison: Everything but the sentence.
 
     Returns:
-        One paragraph; differences in percentage points.
+        One paragraph; differences in percentage points, or in the unit of the scores.
     """
     parts = [_refused(comparison) if comparison.verdict is Verdict.REFUSED else _judged(comparison)]
     parts.append(_failures(comparison))
@@ -53,26 +53,25 @@ def _judged(c: Comparison) -> str:
     assert c.estimate is not None
     assert c.interval is not None
     assert c.adjusted_p is not None
-    sign = -1.0 if c.verdict is Verdict.WORSE else 1.0
+    # The gap is told as a positive number: a winner of lower scores has a negative difference.
+    loses = c.verdict is Verdict.WORSE
+    sign = -1.0 if c.verdict in (Verdict.BETTER, Verdict.WORSE) and loses != c.lower_is_better else 1.0
     is_equivalent = c.verdict is Verdict.EQUIVALENT and c.equivalence_interval is not None
     interval = c.equivalence_interval if is_equivalent and c.equivalence_interval else c.interval
     digits = digits_for(interval, marks_of(c))
-    gap = points(sign * c.estimate, digits)
+    gap = _amount(c, sign * c.estimate, digits, " percentage points")
     p = equivalence_p(c) if is_equivalent else difference_p(c)
-    numbers = f"({_interval(interval, sign, digits)}; {p}; {_evidence(c)})"
+    numbers = f"({_interval(c, interval, sign, digits)}; {p}; {_evidence(c)})"
     match c.verdict:
         case Verdict.BETTER:
-            first = f"{c.a} beats {c.b} by {gap} percentage points {numbers}."
+            first = f"{c.a} beats {c.b} by {gap} {numbers}."
         case Verdict.WORSE:
-            first = f"{c.a} loses to {c.b} by {gap} percentage points {numbers}."
+            first = f"{c.a} loses to {c.b} by {gap} {numbers}."
         case Verdict.EQUIVALENT:
             real = f" Significant ({difference_p(c)}), but too small to matter." if c.adjusted_p <= c.alpha else ""
-            first = (
-                f"{c.a} and {c.b} are practically equivalent: {c.a} minus {c.b} is {gap} percentage points "
-                f"{numbers}.{real}"
-            )
+            first = f"{c.a} and {c.b} are practically equivalent: {c.a} minus {c.b} is {gap} {numbers}.{real}"
         case _:
-            first = f"inconclusive: {c.a} minus {c.b} is {gap} percentage points {numbers}.{_why_not(c)}"
+            first = f"inconclusive: {c.a} minus {c.b} is {gap} {numbers}.{_why_not(c)}"
     first = f"{first}{_chances(c)}"
     if c.provisional:
         first = f"Provisional, few repeats: {first}"
@@ -105,15 +104,16 @@ def equivalence_p(c: Comparison) -> str:
 
 def _chances(c: Comparison) -> str:
     """The posterior, in the words of the verdict."""
-    if c.rope_probabilities is None:
+    if c.rope_probabilities is None or (c.own_unit and not c.rope > 0):
         return ""
     below, inside, above = c.rope_probabilities
-    rope = f"{100 * c.rope:g} pp"
+    advantage, deficit = (below, above) if c.lower_is_better else (above, below)
+    rope = _rope(c)
     match c.verdict:
         case Verdict.BETTER:
-            return f" P(difference > {rope}) {probability(above)}."
+            return f" P(difference > {rope}) {probability(advantage)}."
         case Verdict.WORSE:
-            return f" P(deficit > {rope}) {probability(below)}."
+            return f" P(deficit > {rope}) {probability(deficit)}."
         case Verdict.EQUIVALENT:
             return f" P(|difference| < {rope}) {probability(inside)}."
         case _:
@@ -125,15 +125,15 @@ def _reach(c: Comparison, digits: int) -> str:
     if c.smallest_detectable is None:
         return ""
     digits = digits_apart([value for value in (c.smallest_detectable, c.smallest_ever) if value], [c.rope], digits)
-    found = f" Smallest detectable gap {points(c.smallest_detectable, digits)} pp."
+    found = f" Smallest detectable gap {_amount(c, c.smallest_detectable, digits, ' pp')}."
     if c.verdict is not Verdict.INCONCLUSIVE or not c.rope > 0 or c.smallest_ever is None:
         return found
     if c.sensitivity_verdict not in (None, Verdict.INCONCLUSIVE):  # a spread made of diverged repeats plans nothing
         return found
-    gap = f"a gap of {100 * c.rope:g} pp"
+    gap = f"a gap of {_rope(c)}"
     if c.num_blocks_for_rope is None:
         more = "more test images" if c.num_images else "more data, or a smaller part to score on"
-        floor = f"below {points(c.smallest_ever, digits)} pp it takes {more}"
+        floor = f"below {_amount(c, c.smallest_ever, digits, ' pp')} it takes {more}"
         return f"{found} No number of repeats would find {gap}: {floor}."
     if c.num_blocks_for_rope <= c.num_blocks:
         return found
@@ -150,7 +150,7 @@ def _why_not(c: Comparison) -> str:
         return f" The interval is this comparison's alone; it does not hold up among {c.family_size}."
     inside = c.equivalence_interval
     if inside and -c.rope < inside.low <= inside.high < c.rope and c.family_size > 1 and c.adjusted_tost_p is not None:
-        within = _interval(inside, 1.0, digits_for(inside, marks_of(c)))
+        within = _interval(c, inside, 1.0, digits_for(inside, marks_of(c)))
         return f" This comparison alone would be equivalent ({within}); {equivalence_p(c)}."
     return ""
 
@@ -158,10 +158,13 @@ def _why_not(c: Comparison) -> str:
 def _refused(c: Comparison) -> str:
     if c.estimate is None or c.mean_a is None or c.mean_b is None:
         return f"Refused: {c.a} against {c.b}: {c.reason}."
-    scores = f"{c.a} scored {100 * c.mean_a:.1f} % and {c.b} {100 * c.mean_b:.1f} %"
-    gap = f"a difference of {points(c.estimate, 1)} percentage points"
+    means = [f"{mean:.5g}" if c.own_unit else f"{100 * mean:.1f} %" for mean in (c.mean_a, c.mean_b)]
+    scores = f"{c.a} scored {means[0]} and {c.b} {means[1]}"
+    gap = f"a difference of {_amount(c, c.estimate, 1, ' percentage points')}"
+    if c.num_unpaired:
+        return f"Refused: {c.a} against {c.b}: {c.reason}. {scores}, {gap}."
     if c.p is not None and c.interval is not None:  # a test that does not decide
-        numbers = f"{_interval(c.interval, 1.0, digits_for(c.interval))}; {p_value(c.p)}; {_evidence(c)}"
+        numbers = f"{_interval(c, c.interval, 1.0, digits_for(c.interval))}; {p_value(c.p)}; {_evidence(c)}"
         return f"No verdict: {c.reason}. {scores}, {gap} ({numbers}). {c.limits}"
     if c.num_blocks == 1:
         between = ""
@@ -177,6 +180,9 @@ def _failures(c: Comparison) -> str:
     if not c.num_blocks:
         return ""
     what = " data sets" if c.estimand == NEW_DATA_SETS else ""
+    if c.num_unpaired and (c.failures_a or c.failures_b):
+        runs_a, runs_b = c.num_unpaired
+        return f"Diverged: {c.a} {c.failures_a} of {runs_a}, {c.b} {c.failures_b} of {runs_b}."
     if c.failures_a or c.failures_b:
         p = "" if c.failures_p is None else f" (exact McNemar {p_value(c.failures_p)})"
         return f"Diverged: {c.a} {c.failures_a}, {c.b} {c.failures_b} of {c.num_blocks}{what}{p}."
@@ -184,6 +190,14 @@ def _failures(c: Comparison) -> str:
 
 
 def _evidence(c: Comparison) -> str:
+    return f"{_runs(c)}; lower is better" if c.lower_is_better else _runs(c)
+
+
+def _runs(c: Comparison) -> str:
+    if c.num_unpaired:
+        runs_a, runs_b = c.num_unpaired
+        above = "" if c.p_a_gt_b is None else f"; A12 {probability(c.p_a_gt_b)}"
+        return f"{runs_a} and {runs_b} unpaired runs, {c.test}{above}; {c.estimand}"
     if c.estimand == CHECKPOINTS:
         return f"one trained pair; {c.num_images:,} images; {c.estimand}"
     if c.estimand == NEW_DATA_SETS:
@@ -197,8 +211,17 @@ def adjustment(method: str) -> str:
     return ADJUSTMENTS.get(method, method)
 
 
-def _interval(interval: Interval, sign: float, digits: int) -> str:
+def _amount(c: Comparison, value: float, digits: int, points_in_words: str) -> str:
+    """A difference: in percentage points, or in the unit of the scores."""
+    return plain(value, digits) if c.own_unit else f"{points(value, digits)}{points_in_words}"
+
+
+def _rope(c: Comparison) -> str:
+    return f"{c.rope:g}" if c.own_unit else f"{100 * c.rope:g} pp"
+
+
+def _interval(c: Comparison, interval: Interval, sign: float, digits: int) -> str:
     if math.isnan(interval.low):
         return f"{100 * interval.level:g} % interval unbounded"
     low, high = sorted((sign * interval.low, sign * interval.high))
-    return f"{100 * interval.level:g} % interval {points(low, digits)} to {points(high, digits)}"
+    return f"{100 * interval.level:g} % interval {_amount(c, low, digits, '')} to {_amount(c, high, digits, '')}"

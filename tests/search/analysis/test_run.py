@@ -44,8 +44,15 @@ def test_every_field_of_a_comparison_and_what_was_declared(write: Any) -> None:
     assert document["declared"] == {
         "families": {"": [["a", "b"]]}, "estimand": "auto", "method": "auto", "adjust": "holm",
         "alpha": 0.1, "rope": 0.01, "ratio": 3 / 7, "num_images": None, "num_classes": None,
+        "lower_is_better": False, "scale": None, "own_unit": False, "unpaired": False,
     }  # fmt: skip
-    assert document["source"] == {"kind": "csv", "path": str(path), "rows": 12, "unit": "repeat"}
+    assert document["source"] == {
+        "kind": "csv",
+        "path": str(path),
+        "rows": 12,
+        "unit": "repeat",
+        "read_as": "config, block, score, failed",
+    }
     assert document["datasets"] == [""]
     assert document["across"] is None
     assert [(item["name"], item["num_blocks"], item["num_results"]) for item in document["configs"]] == [

@@ -138,7 +138,7 @@ def test_refusals_name_their_reason_and_keep_their_place_in_the_family() -> None
         "",
         "zero variance",
         "their test sets differ, with 2000 and 100",
-        "no finished block in common",
+        "they share no block: train both on the same seeds and splits",
         "no results",
     ]
     for comparison, reason in zip(found[1:], reasons[1:], strict=True):
