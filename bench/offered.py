@@ -32,7 +32,15 @@ MAX_ALL_PAIRS = 4
 LOOK_EVERY = 5
 """Blocks between declared looks."""
 LOOKS: tuple[tuple[Kind, str], ...] = (("obrien-fleming", "O'Brien-Fleming"), ("pocock", "Pocock"))
-ELSEWHERE = ("5x2cv-t", "5x2cv-f", "multi-bootstrap", "mcnemar", "mcnemar-mid-p", "pooled-images")
+ELSEWHERE = (
+    "crossed-satterthwaite",
+    "5x2cv-t",
+    "5x2cv-f",
+    "multi-bootstrap",
+    "mcnemar",
+    "mcnemar-mid-p",
+    "pooled-images",
+)
 """Methods that have rows of their own making."""
 
 JUDGED = "the whole analysis: better or worse"
@@ -166,6 +174,7 @@ def single_rows() -> list[Row]:
             "crossed repeats x images, plain variance",
             lambda arms: crossed_test(arms.on_test().diff, variance="plain").p <= ALPHA,
         ),
+        contrast(METHODS["crossed-satterthwaite"].title, partial(told, "crossed-satterthwaite")),
         contrast("Multi-Bootstrap", partial(told, "multi-bootstrap"), every=SLOW),
         contrast("plain paired t, looked at after every block", _peeking),
         contrast("pooled images, as published", partial(told, "pooled-images")),

@@ -42,14 +42,14 @@ WORDS = {"data set", "family", "a", "b", "verdict"}
 
 
 def latex_table(rows: Sequence[Sequence[str]], comparisons: Comparisons) -> str:
-    """The table of comparisons as a LaTeX float that needs no package.
+    r"""The table of comparisons as a LaTeX float that needs no package.
 
     Args:
         rows: Headings, then one row per comparison, as `search.tables.pair_rows` gives them.
         comparisons: The same comparisons.
 
     Returns:
-        A file for `\\input`.
+        A file for `\input`.
     """
     headings, *others = ([latex(cell) for cell in row] for row in rows)
     columns = "".join("l" if heading in WORDS else "r" for heading in rows[0])
@@ -115,8 +115,8 @@ def _methods(comparisons: Comparisons) -> Iterator[str]:
         several = ", adjusted by Holm's procedure over the same family," if _is_family(tested) else ""
         ranks = "signed-rank " if all(item["test"] == METHODS["wilcoxon"].title for item in tested) else ""
         yield (
-            f"Two configurations are called practically equivalent where two one-sided {ranks}tests (TOST; Schuirmann, 1987)"
-            f"{several} show the difference to lie within ±{100 * rope:g} percentage points."
+            f"Two configurations are called practically equivalent where two one-sided {ranks}tests (TOST; Schuirmann, "
+            f"1987){several} show the difference to lie within ±{100 * rope:g} percentage points."
         )
     yield f"Intervals cover {100 * (1 - alpha):g} %, each for its comparison alone."
     yield from _incomplete(comparisons)
@@ -149,11 +149,12 @@ def _families(tested: Comparisons) -> Iterator[str]:
         ADJUSTMENT_SOURCES.get(item["adjust_method"], adjustment(item["adjust_method"])) for item in tested
     )
     counts = _listed(str(size) for size in sizes.values())
-    family = f"{len(sizes)} declared families of {counts} comparisons" if len(sizes) > 1 else f"the {counts} comparisons"
-    each = "of each " if len(sizes) > 1 else ""
     rate = "false discovery rate" if tested[0]["adjust_method"] == "bh" else "family-wise error rate"
-    declared = "" if len(sizes) > 1 else " of the declared family"
-    yield f"p-values were adjusted over {family}{declared} by {methods}, with a {rate} {each}of {_level(alpha)}."
+    if len(sizes) > 1:
+        family, rate = f"each of {len(sizes)} declared families, of {counts} comparisons,", f"{rate} of each family"
+    else:
+        family = f"the {counts} comparisons of the declared family"
+    yield f"p-values were adjusted over {family} by {methods}, for a {rate} of {_level(alpha)}."
 
 
 def _incomplete(comparisons: Comparisons) -> Iterator[str]:
@@ -161,8 +162,8 @@ def _incomplete(comparisons: Comparisons) -> Iterator[str]:
     diverged = any(item.get("failures_a") or item.get("failures_b") for item in comparisons)
     if diverged:
         yield (
-            "Trainings that diverged count by their last finite checkpoint, or as chance where there is none; a verdict "
-            "that changes without them is given as inconclusive."
+            "Trainings that diverged count by their last finite checkpoint, or as chance where there is none; a "
+            "verdict that changes without them is given as inconclusive."
         )
     if missing:
         where = "data sets" if _is_over_data_sets(comparisons) else "pairs"

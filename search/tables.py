@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
 
@@ -112,10 +112,12 @@ def _broken(rows: Rows) -> Rows:
     """The same table with its headings and verdicts in two lines."""
     headings, *others = rows
     verdict = headings.index("verdict") if "verdict" in headings else None
-    return [
-        tuple(heading.replace(", ", "\n").replace(" won", "\nwon") for heading in headings),
-        *(tuple(cell.replace(" ", "\n") if place == verdict else cell for place, cell in enumerate(row)) for row in others),
-    ]
+
+    def broken(row: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(cell.replace(" ", "\n") if place == verdict else cell for place, cell in enumerate(row))
+
+    first = tuple(heading.replace(", ", "\n").replace(" won", "\nwon") for heading in headings)
+    return [first, *map(broken, others)]
 
 
 def _table(rows: Rows, *, is_terminal: bool) -> Table:
@@ -127,8 +129,8 @@ def _table(rows: Rows, *, is_terminal: bool) -> Table:
     table = Table(box=look, pad_edge=False, padding=(0, gap, 0, 0))
     headings, *others = rows
     for heading in headings:
-        is_words = heading in _WORDS
-        table.add_column(heading, justify="left" if is_words else "right", no_wrap=heading not in _FOLDED, overflow="fold")
+        justify: Literal["left", "right"] = "left" if heading in _WORDS else "right"
+        table.add_column(heading, justify=justify, no_wrap=heading not in _FOLDED, overflow="fold")
     for row in others:
         table.add_row(*row)
     return table
@@ -221,7 +223,7 @@ def pair_rows(comparisons: Sequence[Mapping[str, Any]]) -> Rows:
 
 
 def p_heading(comparisons: Sequence[Mapping[str, Any]]) -> str:
-    """How the p-values of a table are adjusted: `Holm p`, `q` for false discovery rates, `p` for a single comparison."""
+    """How p-values are adjusted: `Holm p`, `q` for false discovery rates, `p` where there is one comparison."""
     if all(item.get("family_size", 1) == 1 for item in comparisons):
         return "p"
     method = next((item["adjust_method"] for item in comparisons if item.get("adjust_method")), "holm")

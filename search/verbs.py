@@ -214,7 +214,8 @@ def analyze(
     ] = None,
     num_classes: Annotated[int | None, typer.Option(help="For chance, where a diverged training left nothing.")] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, table.tex, methods.tex, figures.")
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, table.tex, methods.tex, figures."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

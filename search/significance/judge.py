@@ -280,15 +280,15 @@ def _with_test(comparison: Comparison, method: Method, pair: Pair, test: MeanTes
         meaningful=effects.is_meaningful(share, share_interval, num_blocks=diff.size),
         bca_interval=bca_interval(diff, level=level) if diff.size > 1 else None,
     )
-    if not test.se > 0:  # a test without a standard error of the mean: what rests on one stays unset
+    if test.law is None:  # a test without a law of the mean: what rests on one stays unset
         return comparison
     one_of_family = declared.alpha / comparison.family_size
     comparison = dataclasses.replace(
         comparison,
         se=test.se,
-        df=test.df,
+        df=None if math.isnan(test.df) else test.df,
         simultaneous_interval=_simultaneous(method, pair, declared, comparison.family_size),
-        smallest_detectable=effects.smallest_detectable(test.se, test.df, alpha=one_of_family),
+        smallest_detectable=effects.smallest_detectable(test.law, alpha=one_of_family),
         components=components(pair.diff) if pair.diff.ndim == 2 and len(pair.blocks) > 1 else None,
     )
     design = _design(comparison, pair, declared)
