@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ BLOCKS = (3, 5, 10, 30)
 NUM_SPLITS = 1000
 CHUNK = 250
 """Splits, and studies through the judge, in one piece."""
+FAMILIES = 1000
+"""Families in one piece."""
 AGAIN = 5
 """So many times as many splits for what exceeds."""
 NUM_POWER_SPLITS = 400
@@ -67,8 +69,8 @@ def _add(first: Counted, second: Counted) -> Counted:
     return singles, whole, {word: first[2][word] + second[2][word] for word in first[2]}
 
 
-def _chunks(total: int) -> list[tuple[int, int]]:
-    return [(first, min(CHUNK, total - first)) for first in range(0, total, CHUNK)]
+def _chunks(total: int, size: int) -> list[tuple[int, int]]:
+    return [(first, min(size, total - first)) for first in range(0, total, size)]
 
 
 def _again(name: str, num_blocks: int, title: str, num_splits: int) -> Share:
@@ -98,7 +100,9 @@ def run(pieces: Pieces, name: str, num_splits: int, num_power_splits: int) -> Nu
     """Count everything on one null study."""
     num_repeats = len(load_null(name).correct)
     blocks = [number for number in BLOCKS if 2 * number <= num_repeats]
-    counted = {number: [pieces.ask(_count, name, number, *part) for part in _chunks(num_splits)] for number in blocks}
+    counted = {
+        number: [pieces.ask(_count, name, number, *part) for part in _chunks(num_splits, CHUNK)] for number in blocks
+    }
     power = {
         (number, drop): pieces.ask(_power, name, number, drop, num_power_splits)
         for number in POWER_BLOCKS
@@ -141,24 +145,31 @@ def count_families(pieces: Pieces, num_families: int, num_judged: int) -> Famili
     """Families of configurations with tastes: simulated, stored, and through the judge."""
     world, num_images, num_repeats = JUDGED_CELL
     cells = [
-        pieces.ask(families.simulated_cell, place, images, number, num_families)
+        [pieces.ask(families.simulated_cell, place, images, number, *part) for part in _chunks(num_families, FAMILIES)]
         for place, images in families.CELLS
         for number in families.REPEATS
     ]
     stored = [
-        pieces.ask(families.stored_cell, name, number, num_families) for name in STUDIES for number in families.REPEATS
+        [pieces.ask(families.stored_cell, name, number, *part) for part in _chunks(num_families, FAMILIES)]
+        for name in STUDIES
+        for number in families.REPEATS
     ]
     through = [
-        pieces.ask(families.judge_families, world, num_images, num_repeats, *part) for part in _chunks(num_judged)
+        pieces.ask(families.judge_families, world, num_images, num_repeats, *part)
+        for part in _chunks(num_judged, CHUNK)
     ]
-    first, *more = (pieces.take(part) for part in through)
+    return Families(
+        simulated=tuple(_sum(pieces, parts) for parts in cells),
+        stored=tuple(_sum(pieces, parts) for parts in stored),
+        judged=_sum(pieces, through),
+    )
+
+
+def _sum(pieces: Pieces, parts: Sequence[Future[tuple[Any, float]]]) -> Any:
+    first, *more = (pieces.take(part) for part in parts)
     for part in more:
         first = first + part
-    return Families(
-        simulated=tuple(pieces.take(cell) for cell in cells),
-        stored=tuple(pieces.take(cell) for cell in stored),
-        judged=first,
-    )
+    return first
 
 
 def main(

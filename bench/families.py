@@ -8,11 +8,12 @@ its own in a share of the places. Shapes: K configurations, R repeats, M images,
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,7 @@ OWN_IMAGES = 0.5
 NUM_PLACES = 500
 
 Variant = Literal["generalized", "Satterthwaite"]
+Key = TypeVar("Key")
 VARIANTS: tuple[Variant, ...] = ("generalized", "Satterthwaite")
 
 
@@ -154,6 +156,20 @@ class FamilyCell:
     posterior: dict[int, Share]
     """The same by a posterior of .95 inside the rope, unadjusted: what does not decide."""
 
+    def __add__(self, other: FamilyCell) -> FamilyCell:
+        """More families of the same kind."""
+        return dataclasses.replace(
+            self,
+            claims={variant: _add(shares, other.claims[variant]) for variant, shares in self.claims.items()},
+            power=_add(self.power, other.power),
+            equivalent=_add(self.equivalent, other.equivalent),
+            posterior=_add(self.posterior, other.posterior),
+        )
+
+
+def _add(first: dict[Key, Share], second: dict[Key, Share]) -> dict[Key, Share]:
+    return {key: share + second[key] for key, share in first.items()}
+
 
 def count_cell(
     world: str,
@@ -214,9 +230,9 @@ def _share(told: NDArray[np.bool_]) -> Share:
     return Share(count=int(told.sum()), total=told.size)
 
 
-def simulated_cell(world: World, num_images: int, num_repeats: int, num_families: int) -> FamilyCell:
+def simulated_cell(world: World, num_images: int, num_repeats: int, first: int, num_families: int) -> FamilyCell:
     """Equal configurations of one simulated world, and others at the edge of the rope."""
-    rng = np.random.default_rng([num_images, num_repeats])
+    rng = np.random.default_rng([num_images, num_repeats, first])
 
     def families(leads: tuple[float, ...]) -> Iterator[NDArray[np.int8]]:
         return (simulate(world, num_repeats, rng, num_images, leads=leads) for _ in range(num_families))
@@ -253,9 +269,9 @@ def with_tastes(
     return null.correct[chosen_KR[:, :, None], images_KM[:, None, :]].astype(np.int8)
 
 
-def stored_cell(name: str, num_repeats: int, num_families: int) -> FamilyCell:
+def stored_cell(name: str, num_repeats: int, first: int, num_families: int) -> FamilyCell:
     """Fake configurations of one null study."""
-    null, rng = load_null(name), np.random.default_rng(num_repeats)
+    null, rng = load_null(name), np.random.default_rng([num_repeats, first])
     num_configs = min(NUM_CONFIGS, len(null.correct) // num_repeats)
     return count_cell(
         name,

@@ -197,6 +197,8 @@ class Comparison:
     """Where the variance comes from: what planning further repeats rests on. None without correctness bits."""
     num_blocks_for_rope: int | None = None
     """Repeats after which a difference as large as the rope would be found with 80 % power; None: no number is."""
+    num_blocks_for_rope_upper: int | None = None
+    """The same with the variances at their upper 80 % limits: those of few repeats are known badly."""
     smallest_ever: float | None = None
     """Smallest detectable difference with repeats without end, on these test images or at this ratio."""
 

@@ -54,7 +54,9 @@ def _numbers(c: Comparison) -> Iterator[tuple[str, str]]:
     if c.smallest_detectable is not None:
         yield "smallest detectable difference", f"{points(c.smallest_detectable, DIGITS)} pp at 80 % power"
     if c.num_blocks_for_rope is not None:
-        yield "repeats to detect the rope", str(c.num_blocks_for_rope)
+        upper = c.num_blocks_for_rope_upper
+        at_limits = f" ({upper or 'no number'} at the variances' upper 80 % limits)"
+        yield "repeats to detect the rope", f"{c.num_blocks_for_rope}{at_limits}"
     if c.smallest_ever is not None:
         yield "floor, however many repeats", f"{points(c.smallest_ever, DIGITS)} pp"
     if c.components is not None:
