@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -26,7 +27,7 @@ SOURCES = {
         "mcnemar": "McNemar's exact test",
         "mcnemar-mid-p": "McNemar's test with mid-p",
     }.items()
-}
+} | {"Welch's t": "Welch's t test (1947)"}
 """Test -> how a paper names it."""
 ADJUSTMENT_SOURCES = {
     "holm": "Holm's procedure (1979)",
@@ -80,6 +81,7 @@ def methods_paragraph(comparisons: Comparisons) -> str:
     return " ".join(_methods(comparisons))
 
 
+@cache
 def software() -> str:
     """The program and its version."""
     return f"hybrid-search {metadata.version('hybrid-search')}"
@@ -88,11 +90,15 @@ def software() -> str:
 def _caption(comparisons: Comparisons) -> str:
     tested = [item for item in comparisons if item.get("adjusted_p") is not None]
     about = f" Claims are on {_listed(item['estimand'] for item in tested)}." if tested else ""
-    return f"Difference of a minus b in percentage points, with its interval.{about} {_count(comparisons)}".strip()
+    unit = "" if any(item.get("own_unit") for item in comparisons) else " in percentage points"
+    lower = " Lower is better." if any(item.get("lower_is_better") for item in comparisons) else ""
+    return f"Difference of a minus b{unit}, with its interval.{lower}{about} {_count(comparisons)}".strip()
 
 
 def _count(comparisons: Comparisons) -> str:
     what = "data sets" if _is_over_data_sets(comparisons) else "paired repeats"
+    if any(item.get("num_unpaired") for item in comparisons):
+        what = "unpaired runs of each or more"
     numbers = sorted({item["num_blocks"] for item in comparisons if item.get("num_blocks")})
     if not numbers:
         return ""
@@ -113,10 +119,11 @@ def _methods(comparisons: Comparisons) -> Iterator[str]:
     alpha, rope = tested[0].get("alpha", Declared.alpha), tested[0].get("rope", 0.0)
     if rope and any(item.get("adjusted_tost_p") is not None for item in tested):
         several = ", adjusted by Holm's procedure over the same family," if _is_family(tested) else ""
+        margin = f"{rope:g}" if tested[0].get("own_unit") else f"{100 * rope:g} percentage points"
         ranks = "signed-rank " if all(item["test"] == METHODS["wilcoxon"].title for item in tested) else ""
         yield (
             f"Two configurations are called practically equivalent where two one-sided {ranks}tests (TOST; Schuirmann, "
-            f"1987){several} show the difference to lie within ±{100 * rope:g} percentage points."
+            f"1987){several} show the difference to lie within ±{margin}."
         )
     yield f"Intervals cover {100 * (1 - alpha):g} %, each for its comparison alone."
     yield from _incomplete(comparisons)
