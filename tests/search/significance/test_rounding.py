@@ -111,7 +111,7 @@ def check(c: Comparison) -> None:
             assert (max(ends) < 0) is (c.verdict is Verdict.WORSE)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(st.floats(-0.02, 0.02), min_size=5, max_size=12),
     st.sampled_from([0.05, 0.01, 0.1]),
