@@ -153,11 +153,11 @@ def write_results(
         "table.md": to_markdown(document),
         "table.tex": latex_table(pair_rows(compared), compared),
         "methods.tex": latex_methods(compared),
-        "comparison.json": json.dumps(document, indent=1, allow_nan=False),
     }
     for place in (folder, newest):
         for name, text in texts.items():
             write_atomically(place / name, text)
+        write_atomically(place / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
     if look.is_new:
         journal.note(
             "comparison",
@@ -170,7 +170,7 @@ def write_results(
                 **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
                 **(_race_metrics(race) if race else {}),
             },
-            artifacts=[f"{COMPARISON}/{key}/{name}" for name in (*texts, *pictures)],
+            artifacts=[f"{COMPARISON}/{key}/{name}" for name in ("comparison.json", *texts, *pictures)],
             tags={
                 **{f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
                 **{f"race.{position}": sentence for position, sentence in enumerate(race["sentences"] if race else ())},

@@ -284,7 +284,7 @@ def test_every_comparison_keeps_its_files_and_the_newest_lies_on_top(
     study: StudyConfig, facts: DataFacts, nominee: Any
 ) -> None:
     trials = [nominee("0", 0.8)]
-    names = ("comparison.json", "table.md", "forest.png")
+    names = ("comparison.json", "table.md", "table.tex", "methods.tex", "forest.png")
     place = study.folder / "comparison"
     first = compare(change_settings(study, repeats=2), facts, trials)
     before = {name: (place / first["key"] / name).read_bytes() for name in names}
@@ -297,7 +297,7 @@ def test_every_comparison_keeps_its_files_and_the_newest_lies_on_top(
     assert [event["key"] for event in looks(study)] == [first["key"], second["key"]]
     for event, document in zip(looks(study), (first, second), strict=True):
         folder = place / document["key"]
-        assert event["artifacts"][:3] == [f"comparison/{document['key']}/{name}" for name in names]
+        assert event["artifacts"][:5] == [f"comparison/{document['key']}/{name}" for name in names]
         assert {study.folder / name for name in event["artifacts"]} == set(folder.iterdir())
     assert {path.name for path in place.glob("*.png")} == {path.name for path in folder.glob("*.png")}
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from search.significance import Comparison, Declared, Interval, Results, Verdict, judge_results
-from search.significance.rounding import digits_apart, digits_for, p_number, p_value, points
+from search.significance.rounding import digits_apart, digits_for, p_number, p_value, points, significant
 from search.tables import pair_rows
 
 
@@ -51,6 +51,11 @@ def test_the_ends_of_an_interval_stay_off_their_marks() -> None:
     assert digits_apart([0.00497], [0.005]) == 3
     assert digits_apart([math.nan], [0.005]) == 1
     assert points(-0.00001) == "0.0"
+
+
+@pytest.mark.parametrize(("p", "words"), [(0.04996, "0.04996"), (0.0497, "0.0497"), (0.05, "0.05"), (3e-7, "3e-07")])
+def test_significant_digits_stay_off_alpha(p: float, words: str) -> None:
+    assert significant(p, 0.05) == words
 
 
 def judged(diff: list[float], declared: Declared, *, swapped: bool = False, family: int = 1) -> list[Comparison]:
