@@ -168,7 +168,7 @@ def refusal_of(pair: Pair, method: Method, declared: Declared, family_size: int)
     """Say why no test may be run on a pair; None where it may."""
     count = len(pair.blocks)
     if count == 0:
-        if pair.num_mismatched == total and not pair.num_lost:
+        if pair.num_mismatched and not pair.num_lost:
             return (
                 "they share no block: train both on the same seeds and splits, or judge them as independent runs "
                 "(analyze --unpaired)"
