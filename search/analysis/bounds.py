@@ -13,6 +13,8 @@ MAX_CELLS = 100_000_000
 """Rows times columns that are read."""
 MAX_LINE = 2**20
 """Characters of one line."""
+MAX_SCORES = 1_000_000
+"""Of an archive of scores, one per repeat."""
 MAX_CONFIGS = 10_000
 """More are no configurations but another column."""
 

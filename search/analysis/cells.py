@@ -14,6 +14,8 @@ from search.analysis.columns import BLOCK, CONFIG, CORRECT, DATASET, FAILED
 from search.analysis.faults import Faults, some
 from search.analysis.table import Column, Table
 
+MAX_NAME = 500
+"""Characters of a name; longer ones are no names but another column."""
 MISSING = {"", "nan", "na", "n/a", "null", "none", "<na>"}
 """What a cell without a number may hold."""
 YES_NO = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
@@ -61,7 +63,7 @@ def check_names(table: Table, faults: Faults) -> None:
         _tell(
             table,
             column,
-            np.array([not value or not value.isprintable() for value in column.values]),
+            np.array([not 0 < len(value) <= MAX_NAME or not value.isprintable() for value in column.values]),
             faults,
             f"{name}: expected a printable name",
             "name it",

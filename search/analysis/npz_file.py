@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.analysis.asked import DETECTED, Asked
-from search.analysis.bounds import check_bytes, size
+from search.analysis.bounds import MAX_CONFIGS, MAX_SCORES, check_bytes, size
 from search.analysis.cells import scores_of
 from search.analysis.columns import shown
 from search.analysis.faults import NUM_SHOWN, AnalysisError, Faults, closest, some
@@ -62,6 +62,12 @@ def read_npz(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None]
     if len(configs) == 1:
         faults.add(f"configs: expected at least two configurations, found {configs[0]!r} only; add another")
     faults.check()
+    if len(configs) > MAX_CONFIGS or (of == "scores" and arrays[of].size > MAX_SCORES):
+        faults.add(
+            f"expected at most {MAX_CONFIGS:,} configurations and {MAX_SCORES:,} scores, found {len(configs):,} and "
+            f"{arrays[of].size:,}; the first axis are configurations, the second blocks"
+        )
+        faults.check()
     words = f"{of} {arrays[of].shape}, configs, blocks"
     tell(f"read: {words}")
     failed = _failed(arrays, configs, blocks, faults)
@@ -148,6 +154,8 @@ def _check_sizes(archive: zipfile.ZipFile, faults: Faults) -> None:
         claimed = math.prod(shape) * kind.itemsize
         if kind.hasobject:
             continue
+        if min(shape, default=0) < 0:
+            faults.add(f"{name}: expected a shape, found {shape}; write it again")
         check_bytes(claimed, faults, what=f"{name}: ")
         if not faults and claimed > member.file_size:
             faults.add(

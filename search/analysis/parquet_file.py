@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from search.analysis.bounds import check_bytes, check_cells
+from search.analysis.bounds import MAX_LINE, check_bytes, check_cells
 from search.analysis.csv_file import Choose
 from search.analysis.faults import AnalysisError, Faults
 from search.analysis.layout import PREVIEW
@@ -45,8 +46,10 @@ def read_parquet(path: Path, choose: Choose) -> Sheet:
             plain = [name for name, kind in zip(headings, kinds, strict=True) if not arrow.types.is_nested(kind)]
             num_rows = file.metadata.num_rows
             _check_size(file.metadata, set(plain), faults)
-            faults.check()
-            layout = choose(headings, _preview(file, headings, plain), faults)
+        faults.check()
+        # Texts stay coded as they are stored: one that is repeated a million times is held once.
+        with parquet.ParquetFile(path, read_dictionary=plain) as file:
+            layout = choose(headings, _preview(file, headings, plain, faults), faults)
             faults.check()
             assert layout is not None
             for at in layout.positions:
@@ -57,12 +60,10 @@ def read_parquet(path: Path, choose: Choose) -> Sheet:
             check_cells(num_rows * len(layout.positions), faults)
             faults.check()
             coders = {at: Coder() for at in layout.positions}
-            wanted = [headings[at] for at in layout.positions]
-        # Texts stay coded as they are stored: one that is repeated a million times is held once.
-        with parquet.ParquetFile(path, read_dictionary=wanted) as file:
-            for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
+            for batch in file.iter_batches(batch_size=BATCH, columns=[headings[at] for at in layout.positions]):
                 for at, coder in coders.items():
-                    _take(coder, batch.column(headings[at]))
+                    codes, texts = _coded(batch.column(headings[at]), faults)
+                    coder.add_coded(codes, texts)
     except (arrow.ArrowException, OSError) as error:
         what = str(error).splitlines()[0].rstrip(".")
         raise AnalysisError(f"{path}: expected a Parquet file, but it cannot be read: {what}; write it again") from None
@@ -91,20 +92,31 @@ def _check_size(metadata: Any, names: set[str], faults: Faults) -> None:  # noqa
     check_cells(metadata.num_rows, faults)
 
 
-def _preview(file: Any, headings: list[str], plain: list[str]) -> list[list[str]]:  # noqa: ANN401
+def _preview(file: Any, headings: list[str], plain: list[str], faults: Faults) -> list[list[str]]:  # noqa: ANN401
     for batch in file.iter_batches(batch_size=PREVIEW, columns=plain):
-        cells = {name: [_text(value) for value in batch.column(name).to_pylist()] for name in plain}
-        return [[cells[name][at] if name in cells else "" for name in headings] for at in range(batch.num_rows)]
+        cells = {name: _coded(batch.column(name), faults) for name in plain}
+        return [
+            [cells[name][1][cells[name][0][at]] if name in cells else "" for name in headings]
+            for at in range(batch.num_rows)
+        ]
     return []
 
 
-def _take(coder: Coder, cells: Any) -> None:  # noqa: ANN401  pyarrow has no types
+def _coded(cells: Any, faults: Faults) -> tuple[NDArray[np.int64], list[str]]:  # noqa: ANN401  pyarrow has no types
+    """Codes of some cells, (rows,), and what they stand for."""
     import pyarrow as arrow
+    from pyarrow import compute
 
     coded = cells if arrow.types.is_dictionary(cells.type) else cells.dictionary_encode(null_encoding="encode")
-    texts = [_text(value) for value in coded.dictionary.to_pylist()]
+    known = coded.dictionary
+    if len(known) and (arrow.types.is_string(known.type) or arrow.types.is_binary(known.type)):
+        longest = compute.max(compute.binary_length(known)).as_py() or 0
+        if longest > MAX_LINE:
+            faults.add(f"expected cells of at most {MAX_LINE:,} characters, found one of {longest:,}; shorten it")
+            faults.check()
+    texts = [_text(value) for value in known.to_pylist()]
     codes = coded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False).astype(np.int64)
-    coder.add_coded(codes, [*texts, ""] if (codes == len(texts)).any() else texts)
+    return codes, [*texts, ""] if (codes == len(texts)).any() else texts
 
 
 def _text(value: object) -> str:
