@@ -17,11 +17,12 @@ from search.contenders import Contender, declare_families
 from search.folder import COMPARISON, write_atomically
 from search.looks import key_of, mention_looks, take_look
 from search.nomination import selection_of
+from search.paper import latex_methods, latex_table
 from search.records import Failed, TrialRecord
 from search.seeds import Block
 from search.significance.records import Comparison
 from search.study import StudyConfig
-from search.tables import to_markdown
+from search.tables import pair_rows, to_markdown
 from search.tracking.journal import Journal, read_records
 
 
@@ -156,8 +157,15 @@ def write_results(
         stale.unlink()
     for name in pictures:
         shutil.copyfile(folder / name, newest / name)
+    compared = document["comparisons"]
+    texts = {
+        "table.md": to_markdown(document),
+        "table.tex": latex_table(pair_rows(compared), compared),
+        "methods.tex": latex_methods(compared),
+    }
     for place in (folder, newest):
-        write_atomically(place / "table.md", to_markdown(document))
+        for name, text in texts.items():
+            write_atomically(place / name, text)
         write_atomically(place / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
     if look.is_new:
         journal.note(
@@ -171,7 +179,7 @@ def write_results(
                 **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
                 **(_race_metrics(race) if race else {}),
             },
-            artifacts=[f"{COMPARISON}/{key}/{name}" for name in ("comparison.json", "table.md", *pictures)],
+            artifacts=[f"{COMPARISON}/{key}/{name}" for name in ("comparison.json", *texts, *pictures)],
             tags={
                 **{f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
                 **(

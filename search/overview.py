@@ -15,6 +15,7 @@ from search.scores import expected_line, score_rows
 from search.status import best_first, summarise
 from search.study import StudyConfig
 from search.tracking.journal import read_history
+from search.verdict_lines import verdict_lines
 
 NUM_NOMINATED = 5
 
@@ -53,7 +54,7 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
             "unfinished": sum(record.outcome is None for record in repeats),
         },
         "race": document.get("race", {}).get("sentences", []) if document else [],
-        "verdicts": [item["sentence"] for item in document["comparisons"]] if document else [],
+        "verdicts": verdict_lines(document["comparisons"]) if document else [],
     }
 
 

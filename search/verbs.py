@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from search.printable import printable
-from search.terminal import Address, AsJson, Overrides, show
+from search.terminal import Address, AsJson, Overrides, out, show
 
 
 def predict(
@@ -173,12 +173,41 @@ def _in_words(value: object) -> str:
 def analyze(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="A .csv, .parquet or .npz file of results; see docs/analysis.md."),
+        typer.Argument(metavar="FILE", help="A .csv, .jsonl, .parquet or .npz file of results; see docs/analysis.md."),
     ] = None,
+    config_column: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The column (or columns) that tells configurations apart.")
+    ] = None,
+    block_column: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The column that names the block: a seed, a split; or: row.")
+    ] = None,
+    score_column: Annotated[str | None, typer.Option(metavar="A", help="The column of scores.")] = None,
+    dataset_column: Annotated[str | None, typer.Option(metavar="A", help="The column that names the data set.")] = None,
+    image_column: Annotated[str | None, typer.Option(metavar="A", help="The column that names the image.")] = None,
+    label_column: Annotated[str | None, typer.Option(metavar="A", help="The column of true labels.")] = None,
+    prediction_column: Annotated[str | None, typer.Option(metavar="A", help="The column of predicted labels.")] = None,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="The scores are losses or errors: the lower mean wins.")
+    ] = False,
+    higher_is_better: Annotated[
+        bool, typer.Option("--higher-is-better", help="In spite of a name such as neg_log_loss.")
+    ] = False,
+    scale: Annotated[
+        float | None, typer.Option(help="Divide the scores: 100 for percent; 1 takes any number in its own unit.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="last|STEP", help="Of a learning curve: the step whose score counts.")
+    ] = None,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="The runs share no seed or split: compare them as independent.")
+    ] = False,
     mlflow: Annotated[
         str | None, typer.Option(metavar="EXPERIMENT", help="Instead of a file: an MLflow experiment, by name or id.")
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="With --mlflow: the metric whose last value is the score.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="The metric whose last value is the score; of a file: where a column names metrics."),
+    ] = None,
     group_by: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="With --mlflow: params or tags that tell configurations apart.")
     ] = None,
@@ -212,15 +241,36 @@ def analyze(
     ] = None,
     num_classes: Annotated[int | None, typer.Option(help="For chance, where a diverged training left nothing.")] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, figures.")
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, table.tex, methods.tex, figures."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge anybody's results: which configuration is better, by how much, and whether that is real."""
+    import sys
+
+    from search.analysis.asked import Asked
     from search.analysis.document import to_lines, write_files
+    from search.analysis.faults import AnalysisError
     from search.analysis.options import Options, choose_source
     from search.analysis.run import analyze as judge
 
+    if lower_is_better and higher_is_better:
+        raise AnalysisError("--lower-is-better and --higher-is-better: expected one of them, found both; give one")
+    asked = Asked(
+        config=config_column,
+        block=block_column,
+        score=score_column,
+        dataset=dataset_column,
+        image=image_column,
+        label=label_column,
+        prediction=prediction_column,
+        metric=None if mlflow else metric,
+        at=at,
+        direction="lower" if lower_is_better else "higher" if higher_is_better else None,
+        scale=scale,
+        unpaired=unpaired,
+    )
     source = choose_source(file, mlflow, metric=metric, group_by=group_by, block=block, uri=tracking_uri)
     analysis = judge(
         source,
@@ -237,6 +287,8 @@ def analyze(
             num_images=num_images,
             num_classes=num_classes,
         ),
+        asked,
+        tell=(lambda line: print(line, file=sys.stderr)) if as_json else out,
     )
     files = write_files(analysis.document, analysis.comparisons, to) if to else []
     show(

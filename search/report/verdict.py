@@ -16,6 +16,7 @@ from search.significance.figures.forest import group_name
 from search.significance.figures.interactive import forest_figure
 from search.significance.records import Comparison, Verdict
 from search.status import nominees
+from search.verdict_lines import MANY, counts, is_decided, reasons
 
 MARKS = {
     Verdict.BETTER: ("▲", "better"),
@@ -88,7 +89,13 @@ def make(material: Material) -> Html:
     for name, members in groups:
         if len(groups) > 1:
             parts.append(tag("h3", f"{name}: {counted(members)}"))
-        parts.append(tag("ul", *(_card(item) for item in members), attributes={"class": "cards"}))
+        shown = [item for item in members if len(comparisons) < MANY or is_decided(item.verdict)]
+        if shown:
+            parts.append(tag("ul", *(_card(item) for item in shown), attributes={"class": "cards"}))
+    if len(comparisons) >= MANY:
+        plain = [item.to_dict() for item in comparisons]
+        parts.append(tag("p", f"Of {len(plain)} comparisons: {counts(plain)}. Those without a card are in the table."))
+        parts += [tag("p", reason) for reason in reasons(plain)]
     if looks > 1:
         parts.append(styled("p", "note", f"This is look number {looks} at this study: p-values are no longer exact."))
     forest = picture(

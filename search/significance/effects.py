@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from search.significance.mcnemar import discordant_test
-from search.significance.records import Interval, Law
+from search.significance.records import Equivalence, Interval, Law, MeanTest
+from search.significance.student import interval_of
 
 MEANINGFUL = 0.75
 """P(A > B) from which a difference is worth calling meaningful (gamma)."""
@@ -133,6 +134,26 @@ def tost_p(estimate: float, law: Law, *, rope: float) -> float:
         Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15.
     """
     return max(law.tail(estimate + rope), law.tail(rope - estimate))
+
+
+def equivalence_of(test: MeanTest, *, rope: float, alpha: float) -> Equivalence | None:
+    """What a test says of equivalence: in its own way, or by the law of its mean.
+
+    Args:
+        test: The test that decides.
+        rope: Half-width of the region of practical equivalence, fraction.
+        alpha: The interval covers 1 - 2 alpha.
+
+    Returns:
+        None where the test has neither.
+    """
+    if test.equivalence is not None or test.law is None:
+        return test.equivalence
+    return Equivalence(
+        tost_p=tost_p(test.estimate, test.law, rope=rope),
+        interval=interval_of(test.estimate, test.law, level=1 - 2 * alpha),
+        rope_probabilities=rope_probabilities(test.estimate, test.law, rope=rope),
+    )
 
 
 def smallest_detectable(law: Law, *, alpha: float, power: float = 0.8) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.significance import crossed, effects, resampled, signflip
-from search.significance.across import MIN_DATA_SETS, examine_across
+from search.significance.across import ACROSS, MIN_DATA_SETS, examine_across
 from search.significance.bootstrap import bca_interval, from_samples, resampled_means
 from search.significance.crossed import components
 from search.significance.declared import Declared
@@ -100,7 +100,8 @@ def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declar
         if missing := sorted({*item.correct, *item.scores} - set(item.blocks)):
             names = ", ".join(missing)
             raise ScoresError(f"blocks must be named for every configuration with results, got none for {names}")
-    if not (0 < declared.alpha < 0.5 and 0 <= declared.rope < 0.5):
+    widest = 0.5 if all(item.bounded for item in results) else math.inf
+    if not (0 < declared.alpha < 0.5 and 0 <= declared.rope < widest):
         raise ScoresError(f"alpha must be in (0, 0.5) and rope in [0, 0.5), got {declared.alpha} and {declared.rope}")
     if declared.ratio is not None and not declared.ratio > 0:
         raise ScoresError(f"ratio must be images scored over images trained on, above 0, got {declared.ratio}")
@@ -181,7 +182,7 @@ def _comparison(
 ) -> Comparison:
     pair, test, method = item.pair, item.test, item.method
     sensitivity_verdict = second.verdict if item.diverged and test else None
-    verdict, reason = _combine(first.verdict, sensitivity_verdict, pair)
+    verdict, reason = _combine(first.verdict, sensitivity_verdict, pair, across=method is ACROSS)
     if method is not None and not method.decides and test is not None:
         verdict, reason = Verdict.REFUSED, f"'{method.title}' is shown beside a test and does not decide"
     comparison = Comparison(
@@ -203,9 +204,10 @@ def _comparison(
         alpha=declared.alpha,
         rope=declared.rope,
         adjusted_p=first.adjusted_p,
-        rope_probabilities=first.rope_probabilities,
-        tost_p=first.tost_p,
+        rope_probabilities=first.equivalence.rope_probabilities if first.equivalence else None,
+        tost_p=first.equivalence.tost_p if first.equivalence else None,
         adjusted_tost_p=first.adjusted_tost_p,
+        equivalence_interval=first.equivalence.interval if first.equivalence else None,
         secondary=item.secondary,
         check=item.check,
         sensitivity=item.sensitivity,
@@ -222,21 +224,24 @@ def _limits(method: Method, declared: Declared) -> str:
     return " ".join(filter(None, (method.limits, ADJUSTMENT_LIMITS.get(declared.adjust))))
 
 
-def _combine(primary: Verdict, sensitivity: Verdict | None, pair: Pair | None) -> tuple[Verdict, str | None]:
+def _combine(
+    primary: Verdict, sensitivity: Verdict | None, pair: Pair | None, *, across: bool = False
+) -> tuple[Verdict, str | None]:
     """The verdict after missing pairs and diverged repeats have had their say."""
     if primary is Verdict.REFUSED or pair is None:
         return Verdict.REFUSED, None
     missing = pair.num_mismatched + pair.num_lost
     total = missing + len(pair.blocks)
     if missing > MAX_MISSING * total:
-        return Verdict.INCONCLUSIVE, f"{missing} of {total} pairs are missing, more than {100 * MAX_MISSING:g} %"
+        are, what = ("is" if missing == 1 else "are"), ("data sets" if across else "pairs")
+        return Verdict.INCONCLUSIVE, f"{missing} of {total} {what} {are} missing, more than {100 * MAX_MISSING:g} %"
     if sensitivity in (None, primary):
         return primary, None
     if sensitivity is Verdict.REFUSED:
         return Verdict.INCONCLUSIVE, "too few repeats are left without the diverged ones to confirm it"
     return (
         Verdict.INCONCLUSIVE,
-        f"without the diverged repeats it would read {sensitivity.value!r} instead of {primary.value!r}",
+        f"it hangs on the diverged repeats: with them it is {primary.value}, without them {sensitivity.value}",
     )
 
 

@@ -7,7 +7,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search.significance import bootstrap, cross_validation, crossed, mcnemar, pooled, resampled, signflip, wilcoxon
+from search.significance import (
+    bootstrap,
+    cross_validation,
+    crossed,
+    mcnemar,
+    pooled,
+    resampled,
+    signed_ranks,
+    signflip,
+    wilcoxon,
+)
 from search.significance.declared import Declared
 from search.significance.pairing import Pair, ScoresError
 from search.significance.records import Interval, MeanTest
@@ -86,9 +96,16 @@ def run_wilcoxon(pair: Pair, declared: Declared) -> MeanTest:
     """Wilcoxon's test with the estimate and the interval that belong to it, and no standard error of a mean."""
     test = wilcoxon.wilcoxon_test(pair.per_block, alpha=declared.alpha)
     estimate, interval = wilcoxon.hodges_lehmann(pair.per_block, level=1 - declared.alpha)
-    nothing = Interval(low=math.nan, high=math.nan, level=1 - declared.alpha)
-    bare = dataclasses.replace(test, se=0.0, df=math.nan, t=math.nan, law=None)
-    return dataclasses.replace(bare, estimate=estimate, interval=interval or nothing)
+    return dataclasses.replace(
+        test,
+        estimate=estimate,
+        interval=interval or Interval(low=math.nan, high=math.nan, level=1 - declared.alpha),
+        se=0.0,
+        df=math.nan,
+        t=math.nan,
+        law=None,
+        equivalence=signed_ranks.signed_rank_equivalence(pair.per_block, rope=declared.rope, alpha=declared.alpha),
+    )
 
 
 def _run_pooled(pair: Pair, declared: Declared) -> MeanTest:
@@ -187,7 +204,7 @@ METHODS: dict[str, Method] = {
         why="Asked for: the ranks of the block differences decide, whatever their distribution.",
         limits=(
             "It takes the differences to be symmetric around their median; the estimate is the Hodges-Lehmann one, the "
-            f"typical difference, with its exact interval, and equivalence is never shown. {_SAME_IMAGES}"
+            f"typical difference, with its exact interval. {_SAME_IMAGES}"
         ),
         run=run_wilcoxon,
     ),

@@ -50,6 +50,18 @@ class Law(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Equivalence:
+    """Whether a difference is shown to lie inside the rope."""
+
+    tost_p: float
+    """Two one-sided tests against the rope's edges."""
+    interval: Interval
+    """At 1 - 2 alpha: inside the rope where tost_p is at most alpha."""
+    rope_probabilities: tuple[float, float, float]
+    """Posterior probability that the difference is below, inside, above the rope. Decides nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeanTest:
     """A two-sided test of a mean difference against zero, whichever way its standard error came about."""
 
@@ -76,6 +88,8 @@ class MeanTest:
     """The test's own statistic, where that is not t; its p-value is then not that of t."""
     p_error: float | None = None
     """Monte-Carlo standard error of p; None where p is computed exactly."""
+    equivalence: Equivalence | None = None
+    """Of a test that shows equivalence in its own way; None where its law does, if it has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,10 +184,13 @@ class Comparison:
     rope: float
     """Half-width of what counts as no practical difference."""
     rope_probabilities: tuple[float, float, float] | None = None
-    """Posterior probability that the difference is below, inside, above the rope."""
+    """Posterior probability that the difference is below, inside, above the rope. Decides nothing."""
     tost_p: float | None = None
     """Two one-sided tests against the rope's edges."""
     adjusted_tost_p: float | None = None
+    """Adjusted by Holm over the family, whatever adjusts the other p-values: at or below alpha is equivalence."""
+    equivalence_interval: Interval | None = None
+    """For this comparison alone, at 1 - 2 alpha: inside the rope where tost_p is at most alpha."""
     smallest_detectable: float | None = None
     """True difference found with 80 % power at alpha / family size, by this test, were its variances the true ones."""
     components: Components | None = None
@@ -192,6 +209,13 @@ class Comparison:
     sensitivity: MeanTest | None = None
     """The same test on the blocks in which neither diverged; None when none diverged or too few are left."""
     sensitivity_verdict: Verdict | None = None
+
+    num_unpaired: tuple[int, int] | None = None
+    """Runs of each, where they share no block and are compared as independent; None where blocks pair them."""
+    lower_is_better: bool = False
+    """The better one has the lower scores: a loss or an error. `p_a_gt_b` is then the share in which a is below b."""
+    own_unit: bool = False
+    """Scores are numbers in a unit of their own instead of fractions of 1."""
 
     def to_dict(self) -> dict[str, object]:
         """Write it as a JSON-safe dictionary: tuples become lists, NaN and infinity become None."""

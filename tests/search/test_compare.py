@@ -300,7 +300,7 @@ def test_every_comparison_keeps_its_files_and_the_newest_lies_on_top(
     study: StudyConfig, facts: DataFacts, nominee: Any
 ) -> None:
     trials = [nominee("0", 0.8)]
-    names = ("comparison.json", "table.md", "forest.png")
+    names = ("comparison.json", "table.md", "table.tex", "methods.tex", "forest.png")
     place = study.folder / "comparison"
     first = compare(change_settings(study, repeats=2), facts, trials)
     before = {name: (place / first["key"] / name).read_bytes() for name in names}
@@ -313,7 +313,7 @@ def test_every_comparison_keeps_its_files_and_the_newest_lies_on_top(
     assert [event["key"] for event in looks(study)] == [first["key"], second["key"]]
     for event, document in zip(looks(study), (first, second), strict=True):
         folder = place / document["key"]
-        assert event["artifacts"][:3] == [f"comparison/{document['key']}/{name}" for name in names]
+        assert event["artifacts"][:5] == [f"comparison/{document['key']}/{name}" for name in names]
         assert {study.folder / name for name in event["artifacts"]} == set(folder.iterdir())
     assert {path.name for path in place.glob("*.png")} == {path.name for path in folder.glob("*.png")}
 
@@ -600,8 +600,9 @@ def document() -> dict[str, Any]:
         for name, rank, mean in (("ecrnn [lstm] 16-16 (trial 12)", 1, 0.9125), ("cnn", None, None))
     ]
     pair = {"a": contenders[0]["name"], "b": "cnn", "verdict": "better", "sentence": "A sentence. " * 20}
-    numbers = {"estimate": 0.0125, "interval": {"low": -0.001, "high": 0.02}, "adjusted_p": 0.25, "p_a_gt_b": None}
-    return {"contenders": contenders, "comparisons": [pair | numbers]}
+    numbers = {"estimate": 0.0125, "interval": {"low": -0.001, "high": 0.02, "level": 0.95}, "adjusted_p": 0.25}
+    rest = {"p_a_gt_b": 2 / 3, "num_blocks": 3, "provisional": True}
+    return {"contenders": contenders, "comparisons": [pair | numbers | rest]}
 
 
 def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -612,8 +613,8 @@ def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monke
         "ecrnn [lstm] 16-16 (trial 12)              91.25 %        0",
         "cnn                                              -        0",
         "",
-        "a                              b    difference, pp    interval, pp  adjusted p  repeats won  verdict",
-        "ecrnn [lstm] 16-16 (trial 12)  cnn           +1.25  -0.10 to +2.00        0.25            -  better",
+        "a                              b    difference, pp  95 % interval, pp     p  repeats won  verdict",
+        "ecrnn [lstm] 16-16 (trial 12)  cnn           +1.25     -0.10 to +2.00  .250       2 of 3  better, provisional",
         "",
         ("A sentence. " * 20).strip(),
     ]

@@ -38,7 +38,7 @@ def ends(interval: Interval | None) -> list[float]:
 
 
 def demsar_friedman(given: Any) -> dict[str, Any]:
-    test = friedman(ranks=np.array(given["ranks"]))
+    test = friedman(ranks=np.array(given["ranks"]), tie_correction=False)
     k, num = test.num_configs, test.num_datasets
     control = given["control"]
     others = against_control(test.average_ranks, num, control=control)
