@@ -21,7 +21,7 @@ from search.significance.examine import outcomes_of
 from search.significance.methods import FIRM_BLOCKS, THIS_DATA
 from search.significance.multiplicity import adjust
 from search.significance.pairing import Outcomes, ScoresError
-from search.significance.records import Comparison, Interval, MeanTest
+from search.significance.records import Comparison, Interval, MeanTest, Verdict
 from search.significance.results import Results
 from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
