@@ -33,7 +33,7 @@ def take(write: Any) -> Read:
 
 TWO = ("a,0,.1", "a,1,.2", "b,0,.3", "b,1,.4")
 TAKEN: dict[str, tuple[tuple[str, ...], str]] = {
-    "params.model,params.seed,metrics.val_acc": (TWO, "config = params.model, block = params.seed, score = metrics.val_acc"),
+    "params.model,params.seed,metrics.val_acc": (TWO, "config = params.model, block = params.seed, score = metrics."),
     "Config,BLOCK,Score": (TWO, "config = Config, block = BLOCK, score = Score"),
     "config/arch,config/random_state,top1": (TWO, "config = config/arch, block = config/random_state, score = top1"),
     "name,seed,value": (TWO, "config = name, block = seed, score = value"),
@@ -42,9 +42,12 @@ TAKEN: dict[str, tuple[tuple[str, ...], str]] = {
     "seed,a,b": (("0,.1,.3", "1,.2,.4"), "one column per config (a and b), block = seed"),
     "a_seed0,a_seed1,b_seed0,b_seed1": ((".1,.2,.3,.4",), "config and block = the headings, parted before the seed"),
     "model,run,acc": (TWO, "config = model, block = run, score = acc"),
-    "model,seed,acc,Name,lr,std_acc": (tuple(f"{row},x{at},1,.1" for at, row in enumerate(TWO)), "config = model, block"),
-    "fixed,model,method,seed,acc": (tuple(f"z,same,{row}" for row in TWO), "config = method, block = seed, score = acc"),
-}  # fmt: skip
+    "model,seed,acc,Name,lr,std_acc": (
+        tuple(f"{row},x{at},1,.1" for at, row in enumerate(TWO)),
+        "config = model, block",
+    ),
+    "fixed,model,method,seed,acc": (tuple(f"z,same,{row}" for row in TWO), "config = method, block = seed"),
+}
 
 
 @pytest.mark.parametrize("head", TAKEN)
@@ -62,24 +65,35 @@ REFUSED: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
     "two blocks": (("model,seed,fold,acc", "a,0,0,.1", "a,0,1,.2", "b,1,0,.3"), {}, "--block-column seed"),
     "no block": (("model,acc", "a,.1", "b,.2"), {}, r"name it by --block-column .*, or add --unpaired"),
     "metrics are no configurations": (("fold,accuracy,loss", "0,.1,.2", "1,.3,.4"), {}, "expected a column config"),
-    "unknown column": (("model,seed,acc", "a,0,.1"), {"config": "modle"}, "no column is called 'modle'; did you mean 'mod"),
+    "unknown column": (
+        ("model,seed,acc", "a,0,.1"),
+        {"config": "modle"},
+        "no column is called 'modle'; did you mean 'mod",
+    ),
     "wide without block": (("resnet,vgg", ".1,.2"), {}, "add --block-column row, else --unpaired"),
     "no headings": (("a,0,.5", "b,0,.3"), {}, "expected a line of headings, found results; add one"),
     "curves": (('"Step","run - acc","run - acc__MIN"', "0,.1,.1"), {}, "export the table of runs instead"),
     "spread": (("model,seed,acc", "a,0,0.91 +/- 0.02"), {}, "a mean with its spread holds no repeats"),
     "spread in brackets": (("model,acc", "a,91.2 (0.3)"), {}, "a mean with its spread holds no repeats"),
     "probabilities": (
-        ("model,id,y_true,y_pred", "a,1,1,.93", "a,2,0,.1", "b,1,1,.5", "b,2,0,.4"), {}, "expected predicted labels like",
+        ("model,id,y_true,y_pred", "a,1,1,.93", "a,2,0,.1", "b,1,1,.5", "b,2,0,.4"),
+        {},
+        "expected predicted labels like",
     ),
     "fractions scaled": (("model,seed,acc", "a,0,.1", "b,0,.2"), {"scale": 100}, "no score is above 1, so they are"),
-    "thousands": (("model,seed,mse", 'a,0,"1,234"', 'b,0,"2,345"'), {"direction": "lower"}, "a comma may part thousands"),
+    "thousands": (
+        ("model,seed,mse", 'a,0,"1,234"', 'b,0,"2,345"'),
+        {"direction": "lower"},
+        "a comma may part thousands",
+    ),
     "metrics in rows": (
         ("run,tag,value", "a_seed0,acc,.1", "a_seed0,loss,.2", "b_seed0,acc,.1", "b_seed0,loss,.2"),
-        {}, "the column tag names several metrics, acc and loss; choose one by --metric acc",
+        {},
+        "the column tag names several metrics, acc and loss; choose one by --metric acc",
     ),
     "curve": (("model,seed,step,acc", "a,0,1,.1", "a,0,2,.2", "b,0,1,.3"), {}, "a learning curve; add --at last"),
     "terminal escapes": (("mod\x1b[31mel,seed", "a,0"), {}, r"found mod\\x1b\[31mel and seed"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -106,7 +120,7 @@ def test_what_is_stated_is_taken(take: Read) -> None:
         *((name, True) for name in ("brier-score", "ECE", "metrics.rmse", "test MAE", "neg_log_loss", "cross_entropy")),
         *((name, False) for name in ("accuracy", "score", "glossary", "terrible", "lossless", "val_acc", "ecernn")),
     ],
-)  # fmt: skip
+)
 def test_names_that_say_lower(name: str, lower: bool) -> None:
     assert says_lower(name) == lower
 
@@ -136,7 +150,7 @@ SAME = ("model,seed,acc", "a,0,0.5", "a,1,0.25", "b,0,0.75", "b,1,0.5")
         ("r.csv", [SAME[0], "a,0,50%", "a,1,25 %", "b,0,75%", "b,1,50%"]),
         ("r.jsonl", [f'{{"model": "{m}", "seed": {s}, "acc": {x}}}' for m, s, x in (r.split(",") for r in SAME[1:])]),
     ],
-)  # fmt: skip
+)
 def test_the_same_scores_in_every_spelling(take: Read, name: str, lines: list[str]) -> None:
     reading, _ = take(*lines, name=name)
     assert {key: value.tolist() for key, value in reading.results[0].scores.items()} == {
