@@ -194,7 +194,7 @@ def compare(
     from search.tables import to_table
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
-    config = find_study(study, [*_with_address(overrides, address), *extra])
+    config = find_study(study, [*_with_address(overrides, address), *extra], fill=True)
     document = run_until_decided(config) if until_decided else run_compare(config)
     show(
         as_json,

@@ -47,7 +47,7 @@ def check_folder(study: StudyConfig) -> None:
     check_memory(folder)
     resolved = folder / "study.yaml"
     if resolved.is_file():
-        _refuse_changes(load_study(resolved, need_environment=False), study)
+        _refuse_changes(load_study(resolved, fill=False, recorded=True), study)
 
 
 def claim_folder(study: StudyConfig) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search.bind import DataFacts
-from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError
+from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError, TrackingError
 from search.folder import claim_folder, make_folder
 from search.interruption import interruptible
 from search.nodes import needs_of
@@ -20,7 +20,7 @@ from search.study import StudyConfig
 from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import check_uri, default_uri
-from search.uris import redacted
+from search.uris import redacted, withheld_fault
 from search.versions import git_revision, versions
 from search.work import Work
 
@@ -108,9 +108,15 @@ class TrackingPlace:
 
 
 def tracking_place(study: StudyConfig) -> TrackingPlace | None:
-    """Where MLflow records a study; None with tracking switched off."""
+    """Where MLflow records a study; None with tracking switched off.
+
+    Raises:
+        TrackingError: The address names variables of the environment, and the study is only looked at.
+    """
     if not study.tracking.enabled:
         return None
+    if fault := withheld_fault("tracking.uri", study.tracking.uri):
+        raise TrackingError(fault)
     uri = study.tracking.uri or default_uri(study.folder.parent)
     return TrackingPlace(uri=uri, experiment=study.tracking.experiment or study.name)
 

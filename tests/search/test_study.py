@@ -85,7 +85,7 @@ BAD: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "unknown optimizer": ("train.optimizer", "adm", ("train.optimizer must be one of adam", "'adm'")),
     "unknown data": ("data.name", "digit", ("data.name must be one of digits", "'digit'")),
     "impossible split": ("split", {"fraction": 1.0}, ("split.fraction must be above 0 and below 1", "1.0")),
-    "name that leaves the folder": ("name", "../else", ("name:", "pattern", "'../else'")),
+    "name that leaves the folder": ("name", "../else", ("name:", "letters, digits", "'../else'")),
     "unknown space": ("space", "ecrn", ("space:", "no space is called 'ecrn'", "did you mean ecrnn?")),
     "unknown enqueued preset": (
         "search.enqueue",
