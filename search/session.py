@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from search.bind import DataFacts
 from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError, TrackingError
 from search.folder import claim_folder, make_folder
 from search.interruption import interruptible
+from search.lines import say
 from search.nodes import needs_of
 from search.storage.copies import copy_of
 from search.study import StudyConfig
@@ -23,6 +23,8 @@ from search.tracking.mlflow_client import check_uri, default_uri
 from search.uris import redacted, withheld_fault
 from search.versions import git_revision, versions
 from search.work import Work
+
+__all__ = ["Shown", "TrackingPlace", "open_runner", "open_session", "say", "tracking_place"]
 
 TRACKER_PATIENCE_SECS = 120.0
 """At the end the command waits this long for MLflow to take the rest; what is left then is sent next time."""
@@ -119,11 +121,6 @@ def tracking_place(study: StudyConfig) -> TrackingPlace | None:
         raise TrackingError(fault)
     uri = study.tracking.uri or default_uri(study.folder.parent)
     return TrackingPlace(uri=uri, experiment=study.tracking.experiment or study.name)
-
-
-def say(line: str) -> None:
-    """Tell the person at the terminal; standard output belongs to results."""
-    print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _refuse_other_data(folder: Path, facts: DataFacts) -> None:

@@ -23,5 +23,9 @@ ENVIRONMENT = {
 }
 
 
-for _name, _value in ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
+DROPPED = ("RAY_AIR_LOCAL_CACHE_DIR", "RAY_STORAGE", "AIR_VERBOSITY")
+"""Settings of other programs in the same shell, besides all of Tune's: Ray refuses the first two, prints by the last."""
+
+for _name in [name for name in os.environ if name.startswith("TUNE_") or name in DROPPED]:
+    del os.environ[_name]
+os.environ.update(ENVIRONMENT)
