@@ -13,7 +13,7 @@ import typer
 from search import verbs
 from search.errors import EXIT_INTERRUPTED, HybridSearchError, InputError
 from search.interruption import interruptible
-from search.lines import shown
+from search.printable import printable
 from search.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ def main() -> NoReturn:
             code = app(standalone_mode=False)
     except HybridSearchError as error:
         for line in error.faults:
-            print(f"error: {shown(line)}" if not line.startswith(" ") else shown(line), file=sys.stderr)
+            print(f"error: {printable(line)}" if not line.startswith(" ") else printable(line), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED

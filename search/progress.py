@@ -8,7 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from search.lines import say, shown
+from search.lines import say
+from search.printable import printable
 from search.records import TrialRecord
 from search.status import Status, best_first, summarise
 
@@ -119,7 +120,7 @@ class Display:
             state = "running" if record.outcome is None else record.outcome.word
             accuracy = record.val_accuracy
             table.add_row(
-                Text(shown(record.label)),
+                Text(printable(record.label)),
                 state,
                 str(len(record.curve)),
                 "" if accuracy is None else f"{accuracy:.4f}",

@@ -121,6 +121,11 @@ class StudyConfig(Section):
     _given: _Given = PrivateAttr(default=_Given())
     """Fields that the study file writes out, such as `train.lr`; empty for a study as it was recorded."""
 
+    def given(self, fields: Iterable[str]) -> StudyConfig:
+        """Note which fields the study file writes out; returns the study."""
+        self._given = _Given(fields)
+        return self
+
     def gives(self, field: str) -> bool:
         """Whether the study file writes a field out."""
         return field in self._given
@@ -297,8 +302,7 @@ def parse_study(
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
     study = study.model_copy(update={"train": _settle(study)})
-    study._given = _Given() if recorded else _Given(_leaves(plain))
-    return study
+    return study if recorded else study.given(_leaves(plain))
 
 
 def _settle(study: StudyConfig) -> TrainConfig:
@@ -312,9 +316,7 @@ def _settle(study: StudyConfig) -> TrainConfig:
     return settled(study.train, gpus=study.resources.gpus)
 
 
-def load_study(
-    path: Path, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False
-) -> StudyConfig:
+def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False) -> StudyConfig:
     """Read and check a study file; see `parse_study`.
 
     Raises:

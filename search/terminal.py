@@ -13,7 +13,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from search.lines import shown
+from search.printable import printable
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field: --set train.epochs=3")
@@ -94,7 +94,7 @@ def show(as_json: bool, document: Callable[[], Any], lines: Callable[[], list[st
         out(json.dumps(_no_nan(document()), indent=1, allow_nan=False))
         return
     for line in lines():
-        out(shown(line))
+        out(printable(line))
 
 
 def _no_nan(value: Any) -> Any:  # noqa: ANN401

@@ -110,10 +110,7 @@ class Cluster:
         return max(1, min(fitting, self.resources.concurrency or fitting))
 
     def _fits(self, have: dict[str, float]) -> int:
-        fits = math.floor(have.get("CPU", 0.0) / self.resources.cpus + 1e-9)
-        if self.resources.gpus:
-            fits = min(fits, math.floor(have.get("GPU", 0.0) / self.resources.gpus + 1e-9))
-        return fits
+        return nodes.trials_that_fit(self.resources, have)
 
     def check_request(self) -> None:
         """Check that some node can meet a trial's request.
@@ -122,21 +119,7 @@ class Cluster:
             ResourceError: With the numbers.
         """
         self.look()
-        resources, have = self.resources, [node["Resources"] for node in self._alive]
-        faults = []
-        for word, wanted in (("gpus", resources.gpus), ("cpus", resources.cpus)):
-            most = max((node.get(word[:-1].upper(), 0.0) for node in have), default=0.0)
-            if wanted > most:
-                faults.append(
-                    f"resources.{word}: a trial asks for {wanted:g}, and no node has more than {most:g} "
-                    f"({len(have)} node(s)); lower it"
-                )
-        if not faults and not any(map(self._fits, have)):
-            faults.append(
-                f"resources: no node has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs together; lower one of "
-                "them"
-            )
-        if faults:
+        if faults := nodes.request_faults(self.resources, [node["Resources"] for node in self._alive]):
             raise ResourceError(*faults)
 
     @contextlib.contextmanager

@@ -63,14 +63,19 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         yield joined
         return
     address = resources.address
-    options: dict[str, Any] = {"job_config": _Job(), "logging_level": logging.CRITICAL, "log_to_driver": False, "configure_logging": True}
+    options: dict[str, Any] = {
+        "job_config": _Job(),
+        "logging_level": logging.CRITICAL,
+        "log_to_driver": False,
+        "configure_logging": True,
+    }
     # Ray prints pages of its nodes' logs here when one of them ends; what matters to a trial is in its record.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # noqa: SLF001
     stack = contextlib.ExitStack()
     if address is None:
         options |= {"include_dashboard": resources.dashboard, **stack.enter_context(alone())}
     else:
-        _check_address(address)
+        check_address(address)
         # The nodes need Ray and the locked requirements; the project itself travels along.
         environment = {
             "py_modules": [str(folder) for folder in nodes.package_folders()],
@@ -128,7 +133,7 @@ def _put_back(on_sigterm: Any) -> None:  # noqa: ANN401
         signal.signal(signal.SIGTERM, on_sigterm)
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str) -> None:
     """Refuse at once what Ray would try for minutes."""
     if address.startswith("ray://"):
         raise ResourceError(

@@ -23,8 +23,8 @@ def alone() -> Iterator[dict[str, Any]]:
 
     Ray's servers listen on loopback instead of on every interface, as they do on macOS; its session, which any user of
     the machine could write to, lies in a folder that only this user enters, and is gone afterwards. RAY_TMPDIR names
-    another one, which is kept; where Ray cannot use it, a warning says so and it is ignored. That Ray asks for a token is its default since 2.60; the file of the token
-    is made readable for this user only.
+    another one, which is kept; where Ray cannot use it, a warning says so and it is ignored. That Ray asks for a token
+    is its default since 2.60; the file of the token is made readable for this user only.
     """
     from ray._private import ray_constants
 

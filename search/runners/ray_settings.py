@@ -24,7 +24,7 @@ ENVIRONMENT = {
 
 
 DROPPED = ("RAY_AIR_LOCAL_CACHE_DIR", "RAY_STORAGE", "AIR_VERBOSITY")
-"""Settings of other programs in the same shell, besides all of Tune's: Ray refuses the first two, prints by the last."""
+"""Variables of the shell that Ray would follow or refuse, besides all of Tune's; `ENVIRONMENT` decides."""
 
 for _name in [name for name in os.environ if name.startswith("TUNE_") or name in DROPPED]:
     del os.environ[_name]

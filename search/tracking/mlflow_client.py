@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from search.errors import HybridSearchError, TrackingError
+from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.uris import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SQLITE = "sqlite:///"
 PROBE_SECS = 4
 """How long `check_uri` waits for an answer."""
 _ENVIRONMENT = {
@@ -61,7 +61,7 @@ class ForgottenError(TrackingError):
 
 def default_uri(storage: Path) -> str:
     """The tracking URI where none was chosen: SQLite in the storage folder."""
-    return f"{SQLITE}{storage.expanduser().absolute() / 'mlflow.db'}"
+    return sqlite_uri(storage.expanduser().absolute() / "mlflow.db")
 
 
 def runs_page(address: str, experiment_id: str) -> str:
@@ -76,7 +76,7 @@ def check_uri(uri: str) -> None:
         TrackingError: It refuses, or nobody is there; the message says which.
     """
     if uri.startswith(SQLITE):
-        _check_writable(Path(uri.removeprefix(SQLITE)))
+        _check_writable(path_of(uri))
         return
     before = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(PROBE_SECS)
@@ -111,7 +111,7 @@ def connect(uri: str) -> MlflowClient:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if uri.startswith(SQLITE):
-        Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        path_of(uri).parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -119,7 +119,7 @@ def artifact_location(uri: str, experiment: str) -> str | None:
     """Beside the SQLite file; MLflow's default would be the working folder. A server decides by itself."""
     if not uri.startswith(SQLITE):
         return None
-    folder = Path(uri.removeprefix(SQLITE)).absolute().parent / "mlartifacts" / quote(experiment, safe=" ")
+    folder = path_of(uri).absolute().parent / "mlartifacts" / quote(experiment, safe=" ")
     return folder.as_uri()
 
 
