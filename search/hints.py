@@ -17,7 +17,7 @@ MAX_OFFERED = 3
 
 
 def did_you_mean(path: Path) -> str | None:
-    """Offer the studies and study files nearby whose names are near; None if there are none.
+    """Offer the studies and study files nearby whose names are near, else those that there are; None without any.
 
     >>> did_you_mean(Path("digits"))  # doctest: +SKIP
     'did you mean runs/digits?'
@@ -30,7 +30,11 @@ def did_you_mean(path: Path) -> str | None:
     wanted = path.stem if path.suffix in {".yaml", ".yml"} else path.name
     near = dict.fromkeys(difflib.get_close_matches(wanted, list(found.values()), n=MAX_OFFERED, cutoff=0.7))
     offered = [os.path.relpath(candidate) for name in near for candidate, of in found.items() if of == name]
-    return f"did you mean {' or '.join(offered[:MAX_OFFERED])}?" if offered else None
+    if offered:
+        return f"did you mean {' or '.join(offered[:MAX_OFFERED])}?"
+    begun = [os.path.relpath(candidate) for candidate in found if candidate.is_dir()]
+    more = f" and {len(begun) - MAX_OFFERED} more" if len(begun) > MAX_OFFERED else ""
+    return f"studies nearby: {', '.join(begun[:MAX_OFFERED])}{more}" if begun else None
 
 
 def _studies(place: Path) -> Iterator[Path]:

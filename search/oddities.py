@@ -57,8 +57,8 @@ def _set_twice(study: StudyConfig) -> Iterator[str]:
     points = [_values(like) for like in (*study.search.enqueue, *study.compare.baselines)]
     for parameter in study.build_space().parameters:
         setting = BINDS_TO.get(parameter.name, parameter.name)
-        # A parameter that is inactive in some points leaves these the value of the section, as a preset may.
-        if parameter.when or any(setting not in point and parameter.name not in point for point in points):
+        is_open = any(setting not in point and parameter.name not in point for point in points)
+        if parameter.when or is_open:  # the section decides where it is inactive, and for presets that leave it open
             continue
         for section in ("train", "model"):
             if study.gives(f"{section}.{setting}"):
