@@ -151,7 +151,7 @@ def withheld_fault(path: str, uri: str | None) -> str | None:
     """Why an address cannot be used by a command that was given a study's folder, if it names variables."""
     if not isinstance(uri, Uri) or not uri.withheld:
         return None
-    names = " and ".join(f"${{{name}}}" for name in uri.withheld)
+    names = " and ".join(f"${{{name}}}" for name in dict.fromkeys(uri.withheld))
     return (
         f"{path}: names {names}, and nothing of the environment is filled in for a study given by its folder, which "
         f"others may have written; give the study file that began it, or the whole address with --set {path}=..."
