@@ -7,7 +7,7 @@ def printable(text: str, *, keep: str = "") -> str:
     r"""Escape every character that a terminal could act on, or that cannot be encoded.
 
     These are control characters, ANSI escape sequences, line breaks, marks that change the direction of writing,
-    invisible characters, and bytes of a file name that are not UTF-8. `printable("a\x1b[2J")` is `a\x1b[2J`, written out.
+    invisible characters, and bytes of a file name that are not UTF-8.
 
     Args:
         text: Any text.

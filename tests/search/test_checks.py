@@ -60,7 +60,10 @@ ODD: dict[str, tuple[tuple[str, ...], str]] = {
         ("space.nodes={int: [4, 8], step: 3, when: {rnn: gru}}",),
         "space.nodes: {int: [4, 8], step: 3} has the values 4, 7; 8 is never drawn",
     ),
-    "train beside space": (("train.lr=0.01", "compare.baselines=[]", "compare.finalists=2"), "train.lr: without effect"),
+    "train beside space": (
+        ("train.lr=0.01", "compare.baselines=[]", "compare.finalists=2"),
+        "train.lr: without effect",
+    ),
     "train beside fix": (
         ("train.lr=0.001", "fix.lr=0.002", "compare.baselines=[]", "compare.finalists=2"),
         "as fix.lr decides",

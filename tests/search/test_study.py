@@ -357,7 +357,9 @@ def test_changed_fields_are_refused_by_name(
         "data.download=true",
     ],
 )
-def test_what_extends_the_budget_or_changes_no_trial_is_allowed(make_study: MakeStudy, override: str, begin: Callable[[StudyConfig], Path]) -> None:
+def test_what_extends_the_budget_or_changes_no_trial_is_allowed(
+    make_study: MakeStudy, override: str, begin: Callable[[StudyConfig], Path]
+) -> None:
     begin(make_study())
     changed = make_study(override)
     assert find_study(claim_folder(changed)) == changed
@@ -539,7 +541,9 @@ def test_a_merged_mapping_may_be_overridden(tmp_path: Path, study_data: dict[str
         ("space=ecrnn", "space was {"),
     ],
 )
-def test_one_change_is_one_fault(make_study: MakeStudy, override: str, words: str, begin: Callable[[StudyConfig], Path]) -> None:
+def test_one_change_is_one_fault(
+    make_study: MakeStudy, override: str, words: str, begin: Callable[[StudyConfig], Path]
+) -> None:
     begin(make_study())
     with pytest.raises(StudyChangedError) as caught:
         claim_folder(make_study(override))
@@ -547,7 +551,9 @@ def test_one_change_is_one_fault(make_study: MakeStudy, override: str, words: st
     assert words in fault
 
 
-def test_another_order_of_parameters_is_another_space(make_study: MakeStudy, study_data: dict[str, Any], begin: Callable[[StudyConfig], Path]) -> None:
+def test_another_order_of_parameters_is_another_space(
+    make_study: MakeStudy, study_data: dict[str, Any], begin: Callable[[StudyConfig], Path]
+) -> None:
     begin(make_study())
     space = study_data["space"]
     moved = {"dropout": space.pop("dropout"), **space}
