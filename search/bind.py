@@ -212,6 +212,22 @@ def check_points(study: StudyConfig, facts: DataFacts, *, num_confirm: int = 0) 
         raise StudyError(*faults)
 
 
+def check_baselines(study: StudyConfig) -> None:
+    """Check that no two baselines are the same point, which a comparison with itself would be.
+
+    Raises:
+        StudyError: With every one that is named again.
+    """
+    points = [complete_point(study, like) for like in study.compare.baselines]
+    faults = [
+        f"compare.baselines.{position}: the same point as compare.baselines.{points.index(point)}; name it once"
+        for position, point in enumerate(points)
+        if point in points[:position]
+    ]
+    if faults:
+        raise StudyError(*faults)
+
+
 def _check_split(study: StudyConfig, num_confirm: int) -> None:
     """Draw every split of the study once: a class missing from one side is the input's fault, not each trial's."""
     from search.data.store import open_data

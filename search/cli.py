@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from search import verbs
-from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError
+from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError, InputError
 from search.interruption import interruptible
 from search.printable import printable
-from search.terminal import Address, AsJson, Overrides, results_only, show
+from search.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
 
 app = typer.Typer(
     name="hybrid-search",
@@ -31,9 +32,11 @@ StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, o
 def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
     os.umask(os.umask(0o077) | 0o002)  # what is written here is never for everybody to change
+    prepare_streams()
     code: Any = 0
     try:
         with results_only(), interruptible():
+            _find_own_packages()
             code = app(standalone_mode=False)
     except HybridSearchError as error:
         for line in error.faults:
@@ -42,15 +45,30 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
         sys.exit(_fault_exit(error))
     if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a result
         print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
     # A verb that has an exit code of its own raises click's Exit, which becomes the result.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _find_own_packages() -> None:
+    """Let no module in the working folder hide a package of ours.
+
+    Raises:
+        InputError: One does, as its folder is on PYTHONPATH.
+    """
+    here = Path(__file__).parents[1]
+    if Path.cwd() != here:
+        sys.path[:] = [place for place in sys.path if place not in {"", str(Path.cwd())}]  # as `python -m` adds it
+    for name in ("spaces", "hybrid_models"):
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(here / name):
+            raise InputError(
+                f"{spec.origin}: hides the package {name} of hybrid-search; rename it, or take its folder out of "
+                "PYTHONPATH"
+            )
 
 
 def _fault_exit(error: Exception) -> int:
@@ -213,7 +231,7 @@ def compare(
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
     given = [*_with_address(overrides, address), *extra]
-    config = find_study(study, given)
+    config = find_study(study, given, fill=True)
     _check_given(study, given, config, refuse=True)
     document = run_until_decided(config) if until_decided else run_compare(config)
     show(

@@ -21,8 +21,10 @@ from search.storage.location import is_uri
 from search.storage.working_copy import refresh
 from search.study import EXTENDABLE, FREE, StudyConfig, check_memory, load_study, to_dict
 from search.tracking.events import read_json
+from search.tracking.journal import read_records
 from search.uris import Uri
 
+OPTUNA_LOG = "optuna.log"
 COMPARISON = "comparison"
 """Folder inside it: one folder per comparison, named by its key, and the newest one's files beside them."""
 
@@ -30,7 +32,8 @@ COMPARISON = "comparison"
 def check_folder(study: StudyConfig) -> None:
     """Check that the storage can be written and that a study that began earlier still says the same.
 
-    Writes nothing but, of a study on an object store, the working copy.
+    Writes nothing but, of a study on an object store, the working copy. While no trial is recorded, the study may
+    change.
 
     Raises:
         StudyError: The storage cannot be written, or holds a key that workers would need; or the journal is gone.
@@ -47,13 +50,20 @@ def check_folder(study: StudyConfig) -> None:
     refresh(study.location)
     folder = study.folder
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    if not there.is_dir() or not os.access(there, os.R_OK | os.W_OK | os.X_OK):
         why = "no permission" if there.is_dir() else f"{there} is a file"
         raise StudyError(f"storage: {folder} cannot be written ({why}); choose another storage")
     check_memory(folder)
     resolved = folder / "study.yaml"
     if resolved.is_file():
-        _refuse_changes(load_study(resolved, need_environment=False), study)
+        faults = _changed(load_study(resolved, fill=False, recorded=True), study)
+        if faults and has_trials(folder):
+            raise StudyChangedError(*faults)
+
+
+def has_trials(folder: Path) -> bool:
+    """Whether a study's journal holds a trial or a repeat: what they were trained with must not change."""
+    return bool(read_records(folder))
 
 
 def claim_folder(study: StudyConfig) -> Path:
@@ -67,6 +77,8 @@ def claim_folder(study: StudyConfig) -> Path:
     folder = make_folder(study)
     resolved = folder / "study.yaml"
     try:
+        if resolved.is_file() and not has_trials(folder):
+            (folder / OPTUNA_LOG).unlink(missing_ok=True)  # of a space that may have changed
         write_atomically(resolved, yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise StudyError(f"storage: {folder} cannot be written ({error.strerror}); choose another storage") from None
@@ -88,7 +100,8 @@ def make_folder(study: StudyConfig) -> Path:
     return study.folder
 
 
-def _refuse_changes(before: StudyConfig, after: StudyConfig) -> None:
+def _changed(before: StudyConfig, after: StudyConfig) -> list[str]:
+    """What makes trials of the two incomparable, one line each."""
     faults = []
     for path, was, now in _changes(to_dict(before), to_dict(after), ""):
         if path.startswith(FREE) or path in EXTENDABLE[1:]:
@@ -99,8 +112,7 @@ def _refuse_changes(before: StudyConfig, after: StudyConfig) -> None:
             f"{after.folder}: {path} was {_show(was)} when the sweep began and is {_show(now)} now; "
             "put it back, or give the study another name"
         )
-    if faults:
-        raise StudyChangedError(*faults)
+    return faults
 
 
 def check_given(path: str, overrides: Sequence[str], found: StudyConfig, *, refuse: bool) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from search.lines import say
 from search.printable import printable
 from search.records import TrialRecord
 from search.status import Status, best_first, summarise
@@ -94,7 +95,7 @@ class Display:
         return summarise(self._records(), self._num_planned, since=self._since)
 
     def _print_line(self, status: Status) -> None:
-        print(printable(f"{self._title}: {one_line(status, self._noun)}"), file=sys.stderr, flush=True)  # noqa: T201
+        say(f"{self._title}: {one_line(status, self._noun)}")
 
     def _render(self) -> RenderableType:
         now = time.monotonic()

@@ -12,8 +12,9 @@ from typing import Any
 
 from search.disk import find_fault, in_words
 from search.errors import ResourceError, StorageFaultError
+from search.lines import say
 from search.records import Progress
-from search.runners.ray_cluster import Cluster, last_line, tell
+from search.runners.ray_cluster import Cluster, last_line
 from search.uris import redacted
 from search.work import Assignment, Work
 
@@ -229,7 +230,7 @@ class Link:
         """Count a loss that is nobody's failure, unless nothing else ever happens; say why the training fails."""
         if item.node_id not in self._told:
             self._told.add(item.node_id)
-            tell(f"lost node {name} ({item.reason}); what ran there goes on elsewhere")
+            say(f"lost node {name} ({item.reason}); what ran there goes on elsewhere")
         luck = self._luck[item.assignment.spec.key]
         luck.num_node_losses += 1
         if luck.num_node_losses < MAX_NODE_LOSSES:
@@ -259,7 +260,7 @@ class Link:
                 f"the Ray cluster could not start a worker {luck.num_bad_starts} times in a row ({item.reason}); "
                 "mend that, then run the same command again"
             )
-        tell(f"a worker could not be started ({item.reason}); trying again")
+        say(f"a worker could not be started ({item.reason}); trying again")
 
     def to_stop(self, live: list[Any]) -> list[Any]:
         """Which of Tune's trials must be stopped from here: they have no worker, or it gives no sign."""

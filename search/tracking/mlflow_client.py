@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from search.errors import HybridSearchError, TrackingError
 from search.tracking import mlflow_database
-from search.tracking.mlflow_database import SQLITE
+from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.uris import redacted
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ForgottenError(TrackingError):
 
 def default_uri(storage: Path) -> str:
     """The tracking URI where none was chosen: SQLite in the storage folder."""
-    return f"{SQLITE}{storage.expanduser().absolute() / 'mlflow.db'}"
+    return sqlite_uri(storage.expanduser().absolute() / "mlflow.db")
 
 
 def runs_page(address: str, experiment_id: str) -> str:
@@ -80,7 +80,7 @@ def check_uri(uri: str) -> None:
         TrackingError: It refuses, or nobody is there; the message says which.
     """
     if uri.startswith(SQLITE):
-        _check_writable(Path(uri.removeprefix(SQLITE)))
+        _check_writable(path_of(uri))
         return
     before = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(PROBE_SECS)
@@ -125,7 +125,7 @@ def artifact_location(uri: str, experiment: str) -> str | None:
     """Beside the SQLite file; MLflow's default would be the working folder. A server decides by itself."""
     if not uri.startswith(SQLITE):
         return None
-    folder = Path(uri.removeprefix(SQLITE)).absolute().parent / "mlartifacts" / quote(experiment, safe=" ")
+    folder = path_of(uri).absolute().parent / "mlartifacts" / quote(experiment, safe=" ")
     return folder.as_uri()
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from search.data.locks import locked
 from search.errors import TrackingError
+from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 
-SQLITE = "sqlite:///"
 PATIENCE_SECS = 120.0
 """For another process to make or migrate the database, which takes seconds on an idle machine."""
 _DAMAGES = (
@@ -42,7 +42,7 @@ def prepare(uri: str) -> None:
     """
     if not uri.startswith(SQLITE):
         return
-    file = Path(uri.removeprefix(SQLITE))
+    file = path_of(uri)
     if _identity(file) in _opened:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def prepare(uri: str) -> None:
 
 def forget(uri: str) -> None:
     """Look at a database again before it is used the next time."""
-    _opened.discard(_identity(Path(uri.removeprefix(SQLITE))))
+    _opened.discard(_identity(path_of(uri)))
 
 
 def _identity(file: Path) -> tuple[str, int, int]:
@@ -107,4 +107,4 @@ def _make(file: Path) -> None:
 def _open(file: Path) -> None:
     from mlflow import MlflowClient
 
-    MlflowClient(tracking_uri=f"{SQLITE}{file}", registry_uri=f"{SQLITE}{file}").search_experiments(max_results=1)
+    MlflowClient(tracking_uri=sqlite_uri(file), registry_uri=sqlite_uri(file)).search_experiments(max_results=1)

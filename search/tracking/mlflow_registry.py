@@ -15,6 +15,7 @@ import numpy as np
 from search.errors import HybridSearchError, TrackingError
 from search.tracking.mlflow_client import UPLOAD_SECS, RejectedError, connect, translated
 from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
+from search.versions import public_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -129,7 +130,7 @@ def _log_model(uri: str, run_id: str, name: str, model: nn.Module, example: NDAr
                 input_example=example,
                 serialization_format="pt2",
                 # Guessing them would load the model in yet another process.
-                pip_requirements=[f"torch=={torch.__version__}", f"numpy=={np.__version__}"],
+                pip_requirements=[f"{name}=={public_version(name)}" for name in ("torch", "numpy")],
             )
         client = connect(uri)
         with contextlib.suppress(MlflowException):

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from search.errors import NothingThereError, TrackingError
 from search.tracking.mlflow_client import RejectedError, connect, default_uri, translated
-from search.tracking.mlflow_database import SQLITE
+from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.uris import redacted
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
 def _check_there(uri: str) -> None:
     """MLflow would make what is not there."""
     if uri.startswith(SQLITE):
-        path = Path(uri.removeprefix(SQLITE))
+        path = path_of(uri)
     elif "://" not in uri or uri.startswith("file:"):
         path = Path(unquote(urlsplit(uri).path))
         # MLflow opens folders on request only by now; older experiments lie in them, and reading does no harm.
@@ -82,7 +82,7 @@ def _check_there(uri: str) -> None:
             "http://host:5000"
         )
     if "://" not in uri and path.is_file():
-        raise TrackingError(f"{uri}: expected a tracking URI, found a file; write {SQLITE}{path.absolute()}")
+        raise TrackingError(f"{uri}: expected a tracking URI, found a file; write {sqlite_uri(path.absolute())}")
 
 
 def _find(client: MlflowClient, uri: str, experiment: str) -> str:
