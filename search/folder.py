@@ -135,7 +135,7 @@ def check_given(path: str, overrides: Sequence[str], found: StudyConfig, *, refu
     if is_uri(path) or not Path(path).is_file():
         return []
     given = load_study(Path(path), overrides)
-    recorded = load_study(found.folder / "study.yaml", need_environment=False)
+    recorded = load_study(found.folder / "study.yaml", fill=False, recorded=True)
     named = [text.partition("=")[0].strip() for text in overrides]
     lines = []
     for field, was, now in _changes(to_dict(recorded), to_dict(given), ""):
@@ -156,7 +156,7 @@ def changed_claims(study: StudyConfig) -> list[str]:
     resolved = study.folder / "study.yaml"
     if not resolved.is_file():
         return []
-    before = to_dict(load_study(resolved, need_environment=False))["compare"]
+    before = to_dict(load_study(resolved, fill=False, recorded=True))["compare"]
     changes = _changes(before, to_dict(study)["compare"], "compare")
     return [f"{field} was {_show(was)} and is {_show(now)} from now on" for field, was, now in changes]
 
