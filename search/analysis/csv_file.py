@@ -143,6 +143,7 @@ def _read(lines: Lines, choose: Choose, faults: Faults) -> Sheet:
     if not sum(part.size for part in numbers) and not faults:
         faults.add("expected results below the headings, found none")
     faults.check()
+    assert layout is not None
     return Sheet(
         source=faults.source,
         about={"kind": "csv", "path": faults.source},

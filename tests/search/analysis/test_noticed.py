@@ -161,7 +161,7 @@ def test_the_lower_loss_wins(write: Any, tmp_path: Path) -> None:
     assert ranked["across"]["average_ranks"] == [1.0, 2.0, 3.0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=5, max_size=9), st.sampled_from([0.0, 0.02])
 )
