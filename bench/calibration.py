@@ -33,9 +33,11 @@ STUDIES = ("digits", "cifar10")
 BLOCKS = (3, 5, 10, 30)
 NUM_SPLITS = 1000
 CHUNK = 250
-"""Splits, and studies through the judge, in one piece."""
+"""Splits in one piece."""
 FAMILIES = 1000
-"""Families in one piece."""
+"""Simulated families in one piece."""
+STUDIES_JUDGED = 50
+"""Families through the judge in one piece."""
 AGAIN = 5
 """So many times as many splits for what exceeds."""
 NUM_POWER_SPLITS = 400
@@ -89,7 +91,7 @@ def recount(pieces: Pieces, found: Mapping[str, Nulls], num_splits: int) -> dict
         for title, share in offered_on(nulls, number).items()
         if share.exceeds and title != JUDGED
     }
-    return {cell: pieces.take(job) for cell, job in jobs.items()}
+    return {cell: job.result() for cell, job in jobs.items()}
 
 
 def _power(name: str, num_blocks: int, drop: float, num_splits: int) -> dict[str, Found]:
@@ -111,7 +113,7 @@ def run(pieces: Pieces, name: str, num_splits: int, num_power_splits: int) -> Nu
     }
     done: dict[int, Counted] = {}
     for number, parts in counted.items():
-        first, *more = (pieces.take(part) for part in parts)
+        first, *more = (part.result() for part in parts)
         done[number] = first
         for part in more:
             done[number] = _add(done[number], part)
@@ -119,7 +121,7 @@ def run(pieces: Pieces, name: str, num_splits: int, num_power_splits: int) -> Nu
         singles={number: found[0] for number, found in done.items()},
         families={number: found[1] for number, found in done.items()},
         verdicts={number: found[2] for number, found in done.items()},
-        power={key: pieces.take(job) for key, job in power.items()},
+        power={key: job.result() for key, job in power.items()},
     )
 
 
@@ -134,10 +136,10 @@ def simulate(pieces: Pieces, num_sims: int) -> dict[str, Any]:
     across = {number: pieces.ask(designs.over_data_sets, number, 5, num_sims // 2) for number in DATA_SETS}
     pair = pieces.ask(simulated.two_checkpoints, num_sims)
     return {
-        "fixed": {number: {name: pieces.take(job) for name, job in jobs.items()} for number, jobs in fixed.items()},
-        "halves": pieces.take(halves),
-        "across": {number: pieces.take(job) for number, job in across.items()},
-        "checkpoints": pieces.take(pair),
+        "fixed": {number: {name: job.result() for name, job in jobs.items()} for number, jobs in fixed.items()},
+        "halves": halves.result(),
+        "across": {number: job.result() for number, job in across.items()},
+        "checkpoints": pair.result(),
     }
 
 
@@ -156,17 +158,17 @@ def count_families(pieces: Pieces, num_families: int, num_judged: int) -> Famili
     ]
     through = [
         pieces.ask(families.judge_families, world, num_images, num_repeats, *part)
-        for part in _chunks(num_judged, CHUNK)
+        for part in _chunks(num_judged, STUDIES_JUDGED)
     ]
     return Families(
-        simulated=tuple(_sum(pieces, parts) for parts in cells),
-        stored=tuple(_sum(pieces, parts) for parts in stored),
-        judged=_sum(pieces, through),
+        simulated=tuple(_sum(parts) for parts in cells),
+        stored=tuple(_sum(parts) for parts in stored),
+        judged=_sum(through),
     )
 
 
-def _sum(pieces: Pieces, parts: Sequence[Future[tuple[Any, float]]]) -> Any:
-    first, *more = (pieces.take(part) for part in parts)
+def _sum(parts: Sequence[Future[Any]]) -> Any:
+    first, *more = (part.result() for part in parts)
     for part in more:
         first = first + part
     return first
@@ -191,7 +193,7 @@ def main(
     sizes = [(len(nulls[name].correct), number) for name in STUDIES for number in found[name].singles]
     spread = spread_words(simulated.spread_over_pools(*size) for size in sizes)
     draw(found, more, PICTURES / "calibration.png")
-    write_page("calibration.md", to_page(nulls, found, more, again, tasty, spread=spread, minutes=pieces.secs / 60))
+    write_page("calibration.md", to_page(nulls, found, more, again, tasty, spread=spread))
 
 
 if __name__ == "__main__":

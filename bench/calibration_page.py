@@ -290,7 +290,6 @@ def to_page(
     tasty: Families,
     *,
     spread: str,
-    minutes: float,
 ) -> str:
     """Write the whole page."""
     splits = _most(shares for item in found.values() for shares in item.singles.values())
@@ -317,8 +316,8 @@ Verdicts of the whole analysis, one comparison, rope ±0.5 pp:
     return f"""# Calibration
 
 How often does the analysis tell a configuration from itself, and what does it find of a difference that is there? All
-of it is counted by `python -m bench.calibration`, in {minutes:.0f} minutes of processor time here, by simulation and
-from stored correctness bits; these come from `bench/nulls.py`, which trains.
+of it is counted by `python -m bench.calibration`, by simulation and from stored correctness bits; these come from
+`bench/nulls.py`, which trains.
 
 {_verdict_on(offered_shares(found, more, tasty), again)}
 

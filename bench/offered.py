@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import combinations
 from typing import get_args
 
@@ -53,6 +53,7 @@ def declared(arms: Arms) -> Declared:
     return Declared(ratio=arms.ratio, num_classes=10, alpha=ALPHA)
 
 
+@lru_cache(maxsize=256)  # families of the same arms share their pairs
 def p_value(method: str, arms: Arms, first: int = 0, second: int = 1) -> float:
     """One test of the analysis on two arms; NaN where there is none."""
     entry = METHODS[method]

@@ -75,7 +75,7 @@ def complete_test(
         The test; without a law there is none: t, p and the interval are NaN, since zero variance is no evidence.
     """
     if law is not None:
-        t, p = estimate / se, 2 * law.tail(abs(estimate))
+        t, p = estimate / se, min(2 * law.tail(abs(estimate)), 1.0)  # probabilities are summed in floats
         interval = interval_of(estimate, law, level=1 - alpha)
     else:
         t = p = math.nan

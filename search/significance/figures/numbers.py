@@ -46,6 +46,8 @@ def _numbers(c: Comparison) -> Iterator[tuple[str, str]]:
         yield f"{symbol}, {adjustment(c.adjust_method)} over {c.family_size}", number(c.adjusted_p, c.alpha)
     if c.t is not None and c.df is not None:
         yield "t", f"{c.t:.2f} with {c.df:.1f} degrees of freedom"
+    elif c.t is not None and c.se:  # the law of the crossed test has no degrees of freedom
+        yield "difference over standard error", f"{c.t:.2f}"
     yield "d_z and g_z", f"{c.d_z:.2f} and {c.g_z:.2f}" if c.d_z is not None and c.g_z is not None else ""
     if c.p_a_gt_b is not None:
         yield "P(A > B)", f"{c.p_a_gt_b:.2f}{_within(c.p_a_gt_b_interval)}"

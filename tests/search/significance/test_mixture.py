@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.significance.crossed import MeanSquares, law_of, variances
+from search.significance.crossed import MeanSquares, crossed_test, law_of, variances
 from search.significance.effects import rope_probabilities, smallest_detectable, tost_p
 from search.significance.mixture import Mixture, grid, half_widths, tails
 from search.significance.student import Student
@@ -105,3 +105,15 @@ def test_equivalence_and_the_posterior_come_from_the_same_law() -> None:
     # the 90 % interval lies inside the rope exactly where the TOST rejects at .05
     edge = 0.004 + law.half_width(0.90)
     assert tost_p(0.004, law, rope=edge) == pytest.approx(0.05, rel=1e-8)
+
+
+@pytest.mark.parametrize("repeats", range(2, 40))
+def test_no_difference_at_all_has_p_of_1_and_not_more(repeats: int) -> None:
+    """Probabilities that are summed in floats can come out as 1.0000000000000002, which no adjustment accepts."""
+    diff = np.zeros((repeats, 300), np.int8)
+    diff[:, :10], diff[:, 10:20] = 1, -1
+    diff[0, 20], diff[1, 20] = 1, -1
+    test = crossed_test(diff)
+    assert test.estimate == 0
+    assert test.p == pytest.approx(1)
+    assert test.p <= 1
