@@ -31,7 +31,7 @@ NOMINATED = "nominated, not confirmed"
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The configuration that a study stands for now, and that `export` writes unless another one is asked for."""
+    """The configuration that `export` writes by default, and that every command names."""
 
     name: str
     """As in the comparison; the trial's label where no comparison holds it."""
@@ -43,7 +43,7 @@ class Choice:
     state: str
     """As of `state_of`."""
     notes: tuple[str, ...]
-    """What a reader must know who expected another configuration, one line each."""
+    """Warnings, one line each: another configuration has a higher mean, or the nominee was never compared."""
 
     @property
     def is_confirmed(self) -> bool:
@@ -58,9 +58,9 @@ class Choice:
 def choose(trials: Sequence[TrialRecord], document: Mapping[str, Any] | None) -> Choice | None:
     """Choose a study's configuration: a confirmed winner of the newest comparison, else the nominee.
 
-    A configuration wins if every declared comparison that it is part of found it better; a baseline that the sweep did
-    not nominate must have beaten a finalist, as an ablation among baselines is about no nominee. Of several winners the
-    one with the highest mean test accuracy is chosen, of equals the one with the lowest trial number.
+    A configuration wins if every declared comparison that it is part of found it better. A baseline that the sweep did
+    not nominate must also have beaten a finalist: a comparison among baselines says nothing about the sweep. Of several
+    winners the one with the highest mean test accuracy is chosen, of equals the one with the lowest trial number.
 
     Args:
         trials: All trials of the sweep.

@@ -129,7 +129,7 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
 
 
 def choice_lines(choice: Mapping[str, Any] | None) -> list[str]:
-    """What `export` takes, and what a reader must know who expected another configuration."""
+    """The configuration that `export` takes, and the notes on it."""
     if choice is None:
         return []
     return [f"export      {choice['name']}: {choice['state']}", *(f"note        {note}" for note in choice["notes"])]

@@ -34,7 +34,7 @@ class Winner:
     why: str
     """Why these weights."""
     is_choice: bool
-    """Whether it is what the study stands for; otherwise it was asked for by hand."""
+    """Whether these are the weights that `export` takes by default; otherwise they were asked for."""
     notes: tuple[str, ...]
     """As of `choice.Choice`."""
 

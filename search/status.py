@@ -12,7 +12,7 @@ from search.records import Completed, Failed, Stopped, TrialRecord
 
 
 def rank(record: TrialRecord) -> tuple[bool, int, float, int]:
-    """The one order of a sweep's trials, first nominated first; whichever ended first has no part in it.
+    """The one order of a sweep's trials, first nominated first; independent of the order in which they ended.
 
     Completed trials by the validation accuracy of the last epoch; then those that the scheduler stopped, the furthest
     first. Ties go to the lower trial number.

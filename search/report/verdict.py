@@ -109,7 +109,7 @@ def make(material: Material) -> Html:
 
 
 def _choice(material: Material) -> list[Html]:
-    """The configuration that `export` takes, and what a reader must know who expected another one."""
+    """The configuration that `export` takes, and the notes on it."""
     choice = material.choice
     if not choice:
         return []

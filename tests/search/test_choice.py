@@ -1,4 +1,4 @@
-"""Who is nominated, who is exported, and what is said to whoever expected another configuration."""
+"""Which configuration is nominated, which is exported, and the notes on it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def compared(means: dict[str, float | None], verdicts: Verdicts, finalists: str 
 @pytest.mark.parametrize(
     ("finalists", "means", "verdicts", "name", "state"),
     [
-        # The nominee beat all whom it had to beat, or not.
+        # The nominee won all of its comparisons, or not.
         ("A", {"A": 0.8, "X": 0.6, "Y": 0.5}, [("A", "X", "better"), ("A", "Y", "better")], "A", CONFIRMED),
         ("A", {"A": 0.8, "X": 0.6, "P": 0.5}, [("A", "X", "better"), ("A", "P", "better")], "A", PROVISIONAL),
         ("A", {"A": 0.8, "X": 0.6, "Y": 0.8}, [("A", "X", "better"), ("A", "Y", "inconclusive")], "A", NOMINATED),
@@ -89,7 +89,7 @@ def compared(means: dict[str, float | None], verdicts: Verdicts, finalists: str 
         ),
         ("BC", {"B": 0.5, "C": 0.4, "A": 0.6}, [("B", "A", "worse"), ("C", "A", "worse")], "A", CONFIRMED),
         ("BC", {"B": 0.7, "C": 0.4, "A": 0.6}, [("B", "A", "better"), ("C", "A", "worse")], "B", CONFIRMED),
-        # An ablation among baselines is about nobody whom the sweep nominated.
+        # A comparison among baselines says nothing about the sweep.
         ("A", {"A": 0.6, "X": 0.6, "Y": 0.5}, [("A", "X", "inconclusive"), ("X", "Y", "better")], "A", NOMINATED),
         (
             "A",
@@ -120,7 +120,7 @@ def test_without_a_comparison_it_is_the_nominee(trials: list[TrialRecord]) -> No
     assert choose([], None) is None
 
 
-def test_notes_speak_to_whoever_expected_another_one(trials: list[TrialRecord]) -> None:
+def test_notes_name_a_higher_mean_and_a_nominee_that_was_not_compared(trials: list[TrialRecord]) -> None:
     document = compared({"A": 0.6, "B": 0.7, "X": 0.7}, [("A", "X", "worse"), ("B", "X", "inconclusive")])
     choice = choose(trials, document)
     assert choice is not None
