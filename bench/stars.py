@@ -1,7 +1,7 @@
 """The significance marks of the ECRNN paper: reproduced, and what a valid test would have said.
 
-Nothing is measured here: everything follows from the printed accuracies and from what is stated below. Run as a module
-it writes docs/stars.md and its picture; a test holds page and code together.
+Nothing is measured here: everything follows from the printed accuracies and from what is stated below.
+`bench.stars_page` writes them into docs/stars.md; a test holds page and code together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from search.reproduce.paper import Family, Pair, Paper, load_paper
+from search.reproduce.paper import Family, Pair, Paper
 from search.significance.methods import METHODS
 from search.significance.planning import Crossed, Design, Paired, blocks_needed
 from search.significance.pooled import num_stars, pooled_images_t
@@ -144,9 +144,3 @@ def allowed_after_holm(differences: Sequence[float]) -> list[float]:
         so_far = min(so_far, abs(differences[place]) / _critical(ALPHA / (len(differences) - step)))
         allowed[place] = so_far
     return allowed
-
-
-if __name__ == "__main__":
-    from bench.stars_page import write
-
-    write(load_paper("ecrnn"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.stars import DEPENDENCE, LASTING, SD_SEEDS, Row, marked_families, misses, rows_of
-from search.reproduce.paper import Paper
+from search.reproduce.paper import Paper, load_paper
 from search.significance.methods import METHODS
 from search.significance.planning import POWER
 
@@ -31,7 +31,7 @@ Woo, Kim and Choi (2023) train every configuration three times, each time on ano
 CIFAR-10 training images, and mark {num_rows} differences of mean validation accuracy by a "paired t-test":
 \\* p < .05, \\*\\* p < .005, \\*\\*\\* p < .0001. {distinct} of the pairs are distinct; {twice} stand in two tables.
 
-`python -m bench.stars` writes this page, from the accuracies in `search/reproduce/printed/ecrnn.yaml` alone.
+`python -m bench.stars_page` writes this page, from the accuracies in `search/reproduce/printed/ecrnn.yaml` alone.
 
 ## The marks, reproduced
 
@@ -204,3 +204,7 @@ def _table(heads: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     first, *others = (f"| {line} |" for line in lines)
     return "\n".join([first, f"|{'|'.join('-' * (width + 2) for width in widths)}|", *others])
+
+
+if __name__ == "__main__":
+    write(load_paper("ecrnn"))

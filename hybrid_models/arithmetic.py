@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from hybrid_models.layer_kinds import (
     Layer,
@@ -23,6 +22,7 @@ from hybrid_models.layer_kinds import (
     recurrent,
 )
 from hybrid_models.patch_shapes import MapShape, patch_sequence, renet_shape
+from hybrid_models.settings import ModelSettings
 from hybrid_models.shapes import (
     AUTOENCODER_WIDTHS,
     BLOCKS,
@@ -42,32 +42,29 @@ from hybrid_models.shapes import (
     volume,
 )
 
-if TYPE_CHECKING:
-    from hybrid_models.config import ModelConfig
 
-
-def num_parameters(config: ModelConfig) -> int:
+def num_parameters(config: ModelSettings) -> int:
     """Values in `parameters()` of the model."""
     return sum(layer.torch for layer in layers(config))
 
 
-def num_parameters_keras(config: ModelConfig) -> int:
+def num_parameters_keras(config: ModelSettings) -> int:
     """Parameters of the model as Keras counts them."""
     return sum(layer.keras for layer in layers(config))
 
 
-def flops_per_image(config: ModelConfig) -> int:
+def flops_per_image(config: ModelSettings) -> int:
     """Two per multiply-add from one image to its logits."""
     return sum(layer.flops for layer in layers(config))
 
 
-def layers(config: ModelConfig) -> Iterator[Layer]:
+def layers(config: ModelSettings) -> Iterator[Layer]:
     """List the layers in the order in which an image passes them, branches one after another."""
     yield Layer(kind="Input", output=hwc((config.input_channels, config.input_height, config.input_width)))
     yield from FAMILY_LAYERS[config.family](config)
 
 
-def _hybrid(config: ModelConfig) -> Iterator[Layer]:
+def _hybrid(config: ModelSettings) -> Iterator[Layer]:
     if config.wavelet != "none":
         yield Layer(kind="Haar", output=hwc(image_shape(config)))
     body = [*_backbone(config), *_bottleneck(config), *_feature(config)]
@@ -75,7 +72,7 @@ def _hybrid(config: ModelConfig) -> Iterator[Layer]:
     yield from _head(config, body[-1].output)
 
 
-def _backbone(config: ModelConfig) -> Iterator[Layer]:
+def _backbone(config: ModelSettings) -> Iterator[Layer]:
     if config.backbone == "resnet20":
         yield from _resnet20(config)
     elif config.backbone in BLOCKS:
@@ -104,7 +101,7 @@ def _chain(
         yield from _dropout(dropout, (height, width, channels))
 
 
-def _resnet20(config: ModelConfig) -> Iterator[Layer]:
+def _resnet20(config: ModelSettings) -> Iterator[Layer]:
     has_bias = config.shortcut == "keras"
     in_channels = image_shape(config)[0]
     channels, height, width = stage_shapes(config)[0]
@@ -123,7 +120,7 @@ def _resnet20(config: ModelConfig) -> Iterator[Layer]:
             channels = shape[0]
 
 
-def _bottleneck(config: ModelConfig) -> Iterator[Layer]:
+def _bottleneck(config: ModelSettings) -> Iterator[Layer]:
     if config.enc_depth is None or config.enc_code is None:
         return
     size = volume(feature_shape(config))
@@ -134,7 +131,7 @@ def _bottleneck(config: ModelConfig) -> Iterator[Layer]:
             yield batch_norm((after,))
 
 
-def _feature(config: ModelConfig) -> Iterator[Layer]:
+def _feature(config: ModelSettings) -> Iterator[Layer]:
     """From the backbone's map to the vector (or, per step, the states) that the head takes."""
     if config.merge is None:
         yield from _pool(config)
@@ -155,7 +152,7 @@ def _feature(config: ModelConfig) -> Iterator[Layer]:
         yield Layer(kind="Concatenate", output=(pooled_width + width,))
 
 
-def _pool(config: ModelConfig) -> Iterator[Layer]:
+def _pool(config: ModelSettings) -> Iterator[Layer]:
     shape = feature_shape(config)
     if config.pool_head == "gap":
         yield from _as_map(config)
@@ -164,13 +161,13 @@ def _pool(config: ModelConfig) -> Iterator[Layer]:
         yield Layer(kind="Flatten", output=(volume(shape),))
 
 
-def _as_map(config: ModelConfig) -> Iterator[Layer]:
+def _as_map(config: ModelSettings) -> Iterator[Layer]:
     """Back from the encoder-decoder's vector."""
     if config.enc_on:
         yield Layer(kind="Reshape", output=hwc(feature_shape(config)))
 
 
-def _reader(config: ModelConfig) -> Iterator[Layer]:
+def _reader(config: ModelSettings) -> Iterator[Layer]:
     shape, sequence = feature_shape(config), sequence_shape(config)
     if sequence is None:
         yield from _as_map(config)
@@ -182,7 +179,7 @@ def _reader(config: ModelConfig) -> Iterator[Layer]:
     yield from _scan_sequence(config, *sequence)
 
 
-def _scan_sequence(config: ModelConfig, num_steps: int, features: int) -> Iterator[Layer]:
+def _scan_sequence(config: ModelSettings, num_steps: int, features: int) -> Iterator[Layer]:
     rnn = rnn_settings(config)
     cell = rnn.cell.removeprefix("bi")
     directions = 1 if cell == rnn.cell else 2
@@ -202,7 +199,7 @@ def _scan_sequence(config: ModelConfig, num_steps: int, features: int) -> Iterat
         yield batch_norm((width,))
 
 
-def _scan_patches(config: ModelConfig, shape: MapShape) -> Iterator[Layer]:
+def _scan_patches(config: ModelSettings, shape: MapShape) -> Iterator[Layer]:
     """Both ways along columns of patches, or along the whole grid; the final states side by side."""
     rnn = rnn_settings(config)
     length, features = patch_sequence(shape, rnn.patch, raster=bool(config.raster))
@@ -223,7 +220,7 @@ def _scan_patches(config: ModelConfig, shape: MapShape) -> Iterator[Layer]:
         yield batch_norm((width,))
 
 
-def _scan_renet(config: ModelConfig) -> Iterator[Layer]:
+def _scan_renet(config: ModelSettings) -> Iterator[Layer]:
     rnn, shape = rnn_settings(config), feature_shape(config)
     for _ in range(rnn.depth):
         features = shape[0] * rnn.patch**2
@@ -234,7 +231,7 @@ def _scan_renet(config: ModelConfig) -> Iterator[Layer]:
     yield Layer(kind="Flatten", output=(volume(shape),))
 
 
-def _head(config: ModelConfig, output: tuple[int, ...]) -> Iterator[Layer]:
+def _head(config: ModelSettings, output: tuple[int, ...]) -> Iterator[Layer]:
     """Dense layers to the logits; the same at every step where states come one by one."""
     *steps, before = output
     widths = fc_widths(config.fc or "-")
@@ -262,7 +259,7 @@ def _dropout(share: float | None, output: tuple[int, ...]) -> Iterator[Layer]:
         yield Layer(kind="Dropout", output=output)
 
 
-def _tsn(config: ModelConfig) -> Iterator[Layer]:
+def _tsn(config: ModelSettings) -> Iterator[Layer]:
     strip = (config.input_channels, config.input_height // 2, config.input_width)
     yield Layer(kind="Strips", output=(STRIPS, *hwc(strip)))
     shared = [*_chain(BLOCKS["cnn6"](config), strip, has_bn=True)]
@@ -273,7 +270,7 @@ def _tsn(config: ModelConfig) -> Iterator[Layer]:
     yield from (Layer(kind=kind, output=(config.num_classes,)) for kind in ("Average", "Softmax"))
 
 
-def _autoencoder(config: ModelConfig) -> Iterator[Layer]:
+def _autoencoder(config: ModelSettings) -> Iterator[Layer]:
     maps = [image_shape(config)]
     for channels in AUTOENCODER_WIDTHS:
         maps.append((channels, maps[-1][1] // 2, maps[-1][2] // 2))
@@ -284,7 +281,7 @@ def _autoencoder(config: ModelConfig) -> Iterator[Layer]:
     yield from (dense(volume(maps[-1]), config.num_classes), Layer(kind="Softmax", output=(config.num_classes,)))
 
 
-FAMILY_LAYERS: dict[str, Callable[[ModelConfig], Iterator[Layer]]] = {
+FAMILY_LAYERS: dict[str, Callable[[ModelSettings], Iterator[Layer]]] = {
     "hybrid": _hybrid,
     "tsn": _tsn,
     "autoencoder": _autoencoder,

@@ -9,10 +9,11 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hybrid_models.arithmetic import num_parameters
 from hybrid_models.patch_shapes import patch_fault, patch_sequence
+from hybrid_models.settings import ModelSettings
 from hybrid_models.shapes import (
     AUTOENCODER_WIDTHS,
     BLOCKS,
@@ -26,9 +27,6 @@ from hybrid_models.shapes import (
     tap_shapes,
     volume,
 )
-
-if TYPE_CHECKING:
-    from hybrid_models.config import ModelConfig
 
 MAX_STEPS = 1024
 """Longest sequence."""
@@ -76,7 +74,7 @@ _NEVER_NONE = (
 )
 
 
-def value_faults(config: ModelConfig) -> Iterator[str]:
+def value_faults(config: ModelSettings) -> Iterator[str]:
     """Check each setting by itself."""
     for name, expected, is_right in _expectations():
         value = getattr(config, name)
@@ -111,23 +109,23 @@ def _is_share(value: Any) -> bool:  # noqa: ANN401
 _FC = re.compile(r"-|[1-9][0-9]{0,7}(-[1-9][0-9]{0,7}){0,31}")
 
 
-def _is_hybrid(config: ModelConfig) -> bool:
+def _is_hybrid(config: ModelSettings) -> bool:
     return config.family == "hybrid"
 
 
-def _has_rnn(config: ModelConfig) -> bool:
+def _has_rnn(config: ModelSettings) -> bool:
     return config.rnn not in (None, "none")
 
 
-def _has_cnn(config: ModelConfig) -> bool:
+def _has_cnn(config: ModelSettings) -> bool:
     return config.backbone not in (None, "none")
 
 
-def _has_sequence(config: ModelConfig) -> bool:
+def _has_sequence(config: ModelSettings) -> bool:
     return config.layout in LAYOUT_SHAPES and config.merge != "taps" and config.rnn != "convlstm"
 
 
-Rule = tuple[Callable[["ModelConfig"], bool], str]
+Rule = tuple[Callable[["ModelSettings"], bool], str]
 _HYBRID: Rule = (_is_hybrid, "family is hybrid")
 _RNN: Rule = (_has_rnn, "rnn is not none")
 _ENC: Rule = (lambda config: config.enc_on is True, "enc_on is true")
@@ -175,7 +173,7 @@ _DECIDING = ("backbone", "rnn", "enc_on", "merge", "layout", "readout")
 """Settings on which others depend."""
 
 
-def activity_faults(config: ModelConfig) -> Iterator[str]:
+def activity_faults(config: ModelSettings) -> Iterator[str]:
     """Check that what applies is set, and nothing else."""
     if config.family != "hybrid" and config.wavelet != "none":
         yield f"wavelet: expected none unless family is hybrid, found {config.wavelet!r}"
@@ -185,7 +183,7 @@ def activity_faults(config: ModelConfig) -> Iterator[str]:
     yield from (faults[name] for name in (missing if any(name in _DECIDING for name in missing) else faults))
 
 
-def _activity_fault(config: ModelConfig, name: str) -> str | None:
+def _activity_fault(config: ModelSettings, name: str) -> str | None:
     applies, words = ACTIVE[name]
     value = getattr(config, name)
     if value is None and applies(config):
@@ -195,7 +193,7 @@ def _activity_fault(config: ModelConfig, name: str) -> str | None:
     return None
 
 
-def combination_faults(config: ModelConfig) -> Iterator[str]:
+def combination_faults(config: ModelSettings) -> Iterator[str]:
     """Check what no model has, whatever the images."""
     rnn, layout, merge = config.rnn or "none", config.layout, config.merge
     scan = "merge taps" if merge == "taps" else f"layout {layout}"
@@ -215,7 +213,7 @@ def combination_faults(config: ModelConfig) -> Iterator[str]:
         yield "layout: expected another than channels for a bare image (few and long steps), found 'channels'"
 
 
-def shape_faults(config: ModelConfig) -> Iterator[str]:
+def shape_faults(config: ModelSettings) -> Iterator[str]:
     """Check what depends on the size of the images."""
     faults = list(_FAMILY_FAULTS[config.family](config))
     yield from faults
@@ -223,20 +221,20 @@ def shape_faults(config: ModelConfig) -> Iterator[str]:
         yield f"model: expected at most {MAX_PARAMETERS} parameters, found {found}"
 
 
-def _autoencoder_faults(config: ModelConfig) -> Iterator[str]:
+def _autoencoder_faults(config: ModelSettings) -> Iterator[str]:
     height, width = config.input_height, config.input_width
     factor = 2 ** len(AUTOENCODER_WIDTHS)
     if height % factor or width % factor:
         yield f"family: autoencoder expects images with sides divisible by {factor}, found {height}x{width}"
 
 
-def _tsn_faults(config: ModelConfig) -> Iterator[str]:
+def _tsn_faults(config: ModelSettings) -> Iterator[str]:
     height, width = config.input_height, config.input_width
     if height < 2 * MIN_STRIP or width < MIN_STRIP:
         yield f"family: tsn expects images of at least {2 * MIN_STRIP}x{MIN_STRIP}, found {height}x{width}"
 
 
-def _hybrid_faults(config: ModelConfig) -> Iterator[str]:
+def _hybrid_faults(config: ModelSettings) -> Iterator[str]:
     if too_small := _pooling_fault(config):
         yield too_small  # whatever follows has no size
         return
@@ -256,7 +254,7 @@ def _hybrid_faults(config: ModelConfig) -> Iterator[str]:
         yield from _patch_faults(config, config.patch)
 
 
-def _pooling_fault(config: ModelConfig) -> str | None:
+def _pooling_fault(config: ModelSettings) -> str | None:
     if 0 not in feature_shape(config):
         return None
     assert config.backbone is not None
@@ -270,7 +268,7 @@ def _pooling_fault(config: ModelConfig) -> str | None:
     )
 
 
-def _patch_faults(config: ModelConfig, patch: int) -> Iterator[str]:
+def _patch_faults(config: ModelSettings, patch: int) -> Iterator[str]:
     num_layers = config.depth or 1 if config.layout == "renet4" else 1
     for shape in tap_shapes(config) or (feature_shape(config),):
         if fault := patch_fault(shape, patch, num_layers):
@@ -279,7 +277,7 @@ def _patch_faults(config: ModelConfig, patch: int) -> Iterator[str]:
             yield f"raster: expected at most {MAX_STEPS} patches in a sequence, found {num_steps}"
 
 
-_FAMILY_FAULTS: dict[str, Callable[[ModelConfig], Iterator[str]]] = {
+_FAMILY_FAULTS: dict[str, Callable[[ModelSettings], Iterator[str]]] = {
     "hybrid": _hybrid_faults,
     "autoencoder": _autoencoder_faults,
     "tsn": _tsn_faults,

@@ -8,12 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hybrid_models.patch_shapes import MapShape, patch_steps, renet_steps
-
-if TYPE_CHECKING:
-    from hybrid_models.config import ModelConfig
+from hybrid_models.settings import ModelSettings
 
 
 @dataclass(frozen=True)
@@ -39,13 +36,13 @@ _VGG9 = {
 }
 
 
-def _plain(config: ModelConfig) -> tuple[Block, ...]:
+def _plain(config: ModelSettings) -> tuple[Block, ...]:
     widths = PLAIN_WIDTHS[: config.n_conv or 0]
     # Pooling follows each pair, so an odd last convolution is a block without one.
     return tuple(Block(pair, pool=len(pair) == 2) for pair in (widths[i : i + 2] for i in range(0, len(widths), 2)))
 
 
-BLOCKS: dict[str, Callable[[ModelConfig], tuple[Block, ...]]] = {
+BLOCKS: dict[str, Callable[[ModelSettings], tuple[Block, ...]]] = {
     "cnn4": lambda _: tuple(Block((width,)) for width in (32, 64, 128, 256)),
     "cnn6": lambda _: _CNN6,
     "vgg9": lambda config: _VGG9[config.vgg_reading],
@@ -96,7 +93,7 @@ def volume(shape: MapShape) -> int:
     return math.prod(shape)
 
 
-def image_shape(config: ModelConfig) -> MapShape:
+def image_shape(config: ModelSettings) -> MapShape:
     """Shape of what the backbone sees: the image, or its wavelet bands."""
     channels, height, width = config.input_channels, config.input_height, config.input_width
     if config.wavelet == "none":
@@ -105,7 +102,7 @@ def image_shape(config: ModelConfig) -> MapShape:
     return num_bands * channels, math.ceil(height / 2), math.ceil(width / 2)
 
 
-def stage_shapes(config: ModelConfig) -> tuple[MapShape, ...]:
+def stage_shapes(config: ModelSettings) -> tuple[MapShape, ...]:
     """Shape of the map after each block or stage of the backbone; a side of 0 means that the image was too small."""
     _, height, width = image_shape(config)
     shapes: list[MapShape] = []
@@ -122,7 +119,7 @@ def stage_shapes(config: ModelConfig) -> tuple[MapShape, ...]:
     return tuple(shapes)
 
 
-def feature_shape(config: ModelConfig) -> MapShape:
+def feature_shape(config: ModelSettings) -> MapShape:
     """Shape of the map that leaves the backbone; the encoder-decoder keeps it."""
     return (image_shape(config), *stage_shapes(config))[-1]
 
@@ -131,12 +128,12 @@ TAPS: dict[str, slice] = {"all": slice(None), "last2": slice(-2, None), "first":
 """Which blocks or stages are tapped."""
 
 
-def tap_shapes(config: ModelConfig) -> tuple[MapShape, ...]:
+def tap_shapes(config: ModelSettings) -> tuple[MapShape, ...]:
     """Shapes of the maps that patch RNNs read beside the backbone; empty unless merge is taps."""
     return stage_shapes(config)[TAPS[config.taps]] if config.taps is not None else ()
 
 
-def sequence_shape(config: ModelConfig) -> tuple[int, int] | None:
+def sequence_shape(config: ModelSettings) -> tuple[int, int] | None:
     """Shape (L, F) of the sequence that the RNN reads; None without an RNN, or where it scans patches."""
     if config.layout not in LAYOUT_SHAPES:
         return None
@@ -154,7 +151,7 @@ class RnnSettings:
     """1 where no patches are read."""
 
 
-def rnn_settings(config: ModelConfig) -> RnnSettings:
+def rnn_settings(config: ModelSettings) -> RnnSettings:
     """Settings of the RNN of a configuration that has one."""
     assert config.rnn is not None
     assert config.nodes is not None
@@ -162,7 +159,7 @@ def rnn_settings(config: ModelConfig) -> RnnSettings:
     return RnnSettings(config.rnn, config.nodes, config.depth, config.patch or 1)
 
 
-def sequential_steps(config: ModelConfig) -> int:
+def sequential_steps(config: ModelSettings) -> int:
     """Recurrent steps that cannot run in parallel.
 
     Layers wait for each other; directions, columns of patches and taps do not.

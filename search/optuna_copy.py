@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FILE_NAME = "optuna.log"
 DAMAGED = "optuna.log.damaged"
 """What stood in the log's place and was not ours, or could not be read, is kept under this name."""
+CONNECT_SECS = 10
 CLAIM_SECS = 2.0
 """A study that two sweeps have made in a database at once is claimed within this time."""
 MANY = 20
@@ -63,7 +64,7 @@ def open_storage(place: Path | str, *, make_tables: bool = True) -> optuna.stora
     url = with_driver(place)
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("postgresql"):
-        options |= {"connect_args": {"connect_timeout": 10}}
+        options |= {"connect_args": {"connect_timeout": CONNECT_SECS}}
     try:
         database = optuna.storages.RDBStorage(url, engine_kwargs=options, skip_table_creation=not make_tables)
     except Exception as error:  # noqa: BLE001  any driver's own exception means the same here
@@ -103,25 +104,25 @@ def read_study(place: Path | str, name: str) -> optuna.Study | None:
 
 
 def _has_tables(url: str) -> bool:
-    """Whether a database is there and Optuna has used it."""
+    """Whether a database is there and Optuna has used it; one that can be made need not be there."""
     from sqlalchemy import create_engine, inspect, make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
         parsed = make_url(with_driver(url))
     except ArgumentError:  # its words may hold the whole text, and that a password
-        raise StudyError("search.database: cannot be read (not the URL of a database)") from None
-    if parsed.drivername.startswith("sqlite") and parsed.database not in {None, "", ":memory:"}:
-        file = Path(parsed.database or "")
-        if not file.is_file():
-            if file.is_dir() or not os.access(file.absolute().parent, os.W_OK):
-                raise StudyError(
-                    f"search.database: cannot be opened ({file} cannot be written); check the URL and its folder"
-                )
+        raise StudyError("search.database: cannot be opened (not the URL of a database); correct the URL") from None
+    backend = parsed.drivername.partition("+")[0]
+    if backend == "sqlite" and parsed.database not in {None, "", ":memory:"}:
+        file = Path(str(parsed.database))
+        if not file.exists():
+            folder = file.absolute().parent
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise StudyError(f"search.database: {folder} is no folder that can be written; make it")
             return False
-    options = {"connect_args": {"connect_timeout": 10}} if parsed.drivername.startswith("postgresql") else {}
+    options = {"connect_timeout": CONNECT_SECS} if backend in {"postgresql", "mysql"} else {}
     try:
-        engine = create_engine(parsed, **options)
+        engine = create_engine(parsed, connect_args=options)
         try:
             return bool(inspect(engine).has_table("studies"))
         finally:
@@ -132,28 +133,21 @@ def _has_tables(url: str) -> bool:
         ) from None
 
 
-def refuse_foreign_study(study: StudyConfig, journal_id: str) -> None:
-    """Refuse to write into a study in a database that is not this sweep's. Nothing is changed there.
+def foreign_study(study: StudyConfig, journal_id: str) -> str | None:
+    """Why the study in the database is not this sweep's to write, in one line; None if it is, or there is none.
+
+    Nothing is changed there.
 
     Args:
         study: The study.
         journal_id: Id of its journal; empty before it has begun.
 
     Raises:
-        StudyError: There is such a study; or, of a study that has not begun, the database cannot be reached.
+        StudyError: The database cannot be reached.
     """
     place = place_of(study)
-    if isinstance(place, Path):
-        return
-    try:
-        found = read_study(place, study.name)
-        fault = None if found is None else _foreign(found, journal_id)
-    except StudyError:
-        if journal_id:
-            return  # the sweep goes on without its copy
-        raise
-    if fault is not None:
-        raise StudyError(fault)
+    found = read_study(place, study.name) if isinstance(place, str) else None
+    return None if found is None else _foreign(found, journal_id)
 
 
 def _foreign(study: optuna.Study, journal_id: str) -> str | None:

@@ -6,20 +6,20 @@ import contextlib
 import dataclasses
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search.bind import DataFacts
 from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError
-from search.folder import claim_folder, make_folder
-from search.foreign import refuse_foreign_copies
+from search.folder import changed_claims, claim_folder, has_trials, make_folder
 from search.interruption import interruptible
+from search.lines import say
 from search.nodes import needs_of
 from search.optuna_copy import place_of
 from search.storage.copies import copy_of
 from search.study import StudyConfig
-from search.tracking.journal import FILE_NAME, VERSION, Journal, read_events
+from search.tracking.events import VERSION
+from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import check_uri
 from search.tracking_place import TrackingPlace, tracking_place
@@ -27,16 +27,7 @@ from search.uris import redacted
 from search.versions import git_revision, versions
 from search.work import Work
 
-__all__ = [
-    "INTERRUPTED_PATIENCE_SECS",
-    "TRACKER_PATIENCE_SECS",
-    "Shown",
-    "TrackingPlace",
-    "open_runner",
-    "open_session",
-    "say",
-    "tracking_place",
-]
+__all__ = ["Shown", "TrackingPlace", "open_runner", "open_session", "say", "tracking_place"]
 
 TRACKER_PATIENCE_SECS = 120.0
 """At the end the command waits this long for the copies to be complete; what is left then is written next time."""
@@ -76,10 +67,12 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
     if place is not None and not (study.folder / FILE_NAME).is_file():
         # Only a study that begins: a running one must not be stopped by a server that is away.
         check_uri(place.uri)
-    refuse_foreign_copies(study)
     make_folder(study)
     with Journal(study.folder, copy_of(study.location, say)) as journal:
+        changed = changed_claims(study)
         folder = claim_folder(study)
+        for line in changed:
+            say(f"{study.name}: {line}")
         _refuse_other_data(folder, facts)
         journal.note(
             "session",
@@ -94,6 +87,7 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
                 "name": study.data.name,
                 "digest": facts.key,
                 "num_train": facts.num_train,
+                "num_val": facts.num_val,
                 "num_test": facts.num_test,
                 "root": redacted(study.data.root) if study.data.root else None,
             },
@@ -116,14 +110,9 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
                 say(f"{study.name}: {tracker.backlog}")
 
 
-def say(line: str) -> None:
-    """Tell the person at the terminal; standard output belongs to results."""
-    print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
-
-
 def _refuse_other_data(folder: Path, facts: DataFacts) -> None:
     known = [event["data"]["digest"] for event in read_events(folder / FILE_NAME) if event["event"] == "session"]
-    if known and known[-1] != facts.key:
+    if known and known[-1] != facts.key and has_trials(folder):
         raise StudyChangedError(
             f"{folder}: the study began on data {known[-1]} and finds {facts.key} now; put the files back, or give the "
             "study another name"

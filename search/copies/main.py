@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from search.errors import HybridSearchError, InputError
+from search.printable import printable
 from search.tracking.mirror_process import DATABASE_VARIABLE, URI_VARIABLE
 from search.uris import redacted
 
@@ -223,4 +224,4 @@ def _try_lock(stream: IO[str]) -> bool:
 def _tell(line: str) -> None:
     # The driver may be gone, and its end of the pipe with it.
     with contextlib.suppress(OSError):
-        print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(redacted(line)), file=sys.stderr, flush=True)  # noqa: T201

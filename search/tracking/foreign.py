@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from search.errors import HybridSearchError, TrackingError
-from search.tracking.mlflow_client import SQLITE
+from search.tracking.sqlite_uri import SQLITE, path_of
 from search.uris import redacted
 
 JOURNAL_TAG = "hybrid_search.journal"
@@ -82,7 +81,7 @@ def _look_into_file(uri: str, experiment: str) -> tuple[bool, list[tuple[str, st
     Returns:
         Whether the experiment was deleted, and (name, id of the journal) of its runs; None if there is none.
     """
-    file = Path(uri.removeprefix(SQLITE))
+    file = path_of(uri)
     if not file.is_file() or not file.stat().st_size:
         return None
     try:

@@ -24,7 +24,7 @@ def three_runs(mean: float, sd: float) -> NDArray[np.float64]:
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert (DOCS / PAGE).read_text(encoding="utf-8") == make_page(PAPER), "run python -m bench.stars"
+    assert (DOCS / PAGE).read_text(encoding="utf-8") == make_page(PAPER), "run python -m bench.stars_page"
     assert (DOCS / PICTURE).stat().st_size > 10_000
 
 
