@@ -289,7 +289,10 @@ def test_a_store_that_is_away_or_damaged_is_said(
     log.write_bytes(whole)
     wrong = "postgresql//me:secret@host/db"
     code, lines = ask("tracking.enabled=false", f"search.database={wrong}")
-    assert (code, lines) == (2, ["not read: Optuna: search.database: cannot be read (not the URL of a database)"])
+    assert (code, lines) == (
+        2,
+        ["not read: Optuna: search.database: cannot be opened (not the URL of a database); correct the URL"],
+    )
     log.write_bytes(whole.replace(read_id(swept).encode(), b"0" * 16).replace(str(swept).encode(), b"/else"))
     code, lines = ask("tracking.enabled=false")
     assert (code, lines) == (2, [f"not read: Optuna: the study tiny there belongs to /else on {socket.gethostname()}"])

@@ -89,8 +89,8 @@ HOSTILE = {
     ),
     "a report elsewhere": (b'{"event": "report", "at": 1, "digest": "d", "artifacts": ["/x"]}', "must be a path below"),
     "a later version": (
-        b'{"event": "session", "at": 1, "verb": "sweep", "version": 2}',
-        "the journal is of version 2, and this program reads up to 1; install the newer version",
+        b'{"event": "session", "at": 1, "verb": "sweep", "version": 3}',
+        "the journal is of version 3, and this program reads up to 2; install the newer version",
     ),
 }
 
