@@ -36,7 +36,7 @@ CONNECT_SECS = 10
 CLAIM_SECS = 2.0
 """A study that two sweeps have made in a database at once is claimed within this time."""
 MANY = 20
-"""So many trials are written as a whole rather than one after the other."""
+"""If more trials than these lack, a log file is written whole rather than trial by trial."""
 
 
 def place_of(study: StudyConfig) -> Path | str:
@@ -351,7 +351,8 @@ class OptunaCopy:
         held = known_trials(study) if study is not None else []
         differences = optuna_differences(in_words(wanted.values()), held, self._trials.values())
         self._news = {item.number: None for item in differences if item.number is not None}
-        if study is None or any(item.cure is Cure.REWRITE for item in differences) or len(differences) > MANY:
+        is_wrong = any(item.cure is Cure.REWRITE for item in differences)
+        if study is None or is_wrong or (isinstance(self._place, Path) and len(differences) > MANY):
             study, num = self._write_again(wanted)
             self._is_over = [wanted[number].state.is_finished() for number in range(num)]
             self._news = {number: None for number in wanted if number >= num}

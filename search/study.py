@@ -53,8 +53,8 @@ class SearchSection(Section):
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     """More failed trials than this share end the study with exit code 3."""
     database: UriText | None = None
-    """Optuna storage URL (postgresql://...); unset: a journal file in the study folder. Like tracking.uri and storage
-    it may name variables of the environment: ${NAME}."""
+    """Optuna storage URL (postgresql://...) for the sweep's copy as an Optuna study; unset: `optuna.log` in the study
+    folder. Like tracking.uri and storage it may name variables of the environment: ${NAME}."""
 
 
 class ResourcesSection(Section):
