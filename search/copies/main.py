@@ -89,9 +89,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _optuna(folder: Path, database: str | None, say: Callable[[str], None]) -> Copy:
     from search.optuna_copy import OptunaCopy
-    from search.study import RESOLVED, load_study
+    from search.storage.working_copy import RESOLVED
+    from search.study import load_study
 
-    study = load_study(folder / RESOLVED, need_environment=False)
+    study = load_study(folder / RESOLVED, fill=False, recorded=True)
     return OptunaCopy(folder, name=study.name, space=study.build_space(), database=database, say=say)
 
 
