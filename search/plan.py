@@ -54,6 +54,8 @@ class Plan:
     num_train: int
     num_val: int
     num_test: int
+    data_notes: tuple[str, ...]
+    """How the folders of images were read."""
     trials: int
     epochs: int
     secs_per_epoch: tuple[float, float, float]
@@ -86,7 +88,6 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     from hybrid_models.arithmetic import num_parameters
     from hybrid_models.build import build
     from hybrid_models.shapes import sequential_steps
-    from search.data.splits import split
     from search.data.store import default_cache_dir, open_data
     from search.session import open_runner
     from search.uris import redacted
@@ -97,9 +98,9 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
         with open_runner(study, facts):  # joins the cluster, and so finds out about its token, versions and nodes
             pass
     place = tracking_place(study)
-    labels = open_data(study.data, default_cache_dir()).train.labels
+    data = open_data(study.data, default_cache_dir())
     block = make_block(study.seed, "sweep", 0)
-    train_rows, val_rows = split(labels, study.split, block.split_seed)
+    train_rows, val_rows = data.divide(study.split, block.split_seed)
     space = study.build_space()
     specs, rejected = _sample(study, space, facts)
     counts = [num_parameters(spec.model) for spec in specs]
@@ -124,6 +125,7 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
         num_train=len(train_rows),
         num_val=len(val_rows),
         num_test=facts.num_test,
+        data_notes=data.notes,
         trials=study.search.trials,
         epochs=study.train.epochs,
         secs_per_epoch=(secs[0], median, secs[-1]),
@@ -196,6 +198,7 @@ def to_lines(plan: Plan) -> list[str]:
         f"space       {size}; free: {', '.join(plan.free)}",
         f"            of {plan.num_drawn} random ones: {tell_rejected(plan.rejected)}",
         f"data        {plan.num_train:,} training, {plan.num_val:,} validation, {plan.num_test:,} test images",
+        *(f"{'':12}{note}" for note in plan.data_notes),
         f"parameters  {low:,} to {high:,} (median {mid:,}) over {plan.num_sampled} random points",
         f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",
         f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, activations on top",

@@ -127,7 +127,7 @@ class Display:
                 f"{record.elapsed_secs:.1f}",
             )
         return Group(
-            Text(f"{self._title}: {one_line(status, self._noun)}"),
+            Text(printable(f"{self._title}: {one_line(status, self._noun)}")),
             ProgressBar(total=max(1, status.num_planned), completed=status.num_over, width=60),
             table,
         )

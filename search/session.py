@@ -11,12 +11,13 @@ from pathlib import Path
 
 from search.bind import DataFacts
 from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError
-from search.folder import claim_folder, has_trials, make_folder
+from search.folder import changed_claims, claim_folder, has_trials, make_folder
 from search.interruption import interruptible
 from search.lines import say
 from search.nodes import needs_of
 from search.storage.copies import copy_of
 from search.study import StudyConfig
+from search.tracking.events import VERSION
 from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import check_uri
@@ -67,10 +68,14 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         check_uri(place.uri)
     make_folder(study)
     with Journal(study.folder, copy_of(study.location, say)) as journal:
+        changed = changed_claims(study)
         folder = claim_folder(study)
+        for line in changed:
+            say(f"{study.name}: {line}")
         _refuse_other_data(folder, facts)
         journal.note(
             "session",
+            version=VERSION,
             verb=verb,
             pid=os.getpid(),
             node=socket.gethostname(),
@@ -81,6 +86,7 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
                 "name": study.data.name,
                 "digest": facts.key,
                 "num_train": facts.num_train,
+                "num_val": facts.num_val,
                 "num_test": facts.num_test,
                 "root": redacted(study.data.root) if study.data.root else None,
             },

@@ -365,10 +365,7 @@ def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = 
     path = _folder_of(Path(path)) if not is_uri(str(path)) else path
     uri = str(path) if is_uri(str(path)) else _uri_of_copy(Path(path))
     given = None if uri or Path(path).is_dir() else load_study(Path(path), overrides)
-    if given is not None:
-        location = given.location
-    else:
-        location = locate(uri) if uri else Location(str(Path(path).parent), Path(path).name)
+    location = given.location if given is not None else locate(uri) if uri else _place_of(Path(path))
     refresh(location)
     check_memory(location.folder)
     resolved = location.folder / RESOLVED
@@ -386,6 +383,12 @@ def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = 
     own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
     return study.model_copy(update=own)
+
+
+def _place_of(folder: Path) -> Location:
+    """Where a study lies, by its folder: through a link, or as `.`, it is the same study under the same name."""
+    folder = folder.resolve()
+    return Location(str(folder.parent), folder.name)
 
 
 def _folder_of(path: Path) -> Path:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.significance.across import MIN_DATA_SETS, score_table
 from search.significance.results import Results
-from search.significance.wording import p_value
+from search.significance.rounding import p_value
+
+if TYPE_CHECKING:
+    from search.significance.friedman import FriedmanTest
 
 MIN_CONFIGS = 3
 
@@ -16,7 +19,7 @@ MIN_CONFIGS = 3
 def ranks_across(
     results: Sequence[Results], *, alpha: float = 0.05, num_classes: int | None = None
 ) -> dict[str, Any] | None:
-    """Friedman's test by chi squared, by Iman and Davenport's F and by shuffled ranks, and the critical difference.
+    """Friedman's test by chi squared, by Iman and Davenport's F and by shuffled ranks; and the critical difference.
 
     Args:
         results: One per data set.
@@ -50,11 +53,20 @@ def ranks_across(
         "p_shuffled_error": error,
         "nemenyi_difference": gap,
         "sentence": (
-            f"Over {test.num_datasets} data sets the mean ranks are {ranks} (1 is best; Friedman by Iman and "
-            f"Davenport's F, {p_value(test.p_f)}, by shuffled ranks, {p_value(shuffled)}; critical difference "
-            f"{gap:.2f}, descriptive only)."
+            f"Over {test.num_datasets} data sets the mean ranks are {ranks} (1 is best). {_tests(test, shuffled)} "
+            f"Critical difference {gap:.2f}, descriptive only."
         ),
     }
+
+
+def _tests(test: FriedmanTest, shuffled: float) -> str:
+    """Friedman's test in words: chi squared first, as SciPy and R print it."""
+    if math.isnan(test.chi2):
+        return "They tie on every data set, so Friedman's test says nothing."
+    return (
+        f"Friedman's chi squared {test.chi2:.2f} with {test.df[0]} degrees of freedom, corrected for ties, "
+        f"{p_value(test.p_chi2)}; by Iman and Davenport's F {p_value(test.p_f)}, by shuffled ranks {p_value(shuffled)}."
+    )
 
 
 def _finite(value: float) -> float | None:

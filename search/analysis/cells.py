@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search.analysis.asked import DETECTED, Asked
 from search.analysis.columns import BLOCK, CONFIG, CORRECT, DATASET, FAILED
 from search.analysis.faults import Faults, some
 from search.analysis.table import Column, Table
 
-MISSING = {"", "nan", "na", "n/a", "null", "none"}
+MAX_NAME = 500
+"""Characters of a name; longer ones are no names but another column."""
+MISSING = {"", "nan", "na", "n/a", "null", "none", "<na>"}
 """What a cell without a number may hold."""
 YES_NO = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
+_WRAPPED = re.compile(r"(?:np\.|numpy\.)?(?:float|int|uint|bfloat|tensor|array)\d*\(([^(),\[\]]+)(?:,[^()]*)?\)")
+"""A number as `repr` writes it: np.float64(0.91), tensor(0.91, device='cuda:0')."""
+_SPREAD = re.compile(r"^\s*[+-]?[\d.,]+\s*%?\s*(?:±|\+/?-|\\pm|\$\\pm\$|\()\s*[\d.,]+\s*%?\s*\)?\s*$")
+SPREAD_MEND = "a mean with its spread holds no repeats: bring one row per repeat, with that repeat's own score"
+_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
+"""1,234: decimals or thousands."""
+
+
+def is_missing_text(text: str) -> bool:
+    """Whether a cell says that there is no number."""
+    return text.lower() in MISSING
+
+
+def is_spread(text: str) -> bool:
+    """Whether a cell holds a mean with its spread: 0.91 ± 0.02, 0.91 (0.02)."""
+    return bool(_SPREAD.match(text))
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell holds a number in some spelling, were it one that is refused later."""
+    plain = unwrapped(text).rstrip("%").strip()
+    return (
+        math.isfinite(_number(plain))
+        or bool(_COMMA.fullmatch(plain) or _SPREAD.match(text))
+        or plain.lower() in {"inf", "-inf"}
+    )
+
+
+def unwrapped(text: str) -> str:
+    """The number inside what `repr` wrote around it."""
+    found = _WRAPPED.fullmatch(text)
+    return found[1].strip() if found else text
 
 
 def check_names(table: Table, faults: Faults) -> None:
@@ -26,36 +63,51 @@ def check_names(table: Table, faults: Faults) -> None:
         _tell(
             table,
             column,
-            np.array([not value or not value.isprintable() for value in column.values]),
+            np.array([not 0 < len(value) <= MAX_NAME or not value.isprintable() for value in column.values]),
             faults,
             f"{name}: expected a printable name",
             "name it",
         )
 
 
-def scores_of(table: Table, name: str, faults: Faults) -> NDArray[np.float64]:
+def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) -> NDArray[np.float64]:
     """The scores of a column, NaN where the cell is empty; faults are noted.
 
     Args:
         table: What was read.
         name: The column.
         faults: Added to.
+        asked: The unit: fractions of 1 unless a scale or a direction is stated.
 
     Returns:
         One per distinct value of the column, shape (V,).
     """
     column = table.columns[name]
-    numbers = np.array([_number(value) for value in column.values], dtype=np.float64)
-    missing = np.array([value.lower() in MISSING for value in column.values], dtype=np.bool_)
+    texts = [unwrapped(value) for value in column.values]
+    if _decimals_after_comma(texts):
+        texts = [text.replace(",", ".") for text in texts]
+    missing = np.array([is_missing_text(text) for text in texts], dtype=np.bool_)
+    if asked.scale in (None, 100) and not asked.own_unit and _all_percent(texts):
+        asked, texts = dataclasses.replace(asked, scale=100), [text.rstrip("% ") for text in texts]
+    numbers = np.array([_number(text) for text in texts], dtype=np.float64)
     strange = ~np.isfinite(numbers) & ~missing
-    mends = np.array([_mend_text(value) for value in column.values])
+    mends = np.array([_mend_text(text) for text in texts])
+    expected = f"{name}: expected a number{'' if asked.own_unit else f' from 0 to {asked.scale or 1:g}'}"
     for mend in dict.fromkeys(mends[strange].tolist()):
-        _tell(table, column, strange & (mends == mend), faults, f"{name}: expected a number from 0 to 1", mend)
-    outside = np.isfinite(numbers) & ((numbers < 0) | (numbers > 1))
-    percent = bool(outside.any()) and 1 < np.nanmax(numbers) <= 100 and np.nanmin(numbers) >= 0
-    hint = "looks like per cent: divide all scores by 100" if percent else "give accuracies as fractions of 1"
-    _tell(table, column, outside, faults, f"{name}: expected a number from 0 to 1", hint)
-    return np.where(missing | strange | outside, np.nan, numbers)
+        _tell(table, column, strange & (mends == mend), faults, expected, mend)
+    outside = np.zeros_like(missing)
+    if not asked.own_unit:
+        if _tell_mixed(table, column, numbers, faults, name):
+            outside = np.isfinite(numbers)
+        else:
+            outside = np.isfinite(numbers) & ((numbers < 0) | (numbers > (asked.scale or 1)))
+            _tell(table, column, outside, faults, expected, _unit_hint(numbers, asked))
+            there = numbers[np.isfinite(numbers)]
+            if (asked.scale or 1) >= 10 and asked.direction != "lower" and there.size and there.max() <= 1:
+                faults.add(
+                    f"{name}: no score is above 1, so they are fractions already; leave out --scale {asked.scale:g}"
+                )
+    return np.where(missing | strange | outside, np.nan, numbers) / (asked.scale or 1)
 
 
 def marks_of(table: Table, name: str, faults: Faults) -> NDArray[np.int8]:
@@ -86,6 +138,47 @@ def _tell(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults
     faults.add(f"{expected}, found {some([_short(value) for value in found])}; {mend}", where)
 
 
+def _tell_mixed(table: Table, column: Column, numbers: NDArray[np.float64], faults: Faults, name: str) -> bool:
+    """Note scores of which some are fractions and some percent: a wide gap parts those below 1 from those above."""
+    there = numbers[np.isfinite(numbers)]
+    low, high = there[(there > 0) & (there <= 1)], there[(there > 1) & (there <= 100)]
+    if not (low.size and high.size and low.size + high.size + (there == 0).sum() == there.size):
+        return False
+    if high.min() < 10 * low.max():
+        return False
+    rows = [table.places.words(column.rows_with(np.isin(numbers, part))) for part in (high, low)]
+    faults.add(
+        f"{name}: some scores look like percent ({rows[0]}), others like fractions of 1 ({rows[1]}); write all in one "
+        "unit"
+    )
+    return True
+
+
+def _unit_hint(numbers: NDArray[np.float64], asked: Asked) -> str:
+    if asked.scale is not None:
+        top = f"{asked.scale:g}"
+        return f"--scale {top} says that none is above {top}; give another scale, or 1 to take them as they are"
+    there = numbers[np.isfinite(numbers)]
+    if there.size and np.median(there) > 1 and there.max() <= 100 and there.min() >= 0:
+        return "scores look like percent: add --scale 100 (if lower is better: --lower-is-better)"
+    return "give accuracies as fractions of 1, or add --scale 1 to take any number (--lower-is-better for a loss)"
+
+
+def _decimals_after_comma(texts: list[str]) -> bool:
+    """Whether all numbers that are no whole ones have their decimals after a comma, and none can be thousands."""
+    there = [text for text in texts if not is_missing_text(text)]
+    commas = [text for text in there if _COMMA.fullmatch(text)]
+    if not commas or any(not (_COMMA.fullmatch(text) or re.fullmatch(r"[+-]?\d+", text)) for text in there):
+        return False
+    return not all(_GROUPED.fullmatch(text) for text in commas)
+
+
+def _all_percent(texts: list[str]) -> bool:
+    """Whether every number has a per cent sign."""
+    there = [text for text in texts if not is_missing_text(text)]
+    return bool(there) and all(text.endswith("%") for text in there)
+
+
 def _number(text: str) -> float:
     try:
         return math.nan if "_" in text else float(text)
@@ -94,10 +187,14 @@ def _number(text: str) -> float:
 
 
 def _mend_text(text: str) -> str:
-    if re.fullmatch(r"[+-]?\d*,\d+", text):
+    if _SPREAD.match(text):
+        return SPREAD_MEND
+    if _GROUPED.fullmatch(text):
+        return "a comma may part thousands here: write the decimals after a point"
+    if _COMMA.fullmatch(text):
         return "write the decimals after a point"
     if text.endswith("%"):
-        return "divide by 100 and leave out the per cent sign"
+        return "leave out the per cent sign and add --scale 100"
     return "leave the cell empty where a repeat left no result"
 
 

@@ -1,86 +1,175 @@
-"""Results in a CSV file, read record by record so that every fault has the row number that a spreadsheet shows."""
+"""Results in a text file of columns, read record by record: every fault has the row number that a spreadsheet shows."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import itertools
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.columns import CONFIG, choose_columns, unused, wanted
+from search.analysis.bounds import MAX_BYTES, MAX_LINE, check_bytes, check_cells, size
 from search.analysis.faults import Faults, rows_in_words
-from search.analysis.table import Coder, FileRows, Table
+from search.analysis.layout import PREVIEW, Layout
+from search.analysis.shape import Sheet
+from search.analysis.table import Coder
 
 CHUNK = 200_000
 """Records in memory as text at one time."""
+_MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+Choose = Callable[[Sequence[str], Sequence[Sequence[str]], Faults], Layout | None]
+"""Headings and the first rows -> what the columns mean."""
 
 
-def read_csv(path: Path) -> Table:
-    """Read a CSV file: UTF-8, commas, one line of headings.
+def read_csv(path: Path, choose: Choose) -> Sheet:
+    """Read a text file: UTF-8, one line of headings, columns parted by commas, semicolons or tabs.
+
+    A first line `sep=;` says the mark; lines that begin with # above the headings are passed over. A file that is
+    packed by gzip is unpacked as it is read.
 
     Args:
         path: The file.
+        choose: Decides what the columns mean.
 
     Returns:
-        The table; lines in which nothing stands are passed over.
+        The sheet; lines in which nothing stands are passed over and keep their number.
 
     Raises:
         AnalysisError: It is no such file; one line per fault.
     """
     faults = Faults(str(path))
+    check_bytes(path.stat().st_size, faults)
+    faults.check()
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            table = _read(stream, faults)
+        with open_text(path) as stream:
+            return _read(Lines(stream, faults), choose, faults)
     except UnicodeDecodeError:
         faults.add(*_encoding(path))
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        faults.add(f"expected a file packed by gzip, but it cannot be unpacked: {error}; pack it again")
     faults.check()
-    return table
+    raise AssertionError(path)
 
 
-def _read(stream: TextIO, faults: Faults) -> Table:
-    reader = csv.reader(stream, strict=True, skipinitialspace=True)
+def open_text(path: Path) -> IO[str]:
+    """Open a text file, unpacking it if its name ends with .gz."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+class Lines:
+    """The lines of a text, each and all of them bounded.
+
+    Args:
+        stream: Opened with newline="".
+        faults: Added to, and raised, where a bound is exceeded.
+    """
+
+    def __init__(self, stream: IO[str], faults: Faults) -> None:
+        self.stream = stream
+        self.faults = faults
+        self.number = 0
+        self._again: list[str] = []
+        self._left = MAX_BYTES
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._again:
+            self.number += 1
+            return self._again.pop()
+        line = self.stream.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self._left -= len(line)
+        if len(line) == MAX_LINE:
+            self.faults.add(
+                f"expected lines of at most {MAX_LINE:,} characters; save it as text", f"line {self.number}"
+            )
+        elif self._left < 0:
+            self.faults.add(f"expected at most {size(MAX_BYTES)} of text, found more; bring fewer results")
+        self.faults.check()
+        return line
+
+    def put_back(self, line: str) -> None:
+        """Let the line that was read last be read again."""
+        self._again.append(line)
+        self.number -= 1
+
+
+def _read(lines: Lines, choose: Choose, faults: Faults) -> Sheet:
+    mark, about = _preamble(lines)
+    skipped = lines.number
+    reader = csv.reader(lines, strict=True, skipinitialspace=True, delimiter=mark)
     ragged: dict[int, list[int]] = {}
     numbers: list[NDArray[np.int32]] = []
-    header: list[str] = []
     try:
-        header = next(reader, header)
-        if reader.line_num == 0:
+        header = next(reader, [])
+        if not header:
             faults.add("expected a line of headings and results below it, found an empty file")
             faults.check()
-        places = choose_columns(header, faults)
+        first = skipped + 2
+        preview = list(itertools.islice(reader, PREVIEW))
+        layout = choose(header, preview, faults)
         faults.check()
-        coders = {name: Coder() for name in wanted(places)}
-        first = 2
-        for records in _chunks(reader):
-            kept = _keep(records, len(header), places[CONFIG], first, ragged)
+        assert layout is not None
+        coders = {at: Coder() for at in layout.positions}
+        for records in itertools.chain([preview] if preview else [], _chunks(reader)):
+            kept = _keep(records, len(header), layout.positions[0], first, ragged)
             chosen = records if kept.size == len(records) else [records[at] for at in (kept - first).tolist()]
-            for name, coder in coders.items():
-                position = places[name]
-                coder.add([cells[position] for cells in chosen])
+            for at, coder in coders.items():
+                coder.add([cells[at] for cells in chosen])
             numbers.append(kept)
             first += len(records)
+            check_cells(first * len(coders), faults)
+            faults.check()
     except csv.Error as error:
-        faults.add(f"not CSV: {error}; mend or remove what stands there", f"line {reader.line_num}")
+        faults.add(f"not CSV: {error}; mend or remove what stands there", f"line {lines.number}")
         faults.check()
     for num_cells, rows in ragged.items():
         found = f"expected {len(header)} cells as in the header, found {num_cells}"
-        faults.add(f"{found}; put text that holds a comma in quotes", rows_in_words(rows))
-    num_rows = sum(part.size for part in numbers)
-    if not num_rows and not faults:
+        faults.add(
+            f"{found}; put text that holds a {'comma' if mark == ',' else repr(mark)} in quotes", rows_in_words(rows)
+        )
+    if not sum(part.size for part in numbers) and not faults:
         faults.add("expected results below the headings, found none")
     faults.check()
-    return Table(
+    assert layout is not None
+    return Sheet(
         source=faults.source,
         about={"kind": "csv", "path": faults.source},
-        columns={name: coder.column() for name, coder in coders.items()},
-        places=FileRows(numbers=np.concatenate(numbers)),
-        num_rows=num_rows,
-        notes=unused(header, places),
+        layout=layout,
+        columns={at: coder.column() for at, coder in coders.items()},
+        numbers=np.concatenate(numbers),
+        notes=about,
     )
+
+
+def _preamble(lines: Lines) -> tuple[str, tuple[str, ...]]:
+    """Pass over what stands above the headings; find the mark that parts the columns."""
+    mark, comments = "", 0
+    for line in lines:
+        text = line.strip()
+        if text.lower().startswith("sep=") and lines.number == 1 and text[4:5]:
+            mark = line.rstrip("\r\n")[4:5]
+        elif text.startswith("#") and not comments > MAX_LINE:
+            comments += 1
+        elif text:
+            lines.put_back(line)
+            counts = {each: line.count(each) for each in _MARKS}
+            mark = mark or (max(counts, key=counts.__getitem__) if any(counts.values()) else ",")
+            break
+    notes = (f"{comments} {'line' if comments == 1 else 'lines'} of comment above the headings passed over",)
+    return mark or ",", notes if comments else ()
 
 
 def _chunks(reader: Iterator[list[str]]) -> Iterator[list[list[str]]]:
@@ -89,18 +178,19 @@ def _chunks(reader: Iterator[list[str]]) -> Iterator[list[list[str]]]:
 
 
 def _keep(
-    records: list[list[str]], width: int, config: int, first: int, ragged: dict[int, list[int]]
+    records: list[list[str]], width: int, sure: int, first: int, ragged: dict[int, list[int]]
 ) -> NDArray[np.int32]:
     """Row numbers of the records that hold something; those of a wrong width are noted and left out."""
     left_out = []
     for position, cells in enumerate(records):
-        if len(cells) == width and cells[config].strip():
+        if len(cells) == width and cells[sure].strip():
             continue
         if not any(cell.strip() for cell in cells):
             left_out.append(position)
         elif len(cells) != width:
             left_out.append(position)
-            ragged.setdefault(len(cells), []).append(first + position)
+            if not cells[0].lstrip().startswith("#"):
+                ragged.setdefault(len(cells), []).append(first + position)
     numbers = np.arange(first, first + len(records), dtype=np.int32)
     return np.delete(numbers, left_out) if left_out else numbers
 
@@ -108,6 +198,8 @@ def _keep(
 def _encoding(path: Path) -> tuple[str, str]:
     """What is wrong with the bytes of a file that is not UTF-8, and where."""
     mend = "save it as `CSV UTF-8`"
+    if path.suffix.lower() == ".gz":
+        return f"expected UTF-8, found something else; {mend}", ""
     with path.open("rb") as stream:
         begin = stream.read(4)
         for mark, name in ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"PK", "a spreadsheet or an archive")):
@@ -116,7 +208,7 @@ def _encoding(path: Path) -> tuple[str, str]:
         if begin == b"PAR1":
             return "expected CSV, found Parquet; name it .parquet", ""
         stream.seek(0)
-        for number, line in enumerate(stream, start=1):
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:

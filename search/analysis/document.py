@@ -10,19 +10,28 @@ from typing import Any
 import numpy as np
 
 from search.analysis.across import ranks_across
+from search.analysis.asked import DETECTED, Asked
 from search.analysis.family import Families
 from search.analysis.faults import AnalysisError
 from search.analysis.reading import Reading
+from search.paper import latex_methods, latex_table, methods_paragraph
 from search.significance.declared import Declared
 from search.significance.records import Comparison
 from search.significance.results import Results
+from search.significance.units import negated
 from search.tables import Rows, markdown_tables, pair_rows, print_tables
+from search.verdict_lines import verdict_lines
 
 
 def to_document(
-    reading: Reading, families: Families, declared: Declared, comparisons: Sequence[Comparison]
+    reading: Reading,
+    families: Families,
+    declared: Declared,
+    comparisons: Sequence[Comparison],
+    asked: Asked = DETECTED,
 ) -> dict[str, Any]:
     """Everything a reader needs to check the verdicts, JSON-safe."""
+    ranked = negated(reading.results) if asked.direction == "lower" else reading.results
     return {
         "source": dict(reading.source),
         "declared": {
@@ -35,8 +44,12 @@ def to_document(
             "ratio": declared.ratio,
             "num_images": declared.num_images,
             "num_classes": declared.num_classes,
+            "lower_is_better": asked.direction == "lower",
+            "scale": asked.scale,
+            "own_unit": asked.own_unit,
+            "unpaired": asked.unpaired,
         },
-        "across": ranks_across(reading.results, alpha=declared.alpha, num_classes=declared.num_classes),
+        "across": ranks_across(ranked, alpha=declared.alpha, num_classes=declared.num_classes),
         "datasets": [item.dataset for item in reading.results],
         "configs": [_config(item, name, declared.num_classes) for item in reading.results for name in item.configs],
         "comparisons": [comparison.to_dict() for comparison in comparisons],
@@ -72,7 +85,7 @@ def to_lines(document: dict[str, Any]) -> list[str]:
 
 
 def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], folder: Path) -> list[str]:
-    """Write analysis.json, table.md and the figures.
+    """Write analysis.json, the table in Markdown and LaTeX, the methods paragraph and the figures.
 
     Args:
         document: What `to_document` made.
@@ -87,15 +100,20 @@ def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], fol
     """
     from search.significance.figures import save_figures
 
+    compared = document["comparisons"]
+    remarks = [*_remarks(document), f"Methods: {methods_paragraph(compared)}"]
     texts = {
         "analysis.json": json.dumps(document, indent=1, allow_nan=False),
-        "table.md": markdown_tables([_config_rows(document), pair_rows(document["comparisons"])], _remarks(document)),
+        "table.md": markdown_tables([_config_rows(document), pair_rows(compared)], remarks),
+        "table.tex": latex_table(pair_rows(compared), compared),
+        "methods.tex": latex_methods(compared),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        return [*texts, *save_figures(comparisons, folder)]
+        in_points = not any(item.own_unit or item.lower_is_better or item.num_unpaired for item in comparisons)
+        return [*texts, *(save_figures(comparisons, folder) if in_points else [])]
     except OSError as error:
         raise AnalysisError(f"--to: {folder} cannot be written ({error.strerror}); choose another folder") from None
 
@@ -105,14 +123,15 @@ def _config_rows(document: dict[str, Any]) -> Rows:
     several = len(document["datasets"]) > 1
     rows: Rows = [(*(["data set"] if several else []), "configuration", "score, mean", "repeats")]
     for item in document["configs"]:
-        mean = "-" if item["mean"] is None else f"{100 * item['mean']:.2f} %"
+        unit = "{:.5g}".format if document["declared"]["own_unit"] else lambda mean: f"{100 * mean:.2f} %"
+        mean = "-" if item["mean"] is None else unit(item["mean"])
         rows.append((*([item["dataset"]] if several else []), item["name"], mean, str(item["num_results"])))
     return rows
 
 
 def _remarks(document: dict[str, Any]) -> list[str]:
     return [
-        *(item["sentence"] for item in document["comparisons"]),
+        *verdict_lines(document["comparisons"]),
         *([document["across"]["sentence"]] if document["across"] else []),
         *(f"Note: {note}." for note in document["notes"]),
     ]

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.analysis.asked import DETECTED, Asked
 from search.analysis.columns import BLOCK, CONFIG, FAILED, SCORE
+from search.analysis.direction import direction_fault, says_lower
 from search.analysis.faults import Faults, near, some
 from search.analysis.table import Coder, NamedRows, Table
 from search.tracking.mlflow_runs import LoggedRun, chosen_uri, fetch_runs
@@ -33,7 +35,7 @@ class Question:
     """None: MLFLOW_TRACKING_URI, or the store of the studies in `runs`."""
 
 
-def read_experiment(question: Question) -> Table:
+def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
     """Read the finished runs of an experiment.
 
     A run without the metric, without any of the params that tell configurations apart, or without the block is left
@@ -41,6 +43,7 @@ def read_experiment(question: Question) -> Table:
 
     Args:
         question: What to read.
+        asked: Which way the metric points, where its name says that lower is better.
 
     Returns:
         One row per run, with a note on every kind of run that was left out.
@@ -56,6 +59,8 @@ def read_experiment(question: Question) -> Table:
         faults.add("expected runs, found none; run something, or name another experiment")
     faults.check()
     _check_fields(runs, question, faults)
+    if not faults and says_lower(question.metric) and asked.direction is None:
+        faults.add(f"--metric: {direction_fault(question.metric)}")
     faults.check()
     parents = {run.parent for run in runs}
     kept, left_out = [], dict[str, list[str]]()

@@ -15,6 +15,10 @@ NUM_SHOWN = 3
 """Rows, runs or values that a line names before it counts the rest."""
 
 
+MAX_WORDS = 2000
+"""Characters of a line, as a name may be of any length."""
+
+
 class AnalysisError(InputError):
     """Results that cannot be read, or a question that cannot be asked of them."""
 
@@ -40,6 +44,7 @@ class Faults:
             what: What was expected, what was found, how to mend it.
             where: Rows, runs or the place in an array; empty for the source as a whole.
         """
+        what = what if len(what) <= MAX_WORDS else f"{what[:MAX_WORDS]}..."
         self._lines.append(f"{self.source}, {where}: {what}" if where else f"{self.source}: {what}")
 
     def check(self) -> None:

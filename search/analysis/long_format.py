@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from search.analysis.asked import DETECTED, Asked
 from search.analysis.bits import gather_bits
+from search.analysis.bounds import MAX_CONFIGS
 from search.analysis.cells import check_names, scores_of
 from search.analysis.columns import CONFIG, CORRECT, SCORE
 from search.analysis.faults import Faults
@@ -15,11 +17,12 @@ from search.analysis.table import Table
 from search.significance.results import Results
 
 
-def to_reading(table: Table) -> Reading:
+def to_reading(table: Table, asked: Asked = DETECTED) -> Reading:
     """Check a table and sort it by data set, configuration and block.
 
     Args:
         table: What was read: either one score per repeat, or the correctness of every image of every repeat.
+        asked: Direction and unit of the scores.
 
     Raises:
         AnalysisError: Rows that cannot be what they are said to be; one line per fault.
@@ -31,21 +34,31 @@ def to_reading(table: Table) -> Reading:
     if len(repeats.configs) < 2:
         found = f"found {repeats.configs[0]!r} only"
         faults.add(f"expected at least two configurations in the column {CONFIG}, {found}; add another")
+    if len(repeats.configs) > MAX_CONFIGS:
+        faults.add(
+            f"expected at most {MAX_CONFIGS:,} configurations, found {len(repeats.configs):,}: another column is "
+            "meant; say which by --config-column"
+        )
+        faults.check()
     if CORRECT in table.columns:
         bits = gather_bits(table, repeats, faults)
         faults.check()
         results = results_of(repeats, failed, correct=bits)
     else:
-        scores = _scores(table, repeats, faults)
+        scores = _scores(table, repeats, faults, asked)
         faults.check()
-        results = results_of(repeats, failed, scores=scores)
+        results = results_of(repeats, failed, scores=scores, bounded=not asked.own_unit)
     return Reading(
         name=table.source,
         source={**table.about, "rows": table.num_rows, "unit": "image" if CORRECT in table.columns else "repeat"},
         results=results,
         notes=(
             *table.notes,
-            *(note for item in results for note in (*missing_blocks(item), *without_result(item))),
+            *(
+                note
+                for item in results
+                for note in (*(() if asked.unpaired else missing_blocks(item)), *without_result(item))
+            ),
             *(
                 f"{note} ({_rows_of(table, repeats, item, config)})"
                 for item in results
@@ -55,9 +68,11 @@ def to_reading(table: Table) -> Reading:
     )
 
 
-def _scores(table: Table, repeats: Repeats, faults: Faults) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _scores(
+    table: Table, repeats: Repeats, faults: Faults, asked: Asked
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """One score per repeat, (P,)."""
-    values = scores_of(table, SCORE, faults)[table.columns[SCORE].codes]
+    values = scores_of(table, SCORE, faults, asked)[table.columns[SCORE].codes]
     several = np.flatnonzero(np.bincount(repeats.repeat_of, minlength=repeats.num_repeats) > 1)
     named = ((repeats.name(at), np.flatnonzero(repeats.repeat_of == at)) for at in several.tolist())
     tell_twice(table, named, several.size, faults)

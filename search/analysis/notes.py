@@ -12,6 +12,9 @@ from search.analysis.faults import NUM_SHOWN, some
 from search.significance.results import Results
 
 NUM_BLOCKS_SHOWN = 8
+MIN_FOR_OUTLIER = 4
+FAR = 15.0
+"""Median deviations from the median beyond which a single score is noted."""
 
 
 def missing_blocks(results: Results) -> Iterator[str]:
@@ -51,8 +54,33 @@ def alike_in_all_blocks(results: Results) -> Iterator[tuple[str, str]]:
             rows, alike = list(scores), bool(scores.size > 1 and np.ptp(scores) == 0)
             what = f"the score is {float(scores[0]):g}" if alike else ""
         if alike:
-            note = f"{what} in all {len(rows)} blocks, so the seeds may not have reached the training"
+            note = f"{what} in all {len(rows)} blocks: it has no randomness, or the seeds have not reached the training"
             yield config, f"{_of(results)}{config}: {note}"
+
+
+def lone_outliers(results: Results) -> Iterator[str]:
+    """Single scores far from all others of their configuration: a training may have crashed without being marked."""
+    for config in results.configs:
+        values = results.correct.get(config) if results.correct else results.scores.get(config)
+        marked = results.diverged.get(config, frozenset())
+        scores = {
+            block: float(np.mean(value))
+            for block, value in zip(results.blocks[config], () if values is None else values, strict=values is not None)
+            if not is_missing(value) and block not in marked
+        }
+        if len(scores) < MIN_FOR_OUTLIER:
+            continue
+        found = np.array(list(scores.values()))
+        away = np.abs(found - np.median(found))
+        far = (away > FAR * np.median(away)) & (away > (0.1 if results.bounded else 0.5 * abs(np.median(found))))
+        if far.sum() == 1:
+            block, score = list(scores.items())[int(far.argmax())]
+            rest = found[~far]
+            yield (
+                f"{_of(results)}{config}, block {block}: the score {score:.4g} lies far from the others "
+                f"({rest.min():.4g} to {rest.max():.4g}); if that training crashed or diverged, mark it failed = 1 or "
+                "leave it empty, as it decides the interval"
+            )
 
 
 def is_missing(value: NDArray[Any] | float | None) -> bool:

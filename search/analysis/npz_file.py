@@ -1,71 +1,99 @@
-"""Correctness of every image in one NumPy archive: the form for large results.
+"""Correctness of every image, or scores, in one NumPy archive: the form for large results.
 
 Shapes: C configurations, R blocks, M images.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.faults import NUM_SHOWN, Faults, closest, some
+from search.analysis.asked import DETECTED, Asked
+from search.analysis.bounds import MAX_CONFIGS, MAX_SCORES, check_bytes, size
+from search.analysis.cells import scores_of
+from search.analysis.columns import shown
+from search.analysis.faults import NUM_SHOWN, AnalysisError, Faults, closest, some
 from search.analysis.notes import alike_in_all_blocks, without_result
 from search.analysis.reading import Reading
+from search.analysis.table import Column, NamedRows, Table
 from search.significance.results import Results
 
-REQUIRED = ("correct", "configs", "blocks")
+NAMES = ("configs", "blocks")
+VALUES = ("correct", "scores")
+"""Either of them."""
 OPTIONAL = ("images", "dataset", "failed")
-KNOWN = (*REQUIRED, *OPTIONAL)
+KNOWN = (*VALUES, *NAMES, *OPTIONAL)
 
 
-def read_npz(path: Path) -> Reading:
-    """Read an archive of correctness: `correct` (C, R, M), `configs` (C,) and `blocks` (R,).
+def read_npz(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
+    """Read an archive of correctness or of scores, with `configs` (C,) and `blocks` (R,).
 
-    `correct` holds 0 and 1 in any numeric type; a repeat without a result is NaN or -1 in all of its images. There may
-    be `images` (M,), their names; `dataset`, a name; `failed` (C, R), 1 where the training diverged.
+    `correct` (C, R, M) holds 0 and 1 in any numeric type; a repeat without a result is NaN or -1 in all of its images.
+    `scores` (C, R) holds one score per repeat, NaN where there is none. There may be `images` (M,), their names;
+    `dataset`, a name; `failed` (C, R), 1 where the training diverged.
 
     Args:
         path: The file.
+        asked: Direction and unit of the scores.
+        tell: Receives one line that says what was read.
 
     Raises:
-        AnalysisError: It is no such archive; one line per fault.
+        AnalysisError: It is no such archive, or holds too much; one line per fault.
     """
     faults = Faults(str(path))
+    for option in [*asked.columns, *(["--metric"] if asked.metric else [])]:
+        faults.add(f"{option}: for tables only, the arrays of an archive have fixed names; leave it out")
+    faults.check()
     arrays = _load(path, faults)
     faults.check()
-    _check_shapes(arrays, faults)
-    configs, blocks = (_names(arrays[name], name, faults) for name in ("configs", "blocks"))
+    of = "correct" if "correct" in arrays else "scores"
+    _check_shapes(arrays, of, faults)
+    configs, blocks = (_names(arrays[name], name, faults) for name in NAMES)
     if "images" in arrays:
         _names(arrays["images"], "images", faults)
     if len(configs) == 1:
         faults.add(f"configs: expected at least two configurations, found {configs[0]!r} only; add another")
     faults.check()
+    if len(configs) > MAX_CONFIGS or (of == "scores" and arrays[of].size > MAX_SCORES):
+        faults.add(
+            f"expected at most {MAX_CONFIGS:,} configurations and {MAX_SCORES:,} scores, found {len(configs):,} and "
+            f"{arrays[of].size:,}; the first axis are configurations, the second blocks"
+        )
+        faults.check()
+    words = f"{of} {arrays[of].shape}, configs, blocks"
+    tell(f"read: {words}")
     failed = _failed(arrays, configs, blocks, faults)
-    rows = _rows(arrays["correct"], configs, blocks, faults)
+    rows = _rows(arrays["correct"], configs, blocks, faults) if of == "correct" else {}
+    scores = _scores(arrays["scores"], configs, blocks, faults, asked) if of == "scores" else {}
     faults.check()
     results = Results(
         dataset=str(arrays["dataset"].item()).strip() if "dataset" in arrays else "",
         configs=configs,
         blocks=dict.fromkeys(configs, blocks),
         correct=rows,
+        scores=scores,
         diverged={
             config: frozenset(np.array(blocks, dtype=object)[marks])
             for config, marks in zip(configs, failed, strict=True)
         },
+        bounded=not asked.own_unit,
     )
-    unused = [name for name in arrays if name not in KNOWN]
+    unused = [name for name in arrays if name not in KNOWN or (name == "scores" and of == "correct")]
+    unit = "image" if of == "correct" else "repeat"
     return Reading(
         name=str(path),
-        source={"kind": "npz", "path": str(path), "rows": int(arrays["correct"].size), "unit": "image"},
+        source={"kind": "npz", "path": str(path), "read_as": words, "rows": int(arrays[of].size), "unit": unit},
         results=(results,),
         notes=(
-            *([f"arrays that were not used: {some(unused, 8)}"] if unused else []),
+            *([f"arrays that were not used: {some(map(shown, unused), 8)}"] if unused else []),
             *without_result(results),
             *(note for _, note in alike_in_all_blocks(results)),
         ),
@@ -75,25 +103,86 @@ def read_npz(path: Path) -> Reading:
 def _load(path: Path, faults: Faults) -> Mapping[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if isinstance(archive, np.lib.npyio.NpzFile):
-                return _take(archive, faults)
-            faults.add("expected an archive of named arrays, found a single one; write it with np.savez")
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as error:
-        what = (str(error) or type(error).__name__).splitlines()[0]
-        faults.add(f"expected a NumPy archive, but it cannot be read: {what}; write it with np.savez")
+            if stream.read(6) == b"\x93NUMPY":
+                np.lib.format.read_magic(_rewound(stream))
+                faults.add("expected an archive of named arrays, found a single one; write it with np.savez")
+                return {}
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive, faults)
+        faults.check()
+        with path.open("rb") as stream:
+            opened = np.load(stream, allow_pickle=False)
+            assert isinstance(opened, np.lib.npyio.NpzFile)
+            return _take(opened, faults)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        struct.error,
+    ) as error:
+        _unreadable(error, faults)
+    except AnalysisError:
+        raise
+    except ValueError as error:
+        _unreadable(error, faults)
     return {}
+
+
+def _rewound(stream: IO[bytes]) -> IO[bytes]:
+    stream.seek(0)
+    return stream
+
+
+def _unreadable(error: Exception, faults: Faults) -> None:
+    what = (str(error) or type(error).__name__).splitlines()[0]
+    faults.add(f"expected a NumPy archive, but it cannot be read: {what}; write it with np.savez")
+
+
+def _check_sizes(archive: zipfile.ZipFile, faults: Faults) -> None:
+    """What the archive says that it holds, before memory is taken for it."""
+    total = 0
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name not in KNOWN or not member.filename.endswith(".npy"):
+            continue
+        total += member.file_size
+        with archive.open(member) as stream:
+            shape, _, kind = _header(stream)
+        claimed = math.prod(shape) * kind.itemsize
+        if kind.hasobject:
+            continue
+        if min(shape, default=0) < 0:
+            faults.add(f"{name}: expected a shape, found {shape}; write it again")
+        check_bytes(claimed, faults, what=f"{name}: ")
+        if not faults and claimed > member.file_size:
+            faults.add(
+                f"{name}: expected {size(claimed)} by its shape {shape}, found {size(member.file_size)}; write it again"
+            )
+    if not faults:
+        check_bytes(total, faults)
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of an array, as its header says."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(stream)
 
 
 def _take(archive: np.lib.npyio.NpzFile, faults: Faults) -> Mapping[str, NDArray[Any]]:
     """The arrays that mean something; of others, their names alone."""
     arrays: dict[str, NDArray[Any]] = {}
     found = archive.files
-    for name in REQUIRED:
-        if name not in found:
-            meant = closest(name, [other for other in found if other not in KNOWN])
-            mend = f"if {meant} is meant, rename it" if meant else "add it with np.savez"
-            faults.add(f"expected an array {name}, found {some(found, 12) if found else 'none'}; {mend}")
+    wanted = [*([] if set(VALUES) & set(found) else ["correct"]), *(name for name in NAMES if name not in found)]
+    for name in wanted:
+        meant = closest(name, [other for other in found if other not in KNOWN])
+        mend = f"if {shown(meant)} is meant, rename it" if meant else "add it with np.savez"
+        other = " (or scores, one per repeat)" if name == "correct" else ""
+        listed = some(map(shown, found), 12) if found else "none"
+        faults.add(f"expected an array {name}{other}, found {listed}; {mend}")
     for name in found:
         try:
             arrays[name] = archive[name] if name in KNOWN else np.zeros(0)
@@ -103,17 +192,37 @@ def _take(archive: np.lib.npyio.NpzFile, faults: Faults) -> Mapping[str, NDArray
     return arrays
 
 
-def _check_shapes(arrays: Mapping[str, NDArray[Any]], faults: Faults) -> None:
-    shape = arrays["correct"].shape
-    if len(shape) != 3 or 0 in shape:
-        faults.add(f"correct: expected (configs, blocks, images), none of them empty, found the shape {shape}")
-        return
-    if arrays["correct"].dtype.kind not in "buif":
-        faults.add(f"correct: expected 0 and 1, found {arrays['correct'].dtype}; convert it to uint8")
+def _check_shapes(arrays: Mapping[str, NDArray[Any]], of: str, faults: Faults) -> None:
+    shape = arrays[of].shape
+    axes = ("configs", "blocks", "images")[: 3 if of == "correct" else 2]
+    if len(shape) != len(axes) or 0 in shape:
+        faults.add(f"{of}: expected ({', '.join(axes)}), none of them empty, found the shape {shape}")
+        faults.check()
+    if arrays[of].dtype.kind not in "buif":
+        what = "0 and 1" if of == "correct" else "numbers"
+        kind = "uint8" if of == "correct" else "float64"
+        faults.add(f"{of}: expected {what}, found {arrays[of].dtype}; convert it to {kind}")
     expected = {"configs": shape[:1], "blocks": shape[1:2], "images": shape[2:], "dataset": (), "failed": shape[:2]}
     for name, right in expected.items():
+        if of == "scores" and name == "images":
+            continue
         if name in arrays and arrays[name].shape != right and not (name == "dataset" and arrays[name].size == 1):
-            faults.add(f"{name}: expected the shape {right} to go with correct {shape}, found {arrays[name].shape}")
+            faults.add(f"{name}: expected the shape {right} to go with {of} {shape}, found {arrays[name].shape}")
+
+
+def _scores(
+    scores: NDArray[Any], configs: Sequence[str], blocks: Sequence[str], faults: Faults, asked: Asked
+) -> dict[str, NDArray[np.float64]]:
+    """Configuration -> scores (R,), checked as the cells of a table are."""
+    flat = Column(
+        codes=np.arange(scores.size, dtype=np.int32), values=tuple(map(repr, scores.astype(float).ravel().tolist()))
+    )
+    places = NamedRows(
+        names=tuple(f"{config!r} on block {block!r}" for config in configs for block in blocks), one="", several=""
+    )
+    table = Table(source=faults.source, about={}, columns={"scores": flat}, places=places, num_rows=scores.size)
+    values = scores_of(table, "scores", faults, asked).reshape(scores.shape)
+    return dict(zip(configs, values, strict=True))
 
 
 def _names(array: NDArray[Any], name: str, faults: Faults) -> tuple[str, ...]:

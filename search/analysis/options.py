@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from search.analysis.asked import DETECTED, LAST, Asked
 from search.analysis.experiment import Question
 from search.analysis.faults import AnalysisError, near
 from search.significance.declared import Adjust, Declared, Estimand, MethodName
@@ -46,12 +47,16 @@ def choose_source(
         AnalysisError: Neither or both are given, or options that belong to the other.
     """
     with_mlflow = {"--metric": metric, "--group-by": group_by, "--block": block}
+    elsewhere = {"--group-by": "--config-column", "--block": "--block-column"}
     if experiment is None:
         if file is None:
             raise AnalysisError("expected a file of results or --mlflow EXPERIMENT, found neither; name one")
-        wrong = [name for name, value in {**with_mlflow, "--tracking-uri": uri}.items() if value is not None]
+        given = {"--group-by": group_by, "--block": block, "--tracking-uri": uri}
+        wrong = [name for name, value in given.items() if value is not None]
         if wrong:
-            raise AnalysisError(f"{', '.join(wrong)}: for --mlflow only, not for a file; leave it out")
+            instead = [elsewhere[name] for name in wrong if name in elsewhere]
+            mend = f"for a file it is {', '.join(instead)}" if instead else "leave it out"
+            raise AnalysisError(f"{', '.join(wrong)}: for --mlflow only, not for a file; {mend}")
         return file
     if file is not None:
         raise AnalysisError(f"expected a file of results or --mlflow, found both {file} and {experiment!r}; give one")
@@ -66,17 +71,18 @@ def choose_source(
     return Question(experiment=experiment, metric=metric, group_by=names, block=block, uri=uri)
 
 
-def declare(options: Options) -> Declared:
+def declare(options: Options, asked: Asked = DETECTED) -> Declared:
     """What the claims rest on.
 
     Args:
         options: As they were typed.
+        asked: Of the unit of the scores: one of their own has no rope unless one is given.
 
     Raises:
         AnalysisError: One line per option that cannot be meant.
     """
     ratio = None if options.ratio is None else parse_ratio(options.ratio)
-    faults = list(_faults(options, ratio))
+    faults = [*_faults(options, ratio, asked), *_reading_faults(asked)]
     if faults:
         raise AnalysisError(*faults)
     given = {
@@ -84,7 +90,7 @@ def declare(options: Options) -> Declared:
         "method": options.method,
         "adjust": options.adjust,
         "alpha": options.alpha,
-        "rope": options.rope,
+        "rope": 0.0 if asked.own_unit and options.rope is None else options.rope,
         "ratio": ratio,
         "num_images": options.num_images,
         "num_classes": options.num_classes,
@@ -101,7 +107,7 @@ def parse_ratio(text: str) -> float:
         return math.nan
 
 
-def _faults(options: Options, ratio: float | None) -> Iterator[str]:
+def _faults(options: Options, ratio: float | None, asked: Asked) -> Iterator[str]:
     choices = {"estimand": Estimand, "method": MethodName, "adjust": Adjust}
     for name, kind in choices.items():
         value, known = getattr(options, name), get_args(kind)
@@ -111,9 +117,35 @@ def _faults(options: Options, ratio: float | None) -> Iterator[str]:
         yield f"--ratio: expected images scored over images trained on, such as 3/7, found {options.ratio!r}"
     if options.alpha is not None and not 0 < options.alpha < 0.5:
         yield f"--alpha: expected an error rate above 0 and below 0.5, found {options.alpha:g}; 0.05 is usual"
-    if options.rope is not None and not 0 <= options.rope < 0.5:
+    if options.rope is not None and asked.own_unit and not 0 <= options.rope < math.inf:
+        yield f"--rope: expected a difference in the unit of the scores, 0 or more, found {options.rope:g}"
+    elif options.rope is not None and not asked.own_unit and not 0 <= options.rope < 0.5:
         yield f"--rope: expected a fraction from 0 to 0.5 (0.005 is half a percentage point), found {options.rope:g}"
     if options.num_images is not None and options.num_images < 1:
         yield f"--num-images: expected at least 1, found {options.num_images}"
     if options.num_classes is not None and options.num_classes < 2:
         yield f"--num-classes: expected at least 2, found {options.num_classes}"
+    if asked.unpaired and (options.method or options.ratio or options.estimand == "new-data"):
+        yield (
+            "--unpaired: runs without common blocks are compared by Welch's test, on this data set; leave --method, "
+            "--ratio and --estimand out"
+        )
+    if asked.unpaired and options.adjust == "max-t":
+        yield "--adjust: max-t flips whole blocks, and with --unpaired there are none; take holm"
+    if asked.own_unit and options.method == "pooled-images":
+        yield "--method: pooled-images counts right answers, which scores of their own unit are not; leave it out"
+
+
+def _reading_faults(asked: Asked) -> Iterator[str]:
+    """What is stated of the file and cannot be meant."""
+    if asked.scale is not None and not 0 < asked.scale < math.inf:
+        yield f"--scale: expected a number above 0 by which scores are divided, such as 100, found {asked.scale:g}"
+    if asked.at is not None and asked.at != LAST and not _is_number(asked.at):
+        yield f"--at: expected last or the number of a step, found {asked.at!r}; the highest of a curve flatters"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

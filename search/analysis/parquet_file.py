@@ -6,25 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from search.analysis.columns import choose_columns, unused, wanted
+from search.analysis.bounds import MAX_LINE, check_bytes, check_cells
+from search.analysis.csv_file import Choose
 from search.analysis.faults import AnalysisError, Faults
-from search.analysis.table import Coder, FileRows, Table
+from search.analysis.layout import PREVIEW
+from search.analysis.shape import Sheet
+from search.analysis.table import Coder
 
 BATCH = 500_000
 
 
-def read_parquet(path: Path) -> Table:
+def read_parquet(path: Path, choose: Choose) -> Sheet:
     """Read a Parquet file with the columns that a CSV file would have; text and numbers alike.
 
     Args:
         path: The file.
+        choose: Decides what the columns mean.
 
     Returns:
-        The table; rows are numbered as they would be in a spreadsheet, the first one after the header being row 2.
+        The sheet; rows are numbered as they would be in a spreadsheet, the first one after the header being row 2.
 
     Raises:
-        AnalysisError: It is no such file, or pyarrow is missing; one line per fault.
+        AnalysisError: It is no such file, it holds too much, or pyarrow is missing; one line per fault.
     """
     try:
         import pyarrow as arrow
@@ -37,42 +42,81 @@ def read_parquet(path: Path) -> Table:
     try:
         with parquet.ParquetFile(path) as file:
             headings = list(file.schema_arrow.names)
-            places = choose_columns(headings, faults)
-            faults.check()
-            names = wanted(places)
-            for name, position in names.items():
-                kind = file.schema_arrow.field(position).type
-                if arrow.types.is_nested(kind):
-                    faults.add(f"expected one value per row in the column {name}, found {kind}; flatten it")
-            faults.check()
-            coders = {name: Coder() for name in names}
-            for batch in file.iter_batches(batch_size=BATCH, columns=[headings[at] for at in names.values()]):
-                for name, position in names.items():
-                    _take(coders[name], batch.column(headings[position]))
+            kinds = [file.schema_arrow.field(at).type for at in range(len(headings))]
+            plain = [name for name, kind in zip(headings, kinds, strict=True) if not arrow.types.is_nested(kind)]
             num_rows = file.metadata.num_rows
+            _check_size(file.metadata, set(plain), faults)
+        faults.check()
+        # Texts stay coded as they are stored: one that is repeated a million times is held once.
+        with parquet.ParquetFile(path, read_dictionary=plain) as file:
+            layout = choose(headings, _preview(file, headings, plain, faults), faults)
+            faults.check()
+            assert layout is not None
+            for at in layout.positions:
+                if arrow.types.is_nested(kinds[at]):
+                    faults.add(
+                        f"expected one value per row in the column {headings[at]}, found {kinds[at]}; flatten it"
+                    )
+            check_cells(num_rows * len(layout.positions), faults)
+            faults.check()
+            coders = {at: Coder() for at in layout.positions}
+            for batch in file.iter_batches(batch_size=BATCH, columns=[headings[at] for at in layout.positions]):
+                for at, coder in coders.items():
+                    codes, texts = _coded(batch.column(headings[at]), faults)
+                    coder.add_coded(codes, texts)
     except (arrow.ArrowException, OSError) as error:
         what = str(error).splitlines()[0].rstrip(".")
         raise AnalysisError(f"{path}: expected a Parquet file, but it cannot be read: {what}; write it again") from None
     if not num_rows:
         faults.add("expected results, found no rows")
         faults.check()
-    return Table(
+    return Sheet(
         source=str(path),
         about={"kind": "parquet", "path": str(path)},
-        columns={name: coder.column() for name, coder in coders.items()},
-        places=FileRows(numbers=np.arange(2, num_rows + 2, dtype=np.int32)),
-        num_rows=num_rows,
-        notes=unused(headings, places),
+        layout=layout,
+        columns={at: coder.column() for at, coder in coders.items()},
+        numbers=np.arange(2, num_rows + 2, dtype=np.int32),
     )
 
 
-def _take(coder: Coder, cells: Any) -> None:  # noqa: ANN401  pyarrow has no types
+def _check_size(metadata: Any, names: set[str], faults: Faults) -> None:  # noqa: ANN401  pyarrow has no types
+    """What the file says that it holds, unpacked: a repetitive one is tiny on disk."""
+    total = 0
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for at in range(row_group.num_columns):
+            column = row_group.column(at)
+            if column.path_in_schema in names:
+                total += column.total_uncompressed_size
+    check_bytes(total, faults)
+    check_cells(metadata.num_rows, faults)
+
+
+def _preview(file: Any, headings: list[str], plain: list[str], faults: Faults) -> list[list[str]]:  # noqa: ANN401
+    for batch in file.iter_batches(batch_size=PREVIEW, columns=plain):
+        cells = {name: _coded(batch.column(name), faults) for name in plain}
+        return [
+            [cells[name][1][cells[name][0][at]] if name in cells else "" for name in headings]
+            for at in range(batch.num_rows)
+        ]
+    return []
+
+
+def _coded(cells: Any, faults: Faults) -> tuple[NDArray[np.int64], list[str]]:  # noqa: ANN401  pyarrow has no types
+    """Codes of some cells, (rows,), and what they stand for."""
     import pyarrow as arrow
+    from pyarrow import compute
 
     coded = cells if arrow.types.is_dictionary(cells.type) else cells.dictionary_encode(null_encoding="encode")
-    texts = [_text(value) for value in coded.dictionary.to_pylist()]
+    known = coded.dictionary
+    if len(known) and (arrow.types.is_string(known.type) or arrow.types.is_binary(known.type)):
+        longest = compute.max(compute.binary_length(known)).as_py() or 0
+        if longest > MAX_LINE:
+            faults.add(f"expected cells of at most {MAX_LINE:,} characters, found one of {longest:,}; shorten it")
+            faults.check()
+    texts = [_text(value) for value in known.to_pylist()]
     codes = coded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False).astype(np.int64)
-    coder.add_coded(codes, [*texts, ""] if (codes == len(texts)).any() else texts)
+    return codes, [*texts, ""] if (codes == len(texts)).any() else texts
 
 
 def _text(value: object) -> str:

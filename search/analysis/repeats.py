@@ -79,7 +79,10 @@ def tell_twice(table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_se
         faults: Added to.
     """
     for name, rows in itertools.islice(several, NUM_SHOWN):
-        faults.add(f"{name}: expected once, found {rows.size} times; keep one", table.places.words(rows))
+        faults.add(
+            f"{name}: expected once, found {rows.size} times; keep one, or name more columns that tell them apart",
+            table.places.words(rows),
+        )
     if num_several > NUM_SHOWN:
         faults.add(f"{num_several - NUM_SHOWN} more are there several times; keep one of each")
 
@@ -112,6 +115,7 @@ def results_of(
     *,
     scores: NDArray[np.float64] | None = None,
     correct: Sequence[NDArray[np.uint8] | None] | None = None,
+    bounded: bool = True,
 ) -> tuple[Results, ...]:
     """Sort repeats by data set.
 
@@ -120,6 +124,7 @@ def results_of(
         failed: Whether each diverged, (P,).
         scores: One per repeat, (P,), NaN where there is none; or
         correct: per repeat the correctness of its data set's images, (M,); None where there is none.
+        bounded: Whether scores are fractions from 0 to 1.
 
     Returns:
         One per data set; every one names all configurations, those without a repeat there included.
@@ -143,6 +148,7 @@ def results_of(
                     config: frozenset(repeats.blocks[code] for code in repeats.codes[2, at[failed[at]]])
                     for config, at in of.items()
                 },
+                bounded=bounded,
             )
         )
     return tuple(datasets)

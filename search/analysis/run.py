@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.analysis.asked import DETECTED, Asked
+from search.analysis.copies import odd_repeats, without_copies
 from search.analysis.document import to_document
 from search.analysis.experiment import Question, read_experiment
 from search.analysis.family import declare_families
-from search.analysis.faults import Faults
+from search.analysis.faults import AnalysisError, Faults
+from search.analysis.image_order import check_image_order
 from search.analysis.long_format import to_reading
-from search.analysis.notes import blocks_in_words, is_missing
+from search.analysis.notes import blocks_in_words, is_missing, lone_outliers
 from search.analysis.options import Options, declare
 from search.analysis.reading import Reading, read_file
 from search.significance import judge_results
@@ -21,6 +24,8 @@ from search.significance.across import MIN_DATA_SETS
 from search.significance.declared import Declared
 from search.significance.methods import METHODS
 from search.significance.records import Comparison
+from search.significance.units import in_unit, negated
+from search.significance.unpaired import judge_unpaired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,37 +36,76 @@ class Analysis:
     comparisons: tuple[Comparison, ...]
 
 
-def analyze(source: Path | Question, options: Options) -> Analysis:
+def analyze(
+    source: Path | Question, options: Options, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None
+) -> Analysis:
     """Judge anybody's results.
 
     Args:
         source: A file of results, or what of an MLflow experiment is to be judged.
         options: What is declared.
+        asked: What is stated of the columns, the direction and the unit of the scores.
+        tell: Receives one line on what was taken for what, before anything is judged.
 
     Raises:
         AnalysisError: The results or the options are wrong; one line per fault.
         TrackingError: MLflow or the experiment is not there.
     """
-    declared = declare(options)
-    reading = read_file(source) if isinstance(source, Path) else to_reading(read_experiment(source))
+    declared = declare(options, asked)
+    if isinstance(source, Question) and (wrong := asked.columns):
+        raise AnalysisError(
+            f"{', '.join(wrong)}: for a file only; with --mlflow it is --group-by, --block and --metric, leave it out"
+        )
+    reading = read_file(source, asked, tell=tell) if isinstance(source, Path) else _from_mlflow(source, asked, tell)
     families = declare_families(
         reading.configs, control=options.control, all_pairs=options.all_pairs, file=options.family
     )
-    _check_chance(reading, declared)
+    _check_results(reading, declared, asked)
+    results, copies = without_copies(reading.results)
+    odd = (*copies, *(note for item in results for note in (*odd_repeats(item), *lone_outliers(item))))
+    reading = dataclasses.replace(reading, results=results, notes=(*reading.notes, *odd))
+    lower = asked.direction == "lower" and any(item.scores for item in results)
+    judge = judge_unpaired if asked.unpaired else judge_results
     comparisons = tuple(
-        comparison
+        in_unit(comparison, lower_is_better=lower, own_unit=asked.own_unit)
         for name, pairs in families.items()
-        for comparison in judge_results(reading.results, pairs, declared, family_name=name)
+        for comparison in judge(negated(results) if lower else results, pairs, declared, family_name=name)
     )
-    notes = (*reading.notes, *_notes_on_ratio(reading, declared), *_notes_on_unused(declared, comparisons))
+    notes = (
+        *reading.notes,
+        *_notes_on_ratio(reading, declared, asked),
+        *_notes_on_unused(declared, comparisons, asked),
+    )
     reading = dataclasses.replace(reading, notes=notes)
-    return Analysis(document=to_document(reading, families, declared, comparisons), comparisons=comparisons)
+    document = to_document(reading, families, declared, comparisons, asked)
+    return Analysis(document=document, comparisons=comparisons)
 
 
-def _notes_on_ratio(reading: Reading, declared: Declared) -> Iterator[str]:
+def _from_mlflow(question: Question, asked: Asked, tell: Callable[[str], None]) -> Reading:
+    names = " + ".join(question.group_by)
+    tell(f"read: config = {names}, block = {question.block}, score = {question.metric}, the last value of each run")
+    return to_reading(read_experiment(question, asked), asked)
+
+
+def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Iterator[str]:
     """What the ratio, or its absence, does to the claims."""
+    if asked.unpaired:
+        shared = [set.intersection(*map(set, item.blocks.values())) for item in reading.results]
+        if count := sum(map(len, shared)):
+            yield (
+                f"the configurations share {count} blocks by name: if these are the same seeds or splits, leave "
+                "--unpaired out, as paired runs tell smaller differences apart"
+            )
+        return
+    folds = reading.source.get("folds")
     has_scores = any(item.scores for item in reading.results) and len(reading.results) < MIN_DATA_SETS
     if has_scores and declared.ratio is None and (declared.estimand, declared.method) == ("auto", "auto"):
+        if folds:
+            yield (
+                f"the blocks are {folds}, whose trainings share images: without --ratio (images scored over images "
+                "trained on; 1/9 for ten folds) they are taken for independent, which claims too much"
+            )
+            return
         yield (
             "without --ratio these are claims on this data set alone; where every block is a random split of the data, "
             "--ratio (images scored over images trained on) allows claims on new data"
@@ -70,8 +114,10 @@ def _notes_on_ratio(reading: Reading, declared: Declared) -> Iterator[str]:
         yield f"--ratio {declared.ratio:.3g} says that more images were scored than trained on; a 7:3 split is 3/7"
 
 
-def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison]) -> Iterator[str]:
+def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], asked: Asked) -> Iterator[str]:
     """Options that had nothing to act on."""
+    if asked.direction == "lower" and not any(item.lower_is_better for item in comparisons):
+        yield "--lower-is-better was not used: being right on an image is always better"
     tests = {item.test for item in comparisons} | {item.secondary.name for item in comparisons if item.secondary}
     if declared.ratio is not None and METHODS["corrected-t"].title not in tests:
         yield "--ratio was not used: it belongs to scores of random splits and the claim on new data"
@@ -81,12 +127,11 @@ def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison]) -> I
         yield "--num-classes was not used: no training diverged"
 
 
-def _check_chance(reading: Reading, declared: Declared) -> None:
-    """A diverged repeat without a result counts as chance, and chance must be known."""
-    if declared.num_classes is not None:
-        return
+def _check_results(reading: Reading, declared: Declared, asked: Asked) -> None:
+    """Refuse images in another order, and what is scored as chance where chance is not known."""
     faults = Faults(reading.name)
     for item in reading.results:
+        check_image_order(item, faults)
         for config in item.configs:
             values = (item.correct or item.scores).get(config, ())
             left_nothing = [
@@ -94,10 +139,12 @@ def _check_chance(reading: Reading, declared: Declared) -> None:
                 for block, value in zip(item.blocks[config], values, strict=True)
                 if block in item.diverged.get(config, ()) and is_missing(value)
             ]
-            if left_nothing:
-                where = f"{item.dataset}, {config}" if item.dataset else config
-                faults.add(
-                    f"{where}: {blocks_in_words(left_nothing)} diverged and left no result, which counts as chance; "
-                    "give --num-classes"
-                )
+            if not left_nothing:
+                continue
+            where = f"{item.dataset}, {config}" if item.dataset else config
+            what = f"{where}: {blocks_in_words(left_nothing)} diverged and left no result"
+            if item.scores and (asked.own_unit or asked.direction == "lower"):
+                faults.add(f"{what}, and the score of a guess is known of accuracies only; give a score or no row")
+            elif declared.num_classes is None:
+                faults.add(f"{what}, which counts as chance; give --num-classes")
     faults.check()

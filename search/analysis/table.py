@@ -44,11 +44,13 @@ class NamedRows:
     """Rows that have names, such as runs of an experiment."""
 
     names: tuple[str, ...]
+    one: str = "run "
+    several: str = "runs "
 
     def words(self, rows: NDArray[Any]) -> str:
         """Name some rows by name."""
         found = [self.names[row] for row in np.asarray(rows).tolist()]
-        return f"{'run' if len(found) == 1 else 'runs'} {some(found)}"
+        return f"{self.one if len(found) == 1 else self.several}{some(found)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from search.significance.wording import p_value
+from search.significance.rounding import p_value
 
 TESTS = {"validation": "ours, validation: corrected t", "test": "ours, test images: crossed"}
 """Score -> the valid test's column: by what the comparisons were judged."""

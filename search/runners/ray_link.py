@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from search.errors import ResourceError
+from search.disk import find_fault, in_words
+from search.errors import ResourceError, StorageFaultError
 from search.lines import say
 from search.records import Progress
 from search.runners.ray_cluster import Cluster, last_line
@@ -183,6 +184,9 @@ class Link:
         with self.held() as work:
             assignment = self._live.pop(trial_id)
             if not isinstance(error, RayActorError):
+                fault = find_fault(getattr(error, "cause", error))
+                if fault is not None:
+                    raise StorageFaultError(in_words(fault, assignment.folder))
                 work.fail(assignment.spec.key, "lost" if error is None else last_line(error))
                 return
             if error.actor_init_failed:

@@ -26,7 +26,8 @@ ACROSS = Method(
     why="There are six or more data sets, so each counts once, by the mean of its blocks, and ranks decide.",
     limits=(
         "Every data set weighs the same, however many blocks it has, and variants of one data set are not independent. "
-        "The estimate is the Hodges-Lehmann one, the typical difference, with its exact interval."
+        "The estimate is the Hodges-Lehmann one, the typical difference, with its exact interval; equivalence is shown "
+        "by two one-sided signed-rank tests."
     ),
     run=run_wilcoxon,
 )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.significance.declared import Declared
+from search.significance.differences import merged
 from search.significance.mcnemar import mcnemar_test
 from search.significance.methods import CHECKPOINTS, METHODS, NEW_DATA_SETS, Method, choose
 from search.significance.pairing import Outcomes, Pair, bits_of, pair_up, scores_of
@@ -19,6 +20,10 @@ from search.significance.results import Results
 MAX_MISSING = 0.1
 """Share of pairs that may be missing before no verdict is given."""
 SAME = "the difference is the same in every repeat (zero variance), so the seeds may not have reached the training"
+ALMOST_SAME = (
+    "the difference is the same in {same} of {count} repeats, so the seeds may not have reached the training, or the "
+    "scores are rounded too far to show how repeats vary"
+)
 NO_RATIO = (
     "a claim on new data needs the correctness of every test image, or random splits with their ratio of images scored "
     "to images trained on"
@@ -59,7 +64,10 @@ def outcomes_of(found: Results) -> tuple[dict[str, Outcomes], dict[str, Outcomes
         return found.diverged.get(name, frozenset())
 
     bits = {name: bits_of(name, found.blocks[name], list(rows), lost(name)) for name, rows in found.correct.items()}
-    scores = {name: scores_of(name, found.blocks[name], array, lost(name)) for name, array in found.scores.items()}
+    scores = {
+        name: scores_of(name, found.blocks[name], array, lost(name), bounded=found.bounded)
+        for name, array in found.scores.items()
+    }
     return bits, scores
 
 
@@ -159,11 +167,13 @@ def _varies(diff: NDArray[Any]) -> bool:
 def refusal_of(pair: Pair, method: Method, declared: Declared, family_size: int) -> str | None:
     """Say why no test may be run on a pair; None where it may."""
     count = len(pair.blocks)
-    total = count + pair.num_mismatched + pair.num_lost
     if count == 0:
+        if pair.num_mismatched and not pair.num_lost:
+            return (
+                "they share no block: train both on the same seeds and splits, or judge them as independent runs "
+                "(analyze --unpaired)"
+            )
         return "they have no finished block in common"
-    if pair.num_mismatched > MAX_MISSING * total:
-        return f"their blocks do not match, {pair.num_mismatched} of {total} belong to one only"
     if method.estimand == CHECKPOINTS:
         whole = pair.diff.ndim == 2 and pair.diff.shape[1] > 1 and bool(pair.complete.all())
         return None if whole else f"the {method.title} needs two finished trainings and at least 2 test images"
@@ -176,4 +186,12 @@ def refusal_of(pair: Pair, method: Method, declared: Declared, family_size: int)
         return f"the {method.title} needs at least {needed} {what}{why}, got {count}"
     if pair.diff.ndim == 2 and pair.diff.shape[1] < 2:
         return f"the {method.title} needs at least 2 test images, got {pair.diff.shape[1]}"
-    return None if _varies(pair.diff) else SAME
+    if not _varies(pair.diff):
+        return SAME
+    same = _num_alike(pair.diff) if pair.diff.ndim == 1 and method.estimand != NEW_DATA_SETS else 0
+    return ALMOST_SAME.format(same=same, count=count) if same >= count - 1 else None
+
+
+def _num_alike(diff: NDArray[np.float64]) -> int:
+    """In how many blocks the most frequent difference is seen."""
+    return int(np.unique(merged(diff), return_counts=True)[1].max())

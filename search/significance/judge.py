@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.significance import crossed, effects, resampled, signflip
-from search.significance.across import MIN_DATA_SETS, examine_across
+from search.significance.across import ACROSS, MIN_DATA_SETS, examine_across
 from search.significance.bootstrap import bca_interval, from_samples, resampled_means
 from search.significance.crossed import components
 from search.significance.declared import Declared
@@ -20,7 +20,7 @@ from search.significance.max_t import max_t
 from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA, THIS_DATA, Method
 from search.significance.multiplicity import adjust
 from search.significance.pairing import Pair, ScoresError
-from search.significance.planning import Crossed, Design, Paired, blocks_needed
+from search.significance.planning import Crossed, Paired, blocks_needed, upper_design
 from search.significance.records import Comparison, Interval, MeanTest, Verdict
 from search.significance.results import Results
 from search.significance.verdict import Decision, decide
@@ -100,7 +100,8 @@ def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declar
         if missing := sorted({*item.correct, *item.scores} - set(item.blocks)):
             names = ", ".join(missing)
             raise ScoresError(f"blocks must be named for every configuration with results, got none for {names}")
-    if not (0 < declared.alpha < 0.5 and 0 <= declared.rope < 0.5):
+    widest = 0.5 if all(item.bounded for item in results) else math.inf
+    if not (0 < declared.alpha < 0.5 and 0 <= declared.rope < widest):
         raise ScoresError(f"alpha must be in (0, 0.5) and rope in [0, 0.5), got {declared.alpha} and {declared.rope}")
     if declared.ratio is not None and not declared.ratio > 0:
         raise ScoresError(f"ratio must be images scored over images trained on, above 0, got {declared.ratio}")
@@ -181,7 +182,7 @@ def _comparison(
 ) -> Comparison:
     pair, test, method = item.pair, item.test, item.method
     sensitivity_verdict = second.verdict if item.diverged and test else None
-    verdict, reason = _combine(first.verdict, sensitivity_verdict, pair)
+    verdict, reason = _combine(first.verdict, sensitivity_verdict, pair, across=method is ACROSS)
     if method is not None and not method.decides and test is not None:
         verdict, reason = Verdict.REFUSED, f"'{method.title}' is shown beside a test and does not decide"
     comparison = Comparison(
@@ -203,9 +204,10 @@ def _comparison(
         alpha=declared.alpha,
         rope=declared.rope,
         adjusted_p=first.adjusted_p,
-        rope_probabilities=first.rope_probabilities,
-        tost_p=first.tost_p,
+        rope_probabilities=first.equivalence.rope_probabilities if first.equivalence else None,
+        tost_p=first.equivalence.tost_p if first.equivalence else None,
         adjusted_tost_p=first.adjusted_tost_p,
+        equivalence_interval=first.equivalence.interval if first.equivalence else None,
         secondary=item.secondary,
         check=item.check,
         sensitivity=item.sensitivity,
@@ -222,21 +224,24 @@ def _limits(method: Method, declared: Declared) -> str:
     return " ".join(filter(None, (method.limits, ADJUSTMENT_LIMITS.get(declared.adjust))))
 
 
-def _combine(primary: Verdict, sensitivity: Verdict | None, pair: Pair | None) -> tuple[Verdict, str | None]:
+def _combine(
+    primary: Verdict, sensitivity: Verdict | None, pair: Pair | None, *, across: bool = False
+) -> tuple[Verdict, str | None]:
     """The verdict after missing pairs and diverged repeats have had their say."""
     if primary is Verdict.REFUSED or pair is None:
         return Verdict.REFUSED, None
     missing = pair.num_mismatched + pair.num_lost
     total = missing + len(pair.blocks)
     if missing > MAX_MISSING * total:
-        return Verdict.INCONCLUSIVE, f"{missing} of {total} pairs are missing, more than {100 * MAX_MISSING:g} %"
+        are, what = ("is" if missing == 1 else "are"), ("data sets" if across else "pairs")
+        return Verdict.INCONCLUSIVE, f"{missing} of {total} {what} {are} missing, more than {100 * MAX_MISSING:g} %"
     if sensitivity in (None, primary):
         return primary, None
     if sensitivity is Verdict.REFUSED:
         return Verdict.INCONCLUSIVE, "too few repeats are left without the diverged ones to confirm it"
     return (
         Verdict.INCONCLUSIVE,
-        f"without the diverged repeats it would read {sensitivity.value!r} instead of {primary.value!r}",
+        f"it hangs on the diverged repeats: with them it is {primary.value}, without them {sensitivity.value}",
     )
 
 
@@ -275,22 +280,28 @@ def _with_test(comparison: Comparison, method: Method, pair: Pair, test: MeanTes
         meaningful=effects.is_meaningful(share, share_interval, num_blocks=diff.size),
         bca_interval=bca_interval(diff, level=level) if diff.size > 1 else None,
     )
-    if not test.se > 0:  # a test without a standard error of the mean: what rests on one stays unset
+    if test.law is None:  # a test without a law of the mean: what rests on one stays unset
         return comparison
     one_of_family = declared.alpha / comparison.family_size
     comparison = dataclasses.replace(
         comparison,
         se=test.se,
-        df=test.df,
+        df=None if math.isnan(test.df) else test.df,
         simultaneous_interval=_simultaneous(method, pair, declared, comparison.family_size),
-        smallest_detectable=effects.smallest_detectable(test.se, test.df, alpha=one_of_family),
+        smallest_detectable=effects.smallest_detectable(test.law, alpha=one_of_family),
         components=components(pair.diff) if pair.diff.ndim == 2 and len(pair.blocks) > 1 else None,
     )
     design = _design(comparison, pair, declared)
     if design is None:
         return comparison
     needed = blocks_needed(design, declared.rope, alpha=one_of_family)
-    return dataclasses.replace(comparison, num_blocks_for_rope=needed.number, smallest_ever=needed.floor)
+    upper = upper_design(design, num_blocks=len(pair.blocks))
+    return dataclasses.replace(
+        comparison,
+        num_blocks_for_rope=needed.number,
+        num_blocks_for_rope_upper=blocks_needed(upper, declared.rope, alpha=one_of_family).number,
+        smallest_ever=needed.floor,
+    )
 
 
 def _simultaneous(method: Method, pair: Pair, declared: Declared, family_size: int) -> Interval | None:
@@ -299,7 +310,7 @@ def _simultaneous(method: Method, pair: Pair, declared: Declared, family_size: i
     return None if math.isnan(interval.low) else interval
 
 
-def _design(comparison: Comparison, pair: Pair, declared: Declared) -> Design | None:
+def _design(comparison: Comparison, pair: Pair, declared: Declared) -> Crossed | Paired | None:
     """What this comparison teaches about further repeats of it."""
     match comparison.test:
         case crossed.NAME if comparison.components is not None:

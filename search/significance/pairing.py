@@ -106,7 +106,9 @@ def bits_of(
     return Outcomes(blocks=tuple(blocks), values=values, present=present, diverged=_marks(blocks, diverged))
 
 
-def scores_of(name: str, blocks: Sequence[str], scores: NDArray[Any], diverged: Collection[str]) -> Outcomes:
+def scores_of(
+    name: str, blocks: Sequence[str], scores: NDArray[Any], diverged: Collection[str], *, bounded: bool = True
+) -> Outcomes:
     """Gather the scores of one configuration.
 
     Args:
@@ -114,6 +116,7 @@ def scores_of(name: str, blocks: Sequence[str], scores: NDArray[Any], diverged: 
         blocks: Block ids, length R.
         scores: Accuracies in [0, 1], shape (R,); NaN where nothing is there.
         diverged: Ids of the blocks whose training diverged.
+        bounded: Whether scores must lie in [0, 1].
 
     Returns:
         The outcomes.
@@ -124,7 +127,8 @@ def scores_of(name: str, blocks: Sequence[str], scores: NDArray[Any], diverged: 
     values = np.asarray(scores, dtype=np.float64)
     _check_blocks(name, blocks, len(values), diverged)
     present = np.isfinite(values)
-    if values.ndim != 1 or ((values[present] < 0) | (values[present] > 1)).any() or np.isinf(values).any():
+    outside = bounded and bool(((values[present] < 0) | (values[present] > 1)).any())
+    if values.ndim != 1 or outside or np.isinf(values).any():
         msg = f"scores[{name!r}]: accuracies must be fractions from 0 to 1, one per block, NaN if missing"
         raise ScoresError(msg)
     return Outcomes(

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from search.significance.records import Comparison, Components, Interval, MeanTest, Verdict
+from search.significance.records import Comparison, Components, Equivalence, Interval, MeanTest, Verdict
 
-_INTERVALS = ("interval", "simultaneous_interval", "p_a_gt_b_interval", "bca_interval")
+_INTERVALS = ("interval", "simultaneous_interval", "p_a_gt_b_interval", "bca_interval", "equivalence_interval")
 _TESTS = ("check", "secondary", "sensitivity")
 _NUMBERS = ("estimate", "se", "df", "t", "p")
 """Of a test; what was not a number is none in JSON."""
@@ -45,8 +45,15 @@ def restore(data: Mapping[str, Any]) -> Comparison:
 
 
 def _test(data: Mapping[str, Any]) -> MeanTest:
-    numbers = {name: math.nan for name in _NUMBERS if data[name] is None}
-    test: MeanTest = _build(MeanTest, {**data, **numbers, "interval": _build(Interval, data["interval"])})
+    changes: dict[str, Any] = {name: math.nan for name in _NUMBERS if data[name] is None}
+    changes["interval"] = _build(Interval, data["interval"])
+    if found := data.get("equivalence"):
+        inside = {
+            "interval": _build(Interval, found["interval"]),
+            "rope_probabilities": tuple(found["rope_probabilities"]),
+        }
+        changes["equivalence"] = _build(Equivalence, {**found, **inside})
+    test: MeanTest = _build(MeanTest, {**data, **changes})
     return test
 
 

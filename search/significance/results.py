@@ -22,6 +22,8 @@ class Results:
     correct: Mapping[str, Sequence[NDArray[Any] | None]] = field(default_factory=dict)
     """Configuration -> per block the correctness of every test image, (M,) of 0 and 1; None: no result."""
     scores: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """Configuration -> one score per block, (R,), fractions from 0 to 1; NaN: no result."""
+    """Configuration -> one score per block, (R,), fractions from 0 to 1 if `bounded`; NaN: no result."""
     diverged: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Configuration -> ids of blocks whose training diverged."""
+    bounded: bool = True
+    """Whether scores are fractions from 0 to 1; otherwise they are numbers of any size."""

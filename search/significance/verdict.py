@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.significance.effects import rope_probabilities, tost_p
+from search.significance.effects import equivalence_of
 from search.significance.multiplicity import holm
-from search.significance.records import MeanTest, Verdict
+from search.significance.records import Equivalence, MeanTest, Verdict
 
-EQUIVALENT_PROBABILITY = 0.95
+NOISE = 1e-11
+"""Distance from 0 below which the end of an interval is 0: float noise, a billionth of a percentage point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +21,8 @@ class Decision:
     reason: str | None = None
     """Why it is inconclusive in spite of its p-value."""
     adjusted_p: float | None = None
-    tost_p: float | None = None
+    equivalence: Equivalence | None = None
     adjusted_tost_p: float | None = None
-    rope_probabilities: tuple[float, float, float] | None = None
 
 
 def decide(
@@ -31,10 +31,10 @@ def decide(
     """Decide a declared family.
 
     Practical equivalence comes before better or worse: a difference may be real and yet too small to matter, and then
-    the second is what a reader must hear. It takes a Holm-adjusted TOST at alpha, or a posterior probability of .95
-    inside the rope, 1 - alpha if that is more (which is not adjusted: a posterior makes no promise about error rates).
-    Better and worse take an adjusted p at alpha, and an interval on that side of 0: where the two come from different
-    tests, both must say so. A test without a standard error of the mean says nothing of equivalence.
+    the second is what a reader must hear. It takes two one-sided tests at alpha, adjusted by Holm over the family
+    whatever adjusts the other p-values; the posterior is shown and decides nothing, as it makes no promise about error
+    rates. Better and worse take an adjusted p at alpha, and an interval on that side of 0: where the two come from
+    different tests, both must say so.
 
     Args:
         tests: One test per declared comparison, in the family's order; None for a refused one, which keeps its place in
@@ -46,38 +46,32 @@ def decide(
     Returns:
         One decision per comparison.
     """
-    posteriors = [
-        None if t is None or not t.se > 0 else rope_probabilities(t.estimate, t.se, t.df, rope=rope) for t in tests
-    ]
-    equivalence = [None if t is None or not t.se > 0 else tost_p(t.estimate, t.se, t.df, rope=rope) for t in tests]
-    decisions = []
-    for test, adjusted, raw_tost, adjusted_tost, posterior in zip(
-        tests, adjusted_p, equivalence, holm(equivalence), posteriors, strict=True
-    ):
-        if test is None or adjusted is None:
-            decisions.append(Decision(verdict=Verdict.REFUSED))
-            continue
-        reason = None
-        if (adjusted_tost is not None and adjusted_tost <= alpha) or (
-            posterior and posterior[1] >= max(EQUIVALENT_PROBABILITY, 1 - alpha)
-        ):
-            verdict = Verdict.EQUIVALENT
-        elif adjusted > alpha:
-            verdict = Verdict.INCONCLUSIVE
-        elif test.interval.low > 0:
-            verdict = Verdict.BETTER
-        elif test.interval.high < 0:
-            verdict = Verdict.WORSE
-        else:
-            verdict, reason = Verdict.INCONCLUSIVE, "the interval has room for no difference"
-        decisions.append(
-            Decision(
-                verdict=verdict,
-                reason=reason,
-                adjusted_p=adjusted,
-                tost_p=raw_tost,
-                adjusted_tost_p=adjusted_tost,
-                rope_probabilities=posterior,
-            )
-        )
-    return tuple(decisions)
+    found = [None if test is None else equivalence_of(test, rope=rope, alpha=alpha) for test in tests]
+    adjusted_tost = holm([None if item is None else item.tost_p for item in found])
+    return tuple(
+        Decision(verdict=Verdict.REFUSED) if test is None or p is None else _decide(test, p, item, tost_p, alpha=alpha)
+        for test, p, item, tost_p in zip(tests, adjusted_p, found, adjusted_tost, strict=True)
+    )
+
+
+def _decide(
+    test: MeanTest, adjusted_p: float, equivalence: Equivalence | None, adjusted_tost_p: float | None, *, alpha: float
+) -> Decision:
+    reason = None
+    if adjusted_tost_p is not None and adjusted_tost_p <= alpha:
+        verdict = Verdict.EQUIVALENT
+    elif adjusted_p > alpha:
+        verdict = Verdict.INCONCLUSIVE
+    elif test.interval.low > NOISE:
+        verdict = Verdict.BETTER
+    elif test.interval.high < -NOISE:
+        verdict = Verdict.WORSE
+    else:
+        verdict, reason = Verdict.INCONCLUSIVE, "the interval has room for no difference"
+    return Decision(
+        verdict=verdict,
+        reason=reason,
+        adjusted_p=adjusted_p,
+        equivalence=equivalence,
+        adjusted_tost_p=adjusted_tost_p,
+    )

@@ -59,7 +59,7 @@ def wilcoxon_test(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
     plus = float(ranks[nonzero > 0].sum())
     smaller = min(plus, float(ranks.sum()) - plus)
     if nonzero.size <= MAX_EXACT:
-        p = min(1.0, 2 * float(_null_distribution(ranks)[: round(2 * smaller) + 1].sum()))
+        p = min(1.0, 2 * float(null_distribution(ranks)[: round(2 * smaller) + 1].sum()))
     else:
         signed = np.where(nonzero > 0, ranks, -ranks)
         found = stats.wilcoxon(signed, correction=True, method="asymptotic")  # type: ignore[call-overload, unused-ignore]
@@ -67,7 +67,7 @@ def wilcoxon_test(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
     return dataclasses.replace(test, p=p, statistic=smaller)
 
 
-def _null_distribution(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
+def null_distribution(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probability of every doubled rank sum when each rank counts with probability one half.
 
     Args:
@@ -114,7 +114,7 @@ def hodges_lehmann(diff: NDArray[Any], *, level: float = 0.95) -> tuple[float, I
     estimate = float(np.median(walsh))
     n = values.size
     if n <= MAX_EXACT:  # the largest rank sum with a tail within the level, and one: averages to drop on each side
-        tails = np.cumsum(_null_distribution(np.arange(1.0, n + 1)))[::2]
+        tails = np.cumsum(null_distribution(np.arange(1.0, n + 1)))[::2]
         cut = int((tails <= (1 - level) / 2).sum())
     else:
         cut = int(stats.norm.ppf((1 - level) / 2, n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)))

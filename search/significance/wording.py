@@ -6,6 +6,8 @@ import math
 
 from search.significance.methods import CHECKPOINTS, NEW_DATA_SETS
 from search.significance.records import Comparison, Interval, Verdict
+from search.significance.rounding import digits_apart, digits_for, p_value, plain, points, probability
+from search.significance.verdict import NOISE
 
 ADJUSTMENTS = {
     "holm": "Holm",
@@ -26,13 +28,13 @@ def sentence_of(comparison: Comparison) -> str:
         comparison: Everything but the sentence.
 
     Returns:
-        One paragraph; differences in percentage points.
+        One paragraph; differences in percentage points, or in the unit of the scores.
     """
     parts = [_refused(comparison) if comparison.verdict is Verdict.REFUSED else _judged(comparison)]
     parts.append(_failures(comparison))
-    if comparison.num_mismatched or comparison.num_lost:
-        missing = comparison.num_mismatched + comparison.num_lost
-        parts.append(f"{missing} of {comparison.num_blocks + missing} pairs missing.")
+    missing = num_missing(comparison)
+    if missing and missing not in (comparison.reason or ""):
+        parts.append(f"{missing} missing.")
     whole = " ".join(part for part in parts if part)
     if not comparison.dataset:
         return whole
@@ -40,30 +42,36 @@ def sentence_of(comparison: Comparison) -> str:
     return f"On {comparison.dataset}: {whole if own else whole[0].lower() + whole[1:]}"
 
 
+def num_missing(c: Comparison) -> str:
+    """How many pairs are missing, of how many; empty where none is."""
+    missing = c.num_mismatched + c.num_lost
+    what = "data sets" if c.estimand == NEW_DATA_SETS else "pairs"
+    return f"{missing} of {c.num_blocks + missing} {what}" if missing else ""
+
+
 def _judged(c: Comparison) -> str:
     assert c.estimate is not None
     assert c.interval is not None
     assert c.adjusted_p is not None
-    sign = -1.0 if c.verdict is Verdict.WORSE else 1.0
-    digits = digits_for(c.interval)
-    gap = points(sign * c.estimate, digits)
-    numbers = f"({_interval(c.interval, sign, digits)}{_adjusted(c)}; {_evidence(c)})"
+    # The gap is told as a positive number: a winner of lower scores has a negative difference.
+    loses = c.verdict is Verdict.WORSE
+    sign = -1.0 if c.verdict in (Verdict.BETTER, Verdict.WORSE) and loses != c.lower_is_better else 1.0
+    is_equivalent = c.verdict is Verdict.EQUIVALENT and c.equivalence_interval is not None
+    interval = c.equivalence_interval if is_equivalent and c.equivalence_interval else c.interval
+    digits = digits_for(interval, marks_of(c))
+    gap = _amount(c, sign * c.estimate, digits, " percentage points")
+    p = equivalence_p(c) if is_equivalent else difference_p(c)
+    numbers = f"({_interval(c, interval, sign, digits)}; {p}; {_evidence(c)})"
     match c.verdict:
         case Verdict.BETTER:
-            first = f"{c.a} beats {c.b} by {gap} percentage points {numbers}."
+            first = f"{c.a} beats {c.b} by {gap} {numbers}."
         case Verdict.WORSE:
-            first = f"{c.a} loses to {c.b} by {gap} percentage points {numbers}."
+            first = f"{c.a} loses to {c.b} by {gap} {numbers}."
         case Verdict.EQUIVALENT:
-            real = " Significant, but too small to matter." if c.adjusted_p <= c.alpha else ""
-            if c.adjusted_tost_p is not None and c.adjusted_tost_p > c.alpha:
-                tests = f"two one-sided tests over {c.family_size} give {p_value(c.adjusted_tost_p)}"
-                real += f" By the posterior alone: {tests}."
-            first = (
-                f"{c.a} and {c.b} are practically equivalent: {c.a} minus {c.b} is {gap} percentage points "
-                f"{numbers}.{real}"
-            )
+            real = f" Significant ({difference_p(c)}), but too small to matter." if c.adjusted_p <= c.alpha else ""
+            first = f"{c.a} and {c.b} are practically equivalent: {c.a} minus {c.b} is {gap} {numbers}.{real}"
         case _:
-            first = f"inconclusive: {c.a} minus {c.b} is {gap} percentage points {numbers}.{_why_not(c)}"
+            first = f"inconclusive: {c.a} minus {c.b} is {gap} {numbers}.{_why_not(c)}"
     first = f"{first}{_chances(c)}"
     if c.provisional:
         first = f"Provisional, few repeats: {first}"
@@ -72,55 +80,93 @@ def _judged(c: Comparison) -> str:
     return f"{first}{_reach(c, digits)}"
 
 
+def marks_of(c: Comparison) -> tuple[float, ...]:
+    """What the ends of a comparison's intervals are read against: 0 and the edges of the rope."""
+    return (0.0, c.rope, -c.rope)
+
+
+def difference_p(c: Comparison) -> str:
+    """The p-value that decides whether there is a difference, with its adjustment and the size of the family."""
+    assert c.adjusted_p is not None
+    if c.family_size == 1:
+        return p_value(c.adjusted_p, c.alpha)
+    if c.adjust_method == "bh":
+        return f"false discovery rate {p_value(c.adjusted_p, c.alpha, symbol='q')} over {c.family_size}"
+    return f"{adjustment(c.adjust_method)} {p_value(c.adjusted_p, c.alpha)} over {c.family_size}"
+
+
+def equivalence_p(c: Comparison) -> str:
+    """The p-value that decides on practical equivalence: adjusted by Holm, whatever adjusts the others."""
+    assert c.adjusted_tost_p is not None
+    p = p_value(c.adjusted_tost_p, c.alpha)
+    return f"TOST {p}" if c.family_size == 1 else f"Holm TOST {p} over {c.family_size}"
+
+
 def _chances(c: Comparison) -> str:
     """The posterior, in the words of the verdict."""
-    if c.rope_probabilities is None:
+    if c.rope_probabilities is None or (c.own_unit and not c.rope > 0):
         return ""
     below, inside, above = c.rope_probabilities
-    rope = f"{100 * c.rope:g} pp"
+    advantage, deficit = (below, above) if c.lower_is_better else (above, below)
+    rope = _rope(c)
     match c.verdict:
         case Verdict.BETTER:
-            return f" P(difference > {rope}) {_equals(above)}."
+            return f" P(difference > {rope}) {probability(advantage)}."
         case Verdict.WORSE:
-            return f" P(deficit > {rope}) {_equals(below)}."
+            return f" P(deficit > {rope}) {probability(deficit)}."
         case Verdict.EQUIVALENT:
-            return f" P(|difference| < {rope}) {_equals(inside)}."
+            return f" P(|difference| < {rope}) {probability(inside)}."
         case _:
-            return f" P(difference > {rope}) {_equals(above)}, P(difference < -{rope}) {_equals(below)}."
+            return f" P(difference > {rope}) {probability(above)}, P(difference < -{rope}) {probability(below)}."
 
 
 def _reach(c: Comparison, digits: int) -> str:
     """What this many repeats could find; where nothing was found, how many it would take."""
     if c.smallest_detectable is None:
         return ""
-    found = f" Smallest detectable gap {points(c.smallest_detectable, digits)} pp."
+    digits = digits_apart([value for value in (c.smallest_detectable, c.smallest_ever) if value], [c.rope], digits)
+    found = f" Smallest detectable gap {_amount(c, c.smallest_detectable, digits, ' pp')}."
     if c.verdict is not Verdict.INCONCLUSIVE or not c.rope > 0 or c.smallest_ever is None:
         return found
-    gap = f"a gap of {100 * c.rope:g} pp"
+    if c.sensitivity_verdict not in (None, Verdict.INCONCLUSIVE):  # a spread made of diverged repeats plans nothing
+        return found
+    gap = f"a gap of {_rope(c)}"
     if c.num_blocks_for_rope is None:
         more = "more test images" if c.num_images else "more data, or a smaller part to score on"
-        floor = f"below {points(c.smallest_ever, digits)} pp it takes {more}"
+        floor = f"below {_amount(c, c.smallest_ever, digits, ' pp')} it takes {more}"
         return f"{found} No number of repeats would find {gap}: {floor}."
     if c.num_blocks_for_rope <= c.num_blocks:
         return found
-    return f"{found} Finding {gap} would take {c.num_blocks_for_rope:,} repeats."
+    upper = f"{c.num_blocks_for_rope_upper:,}" if c.num_blocks_for_rope_upper else "no number"
+    at_limits = f"{upper} if the variances are at their upper 80 % limits"
+    return f"{found} Finding {gap} would take {c.num_blocks_for_rope:,} repeats, {at_limits}."
 
 
 def _why_not(c: Comparison) -> str:
+    """Why there is no verdict, where the numbers alone look like one."""
     if c.reason:
         return f" No verdict, because {c.reason}."
-    if c.interval and c.interval.low * c.interval.high > 0:
+    if c.interval and (c.interval.low > NOISE or c.interval.high < -NOISE):
+        if c.family_size == 1:
+            return f" The interval leaves 0 out, but the {c.test} decides."
         return f" The interval is this comparison's alone; it does not hold up among {c.family_size}."
+    inside = c.equivalence_interval
+    if inside and -c.rope < inside.low <= inside.high < c.rope and c.family_size > 1 and c.adjusted_tost_p is not None:
+        within = _interval(c, inside, 1.0, digits_for(inside, marks_of(c)))
+        return f" This comparison alone would be equivalent ({within}); {equivalence_p(c)}."
     return ""
 
 
 def _refused(c: Comparison) -> str:
     if c.estimate is None or c.mean_a is None or c.mean_b is None:
         return f"Refused: {c.a} against {c.b}: {c.reason}."
-    scores = f"{c.a} scored {100 * c.mean_a:.1f} % and {c.b} {100 * c.mean_b:.1f} %"
-    gap = f"a difference of {points(c.estimate, 1)} percentage points"
+    means = [f"{mean:.5g}" if c.own_unit else f"{100 * mean:.1f} %" for mean in (c.mean_a, c.mean_b)]
+    scores = f"{c.a} scored {means[0]} and {c.b} {means[1]}"
+    gap = f"a difference of {_amount(c, c.estimate, 1, ' percentage points')}"
+    if c.num_unpaired:
+        return f"Refused: {c.a} against {c.b}: {c.reason}. {scores}, {gap}."
     if c.p is not None and c.interval is not None:  # a test that does not decide
-        numbers = f"{_interval(c.interval, 1.0, digits_for(c.interval))}; {p_value(c.p)}; {_evidence(c)}"
+        numbers = f"{_interval(c, c.interval, 1.0, digits_for(c.interval))}; {p_value(c.p)}; {_evidence(c)}"
         return f"No verdict: {c.reason}. {scores}, {gap} ({numbers}). {c.limits}"
     if c.num_blocks == 1:
         between = ""
@@ -135,14 +181,25 @@ def _refused(c: Comparison) -> str:
 def _failures(c: Comparison) -> str:
     if not c.num_blocks:
         return ""
-    if not (c.failures_a or c.failures_b):
-        return "No failures."
-    p = "" if c.failures_p is None else f" (exact McNemar {p_value(c.failures_p)})"
     what = " data sets" if c.estimand == NEW_DATA_SETS else ""
-    return f"Diverged: {c.a} {c.failures_a}, {c.b} {c.failures_b} of {c.num_blocks}{what}{p}."
+    if c.num_unpaired and (c.failures_a or c.failures_b):
+        runs_a, runs_b = c.num_unpaired
+        return f"Diverged: {c.a} {c.failures_a} of {runs_a}, {c.b} {c.failures_b} of {runs_b}."
+    if c.failures_a or c.failures_b:
+        p = "" if c.failures_p is None else f" (exact McNemar {p_value(c.failures_p)})"
+        return f"Diverged: {c.a} {c.failures_a}, {c.b} {c.failures_b} of {c.num_blocks}{what}{p}."
+    return "No training diverged." if c.num_mismatched or c.num_lost else "No failures."
 
 
 def _evidence(c: Comparison) -> str:
+    return f"{_runs(c)}; lower is better" if c.lower_is_better else _runs(c)
+
+
+def _runs(c: Comparison) -> str:
+    if c.num_unpaired:
+        runs_a, runs_b = c.num_unpaired
+        above = "" if c.p_a_gt_b is None else f"; A12 {probability(c.p_a_gt_b)}"
+        return f"{runs_a} and {runs_b} unpaired runs, {c.test}{above}; {c.estimand}"
     if c.estimand == CHECKPOINTS:
         return f"one trained pair; {c.num_images:,} images; {c.estimand}"
     if c.estimand == NEW_DATA_SETS:
@@ -151,45 +208,22 @@ def _evidence(c: Comparison) -> str:
     return f"{c.num_blocks} paired repeats; {on}{c.estimand}"
 
 
-def _adjusted(c: Comparison) -> str:
-    if c.adjusted_p is None:
-        return ""
-    return f"; {adjustment(c.adjust_method)} {p_value(c.adjusted_p)} over {c.family_size}"
-
-
 def adjustment(method: str) -> str:
     """How an adjustment is called in words."""
     return ADJUSTMENTS.get(method, method)
 
 
-def _interval(interval: Interval, sign: float, digits: int) -> str:
+def _amount(c: Comparison, value: float, digits: int, points_in_words: str) -> str:
+    """A difference: in percentage points, or in the unit of the scores."""
+    return plain(value, digits) if c.own_unit else f"{points(value, digits)}{points_in_words}"
+
+
+def _rope(c: Comparison) -> str:
+    return f"{c.rope:g}" if c.own_unit else f"{100 * c.rope:g} pp"
+
+
+def _interval(c: Comparison, interval: Interval, sign: float, digits: int) -> str:
     if math.isnan(interval.low):
         return f"{100 * interval.level:g} % interval unbounded"
     low, high = sorted((sign * interval.low, sign * interval.high))
-    return f"{100 * interval.level:g} % interval {points(low, digits)} to {points(high, digits)}"
-
-
-def digits_for(interval: Interval) -> int:
-    """Decimals of a percentage point: one as a rule, more when the interval is so narrow that one would hide it."""
-    half = 50 * (interval.high - interval.low)  # NaN compares false
-    return min(max(1, math.ceil(0.5 - math.log10(half))), 4) if half > 0 else 1
-
-
-def points(fraction: float, digits: int = 1) -> str:
-    """A fraction in percentage points, without a negative zero."""
-    value = 100 * fraction
-    # Halves go away from 0, whatever the float noise of the arithmetic that made them.
-    return f"{round(value + math.copysign(1e-9, value), digits) + 0.0:.{digits}f}"
-
-
-def p_value(p: float) -> str:
-    """A p-value as `p = .004`: three decimals, no leading zero."""
-    if p < 0.0005:
-        return "p < .001"
-    return "p = 1" if p > 0.9995 else f"p = {p:.3f}".replace("0.", ".")
-
-
-def _equals(probability: float) -> str:
-    if probability < 0.005:
-        return "< .01"
-    return "> .99" if probability >= 0.995 else f"= {probability:.2f}".replace("0.", ".")
+    return f"{100 * interval.level:g} % interval {_amount(c, low, digits, '')} to {_amount(c, high, digits, '')}"

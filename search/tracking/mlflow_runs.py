@@ -60,7 +60,8 @@ def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
     try:
         with translated(uri):
             client = connect(uri)
-            return _fetch(client, _find(client, uri, experiment))
+            found = _find(client, uri, experiment)
+        return _fetch(client, uri, found)
     except RejectedError as error:
         raise TrackingError(*error.faults) from None
 
@@ -104,13 +105,14 @@ def _find(client: MlflowClient, uri: str, experiment: str) -> str:
     return str(found.experiment_id)
 
 
-def _fetch(client: MlflowClient, experiment_id: str) -> tuple[LoggedRun, ...]:
+def _fetch(client: MlflowClient, uri: str, experiment_id: str) -> tuple[LoggedRun, ...]:
     runs: list[LoggedRun] = []
     token = None
     while True:
-        page = client.search_runs(
-            [experiment_id], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
-        )
+        with translated(uri):
+            page = client.search_runs(
+                [experiment_id], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+            )
         runs += (
             LoggedRun(
                 run_id=run.info.run_id,

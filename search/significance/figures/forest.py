@@ -18,7 +18,8 @@ from search.significance.figures.looks import (
     plain_axes,
 )
 from search.significance.records import Comparison, Interval, Verdict
-from search.significance.wording import adjustment, digits_for, p_value, points
+from search.significance.rounding import digits_for, points
+from search.significance.wording import difference_p, equivalence_p, marks_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,13 +142,14 @@ def _draw_interval(
 def _note(c: Comparison) -> str:
     if c.estimate is None or c.interval is None or c.adjusted_p is None:
         return folded(f"{c.verdict.value}: {c.reason or ''}", NOTE_CHARS)
-    digits = digits_for(c.interval)
+    digits = digits_for(c.interval, marks_of(c))
     within = "unbounded"
     if is_bounded(c.interval):
         within = f"[{points(c.interval.low, digits)}, {points(c.interval.high, digits)}]"
     word = f"{c.verdict.value}, provisional" if c.provisional else c.verdict.value
-    adjusted = f"{adjustment(c.adjust_method)} {p_value(c.adjusted_p)} over {c.family_size}"
-    return f"{word}\n{points(c.estimate, digits)} pp {within}, {adjusted}, n = {c.num_blocks}"
+    is_equivalent = c.verdict is Verdict.EQUIVALENT and c.adjusted_tost_p is not None
+    p = equivalence_p(c) if is_equivalent else difference_p(c)
+    return f"{word}\n{points(c.estimate, digits)} pp {within}, {p}, n = {c.num_blocks}"
 
 
 def _legend(comparisons: Sequence[Comparison]) -> list[object]:

@@ -174,7 +174,7 @@ def test_a_run_that_was_made_again_is_named(store: Store, logged: str) -> None:
 def test_a_metric_that_is_no_accuracy(store: Store, logged: str) -> None:
     run = store.run(logged, "odd", params={"seed": 3}, tags={"model": "gru"}, acc=61.5)
     with pytest.raises(
-        AnalysisError, match=rf"run 'odd' \({run[:8]}\): score: expected a number from 0 to 1, found '61.5'"
+        AnalysisError, match=rf"some scores look like percent \(run 'odd' \({run[:8]}\)\), others like fractions of 1"
     ):
         to_reading(read_experiment(ask(store, logged)))
 

@@ -99,7 +99,8 @@ def test_what_is_wrong_is_named(tmp_path: Path, faults_of: Any, case: str) -> No
 def test_missing_arrays(tmp_path: Path, faults_of: Any) -> None:
     np.savez(tmp_path / "r.npz", correc=BITS, configs=["a"])
     assert faults_of(tmp_path / "r.npz") == [
-        "expected an array correct, found correc and configs; if correc is meant, rename it",
+        "expected an array correct (or scores, one per repeat), found correc and configs; if correc is meant, "
+        "rename it",
         "expected an array blocks, found correc and configs; add it with np.savez",
     ]
 

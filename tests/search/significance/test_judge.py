@@ -96,7 +96,9 @@ def test_practically_equivalent_even_when_significant() -> None:
     assert comparison.adjusted_p is not None
     assert comparison.adjusted_p < 0.05
     assert comparison.verdict is Verdict.EQUIVALENT
-    assert "Significant, but too small to matter." in comparison.sentence
+    assert re.search(r"Significant \(p [<=] \.\d+\), but too small to matter\.", comparison.sentence)
+    assert "(90 % interval " in comparison.sentence
+    assert "; TOST p < .001; 10 paired repeats;" in comparison.sentence
     assert one(nearly, CNN, rope=0.0).verdict is Verdict.BETTER
 
 
@@ -136,7 +138,7 @@ def test_refusals_name_their_reason_and_keep_their_place_in_the_family() -> None
         "",
         "zero variance",
         "their test sets differ, with 2000 and 100",
-        "no finished block in common",
+        "they share no block: train both on the same seeds and splits",
         "no results",
     ]
     for comparison, reason in zip(found[1:], reasons[1:], strict=True):
@@ -161,13 +163,25 @@ def test_seeds_that_change_nothing_are_no_evidence() -> None:
 def test_missing_pairs_are_counted_and_too_many_forbid_a_verdict() -> None:
     one_lost = one([None, *GOOD[1:]], CNN)
     assert (one_lost.num_blocks, one_lost.num_lost, one_lost.verdict) == (9, 1, Verdict.BETTER)
-    assert one_lost.sentence.endswith("1 of 10 pairs missing.")
+    assert one_lost.sentence.endswith("No training diverged. 1 of 10 pairs missing.")
     two_lost = one([None, None, *GOOD[2:]], CNN)
     assert two_lost.verdict is Verdict.INCONCLUSIVE
-    assert "2 of 10 pairs are missing, more than 10 %" in two_lost.sentence
+    assert "No verdict, because 2 of 10 pairs are missing, more than 10 %." in two_lost.sentence
+    assert two_lost.sentence.endswith("No training diverged.")
     shifted = one(GOOD, CNN, blocks={"A": BLOCKS, "B": ["new-0", "new-1", *BLOCKS[2:]]})
-    assert shifted.verdict is Verdict.REFUSED
-    assert "their blocks do not match, 4 of 12 belong to one only" in shifted.sentence
+    assert shifted.verdict is Verdict.INCONCLUSIVE
+    assert "4 of 12 pairs are missing, more than 10 %" in shifted.sentence
+
+
+def test_a_repeat_without_a_result_and_one_that_is_absent_are_one_fact() -> None:
+    empty, absent = (
+        one([None, *GOOD[1:8]], CNN[:8]),
+        one(GOOD[1:8], CNN[:8], blocks={"A": BLOCKS[1:8], "B": BLOCKS[:8]}),
+    )
+    assert (empty.num_lost, empty.num_mismatched, absent.num_lost, absent.num_mismatched) == (1, 0, 0, 1)
+    assert empty.verdict is absent.verdict is Verdict.INCONCLUSIVE
+    assert empty.sentence == absent.sentence
+    assert "because 1 of 8 pairs is missing, more than 10 %." in empty.sentence
 
 
 def test_a_diverged_repeat_is_scored_as_chance_and_checked_without() -> None:
@@ -187,7 +201,10 @@ def test_a_verdict_that_only_the_finished_repeats_support_is_inconclusive() -> N
     comparison = one([None, *GOOD[1:]], CNN, num_classes=10, failed={"A": [BLOCKS[0]]})
     assert comparison.sensitivity_verdict is Verdict.BETTER
     assert comparison.verdict is Verdict.INCONCLUSIVE
-    assert "it would read 'better' instead of 'inconclusive'" in comparison.sentence
+    words = "it hangs on the diverged repeats: with them it is inconclusive, without them better."
+    assert f"No verdict, because {words}" in comparison.sentence
+    assert "repeats would find" not in comparison.sentence
+    assert "would take" not in comparison.sentence
 
 
 def test_a_fallback_checkpoint_is_used_as_it_is() -> None:

@@ -1,0 +1,125 @@
+"""Repeats that are copies of each other count as one: what repeats itself says nothing of the next training.
+
+Shapes: R blocks, M images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from search.analysis.faults import some
+from search.analysis.notes import blocks_in_words
+from search.significance.across import MIN_DATA_SETS
+from search.significance.results import Results
+
+MIN_IMAGES = 20
+"""Below, two trainings may well be right on the same images."""
+
+
+def without_copies(results: tuple[Results, ...]) -> tuple[tuple[Results, ...], tuple[str, ...]]:
+    """Leave out the blocks in which some configuration is a copy of itself in an earlier block.
+
+    Correctness is a copy if it is bitwise the same and neither all right nor all wrong. Of scores, equal ones may be
+    chance, or a configuration without randomness: they are copies if the scores of all configurations occur together
+    equally often, twice or more, under several names of blocks.
+
+    Args:
+        results: One per data set; six or more stay as they are, as each counts once by its mean.
+
+    Returns:
+        The results without these blocks, and a note on what was left out.
+    """
+    if len(results) >= MIN_DATA_SETS:
+        return results, ()
+    kept, notes = [], []
+    for item in results:
+        copies = _copied_bits(item) if item.correct else _copied_scores(item)
+        if copies:
+            before = f"{item.dataset}: " if item.dataset else ""
+            words = some(
+                [
+                    f"{who}block {first} again as {blocks_in_words(later)}"
+                    for (who, first), later in _grouped(copies).items()
+                ]
+            )
+            every = len(dict.fromkeys(block for blocks in item.blocks.values() for block in blocks))
+            left = every - len(copies)
+            notes.append(
+                f"{before}copies count as one repeat: {words}; {left} of {every} blocks "
+                f"{'is' if left == 1 else 'are'} judged"
+            )
+        kept.append(_without(item, set(copies)))
+    return tuple(kept), tuple(notes)
+
+
+def odd_repeats(results: Results) -> list[str]:
+    """Notes on blocks that look like copies, where equal scores may be chance as well."""
+    groups = _joint(results)
+    several = [blocks for blocks in groups.values() if len(blocks) > 1]
+    if results.correct or len(results.configs) < 2 or len(groups) < 2 or not several:
+        return []
+    words = some([blocks_in_words(blocks) for blocks in several])
+    return [f"all configurations score the same on {words}: a copy is no further repeat, leave it out"]
+
+
+def _copied_bits(results: Results) -> dict[str, tuple[str, str]]:
+    """Block -> (configuration, the earlier block that it copies)."""
+    copies: dict[str, tuple[str, str]] = {}
+    for config, rows in results.correct.items():
+        first: dict[bytes, str] = {}
+        for block, row in zip(results.blocks[config], rows, strict=True):
+            if row is None or row.size < MIN_IMAGES or row.min() == row.max():
+                continue
+            earlier = first.setdefault(row.tobytes(), block)
+            if earlier != block:
+                copies.setdefault(block, (config, earlier))
+    return copies
+
+
+def _copied_scores(results: Results) -> dict[str, tuple[str, str]]:
+    groups = list(_joint(results).values())
+    counts = {len(blocks) for blocks in groups}
+    if len(results.configs) < 2 or len(groups) < 2 or len(counts) > 1 or counts == {1}:
+        return {}
+    return {block: ("", blocks[0]) for blocks in groups for block in blocks[1:]}
+
+
+def _joint(results: Results) -> dict[tuple[float, ...], list[str]]:
+    """Scores of all configurations -> the blocks that have them; blocks that lack one are left out."""
+    of: dict[str, list[float]] = {}
+    for config in results.configs:
+        for block, score in zip(results.blocks[config], results.scores.get(config, ()), strict=False):
+            if np.isfinite(score):
+                of.setdefault(block, []).append(float(score))
+    found: dict[tuple[float, ...], list[str]] = {}
+    for block, scores in of.items():
+        if len(scores) == len(results.configs):
+            found.setdefault(tuple(scores), []).append(block)
+    return found
+
+
+def _grouped(copies: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for block, (config, first) in copies.items():
+        groups.setdefault((f"{config}, " if config else "", first), []).append(block)
+    return groups
+
+
+def _without(results: Results, dropped: set[str]) -> Results:
+    """The same results without some blocks."""
+    if not dropped:
+        return results
+    keep = {config: [block not in dropped for block in blocks] for config, blocks in results.blocks.items()}
+    return dataclasses.replace(
+        results,
+        blocks={c: tuple(b for b in blocks if b not in dropped) for c, blocks in results.blocks.items()},
+        correct={
+            config: [row for row, mark in zip(rows, keep[config], strict=True) if mark]
+            for config, rows in results.correct.items()
+        },
+        scores={config: scores[keep[config]] for config, scores in results.scores.items()},
+        diverged={config: blocks - dropped for config, blocks in results.diverged.items()},
+    )

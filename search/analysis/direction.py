@@ -1,0 +1,47 @@
+"""Which way a metric points, by its name: asked for where the name says that lower is better, never guessed."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = (
+    "loss losses error errors err nll perplexity ppl brier ece mce ace rmse mse mae mape smape rmsle msle logloss "
+    "crossentropy xent xentropy ce bce wer cer ter eer fid kl kld jsd divergence deviance regret risk hinge residual "
+    "residuals cost fpr fnr hamming misclassification distance rmsd mad entropy bpc bpb"
+)
+LOWER = frozenset(_WORDS.split())
+"""Words of a metric of which less is better."""
+_ENDINGS = ("loss", "error", "perplexity", "entropy", "rmse", "nll")
+"""Of words written as one: valloss, testerror."""
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name: `valLoss`, `val_loss`, `val/loss` and `VAL-LOSS` are val and loss."""
+    parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
+    return [word for word in re.split(r"[^a-z]+", parted.lower()) if word]
+
+
+def says_lower(name: str) -> bool:
+    """Whether the name of a metric says that lower is better.
+
+    Args:
+        name: Such as `val_loss`; whole words count, in any case.
+
+    Returns:
+        True for scikit-learn's `neg_log_loss` as well: its sign is turned, which the name alone does not prove.
+    """
+    return any(word in LOWER or word.endswith(_ENDINGS) for word in words_of(name))
+
+
+def direction_fault(name: str) -> str:
+    """What to say of such a metric while its direction is not stated."""
+    turned = {"neg", "negative"} & set(words_of(name))
+    if turned:
+        return (
+            f"{name!r} may be a loss whose sign is turned; add --higher-is-better if its values are negated, "
+            "else --lower-is-better"
+        )
+    return (
+        f"of {name!r} lower values are better by its name, and the larger mean would win; add --lower-is-better "
+        "(or --higher-is-better, if the name misleads)"
+    )

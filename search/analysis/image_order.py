@@ -1,0 +1,66 @@
+"""Whether configurations were scored on the same images in the same order.
+
+Shapes: C configurations, M images.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.analysis.faults import Faults, some
+from search.significance.results import Results
+
+MIN_IMAGES = 100
+_SURELY, _NOT_AT_ALL = 6.0, 3.0
+"""Standard errors of a correlation: an agreement that is there, and one that is not."""
+_ACCURACY = (0.3, 0.995)
+"""Outside, a configuration may predict one class only, or has too few errors to agree in."""
+
+
+def check_image_order(results: Results, faults: Faults) -> None:
+    """Refuse results whose images stand in another order for one configuration than for another.
+
+    What is hard for one trained configuration is hard for another: their correctness agrees beyond chance on the same
+    images. If two agree with themselves from block to block and with each other not at all, their images differ.
+
+    Args:
+        results: Of one data set.
+        faults: Added to.
+    """
+    names, means, own = [], [], []
+    for config in results.configs:
+        rows = [row for row in results.correct.get(config, ()) if row is not None]
+        if len(rows) < 2 or rows[0].size < MIN_IMAGES:
+            continue
+        bits = np.stack(rows)
+        agreement = _correlation(bits[::2].mean(axis=0), bits[1::2].mean(axis=0))
+        if _ACCURACY[0] <= bits.mean() <= _ACCURACY[1] and agreement * math.sqrt(bits.shape[1]) > _SURELY:
+            names.append(config)
+            means.append(bits.mean(axis=0))
+            own.append(agreement)
+    if len(names) < 2:
+        return
+    table = np.stack(means)
+    between = np.corrcoef(table)
+    strangers = np.abs(between) * math.sqrt(table.shape[1]) < _NOT_AT_ALL
+    strangers &= np.abs(between) < 0.2 * np.sqrt(np.outer(own, own))
+    if not strangers.any():
+        return
+    odd = int(strangers.sum(axis=0).argmax())
+    others = [names[at] for at in np.flatnonzero(strangers[odd]).tolist()]
+    before = f"{results.dataset}: " if results.dataset else ""
+    faults.add(
+        f"{before}the images of {names[odd]} seem to stand in another order than those of {some(others)}: "
+        f"{names[odd]} is right on the same images in all blocks (correlation {own[odd]:.2f}), but not on those of "
+        f"{others[0]} ({between[odd, names.index(others[0])]:.2f}); give all configurations the same images in one "
+        "order"
+    )
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])

@@ -1,0 +1,114 @@
+"""Results as JSON objects, one per line, read with the columns that a CSV file would have."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from search.analysis.bounds import check_bytes, check_cells
+from search.analysis.csv_file import CHUNK, Choose, Lines, open_text
+from search.analysis.faults import Faults, rows_in_words
+from search.analysis.layout import PREVIEW
+from search.analysis.shape import Sheet
+from search.analysis.table import Coder
+
+
+def read_jsonl(path: Path, choose: Choose) -> Sheet:
+    """Read a file of JSON objects: one per line, each a row; keys that a row lacks are empty cells.
+
+    Args:
+        path: The file.
+        choose: Decides what the columns mean.
+
+    Returns:
+        The sheet; rows are numbered as the lines of the file, from 1.
+
+    Raises:
+        AnalysisError: It is no such file; one line per fault.
+    """
+    faults = Faults(str(path))
+    check_bytes(path.stat().st_size, faults)
+    faults.check()
+    coders: dict[str, Coder] = {}
+    preview: list[dict[str, str]] = []
+    numbers: list[int] = []
+    nested: dict[str, list[int]] = {}
+    try:
+        with open_text(path) as stream:
+            lines = Lines(stream, faults)
+            while rows := list(itertools.islice(_rows(lines, numbers, nested, faults), CHUNK)):
+                preview = preview or rows[:PREVIEW]
+                for key in dict.fromkeys(key for row in rows for key in row):
+                    if key not in coders:
+                        coders[key] = Coder()
+                        coders[key].add([""] * (len(numbers) - len(rows)))
+                for key, coder in coders.items():
+                    coder.add([row.get(key, "") for row in rows])
+                check_cells(len(numbers) * len(coders), faults)
+                faults.check()
+    except UnicodeDecodeError:
+        faults.add("expected UTF-8, found something else; save it as such")
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        faults.add(f"expected a file packed by gzip, but it cannot be unpacked: {error}; pack it again")
+    if not numbers and not faults:
+        faults.add("expected one JSON object per line, found an empty file")
+    faults.check()
+    headings = list(coders)
+    layout = choose(headings, [[row.get(key, "") for key in headings] for row in preview], faults)
+    faults.check()
+    assert layout is not None
+    for at in layout.positions:
+        if headings[at] in nested:
+            where = rows_in_words(nested[headings[at]])
+            faults.add(f"expected one value in {headings[at]!r}, found a list or an object; flatten it", where)
+    faults.check()
+    return Sheet(
+        source=faults.source,
+        about={"kind": "jsonl", "path": faults.source},
+        layout=layout,
+        columns={at: coders[headings[at]].column() for at in layout.positions},
+        numbers=np.array(numbers, dtype=np.int32),
+    )
+
+
+def _rows(lines: Lines, numbers: list[int], nested: dict[str, list[int]], faults: Faults) -> Iterator[dict[str, str]]:
+    """The rows as text; where they stand is added to `numbers`, and to `nested` what is no single value."""
+    for line in lines:
+        if not line.strip():
+            continue
+        row = _object(line, lines.number, faults)
+        faults.check()
+        numbers.append(lines.number)
+        for key, value in row.items():
+            if isinstance(value, dict | list):
+                nested.setdefault(key, []).append(lines.number)
+        yield {key: _text(value) for key, value in row.items()}
+
+
+def _object(line: str, number: int, faults: Faults) -> dict[str, object]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        what = "brackets too deep" if isinstance(error, RecursionError) else str(error).split(":")[0]
+        faults.add(
+            f"expected one JSON object per line, but it cannot be read: {what}; write one row per line",
+            f"line {number}",
+        )
+        return {}
+    if not isinstance(value, dict):
+        kind = type(value).__name__
+        faults.add(f"expected one JSON object per line, found a {kind}; write one row per line", f"line {number}")
+        return {}
+    return value
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,388 @@
+"""What is taken for what in a file of rows: decided once, from the headings and the first rows, and told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from search.analysis.asked import ROW, Asked
+from search.analysis.cells import SPREAD_MEND, is_missing_text, is_number, is_spread
+from search.analysis.columns import (
+    BLOCK,
+    CONFIG,
+    CORRECT,
+    DATASET,
+    FAILED,
+    IMAGE,
+    LABEL,
+    METRIC,
+    PREDICTION,
+    SCORE,
+    STATE,
+    STEP,
+    Headings,
+    shown,
+    simple,
+)
+from search.analysis.direction import says_lower, words_of
+from search.analysis.faults import Faults, closest, some
+
+PREVIEW = 1000
+"""Rows that are looked at before the columns are chosen."""
+SEEDED = re.compile(
+    r"^(?P<config>.+?)[\s_\-./:]*[\s_\-./:(\[](?P<block>(?:seed|fold|split|rep|repeat|run|s)[\s_\-=:]*\d+)[)\]]?$", re.I
+)
+"""A name that holds configuration and block: resnet18_seed0."""
+_NUMBERED = re.compile(r"^(?P<before>(?:[a-z]+[\s_\-]?)?)(?P<number>\d+)(?P<after>(?:[\s_\-./].*)?)$", re.I)
+"""A heading of one block among several: split0_test_score, seed1, 3."""
+_CURVE = re.compile(r"^.+ - .+(?:__MIN|__MAX)$")
+_PARAM = re.compile(r"^param_", re.I)
+_BLOCK_HEADS = {"", "split", "seed", "fold", "run", "rep", "repeat", "block", "cv", "s", "r", "trial"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a file of rows is read."""
+
+    headings: tuple[str, ...]
+    roles: Mapping[str, tuple[int, ...]]
+    """Meaning -> position of its column; several positions belong together."""
+    wide_configs: tuple[int, ...] = ()
+    """One column per configuration: of scores, or of predictions where there is a column of labels."""
+    wide_blocks: Mapping[int, str] = field(default_factory=dict)
+    """One column per block: position -> block."""
+    rows_are_blocks: bool = False
+    words: str
+    """What was taken for what, for the reader."""
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Columns to read."""
+        found = [at for places in self.roles.values() for at in places]
+        return tuple(dict.fromkeys([*found, *self.wide_configs, *self.wide_blocks]))
+
+    @property
+    def metric(self) -> str:
+        """What the scores are called, as far as the headings say it."""
+        if self.wide_blocks:
+            return _stem(self.headings[next(iter(self.wide_blocks))])
+        return self.headings[self.roles[SCORE][0]].strip() if SCORE in self.roles else ""
+
+    def unused(self) -> list[str]:
+        """Headings of the columns that are not read; an index without a heading is not worth a word."""
+        return [
+            shown(text.strip()) for at, text in enumerate(self.headings) if at not in self.positions and text.strip()
+        ]
+
+
+def choose_layout(
+    headings: Sequence[str], first_rows: Sequence[Sequence[str]], asked: Asked, faults: Faults
+) -> Layout | None:
+    """Decide what the columns mean.
+
+    Args:
+        headings: In order.
+        first_rows: Cells of the first rows.
+        asked: What is stated.
+        faults: Added to; a file in which two columns are equally plausible is refused.
+
+    Returns:
+        The layout; None if it cannot be told, and then there are faults.
+    """
+    columns = [[row[at].strip() for row in first_rows if at < len(row)] for at in range(len(headings))]
+    whole = len(first_rows) < PREVIEW
+    heads = Headings(
+        texts=tuple(headings),
+        numeric=tuple(map(_is_numeric, columns)),
+        constant=tuple(whole and len(set(cells)) == 1 for cells in columns),
+    )
+    if len(headings) == 1 and len(headings[0]) > 1 and not heads.scores():
+        faults.add(f"expected several columns, found one, {shown(headings[0].strip())!r}; part them by commas", "row 1")
+        return None
+    if any(is_number(text.strip()) and "." in text for text in headings) and not heads.named():
+        faults.add("expected a line of headings, found results; add one, such as config,block,score", "row 1")
+        return None
+    if any(_CURVE.match(text) for text in headings):
+        faults.add(
+            "these are curves, one column per run; export the table of runs instead, with one row per run, its "
+            "configuration, its seed and its metric",
+            "row 1",
+        )
+        return None
+    roles = _roles(heads, columns, asked, faults)
+    if faults:
+        return None
+    if LABEL in roles or CORRECT in roles:
+        return _of_images(heads, columns, roles, asked, faults)
+    return _of_scores(heads, columns, roles, asked, faults)
+
+
+def _roles(
+    heads: Headings, columns: Sequence[Sequence[str]], asked: Asked, faults: Faults
+) -> dict[str, tuple[int, ...]]:
+    """Meanings that do not depend on each other."""
+    roles: dict[str, tuple[int, ...]] = {}
+    images = bool(asked.label or asked.prediction or heads.ranked(CORRECT))
+    truths = [at for at in heads.ranked(LABEL) if simple(heads.texts[at]) != LABEL or heads.ranked(PREDICTION)]
+    if asked.label or truths:
+        roles[LABEL] = heads.take(LABEL, asked, faults)
+        images = True
+    for meaning in (CORRECT, PREDICTION, IMAGE) if images else ():
+        if (meaning != CORRECT or LABEL not in roles) and (found := heads.take(meaning, asked, faults)):
+            roles[meaning] = found
+    if not images and asked.image:
+        faults.add("--image-column: for files of single images only, with a column correct or labels; leave it out")
+    for meaning in (DATASET, FAILED, STATE):
+        found = heads.take(meaning, asked, faults)
+        if found and (meaning != STATE or set(columns[found[0]]) <= KNOWN_STATES):
+            roles[meaning] = found
+    return roles
+
+
+def _config_and_block(
+    heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
+) -> None:
+    """Find configuration and block; one name may hold both."""
+    config = heads.take(CONFIG, asked, faults) or _params(heads)
+    block = () if asked.block == ROW else heads.take(BLOCK, asked, faults)
+    if not config and block and not asked.block and _seeded(columns[block[0]]):
+        config, block = block, ()  # a column `run` that holds resnet18_seed0
+    if config:
+        roles[CONFIG] = config
+    if block:
+        roles[BLOCK] = block
+
+
+def _params(heads: Headings) -> tuple[int, ...]:
+    """All columns param_*: what tells the candidates of a scikit-learn search apart."""
+    known = {*heads.ranked(BLOCK), *heads.ranked(DATASET)}
+    return tuple(at for at, text in enumerate(heads.texts) if _PARAM.match(text.strip()) and at not in known)
+
+
+def _of_scores(
+    heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
+) -> Layout | None:
+    blocks = _numbered(heads, asked, faults)
+    if blocks and not asked.block:
+        config = heads.take(CONFIG, asked, faults) or _params(heads) or _names(heads, columns, set(blocks))
+        if config:
+            roles[CONFIG] = config
+            return None if faults else _layout(heads, roles, asked, wide_blocks=blocks)
+    metric = heads.ranked(METRIC)
+    values = heads.take(SCORE, asked, faults)
+    if len(metric) == 1 and not heads.numeric[metric[0]] and values:
+        roles[METRIC] = (metric[0],)
+    elif asked.metric:
+        faults.add(f"--metric: no column names one metric per row; say which column by --score-column {asked.metric}")
+    if values:
+        roles[SCORE] = values
+        if (spread := [cell for cell in columns[values[0]] if is_spread(cell)]) and not faults:
+            faults.add(f"{shown(heads.texts[values[0]].strip())}: found {spread[0]!r}; {SPREAD_MEND}")
+    _config_and_block(heads, columns, roles, asked, faults)
+    if faults:
+        return None
+    if not values and CONFIG not in roles and (wide := _wide(heads, roles, asked, faults)):
+        seeded = BLOCK not in roles and _seeded([heads.texts[at].strip() for at in wide])
+        rows_are_blocks = asked.block == ROW
+        return (
+            None
+            if faults
+            else _layout(heads, roles, asked, wide_configs=wide, rows_are_blocks=rows_are_blocks, seeded=seeded)
+        )
+    steps = [at for at in heads.ranked(STEP) if at not in {place for found in roles.values() for place in found}]
+    if steps:
+        roles[STEP] = (steps[0],)
+    if asked.block == ROW:
+        faults.add("--block-column row: for tables with one column per configuration only; name a column", "row 1")
+    for meaning in (CONFIG, SCORE):
+        if meaning not in roles and not faults:
+            _tell_missing(meaning, heads, faults)
+    seeded = not faults and BLOCK not in roles and _seeded(columns[roles[CONFIG][0]])
+    if not (faults or seeded or {BLOCK, DATASET} & set(roles) or asked.unpaired):
+        _tell_missing(BLOCK, heads, faults)
+    return None if faults else _layout(heads, roles, asked, seeded=seeded)
+
+
+def _of_images(
+    heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
+) -> Layout | None:
+    if CORRECT in roles and IMAGE not in roles:
+        if heads.scores() or asked.score:  # a column `right` beside scores of whole repeats
+            roles.pop(CORRECT)
+            return _of_scores(heads, columns, roles, asked, faults)
+        _tell_missing(IMAGE, heads, faults)
+        return None
+    _config_and_block(heads, columns, roles, asked, faults)
+    if faults:
+        return None
+    if LABEL in roles and PREDICTION not in roles:
+        taken = {at for found in roles.values() for at in found}
+        labels = set(columns[roles[LABEL][0]])
+        wide = tuple(
+            at
+            for at, cells in enumerate(columns)
+            if at not in taken
+            and heads.texts[at].strip()
+            and set(cells) & labels
+            and len(set(cells)) <= 2 * len(labels) + 2
+        )
+        if CONFIG in roles or len(wide) < 2:
+            faults.add(
+                "there is a column of labels, but none of predictions; say which by --prediction-column, or give one "
+                "column of predictions per configuration",
+                "row 1",
+            )
+            return None
+        return _layout(heads, roles, asked, wide_configs=wide)
+    if CONFIG not in roles:
+        _tell_missing(CONFIG, heads, faults)
+        return None
+    return _layout(heads, roles, asked, seeded=BLOCK not in roles and _seeded(columns[roles[CONFIG][0]]))
+
+
+def _numbered(heads: Headings, asked: Asked, faults: Faults) -> dict[int, str]:
+    """Columns of one metric, one per block: position -> block. Scores of training do not count."""
+    groups: dict[tuple[str, str], dict[int, str]] = {}
+    for at, text in enumerate(heads.texts):
+        found = _NUMBERED.match(text.strip())
+        if found and heads.numeric[at] and re.sub(r"[\s_\-]", "", found["before"]).lower() in _BLOCK_HEADS:
+            groups.setdefault((found["before"], found["after"].strip(" _-./")), {})[at] = found["number"]
+    groups = {key: found for key, found in groups.items() if len(found) > 1}
+    stems = {(after or before): found for (before, after), found in groups.items()}
+    if asked.score is not None:
+        if any(text.strip() == asked.score for text in heads.texts):
+            return {}
+        wanted = simple(asked.score)
+        return next((found for stem, found in stems.items() if simple(stem) == wanted), {})
+    if len(stems) > 1:
+        stems = {stem: found for stem, found in stems.items() if "train" not in words_of(stem)}
+    if len(stems) > 1:
+        names = list(stems)
+        faults.add(
+            f"{some(map(shown, names), 8)} may each be the score; say which by --score-column {names[0]}", "row 1"
+        )
+    if not stems or (heads.scores() and not next(iter(groups))[1]):
+        return {}
+    return next(iter(stems.values()))
+
+
+def _names(heads: Headings, columns: Sequence[Sequence[str]], taken: set[int]) -> tuple[int, ...]:
+    """The only column of text, where the others are numbers: its rows are the configurations."""
+    rest = [at for at in range(len(columns)) if at not in taken and heads.texts[at].strip() and not heads.numeric[at]]
+    return (rest[0],) if len(rest) == 1 else ()
+
+
+def _wide(heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: Asked, faults: Faults) -> tuple[int, ...]:
+    """One column of numbers per configuration; none where a heading is that of a metric."""
+    taken = {at for found in roles.values() for at in found} | set(heads.ranked(BLOCK)) | set(heads.ranked(DATASET))
+    rest = [at for at, text in enumerate(heads.texts) if at not in taken and text.strip()]
+    if len(rest) < 2 or not all(heads.numeric[at] for at in rest) or any(says_lower(heads.texts[at]) for at in rest):
+        return ()
+    seeded = _seeded([heads.texts[at].strip() for at in rest])
+    names = some([shown(heads.texts[at].strip()) for at in rest])
+    if not {BLOCK, DATASET} & set(roles) and asked.block != ROW and not asked.unpaired and not seeded:
+        faults.add(
+            f"no column says which scores belong together: the columns {names} look "
+            "like one configuration each; if those of one row share their seed or split, add --block-column row, "
+            "else --unpaired",
+            "row 1",
+        )
+    return tuple(rest)
+
+
+def _tell_missing(meaning: str, heads: Headings, faults: Faults) -> None:
+    where = "row 1"
+    meant = closest(meaning, [text for text in heads.texts if text.strip()])
+    option = f"name it by --{meaning}-column"
+    ways = {
+        CONFIG: f"{option} (what is compared: a model, a recipe)",
+        BLOCK: f"{option} (what runs share: a seed, a split), or add --unpaired if they share none",
+        SCORE: f"{option}, or bring columns image and correct",
+        IMAGE: option,
+    }
+    mend = f"if {shown(meant)} is meant, add --{meaning}-column {shown(meant)}" if meant else ways[meaning]
+    faults.add(f"expected a column {meaning}, found {heads.listed()}; {mend}", where)
+
+
+def _seeded(cells: Sequence[str]) -> bool:
+    """Whether every name holds configuration and block."""
+    found = [SEEDED.match(cell) for cell in cells if cell]
+    return bool(found) and all(found)
+
+
+def _layout(
+    heads: Headings,
+    roles: Mapping[str, tuple[int, ...]],
+    asked: Asked,
+    *,
+    wide_configs: tuple[int, ...] = (),
+    wide_blocks: Mapping[int, str] | None = None,
+    rows_are_blocks: bool = False,
+    seeded: bool = False,
+) -> Layout:
+    def names(places: Sequence[int]) -> str:
+        return " + ".join(shown(heads.texts[at].strip()) or "the first column" for at in places)
+
+    parts = [
+        meaning if names(places) == meaning else f"{meaning} = {names(places)}"
+        for meaning, places in roles.items()
+        if not (seeded and meaning == CONFIG)
+    ]
+    order = [CONFIG, BLOCK, SCORE]
+    parts.sort(key=lambda part: order.index(part.split(" ")[0]) if part.split(" ")[0] in order else len(order))
+    if wide_configs:
+        listed = some([shown(heads.texts[at].strip()) for at in wide_configs], 8)
+        parts.insert(0, f"one column {'of predictions ' if LABEL in roles else ''}per config ({listed})")
+    if wide_blocks:
+        listed = some([shown(heads.texts[at].strip()) for at in wide_blocks], 3)
+        parts.insert(1, f"one column per block ({listed})")
+    if seeded:
+        both = names(roles[CONFIG]) if CONFIG in roles else "the headings"
+        parts.insert(0, f"config and block = {both}, parted before the seed")
+    elif rows_are_blocks:
+        parts.append("block = the row")
+    elif asked.unpaired and BLOCK not in roles and not wide_blocks:
+        parts.append("every row is a run of its own")
+    elif not wide_blocks and BLOCK not in roles:
+        whole = DATASET in roles and LABEL not in roles and CORRECT not in roles
+        parts.append("no block: one score per data set" if whole else "no block: one run per config")
+    return Layout(
+        headings=heads.texts,
+        roles=dict(roles),
+        wide_configs=wide_configs,
+        wide_blocks=dict(wide_blocks or {}),
+        rows_are_blocks=rows_are_blocks,
+        words=", ".join(parts),
+    )
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    there = [cell for cell in cells if not is_missing_text(cell)]
+    return bool(there) and sum(map(is_number, there)) > len(there) / 2
+
+
+def _stem(heading: str) -> str:
+    found = _NUMBERED.match(heading.strip())
+    return found["after"].strip(" _-./") if found else heading
+
+
+FINISHED = {"finished", "complete", "completed", "done", "success", "succeeded", "terminated", "ok"}
+_UNFINISHED = {
+    "running",
+    "crashed",
+    "failed",
+    "fail",
+    "killed",
+    "pruned",
+    "waiting",
+    "error",
+    "pending",
+    "scheduled",
+    "stopped",
+    "preempted",
+    "canceled",
+    "cancelled",
+}
+KNOWN_STATES = {word for each in FINISHED | _UNFINISHED for word in (each, each.upper(), each.capitalize())} | {""}
+"""What a column of states may hold; a column state with anything else is no such column."""
