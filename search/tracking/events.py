@@ -72,7 +72,7 @@ class _Begin(_Dict):
     number: Annotated[int, Field(ge=0, lt=MAX_NUMBER)]
     label: Text
     kind: Literal["trial", "repeat"]
-    point: dict[str, Value | None | dict[str, Value] | list[Value]]
+    point: dict[str, Value | dict[str, Value] | list[Value] | None]
     blocks: list[Text]
 
 
