@@ -72,11 +72,11 @@ verdicts = [item["verdict"] for item in json.loads(text.getvalue())["comparisons
 done(verdicts={word: verdicts.count(word) for word in set(verdicts)})
 """
 OURS = """
-from search.significance.crossed import crossed_test
+from search.significance.crossed import satterthwaite_test
 
 start = time.perf_counter()
 bits = correct.view(np.int8)
-p = [crossed_test(bits[a] - bits[b], variance="plain").p for a, b in pairs]
+p = [satterthwaite_test(bits[a] - bits[b], variance="plain").p for a, b in pairs]
 done(loop_secs=time.perf_counter() - start, p=p)
 """
 PEER = """

@@ -1,7 +1,10 @@
 """How often the analysis cries wolf, and what it finds: from stored repeats of real trainings, and from simulation.
 
 Null studies (`bench/nulls.py`) hold the correctness bits of one configuration trained on many blocks. Split into two
-fake configurations, again and again, they say how often a test tells a configuration from itself.
+fake configurations, again and again, they say how often a test tells a configuration from itself. Families of
+configurations with tastes of their own are in `bench/families.py`.
+
+`python -m bench.calibration` counts everything in pieces that are kept (`bench/pieces.py`), and writes the page.
 """
 
 from __future__ import annotations
@@ -9,18 +12,19 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-import time
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench import designs, simulated
+from bench import designs, families, simulated
 from bench.calibration_page import Nulls, cell_name, offered_on, spread_words, to_page
 from bench.calibration_picture import draw
 from bench.claims import Share, count_claims, draws
+from bench.families_page import Families
 from bench.nulls import load_null
 from bench.offered import JUDGED, SLOW, family_rows, judged, single_rows
+from bench.pieces import FOLDER, Pieces
 from bench.planted import Found, measure_power
 from bench.report import write_page
 from search.significance.records import Verdict
@@ -28,27 +32,47 @@ from search.significance.records import Verdict
 STUDIES = ("digits", "cifar10")
 BLOCKS = (3, 5, 10, 30)
 NUM_SPLITS = 1000
+CHUNK = 250
+"""Splits in one piece."""
+FAMILIES = 1000
+"""Simulated families in one piece."""
+STUDIES_JUDGED = 50
+"""Families through the judge in one piece."""
 AGAIN = 5
 """So many times as many splits for what exceeds."""
 NUM_POWER_SPLITS = 400
 NUM_SIMS = 4000
+NUM_JUDGED = 1000
+JUDGED_CELL = (families.STRONG, 500, 3)
+"""World, images and repeats of the families that go through the judge."""
 DROPS = {"digits": (0.005, 0.01, 0.02, 0.04), "cifar10": (0.0025, 0.005, 0.01, 0.02)}
 POWER_BLOCKS = (5, 10, 30)
 SIM_BLOCKS = (3, 5, 10, 30)
 DATA_SETS = (6, 10, 20)
 PICTURES = Path(__file__).parent / "pictures"
 
+Counted = tuple[dict[str, Share], dict[str, Share], dict[str, int]]
 
-def _count(name: str, num_blocks: int, num_splits: int) -> tuple[dict[str, Share], dict[str, Share], dict[str, int]]:
+
+def _count(name: str, num_blocks: int, first: int, num_splits: int) -> Counted:
     null = load_null(name)
-    singles = count_claims(null, single_rows(), num_blocks, num_splits)
-    families = count_claims(null, family_rows(len(null.correct), num_blocks), num_blocks, num_splits)
+    singles = count_claims(null, single_rows(), num_blocks, num_splits, first=first)
+    whole = count_claims(null, family_rows(len(null.correct), num_blocks), num_blocks, num_splits, first=first)
     verdicts = dict.fromkeys((str(word) for word in Verdict), 0)
-    for split, arms in enumerate(draws(null, 2, num_blocks, num_splits)):
+    for split, arms in enumerate(draws(null, 2, num_blocks, num_splits, first=first)):
         if split % SLOW == 0:
             verdicts[str(judged(arms).verdict)] += 1
     apart = verdicts[Verdict.BETTER] + verdicts[Verdict.WORSE]
-    return {JUDGED: Share(count=apart, total=sum(verdicts.values())), **singles}, families, verdicts
+    return {JUDGED: Share(count=apart, total=sum(verdicts.values())), **singles}, whole, verdicts
+
+
+def _add(first: Counted, second: Counted) -> Counted:
+    singles, whole = ({title: a[title] + b[title] for title in a} for a, b in zip(first[:2], second[:2], strict=True))
+    return singles, whole, {word: first[2][word] + second[2][word] for word in first[2]}
+
+
+def _chunks(total: int, size: int) -> list[tuple[int, int]]:
+    return [(first, min(size, total - first)) for first in range(0, total, size)]
 
 
 def _again(name: str, num_blocks: int, title: str, num_splits: int) -> Share:
@@ -58,10 +82,10 @@ def _again(name: str, num_blocks: int, title: str, num_splits: int) -> Share:
     return count_claims(null, chosen, num_blocks, AGAIN * num_splits, first=num_splits)[title]
 
 
-def recount(pool: ProcessPoolExecutor, found: Mapping[str, Nulls], num_splits: int) -> dict[str, Share]:
+def recount(pieces: Pieces, found: Mapping[str, Nulls], num_splits: int) -> dict[str, Share]:
     """Count what exceeds once more, on fresh splits: luck does not strike twice."""
     jobs = {
-        cell_name(title, name, number): pool.submit(_again, name, number, title, num_splits)
+        cell_name(title, name, number): pieces.ask(_again, name, number, title, num_splits)
         for name, nulls in found.items()
         for number in nulls.singles
         for title, share in offered_on(nulls, number).items()
@@ -74,53 +98,102 @@ def _power(name: str, num_blocks: int, drop: float, num_splits: int) -> dict[str
     return measure_power(load_null(name), drop, num_blocks, num_splits)
 
 
-def run(pool: ProcessPoolExecutor, name: str, num_splits: int, num_power_splits: int) -> Nulls:
-    """Count everything on one null study, every number of blocks in a process of its own."""
+def run(pieces: Pieces, name: str, num_splits: int, num_power_splits: int) -> Nulls:
+    """Count everything on one null study."""
     num_repeats = len(load_null(name).correct)
     blocks = [number for number in BLOCKS if 2 * number <= num_repeats]
-    counted = {number: pool.submit(_count, name, number, num_splits) for number in blocks}
+    counted = {
+        number: [pieces.ask(_count, name, number, *part) for part in _chunks(num_splits, CHUNK)] for number in blocks
+    }
     power = {
-        (number, drop): pool.submit(_power, name, number, drop, num_power_splits)
+        (number, drop): pieces.ask(_power, name, number, drop, num_power_splits)
         for number in POWER_BLOCKS
         if number in blocks
         for drop in DROPS[name]
     }
-    done = {number: future.result() for number, future in counted.items()}
+    done: dict[int, Counted] = {}
+    for number, parts in counted.items():
+        first, *more = (part.result() for part in parts)
+        done[number] = first
+        for part in more:
+            done[number] = _add(done[number], part)
     return Nulls(
         singles={number: found[0] for number, found in done.items()},
         families={number: found[1] for number, found in done.items()},
         verdicts={number: found[2] for number, found in done.items()},
-        power={key: future.result() for key, future in power.items()},
+        power={key: job.result() for key, job in power.items()},
     )
 
 
-def simulate(pool: ProcessPoolExecutor, num_sims: int) -> dict[str, Any]:
+def simulate(pieces: Pieces, num_sims: int) -> dict[str, Any]:
     """Everything that no stored repeat can show."""
-    fixed = {number: pool.submit(simulated.fixed_test_set, number, num_sims) for number in SIM_BLOCKS}
-    halves = pool.submit(designs.five_by_two, num_sims // 4)
-    across = {number: pool.submit(designs.over_data_sets, number, 5, num_sims // 2) for number in DATA_SETS}
-    pair = pool.submit(simulated.two_checkpoints, num_sims)
+    worlds = list(enumerate(simulated.WORLDS))
+    fixed = {
+        number: {world.name: pieces.ask(simulated.fixed_test_set, place, number, num_sims) for place, world in worlds}
+        for number in SIM_BLOCKS
+    }
+    halves = pieces.ask(designs.five_by_two, num_sims // 4)
+    across = {number: pieces.ask(designs.over_data_sets, number, 5, num_sims // 2) for number in DATA_SETS}
+    pair = pieces.ask(simulated.two_checkpoints, num_sims)
     return {
-        "fixed": {number: future.result() for number, future in fixed.items()},
+        "fixed": {number: {name: job.result() for name, job in jobs.items()} for number, jobs in fixed.items()},
         "halves": halves.result(),
-        "across": {number: future.result() for number, future in across.items()},
+        "across": {number: job.result() for number, job in across.items()},
         "checkpoints": pair.result(),
     }
 
 
-def main(num_splits: int = NUM_SPLITS, num_power_splits: int = NUM_POWER_SPLITS, num_sims: int = NUM_SIMS) -> None:
+def count_families(pieces: Pieces, num_families: int, num_judged: int) -> Families:
+    """Families of configurations with tastes: simulated, stored, and through the judge."""
+    world, num_images, num_repeats = JUDGED_CELL
+    cells = [
+        [pieces.ask(families.simulated_cell, place, images, number, *part) for part in _chunks(num_families, FAMILIES)]
+        for place, images in families.CELLS
+        for number in families.REPEATS
+    ]
+    stored = [
+        [pieces.ask(families.stored_cell, name, number, *part) for part in _chunks(num_families, FAMILIES)]
+        for name in STUDIES
+        for number in families.REPEATS
+    ]
+    through = [
+        pieces.ask(families.judge_families, world, num_images, num_repeats, *part)
+        for part in _chunks(num_judged, STUDIES_JUDGED)
+    ]
+    return Families(
+        simulated=tuple(_sum(parts) for parts in cells),
+        stored=tuple(_sum(parts) for parts in stored),
+        judged=_sum(through),
+    )
+
+
+def _sum(parts: Sequence[Future[Any]]) -> Any:
+    first, *more = (part.result() for part in parts)
+    for part in more:
+        first = first + part
+    return first
+
+
+def main(
+    num_splits: int = NUM_SPLITS,
+    num_power_splits: int = NUM_POWER_SPLITS,
+    num_sims: int = NUM_SIMS,
+    num_judged: int = NUM_JUDGED,
+    *,
+    folder: Path = FOLDER,
+) -> None:
     """Count, and write bench/calibration.md with its picture."""
-    start = time.perf_counter()
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        found = {name: run(pool, name, num_splits, num_power_splits) for name in STUDIES}
-        more = simulate(pool, num_sims)
-        again = recount(pool, found, num_splits)
+        pieces = Pieces(pool, folder)
+        tasty = count_families(pieces, num_sims, num_judged)
+        more = simulate(pieces, num_sims)
+        found = {name: run(pieces, name, num_splits, num_power_splits) for name in STUDIES}
+        again = recount(pieces, found, num_splits)
     nulls = {name: load_null(name) for name in STUDIES}
     sizes = [(len(nulls[name].correct), number) for name in STUDIES for number in found[name].singles]
     spread = spread_words(simulated.spread_over_pools(*size) for size in sizes)
-    minutes = (time.perf_counter() - start) / 60
     draw(found, more, PICTURES / "calibration.png")
-    write_page("calibration.md", to_page(nulls, found, more, again, spread=spread, minutes=minutes))
+    write_page("calibration.md", to_page(nulls, found, more, again, tasty, spread=spread))
 
 
 if __name__ == "__main__":

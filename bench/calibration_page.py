@@ -12,16 +12,17 @@ import numpy as np
 
 from bench.claims import Row, Share
 from bench.designs import CONTRAST_ONLY
+from bench.families_page import Families, families_section, family_shares
 from bench.nulls import NullStudy
 from bench.offered import JUDGED, MAX_CONTROLLED, SLOW, VERY_SLOW, family_rows, single_rows
 from bench.planted import Found
 from bench.report import machine
 from bench.simulated import NUM_IMAGES
 from bench.simulated import ROWS as SIMULATED
+from bench.tables import NOTHING, table
 from search.significance.methods import METHODS, NEW_DATA
 
 TITLES = {"digits": "scikit-learn's digits, full size", "cifar10": "CIFAR-10, reduced"}
-NOTHING = "·"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +36,6 @@ class Nulls:
     """R -> verdict -> how often the whole analysis gave it."""
     power: dict[tuple[int, float], dict[str, Found]]
     """(R, planted drop) -> test -> what it found."""
-
-
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table."""
-    lines = [list(header), *map(list, rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def claims_table(rows: list[Row], counted: Mapping[int, Mapping[str, Share]]) -> str:
@@ -71,9 +65,9 @@ def cell_name(title: str, study: str, num_blocks: int) -> str:
     return f"{title} ({study}, R = {num_blocks})"
 
 
-def offered_shares(found: Mapping[str, Nulls], more: Mapping[str, Any]) -> dict[str, Share]:
+def offered_shares(found: Mapping[str, Nulls], more: Mapping[str, Any], tasty: Families) -> dict[str, Share]:
     """Every cell that must keep to alpha, by a name."""
-    cells: dict[str, Share] = {}
+    cells = family_shares(tasty)
     for name, nulls in found.items():
         for number in nulls.singles:
             cells |= {cell_name(title, name, number): share for title, share in offered_on(nulls, number).items()}
@@ -293,9 +287,9 @@ def to_page(
     found: Mapping[str, Nulls],
     more: Mapping[str, Any],
     again: Mapping[str, Share],
+    tasty: Families,
     *,
     spread: str,
-    minutes: float,
 ) -> str:
     """Write the whole page."""
     splits = _most(shares for item in found.values() for shares in item.singles.values())
@@ -322,10 +316,10 @@ Verdicts of the whole analysis, one comparison, rope ±0.5 pp:
     return f"""# Calibration
 
 How often does the analysis tell a configuration from itself, and what does it find of a difference that is there? All
-of it is counted again from stored correctness bits by `python -m bench.calibration`, in {minutes:.0f} minutes here; the
-bits come from `bench/nulls.py`, which trains.
+of it is counted by `python -m bench.calibration`, by simulation and from stored correctness bits; these come from
+`bench/nulls.py`, which trains.
 
-{_verdict_on(offered_shares(found, more), again)}
+{_verdict_on(offered_shares(found, more, tasty), again)}
 
 {_contrast(found, more)}
 
@@ -333,6 +327,7 @@ bits come from `bench/nulls.py`, which trains.
 
 {_reading(splits, spread)}
 
+{families_section(tasty)}
 {sections}
 ## What is found of a planted difference
 

@@ -30,6 +30,10 @@ class Share:
         """Claims over trials."""
         return self.count / self.total
 
+    def __add__(self, other: Share) -> Share:
+        """Both counts taken together."""
+        return Share(count=self.count + other.count, total=self.total + other.total)
+
     @property
     def interval(self) -> tuple[float, float]:
         """Clopper and Pearson's 95 % interval, as if the trials were independent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import combinations
 from typing import get_args
 
@@ -32,7 +32,15 @@ MAX_ALL_PAIRS = 4
 LOOK_EVERY = 5
 """Blocks between declared looks."""
 LOOKS: tuple[tuple[Kind, str], ...] = (("obrien-fleming", "O'Brien-Fleming"), ("pocock", "Pocock"))
-ELSEWHERE = ("5x2cv-t", "5x2cv-f", "multi-bootstrap", "mcnemar", "mcnemar-mid-p", "pooled-images")
+ELSEWHERE = (
+    "crossed-satterthwaite",
+    "5x2cv-t",
+    "5x2cv-f",
+    "multi-bootstrap",
+    "mcnemar",
+    "mcnemar-mid-p",
+    "pooled-images",
+)
 """Methods that have rows of their own making."""
 
 JUDGED = "the whole analysis: better or worse"
@@ -45,6 +53,7 @@ def declared(arms: Arms) -> Declared:
     return Declared(ratio=arms.ratio, num_classes=10, alpha=ALPHA)
 
 
+@lru_cache(maxsize=256)  # families of the same arms share their pairs
 def p_value(method: str, arms: Arms, first: int = 0, second: int = 1) -> float:
     """One test of the analysis on two arms; NaN where there is none."""
     entry = METHODS[method]
@@ -166,6 +175,7 @@ def single_rows() -> list[Row]:
             "crossed repeats x images, plain variance",
             lambda arms: crossed_test(arms.on_test().diff, variance="plain").p <= ALPHA,
         ),
+        contrast(METHODS["crossed-satterthwaite"].title, partial(told, "crossed-satterthwaite")),
         contrast("Multi-Bootstrap", partial(told, "multi-bootstrap"), every=SLOW),
         contrast("plain paired t, looked at after every block", _peeking),
         contrast("pooled images, as published", partial(told, "pooled-images")),

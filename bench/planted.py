@@ -12,10 +12,8 @@ from bench.claims import ALPHA, Arms, Share, draws
 from bench.nulls import NullStudy
 from bench.offered import e_process
 from search.significance.declared import Declared
-from search.significance.effects import smallest_detectable
+from search.significance.effects import smallest_detectable, tost_p
 from search.significance.methods import METHODS
-from search.significance.records import Verdict
-from search.significance.verdict import decide
 
 
 def turning_chances(accuracy_M: NDArray[np.float64], drop: float) -> NDArray[np.float64]:
@@ -73,7 +71,7 @@ class Found:
     wrong: int = 0
     """It was called worse."""
     equivalent: int = 0
-    """The verdict was practically equivalent, with a rope just as wide as the planted difference."""
+    """Two one-sided tests rejected, with a rope just as wide as the planted difference."""
     total: int = 0
     detectable: list[float] = field(default_factory=list)
     """The smallest detectable difference that each split's own comparison states."""
@@ -106,10 +104,9 @@ def measure_power(null: NullStudy, drop: float, num_blocks: int, num_splits: int
             item.total += 1
             item.right += test.p <= ALPHA and test.estimate > 0
             item.wrong += test.p <= ALPHA and test.estimate < 0
-            if test.se > 0:
-                item.detectable.append(smallest_detectable(test.se, test.df, alpha=ALPHA))
-                verdict = decide([test], [test.p], rope=drop, alpha=ALPHA)[0].verdict
-                item.equivalent += verdict is Verdict.EQUIVALENT
+            if test.law is not None:
+                item.detectable.append(smallest_detectable(test.law, alpha=ALPHA))
+                item.equivalent += tost_p(test.estimate, test.law, rope=drop) <= ALPHA
         item = found["e-process"]
         told, ahead = e_process(worse), worse.scores[0].mean() > worse.scores[1].mean()
         item.total += 1

@@ -4,38 +4,55 @@ Each image has a hardness that both learners feel, each learner a taste of its o
 
     correct[k, r, i] = hardness[i] + taste[k, i] + luck[k, r] + noise > 0
 
-Both learners draw from the same distributions, so neither is better on new images; on a fixed test set one is. Shapes:
-K = 2 learners, R runs, M images.
+All learners draw from the same distributions, so none is better on new images; on a fixed test set one is. With a lead
+of its own, a learner is better or worse by a known difference. Shapes: K learners, R runs, M images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from bench.claims import ALPHA, Share
 from search.significance.bootstrap import multi_bootstrap
-from search.significance.crossed import crossed_test
+from search.significance.crossed import crossed_test, satterthwaite_test
 from search.significance.mcnemar import mcnemar_test
 from search.significance.pooled import pooled_images_t
 from search.significance.resampled import corrected_resampled_t, paired_t
 from search.significance.signflip import sign_flip_test
 
 NUM_IMAGES = 250
+NOISE, HARDNESS, EASE = 0.7, 1.5, 1.0
+"""Standard deviations of noise and hardness; mean of the latent scale."""
 RATIO = 3 / 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """How much runs and tastes differ, in the unit of the noise's latent scale."""
+    """How much runs and tastes differ, as standard deviations on the latent scale."""
 
     name: str
     luck: float
     taste: float
+
+    @property
+    def accuracy(self) -> float:
+        """Over all images and runs."""
+        return float(ndtr(EASE / self._spread))
+
+    def lead(self, difference: float) -> float:
+        """What must be added to a learner's latent scale for an accuracy that differs by so much, over all images."""
+        return float(ndtri(self.accuracy + difference)) * self._spread - EASE
+
+    @property
+    def _spread(self) -> float:
+        return math.sqrt(NOISE**2 + HARDNESS**2 + self.taste**2 + self.luck**2)
 
 
 WORLDS = (
@@ -47,14 +64,21 @@ WORLDS = (
 )
 
 
-def simulate(world: World, num_runs: int, rng: np.random.Generator, num_images: int = NUM_IMAGES) -> NDArray[np.int8]:
-    """Correctness of two equal learners, 0 or 1, shape (2, R, M)."""
-    single = np.float32
-    latent_KRM = rng.standard_normal((2, num_runs, num_images), dtype=single) * single(0.7)
-    latent_KRM += single(1) + single(1.5) * rng.standard_normal(num_images, dtype=single)
-    latent_KRM += single(world.taste) * rng.standard_normal((2, 1, num_images), dtype=single)
-    latent_KRM += single(world.luck) * rng.standard_normal((2, num_runs, 1), dtype=single)
-    return (latent_KRM > 0).astype(np.int8)
+def simulate(
+    world: World,
+    num_runs: int,
+    rng: np.random.Generator,
+    num_images: int = NUM_IMAGES,
+    *,
+    leads: Sequence[float] = (0.0, 0.0),
+) -> NDArray[np.int8]:
+    """Correctness of learners, equal unless one has a lead on the latent scale: 0 or 1, shape (K, R, M)."""
+    single, num = np.float32, len(leads)
+    latent_KRM = rng.standard_normal((num, num_runs, num_images), dtype=single) * single(NOISE)
+    latent_KRM += single(EASE) + single(HARDNESS) * rng.standard_normal(num_images, dtype=single)
+    latent_KRM += single(world.taste) * rng.standard_normal((num, 1, num_images), dtype=single)
+    latent_KRM += single(world.luck) * rng.standard_normal((num, num_runs, 1), dtype=single)
+    return (latent_KRM > -np.asarray(leads, single)[:, None, None]).astype(np.int8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +116,11 @@ ROWS = (
         offered=False,
         p_value=lambda c: crossed_test(_diff(c), variance="plain").p,
     ),
+    SimulatedRow(
+        title="crossed repeats x images, Satterthwaite",
+        offered=False,
+        p_value=lambda c: satterthwaite_test(_diff(c)).p,
+    ),
     SimulatedRow(title="Multi-Bootstrap", offered=False, p_value=lambda c: multi_bootstrap(_diff(c)).p, every=20),
     SimulatedRow(title="plain paired t", offered=False, p_value=lambda c: paired_t(_per_run(c)).p),
     SimulatedRow(title="sign-flip", offered=False, p_value=lambda c: sign_flip_test(_per_run(c), num_samples=10_000).p),
@@ -104,26 +133,28 @@ ROWS = (
 )
 
 
-def fixed_test_set(num_runs: int, num_sims: int, seed: int = 0) -> dict[str, dict[str, Share]]:
-    """Tell equal learners apart, again and again.
+def fixed_test_set(number: int, num_runs: int, num_sims: int, seed: int = 0) -> dict[str, Share]:
+    """Tell equal learners of one world apart, again and again.
+
+    Args:
+        number: Of the world.
+        num_runs: R of each learner.
+        num_sims: Simulations.
+        seed: Of the simulations.
 
     Returns:
-        World -> test -> share of simulations in which p <= alpha.
+        Test -> share of simulations in which p <= alpha.
     """
-    found: dict[str, dict[str, Share]] = {}
-    for number, world in enumerate(WORLDS):
-        rng = np.random.default_rng([seed, num_runs, number])
-        counts = np.zeros((len(ROWS), 2), dtype=int)
-        for sim in range(num_sims):
-            correct_KRM = simulate(world, num_runs, rng)
-            for place, row in enumerate(ROWS):
-                if sim % row.every == 0:
-                    counts[place] += row.p_value(correct_KRM) <= ALPHA, 1
-        found[world.name] = {
-            row.title: Share(count=int(count), total=int(total))
-            for row, (count, total) in zip(ROWS, counts, strict=True)
-        }
-    return found
+    rng = np.random.default_rng([seed, num_runs, number])
+    counts = np.zeros((len(ROWS), 2), dtype=int)
+    for sim in range(num_sims):
+        correct_KRM = simulate(WORLDS[number], num_runs, rng)
+        for place, row in enumerate(ROWS):
+            if sim % row.every == 0:
+                counts[place] += row.p_value(correct_KRM) <= ALPHA, 1
+    return {
+        row.title: Share(count=int(count), total=int(total)) for row, (count, total) in zip(ROWS, counts, strict=True)
+    }
 
 
 def two_checkpoints(num_sims: int, seed: int = 0) -> dict[str, Share]:

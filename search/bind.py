@@ -32,7 +32,10 @@ class DataFacts:
     height: int
     width: int
     num_train: int
+    """Validation images included."""
     num_test: int
+    num_val: int = 0
+    """Images of a validation part of the data set's own, the same for every block; 0: each block draws one."""
 
 
 def bind(
@@ -109,7 +112,7 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
 
 
 def _size_of_training_part(study: StudyConfig, facts: DataFacts) -> int:
-    return facts.num_train - second_size(facts.num_train, study.split)
+    return facts.num_train - second_size(facts.num_train, study.split, facts.num_val)
 
 
 def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
@@ -163,7 +166,7 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
     Raises:
         StudyError: With every fault.
     """
-    if study.split.method == "none":
+    if study.split.method == "none" and not facts.num_val:
         raise StudyError(
             "split.method: expected random or stratified for a sweep, found none; a sweep chooses by validation "
             "accuracy: set split.method"
@@ -209,9 +212,24 @@ def check_points(study: StudyConfig, facts: DataFacts, *, num_confirm: int = 0) 
         raise StudyError(*faults)
 
 
+def check_baselines(study: StudyConfig) -> None:
+    """Check that no two baselines are the same point, which a comparison with itself would be.
+
+    Raises:
+        StudyError: With every one that is named again.
+    """
+    points = [complete_point(study, like) for like in study.compare.baselines]
+    faults = [
+        f"compare.baselines.{position}: the same point as compare.baselines.{points.index(point)}; name it once"
+        for position, point in enumerate(points)
+        if point in points[:position]
+    ]
+    if faults:
+        raise StudyError(*faults)
+
+
 def _check_split(study: StudyConfig, num_confirm: int) -> None:
     """Draw every split of the study once: a class missing from one side is the input's fault, not each trial's."""
-    from search.data.splits import split
     from search.data.store import open_data
 
     data = open_data(study.data)
@@ -219,7 +237,7 @@ def _check_split(study: StudyConfig, num_confirm: int) -> None:
     blocks += (make_block(study.seed, "compare", index) for index in range(study.compare.repeats))
     blocks += (make_block(study.seed, "confirm", index) for index in range(num_confirm))
     for block in blocks:
-        split(data.train.labels, study.split, block.split_seed, data.classes)
+        data.divide(study.split, block.split_seed)
 
 
 def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
@@ -254,4 +272,5 @@ def load_facts(
         width=width,
         num_train=data.num_train,
         num_test=data.num_test,
+        num_val=data.num_val,
     )

@@ -20,6 +20,7 @@ from search.tracking.held_runs import PREFIX, tracked
 from search.tracking.journal import read_id, read_records
 from search.tracking.mlflow_runs import fetch_runs
 from search.tracking.mlflow_tracker import KEY_TAG
+from search.uris import withheld_fault
 
 EXIT_AGREE, EXIT_DIFFER, EXIT_UNREADABLE = 0, 1, 2
 """As `diff` ends."""
@@ -82,6 +83,8 @@ def check(study: StudyConfig) -> Check:
 
 
 def _look_at_optuna(study: StudyConfig, trials: dict[str, TrialRecord], *, driven: bool) -> list[Difference]:
+    if fault := withheld_fault("search.database", study.search.database):
+        raise StudyError(fault)
     found = read_study(study.search.database or study.folder, study.name)
     if found is None:
         if trials and study.search.database is None:

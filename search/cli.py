@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from search import verbs
-from search.errors import EXIT_INTERRUPTED, HybridSearchError
+from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError, InputError
 from search.interruption import interruptible
-from search.terminal import Address, AsJson, Overrides, results_only, show
+from search.printable import printable
+from search.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
 
 app = typer.Typer(
     name="hybrid-search",
@@ -30,29 +32,53 @@ StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, o
 def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
     os.umask(os.umask(0o077) | 0o002)  # what is written here is never for everybody to change
+    prepare_streams()
     code: Any = 0
     try:
         with results_only(), interruptible():
+            _find_own_packages()
             code = app(standalone_mode=False)
     except HybridSearchError as error:
         for line in error.faults:
+            line = printable(line, keep="\n")
             print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
-        sys.exit(_usage_exit(error))
+        sys.exit(_fault_exit(error))
     if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a result
         print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
     # A verb that has an exit code of its own raises click's Exit, which becomes the result.
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _usage_exit(error: Exception) -> int:
-    """Show what click found wrong with the command itself; let everything else travel as the bug it is."""
+def _find_own_packages() -> None:
+    """Let no module in the working folder hide a package of ours.
+
+    Raises:
+        InputError: One does, as its folder is on PYTHONPATH.
+    """
+    here = Path(__file__).parents[1]
+    if Path.cwd() != here:
+        sys.path[:] = [place for place in sys.path if place not in {"", str(Path.cwd())}]  # as `python -m` adds it
+    for name in ("spaces", "hybrid_models"):
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(here / name):
+            raise InputError(
+                f"{spec.origin}: hides the package {name} of hybrid-search; rename it, or take its folder out of "
+                "PYTHONPATH"
+            )
+
+
+def _fault_exit(error: Exception) -> int:
+    """Show what click found wrong with the command, or the operating system's refusal; raise everything else."""
+    from search.disk import find_fault, in_words
+
+    fault = find_fault(error) if isinstance(error, OSError) else None
+    if fault is not None:
+        print(f"error: {in_words(fault, 'a file')}", file=sys.stderr)
+        return EXIT_INPUT
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if not callable(code) and code is not None:
         if callable(show):
@@ -63,6 +89,15 @@ def _usage_exit(error: Exception) -> int:
 
 def _with_address(overrides: list[str] | None, address: str | None) -> list[str]:
     return [*(overrides or []), *([f"resources.address={address}"] if address else [])]
+
+
+def _check_given(study: str, overrides: list[str] | None, config: Any, *, refuse: bool = False) -> None:  # noqa: ANN401
+    """Refuse a study file that says something else than the study was run with, or say so."""
+    from search.folder import check_given
+    from search.session import say
+
+    for line in check_given(study, overrides or [], config, refuse=refuse):
+        say(f"note: {line}")
 
 
 @app.command()
@@ -83,7 +118,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
                 for truth, item in result.predictions
             ),
             "",
-            f"export      {result.export_folder}   (registry: {result.registered or 'off'})",
+            f"export      {result.export_folder}   (registry: {result.registered})",
             f"look        hybrid-search ui {study.folder}",
             f"            hybrid-search status {study.folder}",
             f"next        hybrid-search plan spaces/studies/ecrnn-cifar10.yaml   ({result.elapsed_secs:.0f} s so far)",
@@ -159,6 +194,7 @@ def status(
     from search.study import find_study
 
     config = find_study(study, overrides or [])
+    _check_given(study, overrides, config)
     if not check:
         _show_status(config, as_json)
         return
@@ -194,7 +230,9 @@ def compare(
     from search.tables import to_table
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
-    config = find_study(study, [*_with_address(overrides, address), *extra])
+    given = [*_with_address(overrides, address), *extra]
+    config = find_study(study, given, fill=True)
+    _check_given(study, given, config, refuse=True)
     document = run_until_decided(config) if until_decided else run_compare(config)
     show(
         as_json,
@@ -214,7 +252,9 @@ def report(
     from search.report import write_report
     from search.study import find_study
 
-    written = write_report(find_study(study, overrides or []), to)
+    config = find_study(study, overrides or [])
+    _check_given(study, overrides, config)
+    written = write_report(config, to)
     show(
         as_json,
         lambda: {
@@ -232,30 +272,27 @@ def export(
     study: StudyPath,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],
     config_name: Annotated[
-        str | None, typer.Option("--config", help="A configuration of the comparison, instead of its winner.")
+        str | None, typer.Option("--config", metavar="NAME", help="A configuration of the comparison instead.")
+    ] = None,
+    trial: Annotated[int | None, typer.Option(min=0, metavar="N", help="A trial of the sweep instead.")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="K", help="The K highest-ranked trials of the sweep, in subfolders."),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the winner's folder: config, weights, program, evidence, model card; register it in MLflow."""
-    from search.export import export as write
-    from search.export import register
+    """Write the winner's folder: config, weights, program, evidence, model card; register it in MLflow.
+
+    That is the confirmed winner of the comparison, else the sweep's nominee, as `status` says.
+    """
+    from search.export_verb import export_all, to_lines, to_rows
     from search.study import find_study
 
-    config = find_study(study, overrides or [])
-    exported = write(config, to, name=config_name)
-    winner = exported.winner
-    registered = register(config, exported)
-    show(
-        as_json,
-        lambda: {"name": winner.name, "state": winner.state, "folder": str(to), "registered": registered},
-        lambda: [
-            f"{winner.name}: {winner.state}",
-            *(item["sentence"] for item in winner.comparisons),
-            f"folder      {to}",
-            f"registry    {registered or 'not registered'}",
-        ],
-    )
+    found = find_study(study, overrides or [])
+    _check_given(study, overrides, found)
+    exported = export_all(found, to, config=config_name, trial=trial, top=top)
+    show(as_json, lambda: to_rows(exported, top is not None), lambda: to_lines(exported))
 
 
 for verb in (verbs.predict, verbs.models, verbs.reproduce, verbs.data, verbs.analyze):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search.bind import DataFacts, bind
 from search.claims import Family, adjust_for
-from search.contenders import Contender, declare_families
+from search.contenders import Contender, Point, declare_families
 from search.errors import StudyError
 from search.records import Failed, TrialRecord, TrialSpec
 from search.seeds import Block, make_block
@@ -53,7 +53,7 @@ class Repeats(Work):
         cache_dir: Path | None = None,
     ) -> None:
         # Block by block, so that pairs are complete as early as can be.
-        self._wanted: dict[str, tuple[TrialSpec, TrialRecord]] = {}
+        self._wanted: dict[str, tuple[TrialSpec, Point]] = {}
         self.contenders = tuple(contenders)
         self.purpose = purpose
         indices = range(first_block, first_block + num_blocks)
@@ -62,7 +62,7 @@ class Repeats(Work):
         for block in self.blocks:
             for contender in contenders:
                 spec = describe_repeat(study, facts, contender, block)
-                self._wanted[spec.key] = (spec, new_record(spec, "repeat", contender.point))
+                self._wanted[spec.key] = (spec, contender.point)
                 self.keys[contender.name, block.name] = spec.key
         super().__init__(journal=journal, folder=study.folder, kind="repeat", cache_dir=cache_dir, on_change=on_change)
         self._unfinished = [
@@ -89,9 +89,10 @@ class Repeats(Work):
 
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
         """The next repeat that was never begun."""
-        for key, wanted in self._wanted.items():
+        for key, (spec, point) in self._wanted.items():
             if key not in self._journal.records:
-                return wanted
+                # Made only now: a record's start is when it is handed out.
+                return spec, new_record(spec, "repeat", point)
         return None
 
     def record_of(self, contender: Contender, block: Block) -> TrialRecord | None:
@@ -158,7 +159,8 @@ def judge_repeats(
                 adjust=adjust_for(study.compare, family),
                 alpha=study.compare.alpha,
                 rope=study.compare.rope,
-                ratio=study.split.ratio,
+                # The corrected resampled t is about random splits, which a fixed validation part has not.
+                ratio=None if facts.num_val else study.split.ratio,
                 num_classes=len(facts.classes),
             ),
             family_name=family.name,

@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 
 from search.bind import DataFacts
+from search.choice import choose
 from search.claims import CompareSection, Family, adjust_for, error_rate_of
 from search.compare import Repeats, is_diverged
 from search.contenders import Contender, declare_families
 from search.folder import COMPARISON, write_atomically
 from search.looks import key_of, mention_looks, take_look
 from search.nomination import selection_of
+from search.paper import latex_methods, latex_table
 from search.records import Failed, TrialRecord
 from search.seeds import Block
 from search.significance.records import Comparison
 from search.study import StudyConfig
-from search.tables import to_markdown
-from search.tracking.journal import Journal
+from search.tables import pair_rows, to_markdown
+from search.tracking.journal import Journal, read_records
 
 
 def to_document(
@@ -39,7 +41,12 @@ def to_document(
         "study": study.name,
         "key": key_of(study, repeats, _raced(race)),
         "num_looks": num_looks,
-        "data": {"name": study.data.name, "digest": facts.key, "num_test": facts.num_test},
+        "data": {
+            "name": study.data.name,
+            "digest": facts.key,
+            "num_test": facts.num_test,
+            "num_classes": len(facts.classes),
+        },
         "blocks": [
             {"name": b.name, "split_seed": b.split_seed, "init_seed": b.init_seed, "order_seed": b.order_seed}
             for b in repeats.blocks
@@ -52,9 +59,12 @@ def to_document(
         ],
         "comparisons": [comparison.to_dict() for comparison in comparisons],
     }
-    # After a race the three scores are those of whom the sweep nominated and the race left.
-    raced = [item.point for item in repeats.contenders if race and item.is_finalist and item.name == race["survivor"]]
-    return document | {"selection": selection_of(study, facts, document, *raced)}
+    trials = [record for record in read_records(study.folder).values() if record.kind == "trial"]
+    choice = choose(trials, document)
+    return document | {
+        "selection": selection_of(study, facts, document),
+        "choice": choice.to_dict() if choice else None,
+    }
 
 
 def _declared(section: CompareSection, families: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -147,8 +157,15 @@ def write_results(
         stale.unlink()
     for name in pictures:
         shutil.copyfile(folder / name, newest / name)
+    compared = document["comparisons"]
+    texts = {
+        "table.md": to_markdown(document),
+        "table.tex": latex_table(pair_rows(compared), compared),
+        "methods.tex": latex_methods(compared),
+    }
     for place in (folder, newest):
-        write_atomically(place / "table.md", to_markdown(document))
+        for name, text in texts.items():
+            write_atomically(place / name, text)
         write_atomically(place / "comparison.json", json.dumps(document, indent=1, allow_nan=False))
     if look.is_new:
         journal.note(
@@ -162,9 +179,14 @@ def write_results(
                 **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
                 **(_race_metrics(race) if race else {}),
             },
-            artifacts=[f"{COMPARISON}/{key}/{name}" for name in ("comparison.json", "table.md", *pictures)],
+            artifacts=[f"{COMPARISON}/{key}/{name}" for name in ("comparison.json", *texts, *pictures)],
             tags={
                 **{f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
+                **(
+                    {"choice": document["choice"]["name"], "choice.state": document["choice"]["state"]}
+                    if document["choice"]
+                    else {}
+                ),
                 **{f"race.{position}": sentence for position, sentence in enumerate(race["sentences"] if race else ())},
             },
         )

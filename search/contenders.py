@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.bind import complete_point
+from search.bind import check_baselines, complete_point
 from search.claims import Family, declare, families_of
-from search.errors import NothingToDoError, StudyError
+from search.errors import NothingToDoError
 from search.records import TrialRecord, digest_of
 from search.section import PointLike
 from search.status import nominees
@@ -49,10 +49,8 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
         point = complete_point(study, like)
         rank = points.index(point) + 1 if point in points else None
         baselines.append(Contender(name=_name(like), point=point, trial=None, sweep_rank=rank))
+    check_baselines(study)
     taken = [contender.point for contender in baselines]
-    for position, point in enumerate(taken):
-        if point in taken[:position]:
-            raise StudyError(f"compare.baselines.{position}: the same point as an earlier baseline; name it once")
     finalists: list[Contender] = []
     for rank, (record, point) in enumerate(zip(ranked, points, strict=True), start=1):
         if point not in taken and len(finalists) < study.compare.finalists:

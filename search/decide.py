@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-from search.bind import DataFacts, check_points, check_race, load_facts
-from search.claims import too_few_repeats
+from search.bind import DataFacts, check_race
+from search.checks import check_study
 from search.compare import Repeats, judge_repeats
 from search.comparison_files import write_results
 from search.contenders import Contender, declare_families, pick_contenders
 from search.errors import TooManyFailuresError
-from search.folder import check_folder
 from search.interruption import interruptible
 from search.progress import Display, counter
 from search.records import Failed, TrialRecord
@@ -29,9 +28,9 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
     Returns:
         The document that comparison.json holds.
     """
-    _tell(study, too_few_repeats(study.compare, study.compare.repeats))
     return run_repeats(
         study,
+        verb="compare",
         pick=lambda records: pick_contenders(study, records),
         conclude=lambda facts, repeats, journal: write_results(
             study, facts, repeats, judge_repeats(study, facts, repeats), journal
@@ -54,10 +53,10 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
         HybridSearchError: Whatever keeps it from running; what was computed is saved.
     """
     check_race(study)
-    check_folder(study)
-    facts = load_facts(study, on_progress=counter("decoding images"))
-    check_points(study, facts, num_confirm=study.compare.num_confirm)
-    _tell(study, too_few_repeats(study.compare, study.compare.num_confirm, where="compare.confirm"))
+    checked = check_study(
+        study, "compare", num_confirm=study.compare.num_confirm, on_progress=counter("decoding images")
+    )
+    facts = checked.facts
     with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
         contenders = pick_contenders(study, list(journal.records.values()))
         rounds = Rounds(
@@ -120,6 +119,7 @@ def run_repeats(
     pick: Callable[[list[TrialRecord]], Sequence[Contender]],
     conclude: Callable[[DataFacts, Repeats, Journal], dict[str, Any]],
     title: str,
+    verb: Literal["compare", "reproduce"] = "reproduce",
     patience: float = TRACKER_PATIENCE_SECS,
 ) -> dict[str, Any]:
     """Train what is missing of some points on `study.compare.repeats` shared blocks, and conclude.
@@ -129,14 +129,13 @@ def run_repeats(
         pick: From the records so far to what is trained.
         conclude: Writes down what came of it, as a document.
         title: Shown while it runs.
+        verb: What is checked before.
         patience: Seconds that MLflow is given at the end.
 
     Returns:
         The document.
     """
-    check_folder(study)
-    facts = load_facts(study, on_progress=counter("decoding images"))
-    check_points(study, facts)
+    facts = check_study(study, verb, on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
         contenders = pick(list(journal.records.values()))
 

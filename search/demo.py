@@ -10,7 +10,8 @@ from typing import Any
 import spaces
 from search.decide import run_compare
 from search.drive import run_sweep
-from search.export import export, register
+from search.export import export
+from search.export_verb import register
 from search.predict import Prediction, predict
 from search.session import say
 from search.study import StudyConfig, load_study
@@ -27,8 +28,8 @@ class DemoResult:
     document: dict[str, Any]
     """The comparison."""
     export_folder: Path
-    registered: str | None
-    """Name and version in MLflow's registry."""
+    registered: str
+    """Name and version in MLflow's registry, or why it is not there."""
     predictions: tuple[tuple[str, Prediction], ...]
     """True class and prediction of a few test images."""
     elapsed_secs: float
@@ -44,14 +45,14 @@ def run_demo(overrides: list[str]) -> DemoResult:
     document = run_compare(study)
     say("3/4 export")
     folder = study.folder / "export"
-    registered = register(study, export(study, folder))
+    (registration,) = register(study, [export(study, folder)])
     say("4/4 predict a few test images")
     predictions = _predict_some(study, folder)
     return DemoResult(
         study=study,
         document=document,
         export_folder=folder,
-        registered=registered,
+        registered=registration.in_words(),
         predictions=tuple(predictions),
         elapsed_secs=time.monotonic() - start,
     )
@@ -71,4 +72,4 @@ def _predict_some(study: StudyConfig, folder: Path) -> list[tuple[str, Predictio
         Image.fromarray(data.test.read(position)).save(path)
         truths.append(data.classes[int(data.test.labels[position])])
         paths.append(path)
-    return list(zip(truths, predict(folder, paths), strict=True))
+    return list(zip(truths, predict(folder, paths).predictions, strict=True))

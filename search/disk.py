@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the faults of the disk below them, which are nobody's trial's."""
+"""Files that are written whole or not at all, and the faults of the machine below them, which fail no trial."""
 
 from __future__ import annotations
 
@@ -17,64 +17,99 @@ from search.errors import StorageFaultError
 MENDS = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room",
+    errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "raise this machine's limit on open files",
+    errno.EACCES: "give this user the right to read and write there",
+    errno.EPERM: "give this user the right to read and write there",
     errno.EROFS: "make it writable",
-    errno.EIO: "mend the disk",
+    errno.EIO: "repair the disk",
+    errno.ESTALE: "mount the file system again",
+    errno.ENODEV: "mount the file system again",
+    errno.ENXIO: "mount the file system again",
+    errno.ENOTCONN: "mount the file system again",
+    errno.ETIMEDOUT: "bring the file server back",
+    errno.EHOSTDOWN: "bring the file server back",
+    errno.ENOLCK: "let the file system lock files, or choose another storage",
+    errno.ENOMEM: "free memory",
 }
-"""What a disk can fail at -> what a person does about it."""
+"""What a machine can fail at, wherever it happens -> how a person corrects it."""
+_GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "put the folder back where it was")
 _LEFTOVER = re.compile(r"\..+\.(pt|npy|safetensors)\.[0-9a-f]+")
+_IN_PYTHON = re.compile(r"\w*Error: \[Errno \d+\] ")
+"""How an OSError begins where it was written down as a reason."""
+_IN_LIBRARIES = re.compile(
+    r"(RuntimeError|ImportError): .*(PytorchStreamWriter failed|" + "|".join(map(os.strerror, MENDS)) + ")"
+)
+"""How a C++ library puts it: the system's words in the middle of its own, and no number."""
 
 
 @contextlib.contextmanager
 def telling_disk_faults(place: Path) -> Iterator[None]:
-    """Turn what the disk fails at into words.
+    """Turn the faults of the machine into words.
 
     Args:
         place: What is written or read, for an error that does not name it.
 
     Raises:
-        StorageFaultError: The disk is full, over quota, read-only or broken.
+        StorageFaultError: A disk is full, broken or gone, a right is missing, a limit of the system is reached.
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        fault = _find_fault(error)
+    except (OSError, RuntimeError, ImportError) as error:
+        fault = find_fault(error)
         if fault is None:
             raise
-        raise StorageFaultError(
-            f"{fault.filename or place}: node {socket.gethostname()} cannot use it ({fault.strerror}); "
-            f"{MENDS[fault.errno or 0]}, then run the same command again"
-        ) from error
+        raise StorageFaultError(in_words(fault, place)) from error
 
 
-def is_disk_fault(error: BaseException) -> bool:
-    """Whether an error says that the disk is full, over quota, read-only or broken."""
-    return _find_fault(error) is not None
+def find_fault(error: BaseException | None) -> OSError | None:
+    """The fault of the machine behind an error, whichever number it has; None where the program itself failed.
 
-
-def _find_fault(error: BaseException | None) -> OSError | None:
-    """The disk's fault behind an error: torch's writer hides it behind a RuntimeError of its own."""
+    An OSError with a number comes from the operating system. Libraries hide one behind an error of their own: there
+    the numbers and words of `MENDS` count, as a file that a library looked for in vain is no fault.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
     while error is not None:
         if isinstance(error, OSError) and error.errno in MENDS:
             return error
+        if isinstance(error, RuntimeError | ImportError):
+            for number in MENDS:
+                if os.strerror(number) in str(error):
+                    return OSError(number, os.strerror(number))
         error = error.__cause__ or error.__context__
     return None
+
+
+def is_fault_in_words(reason: str) -> bool:
+    """Whether the recorded reason of a failure, `TypeOfError: message`, is a fault of the machine."""
+    return bool(_IN_PYTHON.match(reason) or _IN_LIBRARIES.match(reason))
+
+
+def in_words(fault: OSError, place: Path | str) -> str:
+    """One line: the file, the node, what the system says, and how to correct it."""
+    mend = (MENDS | _GONE).get(fault.errno or 0, "correct that")
+    return (
+        f"{fault.filename or place}: node {socket.gethostname()} cannot use it ({fault.strerror}); {mend}, then run "
+        "the same command again"
+    )
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool = True) -> None:
     """Write a file so that after a crash or a power cut there is the old one or the new one.
 
     Args:
-        path: The file; its folder is made if need be.
+        path: The file. Its folder must be there: the folder of a study that was moved is not made again.
         write: Writes the content to a stream.
         flush: Wait until the disk has it; without, a power cut may leave half of it.
 
     Raises:
-        StorageFaultError: The disk is full, over quota, read-only or broken; the old file is as it was.
+        StorageFaultError: The machine cannot write it; the old file is as it was.
     """
     # Not by process: where many nodes write, and each counts its own, two may have the same number.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with telling_disk_faults(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as stream:  # never through a link that somebody laid there
                 write(stream)

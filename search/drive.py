@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search.bind import check_sweep, load_facts, tell_rejected
-from search.folder import check_folder
+from search.bind import tell_rejected
+from search.checks import check_study
 from search.interruption import interruptible
 from search.progress import Display, counter
 from search.reconcile import mended_in_words
@@ -20,9 +20,7 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
     Raises:
         HybridSearchError: Whatever keeps it from running; what was computed is saved.
     """
-    check_folder(study)
-    facts = load_facts(study, on_progress=counter("decoding images"))
-    check_sweep(study, facts)
+    facts = check_study(study, "sweep", on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "sweep", patience) as journal:
         shown = Shown()
         sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update(), say=say)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.printable import printable
 from search.uris import redacted
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ class HybridSearchError(Exception):
     """Anything this program reports in words instead of a traceback.
 
     Args:
-        faults: One line per fault: where, what was expected, what was found, how to mend it. Passwords are taken out.
+        faults: One line per fault: where, what was expected, what was found, how to mend it. Passwords are taken out,
+            control characters shown escaped.
     """
 
     exit_code = EXIT_INPUT
 
     def __init__(self, *faults: str) -> None:
-        self.faults = tuple(map(redacted, faults))
+        # Names from files may hold what a terminal acts on.
+        self.faults = tuple(printable(redacted(fault), keep="\n") for fault in faults)
         super().__init__("\n".join(self.faults))
 
     def __reduce__(self) -> tuple[type[HybridSearchError], tuple[str, ...]]:
@@ -54,7 +57,7 @@ class JournalError(InputError):
 
 
 class StorageFaultError(HybridSearchError):
-    """A disk is full, over quota, read-only or broken: the machine's fault, never the trial's, which goes on later."""
+    """The operating system refused: a full disk, a missing right, a limit. No trial fails by it: it resumes."""
 
 
 class OutOfMemoryError(Exception):

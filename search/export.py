@@ -1,16 +1,15 @@
-"""The winner, handed over: config, weights, exported program, evidence and a model card, in one folder."""
+"""A configuration, handed over: config, weights, exported program, evidence and a model card, in one folder."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from torch import nn
@@ -22,104 +21,25 @@ from search.agreement import Agreement, compare_predictions
 from search.bind import DataFacts, bind, load_facts
 from search.disk import telling_disk_faults
 from search.errors import InputError, NothingToDoError
+from search.export_folder import check_target, replacing
 from search.folder import load_comparison, write_atomically
-from search.nomination import NOMINATED, has_won, selection_of, state_of
+from search.model_card import to_card
+from search.nomination import selection_of
+from search.pick import Wanted, Winner, pick_winner
+from search.printable import printable
 from search.records import TrialRecord, TrialSpec, digest_of
-from search.scores import score_rows
 from search.seeds import Block, make_block
-from search.session import say, tracking_place
-from search.status import best_first
+from search.session import say
 from search.storage.working_copy import fetch
 from search.study import StudyConfig, to_dict
-from search.tracking.journal import read_records
+from search.sweep import KEEP_WEIGHTS
 from search.versions import git_revision, versions
+from search.weights import fill
 
-BY_HAND = "chosen by hand, not confirmed"
-FILES = ("README.md", "config.yaml", "evidence.json", "model.pt2", "model.safetensors")
-"""What an export is, as a whole."""
 ALIKE = 0.99
 """A program that agrees on fewer images than this share is worth a warning."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Winner:
-    """What is exported, and on what grounds."""
-
-    name: str
-    point: dict[str, Any]
-    record: TrialRecord
-    """The training whose weights are taken."""
-    comparisons: list[dict[str, Any]]
-    """Comparisons that speak of it; empty when none was run."""
-    state: str
-    """As of `nomination.state_of`, or BY_HAND."""
-
-
-def pick_winner(study: StudyConfig, name: str | None = None) -> Winner:
-    """Pick what the evidence favours: the finalist, or the baseline that beat it; the nominee if nothing was compared.
-
-    The weights come from the first block (from the sweep's own trial without a comparison): chosen before any score
-    was seen, not because it scored well.
-
-    Args:
-        study: The study.
-        name: A configuration of the comparison by its name, against the rule above.
-
-    Raises:
-        NothingToDoError: Nothing was trained yet, or the weights are gone.
-        InputError: No configuration of that name.
-    """
-    records = read_records(study.folder)
-    document = load_comparison(study.folder)
-    if document is None:
-        if name is not None:
-            raise InputError(f"--config {name}: nothing was compared yet; run `hybrid-search compare` first")
-        ranked = best_first(record for record in records.values() if record.kind == "trial")
-        if not ranked:
-            raise NothingToDoError(f"{study.folder}: no completed trial to export; run `hybrid-search sweep` first")
-        nominee = ranked[0]
-        return Winner(name=nominee.label, point=dict(nominee.point), record=nominee, comparisons=[], state=NOMINATED)
-    contenders = {item["name"]: item for item in document["contenders"]}
-    chosen = name or _favoured(document)
-    if chosen not in contenders:
-        raise InputError(f"--config {chosen}: not in the comparison; it has: {', '.join(contenders)}")
-    own = [item for item in document["comparisons"] if chosen in {item["a"], item["b"]}]
-    state = state_of(own, chosen, num_looks=document.get("num_looks", 1))
-    trained = [run for run in contenders[chosen]["repeats"] if run["state"] == "completed"]
-    if not trained:
-        raise NothingToDoError(f"{chosen}: no completed repeat to take weights from; run `hybrid-search compare` again")
-    return Winner(
-        name=chosen,
-        point=contenders[chosen]["point"],
-        record=records[trained[0]["key"]],
-        comparisons=own,
-        state=BY_HAND if name is not None and state == NOMINATED else state,
-    )
-
-
-def _favoured(document: dict[str, Any]) -> str:
-    """Name what the evidence favours.
-
-    A finalist that won all its comparisons, by the largest of its smallest differences; else the baseline that beat the
-    first finalist; else the first finalist, who stays a nominee. After a race its survivor stands for the first
-    finalist.
-    """
-    finalists: list[str] = [item["name"] for item in document["contenders"] if item["finalist"]]
-    margins: dict[str, float] = {}
-    for name in finalists:
-        own = [item for item in document["comparisons"] if name in {item["a"], item["b"]}]
-        wins = [item["estimate"] if item["a"] == name else -item["estimate"] for item in own if has_won(item, name)]
-        if own and len(wins) == len(own):
-            margins[name] = min(wins)
-    if margins:
-        return max(margins, key=lambda name: margins[name])
-    first = str(document["race"]["survivor"]) if "race" in document else finalists[0]
-    beaten_by = [
-        (item["estimate"], item["b"])
-        for item in document["comparisons"]
-        if item["a"] == first and has_won(item, item["b"])
-    ]
-    return str(min(beaten_by)[1]) if beaten_by else first
+SQLITE = "sqlite:///"
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,23 +53,21 @@ class Export:
     """SHA-256 of the weights file."""
 
 
-def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Export:
-    """Write the winner's folder; an existing export there is replaced as a whole.
+def export(study: StudyConfig, folder: Path, wanted: Wanted | None = None) -> Export:
+    """Write a configuration's folder; an existing export there is replaced as a whole.
+
+    Args:
+        study: The study.
+        folder: Where to.
+        wanted: What is exported instead of the study's choice.
 
     Raises:
-        InputError: The target holds something else, or the winner's weights are damaged.
+        InputError: The target holds something else, or the weights are damaged.
         NothingToDoError: They are gone.
         StorageFaultError: The disk is full or read-only; an export that was there still is.
     """
-    winner = pick_winner(study, name)
-    folder = folder.absolute()
-    if folder.is_file():
-        raise InputError(f"--to {folder}: a file is in the way; name a folder")
-    others = sorted(path.name for path in folder.iterdir() if path.name not in FILES) if folder.exists() else []
-    if others:
-        raise InputError(f"--to {folder}: the folder holds other files ({others[0]}); name an empty or new one")
-    if (found := _name_in(folder)) not in {None, _name_of(study)}:
-        raise InputError(f"--to {folder}: the folder holds the export of another study ({found}); name another one")
+    winner = pick_winner(study, wanted)
+    target = check_target(folder, study.name)
     facts = load_facts(study)
     block = _block_of(study, winner.record)
     spec = bind(study, winner.point, facts, (block,), score_test=winner.record.kind == "repeat", label=winner.name)
@@ -162,25 +80,19 @@ def export(study: StudyConfig, folder: Path, *, name: str | None = None) -> Expo
     file = fetch(study.location, weights) if weights else None
     if file is None:
         raise NothingToDoError(
-            f"{study.folder}: the weights of {winner.name} are gone; put them back from a copy, or export another "
-            "configuration with --config"
+            f"{study.folder}: the weights of {winner.name} are gone{_why_gone(study, winner.record)}; put them back "
+            "from a copy, or export another configuration with --config or --trial"
         )
     deployed = load_deployed(study, spec, file)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--to {folder}: cannot be written ({error.strerror}); name another folder") from None
-    with (
-        telling_disk_faults(folder),
-        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary,
-    ):
-        target = Path(temporary) / "export"
-        target.mkdir()
-        digest = _write(target, study, facts, winner, spec, deployed, file)
-        if folder.exists():
-            shutil.rmtree(folder)
-        target.rename(folder)
-    return Export(folder=folder, winner=winner, model=deployed, digest=digest)
+    with telling_disk_faults(target), replacing(target) as new:
+        digest = _write(new, study, facts, winner, spec, deployed, file)
+    return Export(folder=target, winner=winner, model=deployed, digest=digest)
+
+
+def _why_gone(study: StudyConfig, record: TrialRecord) -> str:
+    if record.kind != "trial":
+        return ""
+    return f" (a sweep keeps those of the {max(KEEP_WEIGHTS, study.compare.finalists)} trials that it ranks highest)"
 
 
 def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
@@ -190,21 +102,13 @@ def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
 
 def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deployed:
     """The model of a finished training, ready to classify: weights, and the normalisation of its training part."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     from search.data.augment import fit_normaliser
-    from search.data.splits import split
     from search.data.store import default_cache_dir, open_data
 
     model = build(spec.model, torch.Generator().manual_seed(0))
-    try:
-        model.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise InputError(f"{weights}: damaged ({reason}); put it back from a copy") from None
+    fill(model, weights.read_bytes(), place=weights, mend="put it back from a copy")
     data = open_data(study.data, default_cache_dir())
-    rows, _ = split(data.train.labels, study.split, spec.blocks[0].split_seed)
+    rows, _ = data.divide(study.split, spec.blocks[0].split_seed)
     normaliser = fit_normaliser(data.train, rows, spec.train.normalise)
     return Deployed(model, normaliser.mean, normaliser.std).eval()
 
@@ -218,7 +122,12 @@ def _write(
     deployed: Deployed,
     weights: Path,
 ) -> str:
-    write_atomically(target / "config.yaml", yaml.safe_dump(to_config(study, winner), sort_keys=False))
+    config = to_config(study, winner)
+    places = places_in(config)
+    header = "".join(f"# {field}: {printable(place)}\n" for field, place in places.items())
+    words = "# One configuration, ready to be trained again. Places of the machine that exported it:\n"
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    write_atomically(target / "config.yaml", f"{words}{header}{text}")
     shutil.copyfile(weights, target / "model.safetensors")
     say("tracing the program; long sequences take up to a minute")
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
@@ -228,7 +137,9 @@ def _write(
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement)
     write_atomically(target / "evidence.json", json.dumps(evidence, indent=1, allow_nan=False))
-    write_atomically(target / "README.md", to_card(study, facts, winner, evidence))
+    sentences = [item["sentence"] for item in winner.comparisons]
+    card = to_card(evidence, study=study.name, data=study.data.name, sentences=sentences, places=places)
+    write_atomically(target / "README.md", card)
     return digest
 
 
@@ -251,27 +162,40 @@ def _check_program(
     return agreement
 
 
-def _name_of(study: StudyConfig) -> str:
-    return f"{study.name}-winner"
-
-
-def _name_in(folder: Path) -> str | None:
-    """Which study an export is of; None where nothing readable says so."""
-    try:
-        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return found.get("name") if isinstance(found, dict) else None
-
-
 def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
-    """A study file with one point: the winner, ready to be run again."""
+    """A study file with one point: the winner, ready to be run again, from any folder of this machine."""
     data = to_dict(study)
-    data["name"] = _name_of(study)
+    data["name"] = f"{study.name}-winner"
     data["space"] = {key: {"fixed": value} for key, value in winner.point.items()}
     data["fix"] = {}
     data["search"] |= {"trials": 1, "sampler": "grid", "scheduler": "none", "enqueue": []}
+    for section, field in _PLACES:
+        holder = data[section] if section else data
+        if holder[field] is not None:
+            holder[field] = _absolute(holder[field])
     return data
+
+
+_PLACES = (("", "storage"), ("data", "root"), ("tracking", "uri"), ("search", "database"))
+"""Section and field of a study file that name a place."""
+
+
+def places_in(config: dict[str, Any]) -> dict[str, str]:
+    """The places on this machine that an exported study file names, by their fields."""
+    found = {
+        f"{section}.{field}" if section else field: (config[section] if section else config)[field]
+        for section, field in _PLACES
+    }
+    return {field: place for field, place in found.items() if place is not None}
+
+
+def _absolute(place: str) -> str:
+    """A folder, or the file of an SQLite address, wherever the command is run; other addresses as they are."""
+    if place.startswith(SQLITE):
+        return f"{SQLITE}{Path(place.removeprefix(SQLITE)).absolute()}"
+    if _SCHEME.match(place) or place.startswith("$"):
+        return place
+    return str(Path(place).expanduser().absolute())
 
 
 def to_evidence(
@@ -290,8 +214,10 @@ def to_evidence(
 
     document = load_comparison(study.folder)
     return {
+        "study": study.name,
         "name": winner.name,
         "state": winner.state,
+        "notes": list(winner.notes),
         "point": winner.point,
         "point_digest": digest_of(winner.point),
         "model": {
@@ -316,7 +242,7 @@ def to_evidence(
             "test_accuracy": winner.record.test_accuracy,
             "precision": spec.train.precision,
             "machine": dict(winner.record.machine),
-            "why": "the first block; not chosen by score" if winner.comparisons else "the sweep's nominee: one run",
+            "why": winner.why,
         },
         "program": {"precision": "float32", **asdict(agreement)},
         "selection": selection_of(study, facts, document, winner.point),
@@ -325,88 +251,3 @@ def to_evidence(
         "versions": versions(),
         "git": git_revision(),
     }
-
-
-def to_card(study: StudyConfig, facts: DataFacts, winner: Winner, evidence: dict[str, Any]) -> str:
-    """The model card in words."""
-    model, weights, program = evidence["model"], evidence["weights"], evidence["program"]
-    sentences = [item["sentence"] for item in winner.comparisons]
-    claim = "\n".join(f"> {line}" for line in sentences) or (
-        "> Nominated, not confirmed: the sweep chose it for its score in one run. Run `hybrid-search compare`."
-    )
-    scores = "\n".join(f"| {name} | {score} | {words} |" for name, score, words in score_rows(evidence["selection"]))
-    classes = ", ".join(facts.classes[:20]) + (
-        f" and {len(facts.classes) - 20} more" if len(facts.classes) > 20 else ""
-    )
-    return f"""# {winner.name}
-
-{winner.state.capitalize()}: from the study `{study.name}` on `{study.data.name}`.
-
-## What is claimed
-
-{claim}
-
-| score | accuracy | what it is |
-|---|---|---|
-{scores}
-
-The evidence for it (every repeat, block and version) is in `evidence.json`.
-
-## What it is
-
-An image classifier with {model["parameters_torch"]:,} parameters ({model["parameters_keras"]:,} as Keras counts) and
-{model["sequential_steps"]} sequential steps. Input: RGB images of {model["height"]} x {model["width"]} pixels.
-Classes: {classes}.
-
-The weights are those of one training ({weights["why"]}); its own test accuracy
-{_percent(winner.record.test_accuracy)} is one run and not the estimate above.
-Scores were measured in {weights["precision"]} ({weights["machine"].get("device", "device unknown")}).
-`model.pt2` computes in {program["precision"]}; it agrees with {program["with_what"]}
-on {100 * program["share"]:.1f} % of {program["num_images"]} test images.
-
-## How to use it
-
-    hybrid-search predict . IMAGE...      # needs nothing but this folder
-    hybrid-search sweep config.yaml       # trains this one point again
-
-`predict` builds the model from the settings in `evidence.json` and the weights in `model.safetensors`; neither can
-execute anything. `model.pt2` (torch.export) is the same as a program for deployment without this package: uint8 images
-(batch, height, width, 3) in, class probabilities out. Loading a .pt2 file may execute what is in it: do so only if you
-trust where it comes from.
-
-## Limits
-
-It was judged on images like those of `{study.data.name}` only. Its probabilities are not calibrated.
-"""
-
-
-def _percent(value: float | None) -> str:
-    return "(not measured)" if value is None else f"({100 * value:.1f} %)"
-
-
-def register(study: StudyConfig, exported: Export) -> str | None:
-    """Log the export folder in MLflow and register the model there, as `champion` unless it was chosen by hand.
-
-    Returns:
-        The registered name and version, or None with tracking switched off.
-
-    Raises:
-        TrackingError: MLflow is out of reach; the folder is complete all the same.
-    """
-    from search.tracking.mlflow_registry import register as register_in_mlflow
-
-    place = tracking_place(study)
-    if place is None:
-        return None
-    version = register_in_mlflow(
-        exported.folder,
-        uri=place.uri,
-        experiment=place.experiment,
-        name=study.name,
-        model=exported.model,
-        example=np.full((2, *exported.model.image_size, 3), 128, dtype=np.uint8),
-        digest=exported.digest,
-        tags={"state": exported.winner.state, "configuration": exported.winner.name},
-        is_champion=exported.winner.state != BY_HAND,
-    )
-    return f"{study.name} version {version}"

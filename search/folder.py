@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from search.disk import write_bytes
 from search.errors import InputError, StudyChangedError, StudyError
+from search.faults import explain
+from search.names import Key
 from search.storage.location import is_uri
 from search.storage.working_copy import refresh
 from search.study import EXTENDABLE, FREE, StudyConfig, check_memory, load_study, to_dict
+from search.tracking.events import read_json
+from search.tracking.journal import read_records
 from search.uris import Uri
 
+OPTUNA_LOG = "optuna.log"
 COMPARISON = "comparison"
 """Folder inside it: one folder per comparison, named by its key, and the newest one's files beside them."""
 
@@ -24,7 +32,8 @@ COMPARISON = "comparison"
 def check_folder(study: StudyConfig) -> None:
     """Check that the storage can be written and that a study that began earlier still says the same.
 
-    Writes nothing but, of a study on an object store, the working copy.
+    Writes nothing but, of a study on an object store, the working copy. While no trial is recorded, the study may
+    change.
 
     Raises:
         StudyError: The storage cannot be written, or holds a key that workers would need; or the journal is gone.
@@ -41,13 +50,20 @@ def check_folder(study: StudyConfig) -> None:
     refresh(study.location)
     folder = study.folder
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    if not there.is_dir() or not os.access(there, os.R_OK | os.W_OK | os.X_OK):
         why = "no permission" if there.is_dir() else f"{there} is a file"
         raise StudyError(f"storage: {folder} cannot be written ({why}); choose another storage")
     check_memory(folder)
     resolved = folder / "study.yaml"
     if resolved.is_file():
-        _refuse_changes(load_study(resolved, need_environment=False), study)
+        faults = _changed(load_study(resolved, fill=False, recorded=True), study)
+        if faults and has_trials(folder):
+            raise StudyChangedError(*faults)
+
+
+def has_trials(folder: Path) -> bool:
+    """Whether a study's journal holds a trial or a repeat: what they were trained with must not change."""
+    return bool(read_records(folder))
 
 
 def claim_folder(study: StudyConfig) -> Path:
@@ -61,6 +77,8 @@ def claim_folder(study: StudyConfig) -> Path:
     folder = make_folder(study)
     resolved = folder / "study.yaml"
     try:
+        if resolved.is_file() and not has_trials(folder):
+            (folder / OPTUNA_LOG).unlink(missing_ok=True)  # of a space that may have changed
         write_atomically(resolved, yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise StudyError(f"storage: {folder} cannot be written ({error.strerror}); choose another storage") from None
@@ -82,7 +100,8 @@ def make_folder(study: StudyConfig) -> Path:
     return study.folder
 
 
-def _refuse_changes(before: StudyConfig, after: StudyConfig) -> None:
+def _changed(before: StudyConfig, after: StudyConfig) -> list[str]:
+    """What makes trials of the two incomparable, one line each."""
     faults = []
     for path, was, now in _changes(to_dict(before), to_dict(after), ""):
         if path.startswith(FREE) or path in EXTENDABLE[1:]:
@@ -93,8 +112,53 @@ def _refuse_changes(before: StudyConfig, after: StudyConfig) -> None:
             f"{after.folder}: {path} was {_show(was)} when the sweep began and is {_show(now)} now; "
             "put it back, or give the study another name"
         )
-    if faults:
-        raise StudyChangedError(*faults)
+    return faults
+
+
+def check_given(path: str, overrides: Sequence[str], found: StudyConfig, *, refuse: bool) -> list[str]:
+    """Check that a study file says what the study was run with; a sweep's --set is easily forgotten later.
+
+    Fields of `compare` may change if --set names them.
+
+    Args:
+        path: As the user named the study: a file, or the study's folder or URI, which hold what was recorded.
+        overrides: The --set of this command.
+        found: The study, as `find_study` gives it.
+        refuse: Whether differences are refused, or listed.
+
+    Returns:
+        What differs, a line per field; what was recorded holds, except in `compare`.
+
+    Raises:
+        StudyChangedError: There are differences, and they are refused.
+    """
+    if is_uri(path) or not Path(path).is_file():
+        return []
+    given = load_study(Path(path), overrides)
+    recorded = load_study(found.folder / "study.yaml", fill=False, recorded=True)
+    named = [text.partition("=")[0].strip() for text in overrides]
+    lines = []
+    for field, was, now in _changes(to_dict(recorded), to_dict(given), ""):
+        words = f"{found.folder}: {field} was {_show(was)} when the study ran and is {_show(now)} in {path}"
+        if field.startswith("compare."):
+            if not any(f"{field}.".startswith(f"{name}.") or name.startswith(f"{field}.") for name in named):
+                ways = (shlex.quote(f"{field}={json.dumps(value)}") for value in (was, now))
+                lines.append(f"{words}; say which one holds: --set {' or --set '.join(ways)}")
+        elif not field.startswith(FREE) and field not in (*EXTENDABLE, "name"):
+            lines.append(f"{words}; repeat the --set of the sweep, or put it back")
+    if lines and refuse:
+        raise StudyChangedError(*lines)
+    return lines
+
+
+def changed_claims(study: StudyConfig) -> list[str]:
+    """Fields of `compare` that were recorded otherwise, and are recorded anew when the command goes on."""
+    resolved = study.folder / "study.yaml"
+    if not resolved.is_file():
+        return []
+    before = to_dict(load_study(resolved, fill=False, recorded=True))["compare"]
+    changes = _changes(before, to_dict(study)["compare"], "compare")
+    return [f"{field} was {_show(was)} and is {_show(now)} from now on" for field, was, now in changes]
 
 
 def _changes(old: object, new: object, path: str) -> Iterator[tuple[str, object, object]]:
@@ -116,6 +180,37 @@ def write_atomically(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+class _Sentence(TypedDict):
+    sentence: str
+
+
+class _Repeat(TypedDict):
+    key: Key
+    block: str
+
+
+class _Contender(TypedDict):
+    name: str
+    repeats: list[_Repeat]
+
+
+class _Race(TypedDict):
+    sentences: list[str]
+
+
+class _Document(TypedDict):
+    """What every reader of a comparison relies on; each reads more, and says itself what is missing."""
+
+    comparisons: list[_Sentence]
+    contenders: list[_Contender]
+    race: NotRequired[_Race]
+
+
+MAX_BYTES = 1 << 28
+"""Of a comparison."""
+_DOCUMENT: TypeAdapter[Any] = TypeAdapter(_Document)
+
+
 def load_comparison(folder: Path) -> dict[str, Any] | None:
     """The newest comparison of a study, if there is one.
 
@@ -126,7 +221,12 @@ def load_comparison(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        with path.open("rb") as stream:
+            document: dict[str, Any] = read_json(stream.read(MAX_BYTES))
+        _DOCUMENT.validate_python(document)
+    except ValidationError as error:
+        fault = next(explain(error, document, dict, ()))
+        raise InputError(f"{path}: damaged ({fault}); `hybrid-search compare` writes it again") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
     return document

@@ -32,6 +32,7 @@ difference by a third; short trainings and random splits vary more."""
 DISCORDANCE = 0.4
 """Assumed share of test images on which two configurations disagree. Cautious: the shipped presets disagreed on up to
 .38 of reduced CIFAR-10, and on .05 of the digits."""
+AT_LIMITS = f"if the pilot's variances are at their upper {100 * POWER:g} % limits"
 LASTING = 0.25
 """Assumed share of that which no further training takes back; up to a sixth was seen."""
 
@@ -92,6 +93,8 @@ class Foresight:
     """As declared."""
     detectable: float | None
     """True difference that they find; None with a single one."""
+    detectable_upper: float | None
+    """The same if the pilot's variances are as large as their upper limits; None without a pilot."""
     smallest_ever: float
     """What repeats without end would find on these test images."""
     difference: float | None
@@ -130,11 +133,13 @@ def foresee(study: StudyConfig, num_images: int, stated: Stated) -> Foresight:
     components, sources = _settle(pilot, stated, num_images)
     design = _design(components, num_images, section)
     difference = stated.difference or section.rope or None  # a rope of 0 asks for nothing
-    upper = images_for_repeats = images_ever = None
-    if pilot is not None and difference is not None:
+    upper = detectable_upper = images_for_repeats = images_ever = None
+    if pilot is not None:
         worst = upper_components(pilot.components, num_blocks=pilot.num_blocks, num_images=pilot.num_images)
         settled, _ = _settle(dataclasses.replace(pilot, components=worst), stated, num_images)
-        upper = _repeats_for(_design(settled, num_images, section), difference, alpha, section)
+        at_limits = _design(settled, num_images, section)
+        upper = _repeats_for(at_limits, difference, alpha, section) if difference is not None else None
+        detectable_upper = detectable(at_limits, section.repeats, alpha=alpha) if section.repeats > 1 else None
     if isinstance(design, Crossed) and difference is not None:
         images_ever = images_needed(design, difference, math.inf, alpha=alpha).number
         if section.repeats > 1:
@@ -149,6 +154,7 @@ def foresee(study: StudyConfig, num_images: int, stated: Stated) -> Foresight:
         sources=sources,
         repeats=section.repeats,
         detectable=detectable(design, section.repeats, alpha=alpha) if section.repeats > 1 else None,
+        detectable_upper=detectable_upper,
         smallest_ever=detectable(design, math.inf, alpha=alpha),
         difference=difference,
         is_rope=stated.difference is None and difference is not None,
@@ -240,6 +246,8 @@ def to_lines(foresight: Foresight) -> list[str]:
     if foresight.detectable is not None:
         ever = f"; repeats without end {_points(foresight.smallest_ever)}{on}" if foresight.smallest_ever else ""
         lines.append(f"{foresight.repeats:,} as declared would find {_points(foresight.detectable)}{ever}")
+        if foresight.detectable_upper is not None:
+            lines.append(f"{_points(foresight.detectable_upper)} {AT_LIMITS}")
     pairs = "1 comparison" if foresight.family_size == 1 else f"{foresight.family_size} comparisons"
     level = f"level {foresight.alpha:.2g}, the hardest step of {pairs}"
     return [*lines, f"{100 * foresight.power:g} % power; {foresight.test} at {level}", *foresight.sources]
@@ -253,7 +261,7 @@ def _answer(foresight: Foresight, difference: float, on: str) -> list[str]:
         lines[0] += f", provisionally, as all below {FIRM_BLOCKS}"
     if number is not None and foresight.has_pilot:
         upper = f"{foresight.num_blocks_upper:,}" if foresight.num_blocks_upper else "no number"
-        lines.append(f"{upper} if the pilot's variances are at their upper {100 * POWER:g} % limits")
+        lines.append(f"{upper} {AT_LIMITS}")
     more = []
     if number is None and foresight.images_ever is not None:
         more.append(f"that takes some {_about(foresight.images_ever)} test images, whatever the repeats")

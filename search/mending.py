@@ -228,8 +228,8 @@ def distribution(domain: Domain) -> optuna.distributions.BaseDistribution | None
     match domain:
         case Float(low=low, high=high, log=log):
             return FloatDistribution(low, high, log=log)
-        case Int(low=low, high=high, step=step, log=log):
-            return IntDistribution(low, high, log=log, step=step)
+        case Int(low=low, last=last, step=step, log=log):
+            return IntDistribution(low, last, log=log, step=step)
         case Choice(values=values):
             return CategoricalDistribution(values)
         case Fixed():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -18,7 +19,7 @@ from search.data.datasets import DataConfig
 
 if TYPE_CHECKING:
     from search.bind import DataFacts
-    from search.study import StudyConfig
+    from search.study import ResourcesSection, StudyConfig
 
 PACKAGES = ("spaces", "hybrid_models", "search")
 """The project's own packages, which travel with the job."""
@@ -107,6 +108,35 @@ def fault_of(node: str, needs: Needs, told: Told, driver: Told) -> str | None:
         names = ", ".join(sorted({name for name, _ in told.gpus}))
         faults.append(f"train.precision: expected GPUs with bfloat16 in hardware, found {names}: set it to float32")
     return f"node {node}: {'; '.join(faults)}" if faults else None
+
+
+def request_faults(resources: ResourcesSection, have: Sequence[Mapping[str, float]], where: str = "") -> list[str]:
+    """Why no node can ever run a trial, if none can.
+
+    Args:
+        resources: What a trial asks for.
+        have: Ray's `CPU` and `GPU` of each node.
+        where: What is named instead of the nodes, such as `this machine`.
+    """
+    faults = []
+    for word, wanted in (("gpus", resources.gpus), ("cpus", resources.cpus)):
+        most = max((node.get(word[:-1].upper(), 0.0) for node in have), default=0.0)
+        if wanted > most:
+            found = f"{where} has {most:g}" if where else f"no node has more than {most:g} ({len(have)} node(s))"
+            faults.append(f"resources.{word}: a trial asks for {wanted:g}, and {found}; lower it")
+    if not faults and not any(trials_that_fit(resources, node) for node in have):
+        faults.append(
+            f"resources: no node has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs together; lower one of them"
+        )
+    return faults
+
+
+def trials_that_fit(resources: ResourcesSection, have: Mapping[str, float]) -> int:
+    """How many trials a node runs at the same time."""
+    fits = math.floor(have.get("CPU", 0.0) / resources.cpus + 1e-9)
+    if resources.gpus:
+        fits = min(fits, math.floor(have.get("GPU", 0.0) / resources.gpus + 1e-9))
+    return fits
 
 
 def _versions() -> dict[str, str]:

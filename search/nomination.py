@@ -1,8 +1,4 @@
-"""What a sweep nominates, in three scores that are never shown apart: chosen for, corrected, confirmed.
-
-And its state: nothing is called confirmed before every declared comparison with it found it better, nor without what
-that confirmation lacks.
-"""
+"""What a sweep nominates, in three scores that are never shown apart: chosen for, corrected, confirmed."""
 
 from __future__ import annotations
 
@@ -13,28 +9,16 @@ from typing import Any
 import numpy as np
 
 from search.bind import DataFacts
+from search.choice import NOMINATED, find_contender, find_trial, fresh_scores, nominee_point, state_in
 from search.data.splits import second_size
 from search.optimism import Correction, Unknown, correct
 from search.records import Completed, TrialRecord
 from search.significance.means import MeanOfRepeats, mean_of_repeats
-from search.significance.methods import THIS_DATA
-from search.significance.records import Verdict
 from search.significance.selection import expected_best_of
 from search.status import nominees
 from search.study import SearchSection, StudyConfig
 from search.tracking.journal import read_records
 
-CONFIRMED = "confirmed"
-"""Every declared comparison with it found it better, on fresh blocks."""
-PROVISIONAL = "confirmed, provisionally"
-"""So, but on few repeats."""
-ON_THESE_IMAGES = "confirmed on these images"
-"""So, but of further repeats on this very data set, not of new data of this kind."""
-OF_SEVERAL = "confirmed, but for false discoveries"
-"""So, but of several comparisons of which a share alpha may be false: the family-wise error rate was not held."""
-LOOKED = "confirmed, at look {}"
-"""So, but the repeats were looked at before: p-values are no longer exact."""
-NOMINATED = "nominated, not confirmed"
 _BUDGETS = (1, 2, 5)
 """Numbers of trials that the curve is told at: these times each power of ten, and all."""
 
@@ -60,7 +44,7 @@ class Selection:
     sweep_rank: int | None
     """Place among the sweep's nominees, from 1; None likewise."""
     state: str
-    """As of `state_of`."""
+    """As of `choice.state_of`."""
     selection_score: float | None
     """Validation accuracy of one run, which was chosen for it: too high. None likewise."""
     correction: Correction | Unknown
@@ -75,35 +59,6 @@ class Selection:
         if self.selection_score is None or isinstance(self.correction, Unknown):
             return None
         return self.selection_score - self.correction.bias
-
-
-def state_of(comparisons: Sequence[Mapping[str, Any]], name: str, *, num_looks: int) -> str:
-    """Say what the declared comparisons make of a configuration.
-
-    Args:
-        comparisons: All of a comparison document; those without it are passed over.
-        name: The configuration.
-        num_looks: How often somebody has looked at what was judged, this time included.
-
-    Returns:
-        NOMINATED or CONFIRMED; or CONFIRMED with all that it lacks, in the words of ON_THESE_IMAGES, PROVISIONAL,
-        OF_SEVERAL and LOOKED, in this order: "confirmed on these images, provisionally, at look 2".
-    """
-    own = [item for item in comparisons if name in {item["a"], item["b"]}]
-    if not own or not all(has_won(item, name) for item in own):
-        return NOMINATED
-    lacks = (
-        (ON_THESE_IMAGES, any(item["estimand"] == THIS_DATA for item in own)),
-        (PROVISIONAL, any(item["provisional"] for item in own)),
-        (OF_SEVERAL, any(item["adjust_method"] == "bh" and item["family_size"] > 1 for item in own)),
-        (LOOKED.format(num_looks), num_looks > 1),
-    )
-    return CONFIRMED + "".join(words.removeprefix(CONFIRMED) for words, holds in lacks if holds)
-
-
-def has_won(comparison: Mapping[str, Any], name: str) -> bool:
-    """Whether a comparison found the configuration better."""
-    return bool(comparison["verdict"] == (Verdict.BETTER if comparison["a"] == name else Verdict.WORSE))
 
 
 def select(
@@ -126,30 +81,24 @@ def select(
         document: What comparison.json holds; None before a comparison.
         num_val: Images of the validation part.
         num_classes: For chance accuracy, which a repeat counts with that diverged and left nothing finite.
-        point: The configuration; None: the sweep's first nominee.
+        point: The configuration; None: the nominee, as `choice.nominee_point` has it.
 
     Returns:
         Its scores, or None where the sweep has nominated nothing and no point is asked for.
     """
     trials = [record for record in records if record.kind == "trial"]
     ranked = nominees(trials)
-    if point is None and not ranked:
+    wanted = nominee_point(ranked, document) if point is None else dict(point)
+    if wanted is None:
         return None
-    wanted = dict(ranked[0].point if point is None else point)
-    rank = next((place for place, record in enumerate(ranked, start=1) if dict(record.point) == wanted), None)
-    trial = ranked[rank - 1] if rank else None
-    contenders = document["contenders"] if document else []
-    contender = next((item for item in contenders if item["point"] == wanted), None)
+    trial, contender = find_trial(ranked, wanted), find_contender(document, wanted)
+    rank = ranked.index(trial) + 1 if trial else None
     name = contender["name"] if contender else trial.label if trial else ""
     return Selection(
         name=name,
         trial=trial.number if trial else None,
         sweep_rank=rank,
-        state=(
-            state_of(document["comparisons"], name, num_looks=document.get("num_looks", 1))
-            if document and contender
-            else NOMINATED
-        ),
+        state=state_in(document, name) if contender else NOMINATED,
         selection_score=trial.val_accuracy if trial else None,
         correction=_correct(study, trials, rank, num_val),
         confirmed=_confirm(document, contender, num_classes),
@@ -165,7 +114,8 @@ def selection_of(
 ) -> dict[str, Any] | None:
     """Read a study's records and put the scores together, as plain data; arguments as of `select`."""
     records = list(read_records(study.folder).values())
-    num_val, num_classes = second_size(facts.num_train, study.split), len(facts.classes)
+    num_val = second_size(facts.num_train, study.split, facts.num_val)
+    num_classes = len(facts.classes)
     found = select(study, records, document, num_val=num_val, num_classes=num_classes, point=point)
     return to_dict(found) if found else None
 
@@ -184,11 +134,7 @@ def _confirm(
     if contender is None:
         missing = "it is not in the newest comparison" if document else "no comparison yet"
         return Unknown(reason=f"{missing}, run `hybrid-search compare`")
-    scores = [
-        1 / num_classes if run["test_accuracy"] is None else run["test_accuracy"]
-        for run in contender["repeats"]
-        if run["test_accuracy"] is not None or run["diverged_in_epoch"] is not None
-    ]
+    scores = fresh_scores(contender, chance=1 / num_classes)
     if not scores:
         return Unknown(reason="no repeat left a score, run `hybrid-search compare`")
     return mean_of_repeats(np.array(scores))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.records import TrialRecord
+from search.records import Stopped, TrialRecord
 from search.seeds import derive
 from search.significance.selection import tibshirani
 from search.status import best_first
@@ -38,6 +38,8 @@ class Correction:
     num_images: int
     """Of the validation part, which all of them share."""
     num_folds: int = NUM_FOLDS
+    num_stopped: int = 0
+    """Trials that the scheduler stopped. They competed as well; with their answers the bias could only be larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,8 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
     It sees the luck of the validation images: what the nominee's very weights would score on other images of this kind.
     It does not see the luck of the seeds, as all trials have one block: another training of the same point may score
     lower still. Four folds make it right where all candidates are equal; where one stands out it takes off somewhat
-    too much, never less than nothing. Trials that the scheduler stopped are no candidates here, though they competed.
+    too much, never less than nothing. Trials that the scheduler stopped competed, but left no answers to compare: with
+    them the correction is a lower bound, and beside a single completed trial there is none.
 
     The promise fails when there are so few images that a fold decides by a handful, and when the trials were trained on
     different blocks or data: then they share no images, and the answer is `Unknown`.
@@ -79,6 +82,10 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
     if num_old:
         which = "it was" if num_old == len(ranked) else f"{num_old} of {len(ranked)} completed trials were"
         return Unknown(reason=f"{which} trained before the right answers of the validation were recorded")
+    num_stopped = sum(isinstance(record.outcome, Stopped) for record in trials)
+    if len(ranked) == 1 and num_stopped:
+        which = "a trial that the scheduler stopped" if num_stopped == 1 else f"{num_stopped} trials that were stopped"
+        return Unknown(reason=f"{which} competed with it, and left no answers to correct by")
     if len({record.blocks for record in ranked}) > 1:
         return Unknown(reason="the trials were trained on different blocks, so they share no validation images")
     if num_images < NUM_FOLDS:
@@ -92,7 +99,12 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
         except (OSError, ValueError) as error:
             return Unknown(reason=f"what trial {record.number} got right cannot be read ({error})")
         scores_KC[:, position] = deal.scores(correct_N)
-    return Correction(bias=tibshirani(scores_KC).bias, num_candidates=len(ranked), num_images=num_scored)
+    return Correction(
+        bias=tibshirani(scores_KC).bias,
+        num_candidates=len(ranked),
+        num_images=num_scored,
+        num_stopped=num_stopped,
+    )
 
 
 def load_val_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[np.uint8]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from search.choice import choose
 from search.data.splits import second_size
 from search.folder import load_comparison
 from search.nomination import select, to_dict
@@ -12,24 +14,23 @@ from search.records import Completed, Failed, TrialRecord
 from search.scores import expected_line, score_rows
 from search.status import best_first, summarise
 from search.study import StudyConfig
-from search.tracking.journal import FILE_NAME, fold, read_events
+from search.tracking.journal import read_history
+from search.verdict_lines import verdict_lines
 
 NUM_NOMINATED = 5
 
 
 def make_overview(study: StudyConfig) -> dict[str, Any]:
     """Read a study's state from its journal, as plain data."""
-    by_key: dict[str, TrialRecord] = {}
-    marks = []
-    for event in read_events(study.folder / FILE_NAME):
-        fold(by_key, event)
-        if event["event"] in {"session", "stop"}:
-            marks.append(event)
+    history = read_history(study.folder)
+    by_key = history.records
+    marks = [event for event in history.marks if event["event"] in {"session", "stop"}]
     trials = [record for record in by_key.values() if record.kind == "trial"]
     repeats = [record for record in by_key.values() if record.kind == "repeat"]
     running = bool(marks) and marks[-1]["event"] == "session" and marks[-1]["verb"] == "sweep" and _running(trials)
     status = summarise(trials, study.search.trials, since=marks[-1]["at"] if running else None)
     document = load_comparison(study.folder)
+    choice = choose(trials, document)
     return {
         "study": study.name,
         "folder": str(study.location),
@@ -44,6 +45,7 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
         "training_secs": sum(record.elapsed_secs for record in trials),
         "eta_secs": status.eta_secs,
         "selection": _select(study, trials, marks, document),
+        "choice": choice.to_dict() if choice else None,
         "nominated": [_row(record) for record in best_first(trials)[:NUM_NOMINATED]],
         "failures": [{"reason": reason, "count": count} for reason, count in status.failures],
         "repeats": {
@@ -52,21 +54,22 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
             "unfinished": sum(record.outcome is None for record in repeats),
         },
         "race": document.get("race", {}).get("sentences", []) if document else [],
-        "verdicts": [item["sentence"] for item in document["comparisons"]] if document else [],
+        "verdicts": verdict_lines(document["comparisons"]) if document else [],
     }
 
 
 def _select(
     study: StudyConfig,
     trials: list[TrialRecord],
-    marks: list[dict[str, Any]],
+    marks: list[Mapping[str, Any]],
     document: dict[str, Any] | None,
 ) -> dict[str, Any] | None:
     """The nominee's three scores; None before there is a nominee."""
     session = next((event for event in reversed(marks) if event["event"] == "session"), None)
     if session is None:
         return None
-    num_val = second_size(session["data"]["num_train"], study.split)
+    data = session["data"]
+    num_val = second_size(data["num_train"], study.split, data.get("num_val", 0))
     found = select(study, trials, document, num_val=num_val, num_classes=len(session["classes"]))
     return to_dict(found) if found else None
 
@@ -107,6 +110,7 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
         lines += [f"            {name:21}{score:>8}  {words}" for name, score, words in score_rows(selection)]
         if selection["expected_highest"]:
             lines.append(f"            {expected_line(selection['expected_highest'])}")
+    lines += choice_lines(overview["choice"])
     rows = [row for row in overview["nominated"] if row["val_accuracy"] is not None]
     if rows:
         lines.append("nominated   by validation accuracy of one run each")
@@ -122,3 +126,10 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
     lines += [f"race        {sentence}" for sentence in overview["race"]]
     lines += [f"verdict     {sentence}" for sentence in overview["verdicts"]]
     return lines
+
+
+def choice_lines(choice: Mapping[str, Any] | None) -> list[str]:
+    """The configuration that `export` takes, and the notes on it."""
+    if choice is None:
+        return []
+    return [f"export      {choice['name']}: {choice['state']}", *(f"note        {note}" for note in choice["notes"])]

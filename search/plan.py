@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.bind import DataFacts, bind, check_sweep, load_facts, tell_rejected, why_not
-from search.claims import tell_claims, too_few_repeats
-from search.errors import StudyError
-from search.folder import check_folder
+from search.bind import DataFacts, bind, tell_rejected, why_not
+from search.checks import check_study
+from search.claims import tell_claims
+from search.draws import NUM_DRAWS, random_points
 from search.foresight import Foresight, Stated, foresee
 from search.foresight import to_lines as foresight_lines
 from search.records import TrialSpec
-from search.seeds import derive, make_block
+from search.seeds import make_block
 from search.study import StudyConfig
 from search.sweep import describe
-from spaces.domains import Choice, Domain, Fixed, Float, Int
+from search.tracking_place import tracking_place
 from spaces.space import Point, Space
 
-NUM_DRAWS = 400
-"""Random draws that show how many points of the space are no models."""
 NUM_SAMPLES = 40
 """Of those that are models, so many stand for the space."""
 NUM_TIMED = 5
@@ -55,6 +54,8 @@ class Plan:
     num_train: int
     num_val: int
     num_test: int
+    data_notes: tuple[str, ...]
+    """How the folders of images were read."""
     trials: int
     epochs: int
     secs_per_epoch: tuple[float, float, float]
@@ -66,7 +67,7 @@ class Plan:
     claims: str
     """What is declared about the comparison."""
     warnings: tuple[str, ...]
-    """What the declared comparison cannot do."""
+    """What is odd about the study, one line each; they are printed before the plan."""
     foresight: Foresight
     """How many repeats a difference takes, and what the declared ones can find."""
 
@@ -87,24 +88,19 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     from hybrid_models.arithmetic import num_parameters
     from hybrid_models.build import build
     from hybrid_models.shapes import sequential_steps
-    from search.data.splits import split
     from search.data.store import default_cache_dir, open_data
-    from search.runners.inline import pick_device
-    from search.session import tracking_place
-    from search.tracking.mlflow_client import check_uri
+    from search.session import open_runner
     from search.uris import redacted
 
-    check_folder(study)
+    checked = check_study(study, "plan")
+    facts = checked.facts
+    if study.resources.runner == "ray" and study.resources.address is not None:
+        with open_runner(study, facts):  # joins the cluster, and so finds out about its token, versions and nodes
+            pass
     place = tracking_place(study)
-    if place is not None:
-        check_uri(place.uri)
-    if study.resources.runner == "inline" or study.resources.address is None:
-        pick_device(study.resources.gpus)
-    facts = load_facts(study)
-    check_sweep(study, facts)
-    labels = open_data(study.data, default_cache_dir()).train.labels
+    data = open_data(study.data, default_cache_dir())
     block = make_block(study.seed, "sweep", 0)
-    train_rows, val_rows = split(labels, study.split, block.split_seed)
+    train_rows, val_rows = data.divide(study.split, block.split_seed)
     space = study.build_space()
     specs, rejected = _sample(study, space, facts)
     counts = [num_parameters(spec.model) for spec in specs]
@@ -129,6 +125,7 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
         num_train=len(train_rows),
         num_val=len(val_rows),
         num_test=facts.num_test,
+        data_notes=data.notes,
         trials=study.search.trials,
         epochs=study.train.epochs,
         secs_per_epoch=(secs[0], median, secs[-1]),
@@ -138,44 +135,24 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
         claims=tell_claims(study.compare),
-        warnings=tuple(too_few_repeats(study.compare, study.compare.repeats)),
+        warnings=checked.warnings,
         foresight=foresee(study, facts.num_test, stated or Stated()),
     )
 
 
 def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[TrialSpec], dict[str, int]]:
-    import random
-
-    generator = random.Random(derive(study.seed, "plan"))  # noqa: S311
     block = make_block(study.seed, "sweep", 0)
     rejected = Counter[str]()
     points: list[Point] = []
-    for _ in range(NUM_DRAWS):
-        point = space.assemble(lambda _name, domain: _draw(domain, generator))
+    for point in itertools.islice(random_points(study, space), NUM_DRAWS):
         if why := why_not(study, point, facts):
             rejected[why] += 1
         else:
             points.append(point)
-    if not points:
-        raise StudyError(f"space: no model among {NUM_DRAWS} random points: {tell_rejected(rejected)}; loosen fix")
+    # A small space was listed: one model in it may have escaped the draws.
+    points = points or [next(point for point in space.enumerate() if why_not(study, point, facts) is None)]
     specs = [bind(study, point, facts, (block,), label=describe(dict(point))) for point in points[:NUM_SAMPLES]]
     return specs, dict(rejected)
-
-
-def _draw(domain: Domain, generator: Any) -> Any:  # noqa: ANN401
-    import math
-
-    match domain:
-        case Choice(values=values):
-            return generator.choice(values)
-        case Int(low=low, high=high, step=step):
-            return generator.randrange(low, high + 1, step)
-        case Float(low=low, high=high, log=True):
-            return math.exp(generator.uniform(math.log(low), math.log(high)))
-        case Float(low=low, high=high):
-            return generator.uniform(low, high)
-        case Fixed(value=value):
-            return value
 
 
 def _time_epoch(build: Any, spec: TrialSpec, num_train: int) -> float:  # noqa: ANN401
@@ -221,6 +198,7 @@ def to_lines(plan: Plan) -> list[str]:
         f"space       {size}; free: {', '.join(plan.free)}",
         f"            of {plan.num_drawn} random ones: {tell_rejected(plan.rejected)}",
         f"data        {plan.num_train:,} training, {plan.num_val:,} validation, {plan.num_test:,} test images",
+        *(f"{'':12}{note}" for note in plan.data_notes),
         f"parameters  {low:,} to {high:,} (median {mid:,}) over {plan.num_sampled} random points",
         f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",
         f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, activations on top",
@@ -229,7 +207,6 @@ def to_lines(plan: Plan) -> list[str]:
         f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
         f"compare     {_cost(plan.compare_hours)}",
         f"claims      {plan.claims}",
-        *(f"warning     {line}" for line in plan.warnings),
         *(f"{'' if place else 'repeats':12}{line}" for place, line in enumerate(foresight_lines(plan.foresight))),
     ]
 

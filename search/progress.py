@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from search.lines import say
+from search.printable import printable
 from search.records import TrialRecord
 from search.status import Status, best_first, summarise
 
@@ -93,7 +95,7 @@ class Display:
         return summarise(self._records(), self._num_planned, since=self._since)
 
     def _print_line(self, status: Status) -> None:
-        print(f"{self._title}: {one_line(status, self._noun)}", file=sys.stderr, flush=True)  # noqa: T201
+        say(f"{self._title}: {one_line(status, self._noun)}")
 
     def _render(self) -> RenderableType:
         now = time.monotonic()
@@ -118,14 +120,14 @@ class Display:
             state = "running" if record.outcome is None else record.outcome.word
             accuracy = record.val_accuracy
             table.add_row(
-                record.label,
+                Text(printable(record.label)),
                 state,
                 str(len(record.curve)),
                 "" if accuracy is None else f"{accuracy:.4f}",
                 f"{record.elapsed_secs:.1f}",
             )
         return Group(
-            Text(f"{self._title}: {one_line(status, self._noun)}"),
+            Text(printable(f"{self._title}: {one_line(status, self._noun)}")),
             ProgressBar(total=max(1, status.num_planned), completed=status.num_over, width=60),
             table,
         )

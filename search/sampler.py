@@ -252,8 +252,8 @@ def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: AN
     match domain:
         case Float(low=low, high=high, log=log):
             return trial.suggest_float(name, low, high, log=log)
-        case Int(low=low, high=high, step=step, log=log):
-            return trial.suggest_int(name, low, high, step=step, log=log)
+        case Int(low=low, last=last, step=step, log=log):  # Optuna warns of a bound that no step ends on
+            return trial.suggest_int(name, low, last, step=step, log=log)
         case Choice(values=values):
             return trial.suggest_categorical(name, values)
         case Fixed(value=value):

@@ -33,10 +33,14 @@ def _correction(selection: Mapping[str, Any]) -> str:
         return f"not known: {selection['correction_unknown']}"
     if correction["num_candidates"] == 1:
         return "one candidate: nothing was chosen"
+    # Comparisons written by earlier versions do not count the stopped trials.
+    num_stopped = correction.get("num_stopped", 0)
     return (
-        f"{100 * correction['bias']:.2f} pp less, for the luck of {correction['num_images']:,} validation images among "
-        f"{correction['num_candidates']:,} candidates (Tibshirani, {correction['num_folds']} folds); the luck of the "
-        "seeds is not taken off"
+        f"{'at least ' * bool(num_stopped)}{100 * correction['bias']:.2f} pp less, for the luck of "
+        f"{correction['num_images']:,} validation images among {correction['num_candidates']:,} candidates "
+        f"(Tibshirani, {correction['num_folds']} folds"
+        f"{f'; {num_stopped:,} stopped trials competed as well' if num_stopped else ''}); the luck of the seeds is not "
+        "taken off"
     )
 
 

@@ -6,23 +6,27 @@ import contextlib
 import dataclasses
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search.bind import DataFacts
 from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError
-from search.folder import claim_folder, make_folder
+from search.folder import changed_claims, claim_folder, has_trials, make_folder
 from search.interruption import interruptible
+from search.lines import say
 from search.nodes import needs_of
 from search.storage.copies import copy_of
 from search.study import StudyConfig
+from search.tracking.events import VERSION
 from search.tracking.journal import FILE_NAME, Journal, read_events
 from search.tracking.mirror_process import TrackerProcess
-from search.tracking.mlflow_client import check_uri, default_uri
+from search.tracking.mlflow_client import check_uri
+from search.tracking_place import TrackingPlace, tracking_place
 from search.uris import redacted
 from search.versions import git_revision, versions
 from search.work import Work
+
+__all__ = ["Shown", "TrackingPlace", "open_runner", "open_session", "say", "tracking_place"]
 
 TRACKER_PATIENCE_SECS = 120.0
 """At the end the command waits this long for MLflow to take the rest; what is left then is sent next time."""
@@ -64,10 +68,14 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         check_uri(place.uri)
     make_folder(study)
     with Journal(study.folder, copy_of(study.location, say)) as journal:
+        changed = changed_claims(study)
         folder = claim_folder(study)
+        for line in changed:
+            say(f"{study.name}: {line}")
         _refuse_other_data(folder, facts)
         journal.note(
             "session",
+            version=VERSION,
             verb=verb,
             pid=os.getpid(),
             node=socket.gethostname(),
@@ -78,6 +86,7 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
                 "name": study.data.name,
                 "digest": facts.key,
                 "num_train": facts.num_train,
+                "num_val": facts.num_val,
                 "num_test": facts.num_test,
                 "root": redacted(study.data.root) if study.data.root else None,
             },
@@ -99,30 +108,9 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
                 say(f"{study.name}: {tracker.backlog}")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrackingPlace:
-    """Where MLflow records a study."""
-
-    uri: str
-    experiment: str
-
-
-def tracking_place(study: StudyConfig) -> TrackingPlace | None:
-    """Where MLflow records a study; None with tracking switched off."""
-    if not study.tracking.enabled:
-        return None
-    uri = study.tracking.uri or default_uri(study.folder.parent)
-    return TrackingPlace(uri=uri, experiment=study.tracking.experiment or study.name)
-
-
-def say(line: str) -> None:
-    """Tell the person at the terminal; standard output belongs to results."""
-    print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
-
-
 def _refuse_other_data(folder: Path, facts: DataFacts) -> None:
     known = [event["data"]["digest"] for event in read_events(folder / FILE_NAME) if event["event"] == "session"]
-    if known and known[-1] != facts.key:
+    if known and known[-1] != facts.key and has_trials(folder):
         raise StudyChangedError(
             f"{folder}: the study began on data {known[-1]} and finds {facts.key} now; put the files back, or give the "
             "study another name"

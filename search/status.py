@@ -11,25 +11,37 @@ from dataclasses import dataclass
 from search.records import Completed, Failed, Stopped, TrialRecord
 
 
+def rank(record: TrialRecord) -> tuple[bool, int, float, int]:
+    """The one order of a sweep's trials, first nominated first; independent of the order in which they ended.
+
+    Completed trials by the validation accuracy of the last epoch; then those that the scheduler stopped, the furthest
+    first. Ties go to the lower trial number.
+    """
+    is_stopped = isinstance(record.outcome, Stopped)
+    accuracy = -1.0 if record.val_accuracy is None else record.val_accuracy
+    return is_stopped, -len(record.curve) if is_stopped else 0, -accuracy, record.number
+
+
 def best_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Completed trials by validation accuracy of the last epoch, best first; ties go to the earlier trial."""
-    done = [record for record in records if isinstance(record.outcome, Completed)]
-    return sorted(done, key=_rank)
+    """Completed trials, in the order of `rank`."""
+    return sorted((record for record in records if isinstance(record.outcome, Completed)), key=rank)
 
 
-def _rank(record: TrialRecord) -> tuple[float, int]:
-    return -(record.val_accuracy or 0.0), record.number
-
-
-def nominees(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+def nominees(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Trials in the order in which the sweep nominates them.
 
-    Completed ones by validation accuracy; then those that the scheduler stopped, the furthest first: a repeat trains
-    them to the last epoch anyway.
+    A trial that the scheduler stopped is among them: a repeat trains it to the last epoch anyway.
     """
-    stopped = [record for record in records if isinstance(record.outcome, Stopped) and record.curve]
-    stopped.sort(key=lambda record: (-len(record.curve), -(record.val_accuracy or 0.0), record.number))
-    return [*best_first(records), *stopped]
+    return sorted(filter(_is_nominated, records), key=rank)
+
+
+def nominee(records: Iterable[TrialRecord]) -> TrialRecord | None:
+    """The first of `nominees`."""
+    return min(filter(_is_nominated, records), key=rank, default=None)
+
+
+def _is_nominated(record: TrialRecord) -> bool:
+    return isinstance(record.outcome, Completed) or (isinstance(record.outcome, Stopped) and bool(record.curve))
 
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:nan|inf)\b", re.IGNORECASE)
@@ -55,7 +67,7 @@ class Status:
     num_unfinished: int
     """Running, or waiting to go on."""
     nominee: TrialRecord | None
-    """Completed, of the highest validation accuracy: one run, not confirmed."""
+    """The sweep's, as `nominee` has it: one run, not confirmed."""
     num_epochs: int
     epochs_per_sec: float | None
     """Over the last minutes of this run of the command; None before the first epoch."""
@@ -83,7 +95,6 @@ def summarise(
     """
     present = time.time() if now is None else now
     outcomes = Counter(type(record.outcome) for record in records)
-    nominee = min((item for item in records if isinstance(item.outcome, Completed)), key=_rank, default=None)
     num_over = len(records) - outcomes[type(None)]
     pace, eta = None, None
     if since is not None:
@@ -102,7 +113,7 @@ def summarise(
         num_stopped=outcomes[Stopped],
         num_failed=outcomes[Failed],
         num_unfinished=outcomes[type(None)],
-        nominee=nominee,
+        nominee=nominee(records),
         num_epochs=sum(len(record.curve) for record in records),
         epochs_per_sec=pace,
         eta_secs=eta,

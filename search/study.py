@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from search.claims import CompareSection, claim_faults
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyError
 from search.faults import explain
+from search.hints import did_you_mean
 from search.reading import MAX_CHARACTERS, Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
 from search.section import PointLike, Scalar, Section, UriText
 from search.settings import setting_faults, space_faults
@@ -82,8 +83,17 @@ class TrackingSection(Section):
     """Record in MLflow; the journal is written in any case."""
     uri: UriText | None = None
     """MLflow tracking URI; unset: SQLite in the storage folder."""
-    experiment: str | None = None
+    experiment: Annotated[str, Field(max_length=500)] | None = None
     """Experiment name; unset: the study's name."""
+
+
+class _Given(frozenset[str]):
+    """Fields that a study file writes out; two studies are equal whether or not they write their defaults out."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Given)
+
+    __hash__ = frozenset.__hash__
 
 
 class StudyConfig(Section):
@@ -108,6 +118,17 @@ class StudyConfig(Section):
     resources: ResourcesSection = ResourcesSection()
     compare: CompareSection = CompareSection()
     tracking: TrackingSection = TrackingSection()
+    _given: _Given = PrivateAttr(default=_Given())
+    """Fields that the study file writes out, such as `train.lr`; empty for a study as it was recorded."""
+
+    def given(self, fields: Iterable[str]) -> StudyConfig:
+        """Note which fields the study file writes out; returns the study."""
+        self._given = _Given(fields)
+        return self
+
+    def gives(self, field: str) -> bool:
+        """Whether the study file writes a field out."""
+        return field in self._given
 
     @property
     def location(self) -> Location:
@@ -192,21 +213,61 @@ def _rename(line: str, name: str, section: str) -> str:
     return section + line.removeprefix(name) if line.startswith((f"{name}.", f"{name}:")) else f"{section}: {line}"
 
 
-def _check_environment(study: StudyConfig) -> Iterator[str]:
+def gpu_faults(gpus: float) -> list[str]:
+    """Why a trial cannot have so many GPUs, if it cannot."""
+    if gpus <= 1:
+        return []
+    return [
+        f"resources.gpus: expected at most 1, as one trial uses one GPU, found {gpus:g}; set it to 1, and as many "
+        "trials as there are GPUs run at the same time"
+    ]
+
+
+def _check_addresses(study: StudyConfig) -> Iterator[str]:
     places = {
         "search.database": study.search.database,
         "tracking.uri": study.tracking.uri,
         "storage": study.storage,
     }
     for path, uri in places.items():
-        if uri is not None and (fault := fault_of(uri)):
+        if uri is not None and "://" in uri and (fault := fault_of(uri)):
             yield f"{path}: {fault}"
-        for name in uri.unset if isinstance(uri, Uri) else ():
+        for name in uri.unset if isinstance(uri, Uri) and uri.filled else ():
             yield f"{path}: names ${{{name}}}, and the environment has no such variable; set {name}"
 
 
+RESERVED_NAMES = ("mlflow.db", "mlartifacts", "mlruns", "default")
+"""In any case of letters: MLflow's own files beside the studies, and its own experiment."""
+
+
+def _check_names(study: StudyConfig, *, recorded: bool) -> Iterator[str]:
+    """Names that would lead out of the storage folder, or that MLflow uses itself."""
+    experiment = study.tracking.experiment
+    if experiment is not None:
+        if experiment.strip() in {"", ".", ".."} or experiment != experiment.strip() or not experiment.isprintable():
+            yield (
+                "tracking.experiment: expected a name of printable characters, other than . and .. and without spaces "
+                f"around it, found {experiment!r}; rename it"
+            )
+        elif experiment.casefold() == "default" and not recorded:
+            yield f"tracking.experiment: {experiment} is MLflow's own experiment; choose another name"
+    if recorded:  # a study that has begun keeps its name
+        return
+    if study.name.casefold() in RESERVED_NAMES or study.name.casefold().startswith("mlflow.db-"):
+        yield f"name: {study.name} is a name that MLflow uses itself in the storage folder; choose another one"
+    if study.name.endswith("."):
+        yield f"name: expected a name that does not end with a dot, found {study.name!r}; choose another one"
+
+
+def _leaves(data: dict[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in data.items():
+        yield path + key
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{key}.")
+
+
 def parse_study(
-    data: object, source: str, overrides: Iterable[str] = (), *, need_environment: bool = True
+    data: object, source: str, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False
 ) -> StudyConfig:
     """Check a study given as plain data.
 
@@ -214,7 +275,8 @@ def parse_study(
         data: What the YAML holds.
         source: Named in each fault.
         overrides: `path.to.key=value` assignments, applied first.
-        need_environment: Whether it is a fault if a variable that an address names is not set.
+        fill: Whether `${NAME}` in addresses is filled in from the environment, which then must have it.
+        recorded: It is a study as its sweep recorded it: rules that were added later do not refuse it.
 
     Raises:
         StudyError: With one line per fault, all faults at once.
@@ -230,16 +292,17 @@ def parse_study(
     faults = [f"{'.'.join(map(str, path))}: {fault}" for path, fault in odd.items()]
     try:
         # As JSON, because that is where pydantic's strict mode takes lists for tuples and mappings for sections.
-        study = StudyConfig.model_validate_json(json.dumps(plain), strict=True)
+        study = StudyConfig.model_validate_json(json.dumps(plain), strict=True, context={"fill": fill})
     except ValidationError as error:
         faults += explain(error, plain, StudyConfig, odd)
     else:
-        faults += (*_check_points(study), *claim_faults(study.compare))
-        faults += _check_environment(study) if need_environment else ()
+        faults += (*_check_names(study, recorded=recorded), *_check_points(study), *claim_faults(study.compare))
+        faults += (*_check_addresses(study), *([] if recorded else gpu_faults(study.resources.gpus)))
         faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
-    return study.model_copy(update={"train": _settle(study)})
+    study = study.model_copy(update={"train": _settle(study)})
+    return study if recorded else study.given(_leaves(plain))
 
 
 def _settle(study: StudyConfig) -> TrainConfig:
@@ -253,7 +316,7 @@ def _settle(study: StudyConfig) -> TrainConfig:
     return settled(study.train, gpus=study.resources.gpus)
 
 
-def load_study(path: Path, overrides: Iterable[str] = (), *, need_environment: bool = True) -> StudyConfig:
+def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False) -> StudyConfig:
     """Read and check a study file; see `parse_study`.
 
     Raises:
@@ -263,7 +326,8 @@ def load_study(path: Path, overrides: Iterable[str] = (), *, need_environment: b
         with path.open(encoding="utf-8") as stream:
             data = read_yaml(stream.read(MAX_CHARACTERS + 1))
     except FileNotFoundError:
-        raise StudyError(f"{path}: no such study file; shipped ones: {', '.join(shipped_studies())}") from None
+        hint = did_you_mean(path) or f"shipped ones: {', '.join(shipped_studies())}"
+        raise StudyError(f"{path}: no such study file; {hint}") from None
     except IsADirectoryError:
         raise StudyError(
             f"{path}: expected a study file, found a folder; a study that began has {path}/study.yaml"
@@ -272,7 +336,7 @@ def load_study(path: Path, overrides: Iterable[str] = (), *, need_environment: b
         raise StudyError(*(f"{path}{f':{line}' if line else ''}: {words}" for line, words in error.faults)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not readable as a study file ({error})") from None
-    return parse_study(data, str(path), overrides, need_environment=need_environment)
+    return parse_study(data, str(path), overrides, fill=fill, recorded=recorded)
 
 
 def shipped_studies() -> list[str]:
@@ -283,12 +347,14 @@ def shipped_studies() -> list[str]:
     return sorted(os.path.relpath(path) for path in folder.glob("*.yaml"))
 
 
-def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
+def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = False) -> StudyConfig:
     """Read the study as it was run: from where it lies, or through the file that began it.
 
     Args:
         path: A study file, a study's folder or its URI.
         overrides: Needed only if the sweep was given another name, storage or budget with them.
+        fill: Whether `${NAME}` in the addresses of a recorded study is filled in from the environment, as is always
+            done for a study file. Only for commands that train: a folder that is looked at may be anybody's.
 
     Raises:
         NothingToDoError: No sweep of this study has begun here.
@@ -296,18 +362,19 @@ def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
         StoreError: The store refuses.
         StoreAwayError: It cannot be reached.
     """
-    uri = str(path) if is_uri(str(path)) else uri_of_copy(Path(path))
+    path = _folder_of(Path(path)) if not is_uri(str(path)) else path
+    uri = str(path) if is_uri(str(path)) else _uri_of_copy(Path(path))
     given = None if uri or Path(path).is_dir() else load_study(Path(path), overrides)
-    if given is not None:
-        location = given.location
-    else:
-        location = locate(uri) if uri else Location(str(Path(path).parent), Path(path).name)
+    location = given.location if given is not None else locate(uri) if uri else _place_of(Path(path))
     refresh(location)
     check_memory(location.folder)
     resolved = location.folder / RESOLVED
     if not resolved.is_file():
-        raise NothingToDoError(f"{location}: no study here yet; run `hybrid-search sweep` first (or give its folder)")
-    study = load_study(resolved, overrides, need_environment=given is None)
+        hint = did_you_mean(Path(path)) if given is None else None
+        raise NothingToDoError(
+            f"{location}: no study here yet; {hint or 'run `hybrid-search sweep` first (or give its folder)'}"
+        )
+    study = load_study(resolved, overrides, fill=fill and given is None, recorded=True)
     # A folder that was moved is still the study it was.
     if given is None:
         return study.model_copy(update={"storage": location.storage, "name": location.name})
@@ -316,6 +383,24 @@ def find_study(path: str | Path, overrides: Iterable[str] = ()) -> StudyConfig:
     own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
     return study.model_copy(update=own)
+
+
+def _place_of(folder: Path) -> Location:
+    """Where a study lies, by its folder: through a link, or as `.`, it is the same study under the same name."""
+    folder = folder.resolve()
+    return Location(str(folder.parent), folder.name)
+
+
+def _folder_of(path: Path) -> Path:
+    """The study's folder where a path leads to the resolved file in it: that file is the folder's, not the user's."""
+    is_recorded = path.name == RESOLVED and path.is_file() and (path.parent / JOURNAL).is_file()
+    return path.absolute().parent if is_recorded else path
+
+
+def _uri_of_copy(folder: Path) -> str | None:
+    """The URI whose working copy a folder is; a file in the folder says so, and the folder must lie where it would."""
+    uri = uri_of_copy(folder)
+    return uri if uri is not None and locate(uri).folder == folder.absolute() else None
 
 
 def check_memory(folder: Path) -> None:

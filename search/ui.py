@@ -10,12 +10,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+from search import tether
 from search.errors import InputError
 from search.session import say, tracking_place
 from search.study import StudyConfig
-
-PATIENCE_SECS = 5
-"""What the server is given to end by itself."""
 
 
 def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
@@ -36,28 +34,35 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
     if host not in {"127.0.0.1", "localhost", "::1"}:
         say(f"warning: {host} lets everybody who can reach this machine read and change the runs")
     say(f"experiment `{place.experiment}` at {_page(place.uri, place.experiment, host, port)}   (Ctrl-C ends)")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     # The address is not on the command line, which everybody on this machine may read. Jobs are for language models:
     # seven processes and a queue of pickles.
     settings = {"MLFLOW_BACKEND_STORE_URI": place.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return _run_until_told(command, settings)
+    return run_tethered(command, settings)
 
 
-def _run_until_told(command: list[str], settings: Mapping[str, str]) -> int:
-    """Run a server until it ends, or Ctrl-C or SIGTERM; its workers go with it, so that the port is free again."""
+def run_tethered(command: list[str], settings: Mapping[str, str]) -> int:
+    """Run a server until it ends, or Ctrl-C or SIGTERM; its workers end with it, so that the port is free again.
+
+    The server ends as well when this process does, whatever ends it: a closed terminal, or SIGKILL.
+    """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     env = {**os.environ, **settings, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(command, env=env, start_new_session=True)
+    # A process group of its own: Ctrl-C in the terminal is for this process, which then ends all of them.
+    server = subprocess.Popen(
+        [sys.executable, "-P", tether.__file__, *command], env=env, stdin=subprocess.PIPE, start_new_session=True
+    )
+    assert server.stdin is not None
     try:
         return server.wait()
     except KeyboardInterrupt:
         return 0
     finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(timeout=PATIENCE_SECS)
+        server.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=2 * tether.PATIENCE_SECS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
         signal.signal(signal.SIGTERM, before)
 
 

@@ -70,27 +70,35 @@ def without_secrets(value: Any) -> Any:  # noqa: ANN401  plain data of any shape
 class Uri(str):
     """An address as tools take it, with `${NAME}` filled in from the environment; shown and stored it has no secret.
 
+    Args:
+        text: As the user wrote it.
+        fill: Whether variables of the environment are filled in. They are not for a study that is only looked at:
+            whoever wrote its file would choose which of this user's secrets are sent where.
+
     Attributes:
         text: As the user wrote it.
         written: What may be shown and stored: the same without a password.
+        filled: Whether variables were filled in.
     """
 
     text: str
     written: str
+    filled: bool
 
-    def __new__(cls, text: str) -> Uri:
+    def __new__(cls, text: str, fill: bool = True) -> Uri:
         """Fill in and keep what was written."""
-        uri = super().__new__(cls, _fill(text))
-        uri.text, uri.written = text, redacted(text)
+        uri = super().__new__(cls, _fill(text) if fill else text)
+        # A path is no address: nothing in it is a password.
+        uri.text, uri.written, uri.filled = text, redacted(text) if "://" in text else text, fill
         return uri
 
     def __repr__(self) -> str:
         """Shown in records and tracebacks."""
         return repr(self.written)
 
-    def __reduce__(self) -> tuple[type[Uri], tuple[str]]:
+    def __reduce__(self) -> tuple[type[Uri], tuple[str, bool]]:
         """Travel as it is written: another process fills it in from its own environment."""
-        return Uri, (self.written,)
+        return Uri, (self.written, self.filled)
 
     def __copy__(self) -> Uri:
         """Keep the password: copies do not leave."""
@@ -109,6 +117,11 @@ class Uri(str):
     def unset(self) -> tuple[str, ...]:
         """Variables of the environment that it names and that are not set."""
         return tuple(name for name in _REFERENCE.findall(self.written) if name not in os.environ)
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """Variables of the environment that it names and that were not filled in."""
+        return () if self.filled else tuple(_REFERENCE.findall(self.written))
 
 
 def _fill(text: str) -> str:
@@ -132,3 +145,14 @@ def fault_of(uri: str) -> str | None:
     if not odd:
         return None
     return f"after ?, expected no {' '.join(odd)} as it is; write {', '.join(quote(one, safe='') for one in odd)}"
+
+
+def withheld_fault(path: str, uri: str | None) -> str | None:
+    """Why an address cannot be used by a command that was given a study's folder, if it names variables."""
+    if not isinstance(uri, Uri) or not uri.withheld:
+        return None
+    names = " and ".join(f"${{{name}}}" for name in dict.fromkeys(uri.withheld))
+    return (
+        f"{path}: names {names}, and nothing of the environment is filled in for a study given by its folder, which "
+        f"others may have written; give the study file that began it, or the whole address with --set {path}=..."
+    )

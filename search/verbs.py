@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from search.printable import printable
 from search.terminal import Address, AsJson, Overrides, out, show
 
 
 def predict(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `export` wrote.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, folders or patterns.")],
     as_json: AsJson = False,
 ) -> None:
-    """Classify image files with an exported model."""
+    """Classify images with an exported model.
+
+    What cannot be read is named on standard error and does not keep the others from being classified; the exit code is
+    2 then.
+    """
     from dataclasses import asdict
 
+    from search.errors import EXIT_INPUT
     from search.predict import predict as classify
+    from search.printable import printable
 
     found = classify(folder, images)
     show(
         as_json,
-        lambda: [asdict(item) for item in found],
-        lambda: [f"{item.path}: {item.label} ({item.probability:.2f})" for item in found],
+        lambda: {
+            "predictions": [asdict(item) for item in found.predictions],
+            "errors": [asdict(item) for item in found.faults],
+        },
+        lambda: [
+            f"{printable(item.path)}: {printable(item.label)} ({item.probability:.2f})" for item in found.predictions
+        ],
     )
+    for fault in found.faults:
+        print(f"error: {printable(fault.reason)}", file=sys.stderr)
+    if found.faults:
+        raise typer.Exit(EXIT_INPUT)
 
 
 def models(
@@ -103,6 +120,9 @@ def data(
     root: Annotated[str | None, typer.Option(help="Where the files lie.")] = None,
     download: Annotated[bool, typer.Option(help="Fetch what is missing, or say how, where it may not be.")] = False,
     image_size: Annotated[int | None, typer.Option(help="Resize to this many pixels a side; imagenet: crop.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Keep these classes only; folders of these names are classes.")
+    ] = None,
     top_classes: Annotated[int | None, typer.Option(help="Keep the classes with the most images only.")] = None,
     test: Annotated[str, typer.Option(help="auto, official or held-out: which images are the test part.")] = "auto",
     test_fraction: Annotated[float, typer.Option(help="Share that is held out for the test.")] = 1 / 3,
@@ -122,17 +142,24 @@ def data(
         root=root,
         download=download,
         image_size=image_size,
+        classes=tuple(name.strip() for name in (classes or "").split(",") if name.strip()),
         top_classes=top_classes,
         test=test,
         test_fraction=test_fraction,
     )
     open_data(config, on_progress=counter("decoding"))
     found = describe(config)
-    show(as_json, lambda: found, lambda: [f"{key:18}{_in_words(value)}" for key, value in found.items()])
+    show(as_json, lambda: found, lambda: [line for key, value in found.items() for line in _data_lines(key, value)])
+
+
+def _data_lines(key: str, value: object) -> list[str]:
+    """One line for a value, and one for each note."""
+    items = value if key == "notes" and isinstance(value, list) and value else [value]
+    return [f"{'' if place else key:18}{printable(_in_words(item))}" for place, item in enumerate(items)]
 
 
 def _in_words(value: object) -> str:
-    if value == {}:
+    if value in ({}, []):
         return "-"
     if isinstance(value, dict):
         return "; ".join(f"{key} {_in_words(item)}" for key, item in value.items())
@@ -214,7 +241,8 @@ def analyze(
     ] = None,
     num_classes: Annotated[int | None, typer.Option(help="For chance, where a diverged training left nothing.")] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, figures.")
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, table.tex, methods.tex, figures."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -21,10 +21,19 @@ def versions() -> dict[str, str]:
     return found
 
 
+def public_version(package: str) -> str:
+    """A version as a package index knows it: without the label of a build, as in `2.9.1+cu132`."""
+    return metadata.version(package).partition("+")[0]
+
+
 def git_revision() -> str | None:
-    """Revision of the working folder's repository, with `+changes` if files differ from it; None outside one."""
+    """Revision of the source tree that this program runs from, with `+changes` if files differ from it.
+
+    None for an installed package, even if it is installed below somebody's repository.
+    """
     here = Path(__file__).parent
     try:
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         head = _git(here, "rev-parse", "HEAD")
         return f"{head}+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else head
     except (OSError, subprocess.SubprocessError):
@@ -32,5 +41,6 @@ def git_revision() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
+    # `status` would lock the index of the repository to refresh it, in which somebody may be at work.
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()

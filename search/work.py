@@ -74,6 +74,8 @@ class Work(ABC):
         """What asked for an early end; None while nothing did."""
         self.specs: dict[str, TrialSpec] = {}
         self.attempts: dict[str, int] = {}
+        with telling_disk_faults(folder):
+            (folder / TRIALS).mkdir(exist_ok=True)
         self._unfinished = [record for record in self.records if record.outcome is None]
         for record in self.records:
             self._tidy(record)
@@ -81,6 +83,10 @@ class Work(ABC):
     def _tidy(self, record: TrialRecord) -> None:
         """Let go of what a training no longer needs whose end is in the journal and final."""
         folder = self.folder_of(record.key)
+        if folder.is_symlink():
+            raise InputError(
+                f"{folder}: expected a folder, found a link; nothing outside the study is touched: remove it"
+            )
         if record.outcome is None or self.is_tried_again(record):
             return
         if isinstance(record.outcome, Completed) or record.artifacts:
@@ -148,6 +154,7 @@ class Work(ABC):
         """Hand out a training: unfinished ones first, then new ones; None when nothing is left to begin."""
         if self.stopping:
             return None
+        self._journal.check()
         if self._unfinished:
             record = self._unfinished.pop(0)
             spec = self.rebuild(record)
@@ -209,11 +216,15 @@ class Work(ABC):
         return not self.stopping
 
     def tick(self, key: str) -> bool:  # noqa: ARG002
-        """Hear from a training that is in the middle of an epoch.
+        """Take in that a training is in the middle of an epoch.
 
         Returns:
             Whether the worker goes on with this training; otherwise it closes it, and the training saves itself.
+
+        Raises:
+            JournalError: The study's folder was moved or removed.
         """
+        self._journal.check()
         return not self.stopping
 
     def fail(self, key: str, reason: str) -> None:
@@ -275,14 +286,21 @@ def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | 
     Raises:
         InputError: This node's data are not the ones that the study began with.
         DivergedError: The loss stopped being finite.
-        StorageFaultError: The disk is full, over quota, read-only or broken.
+        StorageFaultError: The machine cannot write or read a file.
     """
+    with telling_disk_faults(Path(assignment.folder)):
+        yield from _carry_out(assignment, device)
+
+
+def _carry_out(assignment: Assignment, device: str) -> Generator[Progress | None, None, None]:
     from search.data.datasets import default_cache_dir
     from search.storage.scratch import in_scratch
     from search.training.loop import train
 
     spec = assignment.spec
-    data = _open_once(spec.data, spec.data_key, assignment.cache_dir)
+    cache = Path(assignment.cache_dir) if assignment.cache_dir else default_cache_dir()
+    with telling_disk_faults(cache):
+        data = _open_once(spec.data, spec.data_key, assignment.cache_dir)
     if data.digest != spec.data_key:
         raise InputError(
             f"data.root: node {socket.gethostname()} holds other {spec.data.name} data ({data.digest}) than the study "
@@ -291,12 +309,10 @@ def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | 
 
     def begin(folder: Path) -> Generator[Progress | None, None, None]:
         with telling_disk_faults(folder):
-            folder.mkdir(parents=True, exist_ok=True)
             yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)
 
     if assignment.remote is None:
         yield from begin(Path(assignment.folder))
     else:
-        cache = Path(assignment.cache_dir) if assignment.cache_dir else default_cache_dir()
         with telling_disk_faults(cache):
             yield from in_scratch(assignment.remote, cache / "scratch", begin)

@@ -110,6 +110,11 @@ class Int:
         """Whether the value is one of the numbers."""
         return self.match(value) is not None
 
+    @property
+    def last(self) -> int:
+        """Largest value: `high`, or less where the steps do not end on it."""
+        return self.low + (self.high - self.low) // self.step * self.step
+
     def describe(self) -> str:
         """Say in words what is allowed."""
         step = f" in steps of {self.step}" if self.step != 1 else ""

@@ -24,7 +24,6 @@ from torchvision import transforms
 
 from hybrid_models.build import build
 from search.bind import bind, load_facts
-from search.data.splits import split
 from search.data.store import default_cache_dir, open_data
 from search.seeds import make_block
 from search.study import StudyConfig, load_study
@@ -51,7 +50,7 @@ def train(config: dict[str, Any], study: StudyConfig) -> None:
     block = make_block(study.seed, "sweep", 0)
     spec = bind(study, config, load_facts(study), (block,))
     data = open_data(study.data, default_cache_dir())
-    rows, val_rows = split(data.train.labels, study.split, block.split_seed)
+    rows, val_rows = data.divide(study.split, block.split_seed)
     pixels, labels = np.asarray(data.train.pixels), np.asarray(data.train.labels)
     mean, std = float(pixels[rows].mean()) / 255, float(pixels[rows].std()) / 255
     loader = DataLoader(Digits(pixels[rows], labels[rows], mean, std), batch_size=spec.train.batch, shuffle=True)

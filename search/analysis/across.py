@@ -19,7 +19,7 @@ MIN_CONFIGS = 3
 def ranks_across(
     results: Sequence[Results], *, alpha: float = 0.05, num_classes: int | None = None
 ) -> dict[str, Any] | None:
-    """Friedman's test by chi squared corrected for ties, by Iman and Davenport's F and by shuffled ranks, and the critical difference.
+    """Friedman's test by chi squared, by Iman and Davenport's F and by shuffled ranks; and the critical difference.
 
     Args:
         results: One per data set.

@@ -14,11 +14,13 @@ from search.analysis.asked import DETECTED, Asked
 from search.analysis.family import Families
 from search.analysis.faults import AnalysisError
 from search.analysis.reading import Reading
+from search.paper import latex_methods, latex_table, methods_paragraph
 from search.significance.declared import Declared
 from search.significance.records import Comparison
 from search.significance.results import Results
 from search.significance.units import negated
 from search.tables import Rows, markdown_tables, pair_rows, print_tables
+from search.verdict_lines import verdict_lines
 
 
 def to_document(
@@ -83,7 +85,7 @@ def to_lines(document: dict[str, Any]) -> list[str]:
 
 
 def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], folder: Path) -> list[str]:
-    """Write analysis.json, table.md and the figures.
+    """Write analysis.json, the table in Markdown and LaTeX, the methods paragraph and the figures.
 
     Args:
         document: What `to_document` made.
@@ -98,9 +100,13 @@ def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], fol
     """
     from search.significance.figures import save_figures
 
+    compared = document["comparisons"]
+    remarks = [*_remarks(document), f"Methods: {methods_paragraph(compared)}"]
     texts = {
         "analysis.json": json.dumps(document, indent=1, allow_nan=False),
-        "table.md": markdown_tables([_config_rows(document), pair_rows(document["comparisons"])], _remarks(document)),
+        "table.md": markdown_tables([_config_rows(document), pair_rows(compared)], remarks),
+        "table.tex": latex_table(pair_rows(compared), compared),
+        "methods.tex": latex_methods(compared),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +131,7 @@ def _config_rows(document: dict[str, Any]) -> Rows:
 
 def _remarks(document: dict[str, Any]) -> list[str]:
     return [
-        *(item["sentence"] for item in document["comparisons"]),
+        *verdict_lines(document["comparisons"]),
         *([document["across"]["sentence"]] if document["across"] else []),
         *(f"Note: {note}." for note in document["notes"]),
     ]

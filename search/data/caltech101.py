@@ -5,13 +5,17 @@ Reference: Fei-Fei, Fergus and Perona 2004, https://data.caltech.edu/records/mzr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from search.data.errors import LayoutError
 from search.data.fetching import Archive, download, fetching, unpack
-from search.data.folder import Trees, check_trees, describe_folder, to_listing, to_manifest, walk
-from search.data.listing import Listing
+from search.data.folder import choose_trees, to_listing, to_manifest
+from search.data.layout import at, describe_folder, subfolders
+from search.data.listing import Listing, Use
+from search.data.walk import Trees, walk
+from search.printable import printable
 
 ARCHIVE = Archive(
     url="https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
@@ -19,7 +23,8 @@ ARCHIVE = Archive(
     digest="3138e1922a9193bfa496528edbbc45d0",
 )
 """As torchvision knows it."""
-INNER = "caltech-101/101_ObjectCategories.tar.gz"
+PACKED = "101_ObjectCategories.tar.gz"
+INNER = f"caltech-101/{PACKED}"
 """The images in it; beside them lie outlines, which nothing here reads."""
 IMAGES = "101_ObjectCategories"
 BACKGROUND = "BACKGROUND_Google"
@@ -33,36 +38,45 @@ KNOWN = (
 
 def find_caltech101(root: Path) -> Path | None:
     """Say where the class folders are; None where they are not."""
-    for folder in (root / "caltech101" / IMAGES, root / IMAGES):
+    for folder in (*(outer / IMAGES for outer in _outer(root)), root / IMAGES):
         if folder.is_dir():
             return folder
-    return root if any((root / name).is_dir() for name in SURE_SIGNS) else None
+    # The class folders themselves, perhaps within a folder of the data set's name.
+    places = (root, *_outer(root))
+    return next((place for place in places if any((place / name).is_dir() for name in SURE_SIGNS)), None)
 
 
-def _trees(root: Path) -> tuple[Path, Trees]:
+def _outer(root: Path) -> list[Path]:
+    """Folders that are called as the data set is: caltech101, caltech-101 as its archive unpacks, Caltech_101."""
+    names = subfolders(root) if root.is_dir() else []
+    return [root / name for name in names if re.sub(r"[\W_]+", "", name.casefold()) == "caltech101"]
+
+
+def _trees(root: Path, use: Use) -> tuple[Path, Trees]:
     place = find_caltech101(root)
     if place is None:
+        packed = next((path for outer in (root, *_outer(root)) if (path := outer / PACKED).is_file()), None)
+        fix = f"unpack {printable(str(packed))} where it is" if packed else "fix data.root"
         raise LayoutError(
-            f"data.root {root}: looked for {KNOWN}; {describe_folder(root)}; mend data.root, or fetch the official "
-            "files with data.download=true"
+            f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {fix}, or fetch the official files with "
+            "data.download=true"
         )
-    trees = {".": walk(place, leave_out=(BACKGROUND,))}
-    check_trees(place, trees, KNOWN)
-    return place, trees
+    trees = {"train": walk(place, ".", leave_out=(BACKGROUND,))}
+    return place, choose_trees(place, trees, use, KNOWN)
 
 
-def caltech101_manifest(root: Path) -> Iterator[str]:
+def caltech101_manifest(root: Path, use: Use) -> Iterator[str]:
     """Name what decides the content, cheaply."""
-    return to_manifest(*_trees(root))
+    return to_manifest(*_trees(root, use))
 
 
-def scan_caltech101(root: Path, size: int | None) -> Listing:
+def scan_caltech101(root: Path, size: int | None, use: Use) -> Listing:
     """List the classes without the background.
 
     Raises:
         LayoutError: They are not there.
     """
-    return to_listing(*_trees(root), size)
+    return to_listing(*_trees(root, use), size)
 
 
 def fetch_caltech101(root: Path) -> None:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from search.data.cifar10_files import OFFICIAL, read_official
 from search.data.errors import LayoutError
 from search.data.fetching import Archive, download, fetching, unpack
-from search.data.folder import describe_folder, folder_manifest, has_parts, scan_folder
+from search.data.folder import folder_manifest, has_parts, scan_folder
 from search.data.images import resize
-from search.data.listing import Listing, Part
+from search.data.layout import at, describe_folder
+from search.data.listing import Listing, Part, Use
 
 ARCHIVE = Archive(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
@@ -25,8 +26,9 @@ COPY = "cifar10"
 
 def find_cifar10(root: Path) -> Path | None:
     """Say where the images are: the official folder, else a folder with train/ and test/; None where neither is."""
-    if (root / OFFICIAL).is_dir():
-        return root / OFFICIAL
+    for folder in (root / OFFICIAL, root):
+        if folder.name == OFFICIAL and folder.is_dir():
+            return folder
     return next((folder for folder in (root / COPY, root) if has_parts(folder)), None)
 
 
@@ -34,23 +36,23 @@ def _need_cifar10(root: Path) -> Path:
     place = find_cifar10(root)
     if place is None:
         raise LayoutError(
-            f"data.root {root}: looked for {OFFICIAL}/, {COPY}/{{train,test}}/<class>/ or {{train,test}}/<class>/; "
-            f"{describe_folder(root)}; mend data.root, or fetch the official files with data.download=true"
+            f"{at(root)}: looked for {OFFICIAL}/, {COPY}/{{train,test}}/<class>/ or {{train,test}}/<class>/; "
+            f"{describe_folder(root)}; fix data.root, or fetch the official files with data.download=true"
         )
     return place
 
 
-def cifar10_manifest(root: Path) -> Iterator[str]:
+def cifar10_manifest(root: Path, use: Use) -> Iterator[str]:
     """Name what decides the content, cheaply; the official files are checked by digest when they are read."""
     place = _need_cifar10(root)
     if place.name != OFFICIAL:
-        yield from folder_manifest(place)
+        yield from folder_manifest(place, use)
         return
     for path in sorted(place.iterdir()):
         yield f"{OFFICIAL}/{path.name} {path.stat().st_size}"
 
 
-def scan_cifar10(root: Path, size: int | None) -> Listing:
+def scan_cifar10(root: Path, size: int | None, use: Use) -> Listing:
     """List the official files or the copy in class folders.
 
     Raises:
@@ -58,12 +60,12 @@ def scan_cifar10(root: Path, size: int | None) -> Listing:
     """
     place = _need_cifar10(root)
     if place.name != OFFICIAL:
-        return scan_folder(place, size)
+        return scan_folder(place, size, use)
     try:
         classes, train, test = read_official(place)
     except (OSError, ValueError) as error:
         raise LayoutError(
-            f"data.root {place}: the official files are incomplete or damaged, their digests do not match; "
+            f"{at(place)}: the official files are incomplete or damaged, their digests do not match; "
             f"{describe_folder(place)}; remove this folder and fetch them again with data.download=true"
         ) from error
     return Listing(

@@ -14,21 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.caltech101 import caltech101_manifest, fetch_caltech101, scan_caltech101
+from search.data.checking import unknown_classes
 from search.data.cifar10 import cifar10_manifest, fetch_cifar10, scan_cifar10
 from search.data.digits import digits_manifest, scan_digits
 from search.data.errors import DataError, LayoutError
+from search.data.files import reason_of
 from search.data.folder import folder_manifest, scan_folder
 from search.data.imagenet import fetch_imagenet, find_imagenet, imagenet_manifest, scan_imagenet
-from search.data.listing import Listing, Part, balanced_rows
+from search.data.listing import Listing, Part, Use, balanced_rows
+from search.data.notes import notes_on
 from search.data.splits import SplitConfig, split
 from search.data.stream import CROP, resized_side
 from search.data.tiny_imagenet import fetch_tiny_imagenet, scan_tiny_imagenet, tiny_imagenet_manifest
+from search.printable import printable
 
 FIXED_SEED = 0
 """Chooses the held-out test part and the images that `limit` keeps: the same for every study and block."""
 
 
 TESTS = ("auto", "official", "held-out")
+MAX_SIDE = 4096
+"""Pixels a side of what a model is given."""
 
 
 def default_cache_dir() -> Path:
@@ -40,9 +46,9 @@ def default_cache_dir() -> Path:
 class Source:
     """One kind of data set."""
 
-    manifest: Callable[[Path], Iterable[str]]
+    manifest: Callable[[Path, Use], Iterable[str]]
     """Lines that change when the content does; cheap."""
-    scan: Callable[[Path, int | None], Listing]
+    scan: Callable[[Path, int | None, Use], Listing]
     """Lists the images below a root, to be decoded at a size."""
     fetch: Callable[[Path], None] | None = None
     """Downloads the images below a root unless they are there; None where there is nothing to download."""
@@ -56,7 +62,7 @@ class Source:
 
 
 SOURCES = {
-    "digits": Source(manifest=lambda _: digits_manifest(), scan=lambda _, size: scan_digits(size), on_disk=False),
+    "digits": Source(manifest=lambda *_: digits_manifest(), scan=lambda _, size, __: scan_digits(size), on_disk=False),
     "cifar10": Source(manifest=cifar10_manifest, scan=scan_cifar10, fetch=fetch_cifar10),
     "caltech101": Source(manifest=caltech101_manifest, scan=scan_caltech101, fetch=fetch_caltech101),
     "tiny-imagenet": Source(manifest=tiny_imagenet_manifest, scan=scan_tiny_imagenet, fetch=fetch_tiny_imagenet),
@@ -80,9 +86,10 @@ class DataConfig:
     """Side in pixels of the square that every image is squeezed into; unset: as they are, all of one size. imagenet: of
     the square that is cropped out of the image squeezed to 8/7 of it, at random to train; unset: 224, of 256."""
     limit: int | None = None
-    """Keep at most this many training images, equally many per class, and the same share of the test part."""
+    """Keep at most this many training images, equally many per class, and the same share of the other parts."""
     classes: tuple[str, ...] = ()
-    """Keep only the classes of these names; empty: all."""
+    """Keep only the classes of these names; empty: all. folder: folders of these names below root are classes, whatever
+    they are called."""
     top_classes: int | None = None
     """Keep only this many classes, those with the most training images; ties go to the first by name. Unset: all."""
     test: str = "auto"
@@ -101,8 +108,8 @@ class DataConfig:
             faults.append(f"name must be one of {', '.join(SOURCES)}, got {self.name!r}")
         elif SOURCES[self.name].needs_root and not self.root:
             faults.append(f"root must name the folder of the images for {self.name}, got {self.root!r}")
-        if self.image_size is not None and self.image_size < 1:
-            faults.append(f"image_size must be at least 1, got {self.image_size!r}")
+        if self.image_size is not None and not 1 <= self.image_size <= MAX_SIDE:
+            faults.append(f"image_size must be from 1 to {MAX_SIDE:,} pixels, got {self.image_size!r}")
         if self.limit is not None and self.limit < 2:
             faults.append(f"limit must be at least 2, got {self.limit!r}")
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
@@ -128,6 +135,11 @@ class DataConfig:
         return None if find is None else find(self.folder)
 
     @property
+    def use(self) -> Use:
+        """What of a source is asked for."""
+        return Use(classes=self.classes, needs_test=self.test != "held-out")
+
+    @property
     def folder(self) -> Path:
         """The root as a path, with its default."""
         return Path(self.root).expanduser() if self.root else default_cache_dir() / "downloads"
@@ -141,7 +153,10 @@ def fetch(config: DataConfig) -> None:
     """
     download = SOURCES[config.name].fetch
     if download is not None:
-        download(config.folder)
+        try:
+            download(config.folder)
+        except OSError as error:
+            raise _unreadable(config, error) from error
 
 
 def manifest(config: DataConfig) -> str:
@@ -158,22 +173,30 @@ def manifest(config: DataConfig) -> str:
         del settings[name]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     try:
-        for line in SOURCES[config.name].manifest(config.folder):
+        for line in SOURCES[config.name].manifest(config.folder, config.use):
             digest.update(line.encode("utf-8", "surrogateescape") + b"\0")
     except OSError as error:
-        raise LayoutError(
-            f"data.root {error.filename}: cannot be read ({error.strerror}); mend its permissions"
-        ) from error
+        raise _unreadable(config, error) from error
     return digest.hexdigest()[:32]
+
+
+def _unreadable(config: DataConfig, error: OSError) -> LayoutError:
+    place = printable(str(error.filename or getattr(error, "path", config.folder)))
+    fix = "fix its permissions" if isinstance(error, PermissionError) else "put it back, or remove it"
+    return LayoutError(f"data.root {place}: cannot be read ({reason_of(error)}); {fix}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """A data set's classes and its two parts, ready to be decoded."""
+    """A data set's classes and its parts, ready to be decoded."""
 
     classes: tuple[str, ...]
     train: Part
+    val: Part | None
+    """A validation part of the source's own, the same for every block; None: each block draws one from `train`."""
     test: Part
+    notes: tuple[str, ...]
+    """How the folders were read, where their names alone do not say it."""
     num_ignored: int
     """Files among the images that are not images."""
     left_out: Mapping[str, int]
@@ -189,7 +212,11 @@ def scan(config: DataConfig) -> Dataset:
         DataError: The source has no official test part, or too few classes or images for what is asked.
     """
     size = resized_side(config.image_size or CROP) if config.streamed else config.image_size
-    return choose(SOURCES[config.name].scan(config.folder, size), config)
+    try:
+        listing = SOURCES[config.name].scan(config.folder, size, config.use)
+    except OSError as error:
+        raise _unreadable(config, error) from error
+    return choose(listing, config)
 
 
 def choose(listing: Listing, config: DataConfig) -> Dataset:
@@ -203,38 +230,52 @@ def choose(listing: Listing, config: DataConfig) -> Dataset:
         listing = _keep_classes(listing, _named_classes(listing, config.classes))
     if config.top_classes is not None:
         listing = _keep_classes(listing, _top_classes(listing, config.top_classes))
-    train, test = listing.train, listing.test
+    train, val, test = listing.train, listing.val, listing.test
     if test is None and config.test == "official":
         raise DataError(f"data.test: {config.name} has no official test part here; use held-out or auto")
-    if test is None or config.test == "held-out":
+    is_held_out = test is None or config.test == "held-out"
+    if test is None or is_held_out:
         held_out = SplitConfig(method="stratified", fraction=config.test_fraction)
         rows = split(train.labels, held_out, FIXED_SEED, listing.classes, ("training", "the test"))
         train, test = train.take(rows[0]), train.take(rows[1])
     if config.limit is not None:
         share = min(1.0, config.limit / len(train.labels))
-        num_test = round(share * len(test.labels))
-        for name, number in (("training", config.limit), ("test", num_test)):
+        parts = {"training": train, "validation": val, "test": test}
+        numbers = {name: round(share * len(part.labels)) for name, part in parts.items() if part is not None}
+        numbers["training"] = config.limit
+        for name, number in numbers.items():
             if number < len(listing.classes):
+                every = "both parts" if val is None else "every part"
                 raise DataError(
-                    f"data.limit must leave an image of each of the {len(listing.classes)} classes in both parts, "
+                    f"data.limit must leave an image of each of the {len(listing.classes)} classes in {every}, "
                     f"got {config.limit}, which leaves {number} {name} images"
                 )
-        train = train.take(balanced_rows(train.labels, config.limit, FIXED_SEED))
-        test = test.take(balanced_rows(test.labels, num_test, FIXED_SEED))
+        train, test = _limited(train, numbers["training"]), _limited(test, numbers["test"])
+        val = None if val is None else _limited(val, numbers["validation"])
     return Dataset(
         classes=listing.classes,
         train=train,
+        val=val,
         test=test,
+        notes=tuple(
+            notes_on(
+                listing,
+                is_held_out=is_held_out,
+                is_asked_for=config.test == "held-out",
+                fraction=config.test_fraction,
+            )
+        ),
         num_ignored=listing.num_ignored,
         left_out=listing.left_out,
     )
 
 
+def _limited(part: Part, number: int) -> Part:
+    return part.take(balanced_rows(part.labels, number, FIXED_SEED))
+
+
 def _named_classes(listing: Listing, names: tuple[str, ...]) -> NDArray[np.int64]:
-    unknown = [name for name in names if name not in listing.classes]
-    if unknown:
-        known = f"{', '.join(listing.classes[:20])}{', ...' if len(listing.classes) > 20 else ''}"
-        raise DataError(f"data.classes must be of {known}, got {', '.join(unknown)}")
+    unknown_classes(names, listing.classes)
     return np.array(sorted(listing.classes.index(name) for name in names))
 
 
@@ -258,5 +299,6 @@ def _keep_classes(listing: Listing, kept: NDArray[np.int64]) -> Listing:
         listing,
         classes=tuple(listing.classes[label] for label in kept),
         train=keep(listing.train),
+        val=None if listing.val is None else keep(listing.val),
         test=None if listing.test is None else keep(listing.test),
     )

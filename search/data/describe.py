@@ -15,8 +15,9 @@ def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any
     """Say what a data set holds, fetching it first where `config.download` says so; decodes nothing.
 
     Returns:
-        JSON-able: name, root (None where the source is embedded), classes, per part the number of images and the images
-        per class, num_ignored (files that are not images), left_out (folders that are no class, with their images),
+        JSON-able: name, root (None where the source is embedded), classes, per part (train, val where the data set has
+        a validation part of its own, test) the number of images and the images per class, notes (how the folders were
+        read), num_ignored (files that are not images), left_out (folders that are no class, with their images),
         streamed (decoded while it is used, not ahead), cached, cache (folder), and once it is cached image_size
         (height, width), digest and bytes_on_disk; None before.
 
@@ -26,6 +27,8 @@ def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any
     if config.download:
         fetch(config)
     dataset = scan(config)
+    fixed = {} if dataset.val is None else {"val": dataset.val}
+    parts = {"train": dataset.train, **fixed, "test": dataset.test}
     folder = entry_folder(config, default_cache_dir() if cache_dir is None else cache_dir)
     data = open_entry(folder, config.place)
     sizes = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["sizes"] if data is not None else {}
@@ -33,11 +36,9 @@ def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any
         "name": config.name,
         "root": str(config.folder) if SOURCES[config.name].on_disk else None,
         "classes": list(dataset.classes),
-        "num_images": {"train": len(dataset.train.labels), "test": len(dataset.test.labels)},
-        "images_per_class": {
-            "train": class_counts(dataset.train.labels, dataset.classes),
-            "test": class_counts(dataset.test.labels, dataset.classes),
-        },
+        "num_images": {name: len(part.labels) for name, part in parts.items()},
+        "images_per_class": {name: class_counts(part.labels, dataset.classes) for name, part in parts.items()},
+        "notes": list(dataset.notes),
         "num_ignored": dataset.num_ignored,
         "left_out": dict(dataset.left_out),
         "streamed": config.streamed,

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from search.data.errors import FetchError, LayoutError
-from search.data.folder import NUM_SAMPLED, check_trees, describe_folder, is_image, sample_digests, to_listing, walk
-from search.data.listing import Listing
+from search.data.folder import NUM_SAMPLED, choose_trees, sample_digests, to_listing
+from search.data.layout import at, describe_folder
+from search.data.listing import Listing, Use
+from search.data.walk import is_image, walk
 from search.data.words import read_words
 
 PARTS = ("train", "val")
@@ -42,17 +44,15 @@ def find_imagenet(root: Path) -> Path | None:
 def _need_imagenet(root: Path) -> Path:
     place = find_imagenet(root)
     if place is None:
-        raise LayoutError(
-            f"data.root {root}: looked for {KNOWN}; {describe_folder(root)}; {BY_HAND}, or mend data.root"
-        )
+        raise LayoutError(f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {BY_HAND}, or fix data.root")
     val = place / "val"
     entries = list(os.scandir(val))
     if not any(entry.is_dir() for entry in entries) and any(is_image(entry.name) for entry in entries):
-        raise LayoutError(f"data.root {val}: looked for val/<class>/; {describe_folder(val)}; {FLAT}")
+        raise LayoutError(f"{at(val)}: looked for val/<class>/; {describe_folder(val)}; {FLAT}")
     return place
 
 
-def imagenet_manifest(root: Path) -> Iterator[str]:
+def imagenet_manifest(root: Path, _: Use | None = None) -> Iterator[str]:
     """Name what decides the content: the files' names, and the beginning of some of them.
 
     No file is asked for its size: of 1.3 million that takes minutes where the disk is far away.
@@ -75,20 +75,21 @@ def _words(root: Path, wnids: Iterable[str]) -> dict[str, str]:
     return read_words([root / "LOC_synset_mapping.txt", root / "words.txt"], sorted(wnids))
 
 
-def scan_imagenet(root: Path, size: int | None) -> Listing:
+def scan_imagenet(root: Path, size: int | None, use: Use) -> Listing:
     """List the training images and, as the test part, the official validation images.
 
     Args:
         root: Holds them, in one of the known places.
         size: Side in pixels that they are squeezed into before they are cropped.
+        use: What is asked for.
 
     Raises:
         LayoutError: They are not there, or not in class folders.
     """
     place = _need_imagenet(root)
-    trees = {part: walk(place / part) for part in PARTS}
-    check_trees(place, trees, KNOWN)
-    return to_listing(place, trees, size, _words(root, trees["train"].files))
+    trees = {"train": walk(place, "train"), "test": walk(place, "val")}
+    words = _words(root, trees["train"].files)
+    return to_listing(place, choose_trees(place, trees, use, KNOWN, words), size, words)
 
 
 def fetch_imagenet(root: Path) -> None:

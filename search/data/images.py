@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
+import struct
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.data.errors import ImageError
+from search.data.errors import ImageError, UnreadableError
+from search.data.files import TooLargeError, read_regular, reason_of
+from search.disk import MENDS, in_words
+from search.errors import StorageFaultError
+from search.printable import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,56 +29,168 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is read, whatever a file is called: Pillow would hand PostScript to an interpreter."""
 
 
-def read_image(path: Path | str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+MAX_BYTES = 1 << 29
+"""Of an image file."""
+MAX_PIXELS = 178_956_970
+"""That an image may declare: Pillow's own limit."""
+DIM = 1 << 12
+"""A 16-bit image without a higher value is nearly black: its values have 12 bits or fewer."""
+DIM_SET = 1 << 14
+"""So it is with a whole set of 16-bit images: 14 bits or fewer."""
+REPLACE = ("replace or remove it", "replace or remove them")
+SAVE_AGAIN = ("save it with 8 bits per channel", "save them with 8 bits per channel")
+SCALE = ("scale its values to 16 bits, or save it with 8", "scale their values to 16 bits, or save them with 8")
+SHRINK = ("save it smaller", "save them smaller")
+PERMIT = ("fix its permissions", "fix their permissions")
+
+
+def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[int] | None = None) -> NDArray[np.uint8]:
     """Decode an image file as torchvision's ImageFolder does: first frame, alpha dropped, no EXIF rotation.
 
     A transparent pixel has the colour that is stored in it, laid over neither black nor white; a photograph lies as its
-    pixels do. So a model trained on the same files elsewhere sees the same pixels. 16-bit gray keeps its upper 8 bits.
+    pixels do. So a model trained on the same files elsewhere sees the same pixels. Of 16 bits the upper 8 are kept.
 
     Args:
         path: The file.
         size: Height and width that it is squeezed into (bilinear, antialiased); None keeps its own size.
+        brightest: Receives the highest value of a 16-bit image, for `check_depth` to judge the whole set by; None
+            refuses an image that is nearly black because its values have 12 bits or fewer.
 
     Returns:
         RGB, (H, W, 3).
 
     Raises:
-        ImageError: The file is missing, damaged, or has pixels that do not fit 8 bits without a choice of scale.
+        StorageFaultError: The machine cannot read the file.
+        UnreadableError: The file is missing, damaged, no regular file, too large, or has pixels that do not fit 8 bits
+            without a choice of scale.
     """
-    from PIL import Image
+    Image = _pillow()
 
     try:
         # Read whole: Pillow's many small reads would fight for the interpreter lock between threads.
-        with io.FileIO(path) as stream:
-            content = stream.readall()
+        content = read_regular(path, MAX_BYTES)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError  # as Pillow itself does, but not for every format
+            deep = _is_deep(image)
             image.load()
-            rgb = _to_rgb(image)
+            rgb, highest = _to_rgb(image, deep=deep)
+            if highest is not None:
+                _note_depth(highest, brightest)
             if size is not None and rgb.size != size[::-1]:
                 rgb = rgb.resize(size[::-1], Image.Resampling.BILINEAR)
             # What asarray() does, without the detour through a dictionary.
             return np.frombuffer(rgb.tobytes(), dtype=np.uint8).reshape(rgb.height, rgb.width, 3)
+    except _Unfit as error:
+        raise UnreadableError(str(path), error.reason, error.fix) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        reason = f"it declares more than the {MAX_PIXELS:,} pixels that are read"
+        raise UnreadableError(str(path), reason, SHRINK) from None
+    except PermissionError as error:
+        raise UnreadableError(str(path), reason_of(error), PERMIT) from None
+    except MemoryError:
+        raise UnreadableError(str(path), "it does not fit into memory", SHRINK) from None
     # Pillow's decoders raise these and more for damaged files, SyntaxError among them.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+        if isinstance(error, OSError) and error.errno in MENDS:
+            raise StorageFaultError(in_words(error, path)) from error
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", words).replace(str(path), Path(path).name)
-        raise ImageError(f"{path}: not a readable image ({reason}); replace or remove it") from error
+        fix = SHRINK if isinstance(error, TooLargeError) else REPLACE
+        raise UnreadableError(str(path), printable(reason), fix) from error
 
 
-def _to_rgb(image: Image) -> Image:
-    if image.mode == "RGB":
-        return image  # convert() would copy it
+@functools.cache
+def _pillow() -> Any:  # noqa: ANN401  a module
+    from PIL import Image
+
+    # Between half its limit and all of it, Pillow would print a warning for each image.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    return Image
+
+
+class _Unfit(Exception):
+    """An image is whole, but its values cannot be shown with 8 bits without a choice."""
+
+    def __init__(self, reason: str, fix: tuple[str, str]) -> None:
+        super().__init__(reason)
+        self.reason, self.fix = reason, fix
+
+
+def _is_deep(image: Image) -> bool:
+    """Whether an image that is not loaded yet stores 16 bits per channel."""
+    tiles: list[Any] = getattr(image, "tile", [])
+    if image.format == "PPM":
+        return any(isinstance(item, int) and item > 255 for tile in tiles for item in _args(tile))
+    return any(";16" in str(item) for tile in tiles for item in _args(tile))
+
+
+def _args(tile: Any) -> tuple[Any, ...]:  # noqa: ANN401  Pillow's own, of any shape
+    return tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+
+
+def _to_rgb(image: Image, *, deep: bool) -> tuple[Image, int | None]:
+    """The image as RGB, and the highest value of one that stores 16 bits."""
+    if image.mode == "RGB" and not deep:
+        return image, None  # convert() would copy it
     from PIL import Image as Pillow
 
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         # convert() would clip at 255 instead of scaling.
-        return Pillow.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+        values = np.asarray(image).astype(np.uint16)
+        gray = Pillow.fromarray((values >> 8).astype(np.uint8))
+        return gray.convert("RGB"), int(values.max(initial=0))
     if image.mode in {"I", "F"}:
-        msg = f"its pixels have 32 bits (mode {image.mode}), save it with 8 bits per channel"
-        raise ValueError(msg)
+        kind = "whole numbers of 32 bits, or with a sign" if image.mode == "I" else "floating-point numbers"
+        raise _Unfit(f"its pixels are {kind}, whose range is not known", SAVE_AGAIN)
     if "transparency" in image.info and image.mode == "P":
         image = image.convert("RGBA")
-    return image.convert("RGB")
+    rgb = image.convert("RGB")
+    if not deep:
+        return rgb, None
+    highest = int(max(high for _, high in rgb.getextrema()))  # type: ignore[misc]
+    # Pillow has kept the upper 8 bits of each channel; of PPM it has rounded.
+    return rgb, max(0, 257 * highest - 129) if image.format == "PPM" else 256 * highest + 255
+
+
+def _note_depth(highest: int, brightest: list[int] | None) -> None:
+    if brightest is not None:
+        brightest.append(highest)
+    elif 0 < highest < DIM:
+        raise _Unfit(
+            f"it has 16 bits per channel and no value above {highest:,} of 65,535, so that it would be nearly black",
+            SCALE,
+        )
+
+
+def check_depth(brightest: Sequence[int]) -> None:
+    """Refuse a set of 16-bit images whose values have fewer bits: their upper 8 would be black, or nearly.
+
+    Cameras and scanners store 10, 12 or 14 bits in 16 without scaling them. An image that is dark by itself is fine
+    among brighter ones.
+
+    Args:
+        brightest: The highest value of each 16-bit image of the set.
+
+    Raises:
+        ImageError: No image reaches 15 bits, or most have 12 or fewer.
+    """
+    if not brightest or max(brightest) == 0:
+        return
+    num_dim = sum(value < DIM for value in brightest)
+    if max(brightest) < DIM_SET:
+        most = max(brightest)
+        raise ImageError(
+            f"data: the {len(brightest):,} images of 16 bits per channel have no value above {most:,} of 65,535, as "
+            f"{most.bit_length()} bits stored in 16; read as 16 bits they would be nearly black: scale their values to "
+            "16 bits, or save them with 8"
+        )
+    if num_dim > len(brightest) / 2:
+        raise ImageError(
+            f"data: {num_dim:,} of the {len(brightest):,} images of 16 bits per channel have no value above "
+            f"{DIM - 1:,} of 65,535, as 12 bits stored in 16; read as 16 bits they would be nearly black: scale their "
+            "values to 16 bits, or save them with 8"
+        )
 
 
 def resize(pixels: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:

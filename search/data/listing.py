@@ -8,6 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What a study asks for: faults in the rest of a source are none."""
+
+    classes: tuple[str, ...] = ()
+    """Only these; empty: all."""
+    needs_test: bool = True
+    """Whether the source's own test part is used, if it has one."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
@@ -19,6 +31,8 @@ class Part:
     """Class index of each image, (N,)."""
     read: Callable[[int], NDArray[np.uint8]]
     """Decodes the image at a position, (H, W, 3); called from several threads."""
+    brightest: list[int] = field(default_factory=list)
+    """Highest value of each 16-bit image that was decoded so far; whole sets of less than 16 bits show in it."""
 
     def take(self, rows: NDArray[np.int64]) -> Part:
         """Keep some of the images."""
@@ -27,6 +41,17 @@ class Part:
             ids=tuple(self.ids[row] for row in rows),
             labels=self.labels[rows],
             read=lambda position: read(int(rows[position])),
+            brightest=self.brightest,
+        )
+
+    def join(self, other: Part) -> Part:
+        """This part's images and then another's."""
+        number, first, second = len(self.labels), self.read, other.read
+        return Part(
+            ids=self.ids + other.ids,
+            labels=np.concatenate([self.labels, other.labels]),
+            read=lambda position: first(position) if position < number else second(position - number),
+            brightest=self.brightest,
         )
 
 
@@ -36,12 +61,18 @@ class Listing:
 
     classes: tuple[str, ...]
     train: Part
+    val: Part | None = None
+    """A validation part that is the source's own; None: it is drawn from the training images."""
     test: Part | None
     """None where the source has no official test part."""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    """Part -> its folder below the root; empty where there are none."""
     num_ignored: int = 0
     """Files among the images that are not images."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Folders beside the classes that are none -> images in them."""
+    merged: Mapping[str, int] = field(default_factory=dict)
+    """Classes whose images lie in several folders below the class's own -> how many."""
 
 
 def class_counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, int]:

@@ -16,7 +16,7 @@ METHODS = ("random", "stratified", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """How the training images are divided into a training and a validation part."""
+    """How the training images are divided into a training and a validation part, where the data set has none."""
 
     method: str = "stratified"
     """random (plain draw), stratified (each class keeps its share), or none (every image trains, none validates)."""
@@ -42,8 +42,10 @@ class SplitConfig:
         return self.fraction / (1 - self.fraction) if self.fraction else None
 
 
-def second_size(num_images: int, config: SplitConfig) -> int:
-    """How many of the images the second part has."""
+def second_size(num_images: int, config: SplitConfig, num_fixed: int = 0) -> int:
+    """How many of the images the second part has; arguments as of `split`."""
+    if num_fixed:
+        return num_fixed
     return math.ceil(num_images * config.fraction - 1e-9)  # 0.07 of 100 is 7, not the 8 of the floats
 
 
@@ -53,6 +55,7 @@ def split(
     seed: int,
     classes: Sequence[str] = (),
     parts: tuple[str, str] = ("training", "validation"),
+    num_fixed: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide a labelled set in two.
 
@@ -65,13 +68,24 @@ def split(
         seed: The same seed gives the same parts.
         classes: Class names, for the words of a fault.
         parts: What the two parts are called, for the words of a fault.
+        num_fixed: The last so many images are the second part, whatever the seed: the data set brings it along. 0
+            draws it.
 
     Returns:
         Sorted positions of the first and of the second part; the second is empty under the method none.
 
     Raises:
         ClassMissingError: A class has no image in one of the parts.
+        DataError: The second part is fixed, and the settings ask for another one.
     """
+    if num_fixed:
+        if config != SplitConfig():
+            asked = config.method if config.method == "none" else f"{config.method}, fraction {config.fraction:g}"
+            raise DataError(
+                f"split: the data set has a {parts[1]} part of its own, {num_fixed:,} images, and split asks for "
+                f"another one ({asked}); remove split, or move that part's folder away from data.root"
+            )
+        return np.arange(len(labels) - num_fixed), np.arange(len(labels) - num_fixed, len(labels))
     if config.method == "none":
         return np.arange(len(labels)), np.arange(0)
     rng = np.random.default_rng(seed)

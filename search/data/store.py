@@ -11,12 +11,8 @@ import contextlib
 import functools
 import hashlib
 import json
-import math
-import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,11 +20,18 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from search.data.datasets import DataConfig, Dataset, default_cache_dir, fetch, manifest, scan
+from search.data.datasets import MAX_SIDE, DataConfig, Dataset, default_cache_dir, fetch, manifest, scan
+from search.data.decoding import MAX_FAULTS, Faults, decode
 from search.data.errors import CacheError, DataError, ImageError
+from search.data.files import MAX_LIST_BYTES, read_regular
+from search.data.images import check_depth
 from search.data.listing import Part
 from search.data.locks import locked
+from search.data.splits import SplitConfig, split
 from search.data.stream import CROP, StreamedSet
+from search.disk import in_words
+from search.errors import StorageFaultError
+from search.printable import printable
 
 __all__ = [
     "ImageData",
@@ -42,18 +45,10 @@ __all__ = [
     "send",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """Of the cache entry; part of its folder's name."""
-CHUNK_BYTES = 1 << 22
-"""Pixels decoded before they are written: few enough to be still in the processor's cache then."""
-SLICE = 32
-"""Images that a thread decodes at a time: with fewer, handing them over costs more than a small image's decoding."""
-MAX_THREADS = 4
-"""More would wait for the interpreter lock: of a small image's decoding a quarter is Python."""
 PIECE_BYTES = 1 << 24
 """Of a file that is sent to another node."""
-MAX_FAULTS = 20
-"""Unreadable images that are named before decoding gives up."""
 
 Progress = Callable[[int, int], None]
 """Called with the images done and the images there are."""
@@ -86,15 +81,20 @@ class ImageData:
     """
 
     def __init__(self, folder: Path, place: Path | None = None) -> None:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        meta = json.loads(read_regular(folder / "meta.json", MAX_LIST_BYTES))
         self._folder = folder
         self._place = place
         self._ids_digests: dict[str, str] = meta["ids_digests"]
         self.name: str = meta["name"]
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.image_size: tuple[int, int] = (meta["height"], meta["width"])
-        self.num_train: int = meta["num_images"]["train"]
-        self.num_test: int = meta["num_images"]["test"]
+        self._num_images: dict[str, int] = meta["num_images"]
+        self.num_train: int = self._num_images["train"]
+        self.num_test: int = self._num_images["test"]
+        self.num_val: int = meta["num_val"]
+        """Images of a validation part of the data set's own, the last ones of `train`; 0: each block draws one."""
+        self.notes: tuple[str, ...] = tuple(meta["notes"])
+        """How the folders were read, where their names alone do not say it."""
         self.digest: str = meta["digest"]
         """Of the pixels, labels and classes of both parts: the same content anywhere has the same. Of a streamed set,
         names and some beginnings stand for the pixels."""
@@ -118,9 +118,34 @@ class ImageData:
         """The test part."""
         return self._open("test")
 
+    def divide(self, config: SplitConfig, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions in `train` of the images that train and of those that validate; see `split`.
+
+        Args:
+            config: How to draw the validation part; a part of the data set's own is the same for every seed.
+            seed: Of the block.
+
+        Raises:
+            ClassMissingError: A class has no image in one of the parts.
+            DataError: The data set has a validation part of its own, and the settings ask for another one.
+        """
+        return split(self.train.labels, config, seed, self.classes, num_fixed=self.num_val)
+
     def _open(self, part: str) -> Images:
         def load(name: str) -> NDArray[Any]:
-            return np.asarray(np.load(self._folder / f"{part}_{name}.npy", mmap_mode="r", allow_pickle=False))
+            path = self._folder / f"{part}_{name}.npy"
+            try:
+                array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            except (ValueError, EOFError) as error:  # its header is damaged, or claims more than the file holds
+                raise CacheError(
+                    f"{path}: damaged ({error}); remove {self._folder}, which is then made anew"
+                ) from error
+            if len(array) != self._num_images[part]:
+                raise CacheError(
+                    f"{path}: expected {self._num_images[part]:,} images, found {len(array):,}; remove {self._folder}, "
+                    "which is then made anew"
+                )
+            return array
 
         labels, ids, ids_digest = load("labels"), load("ids"), self._ids_digests[part]
         if self._place is None:
@@ -134,13 +159,19 @@ def entry_folder(config: DataConfig, cache_dir: Path) -> Path:
 
 
 def open_entry(folder: Path, place: Path | None = None) -> ImageData | None:
-    """Open a cache entry (see `ImageData`); None where there is none or its files are not as they were written."""
+    """Open a cache entry (see `ImageData`); None where there is none or its files are not as they were written.
+
+    Raises:
+        StorageFaultError: The machine cannot read it; it may be a good one.
+    """
     try:
-        sizes = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["sizes"]
+        sizes = json.loads(read_regular(folder / "meta.json", MAX_LIST_BYTES))["sizes"]
         if all((folder / name).stat().st_size == size for name, size in sizes.items()):
             return ImageData(folder, place)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         pass
+    except OSError as error:
+        raise StorageFaultError(in_words(error, folder)) from error
     return None
 
 
@@ -263,10 +294,12 @@ def _unwritable(folder: Path, error: OSError) -> str:
 
 
 def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Progress | None) -> None:
-    parts = {"train": dataset.train, "test": dataset.test}
+    train = dataset.train if dataset.val is None else dataset.train.join(dataset.val)
+    num_val = len(train.labels) - len(dataset.train.labels)
+    parts = {"train": train, "test": dataset.test}
     crop = config.image_size or CROP
     shape = (crop, crop, 3) if config.streamed else _shape_of(dataset.train)
-    digest = hashlib.sha256(json.dumps([dataset.classes, shape]).encode())
+    digest = hashlib.sha256(json.dumps([dataset.classes, shape, *([num_val] if num_val else [])]).encode())
     for name, part in parts.items():
         np.save(folder / f"{name}_labels.npy", part.labels)
         np.save(folder / f"{name}_ids.npy", np.array(part.ids, dtype=np.str_))
@@ -282,6 +315,8 @@ def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Prog
         "height": shape[0],
         "width": shape[1],
         "num_images": {name: len(part.labels) for name, part in parts.items()},
+        "num_val": num_val,
+        "notes": dataset.notes,
         "num_ignored": dataset.num_ignored,
         "digest": digest.hexdigest()[:32],
         "ids_digests": {name: _digest_of(part.ids) for name, part in parts.items()},
@@ -293,19 +328,27 @@ def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Prog
 def _write_pixels(
     parts: dict[str, Part], shape: tuple[int, ...], folder: Path, on_progress: Progress | None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Decode all parts into their files, yielding each chunk (n, H, W, 3) once it is written."""
+    """Decode all parts into their files, yielding each chunk (n, H, W, 3) once it is written.
+
+    Raises:
+        ImageError: With every kind of fault in any of the parts.
+    """
     total = sum(len(part.labels) for part in parts.values())
+    parts["train"].brightest.clear()  # of the image that was read for its shape
+    faults = Faults(shape)
     num_done = 0
     for name, part in parts.items():
         with (folder / f"{name}_pixels.npy").open("wb") as stream:
             _write_header(stream, (len(part.labels), *shape))
             # Written, not mapped: a full disk then raises instead of killing the process.
-            for pixels in _decode(part, shape):
+            for pixels in decode(part, shape, faults):
                 stream.write(pixels.data)
                 num_done += len(pixels)
                 if on_progress is not None:
                     on_progress(num_done, total)
                 yield pixels
+    faults.refuse()
+    check_depth(parts["train"].brightest)
 
 
 def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> None:
@@ -317,58 +360,18 @@ def _digest_of(ids: tuple[str, ...]) -> str:
 
 
 def _shape_of(part: Part) -> tuple[int, ...]:
-    """Shape of the first image that can be read; the unreadable ones before it are named when all are decoded."""
-    for position in range(len(part.labels)):
-        with contextlib.suppress(ImageError):
-            return part.read(position).shape
-    return (1, 1, 3)
+    """Shape of the first image that can be read; the unreadable ones before it are named when all are decoded.
 
-
-def _decode(part: Part, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
-    """Decode a part in chunks (n, H, W, 3); names every unreadable image, up to a number, before it raises.
-
-    A chunk is good until the next but one is asked for: the next is decoded meanwhile.
+    Raises:
+        ImageError: It is larger than any model is given.
     """
-    faults: list[str] = []
-
-    def decode(first: int, pixels: NDArray[np.uint8]) -> None:
-        for row, place in enumerate(pixels, first):
-            try:
-                image = part.read(row)
-            except ImageError as error:
-                faults.extend(error.faults)
-                continue
-            if image.shape == shape:
-                place[...] = image
-                continue
-            faults.append(
-                f"data.image_size must be set where images differ in size, got {image.shape[1]}x{image.shape[0]} for "
-                f"{part.ids[row]} and {shape[1]}x{shape[0]} for the first image"
-            )
-
-    at_a_time = max(1, min(SLICE, CHUNK_BYTES // (8 * math.prod(shape))))
-    per_chunk = at_a_time * max(8, CHUNK_BYTES // (at_a_time * math.prod(shape)))
-    buffers = [np.empty((per_chunk, *shape), dtype=np.uint8) for _ in range(2)]
-    waiting: deque[tuple[NDArray[np.uint8], list[Future[None]]]] = deque()
-
-    def finish() -> Iterator[NDArray[np.uint8]]:
-        pixels, jobs = waiting.popleft()
-        for job in jobs:
-            job.result()
-        if not faults:
-            yield pixels
-
-    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(os.sched_getaffinity(0)))) as pool:
-        for number, first in enumerate(range(0, len(part.labels), per_chunk)):
-            if len(faults) >= MAX_FAULTS:
-                break
-            pixels = buffers[number % 2][: len(part.labels) - first]
-            starts = range(0, len(pixels), at_a_time)
-            jobs = [pool.submit(decode, first + start, pixels[start : start + at_a_time]) for start in starts]
-            waiting.append((pixels, jobs))
-            if number:
-                yield from finish()
-        while waiting:
-            yield from finish()
-    if faults:
-        raise ImageError(*sorted(faults)[:MAX_FAULTS])
+    for position in range(min(MAX_FAULTS, len(part.labels))):
+        with contextlib.suppress(ImageError):
+            shape = part.read(position).shape
+            if max(shape) > MAX_SIDE:
+                raise DataError(
+                    f"data.image_size must be set where images are larger than {MAX_SIDE:,} pixels a side, got "
+                    f"{shape[1]:,}x{shape[0]:,} for {printable(part.ids[position])}"
+                )
+            return shape
+    return (1, 1, 3)

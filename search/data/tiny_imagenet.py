@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from search.data.errors import FetchError, LayoutError
-from search.data.folder import Tree, Trees, check_trees, describe_folder, is_image, to_listing, to_manifest, walk
-from search.data.listing import Listing
+from search.data.files import read_lines
+from search.data.folder import choose_trees, to_listing, to_manifest
+from search.data.layout import at, describe_folder, subfolders
+from search.data.listing import Listing, Use
+from search.data.walk import Tree, Trees, is_image, walk
 from search.data.words import read_words
+from search.printable import printable
 
 FOLDER = "tiny-imagenet-200"
 ANNOTATIONS = "val_annotations.txt"
@@ -23,32 +28,51 @@ BY_HAND = f"fetch http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it
 
 def find_tiny_imagenet(root: Path) -> Path | None:
     """Say where train/ and val/ are; None where they are not."""
-    places = (root / FOLDER, root)
+    places = (root / FOLDER, root / FOLDER / FOLDER, root)
     return next((place for place in places if (place / "train").is_dir() and (place / "val").is_dir()), None)
 
 
-def _trees(root: Path) -> tuple[Path, Trees]:
+def _trees(root: Path, use: Use) -> tuple[Path, Trees, dict[str, str]]:
     place = find_tiny_imagenet(root)
     if place is None:
+        raise LayoutError(f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {BY_HAND}, or fix data.root")
+    trees = {"train": walk(place, "train")}
+    words = _words(place, trees)
+    if use.needs_test:
+        trees["test"] = _read_val(place)
+    return place, choose_trees(place, trees, use, KNOWN, words), words
+
+
+def _read_val(place: Path) -> Tree:
+    """Read the validation images: as the archive has them, or sorted into class folders, as many scripts do it.
+
+    Those leave the list of labels behind, and an empty images/ folder, or sort within that one.
+    """
+    val = place / "val"
+    images = val / "images"
+    loose = images.is_dir() and any(is_image(entry.name) for entry in list(os.scandir(images)))
+    classes = [name for name in subfolders(val) if name != "images"]
+    if loose and classes and (val / ANNOTATIONS).is_file():
         raise LayoutError(
-            f"data.root {root}: looked for {KNOWN}; {describe_folder(root)}; {BY_HAND}, or mend data.root"
+            f"{at(val)}: images lie both in images/ and in class folders ({len(classes):,}); sort all of them, or "
+            "unpack the archive again"
         )
-    train = walk(place / "train")
-    annotated = (place / "val" / ANNOTATIONS).is_file()
-    trees = {"train": train, "val": _read_annotated(place / "val") if annotated else walk(place / "val")}
-    check_trees(place, trees, KNOWN)
-    return place, trees
+    if (val / ANNOTATIONS).is_file() and not classes and (loose or not (images.is_dir() and subfolders(images))):
+        return _read_annotated(place)
+    tree = walk(place, "val" if classes or not images.is_dir() else "val/images")
+    return replace(tree, files={name: files for name, files in tree.files.items() if files or name != "images"})
 
 
-def _read_annotated(folder: Path) -> Tree:
+def _read_annotated(place: Path) -> Tree:
     """Read the validation images, all in one folder, with the classes that the list gives them."""
+    folder = place / "val"
     images = folder / "images"
     if not images.is_dir():
-        raise LayoutError(f"data.root {folder}: looked for images/ beside {ANNOTATIONS}; {describe_folder(folder)}")
+        raise LayoutError(f"{at(folder)}: looked for images/ beside {ANNOTATIONS}; {describe_folder(folder)}")
     names = {entry.name for entry in os.scandir(images) if is_image(entry.name)}
     files: dict[str, list[str]] = {}
     missing = []
-    for line in (folder / ANNOTATIONS).read_text(encoding="utf-8").splitlines():
+    for line in read_lines(folder / ANNOTATIONS):
         name, wnid, *_ = [*line.split(), "", ""]
         if name in names:
             files.setdefault(wnid, []).append(f"images/{name}")
@@ -56,12 +80,14 @@ def _read_annotated(folder: Path) -> Tree:
             missing.append(name)
     if missing:
         raise LayoutError(
-            f"data.root {images}: {len(missing)} images of {ANNOTATIONS} are missing, {missing[0]} the first; "
+            f"{at(images)}: {len(missing)} images of {ANNOTATIONS} are missing, {printable(missing[0])} the first; "
             "unpack the archive again"
         )
     num_listed = sum(len(found) for found in files.values())
     return Tree(
-        files={wnid: tuple(sorted(found)) for wnid, found in files.items()}, num_ignored=len(names) - num_listed
+        folder="val",
+        files={wnid: tuple(sorted(found)) for wnid, found in files.items()},
+        num_ignored=len(names) - num_listed,
     )
 
 
@@ -69,14 +95,14 @@ def _words(place: Path, trees: Trees) -> dict[str, str]:
     return read_words([place / "words.txt"], trees["train"].files)
 
 
-def tiny_imagenet_manifest(root: Path) -> Iterator[str]:
+def tiny_imagenet_manifest(root: Path, use: Use) -> Iterator[str]:
     """Name what decides the content, cheaply."""
-    place, trees = _trees(root)
+    place, trees, words = _trees(root, use)
     yield from to_manifest(place, trees)
-    yield from _words(place, trees).values()
+    yield from words.values()
 
 
-def scan_tiny_imagenet(root: Path, size: int | None) -> Listing:
+def scan_tiny_imagenet(root: Path, size: int | None, use: Use) -> Listing:
     """List the training images and, as the test part, the official validation images.
 
     Classes are in the order of their WordNet identifiers and bear their words, if words.txt is there.
@@ -84,8 +110,8 @@ def scan_tiny_imagenet(root: Path, size: int | None) -> Listing:
     Raises:
         LayoutError: They are not there, or not in the official form.
     """
-    place, trees = _trees(root)
-    return to_listing(place, trees, size, _words(place, trees))
+    place, trees, words = _trees(root, use)
+    return to_listing(place, trees, size, words)
 
 
 def fetch_tiny_imagenet(root: Path) -> None:

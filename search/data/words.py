@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from search.data.files import read_lines
+
 
 def read_words(lists: Iterable[Path], wnids: Iterable[str]) -> dict[str, str]:
     """Say what each identifier means: the first of its synonyms, or itself where no list has it.
@@ -19,7 +21,7 @@ def read_words(lists: Iterable[Path], wnids: Iterable[str]) -> dict[str, str]:
     known: dict[str, str] = {}
     for path in lists:
         if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in read_lines(path):
                 wnid, _, synonyms = line.strip().replace("\t", " ").partition(" ")
                 known[wnid] = synonyms.split(",")[0].strip()
     words = {wnid: known.get(wnid) or wnid for wnid in wnids}

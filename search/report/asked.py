@@ -35,7 +35,9 @@ def _data(material: Material) -> Iterator[tuple[str, str]]:
     counts = f"{data['num_train']:,} training and {data['num_test']:,} test images" if "num_train" in data else ""
     kinds = f"{len(classes)} classes" if classes else ""
     yield "data", "; ".join(part for part in (study.data.name, counts, kinds) if part)
-    if study.split.fraction:
+    if data.get("num_val"):
+        yield "validation", f"{data['num_val']:,} images, the data set's own part, the same for every repeat"
+    elif study.split.fraction:
         yield "validation", f"{100 * study.split.fraction:g} % of the training images, {study.split.method} split"
 
 

@@ -24,6 +24,7 @@ from search.significance.figures.per_class import chosen, heading
 from search.significance.figures.save import MIN_CONFIGS
 from search.significance.records import Comparison
 from search.significance.rounding import points
+from search.significance.wording import marks_of
 
 MAX_PAIRS = 12
 """Comparisons with slopes and classes of their own on the page."""
@@ -152,6 +153,7 @@ def _overview(comparisons: tuple[Comparison, ...]) -> Html:
         "interval of all",
         "p",
         "adjusted p",
+        "TOST p",
         "d_z",
         "g_z",
         "P(A > B)",
@@ -166,10 +168,11 @@ def _overview(comparisons: tuple[Comparison, ...]) -> Html:
             *([group_name(c)] if grouped else []),
             badge(c.verdict, provisional=c.provisional),
             "-" if c.estimate is None else points(c.estimate, 2),
-            interval_text(c.interval) or "-",
+            interval_text(c.interval, marks_of(c)) or "-",
             interval_text(c.simultaneous_interval) or "-",
-            number(c.p),
-            f"{number(c.adjusted_p)} ({c.adjust_method}, {c.family_size})",
+            number(c.p, c.alpha),
+            f"{number(c.adjusted_p, c.alpha)} ({c.adjust_method}, {c.family_size})" if c.family_size > 1 else "-",
+            number(c.adjusted_tost_p, c.alpha),
             "-" if c.d_z is None else f"{c.d_z:.2f}",
             "-" if c.g_z is None else f"{c.g_z:.2f}",
             _share(c),

@@ -18,7 +18,7 @@ from search.significance.records import Comparison
 from search.significance.restored import restore
 from search.status import Status, summarise
 from search.study import StudyConfig
-from search.tracking.journal import FILE_NAME, read_events, read_records
+from search.tracking.journal import read_history, read_records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,8 @@ class Material:
     comparisons: tuple[Comparison, ...]
     selection: Mapping[str, Any]
     """The nominee's scores as they stand now; empty before there is a nominee."""
+    choice: Mapping[str, Any]
+    """The configuration that `export` takes now, its state and notes on it; empty before there is a nominee."""
     classes: tuple[tuple[ClassDifference, ...], ...] = ()
     """Per comparison, its differences class by class; empty where they are not known."""
     why_no_classes: str = ""
@@ -63,8 +65,8 @@ def gather(study: StudyConfig) -> Material:
         raise InputError(
             f"{study.folder}: comparison.json cannot be read ({error}); run `hybrid-search compare` again"
         ) from None
-    sessions = [event for event in read_events(study.folder / FILE_NAME) if event["event"] == "session"]
-    selection = make_overview(study)["selection"] or {}
+    sessions = [event for event in read_history(study.folder).marks if event["event"] == "session"]
+    overview = make_overview(study)
     classes, why_not = _classes(study, document, comparisons)
     return Material(
         study=study,
@@ -74,7 +76,8 @@ def gather(study: StudyConfig) -> Material:
         sessions=tuple(sessions),
         document=document,
         comparisons=comparisons,
-        selection=selection,
+        selection=overview["selection"] or {},
+        choice=overview["choice"] or {},
         classes=classes,
         why_no_classes=why_not,
     )

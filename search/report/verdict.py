@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from search.nomination import NOMINATED, has_won
+from search.choice import NOMINATED, has_won
 from search.report.markup import Html, join, section, styled, tag
 from search.report.material import Material
 from search.report.picture import picture
@@ -16,6 +16,7 @@ from search.significance.figures.forest import group_name
 from search.significance.figures.interactive import forest_figure
 from search.significance.records import Comparison, Verdict
 from search.status import nominees
+from search.verdict_lines import MANY, counts, is_decided, reasons
 
 MARKS = {
     Verdict.BETTER: ("▲", "better"),
@@ -34,7 +35,7 @@ def headline(material: Material) -> str:
     if len(comparisons) == 1:
         return f"{parted(comparisons[0])[0].rstrip('.')}."
     if comparisons:
-        name, state = material.selection.get("name"), material.selection.get("state")
+        name, state = material.choice.get("name"), material.choice.get("state")
         own = [item for item in comparisons if name in {item.a, item.b}]
         if len(own) == 1:
             return f"{name}: {state}. {parted(own[0])[0].rstrip('.')}."
@@ -42,9 +43,8 @@ def headline(material: Material) -> str:
             wins = sum(has_won(item.to_dict(), str(name)) for item in own)
             return f"{name}: {state}. Better in {wins} of {len(own)} declared comparisons."
         return f"{len(comparisons)} declared comparisons: {counted(comparisons)}."
-    ranked = nominees(material.trials)
-    if ranked:
-        return f"{ranked[0].label}: {NOMINATED}."
+    if material.choice:
+        return f"{material.choice['name']}: {material.choice['state']}."
     if material.repeats:
         count = len(material.repeats)
         return f"{count} repeat{'s were' if count > 1 else ' was'} trained, and no comparison is written down."
@@ -85,11 +85,17 @@ def make(material: Material) -> Html:
         return section("verdict", "Verdict", _none_yet(material))
     groups = [(name, list(members)) for name, members in groupby(comparisons, group_name)]
     looks = material.document.get("num_looks", 1)
-    parts = []
+    parts = _choice(material)
     for name, members in groups:
         if len(groups) > 1:
             parts.append(tag("h3", f"{name}: {counted(members)}"))
-        parts.append(tag("ul", *(_card(item) for item in members), attributes={"class": "cards"}))
+        shown = [item for item in members if len(comparisons) < MANY or is_decided(item.verdict)]
+        if shown:
+            parts.append(tag("ul", *(_card(item) for item in shown), attributes={"class": "cards"}))
+    if len(comparisons) >= MANY:
+        plain = [item.to_dict() for item in comparisons]
+        parts.append(tag("p", f"Of {len(plain)} comparisons: {counts(plain)}. Those without a card are in the table."))
+        parts += [tag("p", reason) for reason in reasons(plain)]
     if looks > 1:
         parts.append(styled("p", "note", f"This is look number {looks} at this study: p-values are no longer exact."))
     forest = picture(
@@ -100,6 +106,15 @@ def make(material: Material) -> Html:
         "the whole family at once. Inside the band the two are practically equivalent.",
     )
     return section("verdict", "Verdict", *parts, forest)
+
+
+def _choice(material: Material) -> list[Html]:
+    """The configuration that `export` takes, and the notes on it."""
+    choice = material.choice
+    if not choice:
+        return []
+    taken = tag("p", tag("code", "export"), " takes ", tag("strong", choice["name"]), f": {choice['state']}.")
+    return [taken, *(styled("p", "note", f"{note[0].upper()}{note[1:]}.") for note in choice["notes"])]
 
 
 def _card(comparison: Comparison) -> Html:

@@ -13,6 +13,7 @@ from search.errors import (
     StoreAwayError,
     StoreError,
     StudyLockedError,
+    TrackingError,
 )
 from search.folder import write_atomically
 from search.report.material import Material, gather
@@ -98,7 +99,11 @@ def _write(file: Path, page: str, *, option: str) -> None:
 
 def _track(study: StudyConfig, page: str, patience: float) -> None:
     """Note the page in the journal, as comparisons are, and let MLflow follow it."""
-    place = tracking_place(study)
+    try:
+        place = tracking_place(study)
+    except TrackingError as error:
+        say(f"{study.name}: not sent to MLflow: {error}")
+        return
     if place is None:
         return
     digest = hashlib.sha256(page.encode()).hexdigest()[:16]

@@ -8,12 +8,12 @@ from typing import Any
 
 from search.bind import DataFacts, load_facts
 from search.compare import Repeats
-from search.data.splits import split
-from search.data.store import open_data
+from search.data.splits import second_size
 from search.decide import run_repeats
 from search.errors import InputError
 from search.folder import write_atomically
 from search.looks import Look, key_of, take_look
+from search.progress import counter
 from search.reproduce import beside, figures, pictures
 from search.reproduce.outcomes import Outcome, everything_trained, gather
 from search.reproduce.paper import Paper, load_paper
@@ -42,12 +42,22 @@ def reproduce(name: str, options: Options) -> dict[str, Any]:
     study = with_cells(make_study(setting, options), paper, cells)
     if options.images:
         _check_images(study, paper, options.images)
+    _check_validation(study, paper)
     return run_repeats(
         study,
         pick=lambda _: [contender(study, paper, cell) for cell in cells],
         conclude=lambda facts, repeats, journal: _conclude(study, paper, data, options, facts, repeats, journal),
         title=f"reproduce {name}",
     )
+
+
+def _check_validation(study: StudyConfig, paper: Paper) -> None:
+    num_val = load_facts(study, on_progress=counter("decoding images")).num_val
+    if num_val:
+        raise InputError(
+            f"data.root: {paper.name} draws its validation part anew for each repeat, found one that is fixed "
+            f"({num_val:,} images); move its folder away from data.root, or join it with the training part"
+        )
 
 
 def _check_images(study: StudyConfig, paper: Paper, images: tuple[int, ...]) -> None:
@@ -99,7 +109,7 @@ def to_document(
     study: StudyConfig, paper: Paper, data: str, facts: DataFacts, outcomes: Mapping[str, Outcome]
 ) -> dict[str, Any]:
     """Everything a reader needs to check the table, as plain data; accuracies are fractions."""
-    num_validation = len(split(open_data(study.data).train.labels, study.split, seed=study.seed)[1])
+    num_validation = second_size(facts.num_train, study.split, facts.num_val)
     num_classes = len(facts.classes)
     blocks = next(iter(outcomes.values())).blocks
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 
@@ -25,7 +26,9 @@ def pick_device(gpus: float) -> str:
     if gpus == 0:
         return "cpu"
     if not torch.cuda.is_available():
-        raise ResourceError(f"resources.gpus: {gpus:g} asked for, and this machine has none; set it to 0")
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        why = "" if hidden is None else f" visible, as CUDA_VISIBLE_DEVICES is {hidden!r}"
+        raise ResourceError(f"resources.gpus: {gpus:g} asked for, and this machine has none{why}; set it to 0")
     return "cuda"
 
 

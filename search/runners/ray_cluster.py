@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import math
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from search import nodes
 from search.data.datasets import DataConfig, default_cache_dir
 from search.errors import ResourceError
+from search.lines import say
 from search.runners import ray_settings  # noqa: F401  before Ray
 from search.runners.ray_watch import OWN_NODE_ENDED, PROBE_SECS, lost, takes_connections
 from search.study import ResourcesSection
@@ -104,16 +104,13 @@ class Cluster:
             self._waiting = fitting == 0
             if self._waiting:
                 gpus = f" and {self.resources.gpus:g} GPUs" if self.resources.gpus else ""
-                tell(f"no node has {self.resources.cpus:g} CPUs{gpus} for a trial any more; waiting for one to join")
+                say(f"no node has {self.resources.cpus:g} CPUs{gpus} for a trial any more; waiting for one to join")
             else:
-                tell("a node joined; going on")
+                say("a node joined; going on")
         return max(1, min(fitting, self.resources.concurrency or fitting))
 
     def _fits(self, have: dict[str, float]) -> int:
-        fits = math.floor(have.get("CPU", 0.0) / self.resources.cpus + 1e-9)
-        if self.resources.gpus:
-            fits = min(fits, math.floor(have.get("GPU", 0.0) / self.resources.gpus + 1e-9))
-        return fits
+        return nodes.trials_that_fit(self.resources, have)
 
     def check_request(self) -> None:
         """Check that some node can meet a trial's request.
@@ -122,21 +119,7 @@ class Cluster:
             ResourceError: With the numbers.
         """
         self.look()
-        resources, have = self.resources, [node["Resources"] for node in self._alive]
-        faults = []
-        for word, wanted in (("gpus", resources.gpus), ("cpus", resources.cpus)):
-            most = max((node.get(word[:-1].upper(), 0.0) for node in have), default=0.0)
-            if wanted > most:
-                faults.append(
-                    f"resources.{word}: a trial asks for {wanted:g}, and no node has more than {most:g} "
-                    f"({len(have)} node(s)); lower it"
-                )
-        if not faults and not any(map(self._fits, have)):
-            faults.append(
-                f"resources: no node has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs together; lower one of "
-                "them"
-            )
-        if faults:
+        if faults := nodes.request_faults(self.resources, [node["Resources"] for node in self._alive]):
             raise ResourceError(*faults)
 
     @contextlib.contextmanager
@@ -246,8 +229,3 @@ def last_line(error: BaseException) -> str:
         return " ".join(f"{type(cause).__name__}: {cause}".split())
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-
-
-def tell(line: str) -> None:
-    """Tell the person at the terminal."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201

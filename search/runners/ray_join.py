@@ -13,11 +13,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from search import nodes
 from search.errors import HybridSearchError, LostClusterError, ResourceError
-from search.runners.ray_cluster import Cluster, tell
+from search.lines import say
+from search.runners.ray_cluster import Cluster
 from search.runners.ray_local import alone, asks_for_token, hide_token
 from search.runners.ray_settings import ENVIRONMENT
 from search.runners.ray_watch import takes_connections
@@ -26,6 +28,7 @@ from search.study import ResourcesSection
 # isort: split
 import ray
 from ray.exceptions import AuthenticationError, RayError
+from ray.job_config import JobConfig
 
 CONNECT_SECS = 5.0
 """A head that takes no connection for so long is not there."""
@@ -33,6 +36,18 @@ LEAVE_SECS = 15.0
 """Taking leave of a cluster that is gone may take for ever."""
 SIGNAL_SECS = 0.05
 """While Ray ends, it may take away our handler of SIGTERM for so long."""
+
+
+class _Job(JobConfig):
+    """A job whose workers do not import from the driver's working folder.
+
+    Ray puts that folder first on each worker's path, where a `search.py` or a folder `spaces/` of the user's would hide
+    the installed packages.
+    """
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        # True keeps the driver's folder off the path. In a source tree the packages themselves lie there.
+        return all(folder.parent != Path.cwd() for folder in nodes.package_folders())
 
 
 @contextlib.contextmanager
@@ -48,14 +63,19 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         yield joined
         return
     address = resources.address
-    options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False, "configure_logging": True}
+    options: dict[str, Any] = {
+        "job_config": _Job(),
+        "logging_level": logging.CRITICAL,
+        "log_to_driver": False,
+        "configure_logging": True,
+    }
     # Ray prints pages of its nodes' logs here when one of them ends; what matters to a trial is in its record.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # noqa: SLF001
     stack = contextlib.ExitStack()
     if address is None:
         options |= {"include_dashboard": resources.dashboard, **stack.enter_context(alone())}
     else:
-        _check_address(address)
+        check_address(address)
         # The nodes need Ray and the locked requirements; the project itself travels along.
         environment = {
             "py_modules": [str(folder) for folder in nodes.package_folders()],
@@ -79,7 +99,7 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         if address is not None:
             _warn_of_dashboard(str(context.address_info.get("webui_url") or ""))
             if not asks_for_token():
-                tell(
+                say(
                     "warning: this Ray cluster asks for no token, so whoever reaches its ports runs code as its user: "
                     "start every node with RAY_AUTH_MODE=token, see docs/security.md"
                 )
@@ -113,7 +133,7 @@ def _put_back(on_sigterm: Any) -> None:  # noqa: ANN401
         signal.signal(signal.SIGTERM, on_sigterm)
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str) -> None:
     """Refuse at once what Ray would try for minutes."""
     if address.startswith("ray://"):
         raise ResourceError(
@@ -167,7 +187,7 @@ def _warn_of_dashboard(address: str) -> None:
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(host).is_loopback:
             return
-    tell(
+    say(
         f"warning: Ray's dashboard listens at {address}, not on loopback only; whoever reaches it may run code on the "
         "cluster: start the head with --dashboard-host=127.0.0.1, or keep that port closed"
     )

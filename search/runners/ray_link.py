@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from search.errors import ResourceError
+from search.disk import find_fault, in_words
+from search.errors import ResourceError, StorageFaultError
+from search.lines import say
 from search.records import Progress
-from search.runners.ray_cluster import Cluster, last_line, tell
+from search.runners.ray_cluster import Cluster, last_line
 from search.uris import redacted
 from search.work import Assignment, Work
 
@@ -182,6 +184,9 @@ class Link:
         with self.held() as work:
             assignment = self._live.pop(trial_id)
             if not isinstance(error, RayActorError):
+                fault = find_fault(getattr(error, "cause", error))
+                if fault is not None:
+                    raise StorageFaultError(in_words(fault, assignment.folder))
                 work.fail(assignment.spec.key, "lost" if error is None else last_line(error))
                 return
             if error.actor_init_failed:
@@ -225,7 +230,7 @@ class Link:
         """Count a loss that is nobody's failure, unless nothing else ever happens; say why the training fails."""
         if item.node_id not in self._told:
             self._told.add(item.node_id)
-            tell(f"lost node {name} ({item.reason}); what ran there goes on elsewhere")
+            say(f"lost node {name} ({item.reason}); what ran there goes on elsewhere")
         luck = self._luck[item.assignment.spec.key]
         luck.num_node_losses += 1
         if luck.num_node_losses < MAX_NODE_LOSSES:
@@ -255,7 +260,7 @@ class Link:
                 f"the Ray cluster could not start a worker {luck.num_bad_starts} times in a row ({item.reason}); "
                 "mend that, then run the same command again"
             )
-        tell(f"a worker could not be started ({item.reason}); trying again")
+        say(f"a worker could not be started ({item.reason}); trying again")
 
     def to_stop(self, live: list[Any]) -> list[Any]:
         """Which of Tune's trials must be stopped from here: they have no worker, or it gives no sign."""

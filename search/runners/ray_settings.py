@@ -23,5 +23,9 @@ ENVIRONMENT = {
 }
 
 
-for _name, _value in ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
+DROPPED = ("RAY_AIR_LOCAL_CACHE_DIR", "RAY_STORAGE", "AIR_VERBOSITY")
+"""Variables of the shell that Ray would follow or refuse, besides all of Tune's; `ENVIRONMENT` decides."""
+
+for _name in [name for name in os.environ if name.startswith("TUNE_") or name in DROPPED]:
+    del os.environ[_name]
+os.environ.update(ENVIRONMENT)

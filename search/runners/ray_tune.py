@@ -26,6 +26,7 @@ import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayError
 from ray.tune.execution import class_cache
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -150,6 +151,13 @@ class Proposer(Searcher):
         """Nothing: see `save`."""
 
 
+class Silent(TrialProgressCallback):
+    """Prints nothing. Tune's own one prints each trial that ends after an interrupt, at any verbosity."""
+
+    def _print(self, msg: str) -> None:
+        """Nothing."""
+
+
 class Judge(FIFOScheduler):
     """Passes each epoch and tick to the work, and its decision back to Tune."""
 
@@ -224,6 +232,7 @@ def run(work: Work, there: Cluster, needs: nodes.Needs) -> None:
             ),
             run_config=tune.RunConfig(
                 name="tune",
+                callbacks=[Silent()],
                 storage_path=str(storage),
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False, num_to_keep=1),

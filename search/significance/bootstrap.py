@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from search.significance.crossed import crossed_test
+from search.significance.crossed import mean_squares, satterthwaite_df
 from search.significance.records import Interval, MeanTest
+from search.significance.student import Student
 
 NAME = "Multi-Bootstrap"
 NUM_SAMPLES = 1000
@@ -104,7 +105,7 @@ def from_samples(diff: NDArray[Any], means: NDArray[np.float64], *, alpha: float
     Returns:
         The test. Its interval is the percentile interval; p is twice the smaller share of resamples on either side of
         0, itself counted as one more resample; the statistic is the share above 0, a tie counting one half; the degrees
-        of freedom are the crossed test's. The standard error is 0, and p is NaN, where nothing varied.
+        of freedom are Satterthwaite's. The standard error is 0, and p is NaN, where nothing varied.
     """
     num = means.size
     rows, cols = diff.shape
@@ -113,12 +114,13 @@ def from_samples(diff: NDArray[Any], means: NDArray[np.float64], *, alpha: float
     above, below = int((means > 0).sum()), int((means < 0).sum())
     tail = (1 + num - max(above, below)) / (num + 1)
     low, high = np.quantile(means, [alpha / 2, 1 - alpha / 2]) if varied else (math.nan, math.nan)
-    estimate = float(diff.mean())
+    estimate, df = float(diff.mean()), satterthwaite_df(mean_squares(diff))
     return MeanTest(
         name=NAME,
         estimate=estimate,
         se=se,
-        df=crossed_test(diff).df,
+        df=df,
+        law=Student(se=se, df=df) if varied else None,
         t=estimate / se if varied else math.nan,
         p=min(2 * tail, 1.0) if varied else math.nan,
         interval=Interval(low=float(low), high=float(high), level=1 - alpha),

@@ -76,9 +76,9 @@ def _one_class(
     interval = together = None
     if diff.shape[0] >= MIN_BLOCKS and diff.shape[1] >= MIN_IMAGES:
         test = crossed_test(diff, alpha=alpha)
-        if test.se > 0:
+        if test.law is not None:
             interval = test.interval
-            together = simultaneous_interval(test.estimate, test.se, test.df, alpha=alpha, family_size=num_classes)
+            together = simultaneous_interval(test.estimate, test.law, alpha=alpha, family_size=num_classes)
     return ClassDifference(
         name=name,
         num_images=diff.shape[1],

@@ -10,6 +10,7 @@ Adjust = Literal["holm", "hommel", "hochberg", "shaffer", "bergmann-hommel", "ma
 MethodName = Literal[
     "auto",
     "crossed",
+    "crossed-satterthwaite",
     "corrected-t",
     "paired-t",
     "sign-flip",

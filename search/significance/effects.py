@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from search.significance.mcnemar import discordant_test
-from search.significance.records import Equivalence, Interval, MeanTest
+from search.significance.records import Equivalence, Interval, Law, MeanTest
 from search.significance.student import interval_of
 
 MEANINGFUL = 0.75
@@ -98,16 +98,15 @@ def unpaired_superiority(scores_a: NDArray[Any], scores_b: NDArray[Any]) -> tupl
     return a12, 2 * a12 - 1
 
 
-def rope_probabilities(estimate: float, se: float, df: float, *, rope: float) -> tuple[float, float, float]:
-    """Posterior of the difference under the Bayesian correlated t test: below, inside and above +-rope.
+def rope_probabilities(estimate: float, law: Law, *, rope: float) -> tuple[float, float, float]:
+    """Posterior of the difference: below, inside and above +-rope.
 
-    With a flat prior the posterior is a t distribution with the mean, standard error and df of the test that decides,
-    so the probabilities are as trustworthy as that standard error.
+    With a flat prior the posterior is the law of the test that decides, around its estimate; for a t test that is the
+    Bayesian correlated t test. The probabilities are as trustworthy as that law.
 
     Args:
         estimate: The mean difference, fraction.
-        se: Its standard error, above 0.
-        df: Degrees of freedom.
+        law: How far it may be off.
         rope: Half-width of the region of practical equivalence, fraction.
 
     Returns:
@@ -116,18 +115,16 @@ def rope_probabilities(estimate: float, se: float, df: float, *, rope: float) ->
     Reference:
         Benavoli et al. 2017, Time for a Change, JMLR 18, equation 9.
     """
-    left = float(stats.t.cdf((-rope - estimate) / se, df))
-    right = float(stats.t.sf((rope - estimate) / se, df))
+    left, right = law.tail(estimate + rope), law.tail(rope - estimate)
     return left, max(1 - left - right, 0.0), right
 
 
-def tost_p(estimate: float, se: float, df: float, *, rope: float) -> float:
+def tost_p(estimate: float, law: Law, *, rope: float) -> float:
     """p-value of two one-sided tests: small when the difference is shown to lie inside +-rope.
 
     Args:
         estimate: The mean difference, fraction.
-        se: Its standard error, above 0.
-        df: Degrees of freedom.
+        law: How far it may be off.
         rope: Half-width of the region of practical equivalence, fraction, fixed before looking.
 
     Returns:
@@ -136,11 +133,11 @@ def tost_p(estimate: float, se: float, df: float, *, rope: float) -> float:
     Reference:
         Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15.
     """
-    return max(float(stats.t.sf((estimate + rope) / se, df)), float(stats.t.cdf((estimate - rope) / se, df)))
+    return max(law.tail(estimate + rope), law.tail(rope - estimate))
 
 
 def equivalence_of(test: MeanTest, *, rope: float, alpha: float) -> Equivalence | None:
-    """What a test says of equivalence: in its own way, or by its t distribution.
+    """What a test says of equivalence: in its own way, or by the law of its mean.
 
     Args:
         test: The test that decides.
@@ -150,37 +147,34 @@ def equivalence_of(test: MeanTest, *, rope: float, alpha: float) -> Equivalence 
     Returns:
         None where the test has neither.
     """
-    if test.equivalence is not None or not test.se > 0:
+    if test.equivalence is not None or test.law is None:
         return test.equivalence
-    of = (test.estimate, test.se, test.df)
     return Equivalence(
-        tost_p=tost_p(*of, rope=rope),
-        interval=interval_of(*of, level=1 - 2 * alpha),
-        rope_probabilities=rope_probabilities(*of, rope=rope),
+        tost_p=tost_p(test.estimate, test.law, rope=rope),
+        interval=interval_of(test.estimate, test.law, level=1 - 2 * alpha),
+        rope_probabilities=rope_probabilities(test.estimate, test.law, rope=rope),
     )
 
 
-def smallest_detectable(se: float, df: float, *, alpha: float, power: float = 0.8) -> float:
-    """True difference that a two-sided t test with this standard error would find with the wished power.
+def smallest_detectable(law: Law, *, alpha: float, power: float = 0.8) -> float:
+    """True difference that a two-sided test would find with the wished power, were its variances the true ones.
 
-    It describes the design, not the result: computed from the standard error that was seen, and as uncertain as that.
+    It describes the design, not the result: computed from the variances that were seen, and as uncertain as those.
 
     Args:
-        se: Standard error of the mean difference, above 0.
-        df: Degrees of freedom.
+        law: The test's own, by which it decides.
         alpha: Level of the test; alpha / family size for the first step of Holm.
         power: Wished power.
 
     Returns:
-        The difference, in the unit of the standard error.
+        The difference, in the unit of the law.
     """
-    critical = float(stats.t.isf(alpha / 2, df))
-
-    def shortfall(shift: float) -> float:
-        return float(stats.nct.sf(critical, df, shift)) - power
-
-    # The median of a noncentral t is near its shift, so this is far beyond any wished power.
-    return float(optimize.brentq(shortfall, 0.0, 4 * critical + 10)) * se
+    far = 2 * law.half_width(1 - alpha)
+    while law.finds(far, alpha=alpha) < power:
+        far *= 2
+    return float(
+        optimize.brentq(lambda difference: law.finds(difference, alpha=alpha) - power, 0, far, xtol=1e-12 * far)
+    )
 
 
 def failures_mcnemar(failed_a: NDArray[np.bool_], failed_b: NDArray[np.bool_]) -> float | None:

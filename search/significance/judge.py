@@ -20,7 +20,7 @@ from search.significance.max_t import max_t
 from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA, THIS_DATA, Method
 from search.significance.multiplicity import adjust
 from search.significance.pairing import Pair, ScoresError
-from search.significance.planning import Crossed, Design, Paired, blocks_needed
+from search.significance.planning import Crossed, Paired, blocks_needed, upper_design
 from search.significance.records import Comparison, Interval, MeanTest, Verdict
 from search.significance.results import Results
 from search.significance.verdict import Decision, decide
@@ -280,22 +280,28 @@ def _with_test(comparison: Comparison, method: Method, pair: Pair, test: MeanTes
         meaningful=effects.is_meaningful(share, share_interval, num_blocks=diff.size),
         bca_interval=bca_interval(diff, level=level) if diff.size > 1 else None,
     )
-    if not test.se > 0:  # a test without a standard error of the mean: what rests on one stays unset
+    if test.law is None:  # a test without a law of the mean: what rests on one stays unset
         return comparison
     one_of_family = declared.alpha / comparison.family_size
     comparison = dataclasses.replace(
         comparison,
         se=test.se,
-        df=test.df,
+        df=None if math.isnan(test.df) else test.df,
         simultaneous_interval=_simultaneous(method, pair, declared, comparison.family_size),
-        smallest_detectable=effects.smallest_detectable(test.se, test.df, alpha=one_of_family),
+        smallest_detectable=effects.smallest_detectable(test.law, alpha=one_of_family),
         components=components(pair.diff) if pair.diff.ndim == 2 and len(pair.blocks) > 1 else None,
     )
     design = _design(comparison, pair, declared)
     if design is None:
         return comparison
     needed = blocks_needed(design, declared.rope, alpha=one_of_family)
-    return dataclasses.replace(comparison, num_blocks_for_rope=needed.number, smallest_ever=needed.floor)
+    upper = upper_design(design, num_blocks=len(pair.blocks))
+    return dataclasses.replace(
+        comparison,
+        num_blocks_for_rope=needed.number,
+        num_blocks_for_rope_upper=blocks_needed(upper, declared.rope, alpha=one_of_family).number,
+        smallest_ever=needed.floor,
+    )
 
 
 def _simultaneous(method: Method, pair: Pair, declared: Declared, family_size: int) -> Interval | None:
@@ -304,7 +310,7 @@ def _simultaneous(method: Method, pair: Pair, declared: Declared, family_size: i
     return None if math.isnan(interval.low) else interval
 
 
-def _design(comparison: Comparison, pair: Pair, declared: Declared) -> Design | None:
+def _design(comparison: Comparison, pair: Pair, declared: Declared) -> Crossed | Paired | None:
     """What this comparison teaches about further repeats of it."""
     match comparison.test:
         case crossed.NAME if comparison.components is not None:

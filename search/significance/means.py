@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search.significance.methods import MIN_BLOCKS
 from search.significance.records import Interval
-from search.significance.student import interval_of
+from search.significance.student import Student, interval_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def mean_of_repeats(scores: NDArray[Any], *, num_further: int = 1, level: float 
         return MeanOfRepeats(mean=mean, num_repeats=count, interval=None, expected=None)
 
     def within(variance: float) -> Interval:
-        return interval_of(mean, spread * math.sqrt(variance), count - 1, level=level)
+        return interval_of(mean, Student(se=spread * math.sqrt(variance), df=count - 1), level=level)
 
     return MeanOfRepeats(
         mean=mean, num_repeats=count, interval=within(1 / count), expected=within(1 / count + 1 / num_further)

@@ -21,7 +21,7 @@ import numpy as np
 
 from search.significance import shaffer as logical
 from search.significance.pairing import ScoresError
-from search.significance.records import Interval
+from search.significance.records import Interval, Law
 from search.significance.student import interval_of
 
 PValues = Sequence[float | None]
@@ -152,20 +152,19 @@ LOGICAL_METHODS: Mapping[str, Callable[[Sequence[float], Sequence[tuple[str, str
 """By p-values and what the equalities of all pairs imply about each other."""
 
 
-def simultaneous_interval(estimate: float, se: float, df: float, *, alpha: float, family_size: int) -> Interval:
+def simultaneous_interval(estimate: float, law: Law, *, alpha: float, family_size: int) -> Interval:
     """Bonferroni interval: with probability 1 - alpha all intervals of the family cover at once.
 
     Args:
         estimate: The mean difference.
-        se: Its standard error.
-        df: Degrees of freedom.
+        law: How far it may be off.
         alpha: Family-wise error rate.
         family_size: Number of declared comparisons.
 
     Returns:
         The interval; its level is 1 - alpha / family_size.
     """
-    return interval_of(estimate, se, df, level=1 - alpha / family_size)
+    return interval_of(estimate, law, level=1 - alpha / family_size)
 
 
 def _checked(p_values: PValues) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class Verdict(StrEnum):
@@ -30,6 +31,22 @@ class Interval:
     high: float
     level: float
     """Coverage it promises, such as 0.95."""
+
+
+class Law(Protocol):
+    """How far a mean difference may be off, as a test takes it: the source of its p-values and its intervals."""
+
+    def tail(self, distance: float) -> float:
+        """Chance that the estimate misses by more than a distance, of either sign, to one side."""
+        ...
+
+    def half_width(self, level: float) -> float:
+        """Half of the interval of a level."""
+        ...
+
+    def finds(self, difference: float, *, alpha: float) -> float:
+        """Chance that this test claims a true difference, on the side of the sign that it has."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +72,16 @@ class MeanTest:
     """Standard error of the mean difference, fraction; 0 when nothing varied, and then t and p are NaN; 0, too, where
     the test has none, and then t and df are NaN."""
     df: float
-    """Degrees of freedom; not always whole."""
+    """Degrees of freedom; not always whole. NaN where the law of the mean has none, as that of the crossed test."""
     t: float
+    """Estimate over standard error."""
     p: float
     """Two-sided."""
     interval: Interval
     num_blocks: int
+    law: Law | None = None
+    """How far the estimate may be off: whatever is said of the mean beside p comes from here. None where nothing
+    varied, and where the test makes no promise on the mean."""
     num_images: int | None = None
     """Images of the fixed test set; None for a test on one score per block."""
     statistic: float | None = None
@@ -68,7 +89,7 @@ class MeanTest:
     p_error: float | None = None
     """Monte-Carlo standard error of p; None where p is computed exactly."""
     equivalence: Equivalence | None = None
-    """Of a test that shows equivalence in its own way; None where estimate, se and df do."""
+    """Of a test that shows equivalence in its own way; None where its law does, if it has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +192,13 @@ class Comparison:
     equivalence_interval: Interval | None = None
     """For this comparison alone, at 1 - 2 alpha: inside the rope where tost_p is at most alpha."""
     smallest_detectable: float | None = None
-    """True difference found with 80 % power at alpha / family size, with this se and df."""
+    """True difference found with 80 % power at alpha / family size, by this test, were its variances the true ones."""
     components: Components | None = None
     """Where the variance comes from: what planning further repeats rests on. None without correctness bits."""
     num_blocks_for_rope: int | None = None
     """Repeats after which a difference as large as the rope would be found with 80 % power; None: no number is."""
+    num_blocks_for_rope_upper: int | None = None
+    """The same with the variances at their upper 80 % limits: those of few repeats are known badly."""
     smallest_ever: float | None = None
     """Smallest detectable difference with repeats without end, on these test images or at this ratio."""
 
@@ -201,7 +224,7 @@ class Comparison:
 
 def _json_safe(value: object) -> object:
     if isinstance(value, dict):
-        return {str(key): _json_safe(item) for key, item in value.items()}
+        return {str(key): _json_safe(item) for key, item in value.items() if key != "law"}  # of a test: no result
     if isinstance(value, list | tuple):
         return [_json_safe(item) for item in value]
     if isinstance(value, StrEnum):

@@ -48,8 +48,11 @@ def _test(data: Mapping[str, Any]) -> MeanTest:
     changes: dict[str, Any] = {name: math.nan for name in _NUMBERS if data[name] is None}
     changes["interval"] = _build(Interval, data["interval"])
     if found := data.get("equivalence"):
-        read = {"interval": _build(Interval, found["interval"]), "rope_probabilities": tuple(found["rope_probabilities"])}
-        changes["equivalence"] = _build(Equivalence, {**found, **read})
+        inside = {
+            "interval": _build(Interval, found["interval"]),
+            "rope_probabilities": tuple(found["rope_probabilities"]),
+        }
+        changes["equivalence"] = _build(Equivalence, {**found, **inside})
     test: MeanTest = _build(MeanTest, {**data, **changes})
     return test
 

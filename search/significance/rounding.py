@@ -88,6 +88,13 @@ def digits_apart(fractions: Sequence[float], marks: Sequence[float], digits: int
     return digits
 
 
+def significant(value: float, mark: float, digits: int = 3) -> str:
+    """Three significant digits, or as many as keep a number on its side of a mark."""
+    while digits < MAX_DIGITS and _side(float(f"{value:.{digits}g}") - mark) != _side(value - mark):
+        digits += 1
+    return f"{value:.{digits}g}"
+
+
 def _moved(value: float, mark: float, digits: int) -> bool:
     """Whether rounding takes a number to the other side of a mark, or onto it."""
     return _side(_rounded(value, digits) - mark) != _side(value - mark)

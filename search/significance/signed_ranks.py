@@ -104,7 +104,7 @@ def signed_rank_probabilities(
         al. 2017, Time for a Change, JMLR 18, section 4.2.
     """
     values = checked(diff)
-    # In the order of their size, so that neither the order of the data sets nor that of A and B matters.
+    # In the order of their size: the order of the data sets does not matter, and swapping A and B mirrors exactly.
     values = np.concatenate([[0.0], values[np.argsort(np.abs(values), kind="stable")]])
     slack = tolerance(values)
     gap_NN = (values[:, None] + values[None, :]) / 2

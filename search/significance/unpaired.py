@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from search.significance import effects
 from search.significance.declared import Declared
@@ -21,8 +20,9 @@ from search.significance.examine import outcomes_of
 from search.significance.methods import FIRM_BLOCKS, THIS_DATA
 from search.significance.multiplicity import adjust
 from search.significance.pairing import Outcomes, ScoresError
-from search.significance.records import Comparison, Interval, MeanTest, Verdict
+from search.significance.records import Comparison, MeanTest, Verdict
 from search.significance.results import Results
+from search.significance.student import t_result
 from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
 
@@ -49,25 +49,12 @@ def welch_t(a: NDArray[np.float64], b: NDArray[np.float64], *, alpha: float = 0.
     """
     parts = np.var(a, ddof=1) / a.size, np.var(b, ddof=1) / b.size
     se = math.sqrt(sum(parts))
+    if se > 1e-12:
+        df = float(sum(parts) ** 2 / (parts[0] ** 2 / (a.size - 1) + parts[1] ** 2 / (b.size - 1)))
+    else:
+        se, df = 0.0, math.nan
     estimate = float(a.mean() - b.mean())
-    if not se > 1e-12:
-        nothing = Interval(low=math.nan, high=math.nan, level=1 - alpha)
-        return MeanTest(
-            name=NAME, estimate=estimate, se=0.0, df=math.nan, t=math.nan, p=math.nan, interval=nothing,
-            num_blocks=min(a.size, b.size),
-        )  # fmt: skip
-    df = float(sum(parts) ** 2 / (parts[0] ** 2 / (a.size - 1) + parts[1] ** 2 / (b.size - 1)))
-    half = float(stats.t.isf(alpha / 2, df)) * se
-    return MeanTest(
-        name=NAME,
-        estimate=estimate,
-        se=se,
-        df=df,
-        t=estimate / se,
-        p=float(2 * stats.t.sf(abs(estimate / se), df)),
-        interval=Interval(low=estimate - half, high=estimate + half, level=1 - alpha),
-        num_blocks=min(a.size, b.size),
-    )
+    return t_result(NAME, estimate=estimate, se=se, df=df, alpha=alpha, num_blocks=min(a.size, b.size))
 
 
 def judge_unpaired(
@@ -189,7 +176,7 @@ def _comparison(
         adjusted_tost_p=decision.adjusted_tost_p,
         p_a_gt_b=effects.unpaired_superiority(a, b)[0] if there else None,
     )
-    if test is not None:
+    if test is not None and test.law is not None:
         comparison = dataclasses.replace(
             comparison,
             interval=test.interval,
@@ -197,7 +184,7 @@ def _comparison(
             df=test.df,
             t=test.t,
             p=test.p,
-            smallest_detectable=effects.smallest_detectable(test.se, test.df, alpha=declared.alpha / family_size),
+            smallest_detectable=effects.smallest_detectable(test.law, alpha=declared.alpha / family_size),
         )
     return dataclasses.replace(comparison, sentence=sentence_of(comparison))
 

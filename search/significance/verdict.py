@@ -49,9 +49,7 @@ def decide(
     found = [None if test is None else equivalence_of(test, rope=rope, alpha=alpha) for test in tests]
     adjusted_tost = holm([None if item is None else item.tost_p for item in found])
     return tuple(
-        Decision(verdict=Verdict.REFUSED)
-        if test is None or p is None
-        else _decide(test, p, item, tost_p, alpha=alpha)
+        Decision(verdict=Verdict.REFUSED) if test is None or p is None else _decide(test, p, item, tost_p, alpha=alpha)
         for test, p, item, tost_p in zip(tests, adjusted_p, found, adjusted_tost, strict=True)
     )
 

@@ -137,7 +137,9 @@ def _reach(c: Comparison, digits: int) -> str:
         return f"{found} No number of repeats would find {gap}: {floor}."
     if c.num_blocks_for_rope <= c.num_blocks:
         return found
-    return f"{found} Finding {gap} would take {c.num_blocks_for_rope:,} repeats."
+    upper = f"{c.num_blocks_for_rope_upper:,}" if c.num_blocks_for_rope_upper else "no number"
+    at_limits = f"{upper} if the variances are at their upper 80 % limits"
+    return f"{found} Finding {gap} would take {c.num_blocks_for_rope:,} repeats, {at_limits}."
 
 
 def _why_not(c: Comparison) -> str:

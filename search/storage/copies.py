@@ -159,7 +159,7 @@ class RemoteCopy:
         """Have files in the folder that a worker left; while the store is away they come later.
 
         Raises:
-            StorageFaultError: The disk is full, over quota, read-only or broken.
+            StorageFaultError: The machine cannot write or read a file.
         """
         wanted = list(names)
         if self._away is None:

@@ -43,7 +43,7 @@ def in_scratch(
 
     Raises:
         StoreError: The store refuses this node.
-        StorageFaultError: This node's disk is full, over quota, read-only or broken.
+        StorageFaultError: The machine cannot write or read a file.
     """
     _forget_stale(scratch)
     folder = scratch / hashlib.sha256(bare(remote).encode()).hexdigest()[:24]

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from search.errors import StoreAwayError, StoreError
+from search.names import is_relative_path
 from search.storage.location import join, options_of, shown, with_options
 
 Stamp = tuple[int | None, int]
@@ -104,10 +105,14 @@ class Store:
         with _translated(self.uri):
             found = self._fs.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
         names = {item.path.strip("/").removeprefix(self._root.strip("/")).strip("/"): item for item in found}
+        files = {name: item for name, item in names.items() if item.is_file}
+        odd = next((name for name in files if not is_relative_path(name)), None)
+        if odd is not None:
+            raise StoreError(f"{self}: expected names of files below it, found {odd!r}; remove that file")
         return {
             name: (item.mtime_ns, item.size)
-            for name, item in names.items()
-            if item.is_file and not name.rpartition("/")[2].startswith(".")
+            for name, item in files.items()
+            if not name.rpartition("/")[2].startswith(".")
         }
 
     def stamps(self, names: Iterable[str]) -> dict[str, Stamp]:

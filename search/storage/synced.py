@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.disk import write_bytes
+from search.disk import telling_disk_faults, write_bytes
+from search.names import is_relative_path
 from search.storage.store import Stamp, Store
 
 STATE = ".synced.json"
@@ -90,8 +91,10 @@ def put(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new one. It can be made again: no flush to the disk.
 
     Raises:
-        StorageFaultError: The disk is full, over quota, read-only or broken.
+        StorageFaultError: The machine cannot write or read a file.
     """
+    with telling_disk_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content, flush=False)
 
 
@@ -110,6 +113,7 @@ def _stamp(path: Path) -> list[int] | None:
 def _read_state(path: Path) -> dict[str, Any]:
     try:
         state = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
-    return state if isinstance(state, dict) else {}
+    files = state.get("files", {}) if isinstance(state, dict) else None
+    return state if isinstance(files, dict) and all(map(is_relative_path, files)) else {}

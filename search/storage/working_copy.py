@@ -13,6 +13,7 @@ from pathlib import Path
 
 from search.data.locks import locked
 from search.errors import StoreError
+from search.names import is_relative_path
 from search.storage.location import Location, bare
 from search.storage.segments import Segments
 from search.storage.store import Store
@@ -78,9 +79,11 @@ def uri_of_copy(folder: Path) -> str | None:
     """The URI of the study whose working copy a folder is; None for others, and for one that was moved."""
     try:
         state = json.loads((folder / STATE).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return str(state["uri"]) if state.get("folder") == str(folder.absolute()) else None
+    if not isinstance(state, dict) or not isinstance(state.get("folder"), str):
+        return None
+    return str(state["uri"]) if Path(state["folder"]).resolve() == folder.resolve() else None
 
 
 def name_copy(location: Location) -> str:
@@ -172,10 +175,13 @@ def _arrays(journal: Path) -> list[str]:
     found: dict[str, None] = {}
     for line in journal.read_bytes().split(b"\n"):
         if b'"artifacts"' in line:
-            with contextlib.suppress(ValueError):
-                artifacts = json.loads(line).get("artifacts")
+            with contextlib.suppress(ValueError, RecursionError):  # named where the journal is read
+                event = json.loads(line)
+                artifacts = event.get("artifacts") if isinstance(event, dict) else None
                 names = artifacts.values() if isinstance(artifacts, dict) else ()
-                found |= dict.fromkeys(name for name in names if name.endswith(ARRAYS))
+                found |= dict.fromkeys(
+                    name for name in names if isinstance(name, str) and name.endswith(ARRAYS) and is_relative_path(name)
+                )
     return list(found)
 
 

@@ -89,7 +89,7 @@ def draw_sweep(records: Sequence[TrialRecord], nominee: TrialRecord | None, file
     axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, alpha=0.6))
     ends = np.array([line[-1] for line in lines]).reshape(-1, 2)
     axes.plot(ends[:, 0], ends[:, 1], linestyle="", marker="o", markersize=2.5, color=GREY)
-    if nominee is not None:
+    if nominee is not None and nominee.val_accuracy is not None:
         epochs, accuracies = zip(*_validated(nominee), strict=True)
         axes.plot(epochs, accuracies, color=BLUE, linewidth=2, marker="o", markersize=4)
         axes.set_title(f"nominated: {nominee.label}, validation accuracy {accuracies[-1]:.4f} (one run)", color=BLUE)

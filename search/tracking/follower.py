@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.errors import InputError
 from search.records import Completed, Failed, Stopped, TrialRecord
+from search.status import nominee
+from search.tracking.events import parse_line
 from search.tracking.journal import FILE_NAME, fold, id_of
 
 PARENTS = {"trial": "sweep", "repeat": "compare"}
@@ -27,7 +27,7 @@ class Follower:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
-        self._offset = 0
+        self._offset = self._num_lines = 0
         self.journal_id = ""
         """Digest of the first line: two studies of one name in one experiment stay apart."""
         self.records: dict[str, TrialRecord] = {}
@@ -69,20 +69,15 @@ class Follower:
         for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
             if not self.journal_id:
                 self.journal_id = id_of(line)
-            # The journal marks a line that a crash cut off.
-            if not line.endswith(b"\x18\n") and line.strip():
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    raise InputError(
-                        f"{self._path}: not a JSON line at byte {self._offset}; the journal was damaged, "
-                        "restore it from a copy"
-                    ) from None
-                self._take(event)
+            self._num_lines += 1
+            where = f"{self._path}:{self._num_lines}"
+            event = parse_line(line, where)
+            if event is not None:
+                self._take(event, where)
             self._offset += len(line)
 
-    def _take(self, event: dict[str, Any]) -> None:
-        fold(self.records, event)
+    def _take(self, event: dict[str, Any], where: str) -> None:
+        fold(self.records, event, where)
         kind = event["event"]
         self.last_ms = max(self.last_ms, to_ms(event["at"]))
         if kind in {"session", "stop"}:
@@ -106,7 +101,7 @@ class Follower:
             self._active.add(key)
             if kind == "epoch":
                 self.epoch_ms.setdefault(key, {})[event["metrics"]["epoch"]] = to_ms(event["at"])
-            elif kind == "end":
+            elif record.outcome is not None:
                 self._waiting[record.kind].pop(key, None)
                 self._progress[record.kind].take(record, is_new=key not in self.ended[record.kind])
                 self.ended[record.kind][key] = None
@@ -148,9 +143,8 @@ class Follower:
 
     @property
     def nominee(self) -> TrialRecord | None:
-        """The completed trial with the highest validation accuracy in its last epoch; the earlier one of two equals."""
-        key = self._progress["trial"].nominee
-        return None if key is None else self.records[key]
+        """What the sweep nominates, as every command has it."""
+        return self._progress["trial"].nominee
 
     def progress(self, kind: str) -> list[tuple[int, dict[str, float]]]:
         """Counts, and the nominee's validation accuracy so far, after each training that ended.
@@ -166,7 +160,7 @@ class _Progress:
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, dict[str, float]]] = []
-        self.nominee: str | None = None
+        self.nominee: TrialRecord | None = None
         self._best = -math.inf
         self._counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed)}
         self._ends: dict[str, str] = {}
@@ -178,11 +172,13 @@ class _Progress:
             self._counts[f"num_{self._ends[record.key]}"] -= 1
         self._ends[record.key] = record.outcome.word
         self._counts[f"num_{record.outcome.word}"] += 1
+        # One that is nominated is never tried again.
+        self.nominee = nominee([record] if self.nominee is None else [self.nominee, record])
         is_candidate = record.kind == "trial" and isinstance(record.outcome, Completed)
         if is_candidate and record.val_accuracy is not None and record.val_accuracy > self._best:
-            self.nominee, self._best = record.key, record.val_accuracy
+            self._best = record.val_accuracy
         if is_new:
-            nominated = {"nominated_val_accuracy": self._best} if self.nominee is not None else {}
+            nominated = {"nominated_val_accuracy": self._best} if self._best > -math.inf else {}
             values = {**self._counts, **nominated, "num_finished": float(len(self.steps) + 1)}
             self.steps.append((to_ms(record.finished_at or 0.0), values))
 

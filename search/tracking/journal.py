@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
+import functools
 import hashlib
-import json
 import os
 import socket
 import time
@@ -18,64 +17,76 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from search.data.locks import try_lock
+from search.disk import MENDS, is_fault_in_words, telling_disk_faults
 from search.errors import InputError, JournalError, StudyLockedError
 from search.records import (
     EpochMetrics,
+    Failed,
     Outcome,
     TrialRecord,
     canonical,
+    changed,
     outcome_from_dict,
     outcome_to_dict,
 )
 from search.storage.copies import Copy, NoCopy
 from search.storage.working_copy import JOURNAL, LOCK
+from search.tracking.events import CUT, MAX_LINE_BYTES, is_cut, lines_of, parse_line, plain_line
 
 FILE_NAME = JOURNAL
+_OF_TRIALS = {"begin", "resume", "epoch", "end"}
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the events of a journal in order; a line cut off by a crash at the end is passed over.
 
     Raises:
-        InputError: A line in the middle is not JSON: the file was damaged, not cut off.
+        InputError: A line in the middle is no event: the file was damaged, not cut off.
     """
-    if not path.is_file():
-        return
-    with path.open("rb") as stream:
-        lines = stream.read().split(b"\n")
-    tail = lines.pop()
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        try:
-            yield json.loads(line)
-        except ValueError:
-            # A crash can only cut the end; the next start ends such a line with a mark (see Journal).
-            if line.endswith(b"\x18"):
-                continue
-            raise InputError(
-                f"{path}:{number}: not a JSON line; the journal was damaged, restore it from a copy"
-            ) from None
-    if tail:
-        try:
-            yield json.loads(tail)
-        except ValueError:
-            return
+    return (event for _, event in _read(path))
 
 
-def fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
-    """Apply one event to the records it speaks of.
+def replay(path: Path, records: dict[str, TrialRecord]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a journal in order, each once it is applied to the records.
 
     Raises:
-        InputError: It speaks of a trial that never began, or lacks a field: the journal was damaged.
+        InputError: A line is no event, or does not fit those before it.
+    """
+    for where, event in _read(path):
+        fold(records, event, where)
+        yield event
+
+
+def _read(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each event with its place, file and line."""
+    if not path.is_file():
+        return
+    for number, line in enumerate(lines_of(path), start=1):
+        if not line.endswith(b"\n") and is_cut(line):  # a crash can only cut the end; the next start marks such a line
+            continue
+        where = f"{path}:{number}"
+        event = parse_line(line, where)
+        if event is not None:
+            yield where, event
+
+
+def fold(records: dict[str, TrialRecord], event: Mapping[str, Any], where: str = FILE_NAME) -> None:
+    """Apply one event to the records of which it is.
+
+    Args:
+        records: By key; changed.
+        event: As `parse_line` gave it, or as it was written.
+        where: File and line, for faults.
+
+    Raises:
+        InputError: The trial never began, or lines are missing: the journal was damaged.
     """
     try:
         _fold(records, event)
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{FILE_NAME}: an event of {event.get('key', 'the study')!r} has no meaning ({error!r}); the journal was "
-            "damaged, restore it from a copy"
-        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"trial {error.args[0]!r} never began" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{where}: {event['event']}: {why}; the journal was damaged, restore it from a copy") from None
 
 
 def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
@@ -100,44 +111,64 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
     elif kind == "epoch":
         record = records[event["key"]]
         metrics = EpochMetrics.from_dict(event["metrics"])
-        # An epoch told twice (cut off between checkpoint and journal) replaces itself.
+        # An epoch recorded twice (cut off between checkpoint and journal) replaces itself.
         known = record.curve
         if known and known[-1].epoch >= metrics.epoch:
             known = tuple(item for item in known if item.epoch < metrics.epoch)
         if metrics.epoch != len(known) + 1:
-            raise InputError(
-                f"{FILE_NAME}: epoch {metrics.epoch} of trial {record.key} follows epoch {len(known)}; lines are "
-                "missing, restore the journal from a copy"
-            )
+            msg = f"epoch {metrics.epoch} of trial {record.key} follows epoch {len(known)}; lines are missing"
+            raise ValueError(msg)
         curve = (*known, metrics)
-        records[record.key] = dataclasses.replace(
-            record, curve=curve, node=event["node"], machine=event.get("machine", record.machine)
-        )
+        machine = event.get("machine") or record.machine
+        records[record.key] = changed(record, {"curve": curve, "node": event["node"], "machine": machine})
     elif kind == "resume":
         record = records[event["key"]]
-        records[record.key] = dataclasses.replace(record, resumed=record.resumed + 1, outcome=None, finished_at=None)
+        records[record.key] = changed(record, {"resumed": record.resumed + 1, "outcome": None, "finished_at": None})
     elif kind == "end":
         record = records[event["key"]]
-        records[record.key] = dataclasses.replace(
-            record,
-            outcome=outcome_from_dict(event["outcome"]),
-            finished_at=event["at"],
-            test_accuracy=event.get("test_accuracy"),
-            artifacts=event.get("artifacts", {}),
-        )
+        outcome = outcome_from_dict(event["outcome"])
+        if isinstance(outcome, Failed) and not outcome.diverged and is_fault_in_words(outcome.reason):
+            return  # versions that took a fault of the machine for the trial's: it is resumed
+        end = {"outcome": outcome, "finished_at": event["at"], "test_accuracy": event.get("test_accuracy")}
+        records[record.key] = changed(record, end | {"artifacts": event.get("artifacts", {})})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class History:
+    """A journal as it was when it was read."""
+
+    records: Mapping[str, TrialRecord]
+    """Trials and repeats by key, in the order in which they began."""
+    marks: tuple[Mapping[str, Any], ...]
+    """Events of no trial: starts and stops of a command, comparisons, reports."""
+
+
+def read_history(folder: Path) -> History:
+    """Read a study's journal; once, as long as it does not change."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return History(records={}, marks=())
+    found = path.stat()
+    return _read_history(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=1)
+def _read_history(path: Path, _: tuple[int, ...]) -> History:
+    records: dict[str, TrialRecord] = {}
+    marks = tuple(event for event in replay(path, records) if event["event"] not in _OF_TRIALS)
+    return History(records=records, marks=marks)
 
 
 def read_records(folder: Path) -> dict[str, TrialRecord]:
     """Rebuild every trial and repeat of a study, by key, in the order in which they began."""
-    records: dict[str, TrialRecord] = {}
-    for event in read_events(folder / FILE_NAME):
-        fold(records, event)
-    return records
+    return dict(read_history(folder).records)
 
 
 def id_of(first_line: bytes) -> str:
     """What a journal is known by wherever it lies: a digest of its first line, which says when it began."""
-    return hashlib.sha256(first_line).hexdigest()[:16] if first_line.endswith(b"\n") else ""
+    if not first_line.endswith(b"\n"):
+        return ""
+    return hashlib.sha256(plain_line(first_line) + b"\n").hexdigest()[:16]
 
 
 def read_id(folder: Path) -> str:
@@ -146,7 +177,7 @@ def read_id(folder: Path) -> str:
     if not path.is_file():
         return ""
     with path.open("rb") as stream:
-        return id_of(stream.readline())
+        return id_of(stream.readline(MAX_LINE_BYTES))
 
 
 class Journal:
@@ -183,8 +214,7 @@ class Journal:
             raise
 
     def _read(self) -> None:
-        for event in read_events(self.path):
-            fold(self.records, event)
+        for event in replay(self.path, self.records):
             if event["event"] == "epoch":
                 metrics = event["metrics"]
                 self._epochs.append((self.records[event["key"]].key, metrics["epoch"], metrics["val_accuracy"]))
@@ -195,9 +225,30 @@ class Journal:
         try:
             _end_cut_line(self.path)
             self._stream = self.path.open("ab", buffering=0)
+            self._file = os.fstat(self._stream.fileno())
         except OSError as error:
             raise self._unwritable(error) from None
-        self._size = self.path.stat().st_size
+        self._size = self._file.st_size
+
+    def check(self) -> None:
+        """See that this process still is the study's driver, and that the open file is the one at its path.
+
+        Raises:
+            JournalError: The study's folder was moved, removed or replaced.
+            StudyLockedError: Another machine has taken the study over.
+        """
+        self.copy.check()
+        try:
+            there = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            there = None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if there is None or not os.path.samestat(there, self._file):
+            raise JournalError(
+                f"{self.path}: it was moved, removed or replaced while this command wrote it; nothing recorded is "
+                "lost: put the study's folder back, or run the command on the place where it is now"
+            )
 
     @property
     def id(self) -> str:
@@ -282,7 +333,7 @@ class Journal:
         self.close()
 
     def _write(self, event: dict[str, Any]) -> None:
-        self.copy.check()
+        self.check()
         line = canonical(event).encode() + b"\n"
         try:
             written = self._stream.write(line)
@@ -290,7 +341,7 @@ class Journal:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.truncate(self.path, self._size)  # no half line, whoever writes next
+                os.ftruncate(self._stream.fileno(), self._size)  # no half line, whoever writes next
             raise self._unwritable(error) from None
         self._size += len(line)
         fold(self.records, event)
@@ -305,22 +356,25 @@ class Journal:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> JournalError:
+        mend = MENDS.get(error.errno or 0, "correct that")
         return JournalError(
-            f"{self.path}: cannot be written ({error.strerror}); make room, then run the same command again"
+            f"{self.path}: cannot be written ({error.strerror}); {mend}, then run the same command again"
         )
 
 
 def _lock(path: Path) -> IO[str]:
-    stream = path.open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    with telling_disk_faults(path):
+        stream = path.open("a+", encoding="utf-8")
+        try:
+            is_ours = try_lock(stream)
+        except OSError:
+            stream.close()
+            raise
+    if not is_ours:
         stream.seek(0)
         owner = stream.read().strip() or "an unknown process"
         stream.close()
-        raise StudyLockedError(
-            f"{path.parent}: {owner} is working on this study; wait for it, or stop it first"
-        ) from None
+        raise StudyLockedError(f"{path.parent}: {owner} is working on this study; wait for it, or stop it first")
     with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without a name
         os.ftruncate(stream.fileno(), 0)
         os.write(stream.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -336,8 +390,6 @@ def _end_cut_line(path: Path) -> None:
         if stream.read(1) != b"\n":
             stream.seek(0)
             tail = stream.read().rsplit(b"\n", 1)[-1]
-            try:
-                json.loads(tail)
-            except ValueError:
-                stream.write(b"\x18")
+            if is_cut(tail):
+                stream.write(CUT)
             stream.write(b"\n")

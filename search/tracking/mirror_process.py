@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from search.errors import InputError
+from search.printable import printable
 from search.uris import redacted
 
 POLL_SECS = 0.5
@@ -251,4 +252,4 @@ def _try_lock(stream: IO[str]) -> bool:
 def _tell(line: str) -> None:
     # The driver may be gone, and its end of the pipe with it.
     with contextlib.suppress(OSError):
-        print(redacted(line), file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(redacted(line)), file=sys.stderr, flush=True)  # noqa: T201

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from search.errors import HybridSearchError, TrackingError
+from search.tracking import mlflow_database
+from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.uris import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SQLITE = "sqlite:///"
 PROBE_SECS = 4
 """How long `check_uri` waits for an answer."""
+ANSWER_SECS = 60.0
+"""For the whole of a request and its answer: MLflow's own limit begins again with each byte that a server sends."""
+UPLOAD_SECS = 1800.0
+"""The same where files are sent."""
 _ENVIRONMENT = {
     # MLflow's own defaults (7 retries of 120 s) would hang on to a dead server; the mirror retries by itself.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -29,7 +36,6 @@ _ENVIRONMENT = {
 }
 _PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"}
 _FORGOTTEN = "RESOURCE_DOES_NOT_EXIST"
-_HALF_MADE = "damaged; move the file away, and the next start of each study sends its runs again"
 _REASONS = (
     (
         "Invalid Host header",
@@ -44,8 +50,6 @@ _REASONS = (
     ("Name or service not known", "unknown host name; correct the address"),
     ("name resolution", "unknown host name; correct the address"),
     ("timed out", "no answer in time; check the address and the network"),
-    # A disk that was full while SQLite's file was made leaves half of it, and MLflow never mends that.
-    *((mark, _HALF_MADE) for mark in ("(sqlite3.OperationalError) table ", "file is not a database", "is malformed")),
 )
 """What MLflow's message holds -> the one line for the user."""
 _STATUS = {"UNAUTHENTICATED": "error code 401", "PERMISSION_DENIED": "error code 403"}
@@ -61,7 +65,7 @@ class ForgottenError(TrackingError):
 
 def default_uri(storage: Path) -> str:
     """The tracking URI where none was chosen: SQLite in the storage folder."""
-    return f"{SQLITE}{storage.expanduser().absolute() / 'mlflow.db'}"
+    return sqlite_uri(storage.expanduser().absolute() / "mlflow.db")
 
 
 def runs_page(address: str, experiment_id: str) -> str:
@@ -76,12 +80,12 @@ def check_uri(uri: str) -> None:
         TrackingError: It refuses, or nobody is there; the message says which.
     """
     if uri.startswith(SQLITE):
-        _check_writable(Path(uri.removeprefix(SQLITE)))
+        _check_writable(path_of(uri))
         return
     before = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(PROBE_SECS)
     try:
-        with translated(uri):
+        with translated(uri, secs=PROBE_SECS + 1):
             connect(uri).search_experiments(max_results=1)
     except RejectedError as error:
         raise TrackingError(*error.faults) from None
@@ -100,7 +104,10 @@ def _check_writable(file: Path) -> None:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client with explicit addresses and short time limits; asks nothing yet of a server."""
+    """A client with explicit addresses and short time limits; asks nothing yet of a server.
+
+    An SQLite database is made or migrated first, by one process at a time.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import logging
@@ -110,8 +117,7 @@ def connect(uri: str) -> MlflowClient:
     # Whatever it raises is told in one line; its own log repeats it with a traceback.
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if uri.startswith(SQLITE):
-        Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    mlflow_database.prepare(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -119,26 +125,53 @@ def artifact_location(uri: str, experiment: str) -> str | None:
     """Beside the SQLite file; MLflow's default would be the working folder. A server decides by itself."""
     if not uri.startswith(SQLITE):
         return None
-    folder = Path(uri.removeprefix(SQLITE)).absolute().parent / "mlartifacts" / quote(experiment, safe=" ")
+    folder = path_of(uri).absolute().parent / "mlartifacts" / quote(experiment, safe=" ")
     return folder.as_uri()
 
 
 @contextlib.contextmanager
-def translated(uri: str) -> Iterator[None]:
-    """Turn whatever MLflow, its database or its artifact store raises into one line."""
+def translated(uri: str, *, secs: float = ANSWER_SECS) -> Iterator[None]:
+    """Turn whatever MLflow, its database or its artifact store raises into one line.
+
+    Args:
+        uri: Tracking URI.
+        secs: For all that is done meanwhile, where the URI is a server's.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
-        yield
+        with _within(secs) if uri.startswith("http") else contextlib.nullcontext():
+            yield
     except HybridSearchError:
         raise
     except MlflowException as error:
+        mlflow_database.forget(uri)
         line = f"{redacted(uri)}: {_reason(error)}"
         kind = RejectedError if error.error_code in _PERMANENT else TrackingError
         raise (ForgottenError if error.error_code == _FORGOTTEN else kind)(line) from error
     except Exception as error:
         # Artifact stores raise what they like: OSError, requests, botocore.
         raise TrackingError(f"{redacted(uri)}: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _within(secs: float) -> Iterator[None]:
+    """Raise TimeoutError in what takes longer; in the main thread only, as the system allows no more."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        msg = f"timed out: no whole answer within {secs:.0f} s"
+        raise TimeoutError(msg)
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, secs)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _reason(error: Exception) -> str:

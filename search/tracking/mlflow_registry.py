@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.errors import HybridSearchError, TrackingError
-from search.tracking.mlflow_client import RejectedError, connect, translated
+from search.tracking.mlflow_client import UPLOAD_SECS, RejectedError, connect, translated
 from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
+from search.versions import public_version
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from numpy.typing import NDArray
     from torch import nn
 
 CHAMPION = "champion"
-"""Alias of the version that the evidence favoured when it was exported last."""
+"""Alias of the version that was a confirmed winner when it was exported last."""
+CANDIDATE = "candidate"
+"""Alias of the version that was nominated and not confirmed when it was exported last."""
 
 
 def register(
@@ -34,7 +38,7 @@ def register(
     example: NDArray[np.float32],
     digest: str,
     tags: Mapping[str, str],
-    is_champion: bool = True,
+    alias: str | None,
 ) -> int:
     """Hand an exported model to MLflow: its folder as artifacts, the model itself, and a registered version.
 
@@ -49,7 +53,8 @@ def register(
         example: (num_images, ...) at least two images, as one would be taken for a fixed batch size.
         digest: Digest of the weights.
         tags: For the run and the version.
-        is_champion: Whether the alias moves here.
+        alias: CHAMPION or CANDIDATE, which moves here, or None for what was chosen by hand. A champion leaves no
+            candidate, and a candidate is no longer champion if it was.
 
     Returns:
         The version in the registry.
@@ -65,18 +70,28 @@ def register(
         with _failing(store, run):
             store.log(run, tags=tags)
             store.log_files(run, folder, "export")
-            with translated(uri):
+            with translated(uri, secs=UPLOAD_SECS):
                 client = connect(uri)
                 found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
                 version = str(found[0].version) if found else _log_model(uri, run.run_id, name, model, example)
                 for key, text in {**tags, **marks}.items():
                     client.set_model_version_tag(name, version, key, text)
-                if is_champion:
-                    client.set_registered_model_alias(name, CHAMPION, version)
+                if alias is not None:
+                    _move_alias(client, name, alias, version)
             store.set_status(run, "FINISHED", _now_ms())
     except RejectedError as error:
         raise TrackingError(*error.faults) from None
     return int(version)
+
+
+def _move_alias(client: MlflowClient, name: str, alias: str, version: str) -> None:
+    """Give a version its alias, and take the other one away where it no longer holds."""
+    client.set_registered_model_alias(name, alias, version)
+    held = {key: str(value) for key, value in client.get_registered_model(name).aliases.items()}
+    if alias == CHAMPION and CANDIDATE in held:
+        client.delete_registered_model_alias(name, CANDIDATE)
+    if alias == CANDIDATE and held.get(CHAMPION) == version:
+        client.delete_registered_model_alias(name, CHAMPION)
 
 
 @contextlib.contextmanager
@@ -115,7 +130,7 @@ def _log_model(uri: str, run_id: str, name: str, model: nn.Module, example: NDAr
                 input_example=example,
                 serialization_format="pt2",
                 # Guessing them would load the model in yet another process.
-                pip_requirements=[f"torch=={torch.__version__}", f"numpy=={np.__version__}"],
+                pip_requirements=[f"{name}=={public_version(name)}" for name in ("torch", "numpy")],
             )
         client = connect(uri)
         with contextlib.suppress(MlflowException):

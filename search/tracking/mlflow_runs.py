@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from search.errors import NothingThereError, TrackingError
-from search.tracking.mlflow_client import SQLITE, RejectedError, connect, default_uri, translated
+from search.tracking.mlflow_client import RejectedError, connect, default_uri, translated
+from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.uris import redacted
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
     try:
         with translated(uri):
             client = connect(uri)
-            return _fetch(client, _find(client, uri, experiment))
+            found = _find(client, uri, experiment)
+        return _fetch(client, uri, found)
     except RejectedError as error:
         raise TrackingError(*error.faults) from None
 
@@ -67,7 +69,7 @@ def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
 def _check_there(uri: str) -> None:
     """MLflow would make what is not there."""
     if uri.startswith(SQLITE):
-        path = Path(uri.removeprefix(SQLITE))
+        path = path_of(uri)
     elif "://" not in uri or uri.startswith("file:"):
         path = Path(unquote(urlsplit(uri).path))
         # MLflow opens folders on request only by now; older experiments lie in them, and reading does no harm.
@@ -80,7 +82,7 @@ def _check_there(uri: str) -> None:
             "http://host:5000"
         )
     if "://" not in uri and path.is_file():
-        raise TrackingError(f"{uri}: expected a tracking URI, found a file; write {SQLITE}{path.absolute()}")
+        raise TrackingError(f"{uri}: expected a tracking URI, found a file; write {sqlite_uri(path.absolute())}")
 
 
 def _find(client: MlflowClient, uri: str, experiment: str) -> str:
@@ -103,13 +105,14 @@ def _find(client: MlflowClient, uri: str, experiment: str) -> str:
     return str(found.experiment_id)
 
 
-def _fetch(client: MlflowClient, experiment_id: str) -> tuple[LoggedRun, ...]:
+def _fetch(client: MlflowClient, uri: str, experiment_id: str) -> tuple[LoggedRun, ...]:
     runs: list[LoggedRun] = []
     token = None
     while True:
-        page = client.search_runs(
-            [experiment_id], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
-        )
+        with translated(uri):
+            page = client.search_runs(
+                [experiment_id], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+            )
         runs += (
             LoggedRun(
                 run_id=run.info.run_id,

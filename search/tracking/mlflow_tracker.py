@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import TrackingError
-from search.tracking.mlflow_client import artifact_location, connect, translated
+from search.tracking.mlflow_client import UPLOAD_SECS, artifact_location, connect, translated
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -88,8 +88,8 @@ class Store:
         clause = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         found: list[Run] = []
         token = None
-        with translated(self.uri):
-            while True:
+        while True:
+            with translated(self.uri):
                 page = self._client.search_runs(
                     [self.experiment_id],
                     filter_string=clause,
@@ -97,10 +97,10 @@ class Store:
                     order_by=["attributes.start_time ASC"],
                     page_token=token,
                 )
-                found.extend(page)
-                token = page.token
-                if not token:
-                    break
+            found.extend(page)
+            token = page.token
+            if not token:
+                break
         return [
             StoredRun(
                 run_id=run.info.run_id, status=run.info.status, tags=dict(run.data.tags), metrics=dict(run.data.metrics)
@@ -182,12 +182,12 @@ class Store:
 
     def log_file(self, run: StoredRun, file: Path) -> None:
         """Keep a file or a folder, under its own name, as artifact of a run."""
-        with translated(self.uri):
+        with translated(self.uri, secs=UPLOAD_SECS):
             self._client.log_artifact(run.run_id, str(file))
 
     def log_files(self, run: StoredRun, folder: Path, name: str) -> None:
         """Keep what lies in a folder, in a folder of another name, as artifacts of a run."""
-        with translated(self.uri):
+        with translated(self.uri, secs=UPLOAD_SECS):
             self._client.log_artifacts(run.run_id, str(folder), name)
 
 

@@ -21,7 +21,6 @@ from hybrid_models.build import build
 from hybrid_models.objective import objective
 from search.data.augment import Normaliser, augment, fit_normaliser, prepare
 from search.data.batches import EvalBatches, TrainBatches
-from search.data.splits import split
 from search.data.store import ImageData, Images
 from search.errors import DivergedError
 from search.records import TrialSpec
@@ -264,7 +263,7 @@ def _all_finite(model: nn.Module) -> bool:
 def _parts_of(
     data: ImageData, method: object, normalise: str, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Normaliser]:
-    train_rows, val_rows = split(data.train.labels, method, seed)  # type: ignore[arg-type]
+    train_rows, val_rows = data.divide(method, seed)  # type: ignore[arg-type]
     return train_rows, val_rows, fit_normaliser(data.train, train_rows, normalise)
 
 

@@ -62,10 +62,11 @@ def train(
         DivergedError: The loss is not finite. Of a repeat it carries what the last finite checkpoint scores, if there
             is one: a divergence is an outcome, and it is compared like any other.
         OutOfMemoryError: Not even one image at a time fits.
-        StorageFaultError: The disk is full, over quota, read-only or broken: nothing of the trial is lost.
+        StorageFaultError: The machine cannot write or read a file: nothing of the trial is lost.
     """
     keep_freed_memory()
     with telling_disk_faults(folder):
+        folder.mkdir(exist_ok=True)  # not its parents: the folder of a study that was moved is not made again
         remove_leftovers(folder)
     training = _Training(spec, data, folder, torch.device(device))
     last = spec.train.epochs

@@ -218,7 +218,7 @@ def test_whole_page_from_a_handful_of_splits(tmp_path: object, monkeypatch: pyte
     monkeypatch.setattr(calibration, "PICTURES", tmp_path)
     monkeypatch.setattr(calibration, "BLOCKS", (3, 5))
     monkeypatch.setattr(calibration, "POWER_BLOCKS", (5,))
-    calibration.main(num_splits=4, num_power_splits=2, num_sims=20)
+    calibration.main(num_splits=4, num_power_splits=2, num_sims=20, num_judged=2, folder=tmp_path / "counted")  # type: ignore[operator]
     text = pages["calibration.md"]
     assert JUDGED in text
     assert text.count("one configuration against itself") == len(calibration.STUDIES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import secrets
 import shutil
@@ -14,6 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from resource import prlimit
 from typing import Any
 
 import processes
@@ -54,15 +56,23 @@ class Moment:
         return f"{self.epochs} ep + {self.secs:.2f} s" if self.epochs else f"start + {self.secs:.2f} s"
 
 
+def _as_a_user() -> list[str]:
+    """What takes root's right to pass over file permissions from a command."""
+    rights = "-dac_override,-dac_read_search"
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        return []
+    return ["setpriv", "--bounding-set", rights, "--inh-caps", rights]
+
+
 class Command:
-    """A run of the command line in a process group of its own."""
+    """A run of the command line in a process group of its own, without root's rights on files."""
 
     def __init__(self, arguments: list[str], folder: Path, number: int, env: dict[str, str]) -> None:
         self.err_file = folder / f"command-{number}.err"
         self.started = time.monotonic()
         with (folder / f"command-{number}.out").open("wb") as out, self.err_file.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "search.cli", *arguments],
+                [*_as_a_user(), sys.executable, "-m", "search.cli", *arguments],
                 cwd=ROOT,
                 env=env,
                 stdout=out,
@@ -406,6 +416,23 @@ class Episode:
                     while stream.write(b"\0" * size) == size:
                         pass
         return ballast
+
+    def limit(self, pid: int, resource: int, most: int) -> None:
+        """Limit a resource of a running process."""
+        hard = prlimit(pid, resource)[1]
+        prlimit(pid, resource, (most, hard))
+
+    def run(self, *arguments: str) -> Command:
+        """Run a command of another verb to its end."""
+        self.starts += 1
+        command = Command(list(arguments), self.home, self.starts, self.env)
+        command.process.wait(LIMIT_SECS)
+        return command
+
+    def finish(self) -> None:
+        """Let the sweep come to its end."""
+        command = self.command or self.start()
+        self.ended(command, codes={0})
 
     # ---- the end
 

@@ -10,12 +10,15 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from resource import RLIMIT_FSIZE, RLIMIT_NOFILE
 
 from episode import BACKLOG, Broken, Episode, Missed
 from invariant import read_lines, read_trials
 from servers import PATIENCE
 
 GOES_ON = "the same command goes on"
+AGAIN = "run the same command again"
+MAX_RENAMES = 30
 TERM_SECS = 10.0
 HOUR = 3600.0
 
@@ -167,6 +170,55 @@ def fill_trials_disk(e: Episode) -> None:
     ballast.unlink()
 
 
+def reach_limit(e: Episode, resource: int, words: str) -> None:
+    """The driver, which trains by itself, can write no more, or open nothing more: no trial is to blame."""
+    command = e.hit(begun=True)
+    e.limit(command.process.pid, resource, 3)
+    e.ended(command, codes={2}, words=[words, AGAIN])
+
+
+def reach_limit_in_worker(e: Episode, resource: int, words: str) -> None:
+    command = e.hit(begun=True)
+    for worker in e.victims("worker"):
+        e.limit(worker.pid, resource, 3)
+    e.ended(command, codes={2}, words=[words, AGAIN])
+
+
+def withdraw_rights(e: Episode) -> None:
+    """Another user's folder, to the system: the trials in it are not to blame."""
+    command = e.hit(begun=True)
+    trials = e.folder / "trials"
+    trials.chmod(0)
+    try:
+        e.ended(command, codes={2}, words=[str(trials), "Permission denied", AGAIN])
+    finally:
+        trials.chmod(0o755)
+
+
+def hide_checkpoint(e: Episode) -> None:
+    """A checkpoint that cannot be read is not a damaged one: with the right to read it the trial goes on from it."""
+    kill_mid_trial(e)
+    files = [file for key in e.unfinished() for file in (e.folder / "trials" / key).glob("checkpoint*.pt")]
+    if not files:
+        raise Missed
+    for file in files:
+        file.chmod(0)
+    e.ended(e.start(), codes={2}, words=[files[0].name, "Permission denied", AGAIN])
+    for file in files:
+        file.chmod(0o644)
+    e.saved()
+
+
+def move_folder(e: Episode) -> None:
+    """The command notices that its folder is gone, ends, and makes no other one in its place."""
+    command = e.hit(begun=True)
+    moved = e.folder.rename(e.home / "moved")
+    e.ended(command, codes={2}, words=[str(e.folder)])
+    if e.folder.exists():
+        raise Broken(f"{e.folder} was made again: {sorted(e.folder.rglob('*'))}")
+    moved.rename(e.folder)
+
+
 def fill_tracking_disk(e: Episode) -> None:
     command = e.hit(begun=True)
     ballast = e.fill(e.home / "mlflow")
@@ -289,7 +341,47 @@ def run_out_of_time(e: Episode) -> None:
     e.saved()
 
 
+def start_four(e: Episode) -> None:
+    """Four studies begin at one moment in a new storage: all of them are in the database that they share."""
+    storage = e.home / "four"
+    names = [f"study-{number}" for number in range(4)]
+    options = ["--set", f"storage={storage}", "--set", "search.trials=1"]
+    commands = [e.start(*options, "--set", f"name={name}") for name in names]
+    for command in commands:
+        e.ended(command, codes={0})
+        if BACKLOG in command.err or "damaged" in command.err:
+            raise Broken(f"MLflow's database was not made by one of them\n{command.err}")
+    for name in names:
+        e.ended(e.run("status", str(storage / name), "--check"), codes={0})
+
+
+def kill_export(e: Episode) -> None:
+    """An export over an older one is killed at each of its renames: one of the two is there, and the next is whole."""
+    e.finish()
+    to = e.home / "exported"
+    arguments = ["export", str(e.folder), "--to", str(to), "--set", "tracking.enabled=false"]
+    at = e.home / "kill_at_rename"
+    e.ended(e.run(*arguments), codes={0})
+    for number in range(1, MAX_RENAMES):
+        at.write_text(str(number))
+        command = e.run(*arguments)
+        at.unlink()
+        e.ended(command, codes={0, -signal.SIGKILL})
+        if not any(_is_export(folder) for folder in e.home.rglob("*") if folder.is_dir()):
+            raise Broken(f"killed at moment {number}, and neither the old export is there nor the new one")
+        e.ended(e.run(*arguments), codes={0})
+        if not _is_export(to) or (left := sorted(to.parent.glob(f".{to.name}*"))):
+            raise Broken(f"the next export after a kill at moment {number} is not whole, or leaves {left}")
+        if command.code == 0:
+            return
+    raise Broken(f"more than {MAX_RENAMES // 2} renames of folders")
+
+
 # ---- pieces
+
+
+def _is_export(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("evidence.json", "config.yaml", "model.safetensors"))
 
 
 def kill_mid_trial(e: Episode) -> None:
@@ -353,6 +445,20 @@ KINDS: dict[str, Kind] = {
     "postgres-gone": Kind(inject=lambda e: restart_postgres(e, 20.0), flavour="database"),
     "shared-database": Kind(inject=share_database, flavour="database"),
     "kill-driver-on-postgres": Kind(inject=kill_driver, flavour="database", times=2),
+    "limit-file-size": Kind(inject=lambda e: reach_limit(e, RLIMIT_FSIZE, "File too large"), times=2),
+    "limit-open-files": Kind(inject=lambda e: reach_limit(e, RLIMIT_NOFILE, "Too many open files"), times=2),
+    "no-rights": Kind(inject=withdraw_rights, times=2),
+    "hidden-checkpoint": Kind(inject=hide_checkpoint),
+    "move-folder": Kind(inject=move_folder, times=2),
+    "four-starts": Kind(inject=start_four),
+    "kill-export": Kind(inject=kill_export),
+    "limit-file-size-of-worker": Kind(
+        inject=lambda e: reach_limit_in_worker(e, RLIMIT_FSIZE, "File too large"), flavour="ray"
+    ),
+    "limit-open-files-of-worker": Kind(
+        inject=lambda e: reach_limit_in_worker(e, RLIMIT_NOFILE, "Too many open files"), flavour="ray"
+    ),
+    "move-folder-with-ray": Kind(inject=move_folder, flavour="ray"),
     "full-journal-disk": Kind(inject=fill_journal_disk, flavour="disk", times=2),
     "full-trials-disk": Kind(inject=fill_trials_disk, flavour="disk", times=2),
     "full-tracking-disk": Kind(inject=fill_tracking_disk, flavour="tracking-disk"),

@@ -299,9 +299,8 @@ def test_a_changed_study_is_refused_by_field(call: Any, write: Any, swept: Path,
         assert len(shown.err.splitlines()) == 2
     assert tree(tmp_path) == before
     write(compare={"baselines": [{"rnn": "gru"}]})
-    assert_refused(
-        call("compare", swept, "--set", "compare.baselines=[{rnn: gru}]"), "compare.baselines.0: backbone: expected"
-    )
+    named = ("--set", "compare.baselines=[{rnn: gru}]", "--set", "compare.repeats=10")
+    assert_refused(call("compare", swept, *named), "compare.baselines.0: backbone: expected")
 
 
 def test_ui_on_a_taken_port(call: Any, swept: Path) -> None:
@@ -343,13 +342,70 @@ def test_the_whole_path(call: Any, swept: Path, tmp_path: Path) -> None:
     assert exported["registered"] is None
     image = tmp_path / "some.png"
     Image.fromarray(np.full((9, 7), 200, dtype=np.uint8)).save(image)
-    (prediction,) = ask("predict", folder, image)
+    assert (exported["alias"], exported["problem"], exported["state"]) == (None, None, compared["choice"]["state"])
+    assert exported["name"] == compared["choice"]["name"] == comparison["choice"]["name"]
+    answer = ask("predict", folder, image)
+    assert answer["errors"] == []
+    (prediction,) = answer["predictions"]
     assert prediction["path"] == str(image)
     assert prediction["label"] in map(str, range(10))
     for words in (("plan", swept), ("status", swept), ("predict", folder, image)):
         shown = call(*words)
         assert shown.code == EXIT_DONE
         assert shown.out.strip()
+
+
+def test_predict_goes_on_past_what_it_cannot_read(call: Any, swept: Path, tmp_path: Path) -> None:
+    folder, images = tmp_path / "winner", tmp_path / "images"
+    assert call("export", swept, "--to", folder).code == EXIT_DONE
+    images.mkdir()
+    Image.fromarray(np.full((9, 7), 200, dtype=np.uint8)).save(images / "b.png")
+    (images / "a\x1b[31m.png").write_text("no image")
+    missing = tmp_path / "missing.png"
+    shown = call("predict", folder, missing, images)
+    assert shown.code == EXIT_INPUT
+    assert [line.partition(": ")[0] for line in shown.out.splitlines()] == [str(images / "b.png")]
+    first, second = shown.err.splitlines()
+    assert first.startswith(f"error: {missing}: cannot be read (No such file or directory)")
+    assert second.startswith(f"error: {images}/a\\x1b[31m.png: not a readable image")
+    shown = call("predict", folder, missing, images, "--json")
+    assert shown.code == EXIT_INPUT
+    assert [item["path"] for item in shown.document["predictions"]] == [str(images / "b.png")]
+    assert [item["path"] for item in shown.document["errors"]] == [str(missing), str(images / "a\x1b[31m.png")]
+
+
+def test_a_forgotten_set_is_refused_where_something_is_trained_and_said_elsewhere(
+    call: Any, write: Any, content: dict[str, Any], tmp_path: Path
+) -> None:
+    path = write(compare={**content["compare"], "repeats": 7})
+    sets = ("--set", "compare.repeats=2", "--set", "train.epochs=2", "--set", "resources.concurrency=1")
+    assert call("sweep", path, *sets).code == EXIT_DONE
+    before = tree(tmp_path)
+    words = (
+        "train.epochs was 2 when the study ran and is 1 in",
+        "compare.repeats was 2 when the study ran and is 7 in",
+        "say which one holds: --set compare.repeats=2 or --set compare.repeats=7",
+    )
+    assert_refused(call("compare", path), *words)
+    assert_refused(call("compare", path, "--repeats", "7"), words[0])
+    for verb in (("status",), ("export", "--to", tmp_path / "winner"), ("report", "--to", tmp_path / "page.html")):
+        shown = call(verb[0], path, *verb[1:])
+        assert shown.code == EXIT_DONE
+        assert [line for line in shown.err.splitlines() if line.startswith("note: ")] == [
+            line for line in shown.err.splitlines() if any(word in line for word in words)
+        ]
+        assert all(word in shown.err for word in words)
+    assert {name: text for name, text in tree(tmp_path).items() if name in before and "report" not in name} == {
+        name: text for name, text in before.items() if "report" not in name
+    }
+    assert "note: " not in call("status", path, *sets).err
+    document = call("compare", path, *sets, "--json").document
+    assert len(document["blocks"]) == 2
+    # What is named on the command line is recorded, and said.
+    shown = call("compare", path, *sets, "--repeats", "3", "--json")
+    assert len(shown.document["blocks"]) == 3
+    assert "tiny: compare.repeats was 2 and is 3 from now on" in shown.err
+    assert len(call("compare", tmp_path / "runs" / "tiny", "--json").document["blocks"]) == 3
 
 
 def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept: Path, tmp_path: Path) -> None:

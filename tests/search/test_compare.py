@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import re
 import sys
@@ -104,6 +105,21 @@ def test_everybody_is_trained_once_on_the_same_fresh_blocks(
     assert len({run["val_accuracy"] for run in document["contenders"][0]["repeats"]}) > 1
 
 
+def test_a_repeat_starts_when_it_is_handed_out(
+    study: StudyConfig, facts: DataFacts, nominee: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(1000.0, 60.0)
+    with Journal(claim_folder(study)) as journal:
+        contenders = pick_contenders(study, [nominee("0", 0.8)])
+        repeats = Repeats(study=study, facts=facts, journal=journal, contenders=contenders, num_blocks=2)
+        monkeypatch.setattr("search.work.time.time", lambda: next(clock))
+        handed_out = []
+        while (assignment := repeats.next()) is not None:
+            handed_out.append(journal.records[assignment.spec.key].started_at)
+    assert len(handed_out) == 4
+    assert all(late - early >= 60.0 for early, late in itertools.pairwise(handed_out))
+
+
 def test_the_document_holds_what_a_reader_needs(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
     document = compare(study, facts, [nominee("0", 0.8)])
     folder = study.folder / "comparison"
@@ -121,7 +137,7 @@ def test_the_document_holds_what_a_reader_needs(study: StudyConfig, facts: DataF
         "repeats": 3,
         "confirm": 3,
     }
-    assert document["data"] == {"name": "digits", "digest": facts.key, "num_test": 50}
+    assert document["data"] == {"name": "digits", "digest": facts.key, "num_test": 50, "num_classes": 10}
     finalist, baseline = document["contenders"]
     assert (finalist["name"], finalist["finalist"], finalist["sweep_trial"]) == ("crnn gru 8 (trial 0)", True, 0)
     assert finalist["selection_val_accuracy"] == 0.8
@@ -284,7 +300,7 @@ def test_every_comparison_keeps_its_files_and_the_newest_lies_on_top(
     study: StudyConfig, facts: DataFacts, nominee: Any
 ) -> None:
     trials = [nominee("0", 0.8)]
-    names = ("comparison.json", "table.md", "forest.png")
+    names = ("comparison.json", "table.md", "table.tex", "methods.tex", "forest.png")
     place = study.folder / "comparison"
     first = compare(change_settings(study, repeats=2), facts, trials)
     before = {name: (place / first["key"] / name).read_bytes() for name in names}
@@ -297,7 +313,7 @@ def test_every_comparison_keeps_its_files_and_the_newest_lies_on_top(
     assert [event["key"] for event in looks(study)] == [first["key"], second["key"]]
     for event, document in zip(looks(study), (first, second), strict=True):
         folder = place / document["key"]
-        assert event["artifacts"][:3] == [f"comparison/{document['key']}/{name}" for name in names]
+        assert event["artifacts"][:5] == [f"comparison/{document['key']}/{name}" for name in names]
         assert {study.folder / name for name in event["artifacts"]} == set(folder.iterdir())
     assert {path.name for path in place.glob("*.png")} == {path.name for path in folder.glob("*.png")}
 
@@ -584,8 +600,9 @@ def document() -> dict[str, Any]:
         for name, rank, mean in (("ecrnn [lstm] 16-16 (trial 12)", 1, 0.9125), ("cnn", None, None))
     ]
     pair = {"a": contenders[0]["name"], "b": "cnn", "verdict": "better", "sentence": "A sentence. " * 20}
-    numbers = {"estimate": 0.0125, "interval": {"low": -0.001, "high": 0.02}, "adjusted_p": 0.25, "p_a_gt_b": None}
-    return {"contenders": contenders, "comparisons": [pair | numbers]}
+    numbers = {"estimate": 0.0125, "interval": {"low": -0.001, "high": 0.02, "level": 0.95}, "adjusted_p": 0.25}
+    rest = {"p_a_gt_b": 2 / 3, "num_blocks": 3, "provisional": True}
+    return {"contenders": contenders, "comparisons": [pair | numbers | rest]}
 
 
 def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -596,8 +613,8 @@ def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monke
         "ecrnn [lstm] 16-16 (trial 12)              91.25 %        0",
         "cnn                                              -        0",
         "",
-        "a                              b    difference, pp    interval, pp  adjusted p  repeats won  verdict",
-        "ecrnn [lstm] 16-16 (trial 12)  cnn           +1.25  -0.10 to +2.00        0.25            -  better",
+        "a                              b    difference, pp  95 % interval, pp     p  repeats won  verdict",
+        "ecrnn [lstm] 16-16 (trial 12)  cnn           +1.25     -0.10 to +2.00  .250       2 of 3  better, provisional",
         "",
         ("A sentence. " * 20).strip(),
     ]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
+import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -14,11 +16,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from hybrid_models.build import build
 from search.agreement import compare_predictions
 from search.bind import DataFacts, bind
+from search.choice import NOMINATED
 from search.compare import Repeats, judge_repeats
 from search.comparison_files import write_results
 from search.contenders import pick_contenders
@@ -26,12 +29,15 @@ from search.data.augment import fit_normaliser, prepare
 from search.data.splits import split
 from search.data.store import ImageData
 from search.errors import InputError, NothingToDoError, StorageFaultError
-from search.export import export, pick_winner
-from search.nomination import CONFIRMED, NOMINATED, PROVISIONAL
-from search.predict import _read_images, predict
+from search.export import export, to_config
+from search.export_verb import export_all, to_lines, to_rows
+from search.model_card import to_card
+from search.pick import BY_HAND, Wanted, pick_top, pick_winner
+from search.predict import predict
 from search.runners import inline
 from search.seeds import Block, make_block
-from search.study import StudyConfig, load_study
+from search.status import best_first
+from search.study import StudyConfig, TrackingSection, load_study
 from search.sweep import make_sampler
 from search.tracking.journal import Journal, read_records
 
@@ -228,60 +234,15 @@ def test_with_a_comparison_the_evidence_is_the_comparison(
 def test_any_contender_can_be_exported_by_name(compared: StudyConfig, place: Path) -> None:
     names = [item.name for item in pick_contenders(compared, list(read_records(compared.folder).values()))]
     for name in names:
-        found = export(compared, place / "by name", name=name).winner
+        found = export(compared, place / "by name", Wanted(config=name)).winner
         selection = json.loads((place / "by name" / "evidence.json").read_text())["selection"]
         assert (selection["name"], selection["sweep_rank"] is None) == (name, name != names[0])
-        # Nobody nominated what was chosen by hand: it is confirmed by its own comparisons or not at all.
-        assert (found.name, found.state == NOMINATED) == (name, False)
+        choice = pick_winner(compared)
+        assert (found.name, found.state, found.alias) == (
+            (name, choice.state, choice.alias) if name == choice.name else (name, BY_HAND, None)
+        )
     with pytest.raises(InputError, match=r"--config other: not in the comparison; it has: crnn gru"):
-        pick_winner(compared, "other")
-
-
-def verdict(a: str, b: str, word: str, estimate: float) -> dict[str, Any]:
-    sentence = f"{a} {word} {b}"
-    told = {"a": a, "b": b, "verdict": word, "estimate": estimate, "sentence": sentence, "provisional": b == "P"}
-    return {**told, "estimand": "new data of this kind", "adjust_method": "holm", "family_size": 2}
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "expected", "state"),
-    [
-        ([("A", "X", "better", 0.1), ("A", "Y", "better", 0.2)], "A", CONFIRMED),
-        ([("A", "X", "better", 0.1), ("A", "P", "better", 0.2)], "A", PROVISIONAL),
-        ([("A", "X", "better", 0.1), ("A", "Y", "inconclusive", 0.0)], "A", NOMINATED),
-        ([("A", "X", "worse", -0.1), ("A", "Y", "better", 0.1)], "X", CONFIRMED),
-        ([("A", "X", "worse", -0.1), ("A", "Y", "worse", -0.3)], "Y", CONFIRMED),
-        # The first finalist shows nothing, the second beats everybody.
-        ([("A", "X", "equivalent", 0.0), ("B", "X", "better", 0.2)], "B", CONFIRMED),
-    ],
-)
-def test_the_winner_is_whom_the_evidence_favours(
-    compared: StudyConfig,
-    tmp_path: Path,
-    verdicts: list[tuple[str, str, str, float]],
-    expected: str,
-    state: str,
-) -> None:
-    names = sorted({name for item in verdicts for name in item[:2]})
-    key = next(record.key for record in read_records(compared.folder).values() if record.kind == "repeat")
-    document = {
-        "contenders": [
-            {
-                "name": name,
-                "finalist": name in "AB",
-                "point": {},
-                "repeats": [{"state": "completed", "key": key}],
-            }
-            for name in names
-        ],
-        "comparisons": [verdict(*item) for item in verdicts],
-    }
-    copy = compared.model_copy(update={"storage": str(tmp_path)})
-    (copy.folder / "comparison").mkdir(parents=True)
-    shutil.copy(compared.folder / "journal.jsonl", copy.folder)
-    (copy.folder / "comparison" / "comparison.json").write_text(json.dumps(document))
-    winner = pick_winner(copy)
-    assert (winner.name, winner.state) == (expected, state)
+        pick_winner(compared, Wanted(config="other"))
 
 
 def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(
@@ -298,11 +259,11 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(
         export(study, target)
     assert (target / "notes.txt").read_text() == "mine"
     (target / "notes.txt").unlink()
-    config = (target / "config.yaml").read_text()
-    (target / "config.yaml").write_text(config.replace("name: tiny-winner", "name: other-winner"))
-    with pytest.raises(InputError, match=r"the export of another study \(other-winner\); name another one"):
+    evidence = (target / "evidence.json").read_text()
+    (target / "evidence.json").write_text(evidence.replace('"study": "tiny"', '"study": "other"'))
+    with pytest.raises(InputError, match=r"the export of another study \(other\); name another one"):
         export(study, target)
-    assert "other-winner" in (target / "config.yaml").read_text()
+    assert '"study": "other"' in (target / "evidence.json").read_text()
     foreign = tmp_path / "photos"
     foreign.mkdir()
     (foreign / "me.jpg").write_text("mine")
@@ -315,7 +276,9 @@ def test_nothing_trained_is_nothing_to_export(make_study: MakeStudy) -> None:
     with pytest.raises(NothingToDoError, match="no completed trial to export; run `hybrid-search sweep` first"):
         pick_winner(make_study())
     with pytest.raises(InputError, match="nothing was compared yet; run `hybrid-search compare` first"):
-        pick_winner(make_study(), "ecrnn/cnn")
+        pick_winner(make_study(), Wanted(config="ecrnn/cnn"))
+    with pytest.raises(InputError, match="--trial 0: expected a trial of the sweep, which has 0"):
+        pick_winner(make_study(), Wanted(trial=0))
 
 
 def test_lost_weights_are_said(study: StudyConfig, tmp_path: Path) -> None:
@@ -340,7 +303,7 @@ def picture(tmp_path: Path, digits: ImageData) -> Callable[..., Path]:
 
 
 def test_predict_agrees_with_the_program(nominated: Path, picture: Any, digits: ImageData) -> None:
-    (prediction,) = predict(nominated, [picture("a.png")])
+    (prediction,) = predict(nominated, [picture("a.png")]).predictions
     pixels = torch.from_numpy(np.array(digits.test.pixels[:1]))
     probabilities = torch.export.load(nominated / "model.pt2").module()(pixels)[0]
     assert prediction.label == str(int(probabilities.argmax()))
@@ -360,7 +323,7 @@ def test_predict_takes_gray_palette_alpha_odd_sizes_and_any_number(nominated: Pa
         picture("odd.jpg", "L", (13, 29)),
         plain,
     ]
-    predictions = predict(nominated, paths, batch=3)
+    predictions = predict(nominated, paths, batch=3).predictions
     assert [item.path for item in predictions] == [str(path) for path in paths]
     for same in (*predictions[1:4], predictions[6]):
         assert same.label == predictions[0].label
@@ -371,26 +334,55 @@ def test_predict_scales_16_bits_instead_of_clipping(nominated: Path, picture: An
     eight = picture("a.png", "L")
     deep = np.asarray(Image.open(eight)).astype(np.uint16) * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    first, second = predict(nominated, [eight, tmp_path / "deep.png"])
+    first, second = predict(nominated, [eight, tmp_path / "deep.png"]).predictions
     assert second.probability == pytest.approx(first.probability, abs=1e-5)
 
 
-def test_predict_names_every_bad_image(nominated: Path, picture: Any, tmp_path: Path) -> None:
+def test_predict_names_every_bad_image_and_classifies_the_others(nominated: Path, picture: Any, tmp_path: Path) -> None:
     good = picture("a.png")
     cut = tmp_path / "cut.png"
     cut.write_bytes(picture("b.png", "RGB", (64, 64)).read_bytes()[:120])
     text = tmp_path / "text.png"
     text.write_text("not an image")
-    missing = tmp_path / "missing.png"
-    with pytest.raises(InputError) as caught:
-        predict(nominated, [good, cut, missing, text, tmp_path])
-    faults = caught.value.faults
-    assert len(faults) == 4
-    for fault, path in zip(faults, [cut, missing, text, tmp_path], strict=True):
-        assert fault.startswith(f"{path}: ")
-        assert "\n" not in fault
-    assert "No such file" in faults[1]
-    assert "not a readable image" in faults[2]
+    missing, pipe, empty = tmp_path / "missing.png", tmp_path / "pipe.png", tmp_path / "empty"
+    os.mkfifo(pipe)
+    empty.mkdir()
+    found = predict(nominated, [cut, good, missing, text, pipe, empty, tmp_path / "no*.png", good], batch=1)
+    assert [item.path for item in found.predictions] == [str(good)] * 2
+    assert [item.path for item in found.faults] == [
+        str(path) for path in (cut, missing, text, pipe, empty, tmp_path / "no*.png")
+    ]
+    words = (
+        "not a readable image",
+        "No such file",
+        "not a readable image",
+        "found a pipe",
+        "found none",
+        "no file matches",
+    )
+    for fault, part in zip(found.faults, words, strict=True):
+        assert fault.reason.startswith(f"{fault.path}: ")
+        assert part in fault.reason
+        assert "\n" not in fault.reason
+
+
+def test_predict_reads_folders_and_patterns(nominated: Path, picture: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    for name in ("b/2.PNG", "a.png", "b/1.jpg", ".hidden/c.png", "b/.d.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(picture("x.png").read_bytes())
+    (folder / "notes.txt").write_text("mine")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "loop").symlink_to(folder)
+    (folder / "gone.png").symlink_to(folder / "nothing")
+    inside = [str(folder / name) for name in ("a.png", "b/1.jpg", "b/2.PNG")]
+    found = predict(nominated, [folder], batch=2)
+    assert [item.path for item in found.predictions] == inside
+    assert [Path(item.path).name for item in found.faults] == ["gone.png", "pipe.png"]
+    found = predict(nominated, [folder / "*.png", folder / "b", folder / "**" / "1.jpg"])
+    assert [item.path for item in found.predictions] == [inside[0], *inside[1:], inside[1]]
+    (folder / "[x]*.png").write_bytes(picture("x.png").read_bytes())
+    assert [item.path for item in predict(nominated, [folder / "[x]*.png"]).predictions] == [str(folder / "[x]*.png")]
 
 
 def test_no_damage_to_an_image_is_a_traceback(nominated: Path, picture: Any, tmp_path: Path) -> None:
@@ -402,8 +394,8 @@ def test_no_damage_to_an_image_is_a_traceback(nominated: Path, picture: Any, tmp
             damaged[position] = rng.integers(256)
         path = tmp_path / "damaged.png"
         path.write_bytes(bytes(damaged))
-        with contextlib.suppress(InputError):
-            _read_images([path], 8, 8)
+        found = predict(nominated, [path])
+        assert len(found.predictions) + len(found.faults) == 1
 
 
 def test_a_folder_that_is_no_export_is_named(tmp_path: Path, nominated: Path) -> None:
@@ -454,7 +446,7 @@ def test_predict_executes_nothing_of_what_it_is_given(forged: Any, bomb: Any, pi
     with zipfile.ZipFile(folder / "model.pt2", "w", zipfile.ZIP_STORED) as archive:
         for name, content in parts.items():
             archive.writestr(name, bomb.in_torch() if "sample_inputs" in name else content)
-    assert len(predict(folder, [picture("a.png")])) == 1
+    assert len(predict(folder, [picture("a.png")]).predictions) == 1
     assert not bomb.went_off()
     torch.export.load(folder / "model.pt2")
     assert bomb.went_off()
@@ -462,7 +454,7 @@ def test_predict_executes_nothing_of_what_it_is_given(forged: Any, bomb: Any, pi
 
 @pytest.mark.parametrize("form", ["in_torch", "in_pickle"])
 def test_predict_reads_numbers_only(forged: Any, bomb: Any, form: str) -> None:
-    with pytest.raises(InputError, match=r"model\.safetensors: not the weights of this model"):
+    with pytest.raises(InputError, match=r"model\.safetensors: damaged or not the weights of this model"):
         predict(forged(getattr(bomb, form)()), [])
     assert not bomb.went_off()
 
@@ -473,6 +465,8 @@ def test_predict_reads_numbers_only(forged: Any, bomb: Any, form: str) -> None:
         ({"settings": {"backbone": "cnn4"}}, "not an export"),
         ({"settings": "cnn4"}, "not an export"),
         ({"mean": [1e999, 0]}, "does not hold together"),
+        ({"mean": [float("nan"), 0, 0]}, "does not hold together"),
+        ({"std": [0, 1, 1]}, "does not hold together"),
         ({"classes": ["a"]}, "does not hold together"),
         ({"squeezed_to": 10**9}, "does not hold together"),
         ({"height": 9}, None),
@@ -481,7 +475,7 @@ def test_predict_reads_numbers_only(forged: Any, bomb: Any, form: str) -> None:
 def test_forged_evidence_is_one_line(forged: Any, changed: dict[str, Any], words: str | None) -> None:
     folder = forged(**changed)
     if words is None:
-        assert predict(folder, []) == []
+        assert predict(folder, []).predictions == ()
         return
     with pytest.raises(InputError, match=words):
         predict(folder, [])
@@ -489,8 +483,128 @@ def test_forged_evidence_is_one_line(forged: Any, changed: dict[str, Any], words
 
 def test_other_settings_than_the_weights_have_are_one_line(forged: Any, nominated: Path) -> None:
     settings = json.loads((nominated / "evidence.json").read_text())["model"]["settings"]
-    with pytest.raises(InputError, match=r"model\.safetensors: not the weights of this model"):
+    with pytest.raises(InputError, match=r"model\.safetensors: damaged or not the weights of this model"):
         predict(forged(settings={**settings, "nodes": settings["nodes"] + 1}), [])
+
+
+def test_a_trial_and_the_highest_ranked_ones_can_be_exported(compared: StudyConfig, place: Path) -> None:
+    records = [record for record in read_records(compared.folder).values() if record.kind == "trial"]
+    ranked = best_first(records)
+    assert [item.trial for item in pick_top(compared, 2)] == [record.number for record in ranked]
+    for record in ranked:
+        found = export(compared, place / "by number", Wanted(trial=record.number)).winner
+        evidence = json.loads((place / "by number" / "evidence.json").read_text())
+        assert evidence["weights"]["key"] == found.record.key == record.key
+        assert evidence["weights"]["why"] == f"trial {record.number} of the sweep: one run"
+        # The weights of a repeat stand for the study, never those that were chosen for their score.
+        assert (found.alias, found.is_choice) == (None, False)
+    assert found.state == BY_HAND
+    assert "> Chosen by hand: no declared comparison speaks of it." in (place / "by number" / "README.md").read_text()
+    with pytest.raises(InputError, match="--trial 7: expected a trial of the sweep, which has 2"):
+        pick_winner(compared, Wanted(trial=7))
+    with pytest.raises(InputError, match="--top 3: expected 1 to 2, the completed trials"):
+        pick_top(compared, 3)
+    lost = compared.folder / ranked[1].artifacts["weights-0"]
+    content = lost.read_bytes()
+    lost.unlink()
+    try:
+        with pytest.raises(InputError, match=r"--top 2: the weights of trial \d are gone; .*; take --top 1"):
+            pick_top(compared, 2)
+        with pytest.raises(NothingToDoError, match="a sweep keeps those of the 3 trials that it ranks highest"):
+            export(compared, place / "never", Wanted(trial=ranked[1].number))
+    finally:
+        lost.write_bytes(content)
+    assert not (place / "never").exists()
+
+
+def test_the_verb_says_what_was_written_and_what_was_not_registered(
+    compared: StudyConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracking = TrackingSection(uri="http://127.0.0.1:9")
+    ((exported, registration),) = export_all(compared.model_copy(update={"tracking": tracking}), tmp_path / "winner")
+    assert sorted(path.name for path in (tmp_path / "winner").iterdir()) == FILES
+    lines = to_lines([(exported, registration)])
+    assert lines[-2] == f"folder      {tmp_path / 'winner'}"
+    assert lines[-1].startswith("registry    not registered: http://127.0.0.1:9: connection refused")
+    assert "warning: not registered: http://127.0.0.1:9: connection refused" in capsys.readouterr().err
+    row = to_rows([(exported, registration)], is_list=False)
+    assert (row["registered"], row["alias"]) == (None, None)
+    assert row["problem"].startswith("http://127.0.0.1:9")
+    exported_all = export_all(compared, tmp_path / "top", top=2)
+    assert sorted(path.name for path in (tmp_path / "top").iterdir()) == ["trial-0", "trial-1"]
+    assert [row["registered"] for row in to_rows(exported_all, is_list=True)] == [None, None]
+    assert to_lines(exported_all)[-1] == "registry    not registered: tracking is switched off"
+    with pytest.raises(InputError, match="--config and --top: expected one of them, found 2"):
+        export_all(compared, tmp_path / "x", config="a", top=1)
+
+
+def test_the_config_and_the_card_name_absolute_places(
+    study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = dataclasses.replace(study.data, root="images")
+    tracking = TrackingSection(enabled=False, uri="sqlite:///own.db")
+    moved = study.model_copy(update={"storage": "runs", "data": data, "tracking": tracking})
+    config = to_config(moved, pick_winner(study))
+    assert (config["storage"], config["data"]["root"]) == (str(tmp_path / "runs"), str(tmp_path / "images"))
+    assert config["tracking"]["uri"] == f"sqlite:///{tmp_path}/own.db"
+    for address in ("s3://bucket/x", "http://host:5000", "${PLACE}/runs", "file:///x"):
+        assert to_config(moved.model_copy(update={"storage": address}), pick_winner(study))["storage"] == address
+
+
+def test_the_folder_says_which_places_it_names(nominated: Path, study: StudyConfig) -> None:
+    assert f"\n* `storage`: {study.storage}\n".replace("_", r"\_") in (nominated / "README.md").read_text()
+    assert f"# storage: {study.storage}\n" in (nominated / "config.yaml").read_text()
+
+
+def test_no_name_breaks_the_card(nominated: Path) -> None:
+    evidence = json.loads((nominated / "evidence.json").read_text())
+    names = [
+        "a\nb",
+        "<img src=x onerror=alert(1)>",
+        "`x`",
+        "a|b",
+        "*b*",
+        "\x1b[31mred",
+        "[l](http://x)",
+        "&amp;",
+        "\udc80",
+    ]
+    evidence["model"]["classes"] = names
+    evidence["name"] = "x\n# y <b>"
+    evidence["notes"] = ["z <script>"]
+    sentences = ["<i>one</i>\n\ntwo"]
+    card = to_card(evidence, study="s", data="digits", sentences=sentences, places={"data.root": "/a\n<b>|`c`"})
+    plain = (nominated / "README.md").read_text()
+    assert not re.search(r"<(?!https?:)[a-z/]", card)
+    assert "\x1b" not in card
+    assert card.encode()
+    assert re.findall(r"^#+ ", card, re.MULTILINE) == re.findall(r"^#+ ", plain, re.MULTILINE)
+    assert (
+        r"Classes: a\\nb, &lt;img src=x onerror=alert(1)&gt;, \`x\`, a&#124;b, \*b\*, \\x1b\[31mred, "
+        r"\[l\](http://x), &amp;amp;, \\udc80."
+    ) in card
+    assert r"> &lt;i&gt;one&lt;/i&gt;\\n\\ntwo" in card
+    assert r"* `data.root`: /a\\n&lt;b&gt;&#124;\`c\`" in card
+
+
+def test_weights_that_are_not_finite_are_refused(forged: Any, nominated: Path, picture: Any) -> None:
+    weights = load_file(nominated / "model.safetensors")
+    name = next(name for name, values in weights.items() if values.is_floating_point())
+    for value in (float("nan"), float("inf")):
+        weights[name].flatten()[0] = value
+        with pytest.raises(InputError, match=rf"{re.escape(name)} has values that are not finite"):
+            predict(forged(save(weights)), [picture("a.png")])
+        shutil.rmtree(picture("a.png").parent / "forged")
+
+
+def test_an_answer_that_is_no_number_is_refused(forged: Any, nominated: Path, picture: Any) -> None:
+    weights = {
+        name: torch.full_like(values, 3e38) if values.is_floating_point() else values
+        for name, values in load_file(nominated / "model.safetensors").items()
+    }
+    with pytest.raises(InputError, match="the model gives no finite number for"):
+        predict(forged(save(weights)), [picture("a.png")])
 
 
 def test_damaged_weights_and_a_full_disk_are_told(
@@ -500,7 +614,7 @@ def test_damaged_weights_and_a_full_disk_are_told(
     weights = study.folder / winner.record.artifacts["weights-0"]
     content = weights.read_bytes()
     weights.write_bytes(content[:300])
-    with pytest.raises(InputError, match=r"damaged .*; put it back from a copy"):
+    with pytest.raises(InputError, match=r"damaged or not .*; put it back from a copy"):
         export(study, tmp_path / "new")
     weights.unlink()
     with pytest.raises(NothingToDoError, match=r"the weights of .* are gone; put them back"):

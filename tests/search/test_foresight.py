@@ -209,3 +209,17 @@ def test_a_single_repeat_finds_nothing(make_study: MakeStudy) -> None:
 def test_what_is_no_fraction_is_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"--{name.replace('_', '-')}: expected a fraction above 0 and below 1"):
         Stated(**{name: value})
+
+
+def test_both_numbers_are_given_for_the_declared_repeats_too(with_pilot: Callable[..., StudyConfig]) -> None:
+    study = with_pilot(LOUD, overrides=("compare.repeats=8",))
+    found = foresee(study, IMAGES, Stated(difference=0.01))
+    worst = upper_components(Components(**LOUD), num_blocks=6, num_images=500)
+    assert found.detectable_upper == detectable(Crossed(components=worst, num_images=IMAGES), 8)
+    assert found.detectable is not None
+    assert found.detectable_upper > 1.3 * found.detectable
+    lines = to_lines(found)
+    place = next(number for number, line in enumerate(lines) if line.startswith("8 as declared would find"))
+    assert lines[place + 1] == (
+        f"{100 * found.detectable_upper:.2g} pp if the pilot's variances are at their upper 80 % limits"
+    )

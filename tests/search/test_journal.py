@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from search.errors import InputError, JournalError, StudyLockedError
+from search.errors import InputError, JournalError, StorageFaultError, StudyLockedError
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.tracking.journal import FILE_NAME, Journal, read_events, read_records
 
@@ -188,6 +192,12 @@ def test_nan_never_enters_the_journal(tmp_path: Path, make_record: MakeRecord, m
 class ShortWriter:
     """A full disk takes a part of a line and says so by its count only."""
 
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
     def write(self, line: bytes) -> int:
         return len(line) // 2
 
@@ -197,13 +207,14 @@ class ShortWriter:
 
 def test_a_line_that_did_not_fit_is_an_error(tmp_path: Path, make_record: MakeRecord) -> None:
     journal = Journal(tmp_path)
-    journal._stream.close()
-    journal._stream = ShortWriter()  # type: ignore[assignment]
+    stream = journal._stream
+    journal._stream = ShortWriter(stream)  # type: ignore[assignment]
     try:
         with pytest.raises(JournalError, match=r"journal\.jsonl: cannot be written"):
             journal.begin(make_record("a"))
     finally:
         journal.close()
+        stream.close()
 
 
 def test_a_line_that_is_missing_in_the_middle_is_told(
@@ -220,3 +231,40 @@ def test_a_line_that_is_missing_in_the_middle_is_told(
     path.write_text("".join(lines[:missing] + lines[missing + 1 :]))
     with pytest.raises(InputError, match="epoch 2 of trial a follows epoch 0; lines are missing"):
         read_records(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced", "edited"])
+def test_a_journal_that_is_no_longer_at_its_path_is_not_written(
+    tmp_path: Path, make_record: MakeRecord, how: str
+) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    with Journal(folder) as journal:
+        journal.begin(make_record("a", number=0))
+        whole = journal.path.read_bytes()
+        if how == "removed":
+            shutil.rmtree(folder)
+        elif how == "edited":  # as editors save
+            (folder / "new").write_bytes(whole)
+            (folder / "new").replace(journal.path)
+        else:
+            folder.rename(tmp_path / "moved")
+        if how == "replaced":
+            shutil.copytree(tmp_path / "moved", folder)
+        for act in (lambda: journal.begin(make_record("b", number=1)), journal.check, lambda: journal.note("stop")):
+            with pytest.raises(JournalError, match=r"journal\.jsonl: it was moved, removed or replaced while this"):
+                act()
+    for left in tmp_path.glob("*/journal.jsonl"):
+        assert left.read_bytes() == whole
+    assert folder.exists() == (how in {"replaced", "edited"})
+
+
+def test_a_lock_that_the_file_system_refuses_is_no_other_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageFaultError, match=r"lock: .* \(No locks available\); let the file system lock files"):
+        Journal(tmp_path)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.nomination import CONFIRMED, NOMINATED, PROVISIONAL, select, state_of, to_dict
+from search.choice import CONFIRMED, NOMINATED, PROVISIONAL, state_of
+from search.nomination import select, to_dict
 from search.optimism import Correction, Unknown
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.scores import expected_line, score_rows
@@ -226,6 +227,20 @@ def test_odd_sweeps(
     assert alone is not None
     assert (alone.selection_score, alone.corrected_score) == (0.5, 0.5)
     assert score_rows(to_dict(alone))[1] == ("corrected score", "50.00 %", "one candidate: nothing was chosen")
+    # Stopped ones competed: beside a single completed trial nothing is known, beside several it was at least so much.
+    one = [make_trial(0, "1100"), make_trial(1, "1110", outcome=Stopped(epoch=1), artifacts={})]
+    beside = select(study, one, None, num_val=4, num_classes=10)
+    assert beside is not None
+    assert beside.corrected_score is None
+    assert score_rows(to_dict(beside))[1][1:] == (
+        "-",
+        "not known: a trial that the scheduler stopped competed with it, and left no answers to correct by",
+    )
+    several = select(study, [*one, make_trial(2, "1001")], None, num_val=4, num_classes=10)
+    assert several is not None
+    words = score_rows(to_dict(several))[1][2]
+    assert words.startswith("at least ")
+    assert "among 2 candidates (Tibshirani, 4 folds; 1 stopped trials competed as well)" in words
     # Nothing completed: a trial that the scheduler stopped is nominated.
     stopped = select(study, [make_trial(0, "1100", outcome=Stopped(epoch=1))], None, num_val=4, num_classes=10)
     assert stopped is not None

@@ -99,7 +99,7 @@ def test_only_completed_trials_are_candidates(tmp_path: Path, make_trials: MakeT
         for record, outcome in zip(others, outcomes, strict=True)
     ]
     found = correct(tmp_path, [*left, first, second], num_images=4, seed=0)
-    assert found == Correction(bias=0.25, num_candidates=2, num_images=4)
+    assert found == Correction(bias=0.25, num_candidates=2, num_images=4, num_stopped=1)
 
 
 def test_four_folds_take_off_what_luck_put_on(tmp_path: Path, make_trials: MakeTrials) -> None:

@@ -28,14 +28,13 @@ def test_small_costs_and_single_things_read_well(make_study: MakeStudy) -> None:
 
 
 def test_what_is_declared_is_told_and_what_it_cannot_do(make_study: MakeStudy) -> None:
-    study = make_study("train.epochs=1", "compare.baselines=[ecrnn/cnn]")
+    study = make_study("train.epochs=2", "compare.baselines=[ecrnn/cnn]")
     plan = make_plan(study)
     text = text_of(plan)
     assert "claims      1 comparison, about new data of this kind; holm, family-wise error rate 0.05" in text
     assert plan.warnings == ()
-    assert "warning" not in text
     few = make_study("train.epochs=1", "compare.baselines=[ecrnn/cnn]", "compare.repeats=2")
-    assert "warning     compare.repeats: 2 can lead to no verdict, whatever the results" in text_of(make_plan(few))
+    assert any("compare.repeats: 2 can lead to no verdict" in line for line in make_plan(few).warnings)
 
 
 def test_what_the_repeats_can_find_is_told(make_study: MakeStudy) -> None:

@@ -203,7 +203,7 @@ def test_the_server_of_ui_has_its_store_from_the_environment(
     make_study: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ran: list[tuple[list[str], Any]] = []
-    monkeypatch.setattr(ui, "_run_until_told", lambda command, settings: ran.append((command, settings)) or 0)
+    monkeypatch.setattr(ui, "run_tethered", lambda command, settings: ran.append((command, settings)) or 0)
     monkeypatch.setattr(ui, "_page", lambda *_: "page")
     uri = f"postgresql://me:{CANARY}@host/mlflow"
     study: StudyConfig = make_study(f"tracking.uri={uri}", "tracking.enabled=true")

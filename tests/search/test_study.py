@@ -17,11 +17,28 @@ from search.bind import DataFacts, bind, check_points, complete_point, tell_reje
 from search.claims import adjust_for, declare, families_of, tell_claims, too_few_repeats
 from search.errors import EXIT_INPUT, NothingToDoError, StudyChangedError, StudyError
 from search.folder import claim_folder
+from search.records import TrialRecord
 from search.seeds import make_block
 from search.study import StudyConfig, find_study, load_study, parse_study, shipped_studies, to_dict
+from search.tracking.journal import Journal
 from spaces.presets import load_preset
 
 MakeStudy = Callable[..., StudyConfig]
+
+
+@pytest.fixture
+def begin(make_record: Callable[..., TrialRecord]) -> Callable[[StudyConfig], Path]:
+    """Claim a study's folder and record one trial there: from then on the study must not change."""
+
+    def claim(study: StudyConfig) -> Path:
+        folder = claim_folder(study)
+        with Journal(folder) as journal:
+            journal.begin(make_record("a" * 16))
+        return folder
+
+    return claim
+
+
 SPACE: dict[str, Any] = {
     "backbone": "cnn4",
     "cnn_bn": True,
@@ -85,7 +102,7 @@ BAD: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "unknown optimizer": ("train.optimizer", "adm", ("train.optimizer must be one of adam", "'adm'")),
     "unknown data": ("data.name", "digit", ("data.name must be one of digits", "'digit'")),
     "impossible split": ("split", {"fraction": 1.0}, ("split.fraction must be above 0 and below 1", "1.0")),
-    "name that leaves the folder": ("name", "../else", ("name:", "pattern", "'../else'")),
+    "name that leaves the folder": ("name", "../else", ("name:", "letters, digits", "'../else'")),
     "unknown space": ("space", "ecrn", ("space:", "no space is called 'ecrn'", "did you mean ecrnn?")),
     "unknown enqueued preset": (
         "search.enqueue",
@@ -314,8 +331,10 @@ def test_study_is_found_through_its_file_and_after_a_move(
         "model.init=keras",
     ],
 )
-def test_changed_fields_are_refused_by_name(make_study: MakeStudy, override: str) -> None:
-    folder = claim_folder(make_study())
+def test_changed_fields_are_refused_by_name(
+    make_study: MakeStudy, begin: Callable[[StudyConfig], Path], override: str
+) -> None:
+    folder = begin(make_study())
     before = (folder / "study.yaml").read_bytes()
     with pytest.raises(StudyChangedError, match="give the study another name") as caught:
         claim_folder(make_study(override))
@@ -338,11 +357,21 @@ def test_changed_fields_are_refused_by_name(make_study: MakeStudy, override: str
         "data.download=true",
     ],
 )
-def test_what_extends_the_budget_or_changes_no_trial_is_allowed(make_study: MakeStudy, override: str) -> None:
-    claim_folder(make_study())
+def test_what_extends_the_budget_or_changes_no_trial_is_allowed(
+    make_study: MakeStudy, override: str, begin: Callable[[StudyConfig], Path]
+) -> None:
+    begin(make_study())
     changed = make_study(override)
     assert find_study(claim_folder(changed)) == changed
     assert to_dict(changed) != to_dict(make_study())
+
+
+def test_a_study_without_trials_may_change(make_study: MakeStudy) -> None:
+    folder = claim_folder(make_study())
+    (folder / "optuna.log").write_text("of the space that was")
+    assert claim_folder(make_study("seed=4", "space.dropout=0.1")) == folder
+    assert find_study(folder).seed == 4
+    assert not (folder / "optuna.log").exists()
 
 
 def test_unwritable_storage_is_named(make_study: MakeStudy, tmp_path: Path) -> None:
@@ -512,16 +541,20 @@ def test_a_merged_mapping_may_be_overridden(tmp_path: Path, study_data: dict[str
         ("space=ecrnn", "space was {"),
     ],
 )
-def test_one_change_is_one_fault(make_study: MakeStudy, override: str, words: str) -> None:
-    claim_folder(make_study())
+def test_one_change_is_one_fault(
+    make_study: MakeStudy, override: str, words: str, begin: Callable[[StudyConfig], Path]
+) -> None:
+    begin(make_study())
     with pytest.raises(StudyChangedError) as caught:
         claim_folder(make_study(override))
     (fault,) = caught.value.faults
     assert words in fault
 
 
-def test_another_order_of_parameters_is_another_space(make_study: MakeStudy, study_data: dict[str, Any]) -> None:
-    claim_folder(make_study())
+def test_another_order_of_parameters_is_another_space(
+    make_study: MakeStudy, study_data: dict[str, Any], begin: Callable[[StudyConfig], Path]
+) -> None:
+    begin(make_study())
     space = study_data["space"]
     moved = {"dropout": space.pop("dropout"), **space}
     with pytest.raises(StudyChangedError, match="space \\(the order of its parameters\\) was"):

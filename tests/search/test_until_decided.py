@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from search.choice import NOMINATED, PROVISIONAL
 from search.cli import main
 from search.data.store import open_data
 from search.decide import run_compare, run_until_decided
 from search.errors import DivergedError, InputError, StudyError, TooManyFailuresError
-from search.export import pick_winner
 from search.folder import claim_folder
-from search.nomination import NOMINATED, PROVISIONAL
 from search.overview import make_overview, to_lines
+from search.pick import pick_winner
 from search.progress import Display
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult, TrialSpec
 from search.runners import inline

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from search.errors import InputError, StudyError
+from search.check import check
+from search.errors import InputError, StudyError, TrackingError
 from search.folder import check_folder, claim_folder
 from search.storage.location import Location, bare, join, shown
-from search.study import StudyConfig, find_study, load_study, to_dict
+from search.study import StudyConfig, find_study, load_study, parse_study, to_dict
+from search.tracking_place import tracking_place
 from search.uris import Uri, redacted
 
 MakeStudy = Callable[..., StudyConfig]
@@ -207,3 +209,50 @@ def test_where_a_trial_lies_travels_without_its_key(monkeypatch: pytest.MonkeyPa
         assert ("s3cret" in there) is ("${KEY}" in text), "there it is what that environment says"
         assert "bucket/runs/study/trials/t" in there
         assert "endpoint_override=minio:9000" in there
+
+
+def test_a_study_that_is_looked_at_by_its_folder_has_nothing_filled_in(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SECRET", "kanari")
+    folder = claim_folder(make_study("tracking={uri: 'http://h/${SECRET}'}", "search.database=sqlite:///${SECRET}.db"))
+    (folder / "journal.jsonl").touch()
+    for path in (folder, folder / "study.yaml"):
+        found = find_study(path)
+        assert found.tracking.uri == "http://h/${SECRET}"
+        assert found.search.database == "sqlite:///${SECRET}.db"
+        assert pickle.loads(pickle.dumps(found.tracking.uri)) == "http://h/${SECRET}"
+        with pytest.raises(TrackingError, match=r"tracking.uri: names \$\{SECRET\}, and nothing of the environment"):
+            tracking_place(found)
+        report = check(found)
+        assert report.exit_code == 2
+        assert not report.stores
+        assert len(report.unreadable) == 2
+    # Whoever trains has chosen to.
+    assert find_study(folder, fill=True).tracking.uri == "http://h/kanari"
+
+
+def test_a_path_is_no_address_and_holds_no_password(tmp_path: Path) -> None:
+    text = f"{tmp_path}/a?token=b#c%41"
+    assert Uri(text).written == text
+
+
+@pytest.mark.parametrize("name", ["mlflow.db", "MLflow.db-wal", "mlartifacts", "Default", "default", "ends."])
+def test_names_that_mlflow_uses_are_refused(study_data: dict[str, Any], name: str) -> None:
+    with pytest.raises(StudyError, match="name: "):
+        parse_study({**study_data, "name": name}, "study.yaml")
+    assert parse_study({**study_data, "name": name}, "study.yaml", recorded=True).name == name
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", " x", "a\nb", "Default"])
+def test_names_of_experiments_that_lead_elsewhere_are_refused(make_study: MakeStudy, name: str) -> None:
+    with pytest.raises(StudyError, match=r"tracking.experiment: "):
+        make_study(tracking={"experiment": name})
+
+
+def test_more_than_one_gpu_is_refused_in_words_but_a_study_that_began_is_read(
+    make_study: MakeStudy, study_data: dict[str, Any]
+) -> None:
+    with pytest.raises(StudyError, match=r"resources.gpus: expected at most 1, as one trial uses one GPU, found 2"):
+        make_study("resources.gpus=2")
+    assert parse_study(study_data, "study.yaml", ["resources.gpus=2"], recorded=True).resources.gpus == 2

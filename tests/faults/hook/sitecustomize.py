@@ -10,6 +10,7 @@ import importlib.abc
 import importlib.util
 import json
 import os
+import signal
 import sys
 import time
 
@@ -37,6 +38,29 @@ def _shift_clock() -> None:
     now, now_ns = time.time, time.time_ns
     time.time = lambda: now() + _number("clock")
     time.time_ns = lambda: now_ns() + int(1e9 * _number("clock"))
+
+
+def _count_renames() -> None:
+    """Kill this process at a rename of a folder: 1 is right before the first one, 2 right after it, and so on."""
+    moment, original = int(_number("kill_at_rename")), {name: getattr(os, name) for name in ("rename", "replace")}
+    if not moment:
+        return
+    count = 0
+
+    def counting(name):
+        def rename(source, target, **settings):
+            nonlocal count
+            count += os.path.isdir(source)  # noqa: PTH112
+            if os.path.isdir(source) and moment == 2 * count - 1:  # noqa: PTH112
+                os.kill(os.getpid(), signal.SIGKILL)
+            original[name](source, target, **settings)
+            if moment == 2 * count:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return rename
+
+    for name in original:
+        setattr(os, name, counting(name))
 
 
 def _limit_memory(module) -> None:
@@ -115,4 +139,5 @@ class _Watcher(importlib.abc.MetaPathFinder):
 
 if FOLDER:
     _shift_clock()
+    _count_renames()
     sys.meta_path.insert(0, _Watcher())

@@ -99,7 +99,10 @@ def test_six_data_sets_are_ranked(write: Any) -> None:
     document = analyze(path, Options(control="c")).document
     assert document["across"]["average_ranks"] == [1.0, 2.0, 3.0]
     assert [item["num_blocks"] for item in document["comparisons"]] == [6, 6]
-    assert "Over 6 data sets the mean ranks are a 1.00, b 2.00, c 3.00 (1 is best). Friedman" in to_lines(document)[-1]
+    assert (
+        "Over 6 data sets the mean ranks are a 1.00, b 2.00, c 3.00 (1 is best). Friedman's chi squared 12.00"
+        in to_lines(document)[-1]
+    )
 
 
 def test_a_few_missing_pairs_leave_a_verdict_many_do_not(write: Any) -> None:
@@ -109,6 +112,7 @@ def test_a_few_missing_pairs_leave_a_verdict_many_do_not(write: Any) -> None:
     many = lines_of(("x",), {"a": 0.05, "b": 0.0}, blocks=20, skip=tuple(("b", r) for r in range(4)))
     analysis = analyze(write(HEAD, *many, name="many.csv"), Options(estimand="this-data"))
     assert analysis.comparisons[0].verdict.value == "inconclusive"
+    assert "4 of 20 pairs are missing, more than 10 %" in analysis.comparisons[0].sentence
     assert analysis.document["notes"] == [
         "x: blocks that not all have: b lacks blocks 0, 1, 2 and 3; each pair is judged on its common blocks"
     ]

@@ -26,7 +26,10 @@ ANSWERS: dict[str, tuple[dict[tuple[str, str], str | None] | int, str]] = {
     "cv_wide.csv --all-pairs": (THREE, "one column per config (resnet18, vgg11 and vit_tiny), block = fold"),
     "dataset_no_block.csv --all-pairs": (6, "config, score, dataset, no block: one score per data set"),
     "datasets_wide.csv --all-pairs": (6, "one column per config (C4.5, C4.5+m, C4.5+cf and C4.5+m+cf), dataset"),
-    "ds7.csv --all-pairs": ({("A", "B"): "better", ("A", "C"): "better", ("B", "C"): None}, "config, block"),
+    "ds7.csv --all-pairs": (
+        {("A", "B"): "better", ("A", "C"): "better", ("B", "C"): "practically equivalent"},
+        "config, block",
+    ),
     "error_as_score.csv --all-pairs --lower-is-better": (THREE, "config, block, score"),
     "euro.csv --all-pairs": (THREE, "config, block, score"),
     "fail12.npz --num-classes 10": ({("A", "B"): "inconclusive"}, "correct (2, 12, 500), configs, blocks"),

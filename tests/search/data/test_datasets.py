@@ -147,8 +147,7 @@ def test_class_too_small_to_hold_out(make_folder: MakeFolder) -> None:
     ("counts", "words"),
     [
         ({}, "images: looked for .*train/<class>/.*; it does not exist"),
-        ({"train/cat": 1, "train/dog": 1}, "images: looked for .*; found train/"),
-        ({"train/cat": 1, "train/dog": 1, "val/cat": 1}, "found train/, val/"),
+        ({"train/cat": 1, "train/dog": 1, "val/cat": 1}, "val: at least 2 class folders are needed, got 1.*found cat/"),
         ({"cat": 3}, "at least 2 class folders are needed, got 1; .*found cat/"),
         ({"cat": 3, "dog": 0}, "images/dog: no image in this class folder .*it is empty"),
     ],

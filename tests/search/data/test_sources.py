@@ -50,6 +50,21 @@ def test_caltech_leaves_the_background_out_and_says_so(make_folder: MakeFolder, 
     assert manifest(config) == manifest(DataConfig(name="caltech101", root=str(root / "101_ObjectCategories")))
 
 
+@pytest.mark.parametrize("outer", ["caltech101", "caltech-101", "Caltech_101"])
+def test_caltech_in_a_folder_of_any_of_its_names(make_folder: MakeFolder, outer: str) -> None:
+    root = make_folder({f"{outer}/{name}": number for name, number in CALTECH.items()}, size=None)
+    assert scan(DataConfig(name="caltech101", root=str(root))).classes == ("Faces", "Leopards")
+    inner = make_folder({f"{outer}/Faces": 3, f"{outer}/Leopards": 3}, size=None, name="inner")
+    assert scan(DataConfig(name="caltech101", root=str(inner))).classes == ("Faces", "Leopards")
+
+
+def test_caltech_that_is_not_unpacked_is_named(tmp_path: Path) -> None:
+    (tmp_path / "caltech-101").mkdir()
+    (tmp_path / "caltech-101/101_ObjectCategories.tar.gz").touch()
+    with pytest.raises(LayoutError, match=r"unpack .*caltech-101/101_ObjectCategories\.tar\.gz where it is"):
+        scan(DataConfig(name="caltech101", root=str(tmp_path)))
+
+
 def test_caltech_is_squeezed_into_one_size(make_folder: MakeFolder, cache: Path) -> None:
     root = make_folder(CALTECH, size=(12, 9))
     Image.new("L", (5, 30), 77).save(root / "101_ObjectCategories/Faces/000.png")
@@ -119,6 +134,36 @@ def test_tiny_imagenet_sorted_into_folders(make_folder: MakeFolder) -> None:
     dataset = scan(DataConfig(name="tiny-imagenet", root=str(root)))
     assert dataset.classes == ("n01", "n02")
     assert dataset.test.ids == ("val/n01/images/000.png", "val/n02/000.png")
+
+
+@pytest.mark.parametrize("how", ["beside", "with images/", "inside images/"])
+def test_tiny_imagenet_sorted_by_a_script_that_leaves_the_list_behind(tiny: Path, how: str) -> None:
+    val = tiny / "val"
+    inner = val / "images" if how == "inside images/" else val
+    for line in (val / "val_annotations.txt").read_text().splitlines():
+        name, wnid = line.split()[:2]
+        (inner / wnid).mkdir(exist_ok=True)
+        (val / "images" / name).rename(inner / wnid / name)
+    (val / "images/003.png").unlink()  # an image that no class is given for
+    if how == "beside":
+        (val / "images").rmdir()
+    dataset = scan(DataConfig(name="tiny-imagenet", root=str(tiny)))
+    assert class_counts(dataset.test.labels, dataset.classes) == {"goldfish": 2, "lemon": 1}
+
+
+def test_tiny_imagenet_sorted_by_half_is_refused(tiny: Path) -> None:
+    (tiny / "val/n01").mkdir()
+    (tiny / "val/images/000.png").rename(tiny / "val/n01/000.png")
+    with pytest.raises(LayoutError, match=r"images lie both in images/ and in class folders \(1\)"):
+        scan(DataConfig(name="tiny-imagenet", root=str(tiny)))
+
+
+def test_classes_of_tiny_imagenet_are_named_by_their_words(tiny: Path) -> None:
+    (tiny / "train/n03/images").mkdir(parents=True)
+    with pytest.raises(LayoutError, match="n03: no image in this class folder"):
+        scan(DataConfig(name="tiny-imagenet", root=str(tiny)))
+    config = DataConfig(name="tiny-imagenet", root=str(tiny), classes=("lemon", "goldfish"))
+    assert scan(config).classes == ("goldfish", "lemon")
 
 
 def test_labels_and_words_of_tiny_imagenet_are_part_of_its_manifest(tiny: Path) -> None:

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.data import store
+from search.data import decoding, store
 from search.data.datasets import DataConfig, scan
+from search.data.decoding import Faults
 from search.data.describe import describe
 from search.data.errors import CacheError, DataError, ImageError
 from search.data.listing import Part
@@ -67,6 +68,49 @@ def test_digest_follows_content_not_place(make_folder: MakeFolder, tmp_path: Pat
     ]
     assert digests[0].digest == digests[1].digest != digests[2].digest
     assert digests[0].train.ids_digest == digests[1].train.ids_digest != digests[0].test.ids_digest
+
+
+def test_a_validation_part_of_its_own_is_the_same_for_every_seed(make_folder: MakeFolder, cache: Path) -> None:
+    root = make_folder({**PARTS, "val/cat": 2, "val/dog": 3})
+    config = DataConfig(name="folder", root=str(root))
+    data = open_data(config, cache)
+    assert (data.num_train, data.num_val, data.num_test) == (17, 5, 5)
+    divided = [data.divide(SplitConfig(), seed) for seed in (0, 1)]
+    for train_rows, val_rows in divided:
+        assert [name.partition("/")[0] for name in data.train.ids[train_rows]] == ["train"] * 12
+        assert [name.partition("/")[0] for name in data.train.ids[val_rows]] == ["val"] * 5
+    dataset = scan(config)
+    assert dataset.val is not None
+    val_rows = divided[0][1]
+    assert np.array_equal(data.train.labels[val_rows], dataset.val.labels)
+    assert np.array_equal(data.train.pixels[val_rows[2]], dataset.val.read(2))
+    for asked in (SplitConfig(method="none"), SplitConfig(method="random"), SplitConfig(fraction=0.2)):
+        with pytest.raises(DataError, match="a validation part of its own, 5 images, and split asks for another one"):
+            data.divide(asked, 0)
+
+
+def test_where_the_validation_images_lie_is_part_of_the_digest(make_folder: MakeFolder, tmp_path: Path) -> None:
+    root = make_folder({"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2, "test/a": 2, "test/b": 2})
+    config = DataConfig(name="folder", root=str(root))
+    before = open_data(config, tmp_path / "cache")
+    for name in ("a", "b"):
+        for path in sorted((root / "val" / name).iterdir()):
+            path.rename(root / "train" / name / f"z{path.name}")
+        (root / "val" / name).rmdir()
+    (root / "val").rmdir()
+    after = open_data(config, tmp_path / "cache")
+    assert (before.num_val, after.num_val) == (4, 0)
+    assert before.digest != after.digest
+
+
+@pytest.mark.parametrize(
+    ("config", "digest"),
+    [("digits", "5e5e6c0dff34aad03d8e1624e4cb8bec"), ("folder", "43a3a6d8b1d564f937e4551965d6f7da")],
+    indirect=["config"],
+)
+def test_digests_stay_what_they_were(config: DataConfig, cache: Path, digest: str) -> None:
+    """They are part of every trial's key: another one would make all studies start anew."""
+    assert open_data(config, cache).digest == digest
 
 
 def test_test_part_is_not_opened_before_it_is_touched(config: DataConfig, cache: Path) -> None:
@@ -148,6 +192,18 @@ def test_damaged_entry_is_made_anew(config: DataConfig, cache: Path, damage: str
     assert not list(cache.glob(".*.partial"))
 
 
+@pytest.mark.parametrize("claim", ["9" * 15, "1"])
+def test_a_cached_array_that_claims_another_size_is_refused(config: DataConfig, cache: Path, claim: str) -> None:
+    data = open_data(config, cache)
+    path = data.folder / "train_pixels.npy"
+    content = path.read_bytes()
+    length = content.index(b"\n")
+    header = content[10:length].replace(b"(12,", f"({claim},".encode()).rstrip()
+    path.write_bytes(content[:10] + header.ljust(length - 10) + content[length:])
+    with pytest.raises(CacheError, match=r"train_pixels\.npy: (damaged \(.*\)|expected 12 images, found 1); remove"):
+        _ = open_data(config, cache).train
+
+
 def test_all_corrupt_images_are_named_and_nothing_is_left(config: DataConfig, cache: Path) -> None:
     root = Path(config.root or "")
     bad = [root / "train/cat/000.png", root / "train/dog/003.png"]
@@ -155,8 +211,9 @@ def test_all_corrupt_images_are_named_and_nothing_is_left(config: DataConfig, ca
         path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(ImageError) as caught:
         open_data(config, cache)
-    assert len(caught.value.faults) == 2
-    assert all(str(path) in fault for path, fault in zip(bad, caught.value.faults, strict=True))
+    (fault,) = caught.value.faults
+    assert fault.startswith("2 images are not readable: ")
+    assert all(str(path) in fault for path in bad)
     assert not [path for path in cache.iterdir() if path.is_dir()]
 
 
@@ -204,7 +261,7 @@ def test_describe(config: DataConfig, cache: Path) -> None:
 
 
 def test_a_chunk_stays_as_it_is_while_the_next_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CHUNK_BYTES", 8)
+    monkeypatch.setattr(decoding, "CHUNK_BYTES", 8)
     number = 100
     part = Part(
         ids=("",) * number,
@@ -212,7 +269,7 @@ def test_a_chunk_stays_as_it_is_while_the_next_is_decoded(monkeypatch: pytest.Mo
         read=lambda row: np.full((1, 1, 3), row, dtype=np.uint8),
     )
     found, sizes = [], []
-    for pixels in store._decode(part, (1, 1, 3)):
+    for pixels in decoding.decode(part, (1, 1, 3), Faults((1, 1, 3))):
         time.sleep(0.005)
         found += pixels[:, 0, 0, 0].tolist()
         sizes.append(len(pixels))

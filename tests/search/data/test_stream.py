@@ -300,5 +300,5 @@ def test_a_sweep_is_exported_and_predicts_from_the_middle_as_it_was_scored(
     images = open_data(study.data).test
     program = torch.export.load(tmp_path / "export/model.pt2").module()
     (pixels,) = (pixels for pixels, _ in EvalBatches(images, np.arange(12), 12, CPU))
-    found = predict(tmp_path / "export", [root / str(name) for name in images.ids])
+    found = predict(tmp_path / "export", [root / str(name) for name in images.ids]).predictions
     assert [item.probability for item in found] == pytest.approx(program(pixels).max(dim=1).values.tolist())

@@ -183,7 +183,9 @@ def test_a_race_is_told_with_what_it_led_to(
 ) -> None:
     pair = {"a": evil, "b": "cnn", "outcome": "undecided", "num_blocks": 5, "needed": 20.0, "e_values": [1.5, 12.5]}
     won = {**pair, "a": "crnn", "outcome": "decided", "e_values": [1.5, None]}
-    race = {"pairs": [pair, won], "sentences": [f"{evil} lost.", "Survivor: crnn:"]}
+    raced = [{"name": "crnn", "point": {"rnn": "none"}}]
+    sentences = [f"{evil} lost.", "Survivor: crnn:"]
+    race = {"pairs": [pair, won], "sentences": sentences, "contenders": raced, "survivor": "crnn"}
     declared = {"alpha": 0.05, "rope": 0.005, "repeats": 20, "confirm": 5, "family": "baselines"}
     page = shown(told(study, [0.9], judged(["crnn"]), document={"declared": declared, "race": race}))
     check(page)

@@ -82,7 +82,7 @@ def nadeau_bengio(given: Any) -> dict[str, Any]:
     for place, a in enumerate(given["order"]):
         for b in given["order"][place + 1 :]:
             test = resampled.corrected_resampled_t(scores[a] - scores[b], ratio=ratio)
-            left, middle, right = effects.rope_probabilities(test.estimate, test.se, test.df, rope=rope)
+            left, middle, right = effects.rope_probabilities(test.estimate, test.law, rope=rope)
             pairwise.append(
                 {
                     "a": a,
@@ -97,7 +97,8 @@ def nadeau_bengio(given: Any) -> dict[str, Any]:
             )
     diff = scores["rbf"] - scores["linear"]
     test, plain = resampled.corrected_resampled_t(diff, ratio=ratio), resampled.paired_t(diff)
-    of = (test.estimate, test.se, test.df)
+    assert test.law is not None
+    of = (test.estimate, test.law)
     return {
         "mean_diff": test.estimate,
         "se_corrected": test.se,
@@ -118,7 +119,9 @@ def ten_splits(given: Any) -> dict[str, Any]:
     a, b, rope = np.array(given["A"]), np.array(given["B"]), given["rope"]
     plain = resampled.paired_t(a - b)
     corrected = resampled.corrected_resampled_t(a - b, ratio=given["n_test"] / given["n_train"])
-    of_plain, of_corrected = ((test.estimate, test.se, test.df) for test in (plain, corrected))
+    assert plain.law is not None
+    assert corrected.law is not None
+    of_plain, of_corrected = ((test.estimate, test.law) for test in (plain, corrected))
     signed = wilcoxon.wilcoxon_test(a - b)
     d_z, g_z = effects.cohen_d_z(a - b), effects.hedges_g_z(a - b)
     assert d_z is not None
@@ -238,8 +241,8 @@ def best_of(given: Any) -> dict[str, Any]:
 
 def crossed_images(given: Any) -> dict[str, Any]:
     diff = np.array(given["D"], dtype=np.int8)
-    squares, test = crossed.mean_squares(diff), crossed.crossed_test(diff)
-    assert crossed.crossed_test(diff, variance="plain") == test  # here the plain sum is the largest
+    squares, test = crossed.mean_squares(diff), crossed.satterthwaite_test(diff)
+    assert crossed.satterthwaite_test(diff, variance="plain") == test  # here the plain sum is the largest
     return {
         "mean": test.estimate,
         "MS_repeat": squares.repeats,

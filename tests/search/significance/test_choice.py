@@ -19,6 +19,7 @@ from search.significance.pooled import pooled_images_t
 from search.significance.resampled import corrected_resampled_t, paired_t
 from search.significance.signflip import sign_flip_test
 from search.significance.wilcoxon import hodges_lehmann, wilcoxon_test
+from search.significance.wording import sentence_of
 
 R, M = 10, 800
 
@@ -382,6 +383,10 @@ def test_how_many_repeats_a_gap_would_take() -> None:
     assert wide.num_blocks_for_rope is not None
     assert (wide.num_blocks_for_rope <= 5) is (wide.smallest_detectable <= 0.06)
     assert (narrow.verdict, narrow.num_blocks_for_rope) == (Verdict.INCONCLUSIVE, None)
+    assert wide.num_blocks_for_rope_upper is None or wide.num_blocks_for_rope_upper > wide.num_blocks_for_rope
+    for upper, words in ((56, "56"), (None, "no number")):
+        both = sentence_of(dataclasses.replace(narrow, num_blocks_for_rope=18, num_blocks_for_rope_upper=upper))
+        assert f"would take 18 repeats, {words} if the variances are at their upper 80 % limits." in both
     floor = f"{100 * wide.smallest_ever:.1f}"
     words = f"No number of repeats would find a gap of 0.1 pp: below {floor} pp it takes more test images."
     assert words in narrow.sentence

@@ -174,7 +174,10 @@ def test_missing_pairs_are_counted_and_too_many_forbid_a_verdict() -> None:
 
 
 def test_a_repeat_without_a_result_and_one_that_is_absent_are_one_fact() -> None:
-    empty, absent = one([None, *GOOD[1:8]], CNN[:8]), one(GOOD[1:8], CNN[:8], blocks={"A": BLOCKS[1:8], "B": BLOCKS[:8]})
+    empty, absent = (
+        one([None, *GOOD[1:8]], CNN[:8]),
+        one(GOOD[1:8], CNN[:8], blocks={"A": BLOCKS[1:8], "B": BLOCKS[:8]}),
+    )
     assert (empty.num_lost, empty.num_mismatched, absent.num_lost, absent.num_mismatched) == (1, 0, 0, 1)
     assert empty.verdict is absent.verdict is Verdict.INCONCLUSIVE
     assert empty.sentence == absent.sentence

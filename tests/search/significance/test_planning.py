@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 
 from search.significance.crossed import components, crossed_test, mean_squares
+from search.significance.mixture import Mixture
 from search.significance.planning import (
     Crossed,
     Paired,
@@ -115,12 +117,14 @@ def test_a_hand_worked_crossed_design() -> None:
     design = Crossed(components=Components(repeats=0.0004, images=0.09, residual=0.16), num_images=100)
     assert design.se(4) ** 2 == pytest.approx(0.09 / 100 + 0.0004 / 4 + 0.16 / 400)  # 14e-4
     # expected mean squares: repeats 100 x .0004 + .16 = .20, images 4 x .09 + .16 = .52, residual .16
-    assert design.df(4) == pytest.approx(0.56**2 / (0.20**2 / 3 + 0.52**2 / 99 + 0.16**2 / (3 * 99)))
+    law = design.law(4)
+    assert isinstance(law, Mixture)
+    assert (law.runs, law.rest) == pytest.approx((0.20 / 400, (0.52 - 0.16) / 400))
+    assert (law.df_runs, law.df_rest) == (3, 99)
     assert design.se(math.inf) ** 2 == pytest.approx(9e-4)
-    assert design.df(math.inf) == 99
-    # residual alone: all mean squares equal, and Satterthwaite's df would be below what each of them carries
-    noise = Crossed(components=Components(repeats=0.0, images=0.0, residual=0.2), num_images=5)
-    assert noise.df(5) == 4
+    ever = design.law(math.inf)
+    assert ever is not None
+    assert ever.half_width(0.95) == pytest.approx(stats.t.isf(0.025, 99) * 0.03, rel=1e-9)
 
 
 def test_it_expects_the_standard_error_that_the_crossed_test_then_finds() -> None:
@@ -134,7 +138,9 @@ def test_it_expects_the_standard_error_that_the_crossed_test_then_finds() -> Non
         residual=squares.residual,
     )
     design = Crossed(components=pilot, num_images=600)
-    assert (design.se(12), design.df(12)) == pytest.approx((test.se, test.df), rel=1e-9)
+    assert isinstance(test.law, Mixture)
+    assert dataclasses.astuple(design.law(12)) == pytest.approx(dataclasses.astuple(test.law), rel=1e-9)
+    assert design.se(12) == pytest.approx(test.se, rel=1e-9)
 
 
 @quick

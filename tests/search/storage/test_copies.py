@@ -74,7 +74,7 @@ def test_what_was_not_sent_when_the_driver_was_killed_is_sent_by_the_next(locati
     with opened(location) as journal:
         journal.note("one")
     with (location.folder / "journal.jsonl").open("ab") as stream:
-        stream.write(b'{"event":"two"}\n{"event":"cu')
+        stream.write(b'{"event":"two","at":1}\n{"event":"cu')
     with opened(location) as journal:
         journal.note("three")
         assert [event["event"] for event in read_events(journal.path)] == ["one", "two", "three"]

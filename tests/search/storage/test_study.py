@@ -14,8 +14,8 @@ from search import decide, drive, folder, overview
 from search.check import check
 from search.compare import load_correct
 from search.errors import NothingToDoError, StorageFaultError, StoreAwayError, StoreError
-from search.export import pick_winner
 from search.folder import check_folder
+from search.pick import pick_winner
 from search.records import TrialRecord
 from search.report import write
 from search.storage.copies import copy_of

@@ -626,3 +626,16 @@ def test_a_report_of_repeats_alone_goes_to_theirs(study: Study, server: Server) 
     make(study, server, said).sync()
     assert said == ["report.html is not in the study folder, so not in MLflow either"]
     assert server.run("compare").data.tags["hybrid_search.report"] == "d"
+
+
+def test_of_two_trials_that_tie_the_lower_number_is_nominated_whatever_ended_first(
+    study: Study, server: Server
+) -> None:
+    study.session()
+    for key in ("a", "b"):
+        study.begin(key)
+    for key in ("b", "a"):
+        study.epochs(key, 1, 1, 0.9)
+        study.journal.end(key, Completed())
+    make(study, server).finish()
+    assert server.run("sweep").data.tags["hybrid_search.nominated"] == "label of a"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import signal
 import socket
 import sqlite3
 import threading
@@ -83,6 +85,38 @@ def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         deaf.listen()
         with pytest.raises(TrackingError, match="no answer in time"):
             check_uri(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+
+
+@contextmanager
+def dripping(answer: bytes) -> Iterator[str]:
+    """A server that sends a byte of its answer at a time, each in time for a limit on one read."""
+    stop = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client, contextlib.suppress(OSError):
+            for position in range(len(answer)):
+                if stop.wait(0.1):
+                    return
+                client.sendall(answer[position : position + 1])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nServer: slow" * 9, b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 999])
+def test_the_whole_of_an_answer_has_a_limit(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.tracking.mlflow_client.PROBE_SECS", 2)
+    began = time.monotonic()
+    with dripping(answer) as uri, pytest.raises(TrackingError, match="no answer in time; check the address"):
+        check_uri(uri)
+    assert time.monotonic() - began < 15
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
 def test_a_server_that_answers() -> None:

@@ -1,4 +1,4 @@
-"""The winner in the registry: one version per set of weights, the last one is champion, and it predicts."""
+"""The winner in the registry: one version per set of weights, aliases by its state, and it predicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from search.errors import TrackingError
 from search.tracking import mlflow_registry
-from search.tracking.mlflow_registry import CHAMPION, register
+from search.tracking.mlflow_registry import CANDIDATE, CHAMPION, register
 from search.tracking.mlflow_tracker import Store
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     example = np.random.default_rng(0).random((2, 3, 5, 4), dtype=np.float32)
     models = {"first": Tiny(), "second": Tiny()}
 
-    def hand_over(digest: str, *, is_champion: bool = True) -> int:
+    def hand_over(digest: str, alias: str | None = CHAMPION) -> int:
         return register(
             export,
             uri=server.uri,
@@ -50,15 +50,26 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             example=example,
             digest=digest,
             tags={"test_accuracy": "0.5"},
-            is_champion=is_champion,
+            alias=alias,
         )
 
     assert [hand_over(digest) for digest in ("first", "first", "second", "first")] == [1, 1, 2, 1]
     assert len(server.client.search_model_versions("name = 'my-study'")) == 2
-    assert hand_over("second", is_champion=False) == 2
+    assert hand_over("second", alias=None) == 2
     champion = server.client.get_model_version_by_alias("my-study", CHAMPION)
     assert int(champion.version) == 1
     assert champion.tags["hybrid_search.weights"] == "first"
+
+    def aliases() -> dict[str, int]:
+        return {key: int(value) for key, value in server.client.get_registered_model("my-study").aliases.items()}
+
+    # Another one that is only nominated leaves the champion; the champion that is no longer confirmed is none.
+    hand_over("second", CANDIDATE)
+    assert aliases() == {CHAMPION: 1, CANDIDATE: 2}
+    hand_over("first", CANDIDATE)
+    assert aliases() == {CANDIDATE: 1}
+    hand_over("first")
+    assert aliases() == {CHAMPION: 1}
     runs = server.runs("export")
     assert {run.data.tags["hybrid_search.weights"]: run.info.status for run in runs} == {
         "first": "FINISHED",
@@ -99,6 +110,7 @@ def test_a_failure_midway_leaves_no_run_running(
             example=np.zeros((2, 3, 5, 4), dtype=np.float32),
             digest="d",
             tags={},
+            alias=CHAMPION,
         )
 
     def break_down(*_: object, **__: object) -> None:
@@ -132,4 +144,5 @@ def test_nobody_there(tmp_path: Path) -> None:
             example=np.zeros((2, 3, 5, 4), dtype=np.float32),
             digest="d",
             tags={},
+            alias=CHAMPION,
         )

@@ -127,7 +127,8 @@ def test_lines_go_through_what_was_detectable(make_comparison: Make, refused: Co
     hardness, luck = rng.normal(0, 1, 400), rng.normal(0, 0.3, (8, 1))
     diff = np.sign(np.round(hardness + luck + rng.normal(0, 0.5, (8, 400)))).astype(np.int64)
     test = crossed_test(diff)
-    now = smallest_detectable(test.se, test.df, alpha=0.05)
+    assert test.law is not None
+    now = smallest_detectable(test.law, alpha=0.05)
     crossed = make_comparison(
         test=test.name,
         num_blocks=8,
@@ -139,6 +140,7 @@ def test_lines_go_through_what_was_detectable(make_comparison: Make, refused: Co
     )
     scores = rng.normal(0.8, 0.02, 8)
     resampled = corrected_resampled_t(scores - 0.75, ratio=3 / 7)
+    assert resampled.law is not None
     on_scores = make_comparison(
         num_blocks=8,
         test=resampled.name,
@@ -148,7 +150,7 @@ def test_lines_go_through_what_was_detectable(make_comparison: Make, refused: Co
         scores_b=(0.75,) * 8,
         se=resampled.se,
         family_size=1,
-        smallest_detectable=smallest_detectable(resampled.se, resampled.df, alpha=0.05),
+        smallest_detectable=smallest_detectable(resampled.law, alpha=0.05),
     )
     lines = planning_lines([refused, crossed, on_scores])
     assert len(lines) == 2

@@ -1,0 +1,201 @@
+"""Whether the parts of a data set can be used: every fault at once, those of a kind in one line."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from search.data.errors import DataError, LayoutError, counted, some
+from search.data.images import EXTENSIONS
+from search.data.layout import at, describe_folder, roles_of
+from search.data.walk import DANGLING, DENIED, LOOP, SPECIAL, Problem, Tree, Trees
+from search.printable import printable
+
+FIXES = {
+    DANGLING: (
+        "leads nowhere",
+        "lead nowhere",
+        "remove it, or put back what it leads to",
+        "remove them, or put back what they lead to",
+    ),
+    LOOP: (
+        "leads back to itself or to a folder above it",
+        "lead back to themselves or to folders above them",
+        "remove it",
+        "remove them",
+    ),
+    SPECIAL: ("is not a regular file", "are not regular files", "remove it", "remove them"),
+    DENIED: ("cannot be read", "cannot be read", "fix its permissions", "fix their permissions"),
+}
+"""Kind of problem -> what one does, what several do, and what to do about one and about several."""
+
+
+WITHOUT_CLASSES = {
+    "train": "sort them into class folders",
+    "val": "sort them into class folders, or move the folder elsewhere",
+    "test": "sort them into class folders, or set data.test to held-out, which leaves them out",
+}
+"""Part -> what to do about images that lie in it without class folders."""
+
+
+def check_trees(place: Path, trees: Trees, known: str, *, named: bool = False) -> None:
+    """Check that each part has at least two classes with images in them, and all parts the same ones.
+
+    Args:
+        place: What the names of the parts are relative to.
+        trees: The parts.
+        known: The layout that was looked for, in words.
+        named: Whether the study names the classes, so that names that look alike are meant.
+
+    Raises:
+        LayoutError: With every fault.
+    """
+    faults = [fault for role, tree in trees.items() for fault in _part_faults(place, role, tree, known, named=named)]
+    found = [found for tree in trees.values() for found in tree.problems.values()]
+    faults += _problem_faults(problem for some_of_it in found for problem in some_of_it)
+    names = sorted({name for tree in trees.values() for name in tree.files})
+    twins = _twins(names, named=named)
+    faults += _name_faults(place, names, twins)
+    said = {name for alike in twins for name in alike}
+    for role, tree in trees.items():
+        if role != "train" and (named or (tree.files and trees["train"].files)):
+            faults += _one_sided(place, trees["train"], tree, said)
+    if faults:
+        raise LayoutError(*faults)
+
+
+def unknown_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse classes that are not there.
+
+    Raises:
+        DataError: Some are not.
+    """
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise DataError(f"data.classes must be of {some(known, 20)}, got {some(unknown, 20)}")
+
+
+def _part_faults(place: Path, role: str, tree: Tree, known: str, *, named: bool) -> Iterator[str]:
+    folder = place / tree.folder
+    if len(tree.files) < 2 and not named:
+        loose = next((number for name, number in tree.left_out.items() if name.startswith(f"{tree.folder}/ (")), 0)
+        ways = f"; {counted(loose, 'image')} of it without a class: {WITHOUT_CLASSES[role]}" if loose else ""
+        yield (
+            f"{at(folder)}: at least 2 class folders are needed, got {len(tree.files)}; looked for {known}; "
+            f"{describe_folder(folder)}{ways}"
+        )
+    divided = [name for name, files in tree.files.items() if _holds_parts(files)]
+    if divided:
+        yield (
+            f"{at(folder)}: training and test images lie inside the class folders ({some(divided)}), where they would "
+            "be mixed; the parts must be outside, the classes inside: <part>/<class>/"
+        )
+    empty = [name for name, files in tree.files.items() if not files and name not in tree.problems]
+    yield from _alike(
+        empty,
+        lambda name: (
+            f"{at(folder / name)}: no image in this class folder ({', '.join(sorted(EXTENSIONS))}); "
+            f"{describe_folder(folder / name)}; put images there, remove it, or list the other classes in data.classes"
+        ),
+        lambda names: (
+            f"{at(folder)}: no image in {len(names):,} class folders ({some(names)}); put images there, remove them, "
+            "or list the other classes in data.classes"
+        ),
+    )
+
+
+def _holds_parts(files: Sequence[str]) -> bool:
+    """Whether a class's own folders are called as parts are."""
+    inside = list(dict.fromkeys(path.split("/")[1] for path in files if path.count("/") > 1))
+    return len(inside) > 1 and len(set(roles_of(inside).values())) > 1
+
+
+def _alike(names: list[str], one: Callable[[str], str], many: Callable[[list[str]], str]) -> Iterator[str]:
+    """One line, whether one name has a fault or several have it."""
+    if names:
+        yield one(names[0]) if len(names) == 1 else many(names)
+
+
+def _problem_faults(problems: Iterable[Problem]) -> Iterator[str]:
+    by_kind: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_kind.setdefault(problem.kind, []).append(problem)
+    for kind, found in by_kind.items():
+        does, do, fix, fix_all = FIXES[kind]
+        reasons = [f"{item.path} ({item.reason})" if item.reason else item.path for item in found]
+        if len(found) == 1:
+            reason = f" ({printable(found[0].reason)})" if found[0].reason else ""
+            yield f"data.root {printable(found[0].path)}: {does}{reason}; {fix}"
+        else:
+            yield f"data.root: {len(found):,} entries {do} ({some(reasons)}); {fix_all}"
+
+
+def _one_sided(place: Path, train: Tree, other: Tree, said: Collection[str]) -> Iterator[str]:
+    for here, there in ((train, other), (other, train)):
+        missing = sorted(name for name in here.files.keys() - there.files.keys() - set(said) if here.files[name])
+
+        def count(name: str, here: Tree = here) -> int:
+            return len(here.files[name])
+
+        where, there_is = f"{printable(here.folder)}/", f"{printable(there.folder)}/"
+        if len(missing) == 1:
+            yield (
+                f"{at(place)}: class {printable(missing[0])} has {count(missing[0])} images in {where} and no folder "
+                f"in {there_is}; add images of it there, or list the other classes in data.classes"
+            )
+        elif missing:
+            yield (
+                f"{at(place)}: {len(missing):,} classes have images in {where} and no folder in {there_is} "
+                f"({some([f'{name} {count(name):,}' for name in missing])}); add images of them there, or list the "
+                "other classes in data.classes"
+            )
+
+
+def _twins(names: Sequence[str], *, named: bool) -> list[list[str]]:
+    """Names that are one class to a reader."""
+    by_plain: dict[str, list[str]] = {}
+    for name in names:
+        by_plain.setdefault(_plain(name), []).append(name)
+    twins = [alike for alike in by_plain.values() if len(alike) > 1]
+    # Single letters are classes of their own in either case: a and A of handwriting.
+    return [alike for alike in twins if not (_differ_in_case_only(alike) and (named or len(alike[0]) == 1))]
+
+
+def _name_faults(place: Path, names: Sequence[str], twins: Sequence[Sequence[str]]) -> Iterator[str]:
+    broken = [name for name in names if not _is_utf8(name)]
+    if broken:
+        yield f"{at(place)}: the name of a class must be UTF-8, got {some(broken)}; rename it"
+    if twins:
+        shown = [f"{' and '.join(map(repr, alike))}: {_difference(alike)}" for alike in twins]
+        yield (
+            f"{at(place)}: classes that differ so little are hardly two ({some(shown)}); give one class one name in "
+            "all parts, or name them apart"
+        )
+
+
+def _plain(name: str) -> str:
+    """A class's name without the differences that a reader does not see."""
+    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
+
+
+def _differ_in_case_only(names: Sequence[str]) -> bool:
+    return len({name.casefold() for name in names}) == 1
+
+
+def _difference(names: Sequence[str]) -> str:
+    if _differ_in_case_only(names):
+        return "upper and lower case"
+    if len({" ".join(name.split()) for name in names}) < len(names):
+        return "spaces"
+    if len({unicodedata.normalize("NFC", name) for name in names}) < len(names):
+        return "Unicode normalisation"
+    return "case, spaces or Unicode forms"
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

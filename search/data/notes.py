@@ -1,0 +1,41 @@
+"""What a reader of a data set's numbers must know about how its folders were read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search.data.errors import counted, some
+from search.data.listing import Listing
+
+USUAL = ((".", None), ("train", "test"), ("train", "val"))
+"""Folders of the training and the test part that need no words: of one's own, and of the official layouts."""
+
+
+def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fraction: float) -> Iterator[str]:
+    """Say which folder became what, one line each; nothing where train/ and test/ are what they say.
+
+    Args:
+        listing: What is there.
+        is_held_out: Whether the test part is taken out of the training images.
+        is_asked_for: Whether the settings ask for that, although there may be a test part.
+        fraction: The share that is held out.
+    """
+    train = listing.folders.get("train", ".")
+    if listing.val is not None:
+        number = counted(len(listing.val.labels), "image")
+        yield (
+            f"validation part: {listing.folders['val']}/, {number}, the same for every block: "
+            "split is not used, and repeats differ in their seeds only"
+        )
+    if is_held_out and train != ".":
+        why = "as asked for" if is_asked_for else "as there is no test part"
+        yield f"test part: {100 * fraction:.3g} % of the images of {train}/, held out, {why}"
+    elif listing.test is not None and (train, listing.folders.get("test")) not in USUAL:
+        yield f"training part: {train}/; test part: {listing.folders['test']}/"
+    if listing.left_out:
+        names = [f"{name}, {counted(number, 'image')}" for name, number in listing.left_out.items()]
+        yield f"left out: {some(names)}"
+    if listing.merged:
+        names = [f"{name} of {number}" for name, number in listing.merged.items()]
+        number = counted(len(listing.merged), "class folder")
+        yield f"images of {number} lie in several folders and are taken together: {some(names)} folders"
