@@ -33,12 +33,12 @@ from search.session import say
 from search.storage.working_copy import fetch
 from search.study import StudyConfig, to_dict
 from search.sweep import KEEP_WEIGHTS
+from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.versions import git_revision, versions
 from search.weights import fill
 
 ALIKE = 0.99
 """A program that agrees on fewer images than this share is worth a warning."""
-SQLITE = "sqlite:///"
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
 
 
@@ -192,7 +192,7 @@ def places_in(config: dict[str, Any]) -> dict[str, str]:
 def _absolute(place: str) -> str:
     """A folder, or the file of an SQLite address, wherever the command is run; other addresses as they are."""
     if place.startswith(SQLITE):
-        return f"{SQLITE}{Path(place.removeprefix(SQLITE)).absolute()}"
+        return sqlite_uri(path_of(place).absolute())
     if _SCHEME.match(place) or place.startswith("$"):
         return place
     return str(Path(place).expanduser().absolute())

@@ -78,7 +78,7 @@ def claim_folder(study: StudyConfig) -> Path:
     resolved = folder / "study.yaml"
     try:
         if resolved.is_file() and not has_trials(folder):
-            (folder / OPTUNA_LOG).unlink(missing_ok=True)  # of a space that may have changed
+            (folder / OPTUNA_LOG).unlink(missing_ok=True)  # its space may have changed
         write_atomically(resolved, yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise StudyError(f"storage: {folder} cannot be written ({error.strerror}); choose another storage") from None
