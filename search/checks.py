@@ -287,7 +287,7 @@ def _baselines(subject: Subject, _: DataFacts) -> None:
 
 def _data(subject: Subject, facts: DataFacts) -> None:
     if subject.has_begun:
-        check_data(subject.study.folder, facts.key)
+        check_data(subject.study, facts.key)
 
 
 DATA_CHECKS: tuple[Callable[[Subject, DataFacts], None], ...] = (_points, _baselines, _data)

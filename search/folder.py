@@ -61,18 +61,21 @@ def check_folder(study: StudyConfig) -> None:
             raise StudyChangedError(*faults)
 
 
-def check_data(folder: Path, digest: str) -> None:
+def check_data(study: StudyConfig, digest: str) -> None:
     """Check that a study with trials finds the data that it began on.
 
     Args:
-        folder: The study's folder.
+        study: The study; where its file changed, `check_folder` says so instead.
         digest: Of the data as they are now.
 
     Raises:
         StudyChangedError: They are others.
     """
+    folder = study.folder
     known = [event["data"]["digest"] for event in read_events(folder / JOURNAL) if event["event"] == "session"]
-    if known and known[-1] != digest and has_trials(folder):
+    if not known or known[-1] == digest or not has_trials(folder):
+        return
+    if not _changed(load_study(folder / "study.yaml", fill=False, recorded=True), study):
         raise StudyChangedError(
             f"{folder}: the study began on data {known[-1]} and finds {digest} now; put the files back, or give the "
             "study another name"

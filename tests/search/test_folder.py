@@ -65,6 +65,9 @@ def test_other_data_are_refused_by_every_command_before_anything_is_written(
     for run in (make_plan, run_sweep, run_compare):
         with pytest.raises(StudyChangedError, match=r"began on data \w+ and finds other now; put the files back"):
             run(study)
+    with pytest.raises(StudyChangedError) as caught:  # the changed field says it all
+        make_plan(make_study("data.limit=90", "compare.finalists=2", search={"trials": 1}, resources=INLINE))
+    assert ["data.limit was 100" in fault for fault in caught.value.faults] == [True]
     assert {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()} == before
 
 
