@@ -175,7 +175,7 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
 
 
 def check_race(study: StudyConfig) -> None:
-    """Check what a race needs beyond its points: a validation part, as the test images must choose nobody.
+    """Check what a race needs beyond its points: a validation part, as test images must not choose.
 
     Raises:
         StudyError: Nothing validates.

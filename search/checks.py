@@ -13,7 +13,7 @@ from search.bind import DataFacts, check_baselines, check_points, check_sweep, l
 from search.claims import too_few_repeats
 from search.draws import check_possible
 from search.errors import EXIT_INPUT, HybridSearchError, InputError, NothingToDoError, ResourceError, StudyError
-from search.folder import check_folder
+from search.folder import check_data, check_folder
 from search.lines import warn
 from search.nodes import request_faults, trials_that_fit
 from search.oddities import odd_in_compare, odd_in_sweep
@@ -81,7 +81,7 @@ def check_study(
         study: The study.
         verb: The command; `plan` checks for sweep and comparison.
         num_confirm: Fresh blocks that a race confirms its survivor on; 0 without a race.
-        on_progress: Told how many images are decoded of how many.
+        on_progress: Called with the images decoded so far and all of them.
 
     Returns:
         What the data are, and what is odd; each warning is printed, too.
@@ -275,5 +275,10 @@ def _baselines(subject: Subject, _: DataFacts) -> None:
     check_baselines(subject.study)
 
 
-DATA_CHECKS: tuple[Callable[[Subject, DataFacts], None], ...] = (_points, _baselines)
+def _data(subject: Subject, facts: DataFacts) -> None:
+    if subject.has_begun:
+        check_data(subject.study, facts.key)
+
+
+DATA_CHECKS: tuple[Callable[[Subject, DataFacts], None], ...] = (_points, _baselines, _data)
 """Those that need to know the data."""

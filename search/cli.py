@@ -57,11 +57,15 @@ def _find_own_packages() -> None:
     """Let no module in the working folder hide a package of ours.
 
     Raises:
-        InputError: One does, as its folder is on PYTHONPATH.
+        InputError: One does, as its folder is on PYTHONPATH; or the working folder was removed.
     """
     here = Path(__file__).parents[1]
-    if Path.cwd() != here:
-        sys.path[:] = [place for place in sys.path if place not in {"", str(Path.cwd())}]  # as `python -m` adds it
+    try:
+        cwd = Path.cwd()
+    except FileNotFoundError:
+        raise InputError("the working folder was removed; change to another one") from None
+    if cwd != here:
+        sys.path[:] = [place for place in sys.path if place not in {"", str(cwd)}]  # as `python -m` adds it
     for name in ("spaces", "hybrid_models"):
         spec = find_spec(name)
         if spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(here / name):
@@ -150,7 +154,7 @@ def plan(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check everything, foretell the cost, and how many repeats a difference takes; trains nothing."""
+    """Check everything, estimate the cost and how many repeats a difference takes; train nothing."""
     from search import plan as planning
     from search.foresight import Stated
     from search.study import load_study

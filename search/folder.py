@@ -18,10 +18,10 @@ from search.errors import InputError, StudyChangedError, StudyError
 from search.faults import explain
 from search.names import Key
 from search.storage.location import is_uri
-from search.storage.working_copy import refresh
+from search.storage.working_copy import JOURNAL, refresh
 from search.study import EXTENDABLE, FREE, StudyConfig, check_memory, load_study, to_dict
 from search.tracking.events import read_json
-from search.tracking.journal import read_records
+from search.tracking.journal import read_events, read_records
 from search.uris import Uri
 
 OPTUNA_LOG = "optuna.log"
@@ -59,6 +59,27 @@ def check_folder(study: StudyConfig) -> None:
         faults = _changed(load_study(resolved, fill=False, recorded=True), study)
         if faults and has_trials(folder):
             raise StudyChangedError(*faults)
+
+
+def check_data(study: StudyConfig, digest: str) -> None:
+    """Check that a study with trials finds the data that it began on.
+
+    Args:
+        study: The study; where its file changed, `check_folder` says so instead.
+        digest: Of the data as they are now.
+
+    Raises:
+        StudyChangedError: They are others.
+    """
+    folder = study.folder
+    known = [event["data"]["digest"] for event in read_events(folder / JOURNAL) if event["event"] == "session"]
+    if not known or known[-1] == digest or not has_trials(folder):
+        return
+    if not _changed(load_study(folder / "study.yaml", fill=False, recorded=True), study):
+        raise StudyChangedError(
+            f"{folder}: the study began on data {known[-1]} and finds {digest} now; put the files back, or give the "
+            "study another name"
+        )
 
 
 def has_trials(folder: Path) -> bool:
@@ -132,10 +153,11 @@ def check_given(path: str, overrides: Sequence[str], found: StudyConfig, *, refu
     Raises:
         StudyChangedError: There are differences, and they are refused.
     """
-    if is_uri(path) or not Path(path).is_file():
+    resolved = found.folder / "study.yaml"
+    if is_uri(path) or not Path(path).is_file() or Path(path).samefile(resolved):
         return []
     given = load_study(Path(path), overrides)
-    recorded = load_study(found.folder / "study.yaml", fill=False, recorded=True)
+    recorded = load_study(resolved, fill=False, recorded=True)
     named = [text.partition("=")[0].strip() for text in overrides]
     lines = []
     for field, was, now in _changes(to_dict(recorded), to_dict(given), ""):

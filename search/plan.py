@@ -32,7 +32,7 @@ BYTES_PER_PARAMETER = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A sweep, foretold."""
+    """What a sweep and its comparison would do and cost."""
 
     study: str
     folder: str
@@ -73,7 +73,7 @@ class Plan:
 
 
 def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
-    """Check a study, foretell its cost, and what its comparison can find.
+    """Check a study, estimate its cost, and what its comparison can find.
 
     Args:
         study: The study.

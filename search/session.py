@@ -7,11 +7,10 @@ import dataclasses
 import os
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from search.bind import DataFacts
-from search.errors import HybridSearchError, InterruptedStudyError, StudyChangedError
-from search.folder import changed_claims, claim_folder, has_trials, make_folder
+from search.errors import HybridSearchError, InterruptedStudyError
+from search.folder import changed_claims, claim_folder, make_folder
 from search.interruption import interruptible
 from search.lines import say
 from search.nodes import needs_of
@@ -19,9 +18,8 @@ from search.optuna_copy import place_of
 from search.storage.copies import copy_of
 from search.study import StudyConfig
 from search.tracking.events import VERSION
-from search.tracking.journal import FILE_NAME, Journal, read_events
+from search.tracking.journal import Journal
 from search.tracking.mirror_process import TrackerProcess
-from search.tracking.mlflow_client import check_uri
 from search.tracking_place import TrackingPlace, tracking_place
 from search.uris import redacted
 from search.versions import git_revision, versions
@@ -62,18 +60,14 @@ def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Work
 
 @contextlib.contextmanager
 def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -> Iterator[Journal]:
-    """Hold the study's journal, with a process that copies it for Optuna's tools and MLflow."""
+    """Hold the journal of a study that `check_study` accepted, with a process that copies it to Optuna and MLflow."""
     place = tracking_place(study)
-    if place is not None and not (study.folder / FILE_NAME).is_file():
-        # Only a study that begins: a running one must not be stopped by a server that is away.
-        check_uri(place.uri)
     make_folder(study)
     with Journal(study.folder, copy_of(study.location, say)) as journal:
         changed = changed_claims(study)
         folder = claim_folder(study)
         for line in changed:
             say(f"{study.name}: {line}")
-        _refuse_other_data(folder, facts)
         journal.note(
             "session",
             version=VERSION,
@@ -108,12 +102,3 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         finally:
             if not tracker.close(patience):
                 say(f"{study.name}: {tracker.backlog}")
-
-
-def _refuse_other_data(folder: Path, facts: DataFacts) -> None:
-    known = [event["data"]["digest"] for event in read_events(folder / FILE_NAME) if event["event"] == "session"]
-    if known and known[-1] != facts.key and has_trials(folder):
-        raise StudyChangedError(
-            f"{folder}: the study began on data {known[-1]} and finds {facts.key} now; put the files back, or give the "
-            "study another name"
-        )

@@ -36,7 +36,14 @@ class _Lasting(io.TextIOWrapper):
     def __init__(self, stream: io.TextIOWrapper) -> None:
         self._number = stream.fileno()
         encoding, line_buffering = stream.encoding, stream.line_buffering
-        super().__init__(stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=line_buffering)
+        write_through = stream.write_through
+        super().__init__(
+            stream.detach(),
+            encoding=encoding,
+            errors="backslashreplace",
+            line_buffering=line_buffering,
+            write_through=write_through,
+        )
 
     def write(self, text: str) -> int:
         """Write, or drop what no one reads."""

@@ -133,11 +133,11 @@ def _layout_of(place: Path, use: Use) -> Layout:
     # Of labels-train/ beside images-train/ only one holds images; a part that is empty altogether is a fault.
     parts = {name: role for name, role in roles.items() if role not in filled or _has_images(place / name)}
     others = [name for name in names if name not in parts and _has_images(place / name)]
-    _refuse_mixture(place, parts, others)
-    _refuse_twice(place, parts)
     whole = [name for name in unclear if name in others and _class_folders(place / name)]
     if whole:
         raise LayoutError(_say_unclear(place, whole))
+    _refuse_mixture(place, parts, others)
+    _refuse_twice(place, parts)
     if "train" not in parts.values():
         raise LayoutError(_say_no_training(place, parts))
     folders = {role: _unwrapped(place, name) for role in PARTS for name in parts if parts[name] == role}

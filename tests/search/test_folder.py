@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from search import checks
+from search.bind import DataFacts
 from search.check import check
+from search.decide import run_compare
 from search.drive import run_sweep
-from search.errors import InputError, StudyError
-from search.folder import COMPARISON, load_comparison
+from search.errors import InputError, StudyChangedError, StudyError
+from search.folder import COMPARISON, check_given, load_comparison
+from search.plan import make_plan
 from search.study import StudyConfig, find_study
 
 MakeStudy = Callable[..., StudyConfig]
@@ -48,3 +53,29 @@ def test_a_damaged_comparison_is_told(tmp_path: Path) -> None:
     (tmp_path / COMPARISON / "comparison.json").write_text("{")
     with pytest.raises(InputError, match=r"damaged .*compare` writes it again"):
         load_comparison(tmp_path)
+
+
+def test_other_data_are_refused_by_every_command_before_anything_is_written(
+    make_study: MakeStudy, facts: DataFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_sweep(make_study(search={"trials": 1}, resources=INLINE))
+    study = make_study("compare.rope=0.01", "compare.finalists=2", search={"trials": 1}, resources=INLINE)
+    before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(checks, "load_facts", lambda *_, **__: dataclasses.replace(facts, key="other"))
+    for run in (make_plan, run_sweep, run_compare):
+        with pytest.raises(StudyChangedError, match=r"began on data \w+ and finds other now; put the files back"):
+            run(study)
+    with pytest.raises(StudyChangedError) as caught:  # the changed field says it all
+        make_plan(make_study("data.limit=90", "compare.finalists=2", search={"trials": 1}, resources=INLINE))
+    assert ["data.limit was 100" in fault for fault in caught.value.faults] == [True]
+    assert {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()} == before
+
+
+def test_the_recorded_file_differs_from_nothing_and_fills_in_nothing(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACE", "here")
+    run_sweep(make_study("tracking={enabled: false, uri: 'http://${PLACE}'}", search={"trials": 1}, resources=INLINE))
+    monkeypatch.delenv("PLACE")
+    path = make_study().folder / "study.yaml"
+    assert check_given(str(path), [], find_study(path), refuse=True) == []

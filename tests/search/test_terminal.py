@@ -97,3 +97,16 @@ def test_a_wrong_path_is_answered_with_what_is_near(tmp_path: Path, monkeypatch:
     assert did_you_mean(Path("runs/digit")) == "did you mean runs/digits?"
     assert did_you_mean(Path("min.yaml")) == "did you mean mine.yaml?"
     assert did_you_mean(Path("runs/nothing")) == "studies nearby: runs/digits, runs/other"
+
+
+def test_a_working_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    ended = run("cd gone && rmdir ../gone && $PYTHON -m search.cli models", cwd=tmp_path, PYTHONPATH=str(REPO))
+    assert ended.returncode == 2
+    assert b"error: the working folder was removed; change to another one" in ended.stderr
+
+
+def test_a_stream_without_a_buffer_keeps_none(tmp_path: Path) -> None:
+    program = "import sys, os; from search.terminal import prepare_streams; prepare_streams(); print('a'); os._exit(0)"
+    ended = run(f'$PYTHON -u -c "{program}" | cat', cwd=tmp_path, PYTHONPATH=str(REPO))
+    assert ended.stdout == b"a\n"

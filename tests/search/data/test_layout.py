@@ -109,6 +109,7 @@ REFUSED = [
     ({"train": 3, "val": 2, "validation": 2}, "val/, validation/ all look like the validation part"),
     ({"train": 3, "test": 2, "eval": 2}, "not clear which part eval/ should be; rename it to val/ or test/"),
     ({"train": 3, "test": 2, "holdout": 2}, "not clear which part holdout/ should be"),
+    ({"train": 3, "holdout": 2}, "not clear which part holdout/ should be; rename it to val/ or test/"),
     ({"flowers": 3}, r"at least 2 class folders are needed, got 1, flowers/; it holds cat/, dog/: .*images/flowers"),
 ]
 
