@@ -97,7 +97,7 @@ def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) 
         _tell(table, column, strange & (mends == mend), faults, expected, mend)
     outside = np.zeros_like(missing)
     if not asked.own_unit:
-        if _tell_mixed(table, column, numbers, faults, name):
+        if _tell_mixed(table, column, numbers, faults, name, scale=asked.scale):
             outside = np.isfinite(numbers)
         else:
             outside = np.isfinite(numbers) & ((numbers < 0) | (numbers > (asked.scale or 1)))
@@ -138,18 +138,24 @@ def _tell(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults
     faults.add(f"{expected}, found {some([_short(value) for value in found])}; {mend}", where)
 
 
-def _tell_mixed(table: Table, column: Column, numbers: NDArray[np.float64], faults: Faults, name: str) -> bool:
-    """Note scores of which some are fractions and some percent: a wide gap parts those below 1 from those above."""
+def _tell_mixed(
+    table: Table, column: Column, numbers: NDArray[np.float64], faults: Faults, name: str, *, scale: float | None
+) -> bool:
+    """Note scores of which some are fractions and some percent: a wide gap parts those below 1 from those above.
+
+    A single low one is none where percent are stated: a training that crashed on 100 classes scores 1 %.
+    """
     there = numbers[np.isfinite(numbers)]
     low, high = there[(there > 0) & (there <= 1)], there[(there > 1) & (there <= 100)]
     if not (low.size and high.size and low.size + high.size + (there == 0).sum() == there.size):
         return False
-    if high.min() < 10 * low.max():
+    is_lone = np.unique(low).size == 1
+    if high.min() < 10 * low.max() or (is_lone and scale is not None):
         return False
     rows = [table.places.words(column.rows_with(np.isin(numbers, part))) for part in (high, low)]
     faults.add(
         f"{name}: some scores look like percent ({rows[0]}), others like fractions of 1 ({rows[1]}); write all in one "
-        "unit"
+        f"unit{', or add --scale 100 if they are percent, every one' if is_lone else ''}"
     )
     return True
 

@@ -6,7 +6,8 @@ Shapes: R blocks, M images.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,14 +18,17 @@ from search.significance.results import Results
 
 MIN_IMAGES = 20
 """Below, two trainings may well be right on the same images."""
+MIN_ERRORS = 3
+"""With fewer errors, or fewer right answers, they may as well: the same image is hard for both."""
 
 
 def without_copies(results: tuple[Results, ...]) -> tuple[tuple[Results, ...], tuple[str, ...]]:
     """Leave out the blocks in which some configuration is a copy of itself in an earlier block.
 
-    Correctness is a copy if it is bitwise the same and neither all right nor all wrong. Of scores, equal ones may be
+    Correctness is a copy if it is bitwise the same, with some right and some wrong. Of scores, equal ones may be
     chance, or a configuration without randomness: they are copies if the scores of all configurations occur together
-    equally often, twice or more, under several names of blocks.
+    again more often than so coarse scores would. Correctness of a configuration that is the same in all blocks is left
+    out for that one alone, if there are others to compare.
 
     Args:
         results: One per data set; six or more stay as they are, as each counts once by its mean.
@@ -35,10 +39,16 @@ def without_copies(results: tuple[Results, ...]) -> tuple[tuple[Results, ...], t
     if len(results) >= MIN_DATA_SETS:
         return results, ()
     kept, notes = [], []
-    for item in results:
+    for given in results:
+        before = f"{given.dataset}: " if given.dataset else ""
+        item, constant = _constants_once(given)
+        if constant:
+            notes.append(
+                f"{before}copies count as one repeat: {some(constant)} in all blocks; the others are compared over all "
+                "of theirs"
+            )
         copies = _copied_bits(item) if item.correct else _copied_scores(item)
         if copies:
-            before = f"{item.dataset}: " if item.dataset else ""
             words = some(
                 [
                     f"{who}block {first} again as {blocks_in_words(later)}"
@@ -71,7 +81,7 @@ def _copied_bits(results: Results) -> dict[str, tuple[str, str]]:
     for config, rows in results.correct.items():
         first: dict[bytes, str] = {}
         for block, row in zip(results.blocks[config], rows, strict=True):
-            if row is None or row.size < MIN_IMAGES or row.min() == row.max():
+            if row is None or row.size < MIN_IMAGES or min(row.sum(), row.size - row.sum()) < MIN_ERRORS:
                 continue
             earlier = first.setdefault(row.tobytes(), block)
             if earlier != block:
@@ -79,12 +89,46 @@ def _copied_bits(results: Results) -> dict[str, tuple[str, str]]:
     return copies
 
 
+def _constants_once(results: Results) -> tuple[Results, list[str]]:
+    """Keep one block of each configuration whose correctness is the same in all, where two or more others vary."""
+    copied = [config for config, _ in _copied_bits(results).values()]
+    constant = [config for config in results.configs if 0 < len(results.blocks[config]) - 1 == copied.count(config)]
+    if len(results.configs) - len(constant) < 2:
+        return results, []
+    for config in constant:
+        alone = _without(results, set(results.blocks[config][1:]))
+        merged = {
+            name: {**getattr(results, name), config: getattr(alone, name)[config]}
+            for name in ("blocks", "correct", "diverged")
+            if config in getattr(results, name)
+        }
+        results = dataclasses.replace(results, **merged)
+    return results, constant
+
+
 def _copied_scores(results: Results) -> dict[str, tuple[str, str]]:
-    groups = list(_joint(results).values())
-    counts = {len(blocks) for blocks in groups}
-    if len(results.configs) < 2 or len(groups) < 2 or len(counts) > 1 or counts == {1}:
+    groups = _joint(results)
+    again = sum(math.comb(len(blocks), 2) for blocks in groups.values())
+    varying = [column for column in zip(*groups, strict=True) if len(set(column)) > 1]
+    if not again or len(varying) < 2:
         return {}
-    return {block: ("", blocks[0]) for blocks in groups for block in blocks[1:]}
+    expected = _by_chance(groups, varying)
+    if not _equally_often(groups) and (again < 3 * expected or (again == 1 and expected > 0.01)):
+        return {}
+    return {block: ("", blocks[0]) for blocks in groups.values() for block in blocks[1:]}
+
+
+def _equally_often(groups: Mapping[tuple[float, ...], list[str]]) -> bool:
+    """Whether all scores occur three times, or four times, and so on."""
+    counts = {len(blocks) for blocks in groups.values()}
+    return len(counts) == 1 and min(counts) > 2
+
+
+def _by_chance(groups: Mapping[tuple[float, ...], list[str]], varying: Sequence[Sequence[float]]) -> float:
+    """Pairs of blocks that would agree in all configurations by chance, by how often distinct ones agree in each."""
+    num_blocks, pairs = sum(map(len, groups.values())), math.comb(len(groups), 2)
+    shares = [(1 + sum(math.comb(column.count(score), 2) for score in set(column))) / (1 + pairs) for column in varying]
+    return math.prod(shares) * math.comb(num_blocks, 2)
 
 
 def _joint(results: Results) -> dict[tuple[float, ...], list[str]]:

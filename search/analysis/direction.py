@@ -7,11 +7,11 @@ import re
 _WORDS = (
     "loss losses error errors err nll perplexity ppl brier ece mce ace rmse mse mae mape smape rmsle msle logloss "
     "crossentropy xent xentropy ce bce wer cer ter eer fid kl kld jsd divergence deviance regret risk hinge residual "
-    "residuals cost fpr fnr hamming misclassification distance rmsd mad entropy bpc bpb"
+    "residuals cost fpr fnr hamming misclassification distance rmsd mad entropy bpc bpb latency runtime seconds time"
 )
 LOWER = frozenset(_WORDS.split())
 """Words of a metric of which less is better."""
-_ENDINGS = ("loss", "error", "perplexity", "entropy", "rmse", "nll")
+_ENDINGS = ("loss", "error", "perplexity", "entropy", "mse", "nll")
 """Of words written as one: valloss, testerror."""
 
 

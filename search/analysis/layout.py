@@ -31,9 +31,9 @@ from search.analysis.faults import Faults, closest, some
 PREVIEW = 1000
 """Rows that are looked at before the columns are chosen."""
 SEEDED = re.compile(
-    r"^(?P<config>.+?)[\s_\-./:]*[\s_\-./:(\[](?P<block>(?:seed|fold|split|rep|repeat|run|s)[\s_\-=:]*\d+)[)\]]?$", re.I
+    r"^(?P<config>.+?)[\s_\-./:]*[\s_\-./:(\[](?P<block>(?:seed|fold|split|rep|repeat|run)[\s_\-=:]*\d+)[)\]]?$", re.I
 )
-"""A name that holds configuration and block: resnet18_seed0."""
+"""A name that holds configuration and block: resnet18_seed0. An s alone is none: vit_s16 is a model."""
 _NUMBERED = re.compile(r"^(?P<before>(?:[a-z]+[\s_\-]?)?)(?P<number>\d+)(?P<after>(?:[\s_\-./].*)?)$", re.I)
 """A heading of one block among several: split0_test_score, seed1, 3."""
 _CURVE = re.compile(r"^.+ - .+(?:__MIN|__MAX)$")

@@ -27,6 +27,9 @@ from search.significance.records import Comparison
 from search.significance.units import in_unit, negated
 from search.significance.unpaired import judge_unpaired
 
+WIDE_ROPE = 0.05
+"""Differences that few would call too small to matter: a rope in percent may be meant."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
@@ -121,6 +124,8 @@ def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], aske
     tests = {item.test for item in comparisons} | {item.secondary.name for item in comparisons if item.secondary}
     if declared.ratio is not None and METHODS["corrected-t"].title not in tests:
         yield "--ratio was not used: it belongs to scores of random splits and the claim on new data"
+    if declared.rope > WIDE_ROPE and not asked.own_unit:
+        yield f"--rope {declared.rope:g} is {100 * declared.rope:g} percentage points; half a point is 0.005"
     if declared.num_images is not None and declared.method != "pooled-images":
         yield "--num-images was not used: it belongs to --method pooled-images"
     if declared.num_classes is not None and not any(item.failures_a or item.failures_b for item in comparisons):

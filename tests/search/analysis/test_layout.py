@@ -104,6 +104,13 @@ def test_one_clear_line(take: Read, case: str) -> None:
     assert len(caught.value.faults) == 1
 
 
+def test_the_size_of_a_model_is_no_seed(take: Read) -> None:
+    names = ("vit_s16", "vit_s32", "deit_s16", "deit_s32")
+    reading, told = take("model,dataset,acc", *(f"{name},d{at},.{at + 1}" for name in names for at in range(6)))
+    assert reading.configs == names
+    assert told == "read: config = model, score = acc, dataset, no block: one score per data set"
+
+
 def test_what_is_stated_is_taken(take: Read) -> None:
     lines = ("model,method,seed,fold,test_acc,val_acc", "a,x,0,0,.1,.2", "b,y,0,0,.3,.4")
     reading, told = take(*lines, config="model,method", block="seed,fold", score="val_acc")
@@ -118,6 +125,7 @@ def test_what_is_stated_is_taken(take: Read) -> None:
     [
         *((name, True) for name in ("loss", "val_loss", "trainLoss", "val/Error", "top1_err", "NLL", "ppl", "valloss")),
         *((name, True) for name in ("brier-score", "ECE", "metrics.rmse", "test MAE", "neg_log_loss", "cross_entropy")),
+        *((name, True) for name in ("latency_ms", "testmse")),
         *((name, False) for name in ("accuracy", "score", "glossary", "terrible", "lossless", "val_acc", "ecernn")),
     ],
 )

@@ -77,6 +77,57 @@ def test_scores_under_several_names_of_blocks(write: Any) -> None:
     assert "all configurations score the same on blocks 0 and 5" in chance.document["notes"][0]
 
 
+def test_copies_of_scores_count_once_though_not_all_come_equally_often(write: Any) -> None:
+    a = [0.7101, 0.7412, 0.7223, 0.7534, 0.7345, 0.7316]
+    b = [0.7007, 0.7218, 0.7159, 0.7302, 0.7413, 0.7111]
+    found = analyze(table(write, (a * 3)[:-1], (b * 3)[:-1]), Options())
+    assert found.comparisons[0].p == analyze(table(write, a, b), Options()).comparisons[0].p
+    assert "6 of 17 blocks are judged" in found.document["notes"][0]
+
+
+def test_equal_scores_of_few_images_are_no_copies(write: Any) -> None:
+    a, b = [0.9, 0.9, 0.95, 0.95, 0.85, 0.85], [0.8, 0.8, 0.75, 0.75, 0.8, 0.8]
+    assert analyze(table(write, a, b), Options()).comparisons[0].num_blocks == 6
+
+
+def test_few_errors_in_common_are_no_copies(tmp_path: Path) -> None:
+    correct = np.ones((2, 5, 60), dtype=np.uint8)
+    correct[:, :, 7] = 0
+    correct[1, 2, 9] = correct[1, 4, 11] = correct[0, 1, 3] = 0
+    assert analyze(save(tmp_path / "r.npz", correct), Options()).comparisons[0].num_blocks == 5
+
+
+def test_others_are_judged_beside_a_configuration_without_randomness(tmp_path: Path) -> None:
+    correct = bits(3)
+    correct[2] = correct[2, :1]
+    found = analyze(save(tmp_path / "r.npz", correct), Options(all_pairs=True))
+    assert [item.num_blocks for item in found.comparisons] == [5, 1, 1]
+    assert [item.verdict.value == "refused" for item in found.comparisons] == [False, True, True]
+    assert any("copies count as one repeat: m2 in all blocks" in note for note in found.document["notes"])
+
+
+def test_a_wide_rope_is_said_in_points(write: Any) -> None:
+    path = table(write, [0.71, 0.74, 0.72, 0.75, 0.73], [0.7, 0.72, 0.715, 0.73, 0.74])
+    notes = analyze(path, Options(rope=0.3)).document["notes"]
+    assert "--rope 0.3 is 30 percentage points; half a point is 0.005" in notes
+    assert not any("--rope" in note for note in analyze(path, Options()).document["notes"])
+
+
+def test_a_training_at_chance_of_100_classes_is_one_percent(write: Any) -> None:
+    path = table(write, [70.1, 1.0, 70.3, 70.2, 70.4, 70.6], [72.1, 72.3, 72.2, 72.5, 72.4, 72.6])
+    with pytest.raises(AnalysisError, match="add --scale 100 if they are percent, every one"):
+        analyze(path, Options())
+    found = analyze(path, Options(), Asked(scale=100))
+    assert found.comparisons[0].scores_a[1] == pytest.approx(0.01)
+    assert any("block 1: the score 0.01 lies far from the others" in note for note in found.document["notes"])
+
+
+def test_less_time_is_better_by_its_name(write: Any) -> None:
+    path = table(write, [9.1, 9.2, 9.4, 9.3, 9.5], [8.1, 8.2, 8.5, 8.3, 8.4], metric="latency_ms")
+    with pytest.raises(AnalysisError, match="lower values are better by its name"):
+        analyze(path, Options(), Asked(score="latency_ms", scale=1))
+
+
 def test_a_lone_crash_is_noted(write: Any) -> None:
     a, b = [0.71, 0.74, 0.72, 0.1, 0.73], [0.7, 0.72, 0.715, 0.73, 0.74]
     notes = analyze(table(write, a, b), Options()).document["notes"]
@@ -155,7 +206,8 @@ def test_the_lower_loss_wins(write: Any, tmp_path: Path) -> None:
     lines = "\n".join(to_lines(analysis.document))
     assert "percentage" not in lines
     assert " %" not in lines.replace("95 %", "")
-    assert write_files(analysis.document, analysis.comparisons, tmp_path / "out") == ["analysis.json", "table.md"]
+    files = write_files(analysis.document, analysis.comparisons, tmp_path / "out")
+    assert files == ["analysis.json", "table.md", "table.tex", "methods.tex"]  # no picture: those are in points
     six = [f"d{at},{name},1,{x}" for at in range(6) for name, x in (("a", at + 1), ("b", at + 2), ("c", at + 3))]
     ranked = analyze(write("dataset,config,block,loss", *six), Options(control="a"), LOWER).document
     assert ranked["across"]["average_ranks"] == [1.0, 2.0, 3.0]
