@@ -38,10 +38,12 @@ _GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "put the folder back where 
 _LEFTOVER = re.compile(r"\..+\.(pt|npy|safetensors)\.[0-9a-f]+")
 _IN_PYTHON = re.compile(r"\w*Error: \[Errno \d+\] ")
 """How an OSError begins where it was written down as a reason."""
+_LIBRARY_WORDS = {number: os.strerror(number) for number in MENDS if number != errno.ENOMEM}
+"""How a C++ library puts it: in the middle of its own words, without a number. Not memory: a model may be too large."""
 _IN_LIBRARIES = re.compile(
-    r"(RuntimeError|ImportError): .*(PytorchStreamWriter failed|" + "|".join(map(os.strerror, MENDS)) + ")"
+    r"(RuntimeError|ImportError): .*(PytorchStreamWriter failed|" + "|".join(_LIBRARY_WORDS.values()) + ")"
 )
-"""How a C++ library puts it: the system's words in the middle of its own, and no number."""
+"""How such an error begins where it was written down as a reason."""
 
 
 @contextlib.contextmanager
@@ -75,9 +77,9 @@ def find_fault(error: BaseException | None) -> OSError | None:
         if isinstance(error, OSError) and error.errno in MENDS:
             return error
         if isinstance(error, RuntimeError | ImportError):
-            for number in MENDS:
-                if os.strerror(number) in str(error):
-                    return OSError(number, os.strerror(number))
+            for number, words in _LIBRARY_WORDS.items():
+                if words in str(error):
+                    return OSError(number, words)
         error = error.__cause__ or error.__context__
     return None
 

@@ -182,6 +182,7 @@ def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(
         (RuntimeError("[enforce fail] unable to mmap: Too many open files (24)"), errno.EMFILE),
         (ImportError("libx.so: cannot open shared object file: Too many open files"), errno.EMFILE),
         (RuntimeError("shapes do not match"), None),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: Error code 12 (Cannot allocate memory)"), None),
         (ValueError("No space left on device"), None),
         (OSError("cannot identify image file"), None),
     ],
