@@ -10,9 +10,12 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
-from search.errors import StorageFaultError
+from search.errors import InputError, StorageFaultError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MENDS = {
     errno.ENOSPC: "make room",
@@ -133,6 +136,27 @@ def write_bytes(path: Path, content: bytes | memoryview, *, flush: bool = True) 
         stream.write(content)
 
     write_whole(path, write, flush=flush)
+
+
+def load_array(path: Path, dtype: str, num_columns: int) -> NDArray[Any]:
+    """Read an array that a training left, (rows, columns), at least one row; nothing of it is in memory before use.
+
+    Raises:
+        InputError: It is gone or damaged.
+    """
+    from numpy.lib.format import open_memmap
+
+    mend = "put it back from a copy"
+    if not path.is_file():  # a pipe is none either
+        raise InputError(f"{path}: expected an array that a training left, found no file; {mend}")
+    try:
+        array: NDArray[Any] = open_memmap(path, mode="r")
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({str(error).splitlines()[0]}); {mend}") from None
+    if array.dtype != dtype or array.ndim != 2 or array.shape[1] != num_columns or not len(array):
+        found = f"{array.dtype} of shape {array.shape}"
+        raise InputError(f"{path}: expected rows of {num_columns} {dtype}, found {found}; {mend}")
+    return array
 
 
 def _sync_folder(folder: Path) -> None:

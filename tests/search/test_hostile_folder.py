@@ -118,9 +118,20 @@ def compared() -> dict[str, Any]:
         "contenders": [contender | {"finalist": True, "repeats": [run]}],
         "comparisons": [
             {
-                **{"a": "a", "b": "b", "verdict": "better", "sentence": "", "estimand": "", "provisional": False},
-                **{"adjust_method": "holm", "family_size": 1, "num_blocks": 6, "num_images": 500},
-                **{"estimate": 0.1, "interval": None, "adjusted_p": 0.01, "p_a_gt_b": 1.0},
+                "a": "a",
+                "b": "b",
+                "verdict": "better",
+                "sentence": "",
+                "estimand": "",
+                "provisional": False,
+                "adjust_method": "holm",
+                "family_size": 1,
+                "num_blocks": 6,
+                "num_images": 500,
+                "estimate": 0.1,
+                "interval": None,
+                "adjusted_p": 0.01,
+                "p_a_gt_b": 1.0,
             }
         ],
     }
