@@ -122,6 +122,10 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool =
                     stream.flush()
                     os.fsync(stream.fileno())
             temporary.replace(path)
+        except OSError as error:
+            if error.filename == str(temporary):
+                error.filename = str(path)  # the name that a person knows
+            raise
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

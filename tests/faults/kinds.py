@@ -343,10 +343,11 @@ def run_out_of_time(e: Episode) -> None:
 
 def start_four(e: Episode) -> None:
     """Four studies begin at one moment in a new storage: all of them are in the database that they share."""
-    storage = e.home / "four"
+    storage, hook = e.home / "four", e.home / "four-hook"
+    hook.mkdir()
     names = [f"study-{number}" for number in range(4)]
     options = ["--set", f"storage={storage}", "--set", "search.trials=1"]
-    commands = [e.start(*options, "--set", f"name={name}") for name in names]
+    commands = [e.start(*options, "--set", f"name={name}", hook=hook) for name in names]
     for command in commands:
         e.ended(command, codes={0})
         if BACKLOG in command.err or "damaged" in command.err:

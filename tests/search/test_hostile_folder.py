@@ -204,7 +204,8 @@ def test_names_in_a_working_copy_lead_nowhere_else(tmp_path: Path, victim: Path)
     Synced(copy, Store(f"file://{store}")).pull()
     assert (copy / "report.html").read_text() == "new"
     assert len(list(victim.iterdir())) == 3
-    for state in ("[]", '{"folder": 3}', "[" * 100_000):
+    here = json.dumps(str(copy))
+    for state in ("[]", '{"folder": 3}', "[" * 100_000, f'{{"folder": {here}}}', '{"uri": "x", "folder": "\\u0000"}'):
         (copy / COPY_STATE).write_text(state)
         assert uri_of_copy(copy) is None
 
