@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from search.data.batches import EvalBatches
 from search.data.store import ImageData
+from search.disk import load_array
 
 NUM_IMAGES = 256
 BATCH = 64
@@ -52,7 +53,7 @@ def compare_predictions(
     rows = np.unique(np.linspace(0, num_test - 1, min(NUM_IMAGES, num_test)).astype(np.int64))
     said = _classify(program, data, rows)
     if predictions is not None:
-        known = np.load(predictions, mmap_mode="r", allow_pickle=False)[0][rows]
+        known = load_array(predictions, "uint16", num_test)[0][rows]
         words = "the predictions that were scored"
     else:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):

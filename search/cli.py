@@ -81,7 +81,7 @@ def _fault_exit(error: Exception) -> int:
 
     fault = find_fault(error) if isinstance(error, OSError) else None
     if fault is not None:
-        print(f"error: {in_words(fault, 'a file')}", file=sys.stderr)
+        print(f"error: {printable(in_words(fault, 'a file'))}", file=sys.stderr)
         return EXIT_INPUT
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if not callable(code) and code is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from search.bind import DataFacts, bind
 from search.claims import Family, adjust_for
 from search.contenders import Contender, Point, declare_families
+from search.disk import load_array
 from search.errors import StudyError
 from search.records import Failed, TrialRecord, TrialSpec
 from search.seeds import Block, make_block
@@ -113,8 +114,12 @@ def describe_repeat(study: StudyConfig, facts: DataFacts, contender: Contender, 
 
 
 def load_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[np.uint8]:
-    """Read the test correctness of a repeat: (N,) of 0 and 1."""
-    packed = np.load(folder / record.artifacts["correct"], allow_pickle=False)
+    """Read the test correctness of a repeat: (N,) of 0 and 1.
+
+    Raises:
+        InputError: It is gone or damaged.
+    """
+    packed = load_array(folder / record.artifacts["correct"], "uint8", -(-num_images // 8))
     bits: NDArray[np.uint8] = np.unpackbits(packed, axis=1, count=num_images)[0]
     return bits
 

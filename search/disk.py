@@ -10,9 +10,12 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
-from search.errors import StorageFaultError
+from search.errors import InputError, StorageFaultError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MENDS = {
     errno.ENOSPC: "make room",
@@ -38,10 +41,12 @@ _GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "put the folder back where 
 _LEFTOVER = re.compile(r"\..+\.(pt|npy|safetensors)\.[0-9a-f]+")
 _IN_PYTHON = re.compile(r"\w*Error: \[Errno \d+\] ")
 """How an OSError begins where it was written down as a reason."""
+_LIBRARY_WORDS = {number: os.strerror(number) for number in MENDS if number != errno.ENOMEM}
+"""How a C++ library puts it: in the middle of its own words, without a number. Not memory: a model may be too large."""
 _IN_LIBRARIES = re.compile(
-    r"(RuntimeError|ImportError): .*(PytorchStreamWriter failed|" + "|".join(map(os.strerror, MENDS)) + ")"
+    r"(RuntimeError|ImportError): .*(PytorchStreamWriter failed|" + "|".join(_LIBRARY_WORDS.values()) + ")"
 )
-"""How a C++ library puts it: the system's words in the middle of its own, and no number."""
+"""How such an error begins where it was written down as a reason."""
 
 
 @contextlib.contextmanager
@@ -75,9 +80,9 @@ def find_fault(error: BaseException | None) -> OSError | None:
         if isinstance(error, OSError) and error.errno in MENDS:
             return error
         if isinstance(error, RuntimeError | ImportError):
-            for number in MENDS:
-                if os.strerror(number) in str(error):
-                    return OSError(number, os.strerror(number))
+            for number, words in _LIBRARY_WORDS.items():
+                if words in str(error):
+                    return OSError(number, words)
         error = error.__cause__ or error.__context__
     return None
 
@@ -117,6 +122,10 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool =
                     stream.flush()
                     os.fsync(stream.fileno())
             temporary.replace(path)
+        except OSError as error:
+            if error.filename == str(temporary):
+                error.filename = str(path)  # the name that a person knows
+            raise
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -131,6 +140,27 @@ def write_bytes(path: Path, content: bytes | memoryview, *, flush: bool = True) 
         stream.write(content)
 
     write_whole(path, write, flush=flush)
+
+
+def load_array(path: Path, dtype: str, num_columns: int) -> NDArray[Any]:
+    """Read an array that a training left, (rows, columns), at least one row; nothing of it is in memory before use.
+
+    Raises:
+        InputError: It is gone or damaged.
+    """
+    from numpy.lib.format import open_memmap
+
+    mend = "put it back from a copy"
+    if not path.is_file():  # a pipe is none either
+        raise InputError(f"{path}: expected an array that a training left, found no file; {mend}")
+    try:
+        array: NDArray[Any] = open_memmap(path, mode="r")
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({str(error).splitlines()[0]}); {mend}") from None
+    if array.dtype != dtype or array.ndim != 2 or array.shape[1] != num_columns or not len(array):
+        found = f"{array.dtype} of shape {array.shape}"
+        raise InputError(f"{path}: expected rows of {num_columns} {dtype}, found {found}; {mend}")
+    return array
 
 
 def _sync_folder(folder: Path) -> None:

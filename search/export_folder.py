@@ -197,17 +197,19 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(folder: Path) -> int:
-    """Hold a folder for this process.
+    """Hold a folder for this process, where the file system has locks.
 
     Raises:
-        OSError: Another process holds it.
+        BlockingIOError: Another process holds it.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(handle)
         raise
+    except OSError:
+        pass  # one user at a time anyway, as above
     return handle
 
 

@@ -7,16 +7,17 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Strict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from search.disk import write_bytes
 from search.errors import InputError, StudyChangedError, StudyError
 from search.faults import explain
 from search.names import Key
+from search.significance.records import Verdict
 from search.storage.location import is_uri
 from search.storage.working_copy import JOURNAL, refresh
 from search.study import EXTENDABLE, FREE, StudyConfig, check_memory, load_study, to_dict
@@ -202,28 +203,70 @@ def write_atomically(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-class _Sentence(TypedDict):
+class _Dict(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]
+
+
+class _Comparison(_Dict):
+    a: str
+    b: str
+    verdict: Annotated[Verdict, Strict(False)]
     sentence: str
+    estimand: str
+    provisional: bool
+    adjust_method: str
+    family_size: int
+    num_blocks: int
+    num_images: int | None
+    estimate: float | None
+    interval: dict[str, Any] | None
+    adjusted_p: float | None
+    p_a_gt_b: float | None
+    components: NotRequired[dict[str, float] | None]
 
 
-class _Repeat(TypedDict):
+class _Raced(_Dict):
     key: Key
     block: str
 
 
-class _Contender(TypedDict):
+class _Repeat(_Raced):
+    state: str
+    diverged_in_epoch: int | None
+    test_accuracy: float | None
+
+
+class _Racer(_Dict):
     name: str
+    point: dict[str, Any]
+    repeats: list[_Raced]
+
+
+class _Contender(_Dict):
+    name: str
+    finalist: bool
+    point: dict[str, Any]
     repeats: list[_Repeat]
 
 
-class _Race(TypedDict):
+class _Race(_Dict):
     sentences: list[str]
+    survivor: str
+    contenders: list[_Racer]
 
 
-class _Document(TypedDict):
-    """What every reader of a comparison relies on; each reads more, and says itself what is missing."""
+class _Data(_Dict):
+    digest: str
+    num_classes: NotRequired[int]
 
-    comparisons: list[_Sentence]
+
+class _Document(_Dict):
+    """What readers of a comparison rely on; a report reads more of its numbers, and says itself what is missing."""
+
+    key: Key
+    num_looks: NotRequired[int]
+    data: _Data
+    comparisons: list[_Comparison]
     contenders: list[_Contender]
     race: NotRequired[_Race]
 
@@ -246,6 +289,9 @@ def load_comparison(folder: Path) -> dict[str, Any] | None:
         with path.open("rb") as stream:
             document: dict[str, Any] = read_json(stream.read(MAX_BYTES))
         _DOCUMENT.validate_python(document)
+        race = document.get("race")
+        if race and race["survivor"] not in {item["name"] for item in race["contenders"]}:
+            raise ValueError(f"race.survivor: no contender is called {race['survivor']!r}")
     except ValidationError as error:
         fault = next(explain(error, document, dict, ()))
         raise InputError(f"{path}: damaged ({fault}); `hybrid-search compare` writes it again") from None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
 
 from search.claims import CompareSection, families_of, fewest_repeats
 from search.errors import InputError
-from search.folder import COMPARISON
+from search.folder import COMPARISON, load_comparison
 from search.significance import crossed, resampled
 from search.significance.methods import FIRM_BLOCKS
 from search.significance.planning import (
@@ -179,9 +178,6 @@ def _design(components: Components, num_images: int, section: CompareSection) ->
 
 def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
     """The newest comparison with variances in it: of its pairs the one in which least can be found."""
-    path = study.folder / COMPARISON / "comparison.json"
-    if not path.is_file():
-        return None
     try:
         pilots = [
             Pilot(
@@ -190,7 +186,7 @@ def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
                 num_blocks=int(item["num_blocks"]),
                 num_images=int(item["num_images"]),
             )
-            for item in json.loads(path.read_text(encoding="utf-8"))["comparisons"]
+            for item in (load_comparison(study.folder) or {"comparisons": ()})["comparisons"]
             if item.get("components")
         ]
         return max(
@@ -200,8 +196,9 @@ def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
             ),
             default=None,
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: expected what `hybrid-search compare` writes; run it again") from None
+    except TypeError as error:  # components of other names, or no images
+        path = study.folder / COMPARISON / "comparison.json"
+        raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
 
 
 def _settle(pilot: Pilot | None, stated: Stated, num_images: int) -> tuple[Components, tuple[str, ...]]:

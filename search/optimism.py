@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search.disk import load_array
 from search.records import Stopped, TrialRecord
 from search.seeds import derive
 from search.significance.selection import tibshirani
@@ -111,12 +111,12 @@ def load_val_correct(folder: Path, record: TrialRecord, num_images: int) -> NDAr
     """Read which validation images a completed trial got right: 0 and 1, block after block, (R * N,).
 
     Raises:
-        OSError: The file is not there.
-        ValueError: It holds something else than the accuracy that the trial has told.
+        OSError: The file cannot be read.
+        ValueError: It is gone or damaged, or holds something else than the accuracy that the trial has told.
     """
-    packed_RB: NDArray[Any] = np.load(folder / record.artifacts["val_correct"], allow_pickle=False)
-    if packed_RB.dtype != np.uint8 or packed_RB.shape != (len(record.blocks), -(-num_images // 8)):
-        msg = f"expected the bits of {num_images} images, found {packed_RB.dtype} of shape {packed_RB.shape}"
+    packed_RB = load_array(folder / record.artifacts["val_correct"], "uint8", -(-num_images // 8))
+    if len(packed_RB) != len(record.blocks):
+        msg = f"expected the bits of {len(record.blocks)} blocks, found {len(packed_RB)}"
         raise ValueError(msg)
     correct_N: NDArray[np.uint8] = np.unpackbits(packed_RB, axis=1, count=num_images).reshape(-1)
     if abs(correct_N.mean() - (record.val_accuracy or 0.0)) > MAX_GAP + 1 / correct_N.size:

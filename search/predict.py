@@ -231,6 +231,8 @@ def _load_model(folder: Path, exported: _Exported) -> Deployed:
     from search.weights import fill
 
     path = folder / "model.safetensors"
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: expected a file, found a folder, pipe or device; export again")
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.compare import load_correct
 from search.errors import InputError
 from search.folder import load_comparison
 from search.overview import make_overview
@@ -99,11 +100,9 @@ def _classes(
     def bits(name: str, block: str) -> NDArray[np.uint8] | None:
         record = records.get(keys.get((name, block), ""))
         file = record.artifacts.get("correct") if record else None
-        if file is None or not (study.folder / file).is_file():
+        if record is None or file is None or not (study.folder / file).exists():
             return None
-        packed = np.load(study.folder / file, allow_pickle=False)
-        unpacked: NDArray[np.uint8] = np.unpackbits(packed, axis=1, count=len(labels))[0]
-        return unpacked
+        return load_correct(study.folder, record, len(labels))
 
     every: list[tuple[ClassDifference, ...]] = []
     for comparison in comparisons:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.disk import telling_disk_faults
 from search.errors import (
     InputError,
     JournalError,
@@ -67,8 +68,8 @@ def write_report(study: StudyConfig, to: Path | None = None, *, patience: float 
     if file != kept:
         try:
             write_atomically(kept, page)
-        except OSError as error:
-            say(f"{kept}: not written ({error.strerror}), so not in MLflow either")
+        except StorageFaultError as error:
+            say(f"not in the study's folder, so not in MLflow either: {error}")
             return _report(file, material, page)
     _track(study, page, patience)
     try:
@@ -91,10 +92,13 @@ def _write(file: Path, page: str, *, option: str) -> None:
     if file.is_dir():
         raise InputError(f"{option}{file}: expected a file, found a folder; name a file such as {file / FILE_NAME}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        with telling_disk_faults(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, page)
-    except OSError as error:
-        raise InputError(f"{option}{file}: cannot be written ({error.strerror}); name another file with --to") from None
+    except StorageFaultError as error:
+        cause = error.__cause__
+        why = cause.strerror if isinstance(cause, OSError) else str(error)
+        raise InputError(f"{option}{file}: cannot be written ({why}); name another file with --to") from None
 
 
 def _track(study: StudyConfig, page: str, patience: float) -> None:

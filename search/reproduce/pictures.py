@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from search.bind import DataFacts
 from search.compare import Repeats
+from search.disk import load_array
 from search.reproduce import figures
 from search.reproduce.outcomes import Outcome
 from search.reproduce.paper import Confusion, HeatMap, Paper
@@ -108,7 +109,7 @@ def _confusion(study: StudyConfig, facts: DataFacts, file: str | None) -> NDArra
 
     if file is None or not (study.folder / file).is_file():
         return None
-    predicted = np.load(study.folder / file, allow_pickle=False)[0].astype(np.int64)
+    predicted = load_array(study.folder / file, "uint16", facts.num_test)[0].astype(np.int64)
     size = len(facts.classes)
     cells = open_data(study.data).test.labels * size + predicted
     return np.bincount(cells, minlength=size**2).reshape(size, size)

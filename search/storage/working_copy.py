@@ -81,9 +81,10 @@ def uri_of_copy(folder: Path) -> str | None:
         state = json.loads((folder / STATE).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(state, dict) or not isinstance(state.get("folder"), str):
+    names = [state.get(name) for name in ("uri", "folder")] if isinstance(state, dict) else [None]
+    if not all(isinstance(name, str) and name.isprintable() for name in names):
         return None
-    return str(state["uri"]) if Path(state["folder"]).resolve() == folder.resolve() else None
+    return str(names[0]) if Path(str(names[1])).resolve() == folder.resolve() else None
 
 
 def name_copy(location: Location) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -100,8 +101,10 @@ def _make(file: Path) -> None:
         _open(beside)
         os.replace(beside, file)  # noqa: PTH105  SQLite keeps it open: the same file under another name
     finally:
-        for left in file.parent.glob(f".{file.name}.*"):  # of processes that were killed here, too
-            left.unlink(missing_ok=True)
+        ours = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{16}}(-journal|-wal|-shm)?")
+        for left in file.parent.iterdir():  # of processes that were killed here, too
+            if ours.fullmatch(left.name):
+                left.unlink(missing_ok=True)
 
 
 def _open(file: Path) -> None:

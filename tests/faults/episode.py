@@ -204,12 +204,18 @@ class Episode:
 
     # ---- the verbs
 
-    def start(self, *arguments: str) -> Command:
-        """Run the sweep command; the study's own folder, file and cluster are filled in."""
+    def start(self, *arguments: str, hook: Path | None = None) -> Command:
+        """Run the sweep command; the study's own folder, file and cluster are filled in.
+
+        Args:
+            arguments: Further ones.
+            hook: Where the hook writes its trace, for another study than the episode's; unset: with the episode's.
+        """
+        env = self.env | ({"HYBRID_SEARCH_FAULTS_HOOK": str(hook)} if hook else {})
         place = ["--address", self.cluster.address] if self.cluster else []
         self.starts += 1
         self._trace("cut")
-        return Command(["sweep", str(self.file), *place, *arguments], self.home, self.starts, self.env)
+        return Command(["sweep", str(self.file), *place, *arguments], self.home, self.starts, env)
 
     def hit(self, *, begun: bool = False, mid_trial: bool = False) -> Command:
         """Wait for a seeded moment of a running command, which is started if there is none.

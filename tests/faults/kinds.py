@@ -19,6 +19,8 @@ from servers import PATIENCE
 GOES_ON = "the same command goes on"
 AGAIN = "run the same command again"
 MAX_RENAMES = 30
+MOST = {RLIMIT_FSIZE: 1 << 18, RLIMIT_NOFILE: 3}
+"""Limits: a file holds what a command says, and no checkpoint; nothing can be opened."""
 TERM_SECS = 10.0
 HOUR = 3600.0
 
@@ -171,16 +173,16 @@ def fill_trials_disk(e: Episode) -> None:
 
 
 def reach_limit(e: Episode, resource: int, words: str) -> None:
-    """The driver, which trains by itself, can write no more, or open nothing more: no trial is to blame."""
+    """The driver, which trains by itself, can write no checkpoint, or open nothing more: no trial is to blame."""
     command = e.hit(begun=True)
-    e.limit(command.process.pid, resource, 3)
+    e.limit(command.process.pid, resource, MOST[resource])
     e.ended(command, codes={2}, words=[words, AGAIN])
 
 
 def reach_limit_in_worker(e: Episode, resource: int, words: str) -> None:
     command = e.hit(begun=True)
     for worker in e.victims("worker"):
-        e.limit(worker.pid, resource, 3)
+        e.limit(worker.pid, resource, MOST[resource])
     e.ended(command, codes={2}, words=[words, AGAIN])
 
 
@@ -343,10 +345,11 @@ def run_out_of_time(e: Episode) -> None:
 
 def start_four(e: Episode) -> None:
     """Four studies begin at one moment in a new storage: all of them are in the database that they share."""
-    storage = e.home / "four"
+    storage, hook = e.home / "four", e.home / "four-hook"
+    hook.mkdir()
     names = [f"study-{number}" for number in range(4)]
     options = ["--set", f"storage={storage}", "--set", "search.trials=1"]
-    commands = [e.start(*options, "--set", f"name={name}") for name in names]
+    commands = [e.start(*options, "--set", f"name={name}", hook=hook) for name in names]
     for command in commands:
         e.ended(command, codes={0})
         if BACKLOG in command.err or "damaged" in command.err:

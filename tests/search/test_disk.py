@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from search.data.store import ImageData
-from search.disk import MENDS, find_fault, is_fault_in_words, write_bytes, write_whole
-from search.errors import StorageFaultError
+from search.disk import MENDS, find_fault, is_fault_in_words, load_array, write_bytes, write_whole
+from search.errors import InputError, StorageFaultError
 from search.records import Completed, Progress, TrialSpec
 from search.study import StudyConfig
 from search.tracking.journal import read_records
@@ -182,6 +182,7 @@ def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(
         (RuntimeError("[enforce fail] unable to mmap: Too many open files (24)"), errno.EMFILE),
         (ImportError("libx.so: cannot open shared object file: Too many open files"), errno.EMFILE),
         (RuntimeError("shapes do not match"), None),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: Error code 12 (Cannot allocate memory)"), None),
         (ValueError("No space left on device"), None),
         (OSError("cannot identify image file"), None),
     ],
@@ -269,3 +270,36 @@ def test_nothing_of_a_checkpoint_outlives_its_trial(
     assert ended.machine["damaged_checkpoint"] is True
     assert names(folder) == ["confusion.npy", "val_correct.npy", "weights-0.safetensors"]
     assert ended.resumed == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "expected an array that a training left, found no file"),
+        (b"", "damaged (EOF"),
+        (b"PK\x03\x04", "damaged ("),
+        (np.zeros((2, 5), "uint8"), None),
+        (np.zeros((2, 4), "uint8"), "expected rows of 5 uint8, found uint8 of shape (2, 4)"),
+        (np.zeros((0, 5), "uint8"), "found uint8 of shape (0, 5)"),
+        (np.zeros(5, "uint8"), "found uint8 of shape (5,)"),
+        (np.zeros((2, 5)), "found float64"),
+        ("cut", "damaged ("),
+        ("pipe", "found no file"),
+    ],
+)
+def test_an_array_of_a_training_is_checked_where_it_is_read(tmp_path: Path, content: Any, words: str | None) -> None:
+    path = tmp_path / "correct.npy"
+    if isinstance(content, np.ndarray):
+        save_array(path, content)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "pipe":
+        os.mkfifo(path)
+    elif content == "cut":
+        save_array(path, np.zeros((2, 5), "uint8"))
+        path.write_bytes(path.read_bytes()[:-1])
+    if words is None:
+        assert load_array(path, "uint8", 5).tolist() == content.tolist()
+        return
+    with pytest.raises(InputError, match=rf"correct\.npy: .*{re.escape(words)}.*; put it back from a copy"):
+        load_array(path, "uint8", 5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -114,6 +116,19 @@ def test_two_exports_at_once_do_not_remove_each_other(tmp_path: Path) -> None:
         assert (target / "README.md").read_text() == "second"
         (first / "README.md").write_text("first")
     assert (target / "README.md").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["winner"]
+
+
+def test_a_file_system_without_locks_holds_exports_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    target = make_export(tmp_path / "winner")
+    (tmp_path / ".winner.export-new-0").mkdir()
+    with replacing(check_target(target, "study")) as new:
+        (new / "README.md").write_text("new")
+    assert (target / "README.md").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["winner"]
 
 

@@ -404,6 +404,10 @@ def test_a_folder_that_is_no_export_is_named(tmp_path: Path, nominated: Path) ->
     copy = tmp_path / "copy"
     shutil.copytree(nominated, copy)
     (copy / "model.safetensors").unlink()
+    os.mkfifo(copy / "model.safetensors")
+    with pytest.raises(InputError, match=r"model\.safetensors: expected a file, found a folder, pipe or device"):
+        predict(copy, [])
+    (copy / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"model\.safetensors is missing; export again"):
         predict(copy, [])
 

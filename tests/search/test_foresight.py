@@ -37,13 +37,18 @@ def with_pilot(make_study: MakeStudy) -> Callable[..., StudyConfig]:
 
     def make(*parts: dict[str, float] | None, overrides: tuple[str, ...] = ()) -> StudyConfig:
         study = make_study("compare.baselines=[ecrnn/cnn]", *overrides)
+        numbers = dict.fromkeys(("estimate", "interval", "adjusted_p", "p_a_gt_b"))
+        verdict = {"verdict": "inconclusive", "sentence": "", "estimand": "", "provisional": False}
+        sizes = {"adjust_method": "holm", "family_size": len(parts), "num_blocks": 6, "num_images": 500}
         items = [
-            {"a": f"a{place}", "b": "cnn", "components": part, "num_blocks": 6, "num_images": 500}
+            {"a": f"a{place}", "b": "cnn", "components": part, **verdict, **numbers, **sizes}
             for place, part in enumerate(parts)
         ]
         folder = study.folder / "comparison"
         folder.mkdir(parents=True)
-        (folder / "comparison.json").write_text(json.dumps({"comparisons": items}), encoding="utf-8")
+        (folder / "comparison.json").write_text(
+            json.dumps({"key": "k", "data": {"digest": "d"}, "contenders": [], "comparisons": items}), encoding="utf-8"
+        )
         return study
 
     return make
@@ -154,13 +159,21 @@ def test_a_comparison_without_variances_is_no_pilot(with_pilot: Callable[..., St
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"comparisons": [{"components": {"rows": 1}}]}', '{"comparisons": 3}']
+    "change",
+    [
+        lambda _: "",
+        lambda _: "[]",
+        lambda _: "[" * 100_000,
+        lambda text: text.replace('"residual"', '"rows"'),
+        lambda text: text.replace('"num_images": 500', '"num_images": null'),
+        lambda text: text.replace('"estimand"', '"about"'),
+    ],
 )
-def test_a_damaged_comparison_is_named(with_pilot: Callable[..., StudyConfig], text: str) -> None:
+def test_a_damaged_comparison_is_named(with_pilot: Callable[..., StudyConfig], change: Callable[[str], str]) -> None:
     study = with_pilot(QUIET)
     path: Path = study.folder / "comparison" / "comparison.json"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"comparison\.json: expected what `hybrid-search compare` writes"):
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(InputError, match=r"comparison\.json: damaged .*`hybrid-search compare` writes it again"):
         foresee(study, IMAGES, Stated())
 
 

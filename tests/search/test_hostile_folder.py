@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +91,9 @@ def test_what_a_terminal_acts_on_is_shown_escaped(begun: StudyConfig, capsys: py
     [
         ("[]", "expected a mapping"),
         ("[" * 100_000, "recursion"),
-        ('{"comparisons": [{"sentence": NaN}], "contenders": []}', "NaN"),
-        ('{"comparisons": [{}], "contenders": []}', r"comparisons\.0\.sentence: missing"),
-        (
-            '{"comparisons": [], "contenders": [{"name": "a", "repeats": [{"key": "../x", "block": "b"}]}]}',
-            "be letters",
-        ),
-        ('{"comparisons": 3, "contenders": []}', "comparisons: expected a list, got 3"),
+        ('{"comparisons": [{"sentence": NaN}]}', "NaN"),
+        ('{"key": "../x"}', "be letters"),
+        ('{"key": "k", "data": {"digest": "d"}, "comparisons": 3}', "comparisons: expected a list, got 3"),
         ("\x00", "Expecting value"),
     ],
 )
@@ -108,6 +104,74 @@ def test_a_comparison_that_is_none_is_a_line(begun: StudyConfig, content: str, w
     with pytest.raises(InputError, match=rf"comparison\.json: damaged \(.*{words}") as caught:
         load_comparison(begun.folder)
     assert str(caught.value).isprintable()
+
+
+def compared() -> dict[str, Any]:
+    """A comparison after a race, with every field that is read beside the report's numbers."""
+    raced = {"key": "r", "block": "compare-0"}
+    run = {"key": "k", "block": "confirm-0", "state": "completed", "diverged_in_epoch": None, "test_accuracy": 0.5}
+    contender: dict[str, Any] = {"name": "a", "point": {"rnn": "none"}}
+    return {
+        "key": "k",
+        "data": {"digest": "d"},
+        "race": {"sentences": [""], "survivor": "a", "contenders": [contender | {"repeats": [raced]}]},
+        "contenders": [contender | {"finalist": True, "repeats": [run]}],
+        "comparisons": [
+            {
+                "a": "a",
+                "b": "b",
+                "verdict": "better",
+                "sentence": "",
+                "estimand": "",
+                "provisional": False,
+                "adjust_method": "holm",
+                "family_size": 1,
+                "num_blocks": 6,
+                "num_images": 500,
+                "estimate": 0.1,
+                "interval": None,
+                "adjusted_p": 0.01,
+                "p_a_gt_b": 1.0,
+            }
+        ],
+    }
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where every value of a document stands."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield (*path, key)
+        yield from places(item, (*path, key))
+
+
+def test_a_whole_comparison_is_read(begun: StudyConfig) -> None:
+    (begun.folder / "comparison").mkdir()
+    (begun.folder / "comparison" / "comparison.json").write_text(json.dumps(compared()))
+    assert load_comparison(begun.folder) == compared()
+
+
+@pytest.mark.parametrize("damage", ["lost", "another type", "another name"])
+def test_every_field_of_a_comparison_is_checked_where_it_is_read(begun: StudyConfig, damage: str) -> None:
+    (begun.folder / "comparison").mkdir()
+    file = begun.folder / "comparison" / "comparison.json"
+    found = [place for place in places(compared()) if isinstance(place[-1], str) and place[-1] != "rnn"]
+    assert len(found) > 30
+    for *path, last in found if damage != "another name" else [("race", "survivor"), ("comparisons", 0, "verdict")]:
+        document = compared()
+        holder: Any = document
+        for step in path:
+            holder = holder[step]
+        if damage == "lost":
+            del holder[last]
+            if path == [] and last == "race":
+                continue
+        else:
+            holder[last] = "nobody" if damage == "another name" else {"x": [3]} if last == "repeats" else [[3]]
+        file.write_text(json.dumps(document))
+        with pytest.raises(InputError, match=r"comparison\.json: damaged \(.*; `hybrid-search compare`") as caught:
+            load_comparison(begun.folder)
+        assert last in str(caught.value)
 
 
 @pytest.mark.parametrize("way", ["link", ".", "..", "link to the storage"])
@@ -140,7 +204,8 @@ def test_names_in_a_working_copy_lead_nowhere_else(tmp_path: Path, victim: Path)
     Synced(copy, Store(f"file://{store}")).pull()
     assert (copy / "report.html").read_text() == "new"
     assert len(list(victim.iterdir())) == 3
-    for state in ("[]", '{"folder": 3}', "[" * 100_000):
+    here = json.dumps(str(copy))
+    for state in ("[]", '{"folder": 3}', "[" * 100_000, f'{{"folder": {here}}}', '{"uri": "x", "folder": "\\u0000"}'):
         (copy / COPY_STATE).write_text(state)
         assert uri_of_copy(copy) is None
 

@@ -58,7 +58,7 @@ def test_the_page_lies_in_the_study_and_is_noted_once(study: StudyConfig, tracke
     assert len(notes(study)) == 1
     assert [started[0] for started in trackers] == [study.folder, study.folder]
     with Journal(study.folder) as journal:
-        data = {"digest": "x", "num_train": 70, "num_test": 50}
+        data = {"name": "digits", "digest": "x", "num_train": 70, "num_test": 50}
         journal.note("session", verb="compare", versions={"torch": "3"}, data=data, classes=["0"])
     write_report(study)
     assert len(notes(study)) == 2
@@ -107,12 +107,24 @@ def test_what_stands_in_the_way_is_named(study: StudyConfig, trackers: list[Any]
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"--to .*: cannot be written \(.*\); name another file with --to"):
         write_report(study, tmp_path / "file" / "page.html")
+    with pytest.raises(InputError, match=r"--to .*: cannot be written \(File name too long\); name another file"):
+        write_report(study, tmp_path / f"{245 * 'x'}.html")
     assert not (study.folder / "report.html").exists()
+    assert not trackers
+
+
+def test_a_study_that_cannot_be_written_is_reported_elsewhere(
+    study: StudyConfig, trackers: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study.folder / "report.html").mkdir()  # in the way of the page that the study keeps
+    assert write_report(study, tmp_path / "page.html").file == tmp_path / "page.html"
+    assert "not in the study's folder, so not in MLflow either: " in capsys.readouterr().err
+    assert (tmp_path / "page.html").is_file()
     assert not trackers
 
 
 def test_a_damaged_comparison_is_the_users_to_mend(study: StudyConfig, trackers: list[Any]) -> None:
     (study.folder / "comparison").mkdir()
     (study.folder / "comparison" / "comparison.json").write_text(json.dumps({"comparisons": [{}]}))
-    with pytest.raises(InputError, match=r"comparison.json cannot be read"):
+    with pytest.raises(InputError, match=r"comparison\.json: damaged \(key: missing"):
         write_report(study)

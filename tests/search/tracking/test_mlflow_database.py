@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -50,17 +51,21 @@ def hang(storage: str) -> None:
 
 
 def test_a_kill_leaves_no_half_of_a_database(tmp_path: Path, empty_database: Path) -> None:
+    (tmp_path / ".mlflow.db.backup").write_text("of the user's own")
     process = FORK.Process(target=hang, args=(str(tmp_path),))
     process.start()
     until = time.monotonic() + 60
-    while not any(path.name.startswith(".mlflow.db") for path in tmp_path.iterdir()) and time.monotonic() < until:
+    while (
+        not any(re.match(r"\.mlflow\.db\.[0-9a-f]{16}", path.name) for path in tmp_path.iterdir())
+        and time.monotonic() < until
+    ):
         time.sleep(0.02)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert not (tmp_path / "mlflow.db").exists()
     Store(default_uri(tmp_path), "one")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mlflow.db.backup", "mlflow.db", "mlflow.db.lock"]
 
 
 def test_a_lock_that_is_never_released_ends_in_words(
