@@ -196,6 +196,7 @@ def _database(subject: Subject) -> Iterator[str]:
 
 def _open_database(url: str) -> None:
     from sqlalchemy import create_engine, inspect, make_url
+    from sqlalchemy.exc import ArgumentError
 
     from search.proposals import with_driver
 
@@ -211,6 +212,8 @@ def _open_database(url: str) -> None:
         inspect(create_engine(parsed, connect_args=timeout)).get_table_names()
     except HybridSearchError:
         raise
+    except ArgumentError:
+        raise StudyError("search.database: expected a URL, such as sqlite:////home/me/optuna.db") from None
     except Exception as error:  # noqa: BLE001  any driver's own exception means the same here
         reason = str(error).splitlines()[0]
         raise StudyError(
