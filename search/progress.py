@@ -105,6 +105,7 @@ class Display:
         return self._table
 
     def _draw(self) -> RenderableType:
+        from rich.align import Align
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -128,7 +129,8 @@ class Display:
             )
         return Group(
             Text(printable(f"{self._title}: {one_line(status, self._noun)}")),
-            ProgressBar(total=max(1, status.num_planned), completed=status.num_over, width=60),
+            # A bar alone does not end its line, and the headings would follow on it.
+            Align.left(ProgressBar(total=max(1, status.num_planned), completed=status.num_over, width=60)),
             table,
         )
 

@@ -141,7 +141,9 @@ def check_address(address: str) -> None:
             "machine that is a node itself: `ray start --address=host:6379` there, then run this command there"
         )
     host, _, port = address.rpartition(":")
-    if host and port.isdigit() and not takes_connections(host.strip("[]"), int(port), CONNECT_SECS):
+    if address not in {"auto", "local"} and not (host and port.isdigit()):
+        raise ResourceError(f"resources.address: expected host:port, such as 10.0.0.1:6379, or auto, found {address!r}")
+    if port.isdigit() and not takes_connections(host.strip("[]"), int(port), CONNECT_SECS):
         raise _no_cluster(address, ConnectionError("nothing answers there"))
 
 

@@ -174,6 +174,20 @@ def test_a_garbled_database_is_refused(make_study: MakeStudy, tmp_path: Path) ->
     assert not (tmp_path / "new.db").exists()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "head", "head:", "head:port"])
+def test_an_address_that_ray_cannot_read_is_named_so(make_study: MakeStudy, address: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_study(make_study(*QUIET, f"resources={{runner: ray, address: '{address}'}}"), "plan")
+    words = f"resources.address: expected host:port, such as 10.0.0.1:6379, or auto, found {address!r}"
+    assert caught.value.faults == (words,)
+
+
+def test_a_database_that_is_no_url_is_named_so(make_study: MakeStudy) -> None:
+    with pytest.raises(StudyError) as caught:
+        check_study(make_study(*QUIET, "search.database=optuna.db"), "plan")
+    assert caught.value.faults == ("search.database: expected a URL, such as sqlite:////home/me/optuna.db",)
+
+
 def test_a_comparison_without_a_second_configuration_is_refused_first(make_study: MakeStudy, tmp_path: Path) -> None:
     with pytest.raises(NothingToDoError, match="one finalist and nothing to compare it with"):
         decide.run_compare(make_study())
