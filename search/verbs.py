@@ -272,6 +272,7 @@ def analyze(
         unpaired=unpaired,
     )
     source = choose_source(file, mlflow, metric=metric, group_by=group_by, block=block, uri=tracking_uri)
+    told: list[str] = []
     analysis = judge(
         source,
         Options(
@@ -288,8 +289,10 @@ def analyze(
             num_classes=num_classes,
         ),
         asked,
-        tell=(lambda line: print(line, file=sys.stderr)) if as_json else out,
+        tell=told.append,
     )
+    for line in told:
+        print(line, file=sys.stderr) if as_json else out(line)
     files = write_files(analysis.document, analysis.comparisons, to) if to else []
     show(
         as_json,

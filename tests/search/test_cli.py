@@ -470,12 +470,12 @@ def test_analyze_a_file(call: Any, tmp_path: Path) -> None:
 
 def test_analyze_refuses_in_words(call: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
-    path.write_text("config,block,score\na,0,91\nb,0,\nb,0,0.5\n")
+    path.write_text("config,block,score\na,0,91\nb,0,\nb,0,92\n")
     before = tree(tmp_path)
     for more in ((), ("--json",), ("--to", tmp_path / "out")):
         shown = call("analyze", path, *more)
         assert_refused(
-            shown, f"{path}, row 2: score: expected a number from 0 to 1", f"{path}, rows 3 and 4: config 'b'"
+            shown, f"{path}, rows 2 and 4: score: expected a number from 0 to 1", f"{path}, rows 3 and 4: config 'b'"
         )
         assert len(shown.err.splitlines()) == 2
     assert_refused(call("analyze"), "expected a file of results or --mlflow EXPERIMENT, found neither")
