@@ -23,6 +23,11 @@ _WRAPPED = re.compile(r"(?:np\.|numpy\.)?(?:float|int|uint|bfloat|tensor|array)\
 """A number as `repr` writes it: np.float64(0.91), tensor(0.91, device='cuda:0')."""
 _SPREAD = re.compile(r"^\s*[+-]?[\d.,]+\s*%?\s*(?:±|\+/?-|\\pm|\$\\pm\$|\()\s*[\d.,]+\s*%?\s*\)?\s*$")
 SPREAD_MEND = "a mean with its spread holds no repeats: bring one row per repeat, with that repeat's own score"
+_SUMMARY = frozenset(
+    ["mean", "avg", "average", "median", "std", "sd", "stddev", "stderr", "sem", "var", "variance", "min", "max"]
+)
+_SUMMARISED = frozenset(["rank", "ranks", "score", "scores", "acc", "accuracy", "deviation", "error", "of", "the"])
+"""What may stand beside such a word: `avg. rank`, `mean ± std`."""
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 """1,234: decimals or thousands."""
@@ -68,6 +73,21 @@ def check_names(table: Table, faults: Faults) -> None:
             f"{name}: expected a printable name",
             "name it",
         )
+        if name != CONFIG:
+            _tell(
+                table,
+                column,
+                np.array([_is_summary(value) for value in column.values]),
+                faults,
+                f"{name}: expected one {'repeat' if name == BLOCK else 'data set'} per name",
+                "such rows sum up the others: leave them out",
+            )
+
+
+def _is_summary(name: str) -> bool:
+    """Whether a row is called as those below a table are: mean, std, avg. rank."""
+    words = {word for word in re.split(r"[\W_]+", name.lower()) if word}
+    return bool(words & _SUMMARY) and words <= _SUMMARY | _SUMMARISED
 
 
 def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) -> NDArray[np.float64]:
@@ -84,11 +104,11 @@ def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) 
     """
     column = table.columns[name]
     texts = [unwrapped(value) for value in column.values]
-    if _decimals_after_comma(texts):
-        texts = [text.replace(",", ".") for text in texts]
     missing = np.array([is_missing_text(text) for text in texts], dtype=np.bool_)
     if asked.scale in (None, 100) and not asked.own_unit and _all_percent(texts):
-        asked, texts = dataclasses.replace(asked, scale=100), [text.rstrip("% ") for text in texts]
+        asked, texts = dataclasses.replace(asked, scale=100), [text.rstrip("%").rstrip() for text in texts]
+    if _decimals_after_comma(texts):
+        texts = [text.replace(",", ".") for text in texts]
     numbers = np.array([_number(text) for text in texts], dtype=np.float64)
     strange = ~np.isfinite(numbers) & ~missing
     mends = np.array([_mend_text(text) for text in texts])
@@ -167,6 +187,11 @@ def _unit_hint(numbers: NDArray[np.float64], asked: Asked) -> str:
     there = numbers[np.isfinite(numbers)]
     if there.size and np.median(there) > 1 and there.max() <= 100 and there.min() >= 0:
         return "scores look like percent: add --scale 100 (if lower is better: --lower-is-better)"
+    if there.size and there.max() <= 0:
+        return (
+            "add --scale 1 to take any number (losses whose sign is turned, as scikit-learn's scores are, need no "
+            "--lower-is-better)"
+        )
     return "give accuracies as fractions of 1, or add --scale 1 to take any number (--lower-is-better for a loss)"
 
 

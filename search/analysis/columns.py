@@ -65,6 +65,10 @@ _SCORE_PARTS = _set(
 )
 _VALUES = re.compile(r"values?(_\d+)?|result|objective|performance|reward")
 _NO_SCORES = _set("std rank sem stderr var count time fit duration")
+_MEAN = _set("mean avg average")
+_SPREAD = _set("std stddev sd sem stderr ci var")
+_OVER_STEPS = frozenset({"best", "max", "min"})
+"""The best of a learning curve flatters: never the first to be offered."""
 _TRAIN = frozenset({"train", "training"})
 OPTIONS = {name: f"--{name}-column" for name in (CONFIG, BLOCK, SCORE, DATASET, IMAGE, LABEL, PREDICTION)}
 
@@ -112,6 +116,12 @@ class Headings:
             elif _VALUES.fullmatch(name):
                 tiers[2].append(at)
         return next((tier for tier in tiers if tier), [])
+
+    def spread_of(self, at: int) -> str:
+        """The column that holds the spread of a mean: `std_acc` beside `mean_acc`; empty if there is none."""
+        if not _MEAN & {*simple(self.texts[at]).split("_")}:
+            return ""
+        return next((text.strip() for text in self.texts if _SPREAD & {*simple(text).split("_")}), "")
 
     def find(self, option: str, name: str, faults: Faults) -> tuple[int, ...]:
         """Positions of the columns that an option names; several are parted by commas.
@@ -163,8 +173,9 @@ class Headings:
             once = names[0] if names[0] == names[1] else " and ".join(map(shown, names[:2]))
             faults.add(f"expected the column {shown(once)} once, found it twice; remove one", "row 1")
         else:
+            first = next((name for name in names if not _OVER_STEPS & {*words_of(name)}), names[0])
             faults.add(
-                f"{some(map(shown, names), 8)} may each be the {meaning}; say which by {option} {shown(names[0])}"
+                f"{some(map(shown, names), 8)} may each be the {meaning}; say which by {option} {shown(first)}"
                 f"{' (several that belong together: by commas)' if meaning in (CONFIG, BLOCK) else ''}",
                 "row 1",
             )

@@ -18,6 +18,12 @@ from search.analysis.layout import PREVIEW
 from search.analysis.shape import Sheet
 from search.analysis.table import Coder
 
+MAX_DEPTH = 4
+"""Objects within objects that become columns."""
+DOCUMENT = (
+    "one JSON document; write one object per line as .jsonl (pandas: to_json(path, orient='records', lines=True))"
+)
+
 
 def read_jsonl(path: Path, choose: Choose) -> Sheet:
     """Read a file of JSON objects: one per line, each a row; keys that a row lacks are empty cells.
@@ -58,6 +64,8 @@ def read_jsonl(path: Path, choose: Choose) -> Sheet:
         faults.add(f"expected a file packed by gzip, but it cannot be unpacked: {error}; pack it again")
     if not numbers and not faults:
         faults.add("expected one JSON object per line, found an empty file")
+    if len(numbers) == 1 and path.suffix.lower() == ".json":
+        faults.add(f"expected one JSON object per line, found {DOCUMENT}")
     faults.check()
     headings = list(coders)
     layout = choose(headings, [[row.get(key, "") for key in headings] for row in preview], faults)
@@ -85,16 +93,29 @@ def _rows(lines: Lines, numbers: list[int], nested: dict[str, list[int]], faults
         row = _object(line, lines.number, faults)
         faults.check()
         numbers.append(lines.number)
+        row = dict(_flat(row))
         for key, value in row.items():
             if isinstance(value, dict | list):
                 nested.setdefault(key, []).append(lines.number)
         yield {key: _text(value) for key, value in row.items()}
 
 
+def _flat(row: dict[str, object], before: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+    """The values of an object by path, as trackers write it: {"config": {"lr": 0.1}} is config/lr."""
+    for key, value in row.items():
+        if isinstance(value, dict) and value and depth < MAX_DEPTH:
+            yield from _flat(value, f"{before}{key}/", depth + 1)
+        else:
+            yield before + key, value
+
+
 def _object(line: str, number: int, faults: Faults) -> dict[str, object]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
+        if number == 1 and faults.source.lower().endswith(".json"):
+            faults.add(f"expected one JSON object per line, found {DOCUMENT}")
+            return {}
         what = "brackets too deep" if isinstance(error, RecursionError) else str(error).split(":")[0]
         faults.add(
             f"expected one JSON object per line, but it cannot be read: {what}; write one row per line",
@@ -102,6 +123,9 @@ def _object(line: str, number: int, faults: Faults) -> dict[str, object]:
         )
         return {}
     if not isinstance(value, dict):
+        if isinstance(value, list) and number == 1:
+            faults.add(f"expected one JSON object per line, found {DOCUMENT}")
+            return {}
         kind = type(value).__name__
         faults.add(f"expected one JSON object per line, found a {kind}; write one row per line", f"line {number}")
         return {}

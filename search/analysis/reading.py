@@ -37,6 +37,7 @@ KINDS = {
     ".txt": "table",
     ".jsonl": "lines",
     ".ndjson": "lines",
+    ".json": "lines",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".npz": "arrays",
@@ -44,9 +45,6 @@ KINDS = {
 """How a file is read, by what its name ends with; .gz may follow where it is text."""
 _OTHERS = {
     (".xlsx", ".xls", ".ods", ".numbers"): "a spreadsheet; save the sheet as CSV UTF-8 and name that file",
-    (
-        ".json",
-    ): "one JSON document; write one object per line as .jsonl (pandas: to_json(path, orient='records', lines=True))",
     (".pkl", ".pickle", ".pt", ".pth", ".joblib"): "a pickle, which may run a program when it is read; save it as .csv",
     (".npy",): "a single array; write it with np.savez as .npz, with the names of configurations and blocks",
     (".zip", ".tar", ".tgz", ".7z", ".xz", ".bz2", ".zst"): "an archive; unpack it and name the file in it",

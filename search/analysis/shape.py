@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.analysis.asked import LAST, Asked
-from search.analysis.cells import unwrapped
+from search.analysis.cells import is_missing_text, unwrapped
 from search.analysis.columns import (
     BLOCK,
     CONFIG,
@@ -308,6 +308,11 @@ def _at(
         if name in columns:
             keys = np.unique(keys * len(columns[name].values) + columns[name].codes, return_inverse=True)[1]
     steps = np.array([_step(value) for value in step.values])[step.codes]
+    if SCORE in columns and (empty := _logged_apart(columns[SCORE], keys, steps)).any():
+        rows = np.flatnonzero(~empty)
+        fewer = {name: _take(column, rows) for name, column in columns.items()}
+        kept, said = _at(fewer, _take(step, rows), numbers[rows], asked, faults)
+        return rows[kept], said
     if np.unique(keys).size == keys.size or not np.isfinite(steps).all():
         return every, []
     if np.unique(np.stack([keys, steps]), axis=1).shape[1] < keys.size and asked.at is None:
@@ -330,6 +335,13 @@ def _at(
     ended = steps[kept]
     said = [f"the last steps differ between repeats, {ended.min():g} to {ended.max():g}"] if np.ptp(ended) else []
     return kept, said
+
+
+def _logged_apart(score: Column, keys: NDArray[np.int64], steps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Rows without the score beside one that has it, of the same repeat and step: other metrics, logged apart."""
+    empty = np.array([is_missing_text(value) for value in score.values], dtype=np.bool_)[score.codes]
+    place = np.unique(np.stack([keys, steps]), axis=1, return_inverse=True)[1].reshape(-1)
+    return empty & (np.bincount(place, weights=~empty) > 0)[place]
 
 
 def _step(text: str) -> float:

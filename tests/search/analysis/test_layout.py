@@ -241,3 +241,70 @@ def test_scores_of_an_archive(tmp_path: Path) -> None:
     np.savez(path, scores=[[0.5, np.inf], [0.25, 1]], configs=["a", "b"], blocks=[0, 1])
     with pytest.raises(AnalysisError, match="'a' on block '1': scores: expected a number from 0 to 1, found 'inf'"):
         read_file(path)
+
+
+@pytest.mark.parametrize("column", ["fold", "dataset"])
+def test_rows_that_sum_up_others_are_no_repeats(take: Read, column: str) -> None:
+    names = {"fold": ("mean", "STD"), "dataset": ("Avg. rank", "mean ± std")}[column]
+    with pytest.raises(AnalysisError, match=f"rows 4 and 5: .*found '{re.escape(names[0])}' and .*leave them out"):
+        take(f"{column},a,b", "0,.1,.3", "1,.2,.4", f"{names[0]},.15,.35", f"{names[1]},.01,.01")
+    reading, _ = take("dataset,a,b", "max-cut,.1,.3", "meaning,.2,.4")
+    assert [len(item.configs) for item in reading.results] == [2, 2]
+
+
+def test_metrics_that_are_logged_in_rows_of_their_own(take: Read) -> None:
+    head = "run,epoch,step,val_acc,train_loss"
+    rows = [
+        row
+        for run, score in (("a_s0", 0.5), ("a_s1", 0.6), ("b_s0", 0.7), ("b_s1", 0.8))
+        for epoch in (0, 1)
+        for row in (f"{run},{epoch},9,{score + epoch / 10:g},", f"{run},{epoch},9,,.3")
+    ]
+    with pytest.raises(AnalysisError, match="a learning curve; add --at last"):
+        take(head, *rows)
+    reading, _ = take(head, *rows, at="last")
+    assert reading.results[0].scores["a"].tolist() == [0.6, 0.7]
+    assert reading.results[0].scores["b"].tolist() == [0.8, 0.9]
+
+
+def test_a_last_step_without_a_score_is_not_replaced_by_the_step_before(take: Read) -> None:
+    rows = ("a,0,0,.5", "a,0,1,", "a,1,0,.5", "a,1,1,.6", "b,0,0,.5", "b,0,1,.7", "b,1,0,.5", "b,1,1,.8")
+    reading, _ = take("model,seed,epoch,acc", *rows, at="last")
+    assert np.isnan(reading.results[0].scores["a"]).tolist() == [True, False]
+
+
+def test_objects_within_objects_are_columns(take: Read) -> None:
+    """As Ray Tune writes result.json: lines, with the configuration as an object."""
+    rows = [
+        f'{{"val_acc": {acc}, "config": {{"model": "{model}", "seed": {seed}, "layers": [1, 2]}}, "hist": [1]}}'
+        for model, seed, acc in (("a", 0, 0.1), ("a", 1, 0.2), ("b", 0, 0.3), ("b", 1, 0.4))
+    ]
+    for name in ("result.json", "result.jsonl"):
+        reading, told = take(*rows, name=name)
+        assert told == "read: config = config/model, block = config/seed, score = val_acc"
+        assert reading.results[0].scores["b"].tolist() == [0.3, 0.4]
+    for text in ('[{"model": "a"}]', "[", "{", '{"model": {"0": "a"}, "seed": {"0": 1}, "acc": {"0": 0.5}}'):
+        with pytest.raises(AnalysisError, match="found one JSON document; write one object per line"):
+            take(text, name="records.json")
+
+
+def test_means_beside_their_spread_hold_no_repeats(take: Read) -> None:
+    with pytest.raises(AnalysisError, match=r"std_acc beside mean_acc: .* one row per repeat"):
+        take("model,mean_acc,std_acc", "a,.9,.01", "b,.8,.01")
+    reading, _ = take("model,seed,mean_return,return_std,score", "a,0,1,1,.5", "b,0,1,1,.6")
+    assert reading.configs == ("a", "b")
+
+
+def test_the_best_of_a_curve_is_not_the_first_to_be_offered(take: Read) -> None:
+    with pytest.raises(AnalysisError, match=r"best_acc and val_acc may each .* --score-column val_acc"):
+        take("model,seed,best_acc,val_acc", "a,0,.9,.8", "b,0,.9,.8")
+
+
+def test_negated_losses_are_not_called_losses(take: Read) -> None:
+    with pytest.raises(AnalysisError, match=r"add --scale 1 .* need no --lower-is-better"):
+        take("model,seed,score", "a,0,-.9", "b,0,-.8")
+
+
+def test_per_cent_signs_after_decimal_commas(take: Read) -> None:
+    reading, _ = take("model;seed;acc", "a;0;91,5 %", "a;1;90,25%", "b;0;80 %", "b;1;81,5 %")
+    assert reading.results[0].scores["a"].tolist() == [0.915, 0.9025]
