@@ -72,7 +72,7 @@ verdicts = [item["verdict"] for item in json.loads(text.getvalue())["comparisons
 done(verdicts={word: verdicts.count(word) for word in set(verdicts)})
 """
 OURS = """
-from search.significance.crossed import satterthwaite_test
+from search.significance.tests.crossed import satterthwaite_test
 
 start = time.perf_counter()
 bits = correct.view(np.int8)

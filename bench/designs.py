@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.claims import ALPHA, Share
-from search.significance.cross_validation import five_by_two_f, five_by_two_t
-from search.significance.friedman import against_control, friedman, nemenyi_difference, permutation_p, rank_scores
-from search.significance.multiplicity import adjust
-from search.significance.wilcoxon import wilcoxon_test
+from search.significance.adjust.multiplicity import adjust
+from search.significance.tests.cross_validation import five_by_two_f, five_by_two_t
+from search.significance.tests.friedman import against_control, friedman, nemenyi_difference, permutation_p, rank_scores
+from search.significance.tests.wilcoxon import wilcoxon_test
 
 NUM_FEATURES = 100
 NUM_SHUFFLES = 1999

@@ -22,12 +22,12 @@ from scipy import stats
 from bench.claims import ALPHA, Share
 from bench.nulls import NullStudy, load_null
 from bench.simulated import WORLDS, World, simulate
-from search.significance.crossed import FEW_IMAGES
 from search.significance.declared import Declared
 from search.significance.judge import judge_results
-from search.significance.mixture import grid, tails
 from search.significance.records import Verdict
 from search.significance.results import Results
+from search.significance.tests.crossed import FEW_IMAGES
+from search.significance.tests.mixture import grid, tails
 
 STRONG = next(world for world in WORLDS if world.name == "runs and tastes differ strongly")
 DIGITS_SPREAD = World(name="the digits' own spread of runs", luck=0.17, taste=0.5)

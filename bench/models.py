@@ -24,10 +24,10 @@ import torch
 from bench.peers import plain_models
 from bench.report import machine, write_page
 from hybrid_models.build import build
-from hybrid_models.config import ModelConfig
+from hybrid_models.config.model import ModelConfig
 from hybrid_models.counting import torch_trainable
 from hybrid_models.objective import objective
-from search.catalogue import INPUT
+from search.commands.models import INPUT
 from search.training.memory import keep_freed_memory
 from spaces.presets import load_preset, preset_names
 

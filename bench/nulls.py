@@ -89,14 +89,14 @@ def train_null(name: str, root: str | None, num_repeats: int) -> None:
     """Train what is missing of a null study, one repeat after the other on one thread, storing as it goes."""
     import torch
 
-    from search.bind import bind, load_facts
     from search.data.splits import SplitConfig, second_size
     from search.data.store import open_data
+    from search.journal.versions import versions
     from search.records import Progress
     from search.seeds import make_block
-    from search.study import parse_study
+    from search.study.bind import bind, load_facts
+    from search.study.config import parse_study
     from search.training.loop import train
-    from search.versions import versions
     from spaces.presets import load_preset
 
     torch.set_num_threads(1)

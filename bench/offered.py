@@ -10,17 +10,17 @@ from typing import get_args
 import numpy as np
 
 from bench.claims import ALPHA, Arms, Row
-from search.significance.crossed import crossed_test
+from search.significance.adjust.dunnett import dunnett_blocked, dunnett_independent
+from search.significance.adjust.max_t import max_t
+from search.significance.adjust.multiplicity import adjust
 from search.significance.declared import Adjust, Declared
-from search.significance.dunnett import dunnett_blocked, dunnett_independent
 from search.significance.judge import judge_results
-from search.significance.max_t import max_t
 from search.significance.methods import METHODS, THIS_DATA
-from search.significance.multiplicity import adjust
 from search.significance.records import Comparison
-from search.significance.resampled import paired_t
 from search.significance.results import Results
-from search.significance.sequential import Kind, e_values, group_sequential_bounds
+from search.significance.sequential.bounds import Kind, e_values, group_sequential_bounds
+from search.significance.tests.crossed import crossed_test
+from search.significance.tests.resampled import paired_t
 
 SLOW = 4
 """Of what is slow, one split in so many is run."""

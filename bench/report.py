@@ -7,7 +7,7 @@ import platform
 import re
 from pathlib import Path
 
-from search.versions import versions
+from search.journal.versions import versions
 
 
 def machine() -> str:

@@ -21,19 +21,19 @@ from typing import Any
 import yaml
 
 from bench.orchestration import STUDY
-from search.bind import load_facts
-from search.drive import run_sweep
-from search.folder import claim_folder
-from search.optuna_copy import OptunaCopy
+from search.journal.journal import Journal, read_events
 from search.records import EpochMetrics, Progress, TrialResult
 from search.runners import inline
-from search.sampler import Sampler
-from search.study import StudyConfig, parse_study
-from search.sweep import Sweep, make_sampler
-from search.tracking.journal import Journal, read_events
+from search.runners.dispatcher import Work
+from search.sampling.optuna_copy import OptunaCopy
+from search.sampling.sampler import Sampler
+from search.study.bind import load_facts
+from search.study.config import StudyConfig, parse_study
+from search.study.folder import claim_folder
+from search.sweep.run import run_sweep
+from search.sweep.sweep import Sweep, make_sampler
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
-from search.work import Work
 
 PARTS = ("training", "Optuna: proposal", "Optuna: outcome", "journal", "rest")
 """What the time of a trial is split into; the rest is binding, display, runner and tidying."""

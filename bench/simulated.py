@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from bench.claims import ALPHA, Share
-from search.significance.bootstrap import multi_bootstrap
-from search.significance.crossed import crossed_test, satterthwaite_test
-from search.significance.mcnemar import mcnemar_test
-from search.significance.pooled import pooled_images_t
-from search.significance.resampled import corrected_resampled_t, paired_t
-from search.significance.signflip import sign_flip_test
+from search.significance.tests.bootstrap import multi_bootstrap
+from search.significance.tests.crossed import crossed_test, satterthwaite_test
+from search.significance.tests.mcnemar import mcnemar_test
+from search.significance.tests.pooled import pooled_images_t
+from search.significance.tests.resampled import corrected_resampled_t, paired_t
+from search.significance.tests.signflip import sign_flip_test
 
 NUM_IMAGES = 250
 NOISE, HARDNESS, EASE = 0.7, 1.5, 1.0

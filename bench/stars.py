@@ -14,9 +14,9 @@ from scipy import stats
 
 from search.reproduce.paper import Family, Pair, Paper
 from search.significance.methods import METHODS
-from search.significance.planning import Crossed, Design, Paired, blocks_needed
-from search.significance.pooled import num_stars, pooled_images_t
+from search.significance.planning.design import Crossed, Design, Paired, blocks_needed
 from search.significance.records import Components
+from search.significance.tests.pooled import num_stars, pooled_images_t
 
 RATIO = 3 / 7
 ALPHA = 0.05

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.stars import DEPENDENCE, LASTING, SD_SEEDS, Row, marked_families, misses, rows_of
 from search.reproduce.paper import Paper, load_paper
 from search.significance.methods import METHODS
-from search.significance.planning import POWER
+from search.significance.planning.design import POWER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from hybrid_models.config import ModelConfig
-from hybrid_models.heads import Head
-from hybrid_models.layouts import Flatten
-from hybrid_models.shapes import AUTOENCODER_WIDTHS
+from hybrid_models.config.model import ModelConfig
+from hybrid_models.config.shapes import AUTOENCODER_WIDTHS
+from hybrid_models.layers.heads import Head
+from hybrid_models.layers.layouts import Flatten
 
 
 class Autoencoder(nn.Module):

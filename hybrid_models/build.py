@@ -8,7 +8,7 @@ import torch
 
 from hybrid_models.autoencoder import Autoencoder
 from hybrid_models.classifier import HybridClassifier
-from hybrid_models.config import ModelConfig
+from hybrid_models.config.model import ModelConfig
 from hybrid_models.init import initialise
 from hybrid_models.segments import SegmentConsensus
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hybrid_models.backbones import make_backbone
-from hybrid_models.bottleneck import make_bottleneck
-from hybrid_models.config import ModelConfig
-from hybrid_models.heads import Head, average_probabilities
-from hybrid_models.merges import MERGES
-from hybrid_models.shapes import fc_widths
-from hybrid_models.wavelet import Haar
+from hybrid_models.backbones.cnn import make_backbone
+from hybrid_models.config.model import ModelConfig
+from hybrid_models.config.shapes import fc_widths
+from hybrid_models.layers.bottleneck import make_bottleneck
+from hybrid_models.layers.heads import Head, average_probabilities
+from hybrid_models.layers.merges import MERGES
+from hybrid_models.layers.wavelet import Haar
 
 
 class HybridClassifier(nn.Module):

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from hybrid_models.conv_lstm import ConvLSTM
-from hybrid_models.recurrent import Recurrence
+from hybrid_models.layers.conv_lstm import ConvLSTM
+from hybrid_models.layers.recurrent import Recurrence
 
 Dense = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_models.autoencoder import Autoencoder
-from hybrid_models.conv_lstm import ConvLSTM
+from hybrid_models.layers.conv_lstm import ConvLSTM
 
 
 def objective(

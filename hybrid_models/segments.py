@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hybrid_models.backbones import Backbone, conv_blocks
-from hybrid_models.config import ModelConfig
-from hybrid_models.heads import Head
-from hybrid_models.layouts import GlobalPool
-from hybrid_models.shapes import BLOCKS, STRIPS
+from hybrid_models.backbones.cnn import Backbone, conv_blocks
+from hybrid_models.config.model import ModelConfig
+from hybrid_models.config.shapes import BLOCKS, STRIPS
+from hybrid_models.layers.heads import Head
+from hybrid_models.layers.layouts import GlobalPool
 
 DROPOUT = 0.5
 """Share of values dropped before the class scores [O]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.printable import printable
+from search.text.printable import printable
 from search.uris import redacted
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from hybrid_models.config import ModelConfig
+from hybrid_models.config.model import ModelConfig
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
 from search.seeds import Block

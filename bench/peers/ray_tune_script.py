@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from hybrid_models.build import build
-from search.bind import bind, load_facts
 from search.data.store import default_cache_dir, open_data
 from search.seeds import make_block
-from search.study import StudyConfig, load_study
+from search.study.bind import bind, load_facts
+from search.study.config import StudyConfig, load_study
 from spaces.domains import Choice, Int
 from spaces.space import Space
 

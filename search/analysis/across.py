@@ -11,7 +11,7 @@ from search.significance.results import Results
 from search.significance.rounding import p_value
 
 if TYPE_CHECKING:
-    from search.significance.friedman import FriedmanTest
+    from search.significance.tests.friedman import FriedmanTest
 
 MIN_CONFIGS = 3
 
@@ -31,7 +31,7 @@ def ranks_across(
     """
     if len(results) < MIN_DATA_SETS:
         return None
-    from search.significance.friedman import friedman, nemenyi_difference, permutation_p, rank_scores
+    from search.significance.tests.friedman import friedman, nemenyi_difference, permutation_p, rank_scores
 
     datasets, configs, scores = score_table(results, num_classes=num_classes)
     if len(configs) < MIN_CONFIGS:

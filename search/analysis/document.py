@@ -14,13 +14,13 @@ from search.analysis.asked import DETECTED, Asked
 from search.analysis.family import Families
 from search.analysis.faults import AnalysisError
 from search.analysis.reading import Reading
-from search.paper import latex_methods, latex_table, methods_paragraph
+from search.console.paper import latex_methods, latex_table, methods_paragraph
+from search.console.tables import Rows, markdown_tables, pair_rows, print_tables
+from search.console.verdict_lines import verdict_lines
 from search.significance.declared import Declared
 from search.significance.records import Comparison
 from search.significance.results import Results
 from search.significance.units import negated
-from search.tables import Rows, markdown_tables, pair_rows, print_tables
-from search.verdict_lines import verdict_lines
 
 
 def to_document(

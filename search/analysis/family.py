@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from search.analysis.faults import AnalysisError, near, some
-from search.reading import YamlError, read_yaml
+from search.text.yaml_text import YamlError, read_yaml
 
 Pair = tuple[str, str]
 Families = Mapping[str, tuple[Pair, ...]]

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
+from search.copies.process import DATABASE_VARIABLE, URI_VARIABLE
 from search.errors import HybridSearchError, InputError
-from search.printable import printable
-from search.tracking.mirror_process import DATABASE_VARIABLE, URI_VARIABLE
+from search.text.printable import printable
 from search.uris import redacted
 
 POLL_SECS = 0.5
@@ -88,9 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _optuna(folder: Path, database: str | None, say: Callable[[str], None]) -> Copy:
-    from search.optuna_copy import OptunaCopy
+    from search.sampling.optuna_copy import OptunaCopy
     from search.storage.working_copy import RESOLVED
-    from search.study import load_study
+    from search.study.config import load_study
 
     study = load_study(folder / RESOLVED, fill=False, recorded=True)
     return OptunaCopy(folder, name=study.name, space=study.build_space(), database=database, say=say)

@@ -15,7 +15,7 @@ from search.data.folder import choose_trees, to_listing, to_manifest
 from search.data.layout import at, describe_folder, subfolders
 from search.data.listing import Listing, Use
 from search.data.walk import Trees, walk
-from search.printable import printable
+from search.text.printable import printable
 
 ARCHIVE = Archive(
     url="https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",

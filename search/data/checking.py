@@ -10,7 +10,7 @@ from search.data.errors import DataError, LayoutError, counted, some
 from search.data.images import EXTENSIONS
 from search.data.layout import at, describe_folder, roles_of
 from search.data.walk import DANGLING, DENIED, LOOP, SPECIAL, Problem, Tree, Trees
-from search.printable import printable
+from search.text.printable import printable
 
 FIXES = {
     DANGLING: (

@@ -26,7 +26,7 @@ from search.data.notes import notes_on
 from search.data.splits import SplitConfig, split
 from search.data.stream import CROP, resized_side
 from search.data.tiny_imagenet import fetch_tiny_imagenet, scan_tiny_imagenet, tiny_imagenet_manifest
-from search.printable import printable
+from search.text.printable import printable
 
 FIXED_SEED = 0
 """Chooses the held-out test part and the images that `limit` keeps: the same for every study and block."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from search.data.errors import ImageError, UnreadableError, some, unreadable_lines
 from search.data.listing import Part
-from search.printable import printable
+from search.text.printable import printable
 
 CHUNK_BYTES = 1 << 22
 """Pixels decoded before they are written: few enough to be still in the processor's cache then."""

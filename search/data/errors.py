@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from search.errors import InputError
-from search.printable import printable
+from search.text.printable import printable
 
 MAX_EXAMPLES = 3
 """Of one kind of fault that are named."""

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from search.data.errors import FetchError
-from search.data.locks import locked
+from search.storage.locks import locked
 
 TIMEOUT_SECS = 30.0
 CHUNK_BYTES = 1 << 20

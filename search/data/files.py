@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from search.printable import printable
+from search.text.printable import printable
 
 MAX_LIST_BYTES = 64 << 20
 """Of a list of names or words beside the images."""

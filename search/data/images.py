@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from search.data.errors import ImageError, UnreadableError
 from search.data.files import TooLargeError, read_regular, reason_of
-from search.disk import MENDS, in_words
 from search.errors import StorageFaultError
-from search.printable import printable
+from search.storage.disk import MENDS, in_words
+from search.text.printable import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,7 +15,7 @@ from pathlib import Path
 from search.data.errors import LayoutError, some
 from search.data.listing import PARTS, Use
 from search.data.walk import SYSTEM_FOLDERS, is_image
-from search.printable import printable
+from search.text.printable import printable
 
 KNOWN = "train/<class>/ with val/<class>/ and test/<class>/ or without, or <class>/ folders, with images in them"
 """The layouts, in words."""

@@ -26,12 +26,12 @@ from search.data.errors import CacheError, DataError, ImageError
 from search.data.files import MAX_LIST_BYTES, read_regular
 from search.data.images import check_depth
 from search.data.listing import Part
-from search.data.locks import locked
 from search.data.splits import SplitConfig, split
 from search.data.stream import CROP, StreamedSet
-from search.disk import in_words
 from search.errors import StorageFaultError
-from search.printable import printable
+from search.storage.disk import in_words
+from search.storage.locks import locked
+from search.text.printable import printable
 
 __all__ = [
     "ImageData",

@@ -17,7 +17,7 @@ from search.data.layout import at, describe_folder, subfolders
 from search.data.listing import Listing, Use
 from search.data.walk import Tree, Trees, is_image, walk
 from search.data.words import read_words
-from search.printable import printable
+from search.text.printable import printable
 
 FOLDER = "tiny-imagenet-200"
 ANNOTATIONS = "val_annotations.txt"

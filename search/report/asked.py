@@ -11,7 +11,7 @@ from search.report.markup import Html, definitions, section, table, tag
 from search.report.material import Material
 from search.report.picture import folded_away
 from search.significance.figures.forest import group_name
-from search.study import StudyConfig
+from search.study.config import StudyConfig
 from spaces.conditions import Test
 from spaces.domains import Fixed
 from spaces.parse import Parameter

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.compare import load_correct
+from search.compare.repeats import load_correct
 from search.errors import InputError
-from search.folder import load_comparison
-from search.overview import make_overview
+from search.journal.journal import read_history, read_records
+from search.journal.summary import Status, summarise
 from search.records import TrialRecord
+from search.report.overview import make_overview
 from search.significance.by_class import ClassDifference, by_class
 from search.significance.records import Comparison
 from search.significance.restored import restore
-from search.status import Status, summarise
-from search.study import StudyConfig
-from search.tracking.journal import read_history, read_records
+from search.study.config import StudyConfig
+from search.study.folder import load_comparison
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import yaml
 from search.report.markup import Html, definitions, section, table, tag
 from search.report.material import Material
 from search.report.picture import folded_away
-from search.study import to_dict
+from search.study.config import to_dict
 
 
 def make(material: Material) -> Html:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from search.console.scores import score_rows
 from search.report.markup import Html, section, table, tag
 from search.report.material import Material
-from search.scores import score_rows
 
 
 def make(material: Material) -> Html | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from search.records import Completed, Stopped, TrialRecord
 from search.significance.figures.interactive import axis, count_axis
 from search.significance.figures.interactive import new_figure as new_live_figure
-from search.significance.figures.looks import BLUE, GREY, new_figure, plain_axes
+from search.significance.figures.theme import BLUE, GREY, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

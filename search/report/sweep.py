@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from search.progress import duration
+from search.console.progress import duration
+from search.console.scores import percent
+from search.journal.summary import best_first
 from search.records import Completed, TrialRecord
 from search.report.markup import Html, join, section, styled, table, tag
 from search.report.material import Material
 from search.report.picture import picture
 from search.report.so_far import highest_so_far, so_far_figure, so_far_plot
-from search.scores import percent
 from search.significance.figures import best_of_plot
 from search.significance.figures.interactive_curves import best_of_figure
 from search.significance.selection import expected_best_of
-from search.status import best_first
 
 NUM_SHOWN = 10
 BAND = (0.1, 0.9)

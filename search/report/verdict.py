@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from search.choice import NOMINATED, has_won
+from search.console.verdict_lines import MANY, counts, is_decided, reasons
+from search.journal.nominee import NOMINATED, has_won
+from search.journal.summary import nominees
 from search.report.markup import Html, join, section, styled, tag
 from search.report.material import Material
 from search.report.picture import picture
@@ -15,8 +17,6 @@ from search.significance.figures import forest_plot
 from search.significance.figures.forest import group_name
 from search.significance.figures.interactive import forest_figure
 from search.significance.records import Comparison, Verdict
-from search.status import nominees
-from search.verdict_lines import MANY, counts, is_decided, reasons
 
 MARKS = {
     Verdict.BETTER: ("▲", "better"),

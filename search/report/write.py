@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.disk import telling_disk_faults
+from search.copies.process import TrackerProcess
 from search.errors import (
     InputError,
     JournalError,
@@ -16,17 +16,17 @@ from search.errors import (
     StudyLockedError,
     TrackingError,
 )
-from search.folder import write_atomically
+from search.journal.journal import FILE_NAME as JOURNAL
+from search.journal.journal import Journal, read_events
 from search.report.material import Material, gather
 from search.report.page import make_page
 from search.report.verdict import headline
-from search.session import TRACKER_PATIENCE_SECS, say, tracking_place
+from search.runners.session import TRACKER_PATIENCE_SECS, say, tracking_place
 from search.storage.copies import copy_of
+from search.storage.disk import telling_disk_faults
 from search.storage.working_copy import publish
-from search.study import StudyConfig
-from search.tracking.journal import FILE_NAME as JOURNAL
-from search.tracking.journal import Journal, read_events
-from search.tracking.mirror_process import TrackerProcess
+from search.study.config import StudyConfig
+from search.study.folder import write_atomically
 
 FILE_NAME = "report.html"
 """In the study's folder."""

@@ -13,10 +13,10 @@ from search.reproduce.paper import Family, Pair, Paper, Scored, ScoreName
 from search.significance.declared import Declared
 from search.significance.judge import judge_results
 from search.significance.means import mean_of_repeats
-from search.significance.pooled import num_stars, pooled_images_t
 from search.significance.records import Comparison, Interval, Verdict
 from search.significance.results import Results
-from search.study import StudyConfig
+from search.significance.tests.pooled import num_stars, pooled_images_t
+from search.study.config import StudyConfig
 
 
 def cell_rows(paper: Paper, data: str, outcomes: Mapping[str, Outcome], *, num_classes: int) -> list[dict[str, Any]]:

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.bind import DataFacts
-from search.compare import Repeats, load_correct
-from search.contenders import Contender
+from search.compare.contenders import Contender
+from search.compare.repeats import Repeats, load_correct
 from search.errors import StudyError
+from search.journal.journal import Journal
 from search.records import Completed, EpochMetrics, Failed, TrialRecord
 from search.reproduce.paper import Paper, ScoreName
 from search.reproduce.setting import contender
-from search.study import StudyConfig
-from search.tracking.journal import Journal
+from search.study.bind import DataFacts
+from search.study.config import StudyConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from search.bind import DataFacts
-from search.compare import Repeats
-from search.disk import load_array
+from search.compare.repeats import Repeats
 from search.reproduce import figures
 from search.reproduce.outcomes import Outcome
 from search.reproduce.paper import Confusion, HeatMap, Paper
 from search.reproduce.setting import Options
-from search.study import StudyConfig
+from search.storage.disk import load_array
+from search.study.bind import DataFacts
+from search.study.config import StudyConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -129,7 +129,7 @@ def _saliency(
     from hybrid_models.saliency import saliency
     from search.data.batches import EvalBatches
     from search.data.store import open_data
-    from search.export import load_deployed
+    from search.export.write import load_deployed
     from search.storage.working_copy import fetch
 
     data = open_data(study.data)

@@ -6,22 +6,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from search.bind import DataFacts, load_facts
-from search.compare import Repeats
+from search.compare.interim import Look, key_of, take_look
+from search.compare.repeats import Repeats
+from search.compare.run import run_repeats
+from search.console.progress import counter
 from search.data.splits import second_size
-from search.decide import run_repeats
 from search.errors import InputError
-from search.folder import write_atomically
-from search.looks import Look, key_of, take_look
-from search.progress import counter
+from search.journal.journal import Journal
 from search.reproduce import beside, figures, pictures
 from search.reproduce.outcomes import Outcome, everything_trained, gather
 from search.reproduce.paper import Paper, load_paper
 from search.reproduce.setting import Options, changes, contender, make_study, with_cells
 from search.reproduce.table import to_table
-from search.session import say
-from search.study import StudyConfig
-from search.tracking.journal import Journal
+from search.runners.session import say
+from search.study.bind import DataFacts, load_facts
+from search.study.config import StudyConfig
+from search.study.folder import write_atomically
 
 FOLDER = "reproduction"
 """Inside the study's folder: table.md, reproduction.json and the pictures."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import spaces
-from search.contenders import Contender
+from search.compare.contenders import Contender
 from search.errors import InputError
 from search.reproduce.paper import Paper, Setting
-from search.study import StudyConfig, load_study, to_dict
+from search.study.config import StudyConfig, load_study, to_dict
 
 COMPARED = ("seed", "data", "split", "fix", "model", "train")
 """Sections that decide what a training comes to."""
@@ -110,7 +110,7 @@ def with_cells(study: StudyConfig, paper: Paper, names: tuple[str, ...]) -> Stud
 
 def contender(study: StudyConfig, paper: Paper, name: str) -> Contender:
     """A cell as something to be trained."""
-    from search.bind import complete_point
+    from search.study.bind import complete_point
 
     return Contender(name=name, point=complete_point(study, paper.cells[name].point), trial=None, sweep_rank=None)
 

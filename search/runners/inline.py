@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from search.errors import DivergedError, HybridSearchError, InterruptedStudyError
 from search.records import Progress
-from search.study import ResourcesSection
-from search.work import Work, run_assignment
+from search.runners.dispatcher import Work, run_assignment
+from search.study.config import ResourcesSection
 
 
 def pick_device(gpus: float) -> str:

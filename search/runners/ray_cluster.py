@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import nodes
+from search.console.messages import say
 from search.data.datasets import DataConfig, default_cache_dir
 from search.errors import ResourceError
-from search.lines import say
+from search.runners import node_check as nodes
 from search.runners import ray_settings  # noqa: F401  before Ray
 from search.runners.ray_watch import OWN_NODE_ENDED, PROBE_SECS, lost, takes_connections
-from search.study import ResourcesSection
+from search.study.config import ResourcesSection
 
 # isort: split
 import ray

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from search import nodes
+from search.console.messages import say
 from search.errors import HybridSearchError, LostClusterError, ResourceError
-from search.lines import say
+from search.runners import node_check as nodes
 from search.runners.ray_cluster import Cluster
 from search.runners.ray_local import alone, asks_for_token, hide_token
 from search.runners.ray_settings import ENVIRONMENT
 from search.runners.ray_watch import takes_connections
-from search.study import ResourcesSection
+from search.study.config import ResourcesSection
 
 # isort: split
 import ray

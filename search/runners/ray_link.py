@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from search.disk import find_fault, in_words
+from search.console.messages import say
 from search.errors import ResourceError, StorageFaultError
-from search.lines import say
 from search.records import Progress
+from search.runners.dispatcher import Assignment, Work
 from search.runners.ray_cluster import Cluster, last_line
+from search.storage.disk import find_fault, in_words
 from search.uris import redacted
-from search.work import Assignment, Work
 
 # isort: split
 from ray.air.execution._internal import RayActorManager

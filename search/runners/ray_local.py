@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from search.lines import warn
+from search.console.messages import warn
 
 MAX_TEMPORARY = 30
 """Characters: what lies below must fit into the 107 of a Unix socket's path."""

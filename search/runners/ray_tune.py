@@ -12,14 +12,14 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from search import nodes
 from search.errors import DivergedError, HybridSearchError, InterruptedStudyError, ResourceError
 from search.records import Progress
+from search.runners import node_check as nodes
+from search.runners.dispatcher import Assignment, Work, run_assignment
 from search.runners.ray_cluster import Cluster, Home, fetch, last_line
 from search.runners.ray_join import cluster
 from search.runners.ray_link import Link
 from search.runners.ray_watch import Watch
-from search.work import Assignment, Work, run_assignment
 
 # isort: split
 import ray

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.significance.crossed import crossed_test
-from search.significance.multiplicity import simultaneous_interval
+from search.significance.adjust.multiplicity import simultaneous_interval
 from search.significance.records import Interval
+from search.significance.tests.crossed import crossed_test
 
 MIN_BLOCKS, MIN_IMAGES = 3, 2
 """Below, a class has an estimate and no interval."""

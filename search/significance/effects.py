@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from search.significance.mcnemar import discordant_test
 from search.significance.records import Equivalence, Interval, Law, MeanTest
-from search.significance.student import interval_of
+from search.significance.tests.mcnemar import discordant_test
+from search.significance.tests.student import interval_of
 
 MEANINGFUL = 0.75
 """P(A > B) from which a difference is worth calling meaningful (gamma)."""

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.significance.declared import Declared
-from search.significance.differences import merged
-from search.significance.mcnemar import mcnemar_test
 from search.significance.methods import CHECKPOINTS, METHODS, NEW_DATA_SETS, Method, choose
 from search.significance.pairing import Outcomes, Pair, bits_of, pair_up, scores_of
 from search.significance.records import MeanTest
 from search.significance.results import Results
+from search.significance.tests.differences import merged
+from search.significance.tests.mcnemar import mcnemar_test
 
 MAX_MISSING = 0.1
 """Share of pairs that may be missing before no verdict is given."""

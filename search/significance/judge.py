@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.significance import crossed, effects, resampled, signflip
+from search.significance import effects
 from search.significance.across import ACROSS, MIN_DATA_SETS, examine_across
-from search.significance.bootstrap import bca_interval, from_samples, resampled_means
-from search.significance.crossed import components
+from search.significance.adjust.max_t import max_t
+from search.significance.adjust.multiplicity import adjust
 from search.significance.declared import Declared
 from search.significance.examine import MAX_MISSING, Examined, examine, outcomes_of
-from search.significance.max_t import max_t
 from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA, THIS_DATA, Method
-from search.significance.multiplicity import adjust
 from search.significance.pairing import Pair, ScoresError
-from search.significance.planning import Crossed, Paired, blocks_needed, upper_design
+from search.significance.planning.design import Crossed, Paired, blocks_needed, upper_design
 from search.significance.records import Comparison, Interval, MeanTest, Verdict
 from search.significance.results import Results
+from search.significance.tests import crossed, resampled, signflip
+from search.significance.tests.bootstrap import bca_interval, from_samples, resampled_means
+from search.significance.tests.crossed import components
 from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search.significance.methods import MIN_BLOCKS
 from search.significance.records import Interval
-from search.significance.student import Student, interval_of
+from search.significance.tests.student import Student, interval_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search.significance import (
+from search.significance.declared import Declared
+from search.significance.pairing import Pair, ScoresError
+from search.significance.records import Interval, MeanTest
+from search.significance.tests import (
     bootstrap,
     cross_validation,
     crossed,
@@ -18,9 +21,6 @@ from search.significance import (
     signflip,
     wilcoxon,
 )
-from search.significance.declared import Declared
-from search.significance.pairing import Pair, ScoresError
-from search.significance.records import Interval, MeanTest
 
 NEW_DATA = "new data of this kind"
 THIS_DATA = "this data set"

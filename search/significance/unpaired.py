@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.significance import effects
+from search.significance.adjust.multiplicity import adjust
 from search.significance.declared import Declared
 from search.significance.examine import outcomes_of
 from search.significance.methods import FIRM_BLOCKS, THIS_DATA
-from search.significance.multiplicity import adjust
 from search.significance.pairing import Outcomes, ScoresError
 from search.significance.records import Comparison, MeanTest, Verdict
 from search.significance.results import Results
-from search.significance.student import t_result
+from search.significance.tests.student import t_result
 from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
 

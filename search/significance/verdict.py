@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search.significance.adjust.multiplicity import holm
 from search.significance.effects import equivalence_of
-from search.significance.multiplicity import holm
 from search.significance.records import Equivalence, MeanTest, Verdict
 
 NOISE = 1e-11

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from search.errors import StoreAwayError, StoreError
-from search.names import is_relative_path
 from search.storage.location import join, options_of, shown, with_options
+from search.text.names import is_relative_path
 
 Stamp = tuple[int | None, int]
 """When a file was written last (nanoseconds; None where the file system does not tell), and its size in bytes."""

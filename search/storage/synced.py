@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.disk import telling_disk_faults, write_bytes
-from search.names import is_relative_path
+from search.storage.disk import telling_disk_faults, write_bytes
 from search.storage.store import Stamp, Store
+from search.text.names import is_relative_path
 
 STATE = ".synced.json"
 

@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from search.data.locks import locked
 from search.errors import StoreError
-from search.names import is_relative_path
 from search.storage.location import Location, bare
+from search.storage.locks import locked
 from search.storage.segments import Segments
 from search.storage.store import Store
 from search.storage.synced import STATE, Synced, put
+from search.text.names import is_relative_path
 
 RESOLVED = "study.yaml"
 FILES = (RESOLVED, "report.html", "comparison/", "reproduction/")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from search.reconcile import TrackedRun, value_fault
+from search.journal.reconcile import TrackedRun, value_fault
 from search.records import TrialRecord
 from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
 

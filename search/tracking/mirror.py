@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import TrackingError
-from search.reconcile import mended_in_words, mlflow_differences
+from search.journal.follower import PARENTS, UNFINISHED, Follower, to_ms
+from search.journal.reconcile import mended_in_words, mlflow_differences
 from search.records import Failed, TrialRecord
-from search.tracking.follower import PARENTS, UNFINISHED, Follower, to_ms
 from search.tracking.foreign import JOURNAL_TAG, foreign_runs, not_ours
 from search.tracking.held_runs import PREFIX, HeldRuns, is_settled, is_wrong
 from search.tracking.mlflow_client import ForgottenError, RejectedError

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from search.data.locks import locked
 from search.errors import TrackingError
+from search.storage.locks import locked
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 
 PATIENCE_SECS = 120.0

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.errors import HybridSearchError, TrackingError
+from search.journal.versions import public_version
 from search.tracking.mlflow_client import UPLOAD_SECS, RejectedError, connect, translated
 from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
-from search.versions import public_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from search.disk import find_fault, telling_disk_faults, write_bytes, write_whole
+from search.storage.disk import find_fault, telling_disk_faults, write_bytes, write_whole
 from search.training.files import DAMAGED_NAME, FILE_NAME, MIDDLE_NAME
 from search.training.memory import is_out_of_memory
 

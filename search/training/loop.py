@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from search.data.store import ImageData
-from search.disk import remove_leftovers, telling_disk_faults
 from search.errors import DivergedError
 from search.records import EpochMetrics, Progress, TrialResult, TrialSpec
+from search.storage.disk import remove_leftovers, telling_disk_faults
 from search.training.checkpoint import (
     drop_middle,
     load_checkpoint,

@@ -10,7 +10,7 @@ from bench.claims import Share
 from bench.families import DIGITS_SPREAD, PAIRS, ROPE, SIZES, STRONG, Squares, judge_families, squares_of, with_tastes
 from bench.nulls import load_null
 from bench.simulated import simulate
-from search.significance.crossed import crossed_test, satterthwaite_test
+from search.significance.tests.crossed import crossed_test, satterthwaite_test
 
 LEVEL = (0.0,) * families.NUM_CONFIGS
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
+from search.journal.journal import read_events, read_records
 from search.records import Completed, TrialRecord
-from search.tracking.journal import read_events, read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -501,7 +501,7 @@ class Episode:
 
 def num_undisturbed(reference: Path, num_trials: int) -> int:
     """Epochs that an undisturbed sweep, one trial after another, tells until every trial has ended."""
-    from search.schedulers import Asha
+    from search.sweep.schedulers import Asha
 
     scheduler = Asha(grace_epochs=1, reduction=2, max_epochs=NUM_EPOCHS)
     total = 0

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.schedulers import make_scheduler
-from search.study import StudyConfig, load_study
-from search.sweep import KEEP_WEIGHTS
+from search.study.config import StudyConfig, load_study
+from search.sweep.schedulers import make_scheduler
+from search.sweep.sweep import KEEP_WEIGHTS
 
 if TYPE_CHECKING:
     import optuna

@@ -125,7 +125,7 @@ def test_epochs_that_the_journal_has_are_in_the_trace(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path\n"
         "from search.records import EpochMetrics, TrialRecord\n"
-        "from search.tracking.journal import Journal\n"
+        "from search.journal.journal import Journal\n"
         "record = TrialRecord(key='a', number=0, label='', kind='trial', point={}, blocks=(), curve=(), outcome=None,"
         " started_at=0.0, finished_at=None, node='')\n"
         "metrics = EpochMetrics(epoch=1, train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5,"

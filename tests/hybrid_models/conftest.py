@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hybrid_models.build import build
-from hybrid_models.config import ModelConfig
+from hybrid_models.config.model import ModelConfig
 from spaces.presets import load_preset
 
 

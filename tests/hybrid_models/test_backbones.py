@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hybrid_models.backbones import make_backbone
-from hybrid_models.residual import ResidualBlock
-from hybrid_models.shapes import feature_shape, stage_shapes, tap_shapes
-from hybrid_models.units import Unit
-from hybrid_models.wavelet import Haar
+from hybrid_models.backbones.cnn import make_backbone
+from hybrid_models.backbones.residual import ResidualBlock
+from hybrid_models.config.shapes import feature_shape, stage_shapes, tap_shapes
+from hybrid_models.layers.units import Unit
+from hybrid_models.layers.wavelet import Haar
 
 HEAD = {"fc": "-", "dropout": 0.0, "rnn": "none", "pool_head": "gap", "enc_on": False}
 CHAIN = {"cnn_bn": True, "cnn_dropout": 0.0}

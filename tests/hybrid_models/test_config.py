@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_models.config import ConfigError, ModelConfig
-from hybrid_models.shapes import feature_shape, sequence_shape
+from hybrid_models.config.model import ConfigError, ModelConfig
+from hybrid_models.config.shapes import feature_shape, sequence_shape
 
 IMAGE = {"input_channels": 3, "input_height": 32, "input_width": 32, "num_classes": 10}
 CHAIN = {"backbone": "cnn4", "cnn_bn": True, "cnn_dropout": 0.0, "enc_on": False}
@@ -196,5 +196,5 @@ def test_all_faults_at_once():
 
 
 def test_needs_no_torch():
-    code = "import sys, hybrid_models.config; assert 'torch' not in sys.modules"
+    code = "import sys, hybrid_models.config.model; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from hybrid_models.conv_lstm import PEEPHOLES, ConvLSTM
 from hybrid_models.export import export_program
 from hybrid_models.init import initialise
+from hybrid_models.layers.conv_lstm import PEEPHOLES, ConvLSTM
 
 
 def random_model(*args, **settings):

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hybrid_models.arithmetic import flops_per_image, layers, num_parameters, num_parameters_keras
-from hybrid_models.conv_lstm import ConvLSTM
+from hybrid_models.config.arithmetic import flops_per_image, layers, num_parameters, num_parameters_keras
+from hybrid_models.config.shapes import sequential_steps
 from hybrid_models.counting import keras_total, torch_trainable
+from hybrid_models.layers.conv_lstm import ConvLSTM
 from hybrid_models.objective import objective
-from hybrid_models.shapes import sequential_steps
-from search.catalogue import layers_to_lines, list_layers, list_models
+from search.commands.models import layers_to_lines, list_layers, list_models
 from spaces.presets import preset_names
 
 COUNTS = json.loads((Path(__file__).parent / "counts.json").read_text())

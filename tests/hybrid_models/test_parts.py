@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from hybrid_models.bottleneck import Bottleneck
-from hybrid_models.heads import READOUTS, Head, average_probabilities
-from hybrid_models.layouts import Flatten, Layout
-from hybrid_models.units import Unit
+from hybrid_models.layers.bottleneck import Bottleneck
+from hybrid_models.layers.heads import READOUTS, Head, average_probabilities
+from hybrid_models.layers.layouts import Flatten, Layout
+from hybrid_models.layers.units import Unit
 
 
 @pytest.fixture

@@ -4,10 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hybrid_models.export import export_program
-from hybrid_models.init import initialise
-from hybrid_models.patch_rnn import PatchRNN, ReNet
-from hybrid_models.patch_shapes import (
+from hybrid_models.config.patch_shapes import (
     GATES,
     patch_fault,
     patch_sequence,
@@ -16,6 +13,9 @@ from hybrid_models.patch_shapes import (
     renet_shape,
     renet_steps,
 )
+from hybrid_models.export import export_program
+from hybrid_models.init import initialise
+from hybrid_models.layers.patch_rnn import PatchRNN, ReNet
 
 CELLS = [cell for cell in GATES if cell != "convlstm"]
 PLAIN = {

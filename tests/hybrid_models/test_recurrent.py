@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hybrid_models.recurrent import CELLS, Recurrence
+from hybrid_models.layers.recurrent import CELLS, Recurrence
 
 
 def step(cell, gates_x, gates_h, state, memory):

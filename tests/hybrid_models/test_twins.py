@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bench.peers import plain_models
-from hybrid_models.conv_lstm import ConvLSTM
+from hybrid_models.layers.conv_lstm import ConvLSTM
 from hybrid_models.objective import objective
 from spaces.presets import preset_names
 

@@ -8,13 +8,13 @@ import torch
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from hybrid_models.arithmetic import num_parameters, num_parameters_keras
 from hybrid_models.build import build
-from hybrid_models.config import ConfigError, ModelConfig
+from hybrid_models.config.arithmetic import num_parameters, num_parameters_keras
+from hybrid_models.config.model import ConfigError, ModelConfig
+from hybrid_models.config.shapes import sequential_steps
 from hybrid_models.counting import keras_total, torch_trainable
 from hybrid_models.export import export_program
 from hybrid_models.objective import objective
-from hybrid_models.shapes import sequential_steps
 from spaces.domains import Float
 from spaces.presets import load_space
 

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 import torch
 
-from search.bind import DataFacts, bind, load_facts
 from search.data.store import ImageData, open_data
-from search.folder import claim_folder
-from search.optuna_copy import OptunaCopy, place_of, read_study
+from search.journal.journal import Journal
 from search.records import EpochMetrics, TrialRecord, TrialSpec
 from search.runners import inline
+from search.sampling.optuna_copy import OptunaCopy, place_of, read_study
 from search.seeds import Block, make_block
-from search.study import StudyConfig, parse_study
-from search.sweep import Sweep
-from search.tracking.journal import Journal
+from search.study.bind import DataFacts, bind, load_facts
+from search.study.config import StudyConfig, parse_study
+from search.study.folder import claim_folder
+from search.sweep.sweep import Sweep
 from search.tracking.mlflow_client import connect, default_uri
 
 MakeStudy = Callable[..., StudyConfig]

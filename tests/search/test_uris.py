@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from search.check import check
+from search.commands.check import check
 from search.errors import InputError, StudyError, TrackingError
-from search.folder import check_folder, claim_folder
 from search.storage.location import Location, bare, join, shown
-from search.study import StudyConfig, find_study, load_study, parse_study, to_dict
-from search.tracking_place import tracking_place
+from search.study.config import StudyConfig, find_study, load_study, parse_study, to_dict
+from search.study.folder import check_folder, claim_folder
+from search.study.tracking_place import tracking_place
 from search.uris import Uri, redacted
 
 MakeStudy = Callable[..., StudyConfig]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.significance.figures.looks import AMBER, BLUE, GREY, VERMILION, new_figure, plain_axes
+from search.significance.figures.theme import AMBER, BLUE, GREY, VERMILION, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

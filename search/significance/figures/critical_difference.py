@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from search.significance.figures.looks import GREY, new_figure, short
+from search.significance.figures.theme import GREY, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from search.significance.figures.looks import (
+from search.significance.figures.theme import (
     AMBER,
     GREY,
     LOOKS,

@@ -11,10 +11,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from search.significance.figures.forest import group_name, value_range
-from search.significance.figures.looks import AMBER, DIVERGING, GREY, LOOKS, ROPE_ALPHA, is_bounded, short
 from search.significance.figures.numbers import numbers_of
 from search.significance.figures.slopes import SIGNS, score_label, signs_of
 from search.significance.figures.superiority import Cell, cells_of, ink_on, share_text
+from search.significance.figures.theme import AMBER, DIVERGING, GREY, LOOKS, ROPE_ALPHA, is_bounded, short
 from search.significance.records import Comparison, Interval, Verdict
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from search.significance.by_class import ClassDifference
 from search.significance.figures.interactive import axis, count_axis, names_axis, new_figure
-from search.significance.figures.looks import AMBER, BLUE, GREY, ROPE_ALPHA, STROKES, VERMILION, short
 from search.significance.figures.numbers import interval_text
 from search.significance.figures.per_class import chosen
 from search.significance.figures.planning_curve import PlanningLine, y_range
+from search.significance.figures.theme import AMBER, BLUE, GREY, ROPE_ALPHA, STROKES, VERMILION, short
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search.significance import crossed, resampled, signflip
 from search.significance.figures.planning_curve import PlanningLine
-from search.significance.planning import Crossed, Design, Paired, detectable
+from search.significance.planning.design import Crossed, Design, Paired, detectable
 from search.significance.records import Comparison
+from search.significance.tests import crossed, resampled, signflip
 
 MIN_REPEATS = 3
 NOISE = 1e-9

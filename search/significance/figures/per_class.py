@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.significance.by_class import ClassDifference
-from search.significance.figures.looks import BLUE, GREY, VERMILION, new_figure, plain_axes, short
+from search.significance.figures.theme import BLUE, GREY, VERMILION, new_figure, plain_axes, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.significance.figures.looks import AMBER, ROPE_ALPHA, STROKES, new_figure, plain_axes, short
+from search.significance.figures.theme import AMBER, ROPE_ALPHA, STROKES, new_figure, plain_axes, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,9 +15,9 @@ from search.significance.figures.lines import planning_lines
 from search.significance.figures.planning_curve import planning_plot
 from search.significance.figures.slopes import slope_plot
 from search.significance.figures.superiority import superiority_matrix
-from search.significance.friedman import friedman, nemenyi_difference
 from search.significance.methods import NEW_DATA_SETS
 from search.significance.records import Comparison
+from search.significance.tests.friedman import friedman, nemenyi_difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.significance.figures.looks import LOOKS, folded, new_figure, plain_axes
+from search.significance.figures.theme import LOOKS, folded, new_figure, plain_axes
 from search.significance.records import Comparison, Verdict
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.significance.figures.looks import DIVERGING, GREY, folded, new_figure
+from search.significance.figures.theme import DIVERGING, GREY, folded, new_figure
 from search.significance.records import Comparison
 
 if TYPE_CHECKING:

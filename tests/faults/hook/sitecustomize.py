@@ -116,7 +116,7 @@ def _trace_journal(module) -> None:
     module.Journal.epoch = epoch
 
 
-CHANGES = {"search.training.learner": _change_learner, "search.tracking.journal": _trace_journal}
+CHANGES = {"search.training.learner": _change_learner, "search.journal.journal": _trace_journal}
 
 
 class _Watcher(importlib.abc.MetaPathFinder):

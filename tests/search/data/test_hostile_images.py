@@ -19,7 +19,7 @@ from search.data.errors import DataError, ImageError, UnreadableError
 from search.data.files import NotRegularError, TooLargeError, read_regular
 from search.data.images import MAX_BYTES, read_image
 from search.data.store import open_data
-from search.printable import printable
+from search.text.printable import printable
 
 MakeFolder = Callable[..., Path]
 DEEP = np.arange(64, dtype=np.uint16).reshape(8, 8) * 257 * 4

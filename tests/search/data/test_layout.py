@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from search.commands.data import describe
 from search.data.datasets import DataConfig, Dataset, scan
-from search.data.describe import describe
 from search.data.errors import DataError, LayoutError
 from search.data.layout import role_of, roles_of
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from search.commands.data import describe
 from search.data import caltech101
 from search.data.datasets import DataConfig, fetch, manifest, scan
-from search.data.describe import describe
 from search.data.errors import FetchError, LayoutError
 from search.data.fetching import Archive
 from search.data.listing import class_counts

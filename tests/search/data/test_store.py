@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from search.commands.data import describe
 from search.data import decoding, store
 from search.data.datasets import DataConfig, scan
 from search.data.decoding import Faults
-from search.data.describe import describe
 from search.data.errors import CacheError, DataError, ImageError
 from search.data.listing import Part
 from search.data.splits import SplitConfig, split

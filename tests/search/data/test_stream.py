@@ -15,20 +15,20 @@ import pytest
 import torch
 from PIL import Image
 
-from search.bind import bind, load_facts
+from search.commands.data import describe
 from search.data import decoder
 from search.data.augment import fit_normaliser
 from search.data.batches import EvalBatches, TrainBatches
 from search.data.datasets import DataConfig, fetch, manifest, scan
 from search.data.decoder import AHEAD, Decoder
-from search.data.describe import describe
 from search.data.errors import FetchError, ImageError, LayoutError
 from search.data.images import read_image
 from search.data.store import ImageData, entry_folder, open_data
 from search.data.stream import StreamedSet, resized_side
-from search.export import export
-from search.predict import predict
+from search.export.predict import predict
+from search.export.write import export
 from search.seeds import make_block
+from search.study.bind import bind, load_facts
 from search.training import ticks
 from search.training.loop import train
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.folder import claim_folder
+from search.journal.journal import Journal
 from search.records import Completed, EpochMetrics, Failed, Outcome, Stopped, TrialRecord
 from search.report import picture
 from search.significance import Comparison, Declared, Results, judge_results
-from search.study import StudyConfig
-from search.tracking.journal import Journal
+from search.study.config import StudyConfig
+from search.study.folder import claim_folder
 
 VOID = {"img", "meta"}
 EVIL = "<script>alert('x')</script><b>&\"'"

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from search.errors import InputError
+from search.journal.journal import Journal
 from search.records import Completed
 from search.report.material import gather
 from search.report.page import TITLES, make_page
 from search.significance import Comparison, Verdict
-from search.study import StudyConfig
-from search.tracking.journal import Journal
+from search.study.config import StudyConfig
 
 Told = Callable[..., StudyConfig]
 Judged = Callable[..., list[Comparison]]

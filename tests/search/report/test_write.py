@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from search.errors import InputError
+from search.journal.journal import Journal, read_events
 from search.report import write, write_report
-from search.study import StudyConfig
-from search.tracking.journal import Journal, read_events
+from search.study.config import StudyConfig
 
 Told = Callable[..., StudyConfig]
 

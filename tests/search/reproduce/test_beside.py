@@ -12,7 +12,7 @@ from search.reproduce.beside import cell_rows, family_tables
 from search.reproduce.outcomes import Outcome
 from search.reproduce.paper import load_paper
 from search.reproduce.table import to_table
-from search.study import StudyConfig
+from search.study.config import StudyConfig
 
 NUM_IMAGES = 200
 DATA = ("cifar10", "caltech101", "tiny5")

@@ -14,9 +14,9 @@ from PIL import Image
 
 from search.cli import main
 from search.errors import InputError, StudyChangedError
+from search.journal.journal import read_events, read_records
 from search.reproduce.run import FOLDER, reproduce
 from search.reproduce.setting import Options
-from search.tracking.journal import read_events, read_records
 
 MakeOptions = Callable[..., Options]
 Call = Callable[..., tuple[int, str, str]]
@@ -72,7 +72,7 @@ def test_a_killed_command_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     killed: type[BaseException],
 ) -> None:
-    from search.work import Work
+    from search.runners.dispatcher import Work
 
     original, ended = Work._end, []
 

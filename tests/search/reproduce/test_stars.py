@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from bench.stars import RATIO, Row, allowed_after_holm, marked_families, misses, rows_of
 from bench.stars_page import DOCS, PAGE, PICTURE, make_page
 from search.reproduce.paper import load_paper
-from search.significance.multiplicity import holm
-from search.significance.resampled import corrected_resampled_t
+from search.significance.adjust.multiplicity import holm
+from search.significance.tests.resampled import corrected_resampled_t
 
 PAPER = load_paper("ecrnn")
 TABLES = {family.title[:7]: rows_of(PAPER, family) for family in marked_families(PAPER)}

@@ -23,7 +23,7 @@ class FakeWork:
         self.num_asked = 0
 
     def next(self) -> Any:
-        from search.work import Assignment
+        from search.runners.dispatcher import Assignment
 
         self.num_asked += 1
         if not self.waiting:

@@ -19,9 +19,9 @@ import pytest
 import yaml
 
 from search.errors import ResourceError
+from search.journal.journal import read_events, read_records
 from search.records import Completed, Failed
-from search.study import ResourcesSection
-from search.tracking.journal import read_events, read_records
+from search.study.config import ResourcesSection
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 PATIENCE_SECS = 300.0

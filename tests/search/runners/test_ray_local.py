@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 from search.runners.ray_local import asks_for_token
 from search.runners.ray_tune import cluster
-from search.study import ResourcesSection
+from search.study.config import ResourcesSection
 import ray
 with cluster(ResourcesSection(dashboard=len(sys.argv) > 1)):
     ray.get(ray.remote(lambda: 1).remote())
@@ -39,9 +39,9 @@ with cluster(ResourcesSection(dashboard=len(sys.argv) > 1)):
 """
 TERMINATED = """
 import os, signal, time
-from search.interruption import interruptible
+from search.runners.interruption import interruptible
 from search.runners.ray_tune import cluster
-from search.study import ResourcesSection
+from search.study.config import ResourcesSection
 import ray
 
 def end():
@@ -117,7 +117,7 @@ def test_sigterm_while_ray_starts_ends_as_ctrl_c_does(monkeypatch: pytest.Monkey
     import ray
 
     from search.runners.ray_tune import cluster
-    from search.study import ResourcesSection
+    from search.study.config import ResourcesSection
 
     def start(**_: object) -> None:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # as Ray does

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from search.errors import InputError, InterruptedStudyError, ResourceError
-from search.folder import claim_folder
-from search.nodes import needs_of
+from search.journal.journal import Journal, read_records
 from search.records import Completed, Failed, TrialRecord
-from search.study import StudyConfig
-from search.sweep import Sweep
-from search.tracking.journal import Journal, read_records
+from search.runners.node_check import needs_of
+from search.study.config import StudyConfig
+from search.study.folder import claim_folder
+from search.sweep.sweep import Sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 

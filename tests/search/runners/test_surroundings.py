@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from search import lines, nodes
+from search.console import messages as lines
+from search.runners import node_check as nodes
 from search.runners.ray_local import MAX_CHOSEN, alone
 from search.runners.ray_settings import ENVIRONMENT
 

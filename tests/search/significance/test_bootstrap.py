@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from search.significance import bootstrap
-from search.significance.bootstrap import bca_interval, from_samples, multi_bootstrap, resampled_means
-from search.significance.crossed import crossed_test, mean_squares, satterthwaite_df
+from search.significance.tests import bootstrap
+from search.significance.tests.bootstrap import bca_interval, from_samples, multi_bootstrap, resampled_means
+from search.significance.tests.crossed import crossed_test, mean_squares, satterthwaite_df
 
 quick = settings(max_examples=30, deadline=None)
 shapes = array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from search.significance import Comparison, Declared, Results, ScoresError, Verdict, judge_results
 from search.significance.across import score_table
-from search.significance.max_t import max_t
-from search.significance.mcnemar import mcnemar_test
-from search.significance.multiplicity import adjust
-from search.significance.pooled import pooled_images_t
-from search.significance.resampled import corrected_resampled_t, paired_t
-from search.significance.signflip import sign_flip_test
-from search.significance.wilcoxon import hodges_lehmann, wilcoxon_test
+from search.significance.adjust.max_t import max_t
+from search.significance.adjust.multiplicity import adjust
+from search.significance.tests.mcnemar import mcnemar_test
+from search.significance.tests.pooled import pooled_images_t
+from search.significance.tests.resampled import corrected_resampled_t, paired_t
+from search.significance.tests.signflip import sign_flip_test
+from search.significance.tests.wilcoxon import hodges_lehmann, wilcoxon_test
 from search.significance.wording import sentence_of
 
 R, M = 10, 800

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from search.significance import ScoresError
-from search.significance.cross_validation import five_by_two_f, five_by_two_t
+from search.significance.tests.cross_validation import five_by_two_f, five_by_two_t
 
 CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["dietterich_5x2cv"]
 diffs = arrays(np.float64, (5, 2), elements=st.floats(-0.3, 0.3).map(lambda x: round(x, 3)))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from search.significance import ScoresError
-from search.significance.dunnett import chance_of_largest, critical_value, dunnett_blocked, dunnett_independent
-from search.significance.resampled import paired_t
+from search.significance.adjust.dunnett import chance_of_largest, critical_value, dunnett_blocked, dunnett_independent
+from search.significance.tests.resampled import paired_t
 
 # Dunnett 1955, table 1: blood counts of a control and two drugs
 CONTROL = np.array([7.40, 8.50, 7.20, 8.24, 9.84, 8.32])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from search.significance import ScoresError
-from search.significance.friedman import (
+from search.significance.tests.friedman import (
     against_control,
     friedman,
     nemenyi_difference,

@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from search.significance import ScoresError
-from search.significance.max_t import max_t
-from search.significance.multiplicity import bonferroni
-from search.significance.signflip import sign_flip_test
+from search.significance.adjust.max_t import max_t
+from search.significance.adjust.multiplicity import bonferroni
+from search.significance.tests.signflip import sign_flip_test
 
 quick = settings(max_examples=50, deadline=None)
 tables = st.tuples(st.integers(3, 8), st.integers(1, 4)).flatmap(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from statsmodels.stats.contingency_tables import mcnemar
 
 from search.significance import ScoresError, effects
-from search.significance.mcnemar import Variant, discordant_test, mcnemar_test
-from search.significance.resampled import paired_t
+from search.significance.tests.mcnemar import Variant, discordant_test, mcnemar_test
+from search.significance.tests.resampled import paired_t
 
 CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["mcnemar"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)

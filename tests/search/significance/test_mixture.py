@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.significance.crossed import MeanSquares, crossed_test, law_of, variances
 from search.significance.effects import rope_probabilities, smallest_detectable, tost_p
-from search.significance.mixture import Mixture, grid, half_widths, tails
-from search.significance.student import Student
+from search.significance.tests.crossed import MeanSquares, crossed_test, law_of, variances
+from search.significance.tests.mixture import Mixture, grid, half_widths, tails
+from search.significance.tests.student import Student
 
 CHECKS = [
     # R, M, MS_R, MS_I, MS_E, mean -> p, half of the 95 % and of the 90 % interval

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from search.significance import ScoresError
-from search.significance.multiplicity import LOGICAL_METHODS, METHODS, adjust, holm
+from search.significance.adjust.multiplicity import LOGICAL_METHODS, METHODS, adjust, holm
 
 CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["multiplicity"]
 NAMES = {

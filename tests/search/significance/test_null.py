@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from search.significance.crossed import crossed_test
-from search.significance.resampled import paired_t
+from search.significance.tests.crossed import crossed_test
+from search.significance.tests.resampled import paired_t
 
 ALPHA = 0.05
 

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from search.significance.crossed import components, crossed_test, mean_squares
-from search.significance.mixture import Mixture
-from search.significance.planning import (
+from search.significance.planning.design import (
     Crossed,
     Paired,
     blocks_needed,
@@ -26,7 +24,9 @@ from search.significance.planning import (
     upper_variance,
 )
 from search.significance.records import Components
-from search.significance.resampled import corrected_resampled_t, paired_t
+from search.significance.tests.crossed import components, crossed_test, mean_squares
+from search.significance.tests.mixture import Mixture
+from search.significance.tests.resampled import corrected_resampled_t, paired_t
 
 quick = settings(max_examples=15, deadline=None)
 PLAIN = {

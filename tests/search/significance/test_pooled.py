@@ -5,7 +5,7 @@ import math
 import pytest
 
 from search.reproduce.paper import load_paper
-from search.significance.pooled import num_stars, pooled_images_t
+from search.significance.tests.pooled import num_stars, pooled_images_t
 
 RUNS, IMAGES = 3, 15_000
 

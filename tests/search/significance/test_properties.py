@@ -12,12 +12,12 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
 from search.significance import Comparison, Declared, Results, Verdict, judge_results
-from search.significance.crossed import crossed_test, mean_squares, satterthwaite_df, satterthwaite_test
-from search.significance.mcnemar import mcnemar_test
-from search.significance.multiplicity import holm
-from search.significance.resampled import corrected_resampled_t, paired_t
-from search.significance.signflip import sign_flip_test
-from search.significance.wilcoxon import wilcoxon_test
+from search.significance.adjust.multiplicity import holm
+from search.significance.tests.crossed import crossed_test, mean_squares, satterthwaite_df, satterthwaite_test
+from search.significance.tests.mcnemar import mcnemar_test
+from search.significance.tests.resampled import corrected_resampled_t, paired_t
+from search.significance.tests.signflip import sign_flip_test
+from search.significance.tests.wilcoxon import wilcoxon_test
 
 quick = settings(max_examples=60, deadline=None)
 shapes = array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12)

@@ -13,9 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from search.console.tables import pair_rows
 from search.significance import Comparison, Declared, Interval, Results, Verdict, judge_results
 from search.significance.rounding import digits_apart, digits_for, p_number, p_value, points, significant
-from search.tables import pair_rows
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from search.significance.resampled import paired_t
-from search.significance.sequential import anytime_interval, anytime_p, e_values, group_sequential_bounds
+from search.significance.sequential.bounds import anytime_interval, anytime_p, e_values, group_sequential_bounds
+from search.significance.tests.resampled import paired_t
 
 quick = settings(max_examples=50, deadline=None)
 score_diffs = arrays(np.float64, st.integers(2, 20), elements=st.floats(-0.5, 0.5).map(lambda x: round(x, 4)))

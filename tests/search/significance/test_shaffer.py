@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from search.significance import ScoresError
-from search.significance.multiplicity import adjust
-from search.significance.shaffer import _numbers_of_true, _partitions, bergmann_hommel, shaffer
+from search.significance.adjust.multiplicity import adjust
+from search.significance.adjust.shaffer import _numbers_of_true, _partitions, bergmann_hommel, shaffer
 
 CASE = json.loads(Path(__file__).with_name("oracles.json").read_text())["scmamp_shaffer_bergmann"]
 quick = settings(max_examples=60, deadline=None)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from search.significance import Declared, Results, Verdict, judge_results
-from search.significance.signed_ranks import signed_rank_probabilities, signed_rank_tost
-from search.significance.wilcoxon import hodges_lehmann
+from search.significance.tests.signed_ranks import signed_rank_probabilities, signed_rank_tost
+from search.significance.tests.wilcoxon import hodges_lehmann
 
 C45 = np.array([0.763, 0.599, 0.954, 0.628, 0.882, 0.936, 0.661, 0.583, 0.775, 1.0, 0.94, 0.619, 0.972, 0.957])
 C45_M = np.array([0.768, 0.591, 0.971, 0.661, 0.888, 0.931, 0.668, 0.583, 0.838, 1.0, 0.962, 0.666, 0.981, 0.978])
@@ -67,7 +67,7 @@ def test_p_and_interval_decide_alike(whole: list[int], edge: int, alpha: float) 
 
 def test_beyond_the_exact_range_the_normal_distribution_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = signed_rank_tost(TEN, rope=0.008)
-    monkeypatch.setattr("search.significance.signed_ranks.MAX_EXACT", 5)
+    monkeypatch.setattr("search.significance.tests.signed_ranks.MAX_EXACT", 5)
     assert signed_rank_tost(TEN, rope=0.008) == pytest.approx(exact, abs=0.01)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from search.significance import ScoresError
-from search.significance.signflip import fewest_blocks, sign_flip_test, signed_sums, smallest_p
+from search.significance.tests.signflip import fewest_blocks, sign_flip_test, signed_sums, smallest_p
 
 quick = settings(max_examples=60, deadline=None)
 counts = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=2, max_size=10)

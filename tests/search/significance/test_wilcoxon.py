@@ -14,8 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from search.significance import ScoresError, wilcoxon
-from search.significance.wilcoxon import demsar_wilcoxon, hodges_lehmann, wilcoxon_test
+from search.significance import ScoresError
+from search.significance.tests import wilcoxon
+from search.significance.tests.wilcoxon import demsar_wilcoxon, hodges_lehmann, wilcoxon_test
 
 quick = settings(max_examples=60, deadline=None)
 counts = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=9)

@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 import yaml
 
-from search import decide, drive, folder, overview
-from search.check import check
-from search.compare import load_correct
+from search.commands.check import check
+from search.compare import run as decide
+from search.compare.repeats import load_correct
 from search.errors import NothingToDoError, StorageFaultError, StoreAwayError, StoreError
-from search.folder import check_folder
-from search.pick import pick_winner
+from search.export.pick import pick_winner
+from search.journal.journal import Journal, read_records
 from search.records import TrialRecord
-from search.report import write
+from search.report import overview, write
 from search.storage.copies import copy_of
 from search.storage.lease import Lease
 from search.storage.store import Store
 from search.storage.working_copy import fetch, refresh
-from search.study import StudyConfig, find_study, load_study, to_dict
-from search.tracking.journal import Journal, read_records
+from search.study import folder
+from search.study.config import StudyConfig, find_study, load_study, to_dict
+from search.study.folder import check_folder
+from search.sweep import run as drive
 
 MakeStudy = Callable[..., StudyConfig]
 pytestmark = pytest.mark.usefixtures("hasty")

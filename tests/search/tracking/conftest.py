@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from search.journal.journal import Journal
 from search.records import Completed, EpochMetrics, Outcome, TrialRecord
-from search.tracking.journal import Journal
 from search.tracking.mlflow_client import connect, default_uri
 from search.tracking.mlflow_tracker import KEY_TAG
 

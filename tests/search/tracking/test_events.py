@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from search.errors import InputError
-from search.names import is_relative_path
+from search.journal import events
+from search.journal.follower import Follower
+from search.journal.journal import FILE_NAME, Journal, read_id, read_records
 from search.records import Completed, EpochMetrics, TrialRecord
-from search.tracking import events
-from search.tracking.follower import Follower
-from search.tracking.journal import FILE_NAME, Journal, read_id, read_records
+from search.text.names import is_relative_path
 
 RECORDED = Path(__file__).parent / "recorded"
 """Journals of versions of the program, as they wrote them."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from search.drive import run_sweep
+from search.commands.plan import make_plan
 from search.errors import TrackingError
-from search.plan import make_plan
-from search.study import StudyConfig
+from search.journal.journal import Journal
+from search.study.config import StudyConfig
+from search.sweep.run import run_sweep
 from search.tracking import foreign
 from search.tracking.foreign import JOURNAL_TAG, refuse_foreign_experiment
-from search.tracking.journal import Journal
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
 

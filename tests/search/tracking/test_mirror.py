@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from search.errors import InputError, TrackingError
+from search.journal.journal import FILE_NAME, Journal
 from search.records import Completed, Failed, Stopped
 from search.tracking import mirror as mirror_module
-from search.tracking.journal import FILE_NAME, Journal
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import RejectedError
 from search.tracking.mlflow_tracker import Store

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from search.copies.main import attempt
+from search.copies.process import TrackerProcess
 from search.errors import TrackingError
+from search.journal.journal import FILE_NAME
 from search.records import Completed, Failed
 from search.tracking import mirror as mirror_module
-from search.tracking.journal import FILE_NAME
 from search.tracking.mirror import Mirror
-from search.tracking.mirror_process import TrackerProcess
 from search.tracking.mlflow_client import ForgottenError, RejectedError, connect
 from search.tracking.mlflow_tracker import KEY_TAG, Store
 

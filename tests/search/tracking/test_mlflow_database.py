@@ -72,7 +72,7 @@ def test_a_lock_that_is_never_released_ends_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(mlflow_database, "PATIENCE_SECS", 0.4)
-    monkeypatch.setattr("search.data.locks.TOLD_SECS", 0.1)
+    monkeypatch.setattr("search.storage.locks.TOLD_SECS", 0.1)
     (tmp_path / "mlflow.db").write_bytes(b"half of a database, which another process is making")
     with (tmp_path / "mlflow.db.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

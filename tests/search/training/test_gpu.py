@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from search.bind import bind, complete_point, load_facts
 from search.data.store import ImageData, open_data
 from search.records import Progress, TrialSpec
 from search.seeds import make_block
-from search.study import parse_study
+from search.study.bind import bind, complete_point, load_facts
+from search.study.config import parse_study
 from search.training import ticks
 from search.training.loop import train
 

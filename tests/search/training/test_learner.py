@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from hybrid_models.build import build
 from hybrid_models.objective import objective
-from search.bind import DataFacts, bind
 from search.data.augment import prepare
 from search.data.splits import split
 from search.data.store import ImageData, ImageSet
 from search.errors import ResourceError
-from search.folder import claim_folder
 from search.records import TrialSpec
 from search.seeds import make_block
-from search.study import StudyConfig
+from search.study.bind import DataFacts, bind
+from search.study.config import StudyConfig
+from search.study.folder import claim_folder
 from search.training import loop
 from search.training.config import TrainConfig, settled
 from search.training.learner import Learner

@@ -22,7 +22,7 @@ from search.data.store import ImageData, ImageSet
 from search.errors import OutOfMemoryError
 from search.records import Failed, Progress, TrialSpec
 from search.seeds import derive
-from search.study import StudyConfig
+from search.study.config import StudyConfig
 from search.training import learner, ticks
 from search.training.learner import Learner
 from search.training.loop import train
@@ -243,10 +243,10 @@ import resource, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from search.bind import bind, complete_point, load_facts
+from search.study.bind import bind, complete_point, load_facts
 from search.data.store import open_data
 from search.seeds import make_block
-from search.study import parse_study
+from search.study.config import parse_study
 from search.training.loop import train
 
 def run(batch, folder):

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.significance import Comparison, Verdict, crossed
+from search.significance import Comparison, Verdict
 from search.significance.by_class import ClassDifference, by_class
-from search.significance.crossed import components, crossed_test
 from search.significance.effects import smallest_detectable
 from search.significance.figures import (
     PlanningLine,
@@ -28,7 +27,9 @@ from search.significance.figures.per_class import MAX_CLASSES, chosen
 from search.significance.figures.planning_curve import y_range
 from search.significance.figures.superiority import cells_of, diverging, ink_on, share_text
 from search.significance.records import Components
-from search.significance.resampled import corrected_resampled_t
+from search.significance.tests import crossed
+from search.significance.tests.crossed import components, crossed_test
+from search.significance.tests.resampled import corrected_resampled_t
 
 Make = Callable[..., Comparison]
 

@@ -1,0 +1,1 @@
+"""Convolutional parts: image to feature map."""

@@ -1,0 +1,95 @@
+"""Convolutional parts: image -> feature map.
+
+Shapes: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, nn
+
+from hybrid_models.backbones.residual import resnet20_stages
+from hybrid_models.config.model import ModelConfig
+from hybrid_models.config.shapes import BLOCKS, SAME_POOLING, TAPS, Block, image_shape
+from hybrid_models.layers.norm import batch_norm_2d
+from hybrid_models.layers.units import Unit
+
+
+class Backbone(nn.ModuleList):
+    """Blocks one after another; without a block the image itself is the map.
+
+    Args:
+        blocks: Each takes the map that the one before gives.
+        tapped: Which blocks' maps are wanted besides the last.
+    """
+
+    def __init__(self, blocks: Iterable[nn.Module], tapped: slice | None = None) -> None:
+        super().__init__(blocks)
+        self.tapped = frozenset(range(len(self))[tapped]) if tapped is not None else frozenset()
+
+    def forward(self, map_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Images (B, C, H, W) -> feature map (B, C', H', W'), and the tapped maps in order."""
+        taps = []
+        for index, block in enumerate(self):
+            map_BCHW = block(map_BCHW)
+            if index in self.tapped:
+                taps.append(map_BCHW)
+        return map_BCHW, taps
+
+
+def make_backbone(config: ModelConfig) -> Backbone:
+    """Assemble what `config.backbone` names; it takes a map of `shapes.image_shape`."""
+    tapped = None if config.taps is None else TAPS[config.taps]
+    return Backbone(_blocks(config), tapped)
+
+
+def _blocks(config: ModelConfig) -> list[nn.Sequential]:
+    in_channels = image_shape(config)[0]
+    if config.backbone == "resnet20":
+        return resnet20_stages(in_channels, config.shortcut, config.bn_style)
+    if config.backbone not in BLOCKS:
+        return []
+    return conv_blocks(
+        in_channels,
+        BLOCKS[config.backbone](config),
+        bn_style=config.bn_style if config.cnn_bn else None,
+        norm_first=config.bn_order == "before_relu",
+        dropout=config.cnn_dropout or 0.0,
+        same_pooling=config.backbone in SAME_POOLING,
+    )
+
+
+def conv_blocks(
+    in_channels: int,
+    blocks: Sequence[Block],
+    *,
+    bn_style: str | None,
+    norm_first: bool = False,
+    dropout: float = 0.0,
+    same_pooling: bool = False,
+) -> list[nn.Sequential]:
+    """Blocks of 3x3 convolutions, then perhaps 2x2 pooling, then dropout.
+
+    Args:
+        in_channels: Channels of the map that comes in.
+        blocks: Widths, and whether to pool.
+        bn_style: Style of the batch normalisation of each convolution, None for none.
+        norm_first: Whether it stands before the ReLU.
+        dropout: Share of values dropped at the end of each block.
+        same_pooling: Whether pooling keeps an odd row or column (a 1x1 map then stays 1x1).
+    """
+    made = []
+    for block in blocks:
+        parts: list[nn.Module] = []
+        for width in block.widths:
+            conv = nn.Conv2d(in_channels, width, kernel_size=3, padding=1)
+            norm = None if bn_style is None else batch_norm_2d(width, bn_style)
+            parts.append(Unit(conv, norm, norm_first=norm_first))
+            in_channels = width
+        if block.pool:
+            parts.append(nn.MaxPool2d(2, ceil_mode=same_pooling))
+        if dropout:
+            parts.append(nn.Dropout(dropout))
+        made.append(nn.Sequential(*parts))
+    return made

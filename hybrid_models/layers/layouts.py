@@ -1,0 +1,79 @@
+"""Feature map -> sequence, feature map -> vector.
+
+Shapes: B batch, C channels, H height, W width, L steps, F features of a step, D = H * W * C.
+Flattening goes by (h, w, c) as in Keras; in channels-last memory that is a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hybrid_models.config.patch_shapes import MapShape
+from hybrid_models.config.shapes import LAYOUT_SHAPES, volume
+
+
+class Flatten(nn.Module):
+    """Map to vector in (h, w, c) order.
+
+    Args:
+        shape: C, H and W of the map.
+    """
+
+    def __init__(self, shape: MapShape) -> None:
+        super().__init__()
+        self.size = volume(shape)
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """Map (B, C, H, W) -> (B, D)."""
+        return map_BCHW.permute(0, 2, 3, 1).reshape(-1, self.size)
+
+
+class GlobalPool(nn.Module):
+    """Mean over all positions."""
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """Map (B, C, H, W) -> (B, C)."""
+        return map_BCHW.mean(dim=(2, 3))
+
+
+_ORDERS: dict[str, tuple[int, int, int, int]] = {
+    "rows": (0, 2, 3, 1),
+    "cols": (0, 3, 2, 1),
+    "channels": (0, 1, 2, 3),
+}
+"""Axes of the map in the order in which they are read; elsewhere (h, w, c)."""
+
+
+class Layout(nn.Module):
+    """Reads a map as a sequence; `shape` is (L, F).
+
+    Args:
+        name: A key of `shapes.LAYOUT_SHAPES`.
+        map_shape: C, H and W of the map.
+        chunk: Features per step of flat_chunk.
+    """
+
+    def __init__(self, name: str, map_shape: MapShape, chunk: int | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self.order = _ORDERS.get(name, (0, 2, 3, 1))
+        self.shape = LAYOUT_SHAPES[name](*map_shape, chunk or 0)
+        size = volume(map_shape)
+        self.size, self.padding = size, self.shape[0] * self.shape[1] - size
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """Map (B, C, H, W) -> sequence (B, L, F); a last incomplete chunk is filled with zeros."""
+        flat_BD = map_BCHW.permute(*self.order).reshape(-1, self.size)
+        if self.padding:
+            flat_BD = F.pad(flat_BD, (0, self.padding))
+        return flat_BD.reshape(-1, *self.shape)
+
+
+POOL_HEADS: dict[str, Callable[[MapShape], tuple[nn.Module, int]]] = {
+    "flatten": lambda shape: (Flatten(shape), volume(shape)),
+    "gap": lambda shape: (GlobalPool(), shape[0]),
+}
+"""Name -> (module, width of its vector)."""

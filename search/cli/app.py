@@ -1,0 +1,321 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the verbs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from search.cli import standalone as verbs
+from search.cli.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
+from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError, InputError
+from search.runners.interruption import interruptible
+from search.text.printable import printable
+
+app = typer.Typer(
+    name="hybrid-search",
+    help="Searches image classifiers that mix convolution with recurrence, and says which difference is real.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file.")]
+StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the folder or URI of a study.")]
+
+
+def main() -> NoReturn:
+    """Run the command line; every fault of the user's becomes one line and an exit code."""
+    os.umask(os.umask(0o077) | 0o002)  # what is written here is never for everybody to change
+    prepare_streams()
+    code: Any = 0
+    try:
+        with results_only(), interruptible():
+            _find_own_packages()
+            code = app(standalone_mode=False)
+    except HybridSearchError as error:
+        for line in error.faults:
+            line = printable(line, keep="\n")
+            print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
+        sys.exit(_fault_exit(error))
+    if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a result
+        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
+    # A verb that has an exit code of its own raises click's Exit, which becomes the result.
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _find_own_packages() -> None:
+    """Let no module in the working folder hide a package of ours.
+
+    Raises:
+        InputError: One does, as its folder is on PYTHONPATH; or the working folder was removed.
+    """
+    here = Path(__file__).parents[2]
+    try:
+        cwd = Path.cwd()
+    except FileNotFoundError:
+        raise InputError("the working folder was removed; change to another one") from None
+    if cwd != here:
+        sys.path[:] = [place for place in sys.path if place not in {"", str(cwd)}]  # as `python -m` adds it
+    for name in ("spaces", "hybrid_models"):
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(here / name):
+            raise InputError(
+                f"{spec.origin}: hides the package {name} of hybrid-search; rename it, or take its folder out of "
+                "PYTHONPATH"
+            )
+
+
+def _fault_exit(error: Exception) -> int:
+    """Show what click found wrong with the command, or the operating system's refusal; raise everything else."""
+    from search.storage.disk import find_fault, in_words
+
+    fault = find_fault(error) if isinstance(error, OSError) else None
+    if fault is not None:
+        print(f"error: {printable(in_words(fault, 'a file'))}", file=sys.stderr)
+        return EXIT_INPUT
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if not callable(code) and code is not None:
+        if callable(show):
+            show()
+        return int(code)
+    raise error
+
+
+def _with_address(overrides: list[str] | None, address: str | None) -> list[str]:
+    return [*(overrides or []), *([f"resources.address={address}"] if address else [])]
+
+
+def _check_given(study: str, overrides: list[str] | None, config: Any, *, refuse: bool = False) -> None:  # noqa: ANN401
+    """Refuse a study file that says something else than the study was run with, or say so."""
+    from search.runners.session import say
+    from search.study.folder import check_given
+
+    for line in check_given(study, overrides or [], config, refuse=refuse):
+        say(f"note: {line}")
+
+
+@app.command()
+def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """The whole path on the embedded digits, in minutes, without a network."""
+    from search.commands.demo import run_demo
+
+    result = run_demo(overrides or [])
+    study = result.study
+
+    def lines() -> list[str]:
+        return [
+            "",
+            *(item["sentence"] for item in result.document["comparisons"]),
+            "",
+            *(
+                f"{Path(item.path).name}: a {truth}, predicted {item.label} ({item.probability:.2f})"
+                for truth, item in result.predictions
+            ),
+            "",
+            f"export      {result.export_folder}   (registry: {result.registered})",
+            f"look        hybrid-search ui {study.folder}",
+            f"            hybrid-search status {study.folder}",
+            f"next        hybrid-search plan spaces/studies/ecrnn-cifar10.yaml   ({result.elapsed_secs:.0f} s so far)",
+        ]
+
+    show(
+        as_json,
+        lambda: {
+            "comparison": result.document,
+            "export": str(result.export_folder),
+            "elapsed_secs": result.elapsed_secs,
+        },
+        lines,
+    )
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    difference: Annotated[
+        float | None, typer.Option(help="How many repeats for it? A fraction: 0.01 is one percentage point.")
+    ] = None,
+    sd_repeats: Annotated[
+        float | None, typer.Option(help="Standard deviation of the differences between blocks, a fraction.")
+    ] = None,
+    discordance: Annotated[
+        float | None, typer.Option(help="Share of test images on which two configurations disagree.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check everything, estimate the cost and how many repeats a difference takes; train nothing."""
+    from search.commands import plan as planning
+    from search.compare.power import Stated
+    from search.study.config import load_study
+
+    stated = Stated(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
+    found = planning.make_plan(load_study(study, overrides or []), stated)
+    show(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
+
+
+@app.command()
+def sweep(
+    study: StudyFile,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Save and end after this long; the same as search.time_budget_mins."),
+    ] = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the sweep of a study, or go on with it."""
+    from search.study.config import load_study
+    from search.sweep.run import run_sweep
+
+    extra = [] if time_budget is None else [f"search.time_budget_mins={time_budget}"]
+    config = load_study(study, [*_with_address(overrides, address), *extra])
+    run_sweep(config)
+    _show_status(config, as_json)
+
+
+@app.command()
+def status(
+    study: StudyPath,
+    check: Annotated[
+        bool, typer.Option("--check", help="Do journal, Optuna and MLflow agree? Changes nothing; exits with 1 if not.")
+    ] = False,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Counts, nominee and failures of a study."""
+    from search.study.config import find_study
+
+    config = find_study(study, overrides or [])
+    _check_given(study, overrides, config)
+    if not check:
+        _show_status(config, as_json)
+        return
+    from search.commands import check as checking
+
+    found = checking.check(config)
+    show(as_json, lambda: checking.to_dict(found), lambda: checking.to_lines(found))
+    raise typer.Exit(found.exit_code)
+
+
+def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
+    from search.report import overview
+
+    found = overview.make_overview(config)
+    show(as_json, lambda: found, lambda: overview.to_lines(found))
+
+
+@app.command()
+def compare(
+    study: StudyPath,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Blocks to train on, instead of the file's.")] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="Add block after block, drop decided losers, confirm the survivor."),
+    ] = False,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train finalists and baselines on fresh shared blocks, and judge."""
+    from search.compare.run import run_compare, run_until_decided
+    from search.console.tables import to_table
+    from search.study.config import find_study
+
+    extra = [f"compare.repeats={repeats}"] if repeats is not None else []
+    given = [*_with_address(overrides, address), *extra]
+    config = find_study(study, given, fill=True)
+    _check_given(study, given, config, refuse=True)
+    document = run_until_decided(config) if until_decided else run_compare(config)
+    show(
+        as_json,
+        lambda: document,
+        lambda: [*to_table(document).splitlines(), "", f"files       {config.folder / 'comparison'}"],
+    )
+
+
+@app.command()
+def report(
+    study: StudyPath,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="A second place for the page.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained HTML page about a study into its folder; MLflow gets a copy."""
+    from search.report import write_report
+    from search.study.config import find_study
+
+    config = find_study(study, overrides or [])
+    _check_given(study, overrides, config)
+    written = write_report(config, to)
+    show(
+        as_json,
+        lambda: {
+            "file": str(written.file),
+            "num_bytes": written.num_bytes,
+            "headline": written.headline,
+            "verdicts": list(written.verdicts),
+        },
+        lambda: [written.headline, f"report      {written.file}   ({written.num_bytes / 1e6:.1f} MB)"],
+    )
+
+
+@app.command()
+def export(
+    study: StudyPath,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],
+    config_name: Annotated[
+        str | None, typer.Option("--config", metavar="NAME", help="A configuration of the comparison instead.")
+    ] = None,
+    trial: Annotated[int | None, typer.Option(min=0, metavar="N", help="A trial of the sweep instead.")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="K", help="The K highest-ranked trials of the sweep, in subfolders."),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the winner's folder: config, weights, program, evidence, model card; register it in MLflow.
+
+    That is the confirmed winner of the comparison, else the sweep's nominee, as `status` says.
+    """
+    from search.export.command import export_all, to_lines, to_rows
+    from search.study.config import find_study
+
+    found = find_study(study, overrides or [])
+    _check_given(study, overrides, found)
+    exported = export_all(found, to, config=config_name, trial=trial, top=top)
+    show(as_json, lambda: to_rows(exported, top is not None), lambda: to_lines(exported))
+
+
+for verb in (verbs.predict, verbs.models, verbs.reproduce, verbs.data, verbs.analyze):
+    app.command()(verb)
+
+
+@app.command()
+def ui(
+    study: StudyPath,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+    overrides: Overrides = None,
+) -> None:
+    """Serve the MLflow UI on this study's store until Ctrl-C."""
+    from search.commands.ui import serve_ui
+    from search.study.config import find_study
+
+    raise typer.Exit(serve_ui(find_study(study, overrides or []), host=host, port=port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the small commands do: plan, status, check, models, data, ui, demo."""

@@ -1,0 +1,162 @@
+"""Whether the copies of the journal, Optuna's and MLflow's, say the same of every trial: looked at, nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from search.errors import HybridSearchError, NothingThereError, StudyError
+from search.journal.journal import read_draws, read_id, read_records
+from search.journal.reconcile import Cure, Difference, TrackedRun, mlflow_differences, optuna_differences
+from search.records import TrialRecord
+from search.sampling.optuna_copy import in_words, known_trials, place_of, read_study
+from search.sampling.trials import TrialMaker
+from search.storage.lease import is_renewed
+from search.storage.store import Store
+from search.storage.working_copy import is_driven
+from search.study.config import StudyConfig
+from search.study.tracking_place import tracking_place
+from search.tracking.held_runs import PREFIX, tracked
+from search.tracking.mlflow_runs import fetch_runs
+from search.tracking.mlflow_tracker import KEY_TAG
+from search.uris import withheld_fault
+
+EXIT_AGREE, EXIT_DIFFER, EXIT_UNREADABLE = 0, 1, 2
+"""As `diff` ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What a look at all three stores has shown."""
+
+    study: str
+    num_trials: int
+    num_repeats: int
+    stores: tuple[str, ...]
+    """Those that were compared with the journal."""
+    differences: tuple[Difference, ...]
+    unreadable: tuple[str, ...]
+    """One line for each store that is away or cannot be read."""
+    driven: bool
+    """A driver is at work: what it does just now may not be everywhere yet."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all agree, 1 if they differ, 2 if a store could not be read."""
+        if self.differences:
+            return EXIT_DIFFER
+        return EXIT_UNREADABLE if self.unreadable else EXIT_AGREE
+
+
+def check(study: StudyConfig) -> Check:
+    """Compare the journal of a study with Optuna and MLflow.
+
+    Raises:
+        InputError: The journal was damaged.
+        StoreAwayError: The study's object store cannot be reached.
+    """
+    uri = study.location.uri
+    driven = is_driven(study.folder) or (uri is not None and is_renewed(Store(uri)))
+    records = read_records(study.folder)
+    trials = {key: record for key, record in records.items() if record.kind == "trial"}
+    differences: list[Difference] = []
+    unreadable, stores = [], []
+    looks = {"Optuna": partial(_look_at_optuna, study, trials, driven=driven)}
+    if study.tracking.enabled:
+        looks["MLflow"] = partial(_look_at_mlflow, study, records.values(), driven=driven)
+    for store, look in looks.items():
+        try:
+            differences += look()
+            stores.append(store)
+        except HybridSearchError as error:
+            unreadable.append(f"{store}: {error.faults[0]}")
+    return Check(
+        study=study.name,
+        num_trials=len(trials),
+        num_repeats=len(records) - len(trials),
+        stores=tuple(stores),
+        differences=tuple(differences),
+        unreadable=tuple(unreadable),
+        driven=driven,
+    )
+
+
+def _look_at_optuna(study: StudyConfig, trials: dict[str, TrialRecord], *, driven: bool) -> list[Difference]:
+    if fault := withheld_fault("search.database", study.search.database):
+        raise StudyError(fault)
+    found = read_study(place_of(study), study.name)
+    if found is None and trials and study.search.database is None:
+        _refuse_absent(study)
+    owner = found.user_attrs.get("owner") if found is not None else None
+    if owner is not None and owner["journal"] != read_id(study.folder):
+        raise StudyError(f"the study {study.name} there belongs to {owner['folder']} on {owner['node']}")
+    wanted = TrialMaker(study.build_space()).known(trials, read_draws(study.folder))
+    held = known_trials(found) if found is not None else []
+    differences = optuna_differences(in_words(wanted.values()), held, trials.values())
+    # The copy follows a driver at work: what has just happened is not there yet.
+    is_behind = driven and found is not None
+    return [item for item in differences if not (is_behind and item.cure in {Cure.TELL, Cure.ADD})]
+
+
+def _look_at_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, driven: bool) -> list[Difference]:
+    place = tracking_place(study)
+    assert place is not None
+    journal_id = read_id(study.folder)
+    held: dict[str, list[TrackedRun]] = {}
+    try:
+        runs = fetch_runs(place.uri, place.experiment)
+    except NothingThereError:
+        if study.tracking.uri is None:
+            _refuse_absent(study)
+        runs = ()
+    running_comparisons = []
+    for run in runs:
+        key = run.tags.get(KEY_TAG, "")
+        if run.tags.get(f"{PREFIX}journal") != journal_id:
+            continue
+        if run.tags.get(f"{PREFIX}kind") != "comparison":
+            held.setdefault(key, []).append(tracked(run))
+        elif run.status == "RUNNING":
+            running_comparisons.append(key)
+    return mlflow_differences(records, held, running_comparisons=running_comparisons, driven=driven)
+
+
+def _refuse_absent(study: StudyConfig) -> None:
+    """Of a study on an object store only the driver's machine has what is made from the journal."""
+    if study.location.uri is not None:
+        raise NothingThereError("what it knows of this study lies on the driver's machine, not here; ask there")
+
+
+def to_dict(found: Check) -> dict[str, Any]:
+    """The look as plain data."""
+    rows = [
+        {name: value for name, value in asdict(item).items() if name != "cure"} | {"cure": item.cure.value}
+        for item in found.differences
+    ]
+    return asdict(found) | {"differences": rows, "agree": found.exit_code == EXIT_AGREE}
+
+
+def to_lines(found: Check) -> list[str]:
+    """The look for people."""
+    lines = [
+        f"{item.store:8}{item.trial}: {item.journal} in the journal, {item.found} in {item.store}"
+        for item in found.differences
+    ]
+    lines += [f"not read: {line}" for line in found.unreadable]
+    if found.stores and not found.differences:
+        *first, last = "journal", *found.stores
+        lines.append(f"{', '.join(first)} and {last} agree on {_count(found)}")
+    if found.differences:
+        lines.append(
+            f"{len(found.differences)} difference(s) over {_count(found)}; the next start of the study mends them"
+        )
+    if found.driven and found.differences:
+        lines.append("a driver is at work: what it does just now may not be everywhere yet")
+    return lines
+
+
+def _count(found: Check) -> str:
+    repeats = f" and {found.num_repeats} repeats" if found.num_repeats else ""
+    return f"{found.num_trials} trials{repeats}"

@@ -1,0 +1,75 @@
+"""The whole path on the embedded digits: sweep, repeats, verdict, export, prediction."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import spaces
+from search.compare.run import run_compare
+from search.export.command import register
+from search.export.predict import Prediction, predict
+from search.export.write import export
+from search.runners.session import say
+from search.study.config import StudyConfig, load_study
+from search.sweep.run import run_sweep
+
+STUDY = Path(spaces.__file__).parent / "studies" / "demo.yaml"
+NUM_IMAGES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What the demo has shown."""
+
+    study: StudyConfig
+    document: dict[str, Any]
+    """The comparison."""
+    export_folder: Path
+    registered: str
+    """Name and version in MLflow's registry, or why it is not there."""
+    predictions: tuple[tuple[str, Prediction], ...]
+    """True class and prediction of a few test images."""
+    elapsed_secs: float
+
+
+def run_demo(overrides: list[str]) -> DemoResult:
+    """Run the shipped demo study; again, it goes on where it was or shows what it found."""
+    start = time.monotonic()
+    study = load_study(STUDY, overrides)
+    say("1/4 sweep: the ECRNN space on 8x8 digits")
+    run_sweep(study)
+    say("2/4 compare: the nominee and the CNN, again, on fresh blocks")
+    document = run_compare(study)
+    say("3/4 export")
+    folder = study.folder / "export"
+    (registration,) = register(study, [export(study, folder)])
+    say("4/4 predict a few test images")
+    predictions = _predict_some(study, folder)
+    return DemoResult(
+        study=study,
+        document=document,
+        export_folder=folder,
+        registered=registration.in_words(),
+        predictions=tuple(predictions),
+        elapsed_secs=time.monotonic() - start,
+    )
+
+
+def _predict_some(study: StudyConfig, folder: Path) -> list[tuple[str, Prediction]]:
+    from PIL import Image
+
+    from search.data.datasets import scan
+
+    data = scan(study.data)
+    images = study.folder / "images"
+    images.mkdir(exist_ok=True)
+    truths, paths = [], []
+    for position in range(NUM_IMAGES):
+        path = images / f"digit-{position}.png"
+        Image.fromarray(data.test.read(position)).save(path)
+        truths.append(data.classes[int(data.test.labels[position])])
+        paths.append(path)
+    return list(zip(truths, predict(folder, paths).predictions, strict=True))

@@ -1,0 +1,73 @@
+"""What `models` lists: presets with their counts, and the layers of one. By arithmetic: no model is built."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hybrid_models.config.arithmetic import flops_per_image, layers, num_parameters, num_parameters_keras
+from hybrid_models.config.model import ModelConfig
+from hybrid_models.config.shapes import sequential_steps
+from search.errors import InputError
+from spaces.presets import UnknownPreset, load_preset, preset_names
+
+INPUT = {"input_channels": 3, "input_height": 32, "input_width": 32, "num_classes": 10}
+"""The counts are those of CIFAR-10 input, as in the papers."""
+
+
+def _config(name: str) -> ModelConfig:
+    return ModelConfig.from_dict({**load_preset(name), **INPUT})
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Count every preset by both conventions, its sequential steps, and its FLOPs for one image."""
+    configs = {name: _config(name) for name in preset_names()}
+    return [
+        {
+            "name": name,
+            "torch_trainable": num_parameters(config),
+            "keras_total": num_parameters_keras(config),
+            "sequential_steps": sequential_steps(config),
+            "flops_per_image": flops_per_image(config),
+        }
+        for name, config in configs.items()
+    ]
+
+
+def to_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The list for people."""
+    width = max(len(row["name"]) for row in rows)
+    return [
+        f"{'preset':{width}}{'torch':>12}{'keras':>12}{'steps':>8}{'MFLOP/image':>13}",
+        *(
+            f"{row['name']:{width}}{row['torch_trainable']:>12,}{row['keras_total']:>12,}"
+            f"{row['sequential_steps']:>8,}{row['flops_per_image'] / 1e6:>13,.1f}"
+            for row in rows
+        ),
+    ]
+
+
+def list_layers(name: str) -> list[dict[str, Any]]:
+    """List the layers of one preset as papers do: numbered names, outputs as H, W, C, parameters as Keras counts them.
+
+    Raises:
+        InputError: No preset of that name.
+    """
+    try:
+        config = _config(name)
+    except UnknownPreset as error:
+        raise InputError(str(error)) from None
+    seen: Counter[str] = Counter()
+    rows = []
+    for layer in layers(config):
+        number = f"_{seen[layer.kind]}" if seen[layer.kind] else ""  # the first of a kind has none, as in Keras
+        seen[layer.kind] += 1
+        rows.append({"layer": layer.kind + number, "output": list(layer.output), "parameters": layer.keras})
+    return rows
+
+
+def layers_to_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The layer table for people."""
+    lines = [f"{'layer':36}{'output':>16}{'parameters':>14}"]
+    lines += [f"{row['layer']:36}{'x'.join(map(str, row['output'])):>16}{row['parameters']:>14,}" for row in rows]
+    return [*lines, f"{'total':36}{'':16}{sum(row['parameters'] for row in rows):>14,}"]

@@ -1,0 +1,232 @@
+"""What a sweep would do, before it does: checks everything and trains nothing."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from search.compare.power import Foresight, Stated, foresee
+from search.compare.power import to_lines as foresight_lines
+from search.records import TrialSpec
+from search.runners.checks import check_study
+from search.seeds import make_block
+from search.study.bind import DataFacts, bind, tell_rejected, why_not
+from search.study.claims import tell_claims
+from search.study.config import StudyConfig
+from search.study.draws import NUM_DRAWS, random_points
+from search.study.tracking_place import tracking_place
+from search.sweep.sweep import describe
+from spaces.space import Point, Space
+
+NUM_SAMPLES = 40
+"""Of those that are models, so many stand for the space."""
+NUM_TIMED = 5
+"""Of these, so many are timed for a step each."""
+BYTES_PER_PARAMETER = 16
+"""float32 weights, gradient and Adam's two moments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a sweep and its comparison would do and cost."""
+
+    study: str
+    folder: str
+    tracking: str
+    space_size: int | None
+    """Points; None where a parameter is continuous."""
+    free: tuple[str, ...]
+    """Parameters that vary."""
+    num_drawn: int
+    rejected: dict[str, int]
+    """Of the draws, those that are no models after all, by reason; the sweep never trains such a point."""
+    num_sampled: int
+    """Models that the following figures are about."""
+    parameters: tuple[int, int, int]
+    """Smallest, median and largest number of trained parameters among the sampled points."""
+    sequential_steps: tuple[int, int, int]
+    memory_gib: float
+    """Of the largest sampled model with its optimizer; activations come on top."""
+    num_train: int
+    num_val: int
+    num_test: int
+    data_notes: tuple[str, ...]
+    """How the folders of images were read."""
+    trials: int
+    epochs: int
+    secs_per_epoch: tuple[float, float, float]
+    """Fastest, median and slowest timed point on this machine's CPU, one thread."""
+    sweep_hours: tuple[float, float]
+    """Trial-hours on this machine's CPU if every trial is stopped at its first epoch, and if none is stopped."""
+    compare_hours: float
+    """Trial-hours of the comparison at the median pace."""
+    claims: str
+    """What is declared about the comparison."""
+    warnings: tuple[str, ...]
+    """What is odd about the study, one line each; they are printed before the plan."""
+    foresight: Foresight
+    """How many repeats a difference takes, and what the declared ones can find."""
+
+
+def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
+    """Check a study, estimate its cost, and what its comparison can find.
+
+    Args:
+        study: The study.
+        stated: The difference that must not be missed, and what is known of the variances.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: Whatever would keep the sweep or the comparison from running.
+    """
+    from hybrid_models.build import build
+    from hybrid_models.config.arithmetic import num_parameters
+    from hybrid_models.config.shapes import sequential_steps
+    from search.data.store import default_cache_dir, open_data
+    from search.runners.session import open_runner
+    from search.uris import redacted
+
+    checked = check_study(study, "plan")
+    facts = checked.facts
+    if study.resources.runner == "ray" and study.resources.address is not None:
+        with open_runner(study, facts):  # joins the cluster, and so finds out about its token, versions and nodes
+            pass
+    place = tracking_place(study)
+    data = open_data(study.data, default_cache_dir())
+    block = make_block(study.seed, "sweep", 0)
+    train_rows, val_rows = data.divide(study.split, block.split_seed)
+    space = study.build_space()
+    specs, rejected = _sample(study, space, facts)
+    counts = [num_parameters(spec.model) for spec in specs]
+    steps = [sequential_steps(spec.model) for spec in specs]
+    by_cost = sorted(range(len(specs)), key=lambda index: (steps[index], counts[index]))
+    picks = sorted({by_cost[round(i * (len(by_cost) - 1) / max(1, NUM_TIMED - 1))] for i in range(NUM_TIMED)})
+    secs = sorted(_time_epoch(build, specs[index], len(train_rows)) for index in picks)
+    median = statistics.median(secs)
+    num_configs = study.compare.finalists + len(study.compare.baselines)
+    return Plan(
+        study=study.name,
+        folder=str(study.location),
+        tracking=redacted(place.uri) if place else "off",
+        space_size=space.size,
+        free=tuple(space.free),
+        num_drawn=NUM_DRAWS,
+        rejected=rejected,
+        num_sampled=len(specs),
+        parameters=_spread(counts),
+        sequential_steps=_spread(steps),
+        memory_gib=max(counts) * BYTES_PER_PARAMETER / 2**30,
+        num_train=len(train_rows),
+        num_val=len(val_rows),
+        num_test=facts.num_test,
+        data_notes=data.notes,
+        trials=study.search.trials,
+        epochs=study.train.epochs,
+        secs_per_epoch=(secs[0], median, secs[-1]),
+        sweep_hours=(
+            study.search.trials * median * min(study.search.grace_epochs, study.train.epochs) / 3600,
+            study.search.trials * median * study.train.epochs / 3600,
+        ),
+        compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
+        claims=tell_claims(study.compare),
+        warnings=checked.warnings,
+        foresight=foresee(study, facts.num_test, stated or Stated()),
+    )
+
+
+def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[TrialSpec], dict[str, int]]:
+    block = make_block(study.seed, "sweep", 0)
+    rejected = Counter[str]()
+    points: list[Point] = []
+    for point in itertools.islice(random_points(study, space), NUM_DRAWS):
+        if why := why_not(study, point, facts):
+            rejected[why] += 1
+        else:
+            points.append(point)
+    # A small space was listed: one model in it may have escaped the draws.
+    points = points or [next(point for point in space.enumerate() if why_not(study, point, facts) is None)]
+    specs = [bind(study, point, facts, (block,), label=describe(dict(point))) for point in points[:NUM_SAMPLES]]
+    return specs, dict(rejected)
+
+
+def _time_epoch(build: Any, spec: TrialSpec, num_train: int) -> float:  # noqa: ANN401
+    """Seconds of one training epoch, from one timed step on random images after one to warm up."""
+    import torch
+
+    from hybrid_models.objective import objective
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = build(spec.model, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+        size = min(spec.train.batch, num_train)
+        shape = (size, spec.model.input_channels, spec.model.input_height, spec.model.input_width)
+        images = torch.rand(shape).contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(size, dtype=torch.int64)
+        secs = 0.0
+        for _ in range(2):
+            start = time.perf_counter()
+            loss, _ = objective(
+                model, images, labels, label_smoothing=spec.train.label_smoothing, rnn_l2=spec.train.rnn_l2
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
+            secs = time.perf_counter() - start
+        return secs * num_train / size
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _spread(values: list[int]) -> tuple[int, int, int]:
+    return min(values), int(statistics.median(values)), max(values)
+
+
+def to_lines(plan: Plan) -> list[str]:
+    """The plan for people."""
+    low, mid, high = plan.parameters
+    steps = plan.sequential_steps
+    fast, median, slow = plan.secs_per_epoch
+    size = "continuous" if plan.space_size is None else f"{plan.space_size:,} points"
+    return [
+        f"study       {plan.study} -> {plan.folder}",
+        f"mlflow      {plan.tracking}",
+        f"space       {size}; free: {', '.join(plan.free)}",
+        f"            of {plan.num_drawn} random ones: {tell_rejected(plan.rejected)}",
+        f"data        {plan.num_train:,} training, {plan.num_val:,} validation, {plan.num_test:,} test images",
+        *(f"{'':12}{note}" for note in plan.data_notes),
+        f"parameters  {low:,} to {high:,} (median {mid:,}) over {plan.num_sampled} random points",
+        f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",
+        f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, activations on top",
+        f"epoch       {_pace(fast)} to {_pace(slow)} (median {_pace(median)}) on one core of this machine",
+        f"sweep       {_count(plan.trials, 'trial')} of up to {_count(plan.epochs, 'epoch')}: "
+        f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
+        f"compare     {_cost(plan.compare_hours)}",
+        f"claims      {plan.claims}",
+        *(f"{'' if place else 'repeats':12}{line}" for place, line in enumerate(foresight_lines(plan.foresight))),
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _pace(secs: float) -> str:
+    return f"{secs:.2g} s" if secs < 10 else f"{secs:,.0f} s"
+
+
+def _cost(hours: float) -> str:
+    """Trial-hours on one core, in a unit that leaves a number to read."""
+    for unit, amount in (("core-hours", hours), ("core-minutes", 60 * hours)):
+        if amount >= 1:
+            return f"{amount:,.1f} {unit}"
+    return f"{3600 * hours:,.1f} core-seconds"
+
+
+def to_dict(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data."""
+    return asdict(plan)

@@ -1,0 +1,1 @@
+"""Finalists and baselines on shared repeats, and the verdict on them."""

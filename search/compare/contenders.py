@@ -1,0 +1,91 @@
+"""Who takes part in a comparison, and which pairs of them are declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.errors import NothingToDoError
+from search.journal.summary import nominees
+from search.records import TrialRecord, digest_of
+from search.study.bind import check_baselines, complete_point
+from search.study.claims import Family, declare, families_of
+from search.study.config import StudyConfig
+from search.study.section import PointLike
+from search.sweep.sweep import describe
+
+Point = dict[str, bool | int | float | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One configuration of a comparison."""
+
+    name: str
+    point: Point
+    trial: TrialRecord | None
+    """The sweep's trial that nominated it; None for a baseline."""
+    sweep_rank: int | None
+    """Place among the sweep's nominees, from 1; None for a baseline that the sweep did not find."""
+
+    @property
+    def is_finalist(self) -> bool:
+        """Whether the sweep nominated it."""
+        return self.trial is not None
+
+
+def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[Contender]:
+    """The sweep's best points, then the declared baselines.
+
+    A nominee that is a baseline itself is passed over: nothing is compared with itself.
+
+    Raises:
+        NothingToDoError: The sweep has nominated nothing yet, or there is nothing to compare with.
+    """
+    ranked = nominees([record for record in records if record.kind == "trial"])
+    points = [dict(record.point) for record in ranked]
+    baselines = []
+    for like in study.compare.baselines:
+        point = complete_point(study, like)
+        rank = points.index(point) + 1 if point in points else None
+        baselines.append(Contender(name=_name(like), point=point, trial=None, sweep_rank=rank))
+    check_baselines(study)
+    taken = [contender.point for contender in baselines]
+    finalists: list[Contender] = []
+    for rank, (record, point) in enumerate(zip(ranked, points, strict=True), start=1):
+        if point not in taken and len(finalists) < study.compare.finalists:
+            name = f"{describe(point)} (trial {record.number})"
+            finalists.append(Contender(name=name, point=point, trial=record, sweep_rank=rank))
+            taken.append(point)
+    if not finalists:
+        raise NothingToDoError(
+            f"{study.folder}: no trial to compare with the baselines; run `hybrid-search sweep` first, or extend it "
+            "with --set search.trials"
+        )
+    if len(finalists) + len(baselines) < 2:
+        raise NothingToDoError("compare: one finalist and nothing to compare it with; name compare.baselines")
+    return [*finalists, *baselines]
+
+
+def _name(like: PointLike) -> str:
+    return like if isinstance(like, str) else f"{describe(like)} ({digest_of(like)[:4]})"
+
+
+def declare_families(study: StudyConfig, contenders: Sequence[Contender]) -> tuple[Family, ...]:
+    """The comparisons that the study declares, by the contenders' names.
+
+    Raises:
+        NothingToDoError: A declared family names a finalist that the sweep has not nominated.
+    """
+    finalists = [contender.name for contender in contenders if contender.is_finalist]
+    baselines = [contender.name for contender in contenders if not contender.is_finalist]
+    families = families_of(study.compare)
+    missing = {f"finalist-{place}" for place in range(len(finalists) + 1, study.compare.finalists + 1)}
+    if isinstance(study.compare.family, dict):
+        for family in families:
+            if wanted := sorted({name for pair in family.pairs for name in pair} & missing):
+                raise NothingToDoError(
+                    f"compare.family.{family.name}: {wanted[0]} is declared, and the sweep has nominated "
+                    f"{len(finalists)} so far; extend it with --set search.trials, or declare the family without it"
+                )
+    return declare(study.compare, finalists=finalists, baselines=baselines)

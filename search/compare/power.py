@@ -1,0 +1,277 @@
+"""How many repeats a comparison takes, foretold: from the variances of the newest one, or from what is stated."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from search.errors import InputError
+from search.significance.methods import FIRM_BLOCKS
+from search.significance.planning.design import (
+    POWER,
+    Crossed,
+    Design,
+    Paired,
+    blocks_needed,
+    detectable,
+    images_needed,
+    upper_components,
+)
+from search.significance.records import Components
+from search.significance.tests import crossed, resampled
+from search.study.claims import CompareSection, families_of, fewest_repeats
+from search.study.config import StudyConfig
+from search.study.folder import COMPARISON, load_comparison
+
+SD_REPEATS = 0.01
+"""Assumed standard deviation between the differences of blocks, were there test images without end. Cautious: seeds
+alone move a long CIFAR-10 training by about a quarter of a percentage point (Picard 2021, arXiv 2109.08203), and so a
+difference by a third; short trainings and random splits vary more."""
+DISCORDANCE = 0.4
+"""Assumed share of test images on which two configurations disagree. Cautious: the shipped presets disagreed on up to
+.38 of reduced CIFAR-10, and on .05 of the digits."""
+AT_LIMITS = f"if the pilot's variances are at their upper {100 * POWER:g} % limits"
+LASTING = 0.25
+"""Assumed share of that which no further training takes back; up to a sixth was seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What a person says about the comparison to come; all fractions of 1.
+
+    Raises:
+        InputError: A value that cannot be one.
+    """
+
+    difference: float | None = None
+    """The difference that must not be missed; unset: the study's rope."""
+    sd_repeats: float | None = None
+    """Standard deviation of the differences between blocks, on the study's test images."""
+    discordance: float | None = None
+    """Share of test images on which two trained configurations disagree."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"--{name.replace('_', '-')}: expected a fraction above 0 and below 1, such as 0.01 for one percentage "
+            f"point, found {value:g}"
+            for name, value in dataclasses.asdict(self).items()
+            if value is not None and not 0 < value < 1
+        ]
+        if faults:
+            raise InputError(*faults)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pilot:
+    """The variances of a comparison that was made."""
+
+    what: str
+    components: Components
+    num_blocks: int
+    num_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foresight:
+    """What a number of repeats can find, and how many a difference takes."""
+
+    test: str
+    power: float
+    family_size: int
+    """Of the largest declared family."""
+    alpha: float
+    """Level of each comparison: alpha / family size, the hardest step of the adjustment."""
+    num_images: int
+    """Test images."""
+    components: Components
+    """The variances that all of this rests on."""
+    sources: tuple[str, ...]
+    """Where they are from, in words."""
+    repeats: int
+    """As declared."""
+    detectable: float | None
+    """True difference that they find; None with a single one."""
+    detectable_upper: float | None
+    """The same if the pilot's variances are as large as their upper limits; None without a pilot."""
+    smallest_ever: float
+    """What repeats without end would find on these test images."""
+    difference: float | None
+    """The wished difference; None where neither it nor a rope is set."""
+    is_rope: bool
+    """It is the study's rope, for want of a wish."""
+    num_blocks: int | None
+    """Repeats that find it; None: no number does."""
+    has_pilot: bool
+    num_blocks_upper: int | None
+    """The same if the pilot's variances are as large as their upper limits; None: no number does, or no pilot."""
+    images_for_repeats: int | None
+    """Test images with which the declared repeats find it; None: no number does, or images play no part."""
+    images_ever: int | None
+    """Test images below which no number of repeats finds it; None where images play no part."""
+
+
+def foresee(study: StudyConfig, num_images: int, stated: Stated) -> Foresight:
+    """Foretell what the declared comparison can find.
+
+    Args:
+        study: The study; its newest comparison is the pilot.
+        num_images: Test images M.
+        stated: What is known otherwise; it goes before the pilot.
+
+    Returns:
+        The answer for the largest declared family.
+
+    Raises:
+        InputError: The newest comparison cannot be read.
+    """
+    section = study.compare
+    family_size = max(len(family.pairs) for family in families_of(section)) or 1
+    alpha = section.alpha / family_size
+    pilot = _read_pilot(study, alpha)
+    components, sources = _settle(pilot, stated, num_images)
+    design = _design(components, num_images, section)
+    difference = stated.difference or section.rope or None  # a rope of 0 asks for nothing
+    upper = detectable_upper = images_for_repeats = images_ever = None
+    if pilot is not None:
+        worst = upper_components(pilot.components, num_blocks=pilot.num_blocks, num_images=pilot.num_images)
+        settled, _ = _settle(dataclasses.replace(pilot, components=worst), stated, num_images)
+        at_limits = _design(settled, num_images, section)
+        upper = _repeats_for(at_limits, difference, alpha, section) if difference is not None else None
+        detectable_upper = detectable(at_limits, section.repeats, alpha=alpha) if section.repeats > 1 else None
+    if isinstance(design, Crossed) and difference is not None:
+        images_ever = images_needed(design, difference, math.inf, alpha=alpha).number
+        if section.repeats > 1:
+            images_for_repeats = images_needed(design, difference, section.repeats, alpha=alpha).number
+    return Foresight(
+        test=crossed.NAME if isinstance(design, Crossed) else resampled.PAIRED,
+        power=POWER,
+        family_size=family_size,
+        alpha=alpha,
+        num_images=num_images,
+        components=components,
+        sources=sources,
+        repeats=section.repeats,
+        detectable=detectable(design, section.repeats, alpha=alpha) if section.repeats > 1 else None,
+        detectable_upper=detectable_upper,
+        smallest_ever=detectable(design, math.inf, alpha=alpha),
+        difference=difference,
+        is_rope=stated.difference is None and difference is not None,
+        num_blocks=_repeats_for(design, difference, alpha, section) if difference is not None else None,
+        has_pilot=pilot is not None,
+        num_blocks_upper=upper,
+        images_for_repeats=images_for_repeats,
+        images_ever=images_ever,
+    )
+
+
+def _repeats_for(design: Design, difference: float, alpha: float, section: CompareSection) -> int | None:
+    number = blocks_needed(design, difference, alpha=alpha).number
+    return None if number is None else max(number, fewest_repeats(section))
+
+
+def _design(components: Components, num_images: int, section: CompareSection) -> Design:
+    if section.estimand == "this-data":
+        return Paired(sd=math.sqrt(components.repeats + components.residual / num_images))
+    return Crossed(components=components, num_images=num_images)
+
+
+def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
+    """The newest comparison with variances in it: of its pairs the one in which least can be found."""
+    try:
+        pilots = [
+            Pilot(
+                what=f"{item['a']} minus {item['b']}",
+                components=Components(**item["components"]),
+                num_blocks=int(item["num_blocks"]),
+                num_images=int(item["num_images"]),
+            )
+            for item in (load_comparison(study.folder) or {"comparisons": ()})["comparisons"]
+            if item.get("components")
+        ]
+        return max(
+            pilots,
+            key=lambda pilot: detectable(
+                _design(pilot.components, pilot.num_images, study.compare), pilot.num_blocks, alpha=alpha
+            ),
+            default=None,
+        )
+    except TypeError as error:  # components of other names, or no images
+        path = study.folder / COMPARISON / "comparison.json"
+        raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
+
+
+def _settle(pilot: Pilot | None, stated: Stated, num_images: int) -> tuple[Components, tuple[str, ...]]:
+    """The variances to plan with, and where they are from: stated before pilot before assumed."""
+    if pilot is not None:
+        components = pilot.components
+        what = f"{pilot.what}, {pilot.num_blocks} repeats on {pilot.num_images:,} test images"
+        sources = [f"pilot: {what}, the most variable pair of the newest `compare`"]
+    else:
+        components = Components(
+            repeats=SD_REPEATS**2, images=LASTING * DISCORDANCE, residual=(1 - LASTING) * DISCORDANCE
+        )
+        sources = []
+        if stated.sd_repeats is None:
+            sources.append(f"assumed: {100 * SD_REPEATS:g} pp between the differences of blocks (--sd-repeats)")
+        if stated.discordance is None:
+            sources.append(f"assumed: {100 * DISCORDANCE:g} % of the test images disagreed on (--discordance)")
+        sources += [
+            f"assumed: {100 * LASTING:g} % of the disagreement lasting, whatever the repeats",
+            "what is assumed is a cautious guess; the study's first comparison takes its place",
+        ]
+    if stated.discordance is not None:
+        disagreed = components.images + components.residual
+        lasting = components.images / disagreed if disagreed else LASTING
+        components = dataclasses.replace(
+            components, images=lasting * stated.discordance, residual=(1 - lasting) * stated.discordance
+        )
+        sources.append(f"stated: {100 * stated.discordance:g} % of the test images disagreed on")
+    if stated.sd_repeats is not None:
+        # What a repeat's images add is part of it, and so cannot be more than that.
+        residual = min(components.residual, stated.sd_repeats**2 * num_images)
+        repeats = max(stated.sd_repeats**2 - residual / num_images, 0.0)
+        components = dataclasses.replace(components, repeats=repeats, residual=residual)
+        sources.append(f"stated: {100 * stated.sd_repeats:g} pp between the differences of blocks")
+    return components, tuple(sources)
+
+
+def to_lines(foresight: Foresight) -> list[str]:
+    """The answer for people."""
+    on = f" on these {foresight.num_images:,} test images" if foresight.test == crossed.NAME else ""
+    lines = _answer(foresight, foresight.difference, on) if foresight.difference is not None else []
+    if foresight.detectable is not None:
+        ever = f"; repeats without end {_points(foresight.smallest_ever)}{on}" if foresight.smallest_ever else ""
+        lines.append(f"{foresight.repeats:,} as declared would find {_points(foresight.detectable)}{ever}")
+        if foresight.detectable_upper is not None:
+            lines.append(f"{_points(foresight.detectable_upper)} {AT_LIMITS}")
+    pairs = "1 comparison" if foresight.family_size == 1 else f"{foresight.family_size} comparisons"
+    level = f"level {foresight.alpha:.2g}, the hardest step of {pairs}"
+    return [*lines, f"{100 * foresight.power:g} % power; {foresight.test} at {level}", *foresight.sources]
+
+
+def _answer(foresight: Foresight, difference: float, on: str) -> list[str]:
+    wished = f"a difference of {_points(difference)}{' (the rope)' if foresight.is_rope else ''}"
+    number, images = foresight.num_blocks, foresight.images_for_repeats
+    lines = [f"no number would find {wished}{on}" if number is None else f"{number:,} would find {wished}"]
+    if number is not None and number < FIRM_BLOCKS:
+        lines[0] += f", provisionally, as all below {FIRM_BLOCKS}"
+    if number is not None and foresight.has_pilot:
+        upper = f"{foresight.num_blocks_upper:,}" if foresight.num_blocks_upper else "no number"
+        lines.append(f"{upper} {AT_LIMITS}")
+    more = []
+    if number is None and foresight.images_ever is not None:
+        more.append(f"that takes some {_about(foresight.images_ever)} test images, whatever the repeats")
+    if images is not None and images > foresight.num_images:
+        more.append(f"{foresight.repeats:,} repeats as declared would find it on some {_about(images)} test images")
+    return [*lines, *(["; ".join(more)] if more else [])]
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.2g} pp"
+
+
+def _about(number: int) -> str:
+    """Rounded up to two digits: the variances are known no better."""
+    unit = 10 ** max(len(str(number)) - 2, 0)
+    return f"{-(-number // unit) * unit:,}"

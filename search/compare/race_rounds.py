@@ -1,0 +1,288 @@
+"""Race, then confirm: block by block until every declared pair is decided, and the survivor again on fresh blocks.
+
+The race looks at validation accuracies only. Fresh blocks share their test images with those that were raced: had these
+images chosen the survivor, they could not confirm it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.compare.contenders import Contender
+from search.compare.race import (
+    PRIOR,
+    Decided,
+    Race,
+    RacedPair,
+    Undecided,
+    fewest_blocks,
+    first_possible,
+    num_won,
+    run_race,
+    survivor_of,
+)
+from search.compare.repeats import Repeats, describe_repeat, is_diverged
+from search.compare.results import describe_contender, describe_families
+from search.errors import InputError, TooManyFailuresError
+from search.journal.journal import Journal, read_events
+from search.records import Completed, Failed, TrialRecord
+from search.seeds import make_block
+from search.study.bind import DataFacts
+from search.study.claims import Family
+from search.study.config import StudyConfig
+
+
+class Rounds:
+    """The rounds of a race; everything follows from the journal's records, so it may be cut off anywhere.
+
+    Args:
+        study: The study.
+        facts: What the data are.
+        journal: Its open journal.
+        contenders: Finalists and baselines; those of no declared pair do not take part.
+        families: The declared pairs.
+
+    Raises:
+        InputError: So few blocks are allowed that no pair could ever be decided.
+    """
+
+    def __init__(
+        self,
+        *,
+        study: StudyConfig,
+        facts: DataFacts,
+        journal: Journal,
+        contenders: Sequence[Contender],
+        families: Sequence[Family],
+    ) -> None:
+        self._study, self._facts, self._journal = study, facts, journal
+        self._contenders = {contender.name: contender for contender in contenders}
+        self._families = tuple(families)
+        self._keys: dict[tuple[str, int], str] = {}
+        self._first = first_possible(families, alpha=study.compare.alpha)
+        self.warnings = tuple(self._warnings())
+        """Families of which no pair can be decided, a line each."""
+        if len(self.warnings) == len(self._families):
+            raise InputError(*self.warnings)
+
+    def _warnings(self) -> Iterator[str]:
+        alpha, cap = self._study.compare.alpha, self._study.compare.repeats
+        for family in self._families:
+            fewest = fewest_blocks(len(family.pairs) / alpha)
+            if fewest > cap:
+                of = f" of family {family.name}" if family.name else ""
+                yield (
+                    f"compare.repeats: {cap} blocks can decide none of the {len(family.pairs)} pairs{of}, however "
+                    f"clear; take at least {fewest} with --until-decided"
+                )
+
+    def begin(self) -> None:
+        """Note that the blocks of the comparison are looked at from here on, once."""
+        if not any(event["event"] == "race" for event in read_events(self._journal.path)):
+            self._journal.note("race")
+
+    def race(self) -> Race:
+        """The race as far as the records go."""
+        return run_race(
+            self._scores(), self._families, alpha=self._study.compare.alpha, cap=self._study.compare.repeats
+        )
+
+    def next_round(self, race: Race, on_change: Callable[[], None] = lambda: None) -> Repeats:
+        """Who is still in, on the next block; on all blocks at first that could not decide anything yet."""
+        upto = max(race.length + 1, self._first)
+        return self._repeats(race.running, first_block=race.length, num_blocks=upto - race.length, on_change=on_change)
+
+    def check(self, repeats: Repeats) -> None:
+        """Refuse to go on past a repeat that the machine lost: tried again it may change what is decided.
+
+        Raises:
+            TooManyFailuresError: With what was lost and why.
+        """
+        lost = [record for record in repeats.wanted_records if self._score(record) is None]
+        if lost:
+            raise TooManyFailuresError(
+                f"{len(lost)} of {repeats.num_planned} repeats were lost, and the race cannot go on without them; the "
+                "same command tries them again:",
+                *(f"  {item.label}: {item.outcome.reason}" for item in lost if isinstance(item.outcome, Failed)),
+            )
+
+    def survivor(self, race: Race) -> str:
+        """Who is confirmed."""
+        finalists = [name for name, contender in self._contenders.items() if contender.is_finalist]
+        return survivor_of(race, self._scores(), finalists)
+
+    def claims(self, survivor: str) -> tuple[Family, ...]:
+        """What is confirmed: the declared pairs of the survivor, with those who were dropped as well."""
+        own = (
+            Family(name=family.name, pairs=tuple(pair for pair in family.pairs if survivor in pair))
+            for family in self._families
+        )
+        return tuple(family for family in own if family.pairs)
+
+    def confirmation(self, survivor: str, on_change: Callable[[], None] = lambda: None) -> Repeats:
+        """The survivor and all whom it must beat, on blocks that the race has not seen."""
+        names = {name for family in self.claims(survivor) for pair in family.pairs for name in pair}
+        ordered = [name for name in self._contenders if name in names]
+        return self._repeats(ordered, num_blocks=self._study.compare.num_confirm, fresh=True, on_change=on_change)
+
+    def _repeats(
+        self,
+        names: Sequence[str],
+        *,
+        num_blocks: int,
+        first_block: int = 0,
+        fresh: bool = False,
+        on_change: Callable[[], None],
+    ) -> Repeats:
+        return Repeats(
+            study=self._study,
+            facts=self._facts,
+            journal=self._journal,
+            contenders=[self._contenders[name] for name in names],
+            num_blocks=num_blocks,
+            first_block=first_block,
+            purpose="confirm" if fresh else "compare",
+            on_change=on_change,
+        )
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        raced = {name for family in self._families for pair in family.pairs for name in pair}
+        return tuple(name for name in self._contenders if name in raced)
+
+    def _scores(self) -> dict[str, NDArray[np.float64]]:
+        return {name: self._scores_of(name) for name in self._names}
+
+    def _scores_of(self, name: str) -> NDArray[np.float64]:
+        """Validation accuracies on the blocks from the first on, up to one that is missing."""
+        found: list[float] = []
+        for index in range(self._study.compare.repeats):
+            score = self._score(self._record(name, index))
+            if score is None:
+                break
+            found.append(score)
+        return np.array(found, dtype=np.float64)
+
+    def _score(self, record: TrialRecord | None) -> float | None:
+        """Its validation accuracy: a diverged repeat has its last finite one, or chance if it left none."""
+        if record is None or not (isinstance(record.outcome, Completed) or is_diverged(record)):
+            return None
+        return 1 / len(self._facts.classes) if record.val_accuracy is None else record.val_accuracy
+
+    def _record(self, name: str, index: int) -> TrialRecord | None:
+        if (name, index) not in self._keys:
+            block = make_block(self._study.seed, "compare", index)
+            self._keys[name, index] = describe_repeat(self._study, self._facts, self._contenders[name], block).key
+        return self._journal.records.get(self._keys[name, index])
+
+    def to_dict(self, race: Race, survivor: str) -> dict[str, Any]:
+        """The race as plain data, with what is said of it."""
+        blocks = [make_block(self._study.seed, "compare", index) for index in range(race.length)]
+        return {
+            "alpha": self._study.compare.alpha,
+            "g": PRIOR,
+            "estimand": "this data set",
+            "scores": "validation accuracy",
+            "max_blocks": race.cap,
+            "num_blocks": race.length,
+            "blocks": [block.name for block in blocks],
+            "families": describe_families(self._study.compare, self._families),
+            "pairs": [_pair_to_dict(pair) for pair in race.pairs],
+            "contenders": [
+                {
+                    **_without_test(
+                        describe_contender(
+                            self._contenders[name],
+                            [(block, self._record(name, block.index)) for block in blocks[: race.num_blocks[name]]],
+                        )
+                    ),
+                    "mean_val_accuracy": float(np.mean(self._scores_of(name)[: race.num_blocks[name]])),
+                    "num_blocks": race.num_blocks[name],
+                    "num_won": num_won(race, name),
+                    "dropped_after": race.dropped.get(name),
+                }
+                for name in self._names
+            ],
+            "survivor": survivor,
+            "sentences": to_sentences(race, survivor, num_confirm=self._study.compare.num_confirm),
+        }
+
+
+def _without_test(contender: Mapping[str, Any]) -> dict[str, Any]:
+    """A raced contender without its test accuracies, which took no part."""
+    repeats = [{key: run[key] for key in run if key != "test_accuracy"} for run in contender["repeats"]]
+    return {key: contender[key] for key in contender if key != "mean_test_accuracy"} | {"repeats": repeats}
+
+
+def _pair_to_dict(pair: RacedPair) -> dict[str, Any]:
+    outcome = pair.outcome
+    return {
+        "family": pair.family,
+        "a": pair.a,
+        "b": pair.b,
+        "outcome": outcome.word,
+        "after": None if isinstance(outcome, Undecided) else outcome.after,
+        "winner": outcome.winner if isinstance(outcome, Decided) else None,
+        "loser": None if isinstance(outcome, Undecided) else outcome.loser,
+        "needed": pair.needed,
+        "num_blocks": len(pair.e_values) + 1,
+        "e_values": [value if math.isfinite(value) else None for value in pair.e_values],
+    }
+
+
+def to_sentences(race: Race, survivor: str, *, num_confirm: int) -> list[str]:
+    """The race in words: what was decided when, and who goes on."""
+    many = "block" if race.length == 1 else "blocks"
+    return [
+        f"Raced on validation accuracy: {race.length} {many} of at most {race.cap}. "
+        "E-values speak of this data set and hold at any stop.",
+        *(tell(pair) for pair in race.pairs),
+        f"Survivor: {survivor}, judged on the test images and {num_confirm} fresh block{'s' * (num_confirm != 1)}, "
+        "which the race never saw:",
+    ]
+
+
+def tell(pair: RacedPair) -> str:
+    """What became of a pair."""
+    outcome = pair.outcome
+    match outcome:
+        case Decided(after=after, winner=winner, loser=loser):
+            return (
+                f"{winner} beat {loser} after {after} blocks (E = {_number(outcome.e_value)}, "
+                f"{_number(outcome.needed)} was needed): {loser} was dropped."
+            )
+        case Undecided():
+            return (
+                f"{pair.a} against {pair.b}: undecided after {len(pair.e_values) + 1} blocks "
+                f"(E = {_number(pair.e_values[-1])}, {_number(pair.needed)} was needed)."
+            )
+        case _:
+            return f"{pair.a} against {pair.b}: left open after {outcome.after} blocks, as {outcome.loser} was dropped."
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if 10 <= value < 10_000 else f"{value:.2g}"
+
+
+def race_title(study: StudyConfig, race: Race, repeats: Repeats) -> str:
+    """What is trained now: which block of how many at most, and how many are still in."""
+    first, last = (block.index + 1 for block in (repeats.blocks[0], repeats.blocks[-1]))
+    which = f"block {first}" if first == last else f"blocks {first} to {last}"
+    return f"{study.name}: race, {which} of at most {race.cap}, {len(race.running)} still in"
+
+
+def news(before: Race, after: Race) -> list[str]:
+    """What the last round decided, and who is left."""
+    closed = [tell(new) for old, new in zip(before.pairs, after.pairs, strict=True) if old.is_open and not new.is_open]
+    return [*closed, *(still_in(after) if closed else ())]
+
+
+def still_in(race: Race) -> list[str]:
+    """Who needs another block."""
+    return [f"race: still in: {', '.join(race.running)}"] if race.running else []

@@ -1,0 +1,164 @@
+"""Drives a comparison: repeats on shared blocks, or a race and its confirmation, until they are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from search.compare.contenders import Contender, declare_families, pick_contenders
+from search.compare.race_rounds import Rounds, news, race_title, still_in
+from search.compare.repeats import Repeats, judge_repeats
+from search.compare.results import write_results
+from search.console.progress import Display, counter
+from search.errors import TooManyFailuresError
+from search.journal.journal import Journal
+from search.records import Failed, TrialRecord
+from search.runners.checks import check_study
+from search.runners.dispatcher import Work
+from search.runners.interruption import interruptible
+from search.runners.session import TRACKER_PATIENCE_SECS, Shown, open_runner, open_session, say
+from search.study.bind import DataFacts, check_race
+from search.study.config import StudyConfig
+
+
+def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
+    """Train what is missing of the comparison, judge it, write it down.
+
+    Returns:
+        The document that comparison.json holds.
+    """
+    return run_repeats(
+        study,
+        verb="compare",
+        pick=lambda records: pick_contenders(study, records),
+        conclude=lambda facts, repeats, journal: write_results(
+            study, facts, repeats, judge_repeats(study, facts, repeats), journal
+        ),
+        title=f"{study.name}: compare",
+        patience=patience,
+    )
+
+
+@interruptible()
+def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
+    """Race the contenders block by block, confirm the survivor on fresh blocks, judge that, write it down.
+
+    The race looks at validation accuracies, the confirmation at the test set.
+
+    Returns:
+        The document that comparison.json holds; its verdicts are those of the fresh blocks.
+
+    Raises:
+        HybridSearchError: Whatever keeps it from running; what was computed is saved.
+    """
+    check_race(study)
+    checked = check_study(
+        study, "compare", num_confirm=study.compare.num_confirm, on_progress=counter("decoding images")
+    )
+    facts = checked.facts
+    with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
+        contenders = pick_contenders(study, list(journal.records.values()))
+        rounds = Rounds(
+            study=study,
+            facts=facts,
+            journal=journal,
+            contenders=contenders,
+            families=declare_families(study, contenders),
+        )
+        _tell(study, rounds.warnings)
+        rounds.begin()
+        race = rounds.race()
+        _tell(study, still_in(race))
+        while race.running:
+            repeats = _train(run, partial(rounds.next_round, race), title=partial(race_title, study, race))
+            rounds.check(repeats)
+            before, race = race, rounds.race()
+            _tell(study, news(before, race))
+        survivor = rounds.survivor(race)
+        title = f"{study.name}: confirm {survivor} on fresh blocks"
+        confirmed = _train(run, partial(rounds.confirmation, survivor), title=lambda _: title)
+        families = rounds.claims(survivor)
+        document = write_results(
+            study,
+            facts,
+            confirmed,
+            judge_repeats(study, facts, confirmed, families),
+            journal,
+            families=families,
+            race=rounds.to_dict(race, survivor),
+        )
+        _check_repeats(study, confirmed.wanted_records)
+        return document
+
+
+def _tell(study: StudyConfig, lines: Sequence[str]) -> None:
+    for line in lines:
+        say(f"{study.name}: {line}")
+
+
+def _train(
+    run: Callable[[Work], None], make: Callable[[Callable[[], None]], Repeats], *, title: Callable[[Repeats], str]
+) -> Repeats:
+    """Carry out what is missing of some repeats, and show how it goes."""
+    shown = Shown()
+    repeats = make(lambda: shown.update())
+    with Display(
+        title=title(repeats), noun="repeats", num_planned=repeats.num_planned, records=lambda: repeats.wanted_records
+    ) as display:
+        shown.update = display.update
+        run(repeats)
+    repeats.settle()
+    return repeats
+
+
+@interruptible()
+def run_repeats(
+    study: StudyConfig,
+    *,
+    pick: Callable[[list[TrialRecord]], Sequence[Contender]],
+    conclude: Callable[[DataFacts, Repeats, Journal], dict[str, Any]],
+    title: str,
+    verb: Literal["compare", "reproduce"] = "reproduce",
+    patience: float = TRACKER_PATIENCE_SECS,
+) -> dict[str, Any]:
+    """Train what is missing of some points on `study.compare.repeats` shared blocks, and conclude.
+
+    Args:
+        study: The study that records it.
+        pick: From the records so far to what is trained.
+        conclude: Writes down what came of it, as a document.
+        title: Shown while it runs.
+        verb: What is checked before.
+        patience: Seconds that MLflow is given at the end.
+
+    Returns:
+        The document.
+    """
+    facts = check_study(study, verb, on_progress=counter("decoding images")).facts
+    with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
+        contenders = pick(list(journal.records.values()))
+
+        def make(on_change: Callable[[], None]) -> Repeats:
+            return Repeats(
+                study=study,
+                facts=facts,
+                journal=journal,
+                contenders=contenders,
+                num_blocks=study.compare.repeats,
+                on_change=on_change,
+            )
+
+        repeats = _train(run, make, title=lambda _: title)
+        document = conclude(facts, repeats, journal)
+        _check_repeats(study, repeats.wanted_records)
+        return document
+
+
+def _check_repeats(study: StudyConfig, records: list[TrialRecord]) -> None:
+    failed = [record for record in records if isinstance(record.outcome, Failed)]
+    if len(failed) > study.search.max_failed_fraction * len(records):
+        raise TooManyFailuresError(
+            f"{len(failed)} of {len(records)} repeats failed:",
+            *(f"  {record.label}: {record.outcome.reason}" for record in failed if isinstance(record.outcome, Failed)),
+        )

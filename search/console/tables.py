@@ -1,0 +1,301 @@
+"""A comparison as tables: Markdown for its folder, aligned columns for standard output."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.cells import cell_len
+
+from search.console.paper import methods_paragraph
+from search.console.scores import percent, score_rows
+from search.console.verdict_lines import verdict_lines
+from search.significance.methods import NEW_DATA_SETS
+from search.significance.rounding import digits_apart, p_number
+from search.significance.wording import adjustment
+from search.text.escaping import markdown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Rows = list[tuple[str, ...]]
+"""Headings, then rows."""
+LEAST_FIRST = ("repeats won", "data sets won", "A12", "raced blocks", "TOST p", "interval, pp", "interval", "repeats")
+"""Ends of the headings that a narrow terminal has no room for, the least important first."""
+_WORDS = {"data set", "family", "configuration", "a", "b", "verdict", "race", "score", "what it is"}
+"""Columns that are read from the left; the others hold numbers."""
+_FOLDED = _WORDS - {"verdict"}
+"""Columns whose cells may take several lines."""
+
+
+def to_markdown(document: dict[str, Any]) -> str:
+    """The comparison as Markdown tables with its verdict sentences."""
+    remarks = [*_remarks(document), f"Methods: {methods_paragraph(document['comparisons'])}"]
+    return markdown_tables(_tables(document), remarks)
+
+
+def to_table(document: dict[str, Any]) -> str:
+    """The comparison for standard output: rich tables on a terminal, aligned plain text elsewhere."""
+    return print_tables(_tables(document), _remarks(document))
+
+
+def markdown_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
+    """Tables as Markdown, and a paragraph for each remark below them."""
+    lines: list[str] = []
+    for headings, *rows in tables:
+        lines += [_row(headings), "|" + "---|" * len(headings), *map(_row, rows), ""]
+    return "\n".join([*lines, "\n\n".join(map(markdown, remarks)), ""])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(markdown(cell).replace('|', '&#124;') for cell in cells)} |"
+
+
+def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
+    """Tables and remarks for standard output: rich ones on a terminal, aligned plain text elsewhere.
+
+    A table that is wider than the terminal breaks its headings, then leaves out columns, the least important first. A
+    file has no right edge, unless COLUMNS is set.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    is_bounded = console.is_terminal or "COLUMNS" in os.environ
+    if not is_bounded:
+        console = Console(highlight=False, markup=False, width=10_000)
+    with console.capture() as capture:
+        for rows in tables:
+            table, left_out = _fitted(rows, console)
+            console.print(table)
+            if left_out:
+                console.print(f"No room for: {'; '.join(left_out)}.")
+            if not console.is_terminal:
+                console.print()
+        for line in remarks:
+            console.print(line)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _fitted(rows: Rows, console: Console) -> tuple[Table, list[str]]:
+    """A table as wide as the console at most, if that can be, and the columns that it lost for it."""
+    from rich.console import Console
+
+    wide = Console(width=10_000, highlight=False, markup=False, color_system=None)
+
+    def fits(table: Table) -> bool:
+        with wide.capture() as capture:
+            wide.print(table)
+        return max(map(cell_len, capture.get().splitlines()), default=0) <= console.width
+
+    table = _table(rows, is_terminal=console.is_terminal)
+    if fits(table):
+        return table, []
+    headings = rows[0]
+    rows = _broken(rows)
+    left_out: list[str] = []
+    least_first = [name for end in LEAST_FIRST for name in headings if name.endswith(end)]
+    for heading in [None, *dict.fromkeys(least_first)]:
+        if heading is not None:
+            place = headings.index(heading)
+            left_out.append(heading)
+            headings = headings[:place] + headings[place + 1 :]
+            rows = [row[:place] + row[place + 1 :] for row in rows]
+        table = _table(rows, is_terminal=console.is_terminal)
+        if fits(table):
+            break
+    return table, left_out
+
+
+def _broken(rows: Rows) -> Rows:
+    """The same table with its headings and verdicts in two lines."""
+    headings, *others = rows
+    verdict = headings.index("verdict") if "verdict" in headings else None
+
+    def broken(row: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(cell.replace(" ", "\n") if place == verdict else cell for place, cell in enumerate(row))
+
+    first = tuple(heading.replace(", ", "\n").replace(" won", "\nwon") for heading in headings)
+    return [first, *map(broken, others)]
+
+
+def _table(rows: Rows, *, is_terminal: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    # A box parts columns by a space and tables by blank lines of its own.
+    look, gap = (box.SIMPLE_HEAD, 1) if is_terminal else (None, 2)
+    table = Table(box=look, pad_edge=False, padding=(0, gap, 0, 0))
+    headings, *others = rows
+    for heading in headings:
+        justify: Literal["left", "right"] = "left" if heading in _WORDS else "right"
+        table.add_column(heading, justify=justify, no_wrap=heading not in _FOLDED, overflow="fold")
+    for row in others:
+        table.add_row(*row)
+    return table
+
+
+def _tables(document: dict[str, Any]) -> list[Rows]:
+    """All tables of a comparison, each with its headings first; a race stands before what it led to."""
+    race = document.get("race")
+    first = [_race_rows(race)] if race else []
+    return [*first, _contender_rows(document), pair_rows(document["comparisons"]), *_score_tables(document)]
+
+
+def _race_rows(race: dict[str, Any]) -> Rows:
+    """Headings, then one row per pair that was raced."""
+    rows: Rows = [("a", "b", "raced blocks", "E", "E needed", "race")]
+    for pair in race["pairs"]:
+        e_value = pair["e_values"][-1] if pair["e_values"] else None
+        state = {
+            "decided": f"{pair['winner']} ahead",
+            "dropped": f"{pair['loser']} dropped",
+            "undecided": "undecided",
+        }[pair["outcome"]]
+        blocks = str(pair["num_blocks"])
+        rows.append((pair["a"], pair["b"], blocks, _number(e_value), _number(pair["needed"]), state))
+    return rows
+
+
+def _score_tables(document: dict[str, Any]) -> list[Rows]:
+    """The nominee's scores, where the comparison has them: those of old have none."""
+    selection = document.get("selection")
+    if not selection:
+        return []
+    return [[("score", "accuracy", "what it is"), (selection["name"], "", selection["state"]), *score_rows(selection)]]
+
+
+def _contender_rows(document: dict[str, Any]) -> Rows:
+    """Headings, then one row per contender."""
+    fresh = "fresh repeats" if "race" in document else "repeats"
+    rows: Rows = [("configuration", "test accuracy, mean", fresh)]
+    for contender in document["contenders"]:
+        mean = contender["mean_test_accuracy"]
+        done = sum(run["test_accuracy"] is not None for run in contender["repeats"])
+        rows.append((contender["name"], percent(mean), str(done)))
+    return rows
+
+
+def pair_rows(comparisons: Sequence[Mapping[str, Any]]) -> Rows:
+    """Headings, then one row per pair that was judged; data set and family where they have names.
+
+    Args:
+        comparisons: What `Comparison.to_dict` gives.
+    """
+    named = [
+        (heading, key)
+        for heading, key in (("data set", "dataset"), ("family", "family"))
+        if any(item.get(key) for item in comparisons)
+    ]
+    of_equivalence = any(item.get("adjusted_tost_p") is not None and item.get("rope") for item in comparisons)
+    level = next((item["interval"].get("level") for item in comparisons if item.get("interval")), None)
+    own_unit = any(item.get("own_unit") for item in comparisons)
+    unit = "" if own_unit else ", pp"
+    headings = (
+        *(heading for heading, _ in named),
+        "a",
+        "b",
+        f"difference{unit}",
+        f"{'' if level is None else f'{100 * level:g} % '}interval{unit}",
+        p_heading(comparisons),
+        *(("TOST p",) if of_equivalence else ()),
+        _won_heading(comparisons),
+        "verdict",
+    )
+    rows: Rows = [headings]
+    for item in comparisons:
+        alpha = item.get("alpha")
+        rows.append(
+            (
+                *(item.get(key) or "-" for _, key in named),
+                item["a"],
+                item["b"],
+                _pp(item["estimate"], own_unit=own_unit),
+                _interval(item, own_unit=own_unit),
+                _p(item["adjusted_p"], alpha),
+                *((_p(item.get("adjusted_tost_p"), alpha),) if of_equivalence else ()),
+                _won(item),
+                _verdict(item),
+            )
+        )
+    return rows
+
+
+def p_heading(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    """How p-values are adjusted: `Holm p`, `q` for false discovery rates, `p` where there is one comparison."""
+    if all(item.get("family_size", 1) == 1 for item in comparisons):
+        return "p"
+    method = next((item["adjust_method"] for item in comparisons if item.get("adjust_method")), "holm")
+    return "q" if method == "bh" else f"{adjustment(method)} p"
+
+
+def _remarks(document: dict[str, Any]) -> list[str]:
+    """Nominees that were passed over, then the verdicts in words."""
+    last = max((item["sweep_rank"] for item in document["contenders"] if item["finalist"]), default=0)
+    passed_over = sorted(
+        (item["sweep_rank"], item["name"])
+        for item in document["contenders"]
+        if not item["finalist"] and item["sweep_rank"] is not None and item["sweep_rank"] < last
+    )
+    return [
+        *(
+            f"Nominee {rank} of the sweep is the baseline {name} itself; the next nominee is compared in its place."
+            for rank, name in passed_over
+        ),
+        *document.get("race", {}).get("sentences", ()),
+        *verdict_lines(document["comparisons"]),
+        *_choice_lines(document.get("choice")),
+    ]
+
+
+def _choice_lines(choice: dict[str, Any] | None) -> list[str]:
+    """The configuration that `export` takes; comparisons written by earlier versions do not say."""
+    if not choice:
+        return []
+    return [f"`export` takes {choice['name']}: {choice['state']}.", *(f"Note: {note}." for note in choice["notes"])]
+
+
+def _pp(value: float | None, *, own_unit: bool = False) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.4f}" if own_unit else f"{100 * value:+.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _p(value: float | None, alpha: float | None) -> str:
+    return "-" if value is None else p_number(value, alpha)
+
+
+def _interval(item: Mapping[str, Any], *, own_unit: bool) -> str:
+    low, high = (item["interval"] or {}).get("low"), (item["interval"] or {}).get("high")
+    if low is None or high is None:
+        return "-"
+    rope = item.get("rope") or 0.0
+    digits = digits_apart((low, high), (0.0, rope, -rope), 2)
+    if own_unit:
+        return f"{low:+.{digits + 2}f} to {high:+.{digits + 2}f}"
+    return f"{100 * low:+.{digits}f} to {100 * high:+.{digits}f}"
+
+
+def _won_heading(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    if any(item.get("num_unpaired") for item in comparisons):
+        return "A12"
+    over_data_sets = bool(comparisons) and comparisons[0].get("estimand") == NEW_DATA_SETS
+    return "data sets won" if over_data_sets else "repeats won"
+
+
+def _won(item: Mapping[str, Any]) -> str:
+    """In how many blocks the first one is ahead, a tie counting one half: `2 of 3`; of unpaired runs the share."""
+    share, num_blocks = item["p_a_gt_b"], item.get("num_blocks")
+    if share is None or not num_blocks:
+        return "-"
+    return f"{share:.2f}" if item.get("num_unpaired") else f"{round(2 * share * num_blocks) / 2:g} of {num_blocks}"
+
+
+def _verdict(item: Mapping[str, Any]) -> str:
+    is_provisional = item.get("provisional") and item["verdict"] != "refused"
+    return f"{item['verdict']}, provisional" if is_provisional else str(item["verdict"])

@@ -1,0 +1,1 @@
+"""Pick the winner, write its folder, verify it, and predict with it."""

@@ -1,0 +1,137 @@
+"""What `export` does with its options: one configuration, or several trials into subfolders, and what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.errors import InputError, TrackingError
+from search.export.pick import Wanted, pick_top
+from search.export.write import Export, export
+from search.runners.session import say, tracking_place
+from search.study.config import StudyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What became of an export in MLflow's registry."""
+
+    version: str | None
+    """Registered name and version; None if it is not there."""
+    alias: str | None
+    problem: str | None
+    """Why it is not registered; None if it is, and with tracking switched off."""
+
+    def in_words(self) -> str:
+        """For people."""
+        if self.version is None:
+            return f"not registered: {self.problem}" if self.problem else "not registered: tracking is switched off"
+        return f"{self.version}{f', alias {self.alias}' if self.alias else ''}"
+
+
+def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration]:
+    """Log export folders in MLflow and register the models there, with the alias that each has earned.
+
+    The folders are complete whatever MLflow does: if it is away or refuses, that is recorded, and nothing further is
+    sent to it.
+
+    Returns:
+        What became of each.
+    """
+    from search.tracking.mlflow_registry import register as register_in_mlflow
+
+    found: list[Registration] = []
+    place, problem = None, None
+    try:
+        place = tracking_place(study)
+    except TrackingError as error:
+        problem = "; ".join(error.faults)
+    for item in exports:
+        version = None
+        if place is not None and problem is None:
+            try:
+                version = register_in_mlflow(
+                    item.folder,
+                    uri=place.uri,
+                    experiment=place.experiment,
+                    name=study.name,
+                    model=item.model,
+                    example=np.full((2, *item.model.image_size, 3), 128, dtype=np.uint8),
+                    digest=item.digest,
+                    tags={"state": item.winner.state, "configuration": item.winner.name},
+                    alias=item.winner.alias,
+                )
+            except TrackingError as error:
+                problem = "; ".join(error.faults)
+        registered = None if version is None else f"{study.name} version {version}"
+        found.append(Registration(version=registered, alias=item.winner.alias if version else None, problem=problem))
+    return found
+
+
+Exported = list[tuple[Export, Registration]]
+
+
+def export_all(
+    study: StudyConfig, to: Path, *, config: str | None = None, trial: int | None = None, top: int | None = None
+) -> Exported:
+    """Write what was asked for, then register it.
+
+    Args:
+        study: The study.
+        to: The folder; with `top` it holds one folder `trial-N` for each.
+        config: A configuration of the comparison, instead of the study's choice.
+        trial: A trial of the sweep, likewise.
+        top: So many of the trials that the sweep ranks highest, likewise.
+
+    Raises:
+        InputError: More than one of the three is asked for, or what is asked for is not there.
+    """
+    given = [name for name, value in (("--config", config), ("--trial", trial), ("--top", top)) if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)}: expected one of them, found {len(given)}; export twice")
+    if top is None:
+        exports = [export(study, to, Wanted(config=config, trial=trial))]
+    else:
+        wanted = pick_top(study, top)
+        exports = [export(study, to / f"trial-{item.trial}", item) for item in wanted]
+    registrations = register(study, exports)
+    if problem := next((item.problem for item in registrations if item.problem), None):
+        say(f"warning: not registered: {problem}; every folder is complete, the same command tries again")
+    return list(zip(exports, registrations, strict=True))
+
+
+def to_rows(exported: Exported, is_list: bool) -> Any:  # noqa: ANN401
+    """As plain data."""
+    rows = [
+        {
+            "name": item.winner.name,
+            "trial": item.winner.record.number if item.winner.record.kind == "trial" else None,
+            "state": item.winner.state,
+            "notes": list(item.winner.notes),
+            "folder": str(item.folder),
+            "registered": registration.version,
+            "alias": registration.alias,
+            "problem": registration.problem,
+        }
+        for item, registration in exported
+    ]
+    return rows if is_list else rows[0]
+
+
+def to_lines(exported: Exported) -> list[str]:
+    """For people."""
+    return [
+        line
+        for item, registration in exported
+        for line in (
+            f"{item.winner.name}: {item.winner.state}",
+            *(comparison["sentence"] for comparison in item.winner.comparisons),
+            *(f"note        {note}" for note in item.winner.notes),
+            f"folder      {item.folder}",
+            f"registry    {registration.in_words()}",
+        )
+    ]

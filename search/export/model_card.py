@@ -1,0 +1,96 @@
+"""The model card of an export in words. Names come from folders and files, so each is escaped for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from search.console.scores import score_rows
+from search.text.printable import printable
+
+NUM_CLASSES_SHOWN = 20
+_MARKUP = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]~$"})
+"""Characters that mean something inside a line of Markdown."""
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"})
+"""And those that HTML and tables begin with."""
+
+
+def escaped(text: str) -> str:
+    """A text as one line of Markdown that shows it as it is: no markup, no HTML, no control character."""
+    return printable(text).translate(_MARKUP).translate(_HTML)
+
+
+def to_card(
+    evidence: dict[str, Any], *, study: str, data: str, sentences: Sequence[str], places: dict[str, str]
+) -> str:
+    """Write the model card.
+
+    Args:
+        evidence: As evidence.json holds it.
+        study: Name of the study.
+        data: Name of the data set.
+        sentences: Verdicts of the comparisons that the configuration is part of.
+        places: Field of config.yaml -> the place on this machine that it names.
+    """
+    model, weights, program = evidence["model"], evidence["weights"], evidence["program"]
+    classes = model["classes"]
+    more = len(classes) - NUM_CLASSES_SHOWN
+    kinds = ", ".join(map(escaped, classes[:NUM_CLASSES_SHOWN])) + (f" and {more} more" if more > 0 else "")
+    claims = [*(sentences or [_claim(evidence["state"])]), *(f"Note: {note}." for note in evidence["notes"])]
+    rows = [[printable(cell).translate(_HTML) for cell in row] for row in score_rows(evidence["selection"])]
+    scores = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    named = "".join(f"\n* `{field}`: {escaped(place)}" for field, place in places.items())
+    return f"""# {escaped(evidence["name"])}
+
+{evidence["state"].capitalize()}: from the study `{study}` on `{data}`.
+
+## What is claimed
+
+{chr(10).join(f"> {escaped(claim)}" for claim in claims)}
+
+| score | accuracy | what it is |
+|---|---|---|
+{scores}
+
+The evidence for it (every repeat, block and version) is in `evidence.json`.
+
+## What it is
+
+An image classifier with {model["parameters_torch"]:,} parameters ({model["parameters_keras"]:,} as Keras counts) and
+{model["sequential_steps"]} sequential steps. Input: RGB images of {model["height"]} x {model["width"]} pixels.
+Classes: {kinds}.
+
+The weights are those of one training ({weights["why"]}); its own test accuracy
+{_percent(weights["test_accuracy"])} is one run and not the estimate above.
+Scores were measured in {weights["precision"]} ({escaped(str(weights["machine"].get("device", "device unknown")))}).
+`model.pt2` computes in {program["precision"]}; it agrees with {program["with_what"]}
+on {100 * program["share"]:.1f} % of {program["num_images"]} test images.
+
+## How to use it
+
+    hybrid-search predict . IMAGE...      # image files or folders; needs nothing but this folder
+    hybrid-search sweep config.yaml       # trains this one point again
+
+`predict` builds the model from the settings in `evidence.json` and the weights in `model.safetensors`; neither can
+execute anything. `model.pt2` (torch.export) is the same as a program for deployment without this package: uint8 images
+(batch, height, width, 3) in, class probabilities out. Loading a .pt2 file may execute what is in it: do so only if you
+trust where it comes from.
+
+`config.yaml` names places of the machine that it was exported on; on another one, name yours with `--set FIELD=PLACE`:
+{named}
+
+## Limits
+
+It was judged on images like those of `{data}` only. Its probabilities are not calibrated.
+"""
+
+
+def _claim(state: str) -> str:
+    """What is claimed without a comparison."""
+    if state.startswith("nominated"):
+        return "Nominated, not confirmed: the sweep chose it for its score in one run. Run `hybrid-search compare`."
+    return "Chosen by hand: no declared comparison speaks of it."
+
+
+def _percent(value: float | None) -> str:
+    return "(not measured)" if value is None else f"({100 * value:.1f} %)"

@@ -1,0 +1,167 @@
+"""Which training an export takes its weights from: the study's choice, or what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.errors import InputError, NothingToDoError
+from search.journal.journal import read_records
+from search.journal.nominee import NOMINATED, choose, comparisons_of, find_contender, state_in
+from search.journal.summary import best_first
+from search.records import Stopped, TrialRecord
+from search.storage.working_copy import fetch
+from search.study.config import StudyConfig
+from search.study.folder import load_comparison
+from search.sweep.sweep import KEEP_WEIGHTS
+
+BY_HAND = "chosen by hand, not confirmed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """What is exported, and on what grounds."""
+
+    name: str
+    point: dict[str, Any]
+    record: TrialRecord
+    """The training whose weights are taken."""
+    comparisons: list[dict[str, Any]]
+    """Comparisons that speak of it; empty when none was run."""
+    state: str
+    """As of `choice.state_of`, or BY_HAND."""
+    why: str
+    """Why these weights."""
+    is_choice: bool
+    """Whether these are the weights that `export` takes by default; otherwise they were asked for."""
+    notes: tuple[str, ...]
+    """As of `choice.Choice`."""
+
+    @property
+    def alias(self) -> str | None:
+        """Its alias in MLflow's registry: `champion` of a confirmed winner, `candidate` of a nominee."""
+        if not self.is_choice:
+            return None
+        return "candidate" if self.state == NOMINATED else "champion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked for instead of the study's choice; at most one of the two."""
+
+    config: str | None = None
+    """A configuration of the comparison, by its name."""
+    trial: int | None = None
+    """A trial of the sweep, by its number."""
+
+
+def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
+    """Pick what `choice.choose` says, or what was asked for.
+
+    A configuration that was compared has the weights of its first block: chosen before any score was seen, not because
+    it scored well. A trial has its own.
+
+    Args:
+        study: The study.
+        wanted: What was asked for.
+
+    Raises:
+        NothingToDoError: Nothing was trained yet, or the weights are gone.
+        InputError: No configuration or trial of that name.
+    """
+    wanted = wanted or Wanted()
+    records = read_records(study.folder)
+    trials = [record for record in records.values() if record.kind == "trial"]
+    document = load_comparison(study.folder)
+    choice = choose(trials, document)
+    if wanted.trial is not None:
+        record = _trial_of(study, trials, wanted.trial)
+        contender = find_contender(document, record.point)
+    else:
+        if choice is None and wanted.config is None:
+            raise NothingToDoError(f"{study.folder}: no completed trial to export; run `hybrid-search sweep` first")
+        if wanted.config is not None:
+            contender = _contender_of(document, wanted.config)
+        else:
+            assert choice is not None
+            contender = find_contender(document, choice.point)
+        number = choice.trial if choice is not None else None
+        record = _first_repeat(contender, records) if contender else _trial_of(study, trials, number)
+    point = dict(record.point)
+    name = contender["name"] if contender else record.label
+    state = state_in(document, name)
+    is_chosen_point = choice is not None and choice.point == point
+    is_choice = is_chosen_point and (contender is None or record.kind == "repeat")
+    if record.kind == "repeat":
+        why = "the first block; not chosen by score"
+    else:
+        why = "the sweep's nominee: one run" if is_choice else f"trial {record.number} of the sweep: one run"
+    return Winner(
+        name=name,
+        point=point,
+        record=record,
+        comparisons=comparisons_of(document, name),
+        state=BY_HAND if state == NOMINATED and not is_chosen_point else state,
+        why=why,
+        is_choice=is_choice,
+        notes=choice.notes if choice is not None and is_chosen_point else (),
+    )
+
+
+def _contender_of(document: dict[str, Any] | None, name: str) -> dict[str, Any]:
+    if document is None:
+        raise InputError(
+            f"--config {name}: nothing was compared yet; run `hybrid-search compare` first, or take --trial"
+        )
+    known = {item["name"]: item for item in document["contenders"]}
+    if name not in known:
+        raise InputError(f"--config {name}: not in the comparison; it has: {', '.join(known)}")
+    found: dict[str, Any] = known[name]
+    return found
+
+
+def _first_repeat(contender: Mapping[str, Any], records: Mapping[str, TrialRecord]) -> TrialRecord:
+    for run in contender["repeats"]:
+        if run["state"] == "completed" and run["key"] in records:
+            return records[run["key"]]
+    raise NothingToDoError(
+        f"{contender['name']}: no completed repeat to take weights from; run `hybrid-search compare` again"
+    )
+
+
+def _trial_of(study: StudyConfig, trials: Sequence[TrialRecord], number: int | None) -> TrialRecord:
+    record = next((record for record in trials if record.number == number), None)
+    if record is None:
+        raise InputError(
+            f"--trial {number}: expected a trial of the sweep, which has {len(trials)}; see `hybrid-search status`"
+        )
+    if "weights-0" not in record.artifacts:
+        outcome = record.outcome.word if record.outcome else "not finished"
+        way = "; `hybrid-search compare` trains it to the end" if isinstance(record.outcome, Stopped) else ""
+        raise NothingToDoError(f"{study.folder}: trial {record.number} was {outcome} and left no weights{way}")
+    return record
+
+
+def pick_top(study: StudyConfig, count: int) -> list[Wanted]:
+    """Name the sweep's trials with the highest validation accuracy.
+
+    Args:
+        study: The study.
+        count: How many.
+
+    Raises:
+        InputError: The sweep has fewer, or has not kept their weights.
+    """
+    records = [record for record in read_records(study.folder).values() if record.kind == "trial"]
+    ranked = best_first(records)
+    if not 1 <= count <= len(ranked):
+        raise InputError(f"--top {count}: expected 1 to {len(ranked)}, the completed trials of the sweep")
+    for place, record in enumerate(ranked[:count]):
+        if fetch(study.location, record.artifacts.get("weights-0", "gone")) is None:
+            take = f"; take --top {place}" if place else ""
+            raise InputError(
+                f"--top {count}: the weights of trial {record.number} are gone; a sweep keeps those of the "
+                f"{max(KEEP_WEIGHTS, study.compare.finalists)} trials that it ranks highest{take}"
+            )
+    return [Wanted(trial=record.number) for record in ranked[:count]]

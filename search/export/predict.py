@@ -1,0 +1,254 @@
+"""An exported model on image files: needs the export folder and nothing else of the study."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import math
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hybrid_models.config.model import ModelConfig
+from search.errors import InputError
+from search.export.folder import old_of, read_evidence
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hybrid_models.deployed import Deployed
+
+NUM_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the model says of one image."""
+
+    path: str
+    label: str
+    """The most probable class."""
+    probability: float
+    """As the model states it; not calibrated."""
+    top: tuple[tuple[str, float], ...]
+    """The most probable classes and their probabilities, best first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unread:
+    """A place that gave no prediction."""
+
+    path: str
+    reason: str
+    """One line, with the path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What came of all places."""
+
+    predictions: tuple[Prediction, ...]
+    """In the order of the places; the images of a folder sorted by path."""
+    faults: tuple[Unread, ...]
+    """Likewise: everything that could not be read."""
+
+
+def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
+    """Classify images with an exported model.
+
+    Args:
+        folder: What `export` wrote.
+        paths: Image files of any size and mode, which become RGB of the model's size; folders, searched at any depth;
+            patterns such as `images/*.png`, for shells that leave them alone.
+        batch: Images per forward pass.
+
+    Returns:
+        The predictions, and what could not be read: it keeps no other image from being classified.
+
+    Raises:
+        InputError: The folder is no export, or its model is damaged.
+    """
+    import numpy as np
+    import torch
+
+    from search.data.errors import ImageError
+
+    exported = _read_evidence(folder)
+    model = _load_model(folder, exported)
+    predictions: list[Prediction] = []
+    faults: list[Unread] = []
+    waiting: list[tuple[str, NDArray[np.uint8]]] = []
+
+    def classify() -> None:
+        with torch.no_grad():
+            probabilities = model(torch.from_numpy(np.stack([pixels for _, pixels in waiting])))
+        for (path, _), row in zip(waiting, probabilities.tolist(), strict=True):
+            if not all(map(math.isfinite, row)):
+                raise InputError(f"{folder}: the model gives no finite number for {path}; export another one")
+            ranked = sorted(zip(exported.classes, row, strict=True), key=lambda pair: -pair[1])
+            predictions.append(
+                Prediction(path=path, label=ranked[0][0], probability=ranked[0][1], top=tuple(ranked[:NUM_SHOWN]))
+            )
+        waiting.clear()
+
+    for found in find_images(paths):
+        if isinstance(found, Unread):
+            faults.append(found)
+            continue
+        try:
+            waiting.append((str(found), _read(found, *model.image_size, exported.squeezed_to)))
+        except ImageError as error:
+            faults += (Unread(path=str(found), reason=fault) for fault in error.faults)
+        if len(waiting) == batch:
+            classify()
+    if waiting:
+        classify()
+    return Predicted(predictions=tuple(predictions), faults=tuple(faults))
+
+
+def find_images(paths: Iterable[Path]) -> Iterator[Path | Unread]:
+    """Find the image files that are meant, in order; whatever is no readable regular file comes as `Unread`.
+
+    Args:
+        paths: As of `predict`. In a folder hidden files, and those whose name does not end as an image's does, are
+            passed over; links to folders are not followed.
+    """
+    for path in paths:
+        if os.path.isdir(path):  # noqa: PTH112  unlike a Path's, it never raises
+            yield from _in_folder(path)
+        elif not os.path.lexists(path) and glob.has_magic(str(path)):
+            matches = _matching(path)
+            if not matches:
+                yield Unread(path=str(path), reason=f"{path}: no file matches this pattern; correct it")
+            for match in matches:
+                yield from _in_folder(match) if os.path.isdir(match) else (_regular(match),)  # noqa: PTH112
+        else:
+            yield _regular(path)
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """What a pattern matches, sorted; `**` follows no links, and hidden names are to be written out, as in a shell."""
+    base = Path(pattern.anchor or ".")
+    found = base.glob(str(pattern.relative_to(pattern.anchor)))
+    hidden = {part for part in pattern.parts if part.startswith(".")}
+    return sorted(path for path in found if hidden.issuperset(part for part in path.parts if part.startswith(".")))
+
+
+def _in_folder(folder: Path) -> Iterator[Path | Unread]:
+    from search.data.images import EXTENSIONS
+
+    unread: list[Unread] = []
+
+    def refuse(error: OSError) -> None:
+        place = str(error.filename or folder)
+        unread.append(Unread(path=place, reason=f"{place}: cannot be listed ({error.strerror}); leave it out"))
+
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += (
+            Path(place, name)
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122  of a name
+        )
+    if not found and not unread:
+        endings = ", ".join(sorted(EXTENSIONS))
+        yield Unread(path=str(folder), reason=f"{folder}: expected image files ({endings}) in this folder, found none")
+    yield from map(_regular, sorted(found))
+    yield from unread
+
+
+def _regular(path: Path) -> Path | Unread:
+    """A file, or why it is none: reading a pipe or a device may never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return Unread(
+            path=str(path), reason=f"{path}: cannot be read ({error.strerror}); correct the path, or leave it out"
+        )
+    except ValueError as error:
+        return Unread(path=str(path), reason=f"{path}: cannot be read ({error}); correct the path")
+    if not stat.S_ISREG(mode):
+        return Unread(
+            path=str(path), reason=f"{path}: expected an image file, found a pipe, socket or device; leave it out"
+        )
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Exported:
+    """What an export says of its model."""
+
+    config: ModelConfig
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    squeezed_to: int | None
+    digest: str
+    """SHA-256 of the weights file."""
+
+
+def _read_evidence(folder: Path) -> _Exported:
+    from search.data.stream import resized_side
+
+    try:
+        evidence = read_evidence(folder) or {}
+        model = evidence["model"]
+        exported = _Exported(
+            config=ModelConfig.from_dict(model["settings"]),
+            classes=tuple(map(str, model["classes"])),
+            mean=tuple(map(float, model["mean"])),
+            std=tuple(map(float, model["std"])),
+            squeezed_to=model["squeezed_to"],
+            digest=str(evidence["weights"]["digest"]),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError):
+        aside = old_of(folder)
+        way = (
+            f"an interrupted `export` left the older one at {aside}: export again, or move it back"
+            if aside
+            else "no readable evidence.json, or of an older version; make one with `export`"
+        )
+        raise InputError(f"{folder}: not an export ({way})") from None
+    sizes = (len(exported.classes), len(exported.mean), len(exported.std))
+    squeezed = (None, resized_side(exported.config.input_height))
+    usable = all(map(math.isfinite, exported.mean)) and all(math.isfinite(one) and one > 0 for one in exported.std)
+    if sizes != (exported.config.num_classes, 3, 3) or exported.squeezed_to not in squeezed or not usable:
+        raise InputError(f"{folder}: evidence.json does not hold together; export again")
+    return exported
+
+
+def _load_model(folder: Path, exported: _Exported) -> Deployed:
+    """Build the model and fill in its weights. Nothing in the folder can execute: torch.export's programs could."""
+    import torch
+
+    from hybrid_models.build import build
+    from hybrid_models.deployed import Deployed
+    from search.export.weights import fill
+
+    path = folder / "model.safetensors"
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: expected a file, found a folder, pipe or device; export again")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; export again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); export again") from None
+    if hashlib.sha256(content).hexdigest() != exported.digest:
+        raise InputError(f"{path}: damaged, not the weights of evidence.json; export again")
+    model = build(exported.config, torch.Generator().manual_seed(0))
+    fill(model, content, place=path, mend="export again")
+    return Deployed(model, exported.mean, exported.std).eval()
+
+
+def _read(path: Path, height: int, width: int, squeezed_to: int | None) -> NDArray[np.uint8]:
+    """Read an image as it was read to score: squeezed into the size, or into a larger square and cropped in it."""
+    from search.data.images import crop_middle, read_image
+
+    side = (squeezed_to, squeezed_to) if squeezed_to else (height, width)
+    return crop_middle(read_image(path, side), height, width)

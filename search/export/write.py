@@ -1,0 +1,253 @@
+"""A configuration, handed over: config, weights, exported program, evidence and a model card, in one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from hybrid_models.build import build
+from hybrid_models.deployed import Deployed
+from hybrid_models.export import export_program
+from search.compare.nomination import selection_of
+from search.errors import InputError, NothingToDoError
+from search.export.folder import check_target, replacing
+from search.export.model_card import to_card
+from search.export.pick import Wanted, Winner, pick_winner
+from search.export.verify import Agreement, compare_predictions
+from search.export.weights import fill
+from search.journal.versions import git_revision, versions
+from search.records import TrialRecord, TrialSpec, digest_of
+from search.runners.session import say
+from search.seeds import Block, make_block
+from search.storage.disk import telling_disk_faults
+from search.storage.working_copy import fetch
+from search.study.bind import DataFacts, bind, load_facts
+from search.study.config import StudyConfig, to_dict
+from search.study.folder import load_comparison, write_atomically
+from search.sweep.sweep import KEEP_WEIGHTS
+from search.text.printable import printable
+from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
+
+ALIKE = 0.99
+"""A program that agrees on fewer images than this share is worth a warning."""
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A folder that was written, and what is in it."""
+
+    folder: Path
+    winner: Winner
+    model: Deployed
+    digest: str
+    """SHA-256 of the weights file."""
+
+
+def export(study: StudyConfig, folder: Path, wanted: Wanted | None = None) -> Export:
+    """Write a configuration's folder; an existing export there is replaced as a whole.
+
+    Args:
+        study: The study.
+        folder: Where to.
+        wanted: What is exported instead of the study's choice.
+
+    Raises:
+        InputError: The target holds something else, or the weights are damaged.
+        NothingToDoError: They are gone.
+        StorageFaultError: The disk is full or read-only; an export that was there still is.
+    """
+    winner = pick_winner(study, wanted)
+    target = check_target(folder, study.name)
+    facts = load_facts(study)
+    block = _block_of(study, winner.record)
+    spec = bind(study, winner.point, facts, (block,), score_test=winner.record.kind == "repeat", label=winner.name)
+    if spec.key != winner.record.key:
+        raise InputError(
+            f"{study.folder}: {winner.name} was trained as {winner.record.key} and would now be {spec.key}: the data, "
+            "the program or --set differ from what was trained; put them back"
+        )
+    weights = winner.record.artifacts.get("weights-0")
+    file = fetch(study.location, weights) if weights else None
+    if file is None:
+        raise NothingToDoError(
+            f"{study.folder}: the weights of {winner.name} are gone{_why_gone(study, winner.record)}; put them back "
+            "from a copy, or export another configuration with --config or --trial"
+        )
+    deployed = load_deployed(study, spec, file)
+    with telling_disk_faults(target), replacing(target) as new:
+        digest = _write(new, study, facts, winner, spec, deployed, file)
+    return Export(folder=target, winner=winner, model=deployed, digest=digest)
+
+
+def _why_gone(study: StudyConfig, record: TrialRecord) -> str:
+    if record.kind != "trial":
+        return ""
+    return f" (a sweep keeps those of the {max(KEEP_WEIGHTS, study.compare.finalists)} trials that it ranks highest)"
+
+
+def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
+    purpose, _, index = record.blocks[0].rpartition("-")
+    return make_block(study.seed, purpose, int(index))
+
+
+def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deployed:
+    """The model of a finished training, ready to classify: weights, and the normalisation of its training part."""
+    from search.data.augment import fit_normaliser
+    from search.data.store import default_cache_dir, open_data
+
+    model = build(spec.model, torch.Generator().manual_seed(0))
+    fill(model, weights.read_bytes(), place=weights, mend="put it back from a copy")
+    data = open_data(study.data, default_cache_dir())
+    rows, _ = data.divide(study.split, spec.blocks[0].split_seed)
+    normaliser = fit_normaliser(data.train, rows, spec.train.normalise)
+    return Deployed(model, normaliser.mean, normaliser.std).eval()
+
+
+def _write(
+    target: Path,
+    study: StudyConfig,
+    facts: DataFacts,
+    winner: Winner,
+    spec: TrialSpec,
+    deployed: Deployed,
+    weights: Path,
+) -> str:
+    config = to_config(study, winner)
+    places = places_in(config)
+    header = "".join(f"# {field}: {printable(place)}\n" for field, place in places.items())
+    words = "# One configuration, ready to be trained again. Places of the machine that exported it:\n"
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    write_atomically(target / "config.yaml", f"{words}{header}{text}")
+    shutil.copyfile(weights, target / "model.safetensors")
+    say("tracing the program; long sequences take up to a minute")
+    example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
+    program = export_program(deployed, example)
+    torch.export.save(program, target / "model.pt2")
+    agreement = _check_program(study, winner, spec, deployed, program.module())
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement)
+    write_atomically(target / "evidence.json", json.dumps(evidence, indent=1, allow_nan=False))
+    sentences = [item["sentence"] for item in winner.comparisons]
+    card = to_card(evidence, study=study.name, data=study.data.name, sentences=sentences, places=places)
+    write_atomically(target / "README.md", card)
+    return digest
+
+
+def _check_program(
+    study: StudyConfig, winner: Winner, spec: TrialSpec, deployed: Deployed, program: nn.Module
+) -> Agreement:
+    from search.data.store import default_cache_dir, open_data
+
+    stored = winner.record.artifacts.get("predictions")
+    predictions = study.folder / stored if stored else None
+    agreement = compare_predictions(
+        program,
+        deployed,
+        open_data(study.data, default_cache_dir()),
+        precision=spec.train.precision,
+        predictions=predictions if predictions is not None and predictions.is_file() else None,
+    )
+    if agreement.share < ALIKE:
+        say(f"the program agrees with {agreement.with_what} on {100 * agreement.share:.1f} % of the images only")
+    return agreement
+
+
+def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
+    """A study file with one point: the winner, ready to be run again, from any folder of this machine."""
+    data = to_dict(study)
+    data["name"] = f"{study.name}-winner"
+    data["space"] = {key: {"fixed": value} for key, value in winner.point.items()}
+    data["fix"] = {}
+    data["search"] |= {"trials": 1, "sampler": "grid", "scheduler": "none", "enqueue": []}
+    for section, field in _PLACES:
+        holder = data[section] if section else data
+        if holder[field] is not None:
+            holder[field] = _absolute(holder[field])
+    return data
+
+
+_PLACES = (("", "storage"), ("data", "root"), ("tracking", "uri"), ("search", "database"))
+"""Section and field of a study file that name a place."""
+
+
+def places_in(config: dict[str, Any]) -> dict[str, str]:
+    """The places on this machine that an exported study file names, by their fields."""
+    found = {
+        f"{section}.{field}" if section else field: (config[section] if section else config)[field]
+        for section, field in _PLACES
+    }
+    return {field: place for field, place in found.items() if place is not None}
+
+
+def _absolute(place: str) -> str:
+    """A folder, or the file of an SQLite address, wherever the command is run; other addresses as they are."""
+    if place.startswith(SQLITE):
+        return sqlite_uri(path_of(place).absolute())
+    if _SCHEME.match(place) or place.startswith("$"):
+        return place
+    return str(Path(place).expanduser().absolute())
+
+
+def to_evidence(
+    study: StudyConfig,
+    facts: DataFacts,
+    winner: Winner,
+    spec: TrialSpec,
+    deployed: Deployed,
+    digest: str,
+    agreement: Agreement,
+) -> dict[str, Any]:
+    """What the claim rests on, as plain data."""
+    from hybrid_models.config.shapes import sequential_steps
+    from hybrid_models.counting import keras_total, torch_trainable
+    from search.data.stream import resized_side
+
+    document = load_comparison(study.folder)
+    return {
+        "study": study.name,
+        "name": winner.name,
+        "state": winner.state,
+        "notes": list(winner.notes),
+        "point": winner.point,
+        "point_digest": digest_of(winner.point),
+        "model": {
+            "settings": {name: value for name, value in asdict(spec.model).items() if value is not None},
+            "classes": list(facts.classes),
+            "height": facts.height,
+            "width": facts.width,
+            "squeezed_to": resized_side(facts.height) if study.data.streamed else None,
+            "input": "uint8 RGB, (batch, height, width, 3)",
+            "output": "class probabilities, (batch, classes)",
+            "mean": deployed.mean.flatten().tolist(),
+            "std": deployed.std.flatten().tolist(),
+            "parameters_torch": torch_trainable(deployed.model),
+            "parameters_keras": keras_total(deployed.model),
+            "sequential_steps": sequential_steps(spec.model),
+        },
+        "weights": {
+            "key": winner.record.key,
+            "digest": digest,
+            "block": asdict(spec.blocks[0]),
+            "val_accuracy": winner.record.val_accuracy,
+            "test_accuracy": winner.record.test_accuracy,
+            "precision": spec.train.precision,
+            "machine": dict(winner.record.machine),
+            "why": winner.why,
+        },
+        "program": {"precision": "float32", **asdict(agreement)},
+        "selection": selection_of(study, facts, document, winner.point),
+        "comparison": document,
+        "data": {"name": study.data.name, "digest": facts.key, "num_train": facts.num_train},
+        "versions": versions(),
+        "git": git_revision(),
+    }

@@ -1,0 +1,196 @@
+"""The journal, read on from where one stopped, and what follows from it: which runs are to look how."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search.journal.events import parse_line
+from search.journal.journal import FILE_NAME, draw_of, fold, id_of
+from search.journal.summary import nominee
+from search.records import Completed, Draw, Failed, Stopped, TrialRecord
+
+PARENTS = {"trial": "sweep", "repeat": "compare"}
+"""Kind of record -> the verb, and the key, of its parent run."""
+UNFINISHED, RUNNING = "unfinished", "running"
+"""Words for a record without an outcome: its driver has left, or is at work."""
+
+
+class Follower:
+    """What the journal of a study says, and what of it is new.
+
+    Args:
+        folder: The study's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._offset = self._num_lines = 0
+        self.journal_id = ""
+        """Digest of the first line: two studies of one name in one experiment stay apart."""
+        self.records: dict[str, TrialRecord] = {}
+        self.draws: dict[int, Draw] = {}
+        """What the sampler drew beside the trials, by number."""
+        self.left: dict[str, TrialRecord] = {}
+        """The records as the latest start of a driver found them."""
+        self.ended: dict[str, dict[str, None]] = {kind: {} for kind in PARENTS}
+        """Kind -> keys in the order in which they ended."""
+        self.epoch_ms: dict[str, dict[int, int]] = {}
+        self.sessions: dict[str, Mapping[str, Any]] = {}
+        """Verb -> its latest `session` event."""
+        self.data: Mapping[str, Any] | None = None
+        self.classes: tuple[str, ...] = ()
+        self.comparisons: list[Mapping[str, Any]] = []
+        """`comparison` events, in order, each with the `session` event under which it was made."""
+        self.report: Mapping[str, Any] | None = None
+        """The latest `report` event: a page about the whole study."""
+        self.last_ms = 0
+        self.changed: dict[str, None] = {}
+        """Keys of records with news; whoever took note of one removes it."""
+        self.changed_draws: dict[int, None] = {}
+        """Numbers, likewise."""
+        self.changed_parents: set[str] = set()
+        """Verbs, likewise."""
+        self._live: str | None = None
+        self._active: set[str] = set()
+        self._waiting: dict[str, dict[str, None]] = {kind: {} for kind in PARENTS}
+        """Kind -> keys without an outcome."""
+        self._progress = {kind: _Progress() for kind in PARENTS}
+
+    def read(self) -> None:
+        """Take in all whole lines that are new; one that is still being written waits.
+
+        Raises:
+            InputError: The journal was damaged.
+        """
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            text = stream.read()
+        for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
+            if not self.journal_id:
+                self.journal_id = id_of(line)
+            self._num_lines += 1
+            where = f"{self._path}:{self._num_lines}"
+            event = parse_line(line, where)
+            if event is not None:
+                self._take(event, where)
+            self._offset += len(line)
+
+    def _take(self, event: dict[str, Any], where: str) -> None:
+        fold(self.records, event, where)
+        kind = event["event"]
+        self.last_ms = max(self.last_ms, to_ms(event["at"]))
+        if kind in {"session", "stop"}:
+            self.leave()
+        if kind == "session":
+            verb = "compare" if event["verb"] == "compare" else "sweep"
+            self._live = verb
+            self.left = dict(self.records)
+            self.sessions[verb] = event
+            self.data = event.get("data") or self.data
+            self.classes = tuple(event.get("classes") or self.classes)
+            self.changed_parents.add(verb)
+        elif kind == "comparison":
+            self.comparisons.append({**event, "session": self.sessions.get("compare", {})})
+        elif kind == "report":
+            self.report = event
+        elif kind == "draw":
+            draw = draw_of(event)
+            self.draws[draw.number] = draw
+            self.changed_draws[draw.number] = None
+        elif kind in {"begin", "resume", "epoch", "end"}:
+            key = event["key"]
+            record = self.records[key]
+            self._touch(record)
+            self._active.add(key)
+            if kind == "epoch":
+                self.epoch_ms.setdefault(key, {})[event["metrics"]["epoch"]] = to_ms(event["at"])
+            elif record.outcome is not None:
+                self._waiting[record.kind].pop(key, None)
+                self._progress[record.kind].take(record, is_new=key not in self.ended[record.kind])
+                self.ended[record.kind][key] = None
+            else:
+                self._waiting[record.kind][key] = None
+
+    def _touch(self, record: TrialRecord) -> None:
+        self.changed[record.key] = None
+        self.changed_parents.add(PARENTS[record.kind])
+
+    def leave(self) -> None:
+        """The driver has left: what it had not finished is left lying."""
+        if self._live:
+            self.changed_parents.add(self._live)
+        self._live = None
+        self._active.clear()
+        for key in (key for keys in self._waiting.values() for key in keys):
+            self._touch(self.records[key])
+
+    def of_kind(self, kind: str) -> list[TrialRecord]:
+        """All trials or all repeats, in the order in which they began."""
+        return [record for record in self.records.values() if record.kind == kind]
+
+    def state_of(self, record: TrialRecord) -> tuple[str, str]:
+        """MLflow's status of a run, and our own word for it.
+
+        A trial that the scheduler stopped did its duty: it is FINISHED, and its outcome says `stopped`.
+        """
+        if record.outcome is not None:
+            return "FAILED" if isinstance(record.outcome, Failed) else "FINISHED", record.outcome.word
+        return ("RUNNING", RUNNING) if record.key in self._active else ("KILLED", UNFINISHED)
+
+    def parent_status(self, verb: str) -> str:
+        """MLflow's status of a sweep or of the repeats."""
+        waiting = next(self._waiting[kind] for kind, parent in PARENTS.items() if parent == verb)
+        if self._live == verb or any(key in self._active for key in waiting):
+            return "RUNNING"
+        return "KILLED" if waiting else "FINISHED"
+
+    @property
+    def nominee(self) -> TrialRecord | None:
+        """What the sweep nominates, as every command has it."""
+        return self._progress["trial"].nominee
+
+    def progress(self, kind: str) -> list[tuple[int, dict[str, float]]]:
+        """Counts, and the nominee's validation accuracy so far, after each training that ended.
+
+        Returns:
+            (milliseconds since 1970, values) in the order of the ends.
+        """
+        return self._progress[kind].steps
+
+
+class _Progress:
+    """Counts that grow with each end; what is known already is not counted again."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, dict[str, float]]] = []
+        self.nominee: TrialRecord | None = None
+        self._best = -math.inf
+        self._counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed)}
+        self._ends: dict[str, str] = {}
+
+    def take(self, record: TrialRecord, *, is_new: bool) -> None:
+        """A training ended; one that was tried again changes the counts from here on and is no step of its own."""
+        assert record.outcome is not None
+        if record.key in self._ends:
+            self._counts[f"num_{self._ends[record.key]}"] -= 1
+        self._ends[record.key] = record.outcome.word
+        self._counts[f"num_{record.outcome.word}"] += 1
+        # One that is nominated is never tried again.
+        self.nominee = nominee([record] if self.nominee is None else [self.nominee, record])
+        is_candidate = record.kind == "trial" and isinstance(record.outcome, Completed)
+        if is_candidate and record.val_accuracy is not None and record.val_accuracy > self._best:
+            self._best = record.val_accuracy
+        if is_new:
+            nominated = {"nominated_val_accuracy": self._best} if self._best > -math.inf else {}
+            values = {**self._counts, **nominated, "num_finished": float(len(self.steps) + 1)}
+            self.steps.append((to_ms(record.finished_at or 0.0), values))
+
+
+def to_ms(at: float) -> int:
+    """Seconds since 1970 in milliseconds, as MLflow counts."""
+    return round(at * 1000)

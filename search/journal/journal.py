@@ -1,0 +1,422 @@
+"""The study's memory: one JSON line per event, written before anything else hears of it.
+
+Everything the driver knows can be rebuilt from this file: what was proposed, every epoch, every outcome.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from search.errors import InputError, JournalError, StudyLockedError
+from search.journal.events import CUT, MAX_LINE_BYTES, is_cut, lines_of, parse_line, plain_line
+from search.records import (
+    Draw,
+    EpochMetrics,
+    Failed,
+    Outcome,
+    TrialRecord,
+    canonical,
+    changed,
+    outcome_from_dict,
+    outcome_to_dict,
+)
+from search.storage.copies import Copy, NoCopy
+from search.storage.disk import MENDS, is_fault_in_words, telling_disk_faults
+from search.storage.locks import try_lock
+from search.storage.working_copy import JOURNAL, LOCK
+
+FILE_NAME = JOURNAL
+_OF_TRIALS = {"begin", "resume", "epoch", "end"}
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a journal in order; a line cut off by a crash at the end is passed over.
+
+    Raises:
+        InputError: A line in the middle is no event: the file was damaged, not cut off.
+    """
+    return (event for _, event in _read(path))
+
+
+def replay(path: Path, records: dict[str, TrialRecord]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a journal in order, each once it is applied to the records.
+
+    Raises:
+        InputError: A line is no event, or does not fit those before it.
+    """
+    for where, event in _read(path):
+        fold(records, event, where)
+        yield event
+
+
+def _read(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each event with its place, file and line."""
+    if not path.is_file():
+        return
+    for number, line in enumerate(lines_of(path), start=1):
+        if not line.endswith(b"\n") and is_cut(line):  # a crash can only cut the end; the next start marks such a line
+            continue
+        where = f"{path}:{number}"
+        event = parse_line(line, where)
+        if event is not None:
+            yield where, event
+
+
+def fold(records: dict[str, TrialRecord], event: Mapping[str, Any], where: str = FILE_NAME) -> None:
+    """Apply one event to the records of which it is.
+
+    Args:
+        records: By key; changed.
+        event: As `parse_line` gave it, or as it was written.
+        where: File and line, for faults.
+
+    Raises:
+        InputError: The trial never began, or lines are missing: the journal was damaged.
+    """
+    try:
+        _fold(records, event)
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"trial {error.args[0]!r} never began" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{where}: {event['event']}: {why}; the journal was damaged, restore it from a copy") from None
+
+
+def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
+    kind = event["event"]
+    if kind == "begin":
+        records.setdefault(
+            event["key"],
+            TrialRecord(
+                key=event["key"],
+                number=event["number"],
+                label=event["label"],
+                kind=event["kind"],
+                point=event["point"],
+                blocks=tuple(event["blocks"]),
+                curve=(),
+                outcome=None,
+                started_at=event["at"],
+                finished_at=None,
+                node="",
+            ),
+        )
+    elif kind == "epoch":
+        record = records[event["key"]]
+        metrics = EpochMetrics.from_dict(event["metrics"])
+        # An epoch recorded twice (cut off between checkpoint and journal) replaces itself.
+        known = record.curve
+        if known and known[-1].epoch >= metrics.epoch:
+            known = tuple(item for item in known if item.epoch < metrics.epoch)
+        if metrics.epoch != len(known) + 1:
+            msg = f"epoch {metrics.epoch} of trial {record.key} follows epoch {len(known)}; lines are missing"
+            raise ValueError(msg)
+        curve = (*known, metrics)
+        machine = event.get("machine") or record.machine
+        records[record.key] = changed(record, {"curve": curve, "node": event["node"], "machine": machine})
+    elif kind == "resume":
+        record = records[event["key"]]
+        records[record.key] = changed(record, {"resumed": record.resumed + 1, "outcome": None, "finished_at": None})
+    elif kind == "end":
+        record = records[event["key"]]
+        outcome = outcome_from_dict(event["outcome"])
+        if isinstance(outcome, Failed) and not outcome.diverged and is_fault_in_words(outcome.reason):
+            return  # versions that took a fault of the machine for the trial's: it is resumed
+        end = {"outcome": outcome, "finished_at": event["at"], "test_accuracy": event.get("test_accuracy")}
+        records[record.key] = changed(record, end | {"artifacts": event.get("artifacts", {})})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class History:
+    """A journal as it was when it was read."""
+
+    records: Mapping[str, TrialRecord]
+    """Trials and repeats by key, in the order in which they began."""
+    marks: tuple[Mapping[str, Any], ...]
+    """Events of no trial: starts and stops of a command, comparisons, reports."""
+
+
+def read_history(folder: Path) -> History:
+    """Read a study's journal; once, as long as it does not change."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return History(records={}, marks=())
+    found = path.stat()
+    return _read_history(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=1)
+def _read_history(path: Path, _: tuple[int, ...]) -> History:
+    records: dict[str, TrialRecord] = {}
+    marks = tuple(event for event in replay(path, records) if event["event"] not in _OF_TRIALS)
+    return History(records=records, marks=marks)
+
+
+def draw_of(event: Mapping[str, Any]) -> Draw:
+    """The draw of which a `draw` event is."""
+    names = [item.name for item in dataclasses.fields(Draw)]
+    return Draw(**{name: event[name] for name in names if name in event})
+
+
+def read_draws(folder: Path) -> dict[int, Draw]:
+    """Draws of a study by number, without those that became trials and of which the sampler keeps nothing."""
+    events = read_events(folder / FILE_NAME)
+    return {draw.number: draw for draw in (draw_of(event) for event in events if event["event"] == "draw")}
+
+
+def read_records(folder: Path) -> dict[str, TrialRecord]:
+    """Rebuild every trial and repeat of a study, by key, in the order in which they began."""
+    return dict(read_history(folder).records)
+
+
+def id_of(first_line: bytes) -> str:
+    """What a journal is known by wherever it lies: a digest of its first line, which says when it began."""
+    if not first_line.endswith(b"\n"):
+        return ""
+    return hashlib.sha256(plain_line(first_line) + b"\n").hexdigest()[:16]
+
+
+def read_id(folder: Path) -> str:
+    """The id of a study's journal; empty before its first line is whole."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return ""
+    with path.open("rb") as stream:
+        return id_of(stream.readline(MAX_LINE_BYTES))
+
+
+class Journal:
+    """The journal of one study, open for writing by one process.
+
+    Args:
+        folder: The study's folder.
+        copy: What is done for a copy of the study elsewhere.
+
+    Attributes:
+        records: Every trial and repeat by key, in the order in which they began.
+        draws: What the sampler drew beside them, by number.
+
+    Raises:
+        StudyLockedError: Another process is writing it; the message names that process.
+        InputError: It was damaged.
+        StoreError: The copy's store refuses, or holds another journal.
+        StoreAwayError: It cannot be reached.
+    """
+
+    def __init__(self, folder: Path, copy: Copy | None = None) -> None:
+        self.path = folder / FILE_NAME
+        self.copy = copy or NoCopy()
+        self._lock = _lock(folder / LOCK)
+        self.records: dict[str, TrialRecord] = {}
+        self.draws: dict[int, Draw] = {}
+        self._epochs: list[tuple[str, int, float | None]] = []
+        self._by_kind: dict[str, dict[str, TrialRecord]] = {}
+        try:
+            self.copy.begin()
+            self._read()
+            self._open()
+        except BaseException:
+            self.copy.close()
+            self._lock.close()
+            raise
+
+    def _read(self) -> None:
+        for event in replay(self.path, self.records):
+            if event["event"] == "draw":
+                draw = draw_of(event)
+                self.draws[draw.number] = draw
+            elif event["event"] == "epoch":
+                metrics = event["metrics"]
+                self._epochs.append((self.records[event["key"]].key, metrics["epoch"], metrics["val_accuracy"]))
+        for record in self.records.values():
+            self._by_kind.setdefault(record.kind, {})[record.key] = record
+
+    def _open(self) -> None:
+        try:
+            _end_cut_line(self.path)
+            self._stream = self.path.open("ab", buffering=0)
+            self._file = os.fstat(self._stream.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from None
+        self._size = self._file.st_size
+
+    def check(self) -> None:
+        """See that this process still is the study's driver, and that the open file is the one at its path.
+
+        Raises:
+            JournalError: The study's folder was moved, removed or replaced.
+            StudyLockedError: Another machine has taken the study over.
+        """
+        self.copy.check()
+        try:
+            there = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            there = None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if there is None or not os.path.samestat(there, self._file):
+            raise JournalError(
+                f"{self.path}: it was moved, removed or replaced while this command wrote it; nothing recorded is "
+                "lost: put the study's folder back, or run the command on the place where it is now"
+            )
+
+    @property
+    def id(self) -> str:
+        """What it is known by in Optuna's study and in MLflow; empty before anything is written."""
+        return read_id(self.path.parent)
+
+    def of_kind(self, kind: str) -> list[TrialRecord]:
+        """All trials or all repeats, in the order in which they began."""
+        return list(self._by_kind.get(kind, {}).values())
+
+    def num_of_kind(self, kind: str) -> int:
+        """How many there are."""
+        return len(self._by_kind.get(kind, ()))
+
+    def take_epochs(self) -> list[tuple[str, int, float | None]]:
+        """Hand over, once, (key, epoch, validation accuracy) of the epochs found on opening, as they were recorded."""
+        epochs, self._epochs = self._epochs, []
+        return epochs
+
+    def begin(self, record: TrialRecord) -> None:
+        """Note a trial that is about to be trained for the first time."""
+        self._write(
+            {
+                "event": "begin",
+                "at": record.started_at,
+                "key": record.key,
+                "number": record.number,
+                "label": record.label,
+                "kind": record.kind,
+                "point": dict(record.point),
+                "blocks": list(record.blocks),
+            }
+        )
+
+    def draw(self, draw: Draw) -> None:
+        """Note a draw that became no trial, or what the sampler keeps with one that is about to begin.
+
+        A later one of the same number replaces it.
+        """
+        fields = {name: value for name, value in dataclasses.asdict(draw).items() if value}
+        self._write({**fields, "event": "draw", "at": time.time(), "number": draw.number})
+        self.draws[draw.number] = draw
+
+    def resume(self, key: str) -> None:
+        """Note that an unfinished trial goes on, or that one lost to the machine is tried again."""
+        self._write({"event": "resume", "at": time.time(), "key": key})
+
+    def epoch(self, key: str, metrics: EpochMetrics, node: str, machine: Mapping[str, Any] | None = None) -> None:
+        """Note one finished epoch, and what it was computed on if that is news."""
+        event = {"event": "epoch", "at": time.time(), "key": key, "node": node, "metrics": dataclasses.asdict(metrics)}
+        if machine and machine != self.records[key].machine:
+            event["machine"] = dict(machine)
+        self._write(event)
+
+    def end(
+        self,
+        key: str,
+        outcome: Outcome,
+        *,
+        test_accuracy: float | None = None,
+        artifacts: Mapping[str, str] | None = None,
+    ) -> None:
+        """Note how a trial ended; survives a power cut from here on."""
+        event: dict[str, Any] = {"event": "end", "at": time.time(), "key": key, "outcome": outcome_to_dict(outcome)}
+        if test_accuracy is not None:
+            event["test_accuracy"] = test_accuracy
+        if artifacts:
+            event["artifacts"] = dict(artifacts)
+        self._write(event)
+        self._sync()
+
+    def note(self, event: str, **fields: object) -> None:
+        """Note anything that is not a trial: a start of the command, a comparison; survives a power cut."""
+        self._write({"event": event, "at": time.time(), **fields})
+        self._sync()
+
+    def close(self) -> None:
+        """Close the file and let the next process in."""
+        self._stream.close()
+        try:
+            self.copy.close()
+        finally:
+            self._lock.close()
+
+    def __enter__(self) -> Journal:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close on the way out."""
+        self.close()
+
+    def _write(self, event: dict[str, Any]) -> None:
+        self.check()
+        line = canonical(event).encode() + b"\n"
+        try:
+            written = self._stream.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._stream.fileno(), self._size)  # no half line, whoever writes next
+            raise self._unwritable(error) from None
+        self._size += len(line)
+        fold(self.records, event)
+        record = self.records.get(event.get("key", ""))
+        if record is not None:
+            self._by_kind.setdefault(record.kind, {})[record.key] = record
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> JournalError:
+        mend = MENDS.get(error.errno or 0, "correct that")
+        return JournalError(
+            f"{self.path}: cannot be written ({error.strerror}); {mend}, then run the same command again"
+        )
+
+
+def _lock(path: Path) -> IO[str]:
+    with telling_disk_faults(path):
+        stream = path.open("a+", encoding="utf-8")
+        try:
+            is_ours = try_lock(stream)
+        except OSError:
+            stream.close()
+            raise
+    if not is_ours:
+        stream.seek(0)
+        owner = stream.read().strip() or "an unknown process"
+        stream.close()
+        raise StudyLockedError(f"{path.parent}: {owner} is working on this study; wait for it, or stop it first")
+    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without a name
+        os.ftruncate(stream.fileno(), 0)
+        os.write(stream.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
+    return stream
+
+
+def _end_cut_line(path: Path) -> None:
+    """End a line that a crash cut off, marked so that readers pass over it."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as stream:
+        stream.seek(-1, os.SEEK_END)
+        if stream.read(1) != b"\n":
+            stream.seek(0)
+            tail = stream.read().rsplit(b"\n", 1)[-1]
+            if is_cut(tail):
+                stream.write(CUT)
+            stream.write(b"\n")

@@ -1,0 +1,284 @@
+"""What `plan`, `sweep` and `compare` check before anything is made: one list, all faults at once, then the warnings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from search.console.messages import warn
+from search.errors import EXIT_INPUT, HybridSearchError, InputError, NothingToDoError, ResourceError, StudyError
+from search.journal.journal import read_id
+from search.runners.node_check import request_faults, trials_that_fit
+from search.storage.working_copy import JOURNAL
+from search.study.bind import DataFacts, check_baselines, check_points, check_sweep, load_facts
+from search.study.claims import too_few_repeats
+from search.study.config import StudyConfig, gpu_faults
+from search.study.draws import check_possible
+from search.study.folder import check_data, check_folder
+from search.study.oddities import odd_in_compare, odd_in_sweep
+from search.study.tracking_place import tracking_place
+from search.uris import Uri
+
+Verb = Literal["plan", "sweep", "compare", "reproduce"]
+IGNORED = {
+    "MLFLOW_TRACKING_URI": "tracking.uri",
+    "MLFLOW_REGISTRY_URI": "tracking.uri",
+    "MLFLOW_EXPERIMENT_NAME": "tracking.experiment",
+    "MLFLOW_EXPERIMENT_ID": "tracking.experiment",
+    "RAY_ADDRESS": "resources.address",
+}
+"""Variables that MLflow and Ray follow elsewhere -> the field of the study that decides here."""
+LITTLE_ROOM_BYTES = 2**30
+_GOES_ON = "the study has begun and goes on without it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is checked, and for which command."""
+
+    study: StudyConfig
+    verb: Verb
+    num_confirm: int
+    """Fresh blocks that a race confirms its survivor on; 0 without a race."""
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether trials are proposed, now or later."""
+        return self.verb in {"plan", "sweep"}
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the study has a journal."""
+        return (self.study.folder / JOURNAL).is_file()
+
+
+Check = Callable[[Subject], Iterable[str]]
+"""Yields a line for what is odd; raises HybridSearchError for what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A study in which nothing is wrong."""
+
+    facts: DataFacts
+    warnings: tuple[str, ...]
+
+
+def check_study(
+    study: StudyConfig,
+    verb: Verb,
+    *,
+    num_confirm: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Checked:
+    """Check everything that can be checked before something is made.
+
+    Args:
+        study: The study.
+        verb: The command; `plan` checks for sweep and comparison.
+        num_confirm: Fresh blocks that a race confirms its survivor on; 0 without a race.
+        on_progress: Called with the images decoded so far and all of them.
+
+    Returns:
+        What the data are, and what is odd; each warning is printed, too.
+
+    Raises:
+        HybridSearchError: What is wrong: the one error, or an InputError with the lines of all.
+    """
+    subject = Subject(study=study, verb=verb, num_confirm=num_confirm)
+    errors: list[HybridSearchError] = []
+    warnings: list[str] = []
+    facts: list[DataFacts] = []
+    for check in CHECKS:
+        _run(lambda check=check: warnings.extend(check(subject)), errors)  # type: ignore[misc]
+    _run(lambda: facts.append(load_facts(study, on_progress=on_progress)), errors)
+    if facts:
+        num_before = len(errors)
+        for check_data in DATA_CHECKS:
+            _run(lambda check=check_data: check(subject, facts[0]), errors)  # type: ignore[misc]
+        if len(errors) == num_before and subject.sweeps:  # else the same faults again, counted
+            _run(lambda: check_possible(study, facts[0]), errors)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise InputError(*dict.fromkeys(fault for error in errors for fault in error.faults))
+    for line in warnings:
+        warn(line)
+    return Checked(facts=facts[0], warnings=tuple(warnings))
+
+
+def _run(check: Callable[[], None], errors: list[HybridSearchError]) -> None:
+    try:
+        check()
+    except HybridSearchError as error:
+        if error.exit_code != EXIT_INPUT:
+            raise
+        errors.append(error)
+
+
+def _folder(subject: Subject) -> Iterator[str]:
+    """The storage can be written, and a study that began says the same; its disk has room."""
+    study = subject.study
+    check_folder(study)
+    there = next(path for path in (study.folder, *study.folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < LITTLE_ROOM_BYTES:
+        yield f"storage: {there} has {free / 2**20:,.0f} MiB left; a full disk ends the command"
+
+
+def _request(subject: Subject) -> Iterator[str]:
+    """Some node can run a trial: this machine, where no other is named."""
+    resources = subject.study.resources
+    if faults := gpu_faults(resources.gpus):
+        raise ResourceError(*faults)
+    if resources.runner == "ray" and resources.address is not None:
+        return
+    if resources.gpus:
+        from search.runners.inline import pick_device
+
+        pick_device(resources.gpus)
+    num_cpus = os.cpu_count() or 1
+    if resources.runner == "inline":
+        if resources.cpus > num_cpus:
+            yield f"resources.cpus: {resources.cpus:g} threads per trial, and this machine has {num_cpus} CPUs"
+        return
+    machine = {"CPU": float(num_cpus), "GPU": float(_num_gpus()) if resources.gpus else 0.0}
+    if faults := request_faults(resources, [machine], "this machine"):
+        raise ResourceError(*faults)
+    fitting = trials_that_fit(resources, machine)
+    if resources.concurrency is not None and resources.concurrency > fitting:
+        yield f"resources.concurrency: {resources.concurrency} asked for, and this machine fits {fitting}"
+    if subject.verb == "plan" and not subject.study.gives("resources.gpus") and Path("/dev/nvidia0").exists():
+        yield "resources.gpus: 0, and this machine has a GPU; trials compute on the CPU"
+
+
+def _num_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _address(subject: Subject) -> Iterator[str]:
+    """Something answers at the address of the cluster."""
+    resources = subject.study.resources
+    if resources.runner == "ray" and resources.address is not None:
+        from search.runners.ray_join import check_address
+
+        check_address(resources.address)
+    yield from ()
+
+
+def _tracking(subject: Subject) -> Iterator[str]:
+    """The tracking store answers, and the experiment is this program's. A study that has begun goes on without it."""
+    place = tracking_place(subject.study)
+    if place is None:
+        return
+    from search.tracking.foreign import refuse_foreign_experiment
+    from search.tracking.mlflow_client import check_uri
+
+    if not subject.has_begun or subject.verb == "plan":
+        try:
+            check_uri(place.uri)
+        except HybridSearchError as error:
+            if not subject.has_begun:
+                raise
+            yield from (f"{fault} ({_GOES_ON})" for fault in error.faults)
+            return
+    refuse_foreign_experiment(place.uri, place.experiment, read_id(subject.study.folder))
+
+
+def _database(subject: Subject) -> Iterator[str]:
+    """Optuna's database answers or can be made, and its study is this one's. A study that has begun goes on without."""
+    if subject.study.search.database is None:
+        return
+    from search.sampling.optuna_copy import foreign_study
+
+    try:
+        fault = foreign_study(subject.study, read_id(subject.study.folder))
+    except StudyError as error:
+        if not subject.has_begun:
+            raise
+        yield from (f"{fault} ({_GOES_ON})" for fault in error.faults)
+        return
+    if fault is not None:
+        raise StudyError(fault)
+
+
+def _claims(subject: Subject) -> Iterator[str]:
+    """The comparison can lead to something."""
+    study = subject.study
+    if subject.verb in {"plan", "sweep"}:
+        yield from odd_in_compare(study)
+    elif subject.verb == "compare" and study.compare.finalists + len(study.compare.baselines) < 2:
+        raise NothingToDoError(
+            "compare: one finalist and nothing to compare it with; name compare.baselines, or raise compare.finalists"
+        )
+    if subject.verb in {"plan", "compare"}:
+        if subject.num_confirm:
+            yield from too_few_repeats(study.compare, subject.num_confirm, where="compare.confirm")
+        else:
+            yield from too_few_repeats(study.compare, study.compare.repeats)
+
+
+def _oddities(subject: Subject) -> Iterator[str]:
+    if subject.sweeps:
+        yield from odd_in_sweep(subject.study)
+
+
+def _environment(subject: Subject) -> Iterator[str]:
+    """Variables of the environment that other programs follow and this one does not: one line for all."""
+    study = subject.study
+    written = study.tracking.uri.written if isinstance(study.tracking.uri, Uri) else ""
+    decided = {
+        "tracking.uri": study.tracking.uri,
+        "tracking.experiment": study.tracking.experiment,
+        "resources.address": study.resources.address,
+    }
+    fields = {
+        name: field
+        for name, field in IGNORED.items()
+        if os.environ.get(name) and decided[field] is None and f"${{{name}}}" not in written
+    }
+    if fields:
+        verb = "is" if len(fields) == 1 else "are"
+        yield (
+            f"{' and '.join(fields)} {verb} set in the environment and ignored; the study decides, by "
+            f"{' and '.join(dict.fromkeys(fields.values()))}"
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    _folder,
+    _request,
+    _address,
+    _tracking,
+    _database,
+    _claims,
+    _oddities,
+    _environment,
+)
+"""In the order of their faults."""
+
+
+def _points(subject: Subject, facts: DataFacts) -> None:
+    if subject.sweeps:
+        check_sweep(subject.study, facts)
+    else:
+        check_points(subject.study, facts, num_confirm=subject.num_confirm)
+
+
+def _baselines(subject: Subject, _: DataFacts) -> None:
+    check_baselines(subject.study)
+
+
+def _data(subject: Subject, facts: DataFacts) -> None:
+    if subject.has_begun:
+        check_data(subject.study, facts.key)
+
+
+DATA_CHECKS: tuple[Callable[[Subject, DataFacts], None], ...] = (_points, _baselines, _data)
+"""Those that need to know the data."""

@@ -1,0 +1,318 @@
+"""What a runner carries out: trainings to hand out, results to take in. Journal first, then everybody else."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import socket
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.errors import DivergedError, InputError, InterruptedStudyError
+from search.journal.journal import Journal
+from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult, TrialSpec
+from search.storage.disk import telling_disk_faults
+from search.storage.working_copy import ARRAYS
+from search.training.files import CHECKPOINTS
+from search.uris import redacted
+
+if TYPE_CHECKING:
+    from search.data.datasets import DataConfig
+    from search.data.store import ImageData
+
+TRIALS = "trials"
+"""Folder inside the study's that holds one folder per trial and repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One training handed to a worker."""
+
+    spec: TrialSpec
+    folder: str
+    """The trial's own folder, on storage that all nodes see."""
+    remote: str | None = field(default=None, repr=False)
+    """URI of the trial's folder on an object store, which then stands for `folder`; may hold a password."""
+    cache_dir: str | None
+    """Node-local folder for decoded images; None: the node's default."""
+    num_known_epochs: int
+    """Epochs already in the journal; the worker does not tell them again."""
+
+
+class Work(ABC):
+    """Hands out assignments and writes down what comes back.
+
+    Args:
+        journal: The open journal of the study.
+        folder: The study's folder.
+        kind: `trial` or `repeat`: which records are this work's.
+        deadline: Monotonic time after which nothing new begins and running trials are left to be resumed.
+        on_change: Called after each change, for display.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        folder: Path,
+        kind: str,
+        cache_dir: Path | None = None,
+        deadline: float | None = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._journal = journal
+        self._folder = folder
+        self._kind = kind
+        self._cache_dir = cache_dir
+        self._deadline = deadline
+        self._on_change = on_change
+        self.interrupted: str | None = None
+        """What asked for an early end; None while nothing did."""
+        self.specs: dict[str, TrialSpec] = {}
+        self.attempts: dict[str, int] = {}
+        with telling_disk_faults(folder):
+            (folder / TRIALS).mkdir(exist_ok=True)
+        self._unfinished = [record for record in self.records if record.outcome is None]
+        for record in self.records:
+            self._tidy(record)
+
+    def _tidy(self, record: TrialRecord) -> None:
+        """Let go of what a training no longer needs whose end is in the journal and final."""
+        folder = self.folder_of(record.key)
+        if folder.is_symlink():
+            raise InputError(
+                f"{folder}: expected a folder, found a link; nothing outside the study is touched: remove it"
+            )
+        if record.outcome is None or self.is_tried_again(record):
+            return
+        if isinstance(record.outcome, Completed) or record.artifacts:
+            for name in CHECKPOINTS:
+                (folder / name).unlink(missing_ok=True)
+                self._journal.copy.drop(f"{TRIALS}/{record.key}/{name}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._journal.copy.drop(f"{TRIALS}/{record.key}/")
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """All records of this work so far, in the order in which they began."""
+        return self._journal.of_kind(self._kind)
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time budget is used up."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new begins and running trainings are to be closed: each can go on later where it was."""
+        return self.interrupted is not None or self.out_of_time
+
+    def interrupt(self, why: str) -> None:
+        """Ask for an early end; may be called from a signal handler.
+
+        Args:
+            why: What asks for it, for the user: `SIGTERM`.
+        """
+        self.interrupted = why
+
+    def check_interrupted(self) -> None:
+        """Say that the work ended early; for runners, once all trainings are closed.
+
+        Raises:
+            InterruptedStudyError: It was interrupted.
+        """
+        if self.interrupted is not None:
+            raise InterruptedStudyError(
+                f"interrupted by {self.interrupted}; everything is saved, the same command goes on"
+            )
+
+    @abstractmethod
+    def rebuild(self, record: TrialRecord) -> TrialSpec:
+        """Describe an unfinished training again, as it was begun."""
+
+    @abstractmethod
+    def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
+        """Describe the next new training, or None when there is none."""
+
+    def judge(self, record: TrialRecord) -> bool:  # noqa: ARG002
+        """Say after an epoch whether the training may go on."""
+        return True
+
+    def is_tried_again(self, record: TrialRecord) -> bool:  # noqa: ARG002
+        """Say of a finished training whether the next start goes on with it: its folder stays."""
+        return False
+
+    def learn(self, record: TrialRecord) -> None:  # noqa: B027  optional
+        """Take note of a finished training."""
+
+    def next(self) -> Assignment | None:
+        """Hand out a training: unfinished ones first, then new ones; None when nothing is left to begin."""
+        if self.stopping:
+            return None
+        self._journal.check()
+        if self._unfinished:
+            record = self._unfinished.pop(0)
+            spec = self.rebuild(record)
+            if spec.key != record.key:
+                raise InputError(
+                    f"{self._folder}: trial {record.number} was begun as {record.key} and would now be {spec.key}: "
+                    "the data or the program changed since; restore them, or give the study another name"
+                )
+            self._journal.resume(spec.key)
+            return self._assign(spec)
+        proposed = self.propose()
+        if proposed is None:
+            return None
+        spec, record = proposed
+        self._journal.begin(record)
+        self._on_change()
+        return self._assign(spec)
+
+    def _assign(self, spec: TrialSpec) -> Assignment:
+        self.specs[spec.key] = spec
+        return Assignment(
+            spec=spec,
+            folder=str(self.folder_of(spec.key)),
+            remote=self._journal.copy.uri_of(f"{TRIALS}/{spec.key}"),
+            cache_dir=str(self._cache_dir) if self._cache_dir else None,
+            num_known_epochs=len(self._journal.records[spec.key].curve),
+        )
+
+    def settle(self) -> None:
+        """Wait until what the trainings left can be read here.
+
+        Raises:
+            StoreAwayError: It cannot for now.
+        """
+        self._journal.copy.settle()
+
+    def folder_of(self, key: str) -> Path:
+        """The folder of one trial or repeat."""
+        return (self._folder / TRIALS / key).absolute()
+
+    def report(self, key: str, progress: Progress, node: str) -> bool:
+        """Take in one epoch.
+
+        Returns:
+            Whether the worker goes on with this training.
+        """
+        go_on = True
+        if progress.metrics.epoch > len(self._journal.records[key].curve):
+            self._journal.epoch(key, progress.metrics, node, progress.machine)
+            go_on = self.judge(self._journal.records[key])
+        # else: a worker that was started again tells from its checkpoint what is known already.
+        if progress.result is not None:
+            self._end(key, Completed(), progress.result)
+            return False
+        if not go_on:
+            self._end(key, Stopped(epoch=progress.metrics.epoch))
+            return False
+        self._on_change()
+        return not self.stopping
+
+    def tick(self, key: str) -> bool:  # noqa: ARG002
+        """Take in that a training is in the middle of an epoch.
+
+        Returns:
+            Whether the worker goes on with this training; otherwise it closes it, and the training saves itself.
+
+        Raises:
+            JournalError: The study's folder was moved or removed.
+        """
+        self._journal.check()
+        return not self.stopping
+
+    def fail(self, key: str, reason: str) -> None:
+        """Take in a training that raised or was lost."""
+        line = redacted(" ".join(reason.split()))[:500]
+        self._end(key, Failed(reason=line or "no reason given"))
+
+    def diverge(self, key: str, error: DivergedError) -> None:
+        """Take in a training that diverged, with what it left behind."""
+        self._end(key, Failed(reason=str(error), diverged=True, epoch=error.epoch), error.result)
+
+    def _end(self, key: str, outcome: Outcome, result: TrialResult | None = None) -> None:
+        if self._journal.records[key].outcome is not None:
+            return
+        left = result or TrialResult(test_accuracy=None)
+        artifacts = {name: f"{TRIALS}/{key}/{file}" for name, file in left.artifacts.items()}
+        self._journal.copy.bring(name for name in artifacts.values() if name.endswith(ARRAYS))
+        self._journal.end(key, outcome, test_accuracy=left.test_accuracy, artifacts=artifacts)
+        self._tidy(self._journal.records[key])
+        self.learn(self._journal.records[key])
+        self._on_change()
+
+
+def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float | str]) -> TrialRecord:
+    """A record of a training that is about to begin."""
+    return TrialRecord(
+        key=spec.key,
+        number=spec.number,
+        label=spec.label,
+        kind=kind,
+        point=point,
+        blocks=tuple(block.name for block in spec.blocks),
+        curve=(),
+        outcome=None,
+        started_at=time.time(),
+        finished_at=None,
+        node="",
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> ImageData:
+    """Open a data set once per process: looking through its files costs more than a small trial.
+
+    A node that was sent this very content has no other.
+    """
+    from search.data.store import open_data, open_received
+
+    place = Path(cache_dir) if cache_dir else None
+    return open_received(config, data_key, place) or open_data(config, place)
+
+
+def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | None, None, None]:
+    """Carry out an assignment in this process.
+
+    Yields:
+        Each epoch; None as a tick, where it may be closed in the middle of one (see `search.training.loop.train`).
+
+    Raises:
+        InputError: This node's data are not the ones that the study began with.
+        DivergedError: The loss stopped being finite.
+        StorageFaultError: The machine cannot write or read a file.
+    """
+    with telling_disk_faults(Path(assignment.folder)):
+        yield from _carry_out(assignment, device)
+
+
+def _carry_out(assignment: Assignment, device: str) -> Generator[Progress | None, None, None]:
+    from search.data.datasets import default_cache_dir
+    from search.storage.scratch import in_scratch
+    from search.training.loop import train
+
+    spec = assignment.spec
+    cache = Path(assignment.cache_dir) if assignment.cache_dir else default_cache_dir()
+    with telling_disk_faults(cache):
+        data = _open_once(spec.data, spec.data_key, assignment.cache_dir)
+    if data.digest != spec.data_key:
+        raise InputError(
+            f"data.root: node {socket.gethostname()} holds other {spec.data.name} data ({data.digest}) than the study "
+            f"began with ({spec.data_key}); give all nodes the same files"
+        )
+
+    def begin(folder: Path) -> Generator[Progress | None, None, None]:
+        with telling_disk_faults(folder):
+            yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)
+
+    if assignment.remote is None:
+        yield from begin(Path(assignment.folder))
+    else:
+        with telling_disk_faults(cache):
+            yield from in_scratch(assignment.remote, cache / "scratch", begin)

@@ -1,0 +1,186 @@
+"""What every node must have, too: the driver's versions, the study's folder, images, and GPUs that do as asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.data.datasets import DataConfig
+
+if TYPE_CHECKING:
+    from search.study.bind import DataFacts
+    from search.study.config import ResourcesSection, StudyConfig
+
+PACKAGES = ("spaces", "hybrid_models", "search")
+"""The project's own packages, which travel with the job."""
+MARK = ".nodes"
+"""File in the study's folder by which a node knows that it sees the same one."""
+BFLOAT16_SINCE = 8.0
+"""Compute capability of the first CUDA GPUs that have bfloat16 in hardware."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a study needs of a node."""
+
+    folder: str | None
+    """The study's folder; None where the storage is no folder."""
+    data: DataConfig
+    data_key: str
+    bfloat16: bool
+    """Whether its GPUs must have bfloat16 in hardware."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a node has."""
+
+    versions: tuple[tuple[str, str], ...]
+    mark: str | None
+    """What the file in the study's folder says; None where there is none."""
+    has_images: bool
+    """Whether images that cannot travel are there."""
+    gpus: tuple[tuple[str, float], ...]
+    """Name and compute capability of each GPU; empty where nobody knows."""
+
+
+def needs_of(study: StudyConfig, facts: DataFacts) -> Needs:
+    """Say what a study needs of every node."""
+    root = study.data.root
+    return Needs(
+        folder=None if "://" in study.storage else str(study.folder.absolute()),
+        data=dataclasses.replace(study.data, root=None if root is None else str(Path(root).expanduser().absolute())),
+        data_key=facts.key,
+        bfloat16=bool(study.resources.gpus) and study.train.precision == "bfloat16",
+    )
+
+
+def look(needs: Needs) -> Told:
+    """Look what this node has."""
+    mark = None
+    if needs.folder is not None:
+        try:
+            mark = (Path(needs.folder) / MARK).read_text(encoding="utf-8")
+        except OSError:
+            mark = None
+    return Told(
+        versions=tuple(_versions().items()),
+        mark=mark,
+        has_images=not needs.data.streamed or needs.data.place is not None,
+        gpus=tuple(_gpus()) if needs.bfloat16 else (),
+    )
+
+
+def fault_of(node: str, needs: Needs, told: Told, driver: Told) -> str | None:
+    """Compare what a node told with what the driver has.
+
+    Returns:
+        One line that names the node, what was expected, what was found and how to mend it; None if nothing is wrong.
+    """
+    faults = []
+    found = dict(told.versions)
+    others = {
+        name: (version, found.get(name, "none")) for name, version in driver.versions if found.get(name) != version
+    }
+    if others:
+        expected = ", ".join(f"{name} {version}" for name, (version, _) in others.items())
+        instead = ", ".join(f"{name} {version}" for name, (_, version) in others.items())
+        faults.append(f"expected {expected} as the driver has, found {instead}: install the same versions there")
+    if needs.folder is not None and told.mark != driver.mark:
+        instead = "none" if told.mark is None else "another one"
+        faults.append(f"expected the study's folder {needs.folder}, found {instead}: mount the same storage there")
+    if not told.has_images:
+        faults.append(
+            f"expected the images of {needs.data.name} in data.root {needs.data.folder}, found none: they are read "
+            "while they are used and cannot be sent, mount them there"
+        )
+    if told.gpus and all(capability < BFLOAT16_SINCE for _, capability in told.gpus):
+        names = ", ".join(sorted({name for name, _ in told.gpus}))
+        faults.append(f"train.precision: expected GPUs with bfloat16 in hardware, found {names}: set it to float32")
+    return f"node {node}: {'; '.join(faults)}" if faults else None
+
+
+def request_faults(resources: ResourcesSection, have: Sequence[Mapping[str, float]], where: str = "") -> list[str]:
+    """Why no node can ever run a trial, if none can.
+
+    Args:
+        resources: What a trial asks for.
+        have: Ray's `CPU` and `GPU` of each node.
+        where: What is named instead of the nodes, such as `this machine`.
+    """
+    faults = []
+    for word, wanted in (("gpus", resources.gpus), ("cpus", resources.cpus)):
+        most = max((node.get(word[:-1].upper(), 0.0) for node in have), default=0.0)
+        if wanted > most:
+            found = f"{where} has {most:g}" if where else f"no node has more than {most:g} ({len(have)} node(s))"
+            faults.append(f"resources.{word}: a trial asks for {wanted:g}, and {found}; lower it")
+    if not faults and not any(trials_that_fit(resources, node) for node in have):
+        faults.append(
+            f"resources: no node has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs together; lower one of them"
+        )
+    return faults
+
+
+def trials_that_fit(resources: ResourcesSection, have: Mapping[str, float]) -> int:
+    """How many trials a node runs at the same time."""
+    fits = math.floor(have.get("CPU", 0.0) / resources.cpus + 1e-9)
+    if resources.gpus:
+        fits = min(fits, math.floor(have.get("GPU", 0.0) / resources.gpus + 1e-9))
+    return fits
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in ("torch", "ray"):
+        try:
+            # A build for CPUs and one for GPUs are the same release.
+            found[name] = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            found[name] = "none"
+    return {**found, "hybrid-search": f"of code {code_digest()}"}
+
+
+@functools.cache
+def code_digest() -> str:
+    """Digest of the project's own files, as this process would import them."""
+    digest = hashlib.sha256()
+    for folder in package_folders():
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in {".py", ".yaml"}:
+                digest.update(f"{folder.name}/{path.relative_to(folder)}\0".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def package_folders() -> Iterator[Path]:
+    """Where the project's own packages lie."""
+    for name in PACKAGES:
+        found = util.find_spec(name)
+        assert found is not None
+        assert found.origin is not None
+        yield Path(found.origin).parent
+
+
+def _gpus() -> Iterator[tuple[str, float]]:
+    """Ask the GPUs' own tool: torch would take a piece of each GPU's memory to answer."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return
+    command = [tool, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        for line in told.splitlines():
+            name, _, capability = line.rpartition(", ")
+            yield name, float(capability)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return

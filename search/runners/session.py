@@ -1,0 +1,104 @@
+"""An open study: its lock and journal, the runner that it asks for, the process that copies its journal."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+from search.console.messages import say
+from search.copies.process import TrackerProcess
+from search.errors import HybridSearchError, InterruptedStudyError
+from search.journal.events import VERSION
+from search.journal.journal import Journal
+from search.journal.versions import git_revision, versions
+from search.runners.dispatcher import Work
+from search.runners.interruption import interruptible
+from search.runners.node_check import needs_of
+from search.sampling.optuna_copy import place_of
+from search.storage.copies import copy_of
+from search.study.bind import DataFacts
+from search.study.config import StudyConfig
+from search.study.folder import changed_claims, claim_folder, make_folder
+from search.study.tracking_place import TrackingPlace, tracking_place
+from search.uris import redacted
+
+__all__ = ["Shown", "TrackingPlace", "open_runner", "open_session", "say", "tracking_place"]
+
+TRACKER_PATIENCE_SECS = 120.0
+"""At the end the command waits this long for the copies to be complete; what is left then is written next time."""
+INTERRUPTED_PATIENCE_SECS = 5.0
+"""The same for a command that was told to end: whoever told it may kill it soon."""
+
+
+@dataclasses.dataclass
+class Shown:
+    """Where changes go; the display exists only after the work does."""
+
+    update: Callable[[], None] = lambda: None
+
+
+@contextlib.contextmanager
+def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Work], None]]:
+    """Open the runner that the study asks for; SIGTERM and Ctrl-C interrupt the work that it carries out."""
+    resources = study.resources
+    with interruptible() as interruption:
+        if resources.runner == "inline":
+            from search.runners import inline
+
+            inline.pick_device(resources.gpus)
+            yield lambda work: interruption.carry_out(work, inline.run, resources)
+            return
+        from search.runners import ray_tune
+
+        needs = needs_of(study, facts)
+        with ray_tune.cluster(resources) as there:
+            yield lambda work: interruption.carry_out(work, lambda work, _: ray_tune.run(work, there, needs), resources)
+
+
+@contextlib.contextmanager
+def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -> Iterator[Journal]:
+    """Hold the journal of a study that `check_study` accepted, with a process that copies it to Optuna and MLflow."""
+    place = tracking_place(study)
+    make_folder(study)
+    with Journal(study.folder, copy_of(study.location, say)) as journal:
+        changed = changed_claims(study)
+        folder = claim_folder(study)
+        for line in changed:
+            say(f"{study.name}: {line}")
+        journal.note(
+            "session",
+            version=VERSION,
+            verb=verb,
+            pid=os.getpid(),
+            node=socket.gethostname(),
+            versions=versions(),
+            git=git_revision(),
+            device="cuda" if study.resources.gpus else "cpu",
+            data={
+                "name": study.data.name,
+                "digest": facts.key,
+                "num_train": facts.num_train,
+                "num_val": facts.num_val,
+                "num_test": facts.num_test,
+                "root": redacted(study.data.root) if study.data.root else None,
+            },
+            classes=list(facts.classes),
+        )
+        uri, experiment = (place.uri, place.experiment) if place else (None, None)
+        tracker = TrackerProcess(folder, uri, experiment, say, optuna=place_of(study))
+        try:
+            yield journal
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | InterruptedStudyError):
+                patience = min(patience, INTERRUPTED_PATIENCE_SECS)
+            with contextlib.suppress(HybridSearchError):  # it must not hide what ended the study
+                journal.note("stop")
+            raise
+        else:
+            journal.note("stop")
+        finally:
+            if not tracker.close(patience):
+                say(f"{study.name}: {tracker.backlog}")

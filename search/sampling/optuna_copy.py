@@ -1,0 +1,506 @@
+"""The sweep as a study of Optuna's, for Optuna's own tools: a log file beside the journal, or a study in a database.
+
+A copy that is written from the journal, never read back. Whatever becomes of it, it is written again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.errors import StudyError, TrackingError
+from search.journal.follower import Follower
+from search.journal.reconcile import Cure, OptunaTrial, optuna_differences
+from search.records import CUT_OFF, Draw, TrialRecord
+from search.sampling.trials import TrialMaker, be_quiet
+from search.storage.disk import write_bytes
+from spaces.space import Space
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.study.config import StudyConfig
+
+FILE_NAME = "optuna.log"
+DAMAGED = "optuna.log.damaged"
+"""What stood in the log's place and was not ours, or could not be read, is kept under this name."""
+CONNECT_SECS = 10
+CLAIM_SECS = 2.0
+"""A study that two sweeps have made in a database at once is claimed within this time."""
+MANY = 20
+"""If more trials than these lack, a log file is written whole rather than trial by trial."""
+
+
+def place_of(study: StudyConfig) -> Path | str:
+    """Where Optuna's study of a sweep is: the folder of the log file, or the URL of a database."""
+    return study.search.database or study.folder
+
+
+def with_driver(url: str) -> str:
+    """Name the PostgreSQL driver that is installed: which one SQLAlchemy means by none depends on its version."""
+    installed = next((name for name in ("psycopg2", "psycopg") if find_spec(name)), None)
+    scheme, mark, rest = url.partition("://")
+    return f"postgresql+{installed}{mark}{rest}" if installed and scheme in {"postgres", "postgresql"} else url
+
+
+def open_storage(place: Path | str, *, make_tables: bool = True) -> optuna.storages.BaseStorage:
+    """Open the log file in a folder as it is, or the database behind a URL.
+
+    Raises:
+        StudyError: It cannot be read or reached.
+    """
+    if isinstance(place, Path):
+        return _open_log(place / FILE_NAME)[0]
+    import optuna
+
+    url = with_driver(place)
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("postgresql"):
+        options |= {"connect_args": {"connect_timeout": CONNECT_SECS}}
+    try:
+        database = optuna.storages.RDBStorage(url, engine_kwargs=options, skip_table_creation=not make_tables)
+    except Exception as error:  # noqa: BLE001  any driver's own exception means the same here
+        reason = str(error).splitlines()[0]
+        raise StudyError(
+            f"search.database: cannot be opened ({reason}); check the URL and that the server runs"
+        ) from None
+    return optuna.storages.get_storage(database)
+
+
+def read_study(place: Path | str, name: str) -> optuna.Study | None:
+    """Open a study to look at it; nothing is made or changed.
+
+    Returns:
+        None if there is none.
+
+    Raises:
+        StudyError: It cannot be read.
+    """
+    import optuna
+
+    be_quiet()
+    if isinstance(place, Path):
+        if not (place / FILE_NAME).is_file():
+            return None
+    elif not _has_tables(place):
+        return None
+    try:
+        with contextlib.suppress(KeyError):
+            return optuna.load_study(study_name=name, storage=open_storage(place, make_tables=False))
+    except StudyError:
+        raise
+    except Exception as error:  # noqa: BLE001  damage has many names
+        where = place / FILE_NAME if isinstance(place, Path) else "search.database"
+        raise StudyError(f"{where}: cannot be read ({_reason(error)})") from None
+    return None
+
+
+def _has_tables(url: str) -> bool:
+    """Whether a database is there and Optuna has used it; one that can be made need not be there."""
+    from sqlalchemy import create_engine, inspect, make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(with_driver(url))
+    except ArgumentError:  # its words may hold the whole text, and that a password
+        raise StudyError("search.database: cannot be opened (not the URL of a database); correct the URL") from None
+    backend = parsed.drivername.partition("+")[0]
+    if backend == "sqlite" and parsed.database not in {None, "", ":memory:"}:
+        file = Path(str(parsed.database))
+        if not file.exists():
+            folder = file.absolute().parent
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise StudyError(f"search.database: {folder} is no folder that can be written; make it")
+            return False
+    options = {"connect_timeout": CONNECT_SECS} if backend in {"postgresql", "mysql"} else {}
+    try:
+        engine = create_engine(parsed, connect_args=options)
+        try:
+            return bool(inspect(engine).has_table("studies"))
+        finally:
+            engine.dispose()
+    except Exception as error:  # noqa: BLE001  any driver's own exception means the same here
+        raise StudyError(
+            f"search.database: cannot be opened ({_reason(error)}); check the URL and that the server runs"
+        ) from None
+
+
+def foreign_study(study: StudyConfig, journal_id: str) -> str | None:
+    """Why the study in the database is not this sweep's to write, in one line; None if it is, or there is none.
+
+    Nothing is changed there.
+
+    Args:
+        study: The study.
+        journal_id: Id of its journal; empty before it has begun.
+
+    Raises:
+        StudyError: The database cannot be reached.
+    """
+    place = place_of(study)
+    found = read_study(place, study.name) if isinstance(place, str) else None
+    return None if found is None else _foreign(found, journal_id)
+
+
+def _foreign(study: optuna.Study, journal_id: str) -> str | None:
+    """Why a study in a database is not to be written, in one line; None if it is this journal's, or holds nothing."""
+    owner = study.user_attrs.get("owner")
+    name = study.study_name
+    if isinstance(owner, dict) and owner.get("journal"):
+        if owner["journal"] == journal_id:
+            return None
+        return (
+            f"search.database: the Optuna study {name} belongs to {owner.get('folder')} on {owner.get('node')}; rename "
+            "this study or take another database, or, if that folder is gone, delete its study there "
+            f"(`optuna delete-study --study-name {name}`)"
+        )
+    directions = [item.name.lower() for item in study.directions]
+    states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
+    if not states and directions == ["maximize"] and not study.user_attrs:
+        return None  # a start of ours was cut off before it had claimed it, or somebody made it for us
+    waiting = sum(state in {"RUNNING", "WAITING"} for state in states)
+    return (
+        f"search.database: holds an Optuna study {name} that is not this program's ({' and '.join(directions)}, "
+        f"{len(states)} trials, {waiting} of them unfinished); it stays as it is: rename this study or take another "
+        "database"
+    )
+
+
+def in_words(trials: Iterable[optuna.trial.FrozenTrial]) -> dict[int, OptunaTrial]:
+    """Trials of Optuna's in our own words, by number."""
+    return {
+        trial.number: OptunaTrial(
+            number=trial.number,
+            state=trial.state.name,
+            value=trial.value,
+            params=trial.params,
+            curve=trial.intermediate_values,
+        )
+        for trial in trials
+    }
+
+
+def known_trials(study: optuna.Study) -> list[OptunaTrial]:
+    """What a study holds, in our own words."""
+    return list(in_words(study.get_trials(deepcopy=False)).values())
+
+
+def read_old_draws(place: Path | str, name: str, journal_id: str) -> dict[int, Draw]:
+    """What a study of before, whose journal lacks it, left to Optuna: the draws that became no trials, by number.
+
+    Returns:
+        Also those of trials, with their point alone. Empty if the study is gone or another journal's.
+
+    Raises:
+        StudyError: It cannot be read.
+    """
+    study = read_study(place, name)
+    if study is None or study.user_attrs.get("owner", {}).get("journal", journal_id) != journal_id:
+        return {}
+    draws = {}
+    for trial in study.get_trials(deepcopy=False):
+        attrs = trial.user_attrs
+        is_whole = "digest" in attrs or "rejected" in attrs
+        draws[trial.number] = Draw(
+            number=trial.number,
+            point=trial.params or None,
+            rejected=attrs.get("rejected", "") if is_whole else CUT_OFF,
+            twin=attrs.get("twin", ""),
+        )
+    return draws
+
+
+class OptunaCopy:
+    """Keeps Optuna's study of one sweep as the journal says.
+
+    Args:
+        folder: The study's folder.
+        name: The study's name.
+        space: What it searches.
+        database: URL of the database; None: the log file in the folder.
+        say: Receives a line for the user.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        space: Space,
+        database: str | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._folder, self._name, self._say = folder, name, say
+        self._place: Path | str = database or folder
+        self._journal = Follower(folder)
+        self._maker = TrialMaker(space)
+        self._trials: dict[str, TrialRecord] = {}
+        """The sweep's trials by key."""
+        self._by_number: dict[int, TrialRecord] = {}
+        self._twins: dict[str, dict[int, None]] = {}
+        """Key of a trial -> numbers of other points that are its training, too."""
+        self._news: dict[int, None] = {}
+        """Numbers of which the copy may not have the latest."""
+        self._study: optuna.Study | None = None
+        self._lines = _Lines()
+        self._stamp: tuple[int, ...] = ()
+        """What the log file looked like when it was written last."""
+        self._is_over: list[bool] = []
+        """By number: whether the trial is finished in the copy."""
+        self._is_refused = False
+        be_quiet()
+
+    @property
+    def num_waiting(self) -> int:
+        """Trials of which the copy may not have the latest."""
+        return len(self._news)
+
+    def sync(self) -> int:
+        """Write what the journal says since the last call.
+
+        Returns:
+            How many trials were written.
+
+        Raises:
+            TrackingError: The copy cannot be written now; nothing is lost, call again.
+            InputError: The journal was damaged.
+        """
+        self._read()
+        if self._is_refused or not self._journal.journal_id:
+            return 0
+        try:
+            return self._bring()
+        except Exception as error:
+            self._study = None  # whatever was written of it: it is compared with the journal next time
+            raise TrackingError(f"{self._where}: cannot be written ({_reason(error)})") from error
+
+    def finish(self) -> int:
+        """Like `sync`, once the driver has left; what others have changed meanwhile is found as well."""
+        if isinstance(self._place, str):
+            self._study = None
+        return self.sync()
+
+    @property
+    def _where(self) -> str:
+        return str(self._place / FILE_NAME) if isinstance(self._place, Path) else "search.database"
+
+    def _read(self) -> None:
+        journal = self._journal
+        journal.read()
+        for number in journal.changed_draws:
+            if key := journal.draws[number].twin:
+                self._twins.setdefault(key, {})[number] = None
+            self._news[number] = None
+        for key in journal.changed:
+            record = journal.records[key]
+            if record.kind == "trial":
+                self._trials[key] = self._by_number[record.number] = record
+                self._news[record.number] = None
+                self._news.update(self._twins.get(key, {}))
+        journal.changed.clear()
+        journal.changed_draws.clear()
+
+    def _bring(self) -> int:
+        if (self._study is None or self._was_changed()) and not self._open():
+            return 0
+        num_written = 0
+        for number in sorted(self._news):
+            trial = self._maker.make(number, self._by_number.get(number), self._journal.draws.get(number), self._trials)
+            if trial is not None and number > len(self._is_over):
+                continue  # the numbers before it are about to be noted: the journal is one of before
+            if trial is not None:
+                num_written += self._write(trial)
+            del self._news[number]
+        self._flush()
+        return num_written
+
+    def _write(self, trial: optuna.trial.FrozenTrial) -> bool:
+        assert self._study is not None
+        storage, study_id = self._study._storage, self._study._study_id  # noqa: SLF001
+        is_over = trial.state.is_finished()
+        if trial.number == len(self._is_over):
+            storage.create_new_trial(study_id, trial)
+            self._is_over.append(is_over)
+            return True
+        if self._is_over[trial.number] or not is_over:
+            return False
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        for epoch, value in trial.intermediate_values.items():
+            storage.set_trial_intermediate_value(trial_id, epoch, value)
+        for name, text in trial.user_attrs.items():
+            if name == "reason":
+                storage.set_trial_user_attr(trial_id, name, text)
+        storage.set_trial_state_values(trial_id, trial.state, trial.values)
+        self._is_over[trial.number] = True
+        return True
+
+    def _open(self) -> bool:
+        """Look at what is there and compare it with the journal; False if it is not ours to write."""
+        study = self._open_file(self._place) if isinstance(self._place, Path) else self._open_database(self._place)
+        if self._is_refused:
+            return False
+        wanted = self._maker.known(self._trials, self._journal.draws)
+        held = known_trials(study) if study is not None else []
+        differences = optuna_differences(in_words(wanted.values()), held, self._trials.values())
+        self._news = {item.number: None for item in differences if item.number is not None}
+        is_wrong = any(item.cure is Cure.REWRITE for item in differences)
+        if study is None or is_wrong or (isinstance(self._place, Path) and len(differences) > MANY):
+            study, num = self._write_again(wanted)
+            self._is_over = [wanted[number].state.is_finished() for number in range(num)]
+            self._news = {number: None for number in wanted if number >= num}
+        else:
+            self._is_over = [item.state not in {"RUNNING", "WAITING"} for item in held]
+            if study.user_attrs.get("owner") != self._owner:
+                study.set_user_attr("owner", self._owner)
+        self._study = study
+        return True
+
+    @property
+    def _owner(self) -> dict[str, str]:
+        """Whose study it is: a journal is known by its id, wherever its folder was moved."""
+        journal_id = self._journal.journal_id
+        return {"journal": journal_id, "folder": str(self._folder.absolute()), "node": socket.gethostname()}
+
+    def _open_file(self, folder: Path) -> optuna.Study | None:
+        import optuna
+
+        path = folder / FILE_NAME
+        for left in (*folder.glob(f".{FILE_NAME}.*"), folder / f"{FILE_NAME}.lock"):
+            left.unlink(missing_ok=True)  # by a kill
+        if not path.is_file():
+            return None
+        self._stamp = _stamp(path)
+        try:
+            storage, self._lines = _open_log(path)
+            study = optuna.load_study(study_name=self._name, storage=storage)
+        except Exception:  # noqa: BLE001  damage has many names
+            study = None
+        if study is not None and study.user_attrs.get("owner", {}).get("journal") == self._journal.journal_id:
+            return study if path.read_bytes().endswith(b"\n") else None
+        if path.stat().st_size:
+            path.replace(path.with_name(DAMAGED))
+            why = "damaged" if study is None else "another study's"
+            self._say(f"{path}: {why}; set aside as {DAMAGED}, and written again")
+        return None
+
+    def _open_database(self, url: str) -> optuna.Study | None:
+        import optuna
+
+        study = optuna.create_study(
+            study_name=self._name, storage=open_storage(url), direction="maximize", load_if_exists=True
+        )
+        fault = _foreign(study, self._journal.journal_id)
+        if fault is None and "owner" not in study.user_attrs:
+            # Two sweeps may have made it at once; the one whose name stands after a while has it.
+            study.set_user_attr("owner", self._owner)
+            time.sleep(CLAIM_SECS)
+            fault = _foreign(study, self._journal.journal_id)
+        if fault is not None:
+            self._say(f"{fault} (not copied there; the sweep goes on)")
+            self._is_refused = True
+            self._news.clear()
+            return None
+        return study
+
+    def _write_again(self, wanted: dict[int, optuna.trial.FrozenTrial]) -> tuple[optuna.Study, int]:
+        """Write the whole study: a log file in one step; in a database ours is deleted first.
+
+        Returns:
+            The study, and how many trials it has: those up to the first number that the journal does not know yet.
+        """
+        import optuna
+
+        if isinstance(self._place, Path):
+            self._lines = _Lines()
+            storage: optuna.storages.BaseStorage = optuna.storages.JournalStorage(self._lines)  # type: ignore[arg-type]
+        else:
+            storage = open_storage(self._place)
+            optuna.delete_study(study_name=self._name, storage=storage)
+        study = optuna.create_study(study_name=self._name, storage=storage, direction="maximize")
+        study.set_user_attr("owner", self._owner)
+        number = 0
+        while number in wanted:
+            storage.create_new_trial(study._study_id, wanted[number])  # noqa: SLF001
+            number += 1
+        if isinstance(self._place, Path):
+            path = self._place / FILE_NAME
+            write_bytes(path, b"".join(self._lines.take()))
+            self._stamp = _stamp(path)
+        return study, number
+
+    def _was_changed(self) -> bool:
+        return isinstance(self._place, Path) and _stamp(self._place / FILE_NAME) != self._stamp
+
+    def _flush(self) -> None:
+        if not isinstance(self._place, Path):
+            return
+        if text := b"".join(self._lines.take()):
+            path = self._place / FILE_NAME
+            with path.open("ab", buffering=0) as stream:
+                if stream.write(text) != len(text):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._stamp = _stamp(path)
+
+
+class _Lines:
+    """A log of Optuna's in memory, of which the new lines are yet to be written.
+
+    Args:
+        known: What is in the file.
+    """
+
+    def __init__(self, known: Iterable[dict[str, Any]] = ()) -> None:
+        self._unread = list(known)
+        self._unwritten: list[bytes] = []
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:  # noqa: ARG002  each is asked for once
+        unread, self._unread = self._unread, []
+        return unread
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = [json.dumps(log, separators=(",", ":")) for log in logs]
+        self._unwritten += [f"{line}\n".encode() for line in lines]
+        self._unread += map(json.loads, lines)
+
+    def take(self) -> list[bytes]:
+        """Hand over the lines that are to be written."""
+        lines, self._unwritten = self._unwritten, []
+        return lines
+
+
+def _open_log(path: Path) -> tuple[optuna.storages.BaseStorage, _Lines]:
+    import optuna
+
+    text = path.read_bytes()
+    lines = _Lines(json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines())  # without half a line
+    return optuna.storages.JournalStorage(lines), lines  # type: ignore[arg-type]
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _reason(error: BaseException) -> str:
+    """What is behind an error, in one line."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError):
+            return seen.strerror or str(seen)
+        if isinstance(seen, SQLAlchemyError):
+            return str(getattr(seen, "orig", None) or seen).strip().splitlines()[0]
+        seen = seen.__cause__ or seen.__context__
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,242 @@
+"""Who proposes points: spaces -> Optuna, by ask and tell, in memory. The journal is what a sweep remembers."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from search.records import CUT_OFF, PROPOSED_BEFORE, Completed, Draw, EpochMetrics, Outcome, Stopped, TrialRecord
+from search.sampling.trials import TrialMaker, be_quiet
+from search.seeds import derive
+from spaces.domains import Choice, Domain, Fixed, Float, Int
+from spaces.space import Point, Space
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.sampling.constrained_sampler import NarrowedSampler
+
+MAX_REJECTIONS = 200
+"""Proposals in a row that may be no model or already known before the space counts as used up."""
+PATIENCE = 20
+"""Rejections after which random proposals take over."""
+_ENQUEUED = "fixed_params"
+"""Optuna's attribute of a trial whose point was given."""
+
+
+class Sampler:
+    """Proposes points that were not proposed before.
+
+    What it proposes depends on nothing but its arguments and what was asked and told since: made again from the
+    journal, it goes on with the same points. One thread at a time may call it.
+
+    Args:
+        space: What may vary.
+        seed: The study's seed; with the number of draws so far it determines each proposal.
+        method: `tpe`, `random` or `grid`.
+        startup_trials: Random points before tpe learns.
+        first: Points to be proposed before any other.
+        why_not: Why a point of the space is no model after all; None if it is one. Such points are never proposed.
+        records: The sweep's trials so far, by key.
+        draws: What was drawn beside them, by number; with the trials' numbers they leave no gap.
+        note: Called, before `ask` returns, with each draw that the journal must keep.
+
+    Attributes:
+        rejected: How many points of this study were no models, by reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: Space,
+        seed: int,
+        method: str,
+        startup_trials: int,
+        first: Iterable[Point] = (),
+        why_not: Callable[[Point], str | None] = lambda _: None,
+        records: Mapping[str, TrialRecord] | None = None,
+        draws: Mapping[int, Draw] | None = None,
+        note: Callable[[Draw], None] = lambda _: None,
+    ) -> None:
+        self._space = space
+        self._domains = {parameter.name: parameter.domain for parameter in space.parameters}
+        self._seed = seed
+        self._method = method
+        self._startup_trials = startup_trials
+        self._why_not = why_not
+        self._note = note
+        self._known: set[str] = set()
+        self.rejected = Counter[str]()
+        self._index = self._num_in_row = 0
+        self._open: dict[int, Mapping[str, Any]] = {}
+        """Number of a running draw of this process -> what Optuna keeps with it."""
+        self._study = self._rebuild(records or {}, draws or {})
+        self._waiting = self._fixed_points(tuple(first))
+
+    def _rebuild(self, records: Mapping[str, TrialRecord], draws: Mapping[int, Draw]) -> optuna.Study:
+        """Optuna's study in memory, and the counts that follow from what was drawn."""
+        import optuna
+
+        be_quiet()
+        storage = optuna.storages.InMemoryStorage()
+        study = optuna.create_study(storage=storage, direction="maximize")
+        for number, trial in TrialMaker(self._space).known(records, draws).items():
+            storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial checks what is known to be right
+            draw = draws.get(number)
+            if draw is None or not draw.rejected:
+                self._known.add(trial.user_attrs["digest"])
+                self._index, self._num_in_row = self._index + 1, 0
+                continue
+            if draw.point is not None:
+                self._known.add(self._space.point(draw.point).digest)
+            if draw.is_impossible:
+                self.rejected[draw.rejected] += 1
+            if draw.rejected != CUT_OFF:
+                self._index, self._num_in_row = self._index + 1, self._num_in_row + 1
+        return study
+
+    def _fixed_points(self, first: tuple[Point, ...]) -> Iterator[Point]:
+        yield from (point for point in first if point.digest not in self._known)
+        if self._method == "grid":
+            yield from self._new_points()
+
+    def _new_points(self) -> Iterator[Point]:
+        """Points of a finite space that are models and were not proposed, in order."""
+        for point in self._space.enumerate():
+            if point.digest in self._known:
+                continue
+            if why := self._why_not(point):
+                self._note_impossible(point, why)
+            else:
+                yield point
+
+    def _note_impossible(self, point: Point, why: str) -> None:
+        self._known.add(point.digest)
+        self.rejected[why] += 1
+
+    def ask(self) -> tuple[int, Point] | None:
+        """Propose a point.
+
+        Returns:
+            The draw's number and the point, or None when the space has nothing new.
+        """
+        while self._num_in_row < MAX_REJECTIONS:
+            if self._space.size is not None and len(self._known) >= self._space.size:
+                return None
+            point = next(self._waiting, None)
+            if point is None and self._num_in_row >= PATIENCE and self._space.size is not None:
+                point = next(self._new_points(), None)
+            if point is not None:
+                if point.digest in self._known:
+                    continue
+                self._study.enqueue_trial({name: point[name] for name in self._space.free if name in point})
+            elif self._method == "grid":
+                return None
+            if asked := self._draw():
+                return asked
+        return None
+
+    def _draw(self) -> tuple[int, Point] | None:
+        self._study.sampler = sampler = self._make_sampler()
+        trial = self._study.ask()
+
+        def suggest(name: str, offered: Domain) -> Any:  # noqa: ANN401
+            sampler.offered = offered
+            return _suggest(trial, name, self._domains[name])
+
+        point = self._space.assemble(suggest)
+        if point.digest in self._known:
+            self._reject(trial.number, point, PROPOSED_BEFORE)
+        elif why := self._why_not(point):
+            self._note_impossible(point, why)
+            self._reject(trial.number, point, why)
+        else:
+            self._known.add(point.digest)
+            self._index += 1
+            self._num_in_row = 0
+            kept = self._study._storage.get_trial_system_attrs(trial._trial_id)  # noqa: SLF001
+            self._open[trial.number] = {name: value for name, value in kept.items() if name != _ENQUEUED}
+            if self._open[trial.number]:
+                self._note(Draw(number=trial.number, attrs=self._open[trial.number]))
+            return trial.number, point
+        return None
+
+    def _reject(self, number: int, point: Point, why: str) -> None:
+        import optuna
+
+        self._index += 1
+        self._num_in_row += 1
+        self._study.tell(number, state=optuna.trial.TrialState.FAIL)
+        self._note(Draw(number=number, point=self._free(point), rejected=why))
+
+    def _free(self, point: Point) -> dict[str, Any]:
+        return {name: point[name] for name in self._space.free if name in point}
+
+    def note_twin(self, number: int, point: Point, key: str) -> None:
+        """Note that a proposed point is the training of another one: it gets no trial of its own."""
+        self._note(Draw(number=number, point=self._free(point), twin=key, attrs=self._open.get(number, {})))
+
+    def _make_sampler(self) -> NarrowedSampler:
+        # A fresh sampler per proposal, seeded by its place: a study that was killed goes on with the same draws.
+        import optuna
+
+        from search.sampling.constrained_sampler import NarrowedSampler
+
+        seed, replacement = (
+            derive(self._seed, purpose, self._index, self._num_in_row) % 2**32
+            for purpose in ("proposal", "replacement")
+        )
+        if self._method != "tpe" or self._num_in_row >= PATIENCE:
+            return NarrowedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
+        with warnings.catch_warnings():
+            # `group` learns conditional parameters jointly; Optuna still calls it experimental.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            inner = optuna.samplers.TPESampler(
+                seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=self._startup_trials
+            )
+        return NarrowedSampler(inner, replacement)
+
+    def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
+        """Tell what became of a trial; telling it twice changes nothing.
+
+        Completed trials count with their last validation accuracy, stopped ones as PRUNED with their curve (never
+        as COMPLETE with a low-epoch value), failed ones as FAIL.
+
+        Args:
+            number: The draw's number.
+            curve: Its epochs.
+            outcome: How it ended.
+        """
+        import optuna
+
+        state = optuna.trial.TrialState
+        storage, study_id = self._study._storage, self._study._study_id  # noqa: SLF001
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        if storage.get_trial(trial_id).state.is_finished():
+            return
+        self._open.pop(number, None)
+        metrics = tuple(curve)
+        for epoch in metrics:
+            if epoch.val_accuracy is not None:
+                storage.set_trial_intermediate_value(trial_id, epoch.epoch, epoch.val_accuracy)
+        match outcome:
+            case Completed() if metrics and metrics[-1].val_accuracy is not None:
+                self._study.tell(number, metrics[-1].val_accuracy)
+            case Stopped():
+                self._study.tell(number, state=state.PRUNED)
+            case _:
+                self._study.tell(number, state=state.FAIL)
+
+
+def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401
+    match domain:
+        case Float(low=low, high=high, log=log):
+            return trial.suggest_float(name, low, high, log=log)
+        case Int(low=low, last=last, step=step, log=log):  # Optuna warns of a bound that no step ends on
+            return trial.suggest_int(name, low, last, step=step, log=log)
+        case Choice(values=values):
+            return trial.suggest_categorical(name, values)
+        case Fixed(value=value):
+            return value

@@ -1,0 +1,1 @@
+"""Adjustment of p-values for several comparisons."""

@@ -1,0 +1,196 @@
+"""Several comparisons, one promise: the chance of any false "better" in the declared family stays below alpha.
+
+Two intervals go with an adjusted p. The per-comparison interval (1 - alpha) is the one that people know how to read,
+and stands in the sentence; it may exclude 0 although the adjusted p is above alpha, and the sentence then says so. The
+simultaneous interval is of Bonferroni width (1 - alpha / family size): all of the family's cover together. It may
+include 0 although Holm rejects, because Holm gains its power in later steps; intervals that match Holm's steps exactly
+exist only one-sided (Strassburger & Bretz 2008).
+
+The family is what was declared: a comparison without a p-value (refused) keeps its place and counts as p = 1, so that
+dropping a comparison never makes the others look better. Every promise here fails when the family was chosen after
+looking.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from search.significance.adjust import shaffer as logical
+from search.significance.pairing import ScoresError
+from search.significance.records import Interval, Law
+from search.significance.tests.student import interval_of
+
+PValues = Sequence[float | None]
+Adjusted = tuple[float | None, ...]
+
+
+def adjust(p_values: PValues, method: str, *, pairs: Sequence[tuple[str, str]] | None = None) -> Adjusted:
+    """Adjust the p-values of a declared family.
+
+    Args:
+        p_values: Raw two-sided p-values of the whole family; None where there is none.
+        method: One of `METHODS` or `LOGICAL_METHODS`; each function says when its promise fails.
+        pairs: The two configurations of every comparison; needed by the logical methods alone.
+
+    Returns:
+        Adjusted p-values in the same order, None where the raw one is.
+
+    Raises:
+        ScoresError: The method is unknown, a p-value is NaN or outside [0, 1], or the pairs are not what it needs.
+    """
+    if method in METHODS:
+        return METHODS[method](p_values)
+    if method not in LOGICAL_METHODS:
+        msg = f"unknown adjustment {method!r}; known: {', '.join([*METHODS, *LOGICAL_METHODS])}"
+        raise ScoresError(msg)
+    if pairs is None or len(pairs) != len(p_values):
+        given = "none" if pairs is None else str(len(pairs))
+        msg = f"{method} needs the two configurations of each of the {len(p_values)} comparisons, got {given}"
+        raise ScoresError(msg)
+    raw = _checked(p_values)
+    return _in_place(p_values, LOGICAL_METHODS[method](raw.tolist(), pairs) if raw.size else ())
+
+
+def holm(p_values: PValues) -> Adjusted:
+    """Adjust p-values by Holm's step-down procedure: valid under any dependence.
+
+    Args:
+        p_values: Raw two-sided p-values of the whole family; None where there is none.
+
+    Returns:
+        Adjusted p-values in the same order, None where the raw one is.
+
+    Reference:
+        Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
+    """
+    return _statsmodels(p_values, "holm")
+
+
+def bonferroni(p_values: PValues) -> Adjusted:
+    """Multiply by the family size: valid under any dependence, and never more powerful than Holm."""
+    return _statsmodels(p_values, "bonferroni")
+
+
+def sidak(p_values: PValues) -> Adjusted:
+    """1 - (1 - p)^m: for independent comparisons.
+
+    The promise can fail under negative dependence. Two-sided tests of jointly normal means keep it at any correlation
+    (Sidak 1967).
+    """
+    return _statsmodels(p_values, "sidak")
+
+
+def holm_sidak(p_values: PValues) -> Adjusted:
+    """Holm's steps with Sidak's factor; the promise can fail where Sidak's does, under negative dependence."""
+    return _statsmodels(p_values, "holm-sidak")
+
+
+def hochberg(p_values: PValues) -> Adjusted:
+    """Holm's factors from the largest p downward, never less powerful than Holm.
+
+    The promise needs independence or positive dependence (MTP2). It can fail where two comparisons pull against each
+    other, as A against B and B against C do: then take Holm, or for all pairs Shaffer.
+
+    Reference:
+        Hochberg 1988, Biometrika 75; Sarkar 1998, Annals of Statistics 26 (the dependence it needs).
+    """
+    return _statsmodels(p_values, "simes-hochberg")
+
+
+def hommel(p_values: PValues) -> Adjusted:
+    """Every intersection tested by Simes' inequality, never less powerful than Hochberg.
+
+    The promise needs what Simes' inequality needs: independence or positive dependence. It can fail as Hochberg's does.
+
+    Reference:
+        Hommel 1988, A stagewise rejective multiple test procedure based on a modified Bonferroni test, Biometrika 75.
+    """
+    return _statsmodels(p_values, "hommel")
+
+
+def benjamini_hochberg(p_values: PValues) -> Adjusted:
+    """Control the false discovery rate: the expected share of false ones among the claims.
+
+    This is no promise about the family: with many true differences some claims are false as a matter of course. For
+    screening, not for "A beats B". Needs independence or positive regression dependence.
+
+    Reference:
+        Benjamini & Hochberg 1995, Journal of the Royal Statistical Society B 57.
+    """
+    return _statsmodels(p_values, "fdr_bh")
+
+
+def benjamini_yekutieli(p_values: PValues) -> Adjusted:
+    """Control the false discovery rate under any dependence; like Benjamini-Hochberg no promise about the family.
+
+    Reference:
+        Benjamini & Yekutieli 2001, Annals of Statistics 29.
+    """
+    return _statsmodels(p_values, "fdr_by")
+
+
+METHODS: Mapping[str, Callable[[PValues], Adjusted]] = MappingProxyType(
+    {
+        "holm": holm,
+        "hommel": hommel,
+        "hochberg": hochberg,
+        "bonferroni": bonferroni,
+        "sidak": sidak,
+        "holm-sidak": holm_sidak,
+        "bh": benjamini_hochberg,
+        "by": benjamini_yekutieli,
+    }
+)
+"""By p-values alone."""
+LOGICAL_METHODS: Mapping[str, Callable[[Sequence[float], Sequence[tuple[str, str]]], tuple[float, ...]]] = (
+    MappingProxyType({"shaffer": logical.shaffer, "bergmann-hommel": logical.bergmann_hommel})
+)
+"""By p-values and what the equalities of all pairs imply about each other."""
+
+
+def simultaneous_interval(estimate: float, law: Law, *, alpha: float, family_size: int) -> Interval:
+    """Bonferroni interval: with probability 1 - alpha all intervals of the family cover at once.
+
+    Args:
+        estimate: The mean difference.
+        law: How far it may be off.
+        alpha: Family-wise error rate.
+        family_size: Number of declared comparisons.
+
+    Returns:
+        The interval; its level is 1 - alpha / family_size.
+    """
+    return interval_of(estimate, law, level=1 - alpha / family_size)
+
+
+def _checked(p_values: PValues) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    raw = np.array([1.0 if p is None else p for p in p_values], dtype=np.float64)
+    if not ((raw >= 0) & (raw <= 1)).all():
+        msg = f"p-values must lie in [0, 1], None where there is none, got {list(p_values)}"
+        raise ScoresError(msg)
+    return raw
+
+
+def _in_place(p_values: PValues, adjusted: Sequence[float]) -> Adjusted:
+    return tuple(None if p is None else float(value) for p, value in zip(p_values, adjusted, strict=True))
+
+
+def _statsmodels(p_values: PValues, name: str) -> Adjusted:
+    from statsmodels.stats.multitest import (  # type: ignore[import-untyped, unused-ignore]  # slow import
+        multipletests,
+    )
+
+    raw = _checked(p_values)
+    if not raw.size:
+        return ()
+    # multipletests asks for a full garbage collection, a quarter of a second beside torch; frozen objects are spared.
+    gc.freeze()
+    try:
+        with np.errstate(divide="ignore"):  # Sidak takes the logarithm of 1 - 1
+            return _in_place(p_values, multipletests(raw, method=name)[1])
+    finally:
+        gc.unfreeze()

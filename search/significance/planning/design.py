@@ -1,0 +1,288 @@
+"""How many repeats for a difference, and what difference for the repeats: power before anything is trained.
+
+A design says by what law a test will decide after R repeats. With repeats without
+end (`math.inf`) it says what repeats can never average away, the floor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from scipy import stats
+
+from search.significance.effects import smallest_detectable
+from search.significance.records import Components, Law
+from search.significance.tests.crossed import Variances, law_of
+from search.significance.tests.student import Student
+
+POWER = 0.8
+MOST = 10**9
+"""Repeats or images beyond which counting is no use: then no number is said to do."""
+
+
+class Design(Protocol):
+    """What a test rests on after some number of repeats."""
+
+    def se(self, num_blocks: float) -> float:
+        """Standard error of the mean difference, fraction; `num_blocks` may be infinite."""
+        ...
+
+    def law(self, num_blocks: float) -> Law | None:
+        """How far the mean will be off, as the test takes it; None where the standard error is 0."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """Plain paired t test, for claims about this data set; or the corrected resampled t, where splits overlap."""
+
+    sd: float
+    """Standard deviation of the block differences, fraction."""
+    ratio: float = 0.0
+    """Images scored over images trained on, for the corrected t; 0 is the plain one."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.sd < math.inf and 0 <= self.ratio < math.inf):
+            msg = f"sd must be above 0 and ratio at least 0, got {self.sd} and {self.ratio}"
+            raise ValueError(msg)
+
+    def se(self, num_blocks: float) -> float:
+        """Nadeau & Bengio 2003: sd sqrt(1/R + ratio)."""
+        return self.sd * math.sqrt(1 / num_blocks + self.ratio)
+
+    def law(self, num_blocks: float) -> Law | None:
+        """Student's, with one degree of freedom less than there are blocks."""
+        se = self.se(num_blocks)
+        return Student(se=se, df=num_blocks - 1) if se > 0 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossed:
+    """Crossed test, for claims about new images too.
+
+    The power is that of the plain sum of mean squares; the test takes no less than the larger of two of them, so that
+    where neither repeats nor images add anything of their own the power at 80 % is .77.
+    """
+
+    components: Components
+    num_images: int
+    """Of the test set, M >= 2."""
+
+    def __post_init__(self) -> None:
+        parts = dataclasses.astuple(self.components)
+        if not (all(0 <= part < math.inf for part in parts) and sum(parts) > 0 and self.num_images >= 2):
+            msg = (
+                "variances must be at least 0, one of them above, and num_images at least 2, "
+                f"got {self.components} and {self.num_images}"
+            )
+            raise ValueError(msg)
+
+    def se(self, num_blocks: float) -> float:
+        """SE^2 = images / M + repeats / R + residual / (R M)."""
+        parts, images = self.components, self.num_images
+        return math.sqrt(parts.images / images + (parts.repeats + parts.residual / images) / num_blocks)
+
+    def law(self, num_blocks: float) -> Law | None:
+        """That of the crossed test, with the mean squares that these variances lead one to expect."""
+        parts, images = self.components, self.num_images
+        of_repeats = (parts.repeats + parts.residual / images) / num_blocks
+        expected = Variances(repeats=of_repeats, rest=parts.images / images)
+        return law_of(expected, num_repeats=num_blocks, num_images=images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needed:
+    """How many repeats, or images, a wished difference takes."""
+
+    difference: float
+    """The wished difference, fraction."""
+    number: int | None
+    """The smallest that will do; None: no number does."""
+    floor: float
+    """Smallest detectable difference as that number grows without end; 0 where it has no floor."""
+
+
+def detectable(design: Design, num_blocks: float, *, alpha: float = 0.05, power: float = POWER) -> float:
+    """Smallest true difference that a two-sided test would find with the wished power.
+
+    The promise is as good as the variances: from a pilot of five repeats the standard deviation is known to within a
+    factor of .6 to 2.9.
+
+    Args:
+        design: What is known of the variances.
+        num_blocks: Repeats R >= 2; `math.inf` for the floor.
+        alpha: Level of the test; alpha / family size for the first step of Holm.
+        power: Chance of finding it.
+
+    Returns:
+        The difference, fraction.
+    """
+    law = design.law(num_blocks)
+    return 0.0 if law is None else smallest_detectable(law, alpha=alpha, power=power)
+
+
+def chance_of_finding(design: Design, difference: float, num_blocks: float, *, alpha: float = 0.05) -> float:
+    """Power: the chance that a two-sided test finds a true difference, on whichever side.
+
+    Args:
+        design: What is known of the variances.
+        difference: The true difference, fraction.
+        num_blocks: Repeats R >= 2.
+        alpha: Level of the test.
+
+    Returns:
+        A probability, alpha where the difference is 0.
+    """
+    law = design.law(num_blocks)
+    assert law is not None, "a finite number of repeats leaves a standard error"
+    return law.finds(difference, alpha=alpha) + law.finds(-difference, alpha=alpha)
+
+
+def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, power: float = POWER) -> Needed:
+    """Fewest repeats after which a true difference would be found with the wished power.
+
+    Args:
+        design: What is known of the variances.
+        difference: The wished difference, fraction, above 0.
+        alpha: Level of the test; alpha / family size for the first step of Holm.
+        power: Chance of finding it.
+
+    Returns:
+        The number, at least 2; None at or below the floor.
+    """
+
+    def enough(num_blocks: int) -> bool:
+        law = design.law(num_blocks)
+        return law is None or law.finds(difference, alpha=alpha) >= power
+
+    floor = detectable(design, math.inf, alpha=alpha, power=power)
+    return Needed(difference=difference, number=_fewest(enough) if difference > floor else None, floor=floor)
+
+
+def images_needed(
+    design: Crossed, difference: float, num_blocks: float, *, alpha: float = 0.05, power: float = POWER
+) -> Needed:
+    """Fewest test images with which a number of repeats would find a true difference: what repeats cannot buy.
+
+    The images must be new ones of the same kind. The promise fails when they are easier, harder or near copies.
+
+    Args:
+        design: What is known of the variances; its own number of images plays no part.
+        difference: The wished difference, fraction, above 0.
+        num_blocks: Repeats R >= 2; `math.inf` for the images without which no number of repeats finds it.
+        alpha: Level of the test.
+        power: Chance of finding it.
+
+    Returns:
+        The number, at least 2; None at or below the floor, which the variance between repeats sets.
+    """
+
+    def enough(num_images: int) -> bool:
+        larger = dataclasses.replace(design, num_images=num_images)
+        law = larger.law(num_blocks)
+        return law is None or law.finds(difference, alpha=alpha) >= power
+
+    repeats = design.components.repeats
+    limit = Paired(sd=math.sqrt(repeats)) if repeats else None
+    floor = detectable(limit, num_blocks, alpha=alpha, power=power) if limit else 0.0
+    return Needed(difference=difference, number=_fewest(enough), floor=floor)
+
+
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    """Smallest whole number from 2 on that is enough, where every larger one is too."""
+    high = 2
+    while not enough(high):
+        high *= 2
+        if high > MOST:
+            return None
+    low = high // 2  # not enough, or 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def upper_variance(variance: float, df: float, *, confidence: float = POWER) -> float:
+    """Upper confidence limit of a variance from a pilot: planning on the plain estimate is too hopeful half the time.
+
+    Args:
+        variance: As the pilot has it.
+        df: Its degrees of freedom.
+        confidence: Chance that the true variance is no larger, for normal values.
+
+    Returns:
+        The limit, in the unit of the variance.
+
+    Reference:
+        Browne 1995, On the use of a pilot sample for sample size determination, Statistics in Medicine 14.
+    """
+    return variance * df / float(stats.chi2.ppf(1 - confidence, df))
+
+
+def upper_components(
+    components: Components, *, num_blocks: int, num_images: int, confidence: float = POWER
+) -> Components:
+    """Upper confidence limits of a pilot's variances, by those of their mean squares.
+
+    Args:
+        components: As the pilot has them.
+        num_blocks: Repeats of the pilot, R >= 2.
+        num_images: Its test images, M >= 2.
+        confidence: For each variance alone.
+
+    Returns:
+        Variances no smaller; the residual, which thousands of cells have fixed, as it was.
+    """
+    rest = components.residual
+    of_repeats = upper_variance(num_images * components.repeats + rest, num_blocks - 1, confidence=confidence)
+    of_images = upper_variance(num_blocks * components.images + rest, num_images - 1, confidence=confidence)
+    return Components(
+        repeats=max(of_repeats - rest, 0.0) / num_images, images=max(of_images - rest, 0.0) / num_blocks, residual=rest
+    )
+
+
+def upper_design(design: Crossed | Paired, *, num_blocks: int, confidence: float = POWER) -> Crossed | Paired:
+    """The design with a pilot's variances at their upper confidence limits.
+
+    Args:
+        design: As the pilot has it, on its own number of images.
+        num_blocks: Repeats of the pilot, R >= 2.
+        confidence: For each variance alone.
+
+    Returns:
+        The same kind of design, with larger variances.
+    """
+    if isinstance(design, Paired):
+        return dataclasses.replace(
+            design, sd=math.sqrt(upper_variance(design.sd**2, num_blocks - 1, confidence=confidence))
+        )
+    upper = upper_components(
+        design.components, num_blocks=num_blocks, num_images=design.num_images, confidence=confidence
+    )
+    return dataclasses.replace(design, components=upper)
+
+
+def noether_n(*, gamma: float = 0.75, alpha: float = 0.05, power: float = 0.95) -> int:
+    """Paired repeats for showing that P(A > B) lies above one half, where it really is gamma.
+
+    Args:
+        gamma: The true share of blocks in which A scores higher, above .5 and below 1.
+        alpha: Level, one-sided.
+        power: Chance of showing it.
+
+    Returns:
+        The number, rounded up: 29 for .75 with error rates of .05 on either side.
+
+    Reference:
+        Noether 1987, Sample size determination for some common nonparametric tests, Journal of the American Statistical
+        Association 82; Bouthillier et al. 2021, appendix C.3.
+    """
+    if not 0.5 < gamma < 1:
+        msg = f"gamma must be above 0.5 and below 1, got {gamma}"
+        raise ValueError(msg)
+    quantiles = float(stats.norm.isf(alpha) + stats.norm.ppf(power))
+    return math.ceil((quantiles / (math.sqrt(6) * (gamma - 0.5))) ** 2)

@@ -1,0 +1,1 @@
+"""Tests that may be read while repeats are still running."""

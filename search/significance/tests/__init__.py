@@ -1,0 +1,1 @@
+"""Significance tests: arrays in, one `MeanTest` out."""

@@ -1,0 +1,276 @@
+"""Joins what may vary to what is trained: point -> ModelConfig + TrainConfig -> TrialSpec."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hybrid_models.config.model import ConfigError, ModelConfig
+from search.data.splits import second_size
+from search.errors import StudyError
+from search.records import TrialSpec
+from search.seeds import Block, make_block
+from search.study.config import StudyConfig
+from search.study.section import PointLike
+from search.study.settings import BINDS_TO, MODEL_DEFAULTS
+from search.training.config import TRAIN_FIELDS, TrainConfig, settled
+from spaces.conditions import holds
+from spaces.domains import Fixed
+from spaces.presets import load_preset
+from spaces.space import SpaceError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What a spec must know of the data without holding them."""
+
+    key: str
+    """Cheap digest of the data set."""
+    classes: tuple[str, ...]
+    height: int
+    width: int
+    num_train: int
+    """Validation images included."""
+    num_test: int
+    num_val: int = 0
+    """Images of a validation part of the data set's own, the same for every block; 0: each block draws one."""
+
+
+def bind(
+    study: StudyConfig,
+    point: Mapping[str, Any],
+    facts: DataFacts,
+    blocks: tuple[Block, ...],
+    *,
+    score_test: bool = False,
+    number: int = 0,
+    label: str = "",
+) -> TrialSpec:
+    """Make the complete description of one training.
+
+    The point decides; where it is silent, the study's `model` and `train` sections do.
+
+    Raises:
+        StudyError: A setting that neither the model nor the recipe knows, or a combination that no model has.
+    """
+    try:
+        model, train = _configure(study, point, facts)
+    except _Unfit as error:
+        raise StudyError(*(f"point {label or dict(point)}: {fault}" for fault in error.faults)) from None
+    return TrialSpec(
+        model=model,
+        train=train,
+        # A worker's working folder is not the driver's.
+        data=dataclasses.replace(study.data, root=_absolute(study.data.root)),
+        split=study.split,
+        blocks=blocks,
+        data_key=facts.key,
+        score_test=score_test,
+        number=number,
+        label=label,
+    )
+
+
+def _absolute(root: str | None) -> str | None:
+    return None if root is None else str(Path(root).expanduser().absolute())
+
+
+class _Unfit(ValueError):
+    """A point gives no model or no recipe; `faults` says why."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> tuple[ModelConfig, TrainConfig]:
+    recipe: dict[str, Any] = {}
+    model = dict(study.model)
+    for name, value in point.items():
+        setting = BINDS_TO.get(name, name)
+        if setting in recipe:
+            raise _Unfit(f"{name}: expected one value of {setting}, found two")
+        (recipe if setting in TRAIN_FIELDS else model)[setting] = value
+    model |= {
+        "input_channels": 3,
+        "input_height": facts.height,
+        "input_width": facts.width,
+        "num_classes": len(facts.classes),
+    }
+    try:
+        config, train = ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
+    except ConfigError as error:
+        raise _Unfit(*error.faults) from None
+    except ValueError as error:
+        raise _Unfit(str(error)) from None
+    num_images = _size_of_training_part(study, facts)
+    if train.batch > num_images:
+        raise _Unfit(f"batch: expected at most the {num_images:,} images of the training part, found {train.batch}")
+    return config, settled(train, gpus=study.resources.gpus)
+
+
+def _size_of_training_part(study: StudyConfig, facts: DataFacts) -> int:
+    return facts.num_train - second_size(facts.num_train, study.split, facts.num_val)
+
+
+def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
+    """Why a point cannot be trained on these images, if it cannot; without what was found, so that reasons count."""
+    try:
+        _configure(study, point, facts)
+    except _Unfit as error:
+        return error.faults[0].partition(", found ")[0]
+    return None
+
+
+def tell_rejected(rejected: Mapping[str, int]) -> str:
+    """Say how many draws were rejected and why, the commonest reason first."""
+    if not rejected:
+        return "no draw rejected"
+    reasons = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+    total = sum(rejected.values())
+    return f"{total} draw{'s' * (total != 1)} rejected ({'; '.join(f'{count} x {why}' for why, count in reasons)})"
+
+
+def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
+    """Write out a preset or partial point in the words of the study's space, so that equal models look equal.
+
+    What the space searches and the point leaves open comes from `fix`, else from `train` and `model`. What the space
+    does not know is left out where it says only what holds anyway.
+    """
+    values = load_preset(like) if isinstance(like, str) else dict(like)
+    space = study.build_space()
+    settled = {**MODEL_DEFAULTS, **study.model, **dataclasses.asdict(study.train)}
+    known = {parameter.name for parameter in space.parameters}
+    point = {name: value for name, value in values.items() if name in known or not _says(settled, name, value)}
+    for parameter in space.parameters:
+        name, domain = parameter.name, parameter.domain
+        setting = BINDS_TO.get(name, name)
+        if name not in point and setting not in point and setting in settled and holds(parameter.when, point):
+            point[name] = domain.value if isinstance(domain, Fixed) else settled[setting]
+    try:
+        return dict(space.point(point))  # with what the space fixes written out
+    except SpaceError:
+        return point  # a baseline may lie outside the space
+
+
+def _says(settled: Mapping[str, Any], name: str, value: object) -> bool:
+    held = settled.get(name)
+    return held == value and isinstance(held, bool) is isinstance(value, bool)
+
+
+def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
+    """Check what a sweep needs beyond its points: a validation part to choose by; writes nothing.
+
+    Raises:
+        StudyError: With every fault.
+    """
+    if study.split.method == "none" and not facts.num_val:
+        raise StudyError(
+            "split.method: expected random or stratified for a sweep, found none; a sweep chooses by validation "
+            "accuracy: set split.method"
+        )
+    check_points(study, facts)
+
+
+def check_race(study: StudyConfig) -> None:
+    """Check what a race needs beyond its points: a validation part, as test images must not choose.
+
+    Raises:
+        StudyError: Nothing validates.
+    """
+    if study.split.method == "none":
+        raise StudyError(
+            "split.method: expected random or stratified with --until-decided, found none; a race drops by validation "
+            "accuracy: set split.method, or compare without --until-decided"
+        )
+
+
+def check_points(study: StudyConfig, facts: DataFacts, *, num_confirm: int = 0) -> None:
+    """Check that every enqueued point lies in the space, and that it and every baseline is a model; writes nothing.
+
+    Args:
+        study: The study.
+        facts: What the data are.
+        num_confirm: Fresh blocks that a survivor is confirmed on.
+
+    Raises:
+        StudyError: With every fault of every point.
+    """
+    _check_split(study, num_confirm)
+    num_images = _size_of_training_part(study, facts)
+    searched = any(parameter.name == "batch" for parameter in study.build_space().parameters)
+    if study.train.batch > num_images and not searched:
+        # Said once instead of for every point.
+        raise StudyError(
+            f"train.batch: expected at most the {num_images:,} images of the training part, found {study.train.batch}; "
+            "lower it"
+        )
+    faults = list(_point_faults(study, facts))
+    if faults:
+        raise StudyError(*faults)
+
+
+def check_baselines(study: StudyConfig) -> None:
+    """Check that no two baselines are the same point, which a comparison with itself would be.
+
+    Raises:
+        StudyError: With every one that is named again.
+    """
+    points = [complete_point(study, like) for like in study.compare.baselines]
+    faults = [
+        f"compare.baselines.{position}: the same point as compare.baselines.{points.index(point)}; name it once"
+        for position, point in enumerate(points)
+        if point in points[:position]
+    ]
+    if faults:
+        raise StudyError(*faults)
+
+
+def _check_split(study: StudyConfig, num_confirm: int) -> None:
+    """Draw every split of the study once: a class missing from one side is the input's fault, not each trial's."""
+    from search.data.store import open_data
+
+    data = open_data(study.data)
+    blocks = [make_block(study.seed, "sweep", 0)]
+    blocks += (make_block(study.seed, "compare", index) for index in range(study.compare.repeats))
+    blocks += (make_block(study.seed, "confirm", index) for index in range(num_confirm))
+    for block in blocks:
+        data.divide(study.split, block.split_seed)
+
+
+def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
+    space = study.build_space()
+    block = make_block(study.seed, "sweep", 0)
+    for section, likes in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
+        for position, like in enumerate(likes):
+            where = f"{section}.{position}{f' ({like})' if isinstance(like, str) else ''}"
+            point = complete_point(study, like)
+            try:
+                if section == "search.enqueue":
+                    point = dict(space.point(point))
+                bind(study, point, facts, (block,), label=where)
+            except SpaceError as error:
+                yield from (f"{where}: {fault}" for fault in error.faults)
+            except StudyError as error:
+                yield from (fault.removeprefix("point ") for fault in error.faults)
+
+
+def load_facts(
+    study: StudyConfig, cache_dir: Path | None = None, on_progress: Callable[[int, int], None] | None = None
+) -> DataFacts:
+    """Decode the data set if this node has not yet, and say what a spec must know of it."""
+    from search.data.store import open_data
+
+    data = open_data(study.data, cache_dir, on_progress)
+    height, width = data.image_size
+    return DataFacts(
+        key=data.digest,
+        classes=data.classes,
+        height=height,
+        width=width,
+        num_train=data.num_train,
+        num_test=data.num_test,
+        num_val=data.num_val,
+    )

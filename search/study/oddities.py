@@ -1,0 +1,131 @@
+"""What is odd about a study and no fault: fields without effect, and budgets that cannot be used up. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search.study.bind import complete_point
+from search.study.config import StudyConfig
+from search.study.section import PointLike
+from search.study.settings import BINDS_TO
+from search.training.config import cpu_has_bfloat16
+from spaces.domains import Int
+from spaces.presets import load_preset
+
+
+def odd_in_sweep(study: StudyConfig) -> Iterator[str]:
+    """What is odd about the sweep, one line each; call with a study that has no faults."""
+    yield from _odd_domains(study)
+    yield from _set_twice(study)
+    yield from _odd_enqueue(study)
+    yield from _odd_budget(study)
+    yield from _odd_scheduler(study)
+    yield from _without_effect(study)
+
+
+def odd_in_compare(study: StudyConfig) -> Iterator[str]:
+    """What is odd about the comparison that is declared, as seen before the sweep."""
+    section, trials, size = study.compare, study.search.trials, study.build_space().size
+    if section.finalists > trials:
+        yield (
+            f"compare.finalists: {section.finalists} are declared, and search.trials {trials} can nominate no more "
+            f"than {trials}"
+        )
+    elif size is not None and section.finalists > size:
+        yield f"compare.finalists: {section.finalists} are declared, and the space has {_count(size, 'point')} only"
+    if section.finalists + len(section.baselines) < 2:
+        yield (
+            "compare: one finalist and nothing to compare it with; name compare.baselines, or raise "
+            "compare.finalists, before `compare`"
+        )
+
+
+def _odd_domains(study: StudyConfig) -> Iterator[str]:
+    for parameter in study.build_space().parameters:
+        match parameter.domain:
+            case Int(low=low, high=high, step=step) as domain if domain.last != high:
+                members = list(domain.members())
+                drawn = members if len(members) <= 4 else [*members[:2], "...", members[-1]]
+                yield (
+                    f"space.{parameter.name}: {{int: [{low}, {high}], step: {step}}} has the values "
+                    f"{', '.join(map(str, drawn))}; {high} is never drawn"
+                )
+
+
+def _set_twice(study: StudyConfig) -> Iterator[str]:
+    """Settings under train or model that a parameter of the space decides for every trial."""
+    points = [_values(like) for like in (*study.search.enqueue, *study.compare.baselines)]
+    for parameter in study.build_space().parameters:
+        setting = BINDS_TO.get(parameter.name, parameter.name)
+        is_open = any(setting not in point and parameter.name not in point for point in points)
+        if parameter.when or is_open:  # the section decides where it is inactive, and for presets that leave it open
+            continue
+        for section in ("train", "model"):
+            if study.gives(f"{section}.{setting}"):
+                where = f"fix.{parameter.name}" if parameter.name in study.fix else f"space.{parameter.name}"
+                yield f"{section}.{setting}: without effect, as {where} decides for every trial; remove one of them"
+
+
+def _values(like: PointLike) -> dict[str, object]:
+    return dict(load_preset(like) if isinstance(like, str) else like)
+
+
+def _odd_enqueue(study: StudyConfig) -> Iterator[str]:
+    points = [complete_point(study, like) for like in study.search.enqueue]
+    for position, point in enumerate(points):
+        if point in points[:position]:
+            first = points.index(point)
+            yield f"search.enqueue.{position}: the same point as search.enqueue.{first}; it is trained once"
+    different = [point for position, point in enumerate(points) if point not in points[:position]]
+    if len(different) > study.search.trials:
+        yield (
+            f"search.enqueue: {len(different)} different points and search.trials {study.search.trials}; the last "
+            f"{len(different) - study.search.trials} are not trained"
+        )
+
+
+def _odd_budget(study: StudyConfig) -> Iterator[str]:
+    search, size = study.search, study.build_space().size
+    if size is not None and size < search.trials:
+        what = "grid" if search.sampler == "grid" else "space"
+        yield f"search.trials: {search.trials}, and the {what} has {_count(size, 'point')}; the sweep ends after them"
+    if search.sampler == "tpe" and study.gives("search.sampler") and search.startup_trials >= search.trials:
+        yield (
+            f"search.sampler: tpe begins to learn after search.startup_trials {search.startup_trials}, and "
+            f"search.trials is {search.trials}; every point is random"
+        )
+
+
+def _odd_scheduler(study: StudyConfig) -> Iterator[str]:
+    search, epochs = study.search, study.train.epochs
+    asked = any(study.gives(f"search.{name}") for name in ("scheduler", "grace_epochs", "reduction"))
+    if search.scheduler != "none" and search.grace_epochs >= epochs and asked:
+        yield (
+            f"search.scheduler: {search.scheduler} stops no trial, as search.grace_epochs {search.grace_epochs} is not "
+            f"below train.epochs {epochs}"
+        )
+
+
+def _without_effect(study: StudyConfig) -> Iterator[str]:
+    """Fields that are written out, and that another one switches off."""
+    search, resources = study.search, study.resources
+    searched = {parameter.name for parameter in study.build_space().parameters}
+    is_inline = resources.runner == "inline"
+    sgd = "optimizer" in searched or study.train.optimizer == "sgd"
+    rules = (
+        (search.sampler != "tpe", f"search.sampler {search.sampler}", ("search.startup_trials",)),
+        (search.scheduler != "asha", f"search.scheduler {search.scheduler}", ("search.reduction",)),
+        (search.scheduler == "none", "search.scheduler none", ("search.grace_epochs",)),
+        (is_inline, "resources.runner inline", ("resources.concurrency", "resources.dashboard", "resources.address")),
+        (resources.address is not None and not is_inline, "resources.address", ("resources.dashboard",)),
+        (not study.tracking.enabled, "tracking.enabled false", ("tracking.uri", "tracking.experiment")),
+        (not sgd, f"train.optimizer {study.train.optimizer}", ("train.momentum",)),
+    )
+    for off, why, fields in rules:
+        yield from (f"{field}: without effect under {why}" for field in fields if off and study.gives(field))
+    if study.train.precision == "bfloat16" and not resources.gpus and not cpu_has_bfloat16():
+        yield "train.precision: bfloat16 is only emulated on this machine's CPU, and slower than float32"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -1,0 +1,121 @@
+"""What may be set at all: the names and values that the model and the recipe know. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+
+from pydantic import TypeAdapter, ValidationError
+
+from hybrid_models.config.model import ConfigError, ModelConfig
+from search.text.explain import explain
+from search.training.config import TRAIN_FIELDS, TrainConfig
+from spaces.domains import Choice, Domain, Fixed, Float, Int, Value
+from spaces.space import Space
+
+FROM_DATA = ("input_channels", "input_height", "input_width", "num_classes")
+"""Settings of a model that nobody sets: the data decide."""
+MODEL_SETTINGS = tuple(item.name for item in dataclasses.fields(ModelConfig) if item.name not in FROM_DATA)
+MODEL_DEFAULTS = {
+    item.name: item.default
+    for item in dataclasses.fields(ModelConfig)
+    if item.name in MODEL_SETTINGS and item.default is not None
+}
+"""Settings that every model has and nobody need mention."""
+REQUIRED = ("backbone", "rnn", "fc", "dropout")
+"""Settings that every hybrid has, and that have no default."""
+BINDS_TO = {"lr_adaptive": "lr", "lr_sgd": "lr"}
+"""Parameters of spaces that are one setting of the recipe: rates of different optimizers have different ranges."""
+COMMON = ("epochs", "validate_every")
+"""Settings of the recipe that are the same for all trials of a study: the scheduler compares by epoch."""
+RECIPE_SETTINGS = (*(name for name in TRAIN_FIELDS if name not in COMMON), *BINDS_TO)
+_NO_IMAGE = dict.fromkeys(FROM_DATA, 0)
+"""A fault on purpose: a configuration is then judged setting by setting only."""
+_RECIPE = TypeAdapter(TrainConfig)
+
+
+def name_fault(name: str, *, recipe: bool = True) -> str | None:
+    """What is wrong with a name, if anything.
+
+    Args:
+        name: A parameter of a space or point, or a key of `model`.
+        recipe: Whether training settings may stand here.
+    """
+    if name in MODEL_SETTINGS or (recipe and name in RECIPE_SETTINGS):
+        return None
+    if name in FROM_DATA:
+        return "expected no such setting: it follows from the data; remove it"
+    if name in COMMON:
+        return f"expected no {name} here, as it is the same for all; set train.{name}"
+    if name in RECIPE_SETTINGS:
+        return f"expected a setting of the model; {name} belongs in train"
+    known = (*MODEL_SETTINGS, *RECIPE_SETTINGS) if recipe else MODEL_SETTINGS
+    near = difflib.get_close_matches(name, known, n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return f"expected a setting of the model{' or of train' if recipe else ''}, found an unknown name; {hint}"
+
+
+def value_fault(name: str, value: Value) -> str | None:
+    """What is wrong with a value for a known name, if anything, whatever the other settings are."""
+    if name in MODEL_SETTINGS:
+        try:
+            ModelConfig.from_dict({**_NO_IMAGE, name: value})
+        except ConfigError as error:
+            return next((line for line in error.faults if line.startswith(f"{name}: ")), None)
+        return None
+    setting = BINDS_TO.get(name, name)
+    data = {"epochs": 1, setting: value}
+    try:
+        _RECIPE.validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        return name + next(explain(error, data, object, ())).removeprefix(setting)
+    return None
+
+
+def setting_faults(where: str, values: Mapping[str, Value], *, recipe: bool = True) -> Iterator[str]:
+    """Check names and values, one by one."""
+    for name, value in values.items():
+        wrong_name = name_fault(name, recipe=recipe)
+        if wrong_name:
+            yield f"{where}.{name}: {wrong_name}"
+        elif fault := value_fault(name, value):
+            yield f"{where}.{fault}"
+
+
+def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
+    """Check that every parameter is a setting, each of its values possible, and that no setting is left open."""
+    names = [parameter.name for parameter in space.parameters]
+    faults = [f"space.{name}: {fault}" for name in names if (fault := name_fault(name))]
+    faults += (
+        f"space.{name}: expected either it or {setting}, found both; remove one"
+        for name, setting in BINDS_TO.items()
+        if name in names and setting in names
+    )
+    family = next((item.domain for item in space.parameters if item.name == "family"), None)
+    if not faults and (family is None or family.contains("hybrid")):
+        faults += (
+            f"space.{name}: expected a parameter, or a value under model, found none; add it"
+            for name in REQUIRED
+            if name not in names and name not in model
+        )
+    yield from faults
+    for parameter in space.parameters:
+        if name_fault(parameter.name):
+            continue
+        for value in _extremes(parameter.domain):
+            if fault := value_fault(parameter.name, value):
+                yield f"space.{fault}"
+                break
+
+
+def _extremes(domain: Domain) -> tuple[Value, ...]:
+    """Values that are all possible only if every value is."""
+    match domain:
+        case Choice(values=values):
+            return values
+        case Float(low=low, high=high) | Int(low=low, high=high):
+            return low, high
+        case Fixed(value=value):
+            return (value,)

@@ -1,0 +1,1 @@
+"""The sweep: propose, train, stop early, resume."""

@@ -1,0 +1,258 @@
+"""The sweep: proposes, stops and remembers trials; running it again goes on where it was cut off."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from search.errors import StudyError, TooManyFailuresError
+from search.journal.journal import Journal
+from search.journal.summary import best_first, group_failures
+from search.records import NOT_KNOWN, Draw, Failed, Stopped, TrialRecord, TrialSpec
+from search.runners.dispatcher import TRIALS, Work, new_record
+from search.sampling.optuna_copy import place_of, read_old_draws
+from search.sampling.sampler import Sampler
+from search.sampling.trials import missing_numbers
+from search.seeds import make_block
+from search.storage.working_copy import ARRAYS
+from search.study.bind import DataFacts, bind, complete_point, why_not
+from search.study.config import StudyConfig
+from search.sweep.schedulers import make_scheduler
+from spaces.space import Point, SpaceError
+
+KEEP_WEIGHTS = 3
+"""Weights of so many of the best trials stay on disk, or of as many as there are finalists."""
+
+
+class Sweep(Work):
+    """The trials of one study.
+
+    Args:
+        study: The study.
+        facts: What the data are.
+        journal: Its open journal; unfinished trials in it are resumed first.
+        on_change: Called after each change, for display.
+        cache_dir: Node-local folder for decoded images.
+        say: Receives a line for the user.
+    """
+
+    def __init__(
+        self,
+        *,
+        study: StudyConfig,
+        facts: DataFacts,
+        journal: Journal,
+        on_change: Callable[[], None] = lambda: None,
+        cache_dir: Path | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        budget = study.search.time_budget_mins
+        super().__init__(
+            journal=journal,
+            folder=study.folder,
+            kind="trial",
+            cache_dir=cache_dir,
+            deadline=None if budget is None else time.monotonic() + 60 * budget,
+            on_change=on_change,
+        )
+        self._study = study
+        self._facts = facts
+        self._block = make_block(study.seed, "sweep", 0)
+        self._import_draws(say)
+        self._sampler = make_sampler(study, facts, journal)
+        self._twins: dict[str, list[int]] = {}
+        """Key of a running trial -> numbers of other points that are its training, too."""
+        for draw in journal.draws.values():
+            if draw.twin and journal.records[draw.twin].outcome is None:
+                self._twins.setdefault(draw.twin, []).append(draw.number)
+        self._num_failed = sum(isinstance(record.outcome, Failed) for record in self.records)
+        self._scheduler = make_scheduler(study.search, study.train.epochs)
+        self.space_exhausted = False
+        self._best: list[TrialRecord] = []
+        """Completed trials whose weights stay."""
+        self._replay()
+
+    def _import_draws(self, say: Callable[[str], None]) -> None:
+        """Take over, once, what a journal of before left to Optuna's study: draws that became no trials.
+
+        Where that study is gone their numbers stay taken: later proposals are seeded as after them.
+        """
+        missing = missing_numbers(self.records, self._journal.draws)
+        if not missing:
+            return
+        space, num_lost = self._study.build_space(), 0
+        try:
+            held = read_old_draws(place_of(self._study), self._study.name, self._journal.id)
+        except StudyError:
+            held = {}
+        for number in missing:
+            draw = held.get(number, Draw(number=number, rejected=NOT_KNOWN))
+            if not draw.rejected and not draw.twin and draw.point:
+                # Its original was still running: it has not been noted as a twin.
+                draw = dataclasses.replace(draw, twin=self._bind(number, dict(space.point(draw.point))).key)
+            if not draw.rejected and draw.twin not in self._journal.records:
+                draw = Draw(number=number, rejected=NOT_KNOWN)
+            num_lost += draw.rejected == NOT_KNOWN
+            self._journal.draw(draw)
+        if num_lost:
+            say(
+                f"{self._study.name}: of {len(missing)} draws that became no trials {num_lost} are not known any more; "
+                "their numbers stay taken, the next proposals are the same"
+            )
+
+    def _replay(self) -> None:
+        """Show the scheduler every recorded epoch, in the order in which it was recorded."""
+        for key, epoch, val_accuracy in self._journal.take_epochs():
+            if self._journal.records[key].kind != "trial":
+                continue
+            go_on = self._scheduler.observe(key, epoch, val_accuracy)
+            record = self._journal.records[key]
+            # The driver was killed between the epoch and the decision: it is the same decision now.
+            if not go_on and record.outcome is None and epoch == len(record.curve):
+                self._journal.end(key, Stopped(epoch=epoch))
+                self._tidy(self._journal.records[key])
+                self.learn(self._journal.records[key])
+        self._unfinished = [record for record in self.records if record.outcome is None]
+        self._forget_losers(self.records)
+
+    def rebuild(self, record: TrialRecord) -> TrialSpec:
+        """Describe an unfinished trial again."""
+        return self._bind(record.number, dict(record.point))
+
+    def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
+        """Ask the sampler for a new point, while the budget lasts."""
+        while self._journal.num_of_kind("trial") < self._study.search.trials and not self._too_many_failures:
+            asked = self._sampler.ask()
+            if asked is None:
+                self.space_exhausted = True
+                return None
+            number, point = asked
+            spec = self._bind(number, dict(point))
+            if not self._is_twin(number, point, spec.key):
+                return spec, new_record(spec, "trial", dict(point))
+        return None
+
+    def _is_twin(self, number: int, point: Point, key: str) -> bool:
+        """Whether another point of the space made the same training: its result is known, or will be."""
+        original = self._journal.records.get(key)
+        if original is None:
+            return False
+        self._sampler.note_twin(number, point, key)
+        if original.outcome is not None:
+            self._sampler.tell(number, original.curve, original.outcome)
+        else:
+            self._twins.setdefault(key, []).append(number)
+        return True
+
+    def judge(self, record: TrialRecord) -> bool:
+        """Ask the scheduler."""
+        last = record.curve[-1]
+        return self._scheduler.observe(record.key, last.epoch, last.val_accuracy)
+
+    def learn(self, record: TrialRecord) -> None:
+        """Tell the sampler, and let go of the weights of losers."""
+        if record.outcome is not None:
+            self._num_failed += isinstance(record.outcome, Failed)
+            self._sampler.tell(record.number, record.curve, record.outcome)
+            for number in self._twins.pop(record.key, ()):
+                self._sampler.tell(number, record.curve, record.outcome)
+        self._forget_losers([record])
+
+    def _forget_losers(self, ended: Sequence[TrialRecord]) -> None:
+        """Let the weights of all but the best go, each trial's once: who lost to so many never comes back."""
+        keep = max(KEEP_WEIGHTS, self._study.compare.finalists)
+        ranked = best_first([*self._best, *ended])
+        self._best = ranked[:keep]
+        for loser in ranked[keep:]:
+            for path in (self._folder / TRIALS / loser.key).glob("weights-*.safetensors"):
+                path.unlink()
+            for name in loser.artifacts.values():
+                if not name.endswith(ARRAYS):
+                    self._journal.copy.drop(name)
+
+    @property
+    def _too_many_failures(self) -> bool:
+        search = self._study.search
+        return self._num_failed > search.max_failed_fraction * search.trials
+
+    def check_failures(self) -> None:
+        """Raise if more trials failed than the study allows.
+
+        Raises:
+            TooManyFailuresError: With the reasons, grouped and counted.
+        """
+        if not self._too_many_failures:
+            return
+        allowed = self._study.search.max_failed_fraction
+        raise TooManyFailuresError(
+            f"{self._num_failed} of {len(self.records)} trials failed, more than search.max_failed_fraction "
+            f"({allowed:g} of {self._study.search.trials}) allows:",
+            *(f"  {count} x {reason}" for reason, count in group_failures(self.records)),
+        )
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Proposals that were no models and so never became trials, by reason."""
+        return self._sampler.rejected
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial of the budget has an outcome, or nothing new can be proposed."""
+        over = sum(record.outcome is not None for record in self.records)
+        return over >= self._study.search.trials or (self.space_exhausted and over == len(self.records))
+
+    def _bind(self, number: int, point: dict[str, bool | int | float | str]) -> TrialSpec:
+        return bind(
+            self._study, point, self._facts, (self._block,), number=number, label=f"trial {number}: {describe(point)}"
+        )
+
+
+def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Sampler:
+    """Make the sampler of a study, as far as its journal has come.
+
+    Args:
+        study: The study.
+        facts: What the data are.
+        journal: Its open journal, in which the sampler's draws are noted.
+
+    Raises:
+        StudyError: An enqueued preset is not a point of the space.
+    """
+    space = study.build_space()
+    first = []
+    for position, like in enumerate(study.search.enqueue):
+        try:
+            first.append(space.point(complete_point(study, like)))
+        except SpaceError as error:
+            raise StudyError(*(f"search.enqueue.{position} ({like}): {fault}" for fault in error.faults)) from None
+    return Sampler(
+        space=space,
+        seed=study.seed,
+        method=study.search.sampler,
+        startup_trials=study.search.startup_trials,
+        first=first,
+        why_not=lambda point: why_not(study, point, facts),
+        records={record.key: record for record in journal.of_kind("trial")},
+        draws=journal.draws,
+        note=journal.draw,
+    )
+
+
+def describe(point: Mapping[str, bool | int | float | str]) -> str:
+    """Name an architecture in a few words: `ecrnn lstm 16-16` where a paper has a name, else `vgg9 + irnn 64 taps`."""
+    family, rnn, backbone = (point.get(name) for name in ("family", "rnn", "backbone"))
+    if family not in (None, "hybrid"):
+        return str(family)
+    cell = "" if rnn in (None, "none") else f"{rnn} {'-'.join([str(point.get('nodes'))] * int(point.get('depth', 1)))}"
+    if backbone in (None, "cnn4") and point.get("merge", "serial") == "serial":
+        if not cell:
+            return "cnn + encoder-decoder" if point.get("enc_on") else "cnn"
+        return f"{'ecrnn' if point.get('enc_on') else 'crnn'} {cell}"
+    parts = (
+        "" if backbone in (None, "none") else f"{backbone}{point.get('n_conv', '')}",
+        "encoder-decoder" if point.get("enc_on") else "",
+        f"{cell} {point['merge']}" if cell and point.get("merge", "serial") != "serial" else cell,
+    )
+    return " + ".join(part for part in parts if part)
