@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from bench.claims import ALPHA, Share
 from search.significance.adjust.multiplicity import adjust
+from search.significance.adjust.ranks import against_control
 from search.significance.tests.cross_validation import five_by_two_f, five_by_two_t
-from search.significance.tests.friedman import against_control, friedman, nemenyi_difference, permutation_p, rank_scores
+from search.significance.tests.friedman import friedman, nemenyi_difference, permutation_p, rank_scores
 from search.significance.tests.wilcoxon import wilcoxon_test
 
 NUM_FEATURES = 100

@@ -24,7 +24,7 @@ from bench.orchestration import STUDY
 from search.journal.journal import Journal, read_events
 from search.records import EpochMetrics, Progress, TrialResult
 from search.runners import inline
-from search.runners.dispatcher import Work
+from search.runners.dispatcher import Dispatcher
 from search.sampling.optuna_copy import OptunaCopy
 from search.sampling.sampler import Sampler
 from search.study.bind import load_facts
@@ -95,9 +95,9 @@ class Clock:
             (Journal, "_sync", PARTS[3]),
         ]
         before = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
-        begin, assign = Work.next, inline.run_assignment
+        begin, assign = Dispatcher.next, inline.run_assignment
 
-        def begin_next(work: Work) -> Any:
+        def begin_next(work: Dispatcher) -> Any:
             self.next_trial()
             return begin(work)
 
@@ -116,13 +116,13 @@ class Clock:
 
         for owner, name, part in places:
             setattr(owner, name, self.timed(part, getattr(owner, name)))
-        Work.next, inline.run_assignment = begin_next, train
+        Dispatcher.next, inline.run_assignment = begin_next, train
         try:
             yield
         finally:
             for owner, name, call in before:
                 setattr(owner, name, call)
-            Work.next, inline.run_assignment = begin, assign
+            Dispatcher.next, inline.run_assignment = begin, assign
 
 
 def run_trials(storage: Path, num_trials: int) -> list[Row]:

@@ -102,8 +102,8 @@ def choose_layout(
         return None
     if any(is_number(text.strip()) and "." in text for text in headings) and not heads.named():
         faults.add(
-            "expected a line of headings, found results; add one, such as config,block,score (a line that begins with # "
-            "is a comment)",
+            "expected a line of headings, found results; add one, such as config,block,score (a line that begins with "
+            "# is a comment)",
             "row 1",
         )
         return None

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from search.analysis.asked import DETECTED, Asked
-from search.analysis.faults import AnalysisError
 from search.significance.results import Results
 
 
@@ -29,89 +25,3 @@ class Reading:
     def configs(self) -> tuple[str, ...]:
         """All configurations, in the order of the source."""
         return self.results[0].configs
-
-
-KINDS = {
-    ".csv": "table",
-    ".tsv": "table",
-    ".txt": "table",
-    ".jsonl": "lines",
-    ".ndjson": "lines",
-    ".json": "lines",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".npz": "arrays",
-}
-"""How a file is read, by what its name ends with; .gz may follow where it is text."""
-_OTHERS = {
-    (".xlsx", ".xls", ".ods", ".numbers"): "a spreadsheet; save the sheet as CSV UTF-8 and name that file",
-    (".pkl", ".pickle", ".pt", ".pth", ".joblib"): "a pickle, which may run a program when it is read; save it as .csv",
-    (".npy",): "a single array; write it with np.savez as .npz, with the names of configurations and blocks",
-    (".zip", ".tar", ".tgz", ".7z", ".xz", ".bz2", ".zst"): "an archive; unpack it and name the file in it",
-    (".db", ".sqlite", ".sqlite3"): "a database; for MLflow: --mlflow EXPERIMENT --tracking-uri sqlite:///PATH",
-}
-"""What people name besides, and the way out."""
-
-
-def read_file(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
-    """Read a file of results by what its name ends with.
-
-    Args:
-        path: A file of one of KINDS; `docs/analysis.md` describes them.
-        asked: What is stated of its columns.
-        tell: Receives one line that says what was taken for what, before any cell is judged.
-
-    Raises:
-        AnalysisError: It cannot be read as such; one line per fault.
-    """
-    from search.analysis.bounds import check_regular
-
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        raise AnalysisError(f"{path}: expected a file of this machine, found an address; download it and name the file")
-    check_regular(path)
-    kind = KINDS[_ending(path)]
-    try:
-        return _read(path, kind, asked, tell)
-    except OSError as error:
-        raise AnalysisError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except MemoryError:
-        raise AnalysisError(f"{path}: does not fit into the memory of this machine; bring fewer results") from None
-
-
-def _ending(path: Path) -> str:
-    """The ending that says how a file is read."""
-    endings = [suffix.lower() for suffix in path.suffixes]
-    ending = endings[-1] if endings else ""
-    if ending == ".gz" and len(endings) > 1 and KINDS.get(endings[-2]) in {"table", "lines"}:
-        return endings[-2]
-    if ending in KINDS:
-        return ending
-    for known, words in _OTHERS.items():
-        if ending in known:
-            raise AnalysisError(f"{path}: expected results as .csv, .jsonl, .parquet or .npz, found {words}")
-    found = path.suffix or "no ending"
-    raise AnalysisError(f"{path}: expected a name that ends with {', '.join(KINDS)}, found {found}; save it as such")
-
-
-def _read(path: Path, kind: str, asked: Asked, tell: Callable[[str], None]) -> Reading:
-    from search.analysis.csv_file import read_csv
-    from search.analysis.faults import Faults
-    from search.analysis.json_file import read_jsonl
-    from search.analysis.layout import Layout, choose_layout
-    from search.analysis.long_format import to_reading
-    from search.analysis.npz_file import read_npz
-    from search.analysis.parquet_file import read_parquet
-    from search.analysis.shape import to_table
-
-    if kind == "arrays":
-        return read_npz(path, asked, tell=tell)
-
-    def choose(headings: Sequence[str], rows: Sequence[Sequence[str]], faults: Faults) -> Layout | None:
-        layout = choose_layout(headings, rows, asked, faults)
-        if layout is not None:
-            tell(f"read: {layout.words}")
-        return layout
-
-    readers = {"table": read_csv, "lines": read_jsonl, "parquet": read_parquet}
-    sheet = readers[kind](path, choose)
-    return to_reading(to_table(sheet, asked, Faults(str(path))), asked)

@@ -18,7 +18,8 @@ from search.analysis.image_order import check_image_order
 from search.analysis.long_format import to_reading
 from search.analysis.notes import blocks_in_words, is_missing, lone_outliers
 from search.analysis.options import Options, declare
-from search.analysis.reading import Reading, read_file
+from search.analysis.reading import Reading
+from search.analysis.sources import read_file
 from search.significance import judge_results
 from search.significance.across import MIN_DATA_SETS
 from search.significance.declared import Declared

@@ -156,10 +156,10 @@ def plan(
 ) -> None:
     """Check everything, estimate the cost and how many repeats a difference takes; train nothing."""
     from search.commands import plan as planning
-    from search.compare.power import Stated
+    from search.compare.power import Assumptions
     from search.study.config import load_study
 
-    stated = Stated(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
+    stated = Assumptions(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
     found = planning.make_plan(load_study(study, overrides or []), stated)
     show(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from search.errors import HybridSearchError, NothingThereError, StudyError
 from search.journal.journal import read_draws, read_id, read_records
-from search.journal.reconcile import Cure, Difference, TrackedRun, mlflow_differences, optuna_differences
+from search.journal.reconcile import Difference, Repair, TrackedRun, mlflow_differences, optuna_differences
 from search.records import TrialRecord
 from search.sampling.optuna_copy import in_words, known_trials, place_of, read_study
 from search.sampling.trials import TrialMaker
@@ -97,7 +97,7 @@ def _look_at_optuna(study: StudyConfig, trials: dict[str, TrialRecord], *, drive
     differences = optuna_differences(in_words(wanted.values()), held, trials.values())
     # The copy follows a driver at work: what has just happened is not there yet.
     is_behind = driven and found is not None
-    return [item for item in differences if not (is_behind and item.cure in {Cure.TELL, Cure.ADD})]
+    return [item for item in differences if not (is_behind and item.cure in {Repair.TELL, Repair.ADD})]
 
 
 def _look_at_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, driven: bool) -> list[Difference]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.compare.power import Foresight, Stated, foresee
+from search.compare.power import Assumptions, PowerEstimate, foresee
 from search.compare.power import to_lines as foresight_lines
-from search.records import TrialSpec
 from search.runners.checks import check_study
 from search.seeds import make_block
 from search.study.bind import DataFacts, bind, tell_rejected, why_not
@@ -20,6 +18,7 @@ from search.study.config import StudyConfig
 from search.study.draws import NUM_DRAWS, random_points
 from search.study.tracking_place import tracking_place
 from search.sweep.sweep import describe
+from search.training.spec import TrialSpec
 from spaces.space import Point, Space
 
 NUM_SAMPLES = 40
@@ -68,11 +67,11 @@ class Plan:
     """What is declared about the comparison."""
     warnings: tuple[str, ...]
     """What is odd about the study, one line each; they are printed before the plan."""
-    foresight: Foresight
+    foresight: PowerEstimate
     """How many repeats a difference takes, and what the declared ones can find."""
 
 
-def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
+def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
     """Check a study, estimate its cost, and what its comparison can find.
 
     Args:
@@ -85,11 +84,11 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     Raises:
         InputError: Whatever would keep the sweep or the comparison from running.
     """
-    from hybrid_models.build import build
     from hybrid_models.config.arithmetic import num_parameters
     from hybrid_models.config.shapes import sequential_steps
     from search.data.store import default_cache_dir, open_data
     from search.runners.session import open_runner
+    from search.training.speed import time_epoch
     from search.uris import redacted
 
     checked = check_study(study, "plan")
@@ -107,7 +106,7 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
     steps = [sequential_steps(spec.model) for spec in specs]
     by_cost = sorted(range(len(specs)), key=lambda index: (steps[index], counts[index]))
     picks = sorted({by_cost[round(i * (len(by_cost) - 1) / max(1, NUM_TIMED - 1))] for i in range(NUM_TIMED)})
-    secs = sorted(_time_epoch(build, specs[index], len(train_rows)) for index in picks)
+    secs = sorted(time_epoch(specs[index], len(train_rows)) for index in picks)
     median = statistics.median(secs)
     num_configs = study.compare.finalists + len(study.compare.baselines)
     return Plan(
@@ -136,7 +135,7 @@ def make_plan(study: StudyConfig, stated: Stated | None = None) -> Plan:
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
         claims=tell_claims(study.compare),
         warnings=checked.warnings,
-        foresight=foresee(study, facts.num_test, stated or Stated()),
+        foresight=foresee(study, facts.num_test, stated or Assumptions()),
     )
 
 
@@ -153,33 +152,6 @@ def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[Tr
     points = points or [next(point for point in space.enumerate() if why_not(study, point, facts) is None)]
     specs = [bind(study, point, facts, (block,), label=describe(dict(point))) for point in points[:NUM_SAMPLES]]
     return specs, dict(rejected)
-
-
-def _time_epoch(build: Any, spec: TrialSpec, num_train: int) -> float:  # noqa: ANN401
-    """Seconds of one training epoch, from one timed step on random images after one to warm up."""
-    import torch
-
-    from hybrid_models.objective import objective
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        model = build(spec.model, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
-        size = min(spec.train.batch, num_train)
-        shape = (size, spec.model.input_channels, spec.model.input_height, spec.model.input_width)
-        images = torch.rand(shape).contiguous(memory_format=torch.channels_last)
-        labels = torch.zeros(size, dtype=torch.int64)
-        secs = 0.0
-        for _ in range(2):
-            start = time.perf_counter()
-            loss, _ = objective(
-                model, images, labels, label_smoothing=spec.train.label_smoothing, rnn_l2=spec.train.rnn_l2
-            )
-            loss.backward()  # type: ignore[no-untyped-call]
-            secs = time.perf_counter() - start
-        return secs * num_train / size
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _spread(values: list[int]) -> tuple[int, int, int]:

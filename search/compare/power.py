@@ -37,7 +37,7 @@ LASTING = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stated:
+class Assumptions:
     """What a person says about the comparison to come; all fractions of 1.
 
     Raises:
@@ -73,7 +73,7 @@ class Pilot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foresight:
+class PowerEstimate:
     """What a number of repeats can find, and how many a difference takes."""
 
     test: str
@@ -111,7 +111,7 @@ class Foresight:
     """Test images below which no number of repeats finds it; None where images play no part."""
 
 
-def foresee(study: StudyConfig, num_images: int, stated: Stated) -> Foresight:
+def foresee(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEstimate:
     """Foretell what the declared comparison can find.
 
     Args:
@@ -143,7 +143,7 @@ def foresee(study: StudyConfig, num_images: int, stated: Stated) -> Foresight:
         images_ever = images_needed(design, difference, math.inf, alpha=alpha).number
         if section.repeats > 1:
             images_for_repeats = images_needed(design, difference, section.repeats, alpha=alpha).number
-    return Foresight(
+    return PowerEstimate(
         test=crossed.NAME if isinstance(design, Crossed) else resampled.PAIRED,
         power=POWER,
         family_size=family_size,
@@ -201,7 +201,7 @@ def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
         raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
 
 
-def _settle(pilot: Pilot | None, stated: Stated, num_images: int) -> tuple[Components, tuple[str, ...]]:
+def _settle(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[Components, tuple[str, ...]]:
     """The variances to plan with, and where they are from: stated before pilot before assumed."""
     if pilot is not None:
         components = pilot.components
@@ -236,7 +236,7 @@ def _settle(pilot: Pilot | None, stated: Stated, num_images: int) -> tuple[Compo
     return components, tuple(sources)
 
 
-def to_lines(foresight: Foresight) -> list[str]:
+def to_lines(foresight: PowerEstimate) -> list[str]:
     """The answer for people."""
     on = f" on these {foresight.num_images:,} test images" if foresight.test == crossed.NAME else ""
     lines = _answer(foresight, foresight.difference, on) if foresight.difference is not None else []
@@ -250,7 +250,7 @@ def to_lines(foresight: Foresight) -> list[str]:
     return [*lines, f"{100 * foresight.power:g} % power; {foresight.test} at {level}", *foresight.sources]
 
 
-def _answer(foresight: Foresight, difference: float, on: str) -> list[str]:
+def _answer(foresight: PowerEstimate, difference: float, on: str) -> list[str]:
     wished = f"a difference of {_points(difference)}{' (the rope)' if foresight.is_rope else ''}"
     number, images = foresight.num_blocks, foresight.images_for_repeats
     lines = [f"no number would find {wished}{on}" if number is None else f"{number:,} would find {wished}"]

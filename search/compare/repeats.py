@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from search.compare.contenders import Contender, Point, declare_families
 from search.errors import StudyError
 from search.journal.journal import Journal
-from search.records import Failed, TrialRecord, TrialSpec
-from search.runners.dispatcher import Work, new_record
+from search.records import Failed, TrialRecord
+from search.runners.dispatcher import Dispatcher, new_record
 from search.seeds import Block, make_block
 from search.significance.declared import Declared
 from search.significance.judge import judge_results
@@ -23,9 +23,10 @@ from search.storage.disk import load_array
 from search.study.bind import DataFacts, bind
 from search.study.claims import Family, adjust_for
 from search.study.config import StudyConfig
+from search.training.spec import TrialSpec
 
 
-class Repeats(Work):
+class Repeats(Dispatcher):
     """Every contender once on every block.
 
     Args:

@@ -15,7 +15,7 @@ from search.errors import TooManyFailuresError
 from search.journal.journal import Journal
 from search.records import Failed, TrialRecord
 from search.runners.checks import check_study
-from search.runners.dispatcher import Work
+from search.runners.dispatcher import Dispatcher
 from search.runners.interruption import interruptible
 from search.runners.session import TRACKER_PATIENCE_SECS, Shown, open_runner, open_session, say
 from search.study.bind import DataFacts, check_race
@@ -98,7 +98,7 @@ def _tell(study: StudyConfig, lines: Sequence[str]) -> None:
 
 
 def _train(
-    run: Callable[[Work], None], make: Callable[[Callable[[], None]], Repeats], *, title: Callable[[Repeats], str]
+    run: Callable[[Dispatcher], None], make: Callable[[Callable[[], None]], Repeats], *, title: Callable[[Repeats], str]
 ) -> Repeats:
     """Carry out what is missing of some repeats, and show how it goes."""
     shown = Shown()

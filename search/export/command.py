@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hybrid_models.deployed import Deployed
 from search.errors import InputError, TrackingError
 from search.export.pick import Wanted, pick_top
 from search.export.write import Export, export
@@ -52,6 +54,7 @@ def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration
         problem = "; ".join(error.faults)
     for item in exports:
         version = None
+        example = np.full((2, *item.model.image_size, 3), 128, dtype=np.uint8)
         if place is not None and problem is None:
             try:
                 version = register_in_mlflow(
@@ -60,7 +63,8 @@ def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration
                     experiment=place.experiment,
                     name=study.name,
                     model=item.model,
-                    example=np.full((2, *item.model.image_size, 3), 128, dtype=np.uint8),
+                    example=example,
+                    scores=_scores(item.model, example),
                     digest=item.digest,
                     tags={"state": item.winner.state, "configuration": item.winner.name},
                     alias=item.winner.alias,
@@ -69,6 +73,14 @@ def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration
                 problem = "; ".join(error.faults)
         registered = None if version is None else f"{study.name} version {version}"
         found.append(Registration(version=registered, alias=item.winner.alias if version else None, problem=problem))
+    return found
+
+
+def _scores(model: Deployed, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import torch
+
+    with torch.no_grad():
+        found: NDArray[np.float32] = model.eval()(torch.from_numpy(images)).numpy()
     return found
 
 

@@ -25,7 +25,7 @@ from search.export.pick import Wanted, Winner, pick_winner
 from search.export.verify import Agreement, compare_predictions
 from search.export.weights import fill
 from search.journal.versions import git_revision, versions
-from search.records import TrialRecord, TrialSpec, digest_of
+from search.records import TrialRecord, digest_of
 from search.runners.session import say
 from search.seeds import Block, make_block
 from search.storage.disk import telling_disk_faults
@@ -36,6 +36,7 @@ from search.study.folder import load_comparison, write_atomically
 from search.sweep.sweep import KEEP_WEIGHTS
 from search.text.printable import printable
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
+from search.training.spec import TrialSpec
 
 ALIKE = 0.99
 """A program that agrees on fewer images than this share is worth a warning."""

@@ -16,7 +16,7 @@ PARENT_RUNS = {"sweep": "the run of the sweep", "compare": "the run of all repea
 """Keys of MLflow's parent runs, and what they are called here."""
 
 
-class Cure(Enum):
+class Repair(Enum):
     """What removes a difference."""
 
     TELL = "Optuna's copy is told how the trial ended"
@@ -37,7 +37,7 @@ class Difference:
     """What the journal says."""
     found: str
     """What the store says."""
-    cure: Cure
+    cure: Repair
     number: int | None = None
     """Optuna's number of the trial; None of a run of MLflow's."""
 
@@ -111,33 +111,33 @@ def optuna_differences(
                     trial=f"trial {number}" if record is None else record.label or f"trial {number}",
                     journal=journal if record is None else _in_words(record),
                     found=fault[0],
-                    cure=Cure.ADD if fault[1] is Cure.REWRITE and number >= len(held) else fault[1],
+                    cure=Repair.ADD if fault[1] is Repair.REWRITE and number >= len(held) else fault[1],
                     number=number,
                 )
             )
     return differences
 
 
-def _fault(wanted: OptunaTrial | None, found: OptunaTrial | None, *, is_last: bool) -> tuple[str, Cure] | None:
+def _fault(wanted: OptunaTrial | None, found: OptunaTrial | None, *, is_last: bool) -> tuple[str, Repair] | None:
     if found is None:
-        return "no such trial", Cure.REWRITE
+        return "no such trial", Repair.REWRITE
     if wanted is None:
         # A journal of before does not have the draws that were rejected; the next start takes them over.
-        return None if found.state == "FAIL" and not is_last else (_state(found), Cure.REWRITE)
+        return None if found.state == "FAIL" and not is_last else (_state(found), Repair.REWRITE)
     is_over = wanted.state != "RUNNING"
     if wanted.state == "FAIL" and not wanted.curve and found.state == "FAIL":
         return None  # of a draw that was rejected nothing but that is known for certain
     if wanted.params != found.params:
-        return "another point", Cure.REWRITE
+        return "another point", Repair.REWRITE
     if is_over and found.state == "RUNNING":
-        return "RUNNING", Cure.TELL
+        return "RUNNING", Repair.TELL
     if wanted.state != found.state or not _same(wanted.value, found.value):
-        return _state(found), Cure.REWRITE
+        return _state(found), Repair.REWRITE
     if is_over and not (
         wanted.curve.keys() == found.curve.keys()
         and all(_same(value, found.curve[epoch]) for epoch, value in wanted.curve.items())
     ):
-        return "another curve", Cure.REWRITE
+        return "another curve", Repair.REWRITE
     return None
 
 
@@ -179,7 +179,7 @@ def mlflow_differences(
 
 
 def _sent(trial: str, journal: str, found: str) -> Difference:
-    return Difference(store="MLflow", trial=trial, journal=journal, found=found, cure=Cure.SEND)
+    return Difference(store="MLflow", trial=trial, journal=journal, found=found, cure=Repair.SEND)
 
 
 def _plural(held: Sequence[TrackedRun]) -> str:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from search.errors import DivergedError, InputError, InterruptedStudyError
 from search.journal.journal import Journal
-from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult, TrialSpec
+from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult
 from search.storage.disk import telling_disk_faults
 from search.storage.working_copy import ARRAYS
 from search.training.files import CHECKPOINTS
+from search.training.spec import TrialSpec
 from search.uris import redacted
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Assignment:
     """Epochs already in the journal; the worker does not tell them again."""
 
 
-class Work(ABC):
+class Dispatcher(ABC):
     """Hands out assignments and writes down what comes back.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from search.errors import DivergedError, HybridSearchError, InterruptedStudyError
 from search.records import Progress
-from search.runners.dispatcher import Work, run_assignment
+from search.runners.dispatcher import Dispatcher, run_assignment
 from search.study.config import ResourcesSection
 
 
@@ -32,7 +32,7 @@ def pick_device(gpus: float) -> str:
     return "cuda"
 
 
-def run(work: Work, resources: ResourcesSection) -> None:
+def run(work: Dispatcher, resources: ResourcesSection) -> None:
     """Carry out all assignments of a work.
 
     Raises:
@@ -58,7 +58,7 @@ def run(work: Work, resources: ResourcesSection) -> None:
     work.check_interrupted()
 
 
-def _advance(work: Work, key: str, training: Iterator[Progress | None], node: str) -> bool:
+def _advance(work: Dispatcher, key: str, training: Iterator[Progress | None], node: str) -> bool:
     """Train up to the next epoch or tick inside the trial boundary: what the training raises is recorded, not raised.
 
     Returns:

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.runners.dispatcher import Work
+    from search.runners.dispatcher import Dispatcher
     from search.study.config import ResourcesSection
 
 WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -21,11 +21,13 @@ class Interruption:
     """What a signal does to the command; made by `interruptible`."""
 
     def __init__(self) -> None:
-        self._work: Work | None = None
+        self._work: Dispatcher | None = None
         self.why: str | None = None
         """The first signal; None while there was none."""
 
-    def carry_out(self, work: Work, run: Callable[[Work, ResourcesSection], None], resources: ResourcesSection) -> None:
+    def carry_out(
+        self, work: Dispatcher, run: Callable[[Dispatcher, ResourcesSection], None], resources: ResourcesSection
+    ) -> None:
         """Run a work, and let the first signal interrupt it, whatever handlers a library has put into our place."""
         with _handling(self._handle):
             self._work = work

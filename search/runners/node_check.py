@@ -30,7 +30,7 @@ BFLOAT16_SINCE = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needs:
+class NodeRequirements:
     """What a study needs of a node."""
 
     folder: str | None
@@ -42,7 +42,7 @@ class Needs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class NodeReport:
     """What a node has."""
 
     versions: tuple[tuple[str, str], ...]
@@ -54,10 +54,10 @@ class Told:
     """Name and compute capability of each GPU; empty where nobody knows."""
 
 
-def needs_of(study: StudyConfig, facts: DataFacts) -> Needs:
+def needs_of(study: StudyConfig, facts: DataFacts) -> NodeRequirements:
     """Say what a study needs of every node."""
     root = study.data.root
-    return Needs(
+    return NodeRequirements(
         folder=None if "://" in study.storage else str(study.folder.absolute()),
         data=dataclasses.replace(study.data, root=None if root is None else str(Path(root).expanduser().absolute())),
         data_key=facts.key,
@@ -65,7 +65,7 @@ def needs_of(study: StudyConfig, facts: DataFacts) -> Needs:
     )
 
 
-def look(needs: Needs) -> Told:
+def look(needs: NodeRequirements) -> NodeReport:
     """Look what this node has."""
     mark = None
     if needs.folder is not None:
@@ -73,7 +73,7 @@ def look(needs: Needs) -> Told:
             mark = (Path(needs.folder) / MARK).read_text(encoding="utf-8")
         except OSError:
             mark = None
-    return Told(
+    return NodeReport(
         versions=tuple(_versions().items()),
         mark=mark,
         has_images=not needs.data.streamed or needs.data.place is not None,
@@ -81,7 +81,7 @@ def look(needs: Needs) -> Told:
     )
 
 
-def fault_of(node: str, needs: Needs, told: Told, driver: Told) -> str | None:
+def fault_of(node: str, needs: NodeRequirements, told: NodeReport, driver: NodeReport) -> str | None:
     """Compare what a node told with what the driver has.
 
     Returns:

@@ -33,13 +33,13 @@ NODE_CHECK_SECS = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Home:
+class DriverInfo:
     """Where the driver is, for a node that must ask it for images, and what it has."""
 
     node_id: str
     cache_dir: str
-    needs: nodes.Needs
-    told: nodes.Told
+    needs: nodes.NodeRequirements
+    told: nodes.NodeReport
     checked: frozenset[str]
     """Nodes that have been found to have what they need."""
 
@@ -123,7 +123,7 @@ class Cluster:
             raise ResourceError(*faults)
 
     @contextlib.contextmanager
-    def checked(self, needs: nodes.Needs) -> Iterator[Home | None]:
+    def checked(self, needs: nodes.NodeRequirements) -> Iterator[DriverInfo | None]:
         """Check that every node has what the study needs, and let the ones that join later check themselves.
 
         Yields:
@@ -145,7 +145,7 @@ class Cluster:
                 mark.write_text(uuid.uuid4().hex, encoding="utf-8")
             told = nodes.look(needs)
             self._check(needs, told)
-            yield Home(
+            yield DriverInfo(
                 node_id=ray.get_runtime_context().get_node_id(),
                 cache_dir=str(default_cache_dir().absolute()),
                 needs=needs,
@@ -156,7 +156,7 @@ class Cluster:
             if mark is not None:
                 mark.unlink(missing_ok=True)
 
-    def _check(self, needs: nodes.Needs, driver: nodes.Told) -> None:
+    def _check(self, needs: nodes.NodeRequirements, driver: nodes.NodeReport) -> None:
         self.look()
         asked = {}
         for node in self._alive:
@@ -192,7 +192,7 @@ class Cluster:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _look(needs: nodes.Needs) -> nodes.Told:
+def _look(needs: nodes.NodeRequirements) -> nodes.NodeReport:
     return nodes.look(needs)
 
 
@@ -204,7 +204,7 @@ def _send(config: DataConfig, cache_dir: str) -> Iterator[tuple[str, bytes]]:
     yield from send(open_data(config, Path(cache_dir)))
 
 
-def fetch(home: Home) -> Iterator[tuple[str, bytes]]:
+def fetch(home: DriverInfo) -> Iterator[tuple[str, bytes]]:
     """Fetch the decoded images from the driver's node, through Ray's object store, a few pieces ahead.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any
 from search.console.messages import say
 from search.errors import ResourceError, StorageFaultError
 from search.records import Progress
-from search.runners.dispatcher import Assignment, Work
+from search.runners.dispatcher import Assignment, Dispatcher
 from search.runners.ray_cluster import Cluster, last_line
 from search.storage.disk import find_fault, in_words
 from search.uris import redacted
@@ -94,7 +94,7 @@ class _Luck:
 class Link:
     """The work and the trainings under way, for Tune's three hooks. Tune pickles its hooks; the state stays here."""
 
-    def __init__(self, work: Work | None = None, there: Cluster | None = None) -> None:
+    def __init__(self, work: Dispatcher | None = None, there: Cluster | None = None) -> None:
         self._work = work
         self._there = there
         self._lock = threading.RLock()
@@ -113,7 +113,7 @@ class Link:
         return Link, ()
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[Work]:
+    def held(self) -> Iterator[Dispatcher]:
         """Have the work for one hook, and keep what the driver's own code raises: Tune would make a traceback of it."""
         with self._lock:
             assert self._work is not None
@@ -205,7 +205,7 @@ class Link:
             )
             self._lost.append(lost)
 
-    def _settle(self, work: Work, there: Cluster, left: set[str]) -> None:
+    def _settle(self, work: Dispatcher, there: Cluster, left: set[str]) -> None:
         """Decide about lost trainings: one whose node left goes on elsewhere, a death on a living node counts."""
         now = time.monotonic()
         there.check_own_node()

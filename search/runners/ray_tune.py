@@ -15,8 +15,8 @@ from typing import Any
 from search.errors import DivergedError, HybridSearchError, InterruptedStudyError, ResourceError
 from search.records import Progress
 from search.runners import node_check as nodes
-from search.runners.dispatcher import Assignment, Work, run_assignment
-from search.runners.ray_cluster import Cluster, Home, fetch, last_line
+from search.runners.dispatcher import Assignment, Dispatcher, run_assignment
+from search.runners.ray_cluster import Cluster, DriverInfo, fetch, last_line
 from search.runners.ray_join import cluster
 from search.runners.ray_link import Link
 from search.runners.ray_watch import Watch
@@ -51,7 +51,7 @@ class Trial(tune.Trainable):
         num_threads: int,
         device: str,
         carry_out: Callable[[Assignment, str], Generator[Progress | None, None, None]],
-        home: Home | None,
+        home: DriverInfo | None,
     ) -> None:
         """Begin the first assignment."""
         import torch
@@ -105,7 +105,7 @@ class Trial(tune.Trainable):
             self._begin({"assignment": self._assignment})
             return None
 
-    def _receive(self, home: Home, missing: HybridSearchError) -> bool:
+    def _receive(self, home: DriverInfo, missing: HybridSearchError) -> bool:
         """Take the decoded images over from the driver's node; False if they have been here already."""
         from search.data.store import receive
 
@@ -196,7 +196,7 @@ class Judge(FIFOScheduler):
             tune_controller.stop_trial(trial)
 
 
-def run(work: Work, there: Cluster, needs: nodes.Needs) -> None:
+def run(work: Dispatcher, there: Cluster, needs: nodes.NodeRequirements) -> None:
     """Carry out all assignments of a work as Ray Tune trials.
 
     Args:
@@ -249,7 +249,7 @@ def run(work: Work, there: Cluster, needs: nodes.Needs) -> None:
     work.check_interrupted()
 
 
-def _fit(tuner: tune.Tuner, work: Work, link: Link, watch: Watch) -> None:
+def _fit(tuner: tune.Tuner, work: Dispatcher, link: Link, watch: Watch) -> None:
     """Let Tune work in a thread of its own: whatever it waits for, this one hears the user and sees the cluster end."""
     faults: list[BaseException] = []
 

@@ -14,7 +14,7 @@ from search.errors import HybridSearchError, InterruptedStudyError
 from search.journal.events import VERSION
 from search.journal.journal import Journal
 from search.journal.versions import git_revision, versions
-from search.runners.dispatcher import Work
+from search.runners.dispatcher import Dispatcher
 from search.runners.interruption import interruptible
 from search.runners.node_check import needs_of
 from search.sampling.optuna_copy import place_of
@@ -41,7 +41,7 @@ class Shown:
 
 
 @contextlib.contextmanager
-def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Work], None]]:
+def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Dispatcher], None]]:
     """Open the runner that the study asks for; SIGTERM and Ctrl-C interrupt the work that it carries out."""
     resources = study.resources
     with interruptible() as interruption:

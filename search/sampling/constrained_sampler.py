@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from spaces.domains import Domain
 
 
-class NarrowedSampler(BaseSampler):
+class ConstrainedSampler(BaseSampler):
     """Proposes as another sampler does, and replaces what was ruled out by one of the values left, all alike.
 
     Optuna must see one and the same distribution of a parameter in all trials, so it cannot be told which of the values

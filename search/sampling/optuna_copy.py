@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.errors import StudyError, TrackingError
 from search.journal.follower import Follower
-from search.journal.reconcile import Cure, OptunaTrial, optuna_differences
+from search.journal.reconcile import OptunaTrial, Repair, optuna_differences
 from search.records import CUT_OFF, Draw, TrialRecord
 from search.sampling.trials import TrialMaker, be_quiet
 from search.storage.disk import write_bytes
@@ -351,7 +351,7 @@ class OptunaCopy:
         held = known_trials(study) if study is not None else []
         differences = optuna_differences(in_words(wanted.values()), held, self._trials.values())
         self._news = {item.number: None for item in differences if item.number is not None}
-        is_wrong = any(item.cure is Cure.REWRITE for item in differences)
+        is_wrong = any(item.cure is Repair.REWRITE for item in differences)
         if study is None or is_wrong or (isinstance(self._place, Path) and len(differences) > MANY):
             study, num = self._write_again(wanted)
             self._is_over = [wanted[number].state.is_finished() for number in range(num)]

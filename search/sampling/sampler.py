@@ -16,7 +16,7 @@ from spaces.space import Point, Space
 if TYPE_CHECKING:
     import optuna
 
-    from search.sampling.constrained_sampler import NarrowedSampler
+    from search.sampling.constrained_sampler import ConstrainedSampler
 
 MAX_REJECTIONS = 200
 """Proposals in a row that may be no model or already known before the space counts as used up."""
@@ -178,25 +178,25 @@ class Sampler:
         """Note that a proposed point is the training of another one: it gets no trial of its own."""
         self._note(Draw(number=number, point=self._free(point), twin=key, attrs=self._open.get(number, {})))
 
-    def _make_sampler(self) -> NarrowedSampler:
+    def _make_sampler(self) -> ConstrainedSampler:
         # A fresh sampler per proposal, seeded by its place: a study that was killed goes on with the same draws.
         import optuna
 
-        from search.sampling.constrained_sampler import NarrowedSampler
+        from search.sampling.constrained_sampler import ConstrainedSampler
 
         seed, replacement = (
             derive(self._seed, purpose, self._index, self._num_in_row) % 2**32
             for purpose in ("proposal", "replacement")
         )
         if self._method != "tpe" or self._num_in_row >= PATIENCE:
-            return NarrowedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
+            return ConstrainedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
         with warnings.catch_warnings():
             # `group` learns conditional parameters jointly; Optuna still calls it experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             inner = optuna.samplers.TPESampler(
                 seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=self._startup_trials
             )
-        return NarrowedSampler(inner, replacement)
+        return ConstrainedSampler(inner, replacement)
 
     def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
         """Tell what became of a trial; telling it twice changes nothing.

@@ -10,12 +10,12 @@ from typing import Any
 from hybrid_models.config.model import ConfigError, ModelConfig
 from search.data.splits import second_size
 from search.errors import StudyError
-from search.records import TrialSpec
 from search.seeds import Block, make_block
 from search.study.config import StudyConfig
 from search.study.section import PointLike
 from search.study.settings import BINDS_TO, MODEL_DEFAULTS
 from search.training.config import TRAIN_FIELDS, TrainConfig, settled
+from search.training.spec import TrialSpec
 from spaces.conditions import holds
 from spaces.domains import Fixed
 from spaces.presets import load_preset

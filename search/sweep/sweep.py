@@ -10,8 +10,8 @@ from pathlib import Path
 from search.errors import StudyError, TooManyFailuresError
 from search.journal.journal import Journal
 from search.journal.summary import best_first, group_failures
-from search.records import NOT_KNOWN, Draw, Failed, Stopped, TrialRecord, TrialSpec
-from search.runners.dispatcher import TRIALS, Work, new_record
+from search.records import NOT_KNOWN, Draw, Failed, Stopped, TrialRecord
+from search.runners.dispatcher import TRIALS, Dispatcher, new_record
 from search.sampling.optuna_copy import place_of, read_old_draws
 from search.sampling.sampler import Sampler
 from search.sampling.trials import missing_numbers
@@ -20,13 +20,14 @@ from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, why_not
 from search.study.config import StudyConfig
 from search.sweep.schedulers import make_scheduler
+from search.training.spec import TrialSpec
 from spaces.space import Point, SpaceError
 
 KEEP_WEIGHTS = 3
 """Weights of so many of the best trials stay on disk, or of as many as there are finalists."""
 
 
-class Sweep(Work):
+class Sweep(Dispatcher):
     """The trials of one study.
 
     Args:

@@ -43,7 +43,7 @@ class Mirror:
         folder: The study's folder.
         uri: MLflow tracking URI.
         experiment: MLflow experiment, made if missing.
-        say: Told, in one line, what MLflow will never accept, and what of an earlier start was mended.
+        say: Receives, in one line, what MLflow will never accept, and what of an earlier start was mended.
     """
 
     def __init__(self, folder: Path, *, uri: str, experiment: str, say: Callable[[str], None] = lambda _: None) -> None:

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -20,7 +20,15 @@ from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from numpy.typing import NDArray
-    from torch import nn
+
+
+class Model(Protocol):
+    """A torch module, of which only this is needed here."""
+
+    def eval(self) -> object:
+        """Put it in evaluation mode."""
+        ...
+
 
 CHAMPION = "champion"
 """Alias of the version that was a confirmed winner when it was exported last."""
@@ -34,8 +42,9 @@ def register(
     uri: str,
     experiment: str,
     name: str,
-    model: nn.Module,
-    example: NDArray[np.float32],
+    model: Model,
+    example: NDArray[np.generic],
+    scores: NDArray[np.float32],
     digest: str,
     tags: Mapping[str, str],
     alias: str | None,
@@ -51,6 +60,7 @@ def register(
         name: Name of the registered model.
         model: Module that maps a batch of inputs to scores; put in evaluation mode.
         example: (num_images, ...) at least two images, as one would be taken for a fixed batch size.
+        scores: What the model makes of the example, (num_images, ...).
         digest: Digest of the weights.
         tags: For the run and the version.
         alias: CHAMPION or CANDIDATE, which moves here, or None for what was chosen by hand. A champion leaves no
@@ -73,7 +83,7 @@ def register(
             with translated(uri, secs=UPLOAD_SECS):
                 client = connect(uri)
                 found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
-                version = str(found[0].version) if found else _log_model(uri, run.run_id, name, model, example)
+                version = str(found[0].version) if found else _log_model(uri, run.run_id, name, model, example, scores)
                 for key, text in {**tags, **marks}.items():
                     client.set_model_version_tag(name, version, key, text)
                 if alias is not None:
@@ -107,15 +117,14 @@ def _failing(store: Store, run: StoredRun) -> Iterator[None]:
         raise
 
 
-def _log_model(uri: str, run_id: str, name: str, model: nn.Module, example: NDArray[np.float32]) -> str:
+def _log_model(
+    uri: str, run_id: str, name: str, model: Model, example: NDArray[np.generic], scores: NDArray[np.float32]
+) -> str:
     import mlflow
-    import torch
     from mlflow.exceptions import MlflowException
     from mlflow.models import infer_signature
 
     model.eval()
-    with torch.no_grad():
-        scores = model(torch.from_numpy(example)).numpy()
     # log_model knows server and run from global state only; it is set for this one call and put back.
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)

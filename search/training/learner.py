@@ -23,11 +23,11 @@ from search.data.augment import Normaliser, augment, fit_normaliser, prepare
 from search.data.batches import EvalBatches, TrainBatches
 from search.data.store import ImageData, Images
 from search.errors import DivergedError
-from search.records import TrialSpec
 from search.seeds import Block, derive
 from search.training.machine import uses_bfloat16
 from search.training.memory import EVAL_BATCH, BatchLimits, is_out_of_memory, release_memory
 from search.training.optim import learning_rate, make_optimizer, set_learning_rate
+from search.training.spec import TrialSpec
 from search.training.ticks import random_state, set_random_state
 
 

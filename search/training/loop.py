@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from search.data.store import ImageData
 from search.errors import DivergedError
-from search.records import EpochMetrics, Progress, TrialResult, TrialSpec
+from search.records import EpochMetrics, Progress, TrialResult
 from search.storage.disk import remove_leftovers, telling_disk_faults
 from search.training.checkpoint import (
     drop_middle,
@@ -32,6 +32,7 @@ from search.training.learner import Learner
 from search.training.machine import describe_machine
 from search.training.memory import BatchLimits, is_out_of_memory, keep_freed_memory, release_memory
 from search.training.optim import learning_rate
+from search.training.spec import TrialSpec
 from search.training.ticks import Stopwatch, in_turn, ticking
 
 

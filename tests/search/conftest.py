@@ -17,7 +17,7 @@ import torch
 
 from search.data.store import ImageData, open_data
 from search.journal.journal import Journal
-from search.records import EpochMetrics, TrialRecord, TrialSpec
+from search.records import EpochMetrics, TrialRecord
 from search.runners import inline
 from search.sampling.optuna_copy import OptunaCopy, place_of, read_study
 from search.seeds import Block, make_block
@@ -26,6 +26,7 @@ from search.study.config import StudyConfig, parse_study
 from search.study.folder import claim_folder
 from search.sweep.sweep import Sweep
 from search.tracking.mlflow_client import connect, default_uri
+from search.training.spec import TrialSpec
 
 MakeStudy = Callable[..., StudyConfig]
 

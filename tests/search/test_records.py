@@ -15,12 +15,12 @@ from search.records import (
     Outcome,
     Stopped,
     TrialRecord,
-    TrialSpec,
     canonical,
     outcome_from_dict,
     outcome_to_dict,
 )
 from search.seeds import make_block
+from search.training.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 

@@ -8,7 +8,6 @@ B" around (Benavoli et al. 2016). Decide pairs by Wilcoxon and Holm; the critica
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from search.significance.adjust.multiplicity import adjust
 from search.significance.pairing import ScoresError
 from search.significance.tests.differences import merged
 
@@ -40,17 +38,6 @@ class FriedmanTest:
     p_f: float
     """Of F; where that is infinite, the exact chance of full agreement."""
     tie_correction: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class ControlComparison:
-    """One configuration's mean rank against the control's."""
-
-    config: int
-    z: float
-    """Mean rank minus the control's, over its standard error: negative is better than the control."""
-    p: float
-    adjusted_p: float
 
 
 def friedman(
@@ -174,64 +161,10 @@ def nemenyi_difference(num_configs: int, num_datasets: int, *, alpha: float = 0.
         Nemenyi 1963; Demsar 2006, JMLR 7, section 3.2.2.
     """
     q = float(stats.studentized_range.isf(alpha, num_configs, np.inf)) / math.sqrt(2)
-    return q * _rank_error(num_configs, num_datasets)
+    return q * rank_error(num_configs, num_datasets)
 
 
-def nemenyi_p(average_ranks: Sequence[float], num_datasets: int) -> NDArray[np.float64]:
-    """Pairwise p-values of Nemenyi's test, already adjusted for all pairs.
-
-    Args:
-        average_ranks: Mean rank of every configuration, length K.
-        num_datasets: D.
-
-    Returns:
-        Shape (K, K), 1 on the diagonal.
-    """
-    means = np.asarray(average_ranks)
-    gaps = np.abs(means[:, None] - means[None, :]) / _rank_error(means.size, num_datasets) * math.sqrt(2)
-    p = np.ones_like(gaps)
-    upper = np.triu_indices(means.size, 1)
-    p[upper] = np.clip(stats.studentized_range.sf(gaps[upper], means.size, np.inf), 0.0, 1.0)
-    return np.asarray(np.minimum(p, p.T), dtype=np.float64)
-
-
-def against_control(
-    average_ranks: Sequence[float], num_datasets: int, *, control: int, method: str = "holm"
-) -> tuple[ControlComparison, ...]:
-    """Compare every mean rank with the control's by z, adjusted over the K - 1 comparisons.
-
-    The promise fails as Friedman's does, and z leans on some ten data sets.
-
-    Args:
-        average_ranks: Mean rank of every configuration, length K.
-        num_datasets: D.
-        control: Place of the control.
-        method: An adjustment by p-values alone, see `multiplicity.adjust`.
-
-    Returns:
-        One comparison per other configuration, in order.
-
-    Raises:
-        ScoresError: There is no such control, or no such method.
-
-    Reference:
-        Demsar 2006, JMLR 7, section 3.2.2.
-    """
-    k = len(average_ranks)
-    if not 0 <= control < k:
-        msg = f"control must be the place of a configuration, 0 to {k - 1}, got {control}"
-        raise ScoresError(msg)
-    others = [place for place in range(k) if place != control]
-    error = _rank_error(k, num_datasets)
-    z = [(average_ranks[place] - average_ranks[control]) / error for place in others]
-    p = [float(2 * stats.norm.sf(abs(value))) for value in z]
-    return tuple(
-        ControlComparison(config=place, z=value, p=raw, adjusted_p=1.0 if adjusted is None else adjusted)
-        for place, value, raw, adjusted in zip(others, z, p, adjust(p, method), strict=True)
-    )
-
-
-def _rank_error(num_configs: int, num_datasets: int) -> float:
+def rank_error(num_configs: int, num_datasets: int) -> float:
     """Standard error of a difference of two mean ranks."""
     return math.sqrt(num_configs * (num_configs + 1) / (6 * num_datasets))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from search.analysis.faults import AnalysisError
-from search.analysis.reading import Reading, read_file
+from search.analysis.reading import Reading
+from search.analysis.sources import read_file
 
 Write = Callable[..., Path]
 

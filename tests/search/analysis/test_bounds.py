@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from search.analysis import bounds, csv_file
 from search.analysis.faults import AnalysisError
-from search.analysis.reading import read_file
+from search.analysis.sources import read_file
 
 
 def header(shape: tuple[int, ...], kind: str = "|u1") -> bytes:

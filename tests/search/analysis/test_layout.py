@@ -14,7 +14,8 @@ import pytest
 from search.analysis.asked import Asked
 from search.analysis.direction import says_lower
 from search.analysis.faults import AnalysisError
-from search.analysis.reading import Reading, read_file
+from search.analysis.reading import Reading
+from search.analysis.sources import read_file
 
 Read = Callable[..., tuple[Reading, str]]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.analysis.reading import read_file
+from search.analysis.sources import read_file
 
 BITS = np.array([[[1, 0, 1], [0, 1, 1]], [[0, 0, 1], [1, 1, 1]]])
 NAMES = {"configs": ["a", "b"], "blocks": ["s0", "s1"]}

@@ -19,8 +19,8 @@ from pyarrow import parquet
 from search.analysis import parquet_file
 from search.analysis.faults import AnalysisError
 from search.analysis.options import Options
-from search.analysis.reading import read_file
 from search.analysis.run import analyze
+from search.analysis.sources import read_file
 from search.significance.results import Results
 
 NAMES = st.text("ab0 .,-é\"'=", min_size=1, max_size=6).map(str.strip).filter(bool)

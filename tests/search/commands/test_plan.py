@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from search.commands.plan import NUM_DRAWS, make_plan, to_dict, to_lines
-from search.compare.power import Stated
+from search.compare.power import Assumptions
 from search.study.config import StudyConfig
 
 MakeStudy = Callable[..., StudyConfig]
@@ -39,7 +39,7 @@ def test_what_is_declared_is_told_and_what_it_cannot_do(make_study: MakeStudy) -
 
 def test_what_the_repeats_can_find_is_told(make_study: MakeStudy) -> None:
     study = make_study("train.epochs=1", "compare.baselines=[ecrnn/cnn]")
-    plan = make_plan(study, Stated(difference=0.2))
+    plan = make_plan(study, Assumptions(difference=0.2))
     lines = to_lines(plan)
     first = next(place for place, line in enumerate(lines) if line.startswith("repeats     "))
     assert "would find a difference of 20 pp" in lines[first]

@@ -26,13 +26,14 @@ from search.errors import DivergedError, InputError, StudyError, TooManyFailures
 from search.export.pick import pick_winner
 from search.journal.journal import Journal, read_events, read_records
 from search.journal.nominee import NOMINATED, PROVISIONAL
-from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult, TrialSpec
+from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult
 from search.report.overview import make_overview, to_lines
 from search.runners import inline
 from search.runners.dispatcher import Assignment
 from search.significance import figures
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
+from search.training.spec import TrialSpec
 
 MakeStudy = Callable[..., StudyConfig]
 GOOD, ALIKE, HOPELESS, WORSE = 0.01, 0.011, 1e-7, 1e-8

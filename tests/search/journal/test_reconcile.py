@@ -19,9 +19,9 @@ from search.commands.check import check, to_lines
 from search.errors import InputError
 from search.journal.journal import FILE_NAME, Journal, read_id, read_records
 from search.journal.reconcile import (
-    Cure,
     Difference,
     OptunaTrial,
+    Repair,
     TrackedRun,
     mended_in_words,
     mlflow_differences,
@@ -66,25 +66,25 @@ def differences(
 @pytest.mark.parametrize(
     ("changes", "found", "cure"),
     [
-        ({"state": "RUNNING", "value": None, "curve": {}}, "RUNNING", Cure.TELL),
-        ({"state": "RUNNING", "value": None, "curve": {1: 0.5}}, "RUNNING", Cure.TELL),
-        ({"state": "WAITING", "value": None, "curve": {}}, "WAITING", Cure.REWRITE),
-        ({"state": "FAIL", "value": None}, "FAIL", Cure.REWRITE),
-        ({"state": "PRUNED"}, "PRUNED (0.7500)", Cure.REWRITE),
-        ({"value": 0.7}, "COMPLETE (0.7000)", Cure.REWRITE),
-        ({"params": {"rnn": "gru", "nodes": 16}}, "another point", Cure.REWRITE),
-        ({"params": {"nodes": 8}}, "another point", Cure.REWRITE),
-        ({"curve": {1: 0.5}}, "another curve", Cure.REWRITE),
-        ({"curve": {1: 0.5, 2: 0.75, 3: 0.8}}, "another curve", Cure.REWRITE),
-        ({"number": 1}, "no such trial", Cure.REWRITE),
+        ({"state": "RUNNING", "value": None, "curve": {}}, "RUNNING", Repair.TELL),
+        ({"state": "RUNNING", "value": None, "curve": {1: 0.5}}, "RUNNING", Repair.TELL),
+        ({"state": "WAITING", "value": None, "curve": {}}, "WAITING", Repair.REWRITE),
+        ({"state": "FAIL", "value": None}, "FAIL", Repair.REWRITE),
+        ({"state": "PRUNED"}, "PRUNED (0.7500)", Repair.REWRITE),
+        ({"value": 0.7}, "COMPLETE (0.7000)", Repair.REWRITE),
+        ({"params": {"rnn": "gru", "nodes": 16}}, "another point", Repair.REWRITE),
+        ({"params": {"nodes": 8}}, "another point", Repair.REWRITE),
+        ({"curve": {1: 0.5}}, "another curve", Repair.REWRITE),
+        ({"curve": {1: 0.5, 2: 0.75, 3: 0.8}}, "another curve", Repair.REWRITE),
+        ({"number": 1}, "no such trial", Repair.REWRITE),
     ],
 )
-def test_each_difference_of_a_trial(record: TrialRecord, changes: dict[str, Any], found: str, cure: Cure) -> None:
+def test_each_difference_of_a_trial(record: TrialRecord, changes: dict[str, Any], found: str, cure: Repair) -> None:
     assert differences({"a": record}, [TRIAL]) == []
     difference = differences({"a": record}, [dataclasses.replace(TRIAL, **changes)])[0]
     assert (difference.journal, difference.found, difference.cure) == ("completed (0.7500)", found, cure)
     (missing,) = differences({"a": record}, [])
-    assert (missing.found, missing.cure) == ("no such trial", Cure.ADD)
+    assert (missing.found, missing.cure) == ("no such trial", Repair.ADD)
 
 
 def test_what_each_outcome_is_in_optuna(record: TrialRecord, make_epoch: MakeEpoch) -> None:
@@ -111,7 +111,7 @@ def test_what_the_journal_does_not_know(record: TrialRecord) -> None:
     assert (unknown.trial, unknown.journal, unknown.found) == ("trial 0", "never began", "COMPLETE (0.7500)")
     last = dataclasses.replace(fail, number=2)
     (left,) = differences(records, [fail, second, last])
-    assert (left.number, left.found, left.cure) == (2, "FAIL", Cure.REWRITE)
+    assert (left.number, left.found, left.cure) == (2, "FAIL", Repair.REWRITE)
 
 
 def test_a_draw_that_became_no_trial_is_a_failed_trial_there() -> None:

@@ -72,18 +72,18 @@ def test_a_killed_command_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     killed: type[BaseException],
 ) -> None:
-    from search.runners.dispatcher import Work
+    from search.runners.dispatcher import Dispatcher
 
-    original, ended = Work._end, []
+    original, ended = Dispatcher._end, []
 
-    def kill_after_two(self: Work, *args: Any, **kwargs: Any) -> None:
+    def kill_after_two(self: Dispatcher, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         ended.append(args)
         if len(ended) == 2:
             raise killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Work, "_end", kill_after_two)
+        patch.setattr(Dispatcher, "_end", kill_after_two)
         with pytest.raises(killed):
             reproduce("ecrnn", make_options("cnn", "control"))
     document = reproduce("ecrnn", make_options("cnn", "control"))

@@ -28,7 +28,7 @@ from search.errors import (
 )
 from search.journal.journal import read_events, read_records
 from search.records import Completed
-from search.runners.dispatcher import Work
+from search.runners.dispatcher import Dispatcher
 from search.runners.interruption import interruptible
 from search.runners.session import open_session
 from search.study.bind import DataFacts
@@ -115,16 +115,16 @@ def test_a_thread_leaves_the_signals_alone() -> None:
 
 def signal_at(patch: pytest.MonkeyPatch, num_ticks: int) -> None:
     """SIGTERM after so many ticks."""
-    original = Work.tick
+    original = Dispatcher.tick
     count = itertools.count(1)
 
-    def tick(self: Work, key: str) -> bool:
+    def tick(self: Dispatcher, key: str) -> bool:
         if next(count) == num_ticks:
             send(signal.SIGTERM)
         return original(self, key)
 
     patch.setattr(ticks, "TICK_SECS", 0.0)
-    patch.setattr(Work, "tick", tick)
+    patch.setattr(Dispatcher, "tick", tick)
 
 
 def steps_of(patch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
@@ -250,7 +250,7 @@ def test_the_time_budget_ends_a_trial_in_the_middle_of_an_epoch(
     steps.clear()
     with monkeypatch.context() as patch:
         patch.setattr(ticks, "TICK_SECS", 0.0)
-        patch.setattr(Work, "out_of_time", property(lambda _: len(steps) >= 3))
+        patch.setattr(Dispatcher, "out_of_time", property(lambda _: len(steps) >= 3))
         run_sweep(study)
     assert "the time budget is used up; the same command goes on" in capsys.readouterr().err
     assert len(steps) == 3

@@ -9,11 +9,11 @@ import pytest
 
 from search.data.datasets import DataConfig
 from search.runners import node_check as nodes
-from search.runners.node_check import Needs, Told, fault_of, look, needs_of
+from search.runners.node_check import NodeReport, NodeRequirements, fault_of, look, needs_of
 from search.study.config import StudyConfig
 
-NEEDS = Needs(folder="/mnt/runs/a", data=DataConfig(name="digits"), data_key="d", bfloat16=False)
-DRIVER = Told(
+NEEDS = NodeRequirements(folder="/mnt/runs/a", data=DataConfig(name="digits"), data_key="d", bfloat16=False)
+DRIVER = NodeReport(
     versions=(("python", "3.11"), ("torch", "2.15.0"), ("ray", "2.60.0"), ("hybrid-search", "of code a1")),
     mark="m",
     has_images=True,
@@ -21,7 +21,7 @@ DRIVER = Told(
 )
 
 
-def told(**changes: Any) -> Told:
+def told(**changes: Any) -> NodeReport:
     return dataclasses.replace(DRIVER, **changes)
 
 
@@ -90,7 +90,7 @@ def test_one_capable_gpu_leaves_the_question_to_the_trial() -> None:
 
 
 def test_looking_tells_what_is_here(tmp_path: Path) -> None:
-    needs = Needs(
+    needs = NodeRequirements(
         folder=str(tmp_path), data=DataConfig(name="imagenet", root=str(tmp_path)), data_key="d", bfloat16=False
     )
     before = look(needs)

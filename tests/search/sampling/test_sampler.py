@@ -22,7 +22,7 @@ from search.records import (
     Stopped,
     TrialRecord,
 )
-from search.sampling.constrained_sampler import NarrowedSampler
+from search.sampling.constrained_sampler import ConstrainedSampler
 from search.sampling.sampler import Sampler
 from spaces.domains import Choice
 from spaces.space import Point, Space
@@ -218,7 +218,7 @@ def test_forbidden_points_are_never_drawn_and_optuna_records_what_was_proposed(
 
 def test_replaced_values_are_drawn_alike() -> None:
     study = optuna.create_study()
-    sampler = study.sampler = NarrowedSampler(optuna.samplers.RandomSampler(seed=3), seed=5)
+    sampler = study.sampler = ConstrainedSampler(optuna.samplers.RandomSampler(seed=3), seed=5)
     counts = Counter[int]()
     for _ in range(300):
         sampler.offered = Choice((2, 4, 5))
@@ -227,7 +227,7 @@ def test_replaced_values_are_drawn_alike() -> None:
     assert min(counts.values()) > 70  # 100 +- 8
     draws = []
     for seed in (1, 2):
-        sampler = NarrowedSampler(optuna.samplers.RandomSampler(seed=3), seed)
+        sampler = ConstrainedSampler(optuna.samplers.RandomSampler(seed=3), seed)
         sampler.offered = Choice((2, 4, 5))
         study = optuna.create_study(sampler=sampler)
         draws.append([study.ask().suggest_int("n", 1, 8) for _ in range(20)])

@@ -13,12 +13,13 @@ import pytest
 
 from search.significance import effects, selection
 from search.significance.adjust import multiplicity
+from search.significance.adjust.ranks import against_control
 from search.significance.planning import design as planning
 from search.significance.records import Interval
 from search.significance.sequential import bounds as sequential
 from search.significance.tests import bootstrap, crossed, resampled, signflip, wilcoxon
 from search.significance.tests.cross_validation import five_by_two_f, five_by_two_t
-from search.significance.tests.friedman import against_control, friedman, nemenyi_difference
+from search.significance.tests.friedman import friedman, nemenyi_difference
 from search.significance.tests.mcnemar import discordant_test, mcnemar_test
 from search.significance.tests.pooled import num_stars, pooled_images_t
 

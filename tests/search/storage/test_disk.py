@@ -19,12 +19,13 @@ import torch
 from search.data.store import ImageData
 from search.errors import InputError, StorageFaultError
 from search.journal.journal import read_records
-from search.records import Completed, Progress, TrialSpec
+from search.records import Completed, Progress
 from search.storage.disk import MENDS, find_fault, is_fault_in_words, load_array, write_bytes, write_whole
 from search.study.config import StudyConfig
 from search.training import ticks
 from search.training.checkpoint import load_checkpoint, save_array, save_checkpoint, save_weights
 from search.training.loop import train
+from search.training.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 WRITERS: dict[str, Callable[[Path, torch.Tensor], None]] = {

@@ -17,7 +17,6 @@ from search.data.augment import prepare
 from search.data.splits import split
 from search.data.store import ImageData, ImageSet
 from search.errors import ResourceError
-from search.records import TrialSpec
 from search.seeds import make_block
 from search.study.bind import DataFacts, bind
 from search.study.config import StudyConfig
@@ -27,6 +26,7 @@ from search.training.config import TrainConfig, settled
 from search.training.learner import Learner
 from search.training.loop import train
 from search.training.machine import deterministic_cudnn, uses_bfloat16
+from search.training.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 CPU = torch.device("cpu")

@@ -16,10 +16,11 @@ from search.data.augment import fit_normaliser, prepare
 from search.data.splits import SplitConfig, split
 from search.data.store import ImageData
 from search.errors import DivergedError
-from search.records import EpochMetrics, Progress, TrialSpec
+from search.records import EpochMetrics, Progress
 from search.seeds import make_block
 from search.training import loop
 from search.training.loop import Learner, train
+from search.training.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 

@@ -20,7 +20,7 @@ from hybrid_models.objective import objective
 from search.data.augment import augment, prepare
 from search.data.store import ImageData, ImageSet
 from search.errors import OutOfMemoryError
-from search.records import Failed, Progress, TrialSpec
+from search.records import Failed, Progress
 from search.seeds import derive
 from search.study.config import StudyConfig
 from search.training import learner, ticks
@@ -28,6 +28,7 @@ from search.training.learner import Learner
 from search.training.loop import train
 from search.training.memory import BatchLimits, is_out_of_memory, smallest_batch
 from search.training.optim import learning_rate, set_learning_rate
+from search.training.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 CPU = torch.device("cpu")

@@ -13,12 +13,13 @@ import torch
 
 from search.data.store import ImageData
 from search.errors import DivergedError
-from search.records import Progress, TrialSpec
+from search.records import Progress
 from search.seeds import make_block
 from search.training import ticks
 from search.training.files import CHECKPOINTS, FILE_NAME, MIDDLE_NAME
 from search.training.learner import Learner
 from search.training.loop import train
+from search.training.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 BLOCKS = (make_block(0, "sweep", 0), make_block(0, "sweep", 1))
