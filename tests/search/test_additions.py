@@ -74,7 +74,7 @@ ADDITIONS: dict[str, list[Edit]] = {
         (
             "search/data/datasets.py",
             '    "cifar10": Source(',
-            '    "stripes": Source(manifest=lambda *_: ["1"], scan=lambda _, size, *__: scan_stripes(size), on_disk=False),\n',
+            '    "stripes": Source(manifest=lambda *_: ["1"], scan=lambda *_: scan_stripes(None), on_disk=False),\n',
         ),
     ],
     "significance test": [
