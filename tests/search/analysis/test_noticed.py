@@ -155,7 +155,9 @@ def test_the_lower_loss_wins(write: Any, tmp_path: Path) -> None:
     lines = "\n".join(to_lines(analysis.document))
     assert "percentage" not in lines
     assert " %" not in lines.replace("95 %", "")
-    assert write_files(analysis.document, analysis.comparisons, tmp_path / "out") == ["analysis.json", "table.md"]
+    written = write_files(analysis.document, analysis.comparisons, tmp_path / "out")
+    assert written == ["analysis.json", "table.md", "table.tex", "methods.tex"]
+    assert "Lower is better" in (tmp_path / "out" / "table.tex").read_text()
     six = [f"d{at},{name},1,{x}" for at in range(6) for name, x in (("a", at + 1), ("b", at + 2), ("c", at + 3))]
     ranked = analyze(write("dataset,config,block,loss", *six), Options(control="a"), LOWER).document
     assert ranked["across"]["average_ranks"] == [1.0, 2.0, 3.0]
