@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from search.analysis.faults import some
 from search.analysis.notes import blocks_in_words
 from search.significance.across import MIN_DATA_SETS
 from search.significance.results import Results
+
+T = TypeVar("T")
 
 MIN_IMAGES = 20
 """Below, two trainings may well be right on the same images."""
@@ -97,13 +100,17 @@ def _constants_once(results: Results) -> tuple[Results, list[str]]:
         return results, []
     for config in constant:
         alone = _without(results, set(results.blocks[config][1:]))
-        merged = {
-            name: {**getattr(results, name), config: getattr(alone, name)[config]}
-            for name in ("blocks", "correct", "diverged")
-            if config in getattr(results, name)
-        }
-        results = dataclasses.replace(results, **merged)
+        results = dataclasses.replace(
+            results,
+            blocks=_with(results.blocks, config, alone.blocks),
+            correct=_with(results.correct, config, alone.correct),
+            diverged=_with(results.diverged, config, alone.diverged),
+        )
     return results, constant
+
+
+def _with(held: Mapping[str, T], config: str, other: Mapping[str, T]) -> dict[str, T]:
+    return {**held, config: other[config]} if config in held else dict(held)
 
 
 def _copied_scores(results: Results) -> dict[str, tuple[str, str]]:

@@ -123,7 +123,7 @@ def _object(line: str, number: int, faults: Faults) -> dict[str, object]:
         )
         return {}
     if not isinstance(value, dict):
-        if isinstance(value, list) and number == 1:
+        if number == 1 and faults.source.lower().endswith(".json"):
             faults.add(f"expected one JSON object per line, found {DOCUMENT}")
             return {}
         kind = type(value).__name__

@@ -102,8 +102,8 @@ def choose_layout(
         return None
     if any(is_number(text.strip()) and "." in text for text in headings) and not heads.named():
         faults.add(
-            "expected a line of headings, found results; add one, such as config,block,score (a line that begins with "
-            "# is a comment)",
+            "expected a line of headings, found results; add one, such as config,block,score "
+            "(a line that begins with # is a comment)",
             "row 1",
         )
         return None
@@ -203,8 +203,8 @@ def _of_scores(
         if meaning not in roles and not faults:
             _tell_missing(meaning, heads, faults)
     seeded = not faults and BLOCK not in roles and _seeded(columns[roles[CONFIG][0]])
-    if not (faults or {BLOCK, DATASET} & set(roles)) and (spread := heads.spread_of(roles[SCORE][0])):
-        faults.add(f"{shown(spread)} beside {shown(heads.texts[roles[SCORE][0]].strip())}: {SPREAD_MEND}", "row 1")
+    if not (faults or {BLOCK, DATASET} & set(roles)) and (beside := heads.spread_of(roles[SCORE][0])):
+        faults.add(f"{shown(beside)} beside {shown(heads.texts[roles[SCORE][0]].strip())}: {SPREAD_MEND}", "row 1")
     if not (faults or seeded or {BLOCK, DATASET} & set(roles) or asked.unpaired):
         _tell_missing(BLOCK, heads, faults)
     return None if faults else _layout(heads, roles, asked, seeded=seeded)

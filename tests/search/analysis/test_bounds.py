@@ -126,7 +126,7 @@ def test_a_pipe_or_a_device_is_not_opened(tmp_path: Path) -> None:
     [
         ("[" * 100_000, "line 1: expected one JSON object per line, but it cannot be read: brackets too deep"),
         ("[1, 2]", "line 1: expected one JSON object per line, found a list"),
-        ('{"config": {"a": 1}, "block": 0, "score": 0.5}', "expected one value in 'config', found a list or an object"),
+        ('{"config": ["a", 1], "block": 0, "score": 0.5}', "expected one value in 'config', found a list or an object"),
         ('{"config": "a"', "line 1: expected one JSON object per line, but it cannot be read"),
         ('{"config": "a", "block": 0, "score": Infinity}', "score: expected a number from 0 to 1, found 'inf'"),
     ],

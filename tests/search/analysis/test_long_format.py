@@ -217,7 +217,7 @@ def test_files_that_are_not_there_or_of_another_kind(tmp_path: Any, write: Any, 
     assert faults_of(tmp_path / "no.csv") == ["no such file; name a file of results, such as results.csv"]
     assert "found a folder" in faults_of(tmp_path)[0]
     assert (
-        "expected a name that ends with .csv, .tsv, .txt, .jsonl, .ndjson, .parquet, .pq, .npz, found .doc"
+        "expected a name that ends with .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, .pq, .npz, found .doc"
         in faults_of(write("x", name="r.doc"))[0]
     )
 

@@ -208,6 +208,7 @@ def test_the_lower_loss_wins(write: Any, tmp_path: Path) -> None:
     assert " %" not in lines.replace("95 %", "")
     files = write_files(analysis.document, analysis.comparisons, tmp_path / "out")
     assert files == ["analysis.json", "table.md", "table.tex", "methods.tex"]  # no picture: those are in points
+    assert "Lower is better" in (tmp_path / "out" / "table.tex").read_text()
     six = [f"d{at},{name},1,{x}" for at in range(6) for name, x in (("a", at + 1), ("b", at + 2), ("c", at + 3))]
     ranked = analyze(write("dataset,config,block,loss", *six), Options(control="a"), LOWER).document
     assert ranked["across"]["average_ranks"] == [1.0, 2.0, 3.0]
