@@ -20,7 +20,8 @@ from bench.report import machine
 from bench.simulated import NUM_IMAGES
 from bench.simulated import ROWS as SIMULATED
 from bench.tables import NOTHING, table
-from search.significance.methods import METHODS, NEW_DATA
+from search.significance.declared import NEW_DATA
+from search.significance.methods import METHODS
 
 TITLES = {"digits": "scikit-learn's digits, full size", "cifar10": "CIFAR-10, reduced"}
 

@@ -13,9 +13,9 @@ from bench.claims import ALPHA, Arms, Row
 from search.significance.adjust.dunnett import dunnett_blocked, dunnett_independent
 from search.significance.adjust.max_t import max_t
 from search.significance.adjust.multiplicity import adjust
-from search.significance.declared import Adjust, Declared
+from search.significance.declared import THIS_DATA, Adjust, Declared
 from search.significance.judge import judge_results
-from search.significance.methods import METHODS, THIS_DATA
+from search.significance.methods import METHODS
 from search.significance.records import Comparison
 from search.significance.results import Results
 from search.significance.sequential.bounds import Kind, e_values, group_sequential_bounds

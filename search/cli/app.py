@@ -253,7 +253,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write one self-contained HTML page about a study into its folder; MLflow gets a copy."""
-    from search.report import write_report
+    from search.report.write import write_report
     from search.study.config import find_study
 
     config = find_study(study, overrides or [])

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from search.errors import InputError
-from search.significance.methods import FIRM_BLOCKS
+from search.significance.declared import FIRM_BLOCKS
 from search.significance.planning.design import (
     POWER,
     Crossed,

@@ -7,8 +7,8 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
-from search.significance.declared import Declared
-from search.significance.methods import CHECKPOINTS, METHODS, NEW_DATA_SETS
+from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS, Declared
+from search.significance.methods import METHODS
 from search.significance.rounding import p_number
 from search.significance.wording import adjustment
 from search.text.escaping import latex

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from search.console.paper import methods_paragraph
 from search.console.scores import percent, score_rows
 from search.console.verdict_lines import verdict_lines
-from search.significance.methods import NEW_DATA_SETS
+from search.significance.declared import NEW_DATA_SETS
 from search.significance.rounding import digits_apart, p_number
 from search.significance.wording import adjustment
 from search.text.escaping import markdown

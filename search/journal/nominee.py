@@ -13,7 +13,7 @@ from typing import Any
 
 from search.journal.summary import nominees
 from search.records import TrialRecord
-from search.significance.methods import THIS_DATA
+from search.significance.declared import THIS_DATA
 from search.significance.records import Verdict
 
 CONFIRMED = "confirmed"

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from search.significance.declared import Declared
+from search.significance.declared import NEW_DATA_SETS, Declared
 from search.significance.examine import MAX_MISSING, SAME, Examined, outcomes_of, refusal_of
-from search.significance.methods import METHODS, NEW_DATA_SETS, Method, run_wilcoxon
+from search.significance.methods import METHODS, Method, run_wilcoxon
 from search.significance.pairing import Outcomes, Pair, ScoresError, pair_up
 from search.significance.results import Results
 

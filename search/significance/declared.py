@@ -24,6 +24,16 @@ MethodName = Literal[
 ]
 
 
+NEW_DATA = "new data of this kind"
+THIS_DATA = "this data set"
+CHECKPOINTS = "these two checkpoints"
+NEW_DATA_SETS = "new data sets of this kind"
+MIN_BLOCKS = 3
+"""Below: description only."""
+FIRM_BLOCKS = 5
+"""Below: provisional."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Declared:
     """What a claim rests on beside the results; a promise holds only for what was declared before looking."""

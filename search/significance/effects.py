@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import special
 
 from search.significance.records import Equivalence, Interval, Law, MeanTest
 from search.significance.tests.mcnemar import discordant_test
@@ -69,7 +69,7 @@ def probability_of_superiority(diff: NDArray[Any], *, level: float = 0.95) -> tu
     """
     rounded = np.round(diff, 12)  # differences of equal scores can miss 0 by float noise
     share = float(np.mean((rounded > 0) + 0.5 * (rounded == 0)))
-    n, z = diff.size, float(stats.norm.isf((1 - level) / 2))
+    n, z = diff.size, -float(special.ndtri((1 - level) / 2))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     # At the ends the formula gives 0 and 1 but for float noise.
@@ -93,6 +93,8 @@ def unpaired_superiority(scores_a: NDArray[Any], scores_b: NDArray[Any]) -> tupl
         Vargha & Delaney 2000, Journal of Educational and Behavioral Statistics 25; Cliff 1993, Psychological Bulletin
         114.
     """
+    from scipy import stats
+
     ranked = stats.mannwhitneyu(np.round(scores_a, 12), np.round(scores_b, 12), method="asymptotic")
     a12 = float(ranked.statistic) / (scores_a.size * scores_b.size)
     return a12, 2 * a12 - 1
@@ -169,6 +171,8 @@ def smallest_detectable(law: Law, *, alpha: float, power: float = 0.8) -> float:
     Returns:
         The difference, in the unit of the law.
     """
+    from scipy import optimize
+
     far = 2 * law.half_width(1 - alpha)
     while law.finds(far, alpha=alpha) < power:
         far *= 2

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.significance.declared import Declared
-from search.significance.methods import CHECKPOINTS, METHODS, NEW_DATA_SETS, Method, choose
+from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS, Declared
+from search.significance.methods import METHODS, Method, choose
 from search.significance.pairing import Outcomes, Pair, bits_of, pair_up, scores_of
 from search.significance.records import MeanTest
 from search.significance.results import Results

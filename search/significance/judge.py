@@ -14,9 +14,9 @@ from search.significance import effects
 from search.significance.across import ACROSS, MIN_DATA_SETS, examine_across
 from search.significance.adjust.max_t import max_t
 from search.significance.adjust.multiplicity import adjust
-from search.significance.declared import Declared
+from search.significance.declared import FIRM_BLOCKS, NEW_DATA, THIS_DATA, Declared
 from search.significance.examine import MAX_MISSING, Examined, examine, outcomes_of
-from search.significance.methods import FIRM_BLOCKS, METHODS, NEW_DATA, THIS_DATA, Method
+from search.significance.methods import METHODS, Method
 from search.significance.pairing import Pair, ScoresError
 from search.significance.planning.design import Crossed, Paired, blocks_needed, upper_design
 from search.significance.records import Comparison, Interval, MeanTest, Verdict

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.significance.methods import MIN_BLOCKS
+from search.significance.declared import MIN_BLOCKS
 from search.significance.records import Interval
 from search.significance.tests.student import Student, interval_of
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search.significance.declared import Declared
+from search.significance.declared import CHECKPOINTS, FIRM_BLOCKS, MIN_BLOCKS, NEW_DATA, THIS_DATA, Declared
 from search.significance.pairing import Pair, ScoresError
 from search.significance.records import Interval, MeanTest
 from search.significance.tests import (
@@ -21,15 +21,6 @@ from search.significance.tests import (
     signflip,
     wilcoxon,
 )
-
-NEW_DATA = "new data of this kind"
-THIS_DATA = "this data set"
-CHECKPOINTS = "these two checkpoints"
-NEW_DATA_SETS = "new data sets of this kind"
-MIN_BLOCKS = 3
-"""Below: description only."""
-FIRM_BLOCKS = 5
-"""Below: provisional."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 from search.significance.records import Interval
 
+NOISE = 1e-11
+"""Distance from 0 below which the end of an interval is 0: float noise, a billionth of a percentage point."""
+
 MAX_DIGITS = 8
 """Decimals after which a number is written as being on its mark."""
 NOISE = 1e-9

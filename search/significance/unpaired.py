@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from search.significance import effects
 from search.significance.adjust.multiplicity import adjust
-from search.significance.declared import Declared
+from search.significance.declared import FIRM_BLOCKS, THIS_DATA, Declared
 from search.significance.examine import outcomes_of
-from search.significance.methods import FIRM_BLOCKS, THIS_DATA
 from search.significance.pairing import Outcomes, ScoresError
 from search.significance.records import Comparison, MeanTest, Verdict
 from search.significance.results import Results

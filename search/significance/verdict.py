@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from search.significance.adjust.multiplicity import holm
 from search.significance.effects import equivalence_of
 from search.significance.records import Equivalence, MeanTest, Verdict
-
-NOISE = 1e-11
-"""Distance from 0 below which the end of an interval is 0: float noise, a billionth of a percentage point."""
+from search.significance.rounding import NOISE
 
 
 @dataclass(frozen=True, kw_only=True)

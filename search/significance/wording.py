@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from search.significance.methods import CHECKPOINTS, NEW_DATA_SETS
+from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS
 from search.significance.records import Comparison, Interval, Verdict
-from search.significance.rounding import digits_apart, digits_for, p_value, plain, points, probability
-from search.significance.verdict import NOISE
+from search.significance.rounding import NOISE, digits_apart, digits_for, p_value, plain, points, probability
 
 ADJUSTMENTS = {
     "holm": "Holm",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from search.significance.declared import NEW_DATA_SETS
 from search.significance.figures.theme import is_bounded
-from search.significance.methods import NEW_DATA_SETS
 from search.significance.records import Comparison, Interval, MeanTest
 from search.significance.rounding import digits_apart, points, significant
 from search.significance.wording import adjustment, marks_of

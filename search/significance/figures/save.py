@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.significance.declared import NEW_DATA_SETS
 from search.significance.figures.critical_difference import MIN_DATASETS, critical_difference_plot
 from search.significance.figures.forest import forest_plot
 from search.significance.figures.lines import planning_lines
 from search.significance.figures.planning_curve import planning_plot
 from search.significance.figures.slopes import slope_plot
 from search.significance.figures.superiority import superiority_matrix
-from search.significance.methods import NEW_DATA_SETS
 from search.significance.records import Comparison
 from search.significance.tests.friedman import friedman, nemenyi_difference
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 from search.significance.records import Interval, Law, MeanTest
 
@@ -21,16 +21,18 @@ class Student:
 
     def tail(self, distance: float) -> float:
         """Chance that the estimate misses by more than a distance, of either sign, to one side."""
-        return float(stats.t.sf(distance / self.se, self.df))
+        return float(special.stdtr(self.df, -distance / self.se))
 
     def half_width(self, level: float) -> float:
         """Half of the interval of a level."""
-        return float(stats.t.isf((1 - level) / 2, self.df)) * self.se
+        return -float(special.stdtrit(self.df, (1 - level) / 2)) * self.se
 
     def finds(self, difference: float, *, alpha: float) -> float:
         """Chance that this test claims a true difference, on the side of the sign that it has."""
         # For the far side too a survival function: nct.cdf is NaN where it should be next to nothing (scipy 1.17).
-        return float(stats.nct.sf(stats.t.isf(alpha / 2, self.df), self.df, difference / self.se))
+        from scipy import stats
+
+        return float(stats.nct.sf(-special.stdtrit(self.df, alpha / 2), self.df, difference / self.se))
 
 
 def interval_of(estimate: float, law: Law, *, level: float) -> Interval:

@@ -18,8 +18,8 @@ from search.compare.selection_bias import Correction, Unknown
 from search.console.scores import expected_line, score_rows
 from search.journal.nominee import CONFIRMED, NOMINATED, PROVISIONAL, state_of
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
+from search.significance.declared import NEW_DATA, THIS_DATA
 from search.significance.means import MeanOfRepeats
-from search.significance.methods import NEW_DATA, THIS_DATA
 from search.study.config import StudyConfig
 
 MakeStudy = Callable[..., StudyConfig]

@@ -13,8 +13,8 @@ import yaml
 
 from search.journal.journal import FILE_NAME
 from search.records import Completed, EpochMetrics, Outcome, Stopped, canonical, digest_of, outcome_to_dict
-from search.report import write_report
 from search.report.overview import make_overview, to_lines
+from search.report.write import write_report
 from search.study.config import StudyConfig, find_study, to_dict
 
 STATUS_SECS, REPORT_SECS = 3.0, 10.0

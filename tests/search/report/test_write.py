@@ -11,7 +11,8 @@ import pytest
 
 from search.errors import InputError
 from search.journal.journal import Journal, read_events
-from search.report import write, write_report
+from search.report import write
+from search.report.write import write_report
 from search.study.config import StudyConfig
 
 Told = Callable[..., StudyConfig]
