@@ -324,7 +324,14 @@ class Journal:
         self._write({"event": "resume", "at": time.time(), "key": key})
 
     def epoch(self, key: str, metrics: EpochMetrics, node: str, machine: Mapping[str, Any] | None = None) -> None:
-        """Record one finished epoch, and the machine it was computed on if that changed."""
+        """Record one finished epoch, and the machine it was computed on if that changed.
+
+        Args:
+            key: Key of the training.
+            metrics: Metrics of the epoch.
+            node: Name of the node that computed it.
+            machine: Hardware and software of the node; None if unknown.
+        """
         event = {"event": "epoch", "at": time.time(), "key": key, "node": node, "metrics": dataclasses.asdict(metrics)}
         if machine and machine != self.records[key].machine:
             event["machine"] = dict(machine)
@@ -338,7 +345,14 @@ class Journal:
         test_accuracy: float | None = None,
         artifacts: Mapping[str, str] | None = None,
     ) -> None:
-        """Record how a trial ended. When this returns, the event survives a power failure."""
+        """Record how a trial ended. When this returns, the event survives a power failure.
+
+        Args:
+            key: Key of the training.
+            outcome: How it ended.
+            test_accuracy: Test accuracy, from 0 to 1; None if it was not tested.
+            artifacts: Name -> path of each file that the training wrote, relative to the study's folder.
+        """
         event: dict[str, Any] = {"event": "end", "at": time.time(), "key": key, "outcome": outcome_to_dict(outcome)}
         if test_accuracy is not None:
             event["test_accuracy"] = test_accuracy

@@ -48,8 +48,9 @@ class Dispatcher(ABC):
     """Hands assignments to a runner and records their results. Subclasses decide what is proposed and stopped.
 
     A runner calls `next` until it returns None. For each assignment it calls `report` after each epoch and `tick`
-    within epochs, and closes the training once one of them returns False; a training that raises goes to `fail` or
-    `diverge`. Not thread-safe: one thread at a time, except `interrupt`, which a signal handler may call at any time.
+    within epochs, and closes the training once one of them returns False. A training that raises goes to `diverge` or
+    `fail`, but any HybridSearchError other than DivergedError ends the run. Not thread-safe: one thread at a time,
+    except `interrupt`, which a signal handler may call at any time.
 
     Args:
         journal: The open journal of the study; the caller closes it.

@@ -11,7 +11,7 @@ from search.study.config import SearchSection
 class Scheduler(Protocol):
     """Decides after each epoch whether a trial continues. Higher values are better.
 
-    The decision depends only on the order of the calls. Observing an epoch again changes nothing. Not thread-safe.
+    Decisions depend only on the calls so far, in order. Observing an epoch again changes nothing. Not thread-safe.
     """
 
     def observe(self, key: str, epoch: int, value: float | None) -> bool:
@@ -78,7 +78,7 @@ class MedianStopping:
     """Stops a trial whose best value so far is below the median of the other trials' running means at the same epoch.
 
     Args:
-        grace_epochs: Last epoch at which no trial is stopped.
+        grace_epochs: Last epoch at which no trial is stopped yet.
         max_epochs: Last epoch of a trial, at which none is stopped.
         min_trials: Number of other trials that must have reached an epoch before a trial is stopped there.
 

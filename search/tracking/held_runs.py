@@ -49,7 +49,14 @@ class HeldRuns:
         return self._runs.get(key)
 
     def make(self, key: str, *, name: str, tags: Mapping[str, str], at_ms: int) -> StoredRun:
-        """Create a run, or return the one that an earlier request created although its answer was lost."""
+        """Create a run, or return the one that an earlier request created although its answer was lost.
+
+        Args:
+            key: Key by which the run is found again.
+            name: Name of the run in MLflow.
+            tags: Further tags.
+            at_ms: Start in milliseconds since 1970.
+        """
         if key in self._in_doubt:
             self._late.add(key)
             if self._search(key):

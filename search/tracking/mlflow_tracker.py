@@ -121,7 +121,14 @@ class Store:
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Send values in as few requests as MLflow's limits allow, without tags that MLflow already has."""
+        """Send values in as few requests as MLflow's limits allow, without tags that MLflow already has.
+
+        Args:
+            run: The run.
+            metrics: Values to append to its metrics.
+            params: Parameters; MLflow cannot change them later.
+            tags: Tags to set. Empty ones are not sent, long ones are cut.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
         texts = {_name(key): _short(value, MAX_TAG_CHARS) for key, value in (tags or {}).items()}
