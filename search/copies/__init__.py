@@ -1,1 +1,1 @@
-"""The process beside the driver: it writes the one-way copies of a study's journal, for Optuna's tools and MLflow."""
+"""Process that writes one-way copies of a study's journal to Optuna's storage and MLflow."""

@@ -1,4 +1,4 @@
-"""`python -m search.copies`."""
+"""Entry point of `python -m search.copies`."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""Writes the copies of a study's journal until told to stop: `python -m search.copies FOLDER`.
+"""Write the copies of a study's journal until the driver stops: `python -m search.copies FOLDER`.
 
-Each copy has a thread of its own: one whose server is away keeps no other one waiting.
+Each copy has its own thread, so an unreachable server does not delay the other copies.
 """
 
 from __future__ import annotations
@@ -24,35 +24,41 @@ from search.uris import redacted
 
 POLL_SECS = 0.5
 MAX_PAUSE_SECS = 30.0
-"""Longest pause between two attempts to reach an absent server."""
+"""Longest pause in seconds between two attempts to reach an unreachable server."""
 GRACE_SECS = 10.0
-"""After the driver has left: how long an absent server is tried again."""
+"""How long, in seconds, an unreachable server is retried after the driver has exited."""
 
 
 class Copy(Protocol):
-    """A copy of a journal that is brought up to date again and again."""
+    """A copy of a journal that is updated repeatedly. All methods are called from one thread."""
 
     @property
     def num_waiting(self) -> int:
-        """Of how much it does not have the latest."""
+        """Number of items whose latest state is not yet in the copy."""
         ...
 
     def sync(self) -> int:
-        """Write what is new; what it raises means: not now, nothing is lost."""
+        """Write everything new and return the number of items written.
+
+        An exception means that the copy cannot be written now; nothing is lost, and the next call retries.
+        """
         ...
 
     def finish(self) -> int:
-        """The same once the driver has left: nothing more will come."""
+        """Like `sync`, after the driver has exited: nothing more is added to the journal."""
         ...
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Copy a study's journal until told to stop; end of input tells it too.
+    """Copy a study's journal until standard input says `stop` or ends, or the driver exits.
 
-    Addresses are taken from the environment: they may hold a password, and everybody sees a command line.
+    Addresses are read from the environment: they may contain a password, and command lines are visible to all users.
+
+    Args:
+        arguments: Command line arguments; None for `sys.argv`.
 
     Returns:
-        0 if the copies have everything, 1 if not, 2 if the journal was damaged.
+        Exit code: 0 if the copies are complete, 1 if not, 2 if the journal is damaged.
     """
     parser = argparse.ArgumentParser(prog="search.copies")
     parser.add_argument("folder", type=Path)
@@ -103,7 +109,7 @@ def _mlflow(folder: Path, uri: str, experiment: str, say: Callable[[str], None])
 
 
 class _Thread(threading.Thread):
-    """Keeps one copy up to date."""
+    """Thread that keeps one copy up to date."""
 
     def __init__(self, name: str, make: Callable[[Callable[[str], None]], Copy], grace_secs: float) -> None:
         super().__init__(daemon=True)
@@ -119,7 +125,7 @@ class _Thread(threading.Thread):
         except HybridSearchError as error:
             _tell(f"{self._label}: {error}")
             self.code = error.exit_code
-        except Exception as error:  # noqa: BLE001  whatever it is: the other copies go on
+        except Exception as error:  # noqa: BLE001  the other copies continue whatever happens
             _tell(f"{self._label}: {type(error).__name__}: {error}".splitlines()[0])
 
     def _follow(self, copy: Copy) -> int:
@@ -147,13 +153,16 @@ class _Thread(threading.Thread):
 
 
 def attempt(step: Callable[[], int]) -> str | None:
-    """Do a step of a copy.
+    """Run one step of a copy.
+
+    Args:
+        step: `sync` or `finish` of a copy.
 
     Returns:
-        Why it is to be tried again, in one line; None if all went well.
+        None if the step succeeded, else the reason for a retry, in one line.
 
     Raises:
-        InputError: The journal was damaged: trying again is of no use.
+        InputError: The journal is damaged, so a retry cannot succeed.
     """
     from search.errors import TrackingError
     from search.tracking.mlflow_client import RejectedError
@@ -164,28 +173,28 @@ def attempt(step: Callable[[], int]) -> str | None:
         return str(error)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001  a full disk under a picture is no reason to leave the metrics behind
+    except Exception as error:  # noqa: BLE001  for example a full disk while a figure is drawn; metrics are still sent
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return None
 
 
 class _Orders:
-    """What the driver says on standard input; its death counts as a word, too."""
+    """Reads the driver's commands from standard input. The driver's death counts as `stop`."""
 
     def __init__(self, parent: int | None) -> None:
         self._parent = parent
         self._stopped = False
 
     def wait(self) -> None:
-        """Wait until it is time to finish."""
+        """Wait until the driver stops."""
         while not self.stop_within(60.0):
             pass
 
     def stop_within(self, secs: float) -> bool:
-        """Wait, and say whether it is time to finish."""
+        """Wait up to `secs` seconds and return whether the driver has stopped."""
         until = time.monotonic() + secs
         while not self._stopped:
-            # A forked worker may hold our input open after the driver's death: look for the driver as well.
+            # A forked worker may keep this input open after the driver's death, so check the driver as well.
             if self._parent is not None and os.getppid() != self._parent:
                 self._stopped = True
                 break
@@ -201,7 +210,7 @@ class _Orders:
 
 @contextlib.contextmanager
 def _alone(file: Path, orders: _Orders, grace_secs: float) -> Iterator[bool]:
-    """Wait until no other mirror works on this study; False if it was time to leave before."""
+    """Wait for the lock of this study's copies; yield False if held `grace_secs` after the driver stopped."""
     with file.open("a") as stream:
         until: float | None = None
         while not _try_lock(stream):
@@ -223,6 +232,6 @@ def _try_lock(stream: IO[str]) -> bool:
 
 
 def _tell(line: str) -> None:
-    # The driver may be gone, and its end of the pipe with it.
+    # The driver may have exited and closed its end of the pipe.
     with contextlib.suppress(OSError):
         print(printable(redacted(line)), file=sys.stderr, flush=True)  # noqa: T201

@@ -1,6 +1,6 @@
-"""The copies in a process of their own: the driver starts it and forgets it; no step of a trial waits for a server.
+"""Start and stop the process that writes the copies, so that training never waits for a server.
 
-The driver's side is `TrackerProcess`; it imports neither mlflow nor optuna. The other side is `search.copies`.
+`TrackerProcess` is the driver's side and imports neither mlflow nor optuna. `search.copies` is the other side.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 REQUEST_SECS = "45"
-"""How long one request may take: a slow server is waited for here, as nobody waits for the mirror."""
+"""Time limit of one MLflow request in seconds. It is generous because nothing waits for this process."""
 URI_VARIABLE = "HYBRID_SEARCH_MIRROR_URI"
 DATABASE_VARIABLE = "HYBRID_SEARCH_COPY_DATABASE"
-"""How the process learns where MLflow and Optuna's database are: an address may hold a password, and everybody sees a
-command line."""
+"""Environment variables with the addresses of MLflow and of Optuna's database. They are not passed on the command line,
+which is visible to all users, because an address may contain a password."""
 _SITE = {"site-packages", "dist-packages"}
 
 
 class TrackerProcess:
-    """The driver's handle on the process that writes the copies of its journal.
+    """The driver's handle on the process that copies its journal. Creating it starts the process.
 
     Args:
         folder: The study's folder.
-        uri: MLflow tracking URI; None: nothing is copied to MLflow.
-        experiment: MLflow experiment.
-        say: Receives each line that the process has for the user; called from another thread.
-        optuna: Where Optuna's study is kept: the study's folder, or the URL of a database; None: nowhere.
+        uri: MLflow tracking URI; None disables the MLflow copy.
+        experiment: MLflow experiment; None disables the MLflow copy.
+        say: Receives each line that the process prints for the user; called from another thread.
+        optuna: Location of Optuna's study: the study's folder, or the URL of a database; None disables this copy.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TrackerProcess:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env={"MLFLOW_HTTP_REQUEST_TIMEOUT": REQUEST_SECS, **_environment(), **addresses},
-            # Ctrl-C in the terminal is for the driver, which then says when to finish.
+            # Ctrl-C in the terminal reaches the driver only, which then stops this process.
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._listen, daemon=True)
@@ -67,25 +67,25 @@ class TrackerProcess:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """Process id."""
         return self._process.pid
 
     @property
     def backlog(self) -> str | None:
-        """After `close`: one line for the user about what the copies do not have yet; None if they have all."""
+        """One line for the user about what the copies lack after `close`; None if they are complete."""
         if self._sent is not False:
             return None
         why = self._lines[-1] if self._lines else "the copies were not done in time"
         return f"{why}; the journal has everything, and the next start of this study sends the rest"
 
     def close(self, timeout_secs: float) -> bool:
-        """Tell the process to send the rest and leave, and wait for that.
+        """Ask the process to write the rest and exit, and wait for it.
 
         Args:
-            timeout_secs: At most; then the process is ended, and the next one goes on where it was.
+            timeout_secs: Longest wait in seconds; then the process is killed. The next start of the study resumes.
 
         Returns:
-            Whether the copies have everything.
+            Whether the copies are complete.
         """
         if self._sent is None:
             with contextlib.suppress(OSError):
@@ -113,7 +113,7 @@ class TrackerProcess:
 
 def _environment() -> dict[str, str]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    # The process draws and sends: accelerators are for the trials, and its lines are for the user.
+    # The process only draws and sends: GPUs are for trials, and everything it prints is shown to the user.
     environment = {**os.environ, **threads, "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
     root = Path(__file__).absolute().parents[2]
     if not _SITE.intersection(root.parts):

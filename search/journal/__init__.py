@@ -1,1 +1,1 @@
-"""The journal, the only memory of a study, and what is read from it."""
+"""The journal, the only store that a study is resumed from, and everything derived from it."""

@@ -1,4 +1,4 @@
-"""One line of the journal, as it is read: its bounds, its fields, and the version of the program that wrote it."""
+"""Parse and validate one line of the journal: field types, bounds and format version."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from search.text.explain import explain
 from search.text.names import Key, RelativePath
 
 VERSION = 2
-"""Of the journal; each start of a command notes it. A journal without one is of version 1, without `draw` events."""
+"""Version of the journal format, written at each start of a command. Version 1 has no version and no `draw` events."""
 MAX_LINE_BYTES = 1 << 24
-"""Of one line: the longest ones, of comparisons, have some hundred kilobytes."""
+"""Maximum length of a line. The longest lines, those of comparisons, have some hundred kilobytes."""
 MAX_NUMBER = 1_000_000
-"""Of a trial: Optuna's study is brought to this length."""
+"""Exclusive maximum of a trial number: Optuna's study is filled up to the highest number."""
 CUT = b"\x18"
-"""Ends a line that a crash cut off."""
+"""Last byte of a line that a crash cut off."""
 _BOM = b"\xef\xbb\xbf"
 _MEND = "the journal was damaged, restore it from a copy"
 
 Text = Annotated[str, Field(max_length=100_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Secs = Annotated[float, Field(ge=0, le=1e11)]
-"""Long ones count from 1970; more than a calendar has days for is refused."""
+"""Seconds, of a duration or since 1970. The bound keeps times inside the calendar's range."""
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Value = bool | Annotated[int, Field(ge=-(2**62), le=2**62)] | float | Text
 
@@ -137,7 +137,7 @@ class _Report(_Dict):
 
 
 class _Other(_Dict):
-    """Tells when something happened."""
+    """Any event of an unknown kind; only its time is validated."""
 
     at: Secs
 
@@ -150,29 +150,29 @@ _OTHER: TypeAdapter[Any] = TypeAdapter(_Other)
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """Read a journal line by line; of a longer one than there can be, no more than shows that."""
+    """Yield the lines of a journal as bytes. A line longer than `MAX_LINE_BYTES` is cut one byte after the limit."""
     with path.open("rb") as stream:
         while line := stream.readline(MAX_LINE_BYTES + 1):
             yield line
 
 
 def plain_line(line: bytes) -> bytes:
-    """A line without what an editor adds to it: a byte order mark, and a carriage return before its end."""
+    """Return a line without its end and without what an editor may add: a byte order mark and a carriage return."""
     return line.removeprefix(_BOM).rstrip(b"\r\n")
 
 
 def parse_line(line: bytes, where: str) -> dict[str, Any] | None:
-    """Read a line of a journal.
+    """Parse and validate one line of a journal.
 
     Args:
-        line: With or without its end.
-        where: File and line, for faults.
+        line: The line, with or without its line end.
+        where: File and line number, for error messages.
 
     Returns:
-        The event; None for an empty line and for one that a crash cut off.
+        The event; None for an empty line and for a line that a crash cut off.
 
     Raises:
-        InputError: It is no event of this version: one line says where, and what is wrong.
+        InputError: The line is no valid event of this version. The message is one line with the place and the reason.
     """
     if len(line) > MAX_LINE_BYTES:
         raise InputError(f"{where}: expected at most {MAX_LINE_BYTES >> 20} MiB in a line, found more; {_MEND}")
@@ -193,7 +193,7 @@ def parse_line(line: bytes, where: str) -> dict[str, Any] | None:
 
 
 def _num_keys(event: dict[str, Any]) -> int:
-    """Keys of a mapping and of those in it; not of those in lists, as no known event has any."""
+    """Count the keys of a mapping and of nested mappings, except those in lists: no known event has any there."""
     num_keys = len(event)
     for value in event.values():
         if type(value) is dict:
@@ -202,7 +202,7 @@ def _num_keys(event: dict[str, Any]) -> int:
 
 
 def _read_slowly(plain: bytes, where: str) -> dict[str, Any]:
-    """Read a line that is no event of a known kind, or may hold a key twice, and name what is wrong with it."""
+    """Parse a line that is no known event or may repeat a key; raise InputError with the reason if it is invalid."""
     try:
         event = read_json(plain)
     except RecursionError:
@@ -222,7 +222,7 @@ def _read_slowly(plain: bytes, where: str) -> dict[str, Any]:
 
 
 def is_cut(line: bytes) -> bool:
-    """Whether the last line of a journal, which has no end, was cut off by a crash: it is no JSON."""
+    """Return whether a last line without a line end was cut off by a crash: it is then not valid JSON."""
     try:
         read_json(plain_line(line))
     except (ValueError, RecursionError):
@@ -231,15 +231,18 @@ def is_cut(line: bytes) -> bool:
 
 
 def read_json(line: bytes) -> Any:  # noqa: ANN401
-    """Read JSON as it is defined: no NaN, no number above a float's range, no key twice, no half characters.
+    """Parse strict JSON: no NaN or infinity, no number beyond a float's range, no repeated key, no lone surrogate.
+
+    >>> read_json(b'{"at": 1.5}')
+    {'at': 1.5}
 
     Raises:
-        ValueError: It is something else.
-        RecursionError: It nests too deeply.
+        ValueError: The line is not strict JSON.
+        RecursionError: It is nested too deeply.
     """
     text = line.decode("utf-8")
     if "\\ud" in text or "\\uD" in text:
-        json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8")  # half of a surrogate pair
+        json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8")  # raises for a lone surrogate
     if "\\u0000" in text:
         msg = "it holds a NUL character"
         raise ValueError(msg)

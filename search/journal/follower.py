@@ -1,4 +1,4 @@
-"""The journal, read on from where one stopped, and what follows from it: which runs are to look how."""
+"""Read a growing journal incrementally and derive what its copies show: states, progress and changed records."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from search.journal.summary import nominee
 from search.records import Completed, Draw, Failed, Stopped, TrialRecord
 
 PARENTS = {"trial": "sweep", "repeat": "compare"}
-"""Kind of record -> the verb, and the key, of its parent run."""
+"""Kind of record -> command that made it, which is also the key of its parent run."""
 UNFINISHED, RUNNING = "unfinished", "running"
-"""Words for a record without an outcome: its driver has left, or is at work."""
+"""States of a record without an outcome: the driver has exited, or is training it."""
 
 
 class Follower:
-    """What the journal of a study says, and what of it is new.
+    """State of a study's journal, updated by `read`, with the keys that changed since the reader last cleared them.
+
+    Not thread-safe. Callers own `changed`, `changed_draws` and `changed_parents`: they remove what they have processed.
 
     Args:
         folder: The study's folder.
@@ -29,41 +31,41 @@ class Follower:
         self._path = folder / FILE_NAME
         self._offset = self._num_lines = 0
         self.journal_id = ""
-        """Digest of the first line: two studies of one name in one experiment stay apart."""
+        """Digest of the first line; distinguishes studies of the same name in one experiment."""
         self.records: dict[str, TrialRecord] = {}
         self.draws: dict[int, Draw] = {}
-        """What the sampler drew beside the trials, by number."""
+        """Rejected draws, twins and sampler attributes by number."""
         self.left: dict[str, TrialRecord] = {}
-        """The records as the latest start of a driver found them."""
+        """The records at the latest start of a driver."""
         self.ended: dict[str, dict[str, None]] = {kind: {} for kind in PARENTS}
-        """Kind -> keys in the order in which they ended."""
+        """Kind -> keys, in the order in which the trainings ended."""
         self.epoch_ms: dict[str, dict[int, int]] = {}
         self.sessions: dict[str, Mapping[str, Any]] = {}
-        """Verb -> its latest `session` event."""
+        """Command -> its latest `session` event."""
         self.data: Mapping[str, Any] | None = None
         self.classes: tuple[str, ...] = ()
         self.comparisons: list[Mapping[str, Any]] = []
-        """`comparison` events, in order, each with the `session` event under which it was made."""
+        """`comparison` events in order, each with the `session` event of its command."""
         self.report: Mapping[str, Any] | None = None
-        """The latest `report` event: a page about the whole study."""
+        """The latest `report` event: the HTML page of the study."""
         self.last_ms = 0
         self.changed: dict[str, None] = {}
-        """Keys of records with news; whoever took note of one removes it."""
+        """Keys of changed records; the reader removes each one that it has processed."""
         self.changed_draws: dict[int, None] = {}
-        """Numbers, likewise."""
+        """Numbers of changed draws, likewise."""
         self.changed_parents: set[str] = set()
-        """Verbs, likewise."""
+        """Commands whose parent run changed, likewise."""
         self._live: str | None = None
         self._active: set[str] = set()
         self._waiting: dict[str, dict[str, None]] = {kind: {} for kind in PARENTS}
-        """Kind -> keys without an outcome."""
+        """Kind -> keys of records without an outcome."""
         self._progress = {kind: _Progress() for kind in PARENTS}
 
     def read(self) -> None:
-        """Take in all whole lines that are new; one that is still being written waits.
+        """Read all complete new lines. A line that is still being written is read by a later call.
 
         Raises:
-            InputError: The journal was damaged.
+            InputError: The journal is damaged.
         """
         if not self._path.is_file():
             return
@@ -121,7 +123,7 @@ class Follower:
         self.changed_parents.add(PARENTS[record.kind])
 
     def leave(self) -> None:
-        """The driver has left: what it had not finished is left lying."""
+        """Record that the driver has exited: unfinished records are no longer running."""
         if self._live:
             self.changed_parents.add(self._live)
         self._live = None
@@ -130,20 +132,24 @@ class Follower:
             self._touch(self.records[key])
 
     def of_kind(self, kind: str) -> list[TrialRecord]:
-        """All trials or all repeats, in the order in which they began."""
+        """Return all records of a kind, `trial` or `repeat`, in the order in which they started."""
         return [record for record in self.records.values() if record.kind == kind]
 
     def state_of(self, record: TrialRecord) -> tuple[str, str]:
-        """MLflow's status of a run, and our own word for it.
+        """Return MLflow's status of a record's run and this project's word for its state.
 
-        A trial that the scheduler stopped did its duty: it is FINISHED, and its outcome says `stopped`.
+        A trial that the scheduler stopped is FINISHED, not FAILED; its word is `stopped`.
         """
         if record.outcome is not None:
             return "FAILED" if isinstance(record.outcome, Failed) else "FINISHED", record.outcome.word
         return ("RUNNING", RUNNING) if record.key in self._active else ("KILLED", UNFINISHED)
 
     def parent_status(self, verb: str) -> str:
-        """MLflow's status of a sweep or of the repeats."""
+        """Return MLflow's status of a command's parent run: RUNNING, KILLED or FINISHED.
+
+        Args:
+            verb: `sweep` or `compare`.
+        """
         waiting = next(self._waiting[kind] for kind, parent in PARENTS.items() if parent == verb)
         if self._live == verb or any(key in self._active for key in waiting):
             return "RUNNING"
@@ -151,20 +157,23 @@ class Follower:
 
     @property
     def nominee(self) -> TrialRecord | None:
-        """What the sweep nominates, as every command has it."""
+        """The trial that the sweep nominates so far, by the rule of `summary.nominee`; None if there is none."""
         return self._progress["trial"].nominee
 
     def progress(self, kind: str) -> list[tuple[int, dict[str, float]]]:
-        """Counts, and the nominee's validation accuracy so far, after each training that ended.
+        """Return counts of outcomes and the nominee's validation accuracy after each training that ended.
+
+        Args:
+            kind: `trial` or `repeat`.
 
         Returns:
-            (milliseconds since 1970, values) in the order of the ends.
+            (milliseconds since 1970, values), in the order in which the trainings ended.
         """
         return self._progress[kind].steps
 
 
 class _Progress:
-    """Counts that grow with each end; what is known already is not counted again."""
+    """Running counts of outcomes and the nominee, updated once per training that ends."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, dict[str, float]]] = []
@@ -174,13 +183,13 @@ class _Progress:
         self._ends: dict[str, str] = {}
 
     def take(self, record: TrialRecord, *, is_new: bool) -> None:
-        """A training ended; one that was tried again changes the counts from here on and is no step of its own."""
+        """Count a training that ended. One that was retried corrects the counts and adds no step."""
         assert record.outcome is not None
         if record.key in self._ends:
             self._counts[f"num_{self._ends[record.key]}"] -= 1
         self._ends[record.key] = record.outcome.word
         self._counts[f"num_{record.outcome.word}"] += 1
-        # One that is nominated is never tried again.
+        # Incremental, because a nominated trial is never retried.
         self.nominee = nominee([record] if self.nominee is None else [self.nominee, record])
         is_candidate = record.kind == "trial" and isinstance(record.outcome, Completed)
         if is_candidate and record.val_accuracy is not None and record.val_accuracy > self._best:
@@ -192,5 +201,9 @@ class _Progress:
 
 
 def to_ms(at: float) -> int:
-    """Seconds since 1970 in milliseconds, as MLflow counts."""
+    """Return milliseconds since 1970, MLflow's unit, from seconds.
+
+    >>> to_ms(1.5)
+    1500
+    """
     return round(at * 1000)

@@ -1,6 +1,6 @@
-"""The study's memory: one JSON line per event, written before anything else hears of it.
+"""Append-only journal of a study: one JSON line per event, written before any other store is updated.
 
-Everything the driver knows can be rebuilt from this file: what was proposed, every epoch, every outcome.
+The driver's whole state can be rebuilt from this file: proposals, epochs and outcomes.
 """
 
 from __future__ import annotations
@@ -40,19 +40,23 @@ _OF_TRIALS = {"begin", "resume", "epoch", "end"}
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a journal in order; a line cut off by a crash at the end is passed over.
+    """Yield the events of a journal in order. A last line that a crash cut off is skipped.
 
     Raises:
-        InputError: A line in the middle is no event: the file was damaged, not cut off.
+        InputError: A line is no valid event: the file is damaged, not just cut off.
     """
     return (event for _, event in _read(path))
 
 
 def replay(path: Path, records: dict[str, TrialRecord]) -> Iterator[dict[str, Any]]:
-    """Yield the events of a journal in order, each once it is applied to the records.
+    """Yield the events of a journal in order, each after it has been applied to the records.
+
+    Args:
+        path: The journal.
+        records: Records by key; updated in place.
 
     Raises:
-        InputError: A line is no event, or does not fit those before it.
+        InputError: A line is no valid event, or does not fit the lines before it.
     """
     for where, event in _read(path):
         fold(records, event, where)
@@ -60,11 +64,11 @@ def replay(path: Path, records: dict[str, TrialRecord]) -> Iterator[dict[str, An
 
 
 def _read(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each event with its place, file and line."""
+    """Yield each event with its place, `file:line`."""
     if not path.is_file():
         return
     for number, line in enumerate(lines_of(path), start=1):
-        if not line.endswith(b"\n") and is_cut(line):  # a crash can only cut the end; the next start marks such a line
+        if not line.endswith(b"\n") and is_cut(line):  # a crash cuts only the last line; the next start marks it
             continue
         where = f"{path}:{number}"
         event = parse_line(line, where)
@@ -73,15 +77,15 @@ def _read(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def fold(records: dict[str, TrialRecord], event: Mapping[str, Any], where: str = FILE_NAME) -> None:
-    """Apply one event to the records of which it is.
+    """Apply one event to the records.
 
     Args:
-        records: By key; changed.
-        event: As `parse_line` gave it, or as it was written.
-        where: File and line, for faults.
+        records: Records by key; updated in place.
+        event: The event, as `parse_line` returned it or as it was written.
+        where: File and line, for error messages.
 
     Raises:
-        InputError: The trial never began, or lines are missing: the journal was damaged.
+        InputError: The event's trial was never started, or lines are missing: the journal is damaged.
     """
     try:
         _fold(records, event)
@@ -112,7 +116,7 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
     elif kind == "epoch":
         record = records[event["key"]]
         metrics = EpochMetrics.from_dict(event["metrics"])
-        # An epoch recorded twice (cut off between checkpoint and journal) replaces itself.
+        # After a crash between checkpoint and journal an epoch is recorded again; the later record replaces it.
         known = record.curve
         if known and known[-1].epoch >= metrics.epoch:
             known = tuple(item for item in known if item.epoch < metrics.epoch)
@@ -129,23 +133,23 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
         record = records[event["key"]]
         outcome = outcome_from_dict(event["outcome"])
         if isinstance(outcome, Failed) and not outcome.diverged and is_fault_in_words(outcome.reason):
-            return  # versions that took a fault of the machine for the trial's: it is resumed
+            return  # earlier versions recorded a fault of the machine as the trial's failure: resume it
         end = {"outcome": outcome, "finished_at": event["at"], "test_accuracy": event.get("test_accuracy")}
         records[record.key] = changed(record, end | {"artifacts": event.get("artifacts", {})})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class History:
-    """A journal as it was when it was read."""
+    """Content of a journal at the time it was read."""
 
     records: Mapping[str, TrialRecord]
-    """Trials and repeats by key, in the order in which they began."""
+    """Trials and repeats by key, in the order in which they started."""
     marks: tuple[Mapping[str, Any], ...]
-    """Events of no trial: starts and stops of a command, comparisons, reports."""
+    """Events that belong to no trial: starts and stops of commands, comparisons, reports, draws."""
 
 
 def read_history(folder: Path) -> History:
-    """Read a study's journal; once, as long as it does not change."""
+    """Read a study's journal. The result is cached until the file changes."""
     path = folder / FILE_NAME
     if not path.is_file():
         return History(records={}, marks=())
@@ -161,31 +165,34 @@ def _read_history(path: Path, _: tuple[int, ...]) -> History:
 
 
 def draw_of(event: Mapping[str, Any]) -> Draw:
-    """The draw of which a `draw` event is."""
+    """Return the `Draw` of a `draw` event."""
     names = [item.name for item in dataclasses.fields(Draw)]
     return Draw(**{name: event[name] for name in names if name in event})
 
 
 def read_draws(folder: Path) -> dict[int, Draw]:
-    """Draws of a study by number, without those that became trials and of which the sampler keeps nothing."""
+    """Read a study's draws by number: rejected draws, twins, and attributes that the sampler stores with a trial."""
     events = read_events(folder / FILE_NAME)
     return {draw.number: draw for draw in (draw_of(event) for event in events if event["event"] == "draw")}
 
 
 def read_records(folder: Path) -> dict[str, TrialRecord]:
-    """Rebuild every trial and repeat of a study, by key, in the order in which they began."""
+    """Read all trials and repeats of a study, by key, in the order in which they started."""
     return dict(read_history(folder).records)
 
 
 def id_of(first_line: bytes) -> str:
-    """What a journal is known by wherever it lies: a digest of its first line, which says when it began."""
+    """Return the id of a journal, a digest of its first line; empty if that line is incomplete.
+
+    The id does not depend on the journal's path.
+    """
     if not first_line.endswith(b"\n"):
         return ""
     return hashlib.sha256(plain_line(first_line) + b"\n").hexdigest()[:16]
 
 
 def read_id(folder: Path) -> str:
-    """The id of a study's journal; empty before its first line is whole."""
+    """Read the id of a study's journal; empty before its first line is complete."""
     path = folder / FILE_NAME
     if not path.is_file():
         return ""
@@ -194,21 +201,23 @@ def read_id(folder: Path) -> str:
 
 
 class Journal:
-    """The journal of one study, open for writing by one process.
+    """The journal of one study, open for writing by one process. Use as a context manager, from one thread at a time.
+
+    Each method writes its event to the file before it updates `records` and `draws`.
 
     Args:
         folder: The study's folder.
-        copy: What is done for a copy of the study elsewhere.
+        copy: Keeps a copy of the study on a remote store; None for no copy.
 
     Attributes:
-        records: Every trial and repeat by key, in the order in which they began.
-        draws: What the sampler drew beside them, by number.
+        records: Every trial and repeat by key, in the order in which they started.
+        draws: Rejected draws, twins and sampler attributes by number.
 
     Raises:
-        StudyLockedError: Another process is writing it; the message names that process.
-        InputError: It was damaged.
-        StoreError: The copy's store refuses, or holds another journal.
-        StoreAwayError: It cannot be reached.
+        StudyLockedError: Another process holds the journal; the message names that process.
+        InputError: The journal is damaged.
+        StoreError: The remote store refuses access, or holds another journal.
+        StoreAwayError: The remote store cannot be reached.
     """
 
     def __init__(self, folder: Path, copy: Copy | None = None) -> None:
@@ -249,11 +258,11 @@ class Journal:
         self._size = self._file.st_size
 
     def check(self) -> None:
-        """See that this process still is the study's driver, and that the open file is the one at its path.
+        """Check that this process is still the study's driver and that the open file is the one at its path.
 
         Raises:
             JournalError: The study's folder was moved, removed or replaced.
-            StudyLockedError: Another machine has taken the study over.
+            StudyLockedError: Another machine has taken over the study.
         """
         self.copy.check()
         try:
@@ -270,24 +279,24 @@ class Journal:
 
     @property
     def id(self) -> str:
-        """What it is known by in Optuna's study and in MLflow; empty before anything is written."""
+        """Id of this journal in Optuna's study and in MLflow; empty before the first event."""
         return read_id(self.path.parent)
 
     def of_kind(self, kind: str) -> list[TrialRecord]:
-        """All trials or all repeats, in the order in which they began."""
+        """Return all records of a kind, `trial` or `repeat`, in the order in which they started."""
         return list(self._by_kind.get(kind, {}).values())
 
     def num_of_kind(self, kind: str) -> int:
-        """How many there are."""
+        """Return the number of records of a kind."""
         return len(self._by_kind.get(kind, ()))
 
     def take_epochs(self) -> list[tuple[str, int, float | None]]:
-        """Hand over, once, (key, epoch, validation accuracy) of the epochs found on opening, as they were recorded."""
+        """Return and clear (key, epoch, validation accuracy) of the epochs found on opening, in recorded order."""
         epochs, self._epochs = self._epochs, []
         return epochs
 
     def begin(self, record: TrialRecord) -> None:
-        """Note a trial that is about to be trained for the first time."""
+        """Record a trial that is about to be trained for the first time."""
         self._write(
             {
                 "event": "begin",
@@ -302,20 +311,27 @@ class Journal:
         )
 
     def draw(self, draw: Draw) -> None:
-        """Note a draw that became no trial, or what the sampler keeps with one that is about to begin.
+        """Record a rejected draw, a twin, or the attributes that the sampler stores with a trial about to start.
 
-        A later one of the same number replaces it.
+        A later draw of the same number replaces it.
         """
         fields = {name: value for name, value in dataclasses.asdict(draw).items() if value}
         self._write({**fields, "event": "draw", "at": time.time(), "number": draw.number})
         self.draws[draw.number] = draw
 
     def resume(self, key: str) -> None:
-        """Note that an unfinished trial goes on, or that one lost to the machine is tried again."""
+        """Record that an unfinished trial is resumed, or that a trial lost to a machine fault is retried."""
         self._write({"event": "resume", "at": time.time(), "key": key})
 
     def epoch(self, key: str, metrics: EpochMetrics, node: str, machine: Mapping[str, Any] | None = None) -> None:
-        """Note one finished epoch, and what it was computed on if that is news."""
+        """Record one finished epoch, and the machine it was computed on if that changed.
+
+        Args:
+            key: Key of the training.
+            metrics: Metrics of the epoch.
+            node: Name of the node that computed it.
+            machine: Hardware and software of the node; None if unknown.
+        """
         event = {"event": "epoch", "at": time.time(), "key": key, "node": node, "metrics": dataclasses.asdict(metrics)}
         if machine and machine != self.records[key].machine:
             event["machine"] = dict(machine)
@@ -329,7 +345,14 @@ class Journal:
         test_accuracy: float | None = None,
         artifacts: Mapping[str, str] | None = None,
     ) -> None:
-        """Note how a trial ended; survives a power cut from here on."""
+        """Record how a trial ended. When this returns, the event survives a power failure.
+
+        Args:
+            key: Key of the training.
+            outcome: How it ended.
+            test_accuracy: Test accuracy, from 0 to 1; None if it was not tested.
+            artifacts: Name -> path of each file that the training wrote, relative to the study's folder.
+        """
         event: dict[str, Any] = {"event": "end", "at": time.time(), "key": key, "outcome": outcome_to_dict(outcome)}
         if test_accuracy is not None:
             event["test_accuracy"] = test_accuracy
@@ -339,12 +362,12 @@ class Journal:
         self._sync()
 
     def note(self, event: str, **fields: object) -> None:
-        """Note anything that is not a trial: a start of the command, a comparison; survives a power cut."""
+        """Record an event that belongs to no trial, such as a start of a command. It survives a power failure."""
         self._write({"event": event, "at": time.time(), **fields})
         self._sync()
 
     def close(self) -> None:
-        """Close the file and let the next process in."""
+        """Close the file and release the lock."""
         self._stream.close()
         try:
             self.copy.close()
@@ -352,11 +375,11 @@ class Journal:
             self._lock.close()
 
     def __enter__(self) -> Journal:
-        """Use as a context manager."""
+        """Return the journal itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close on the way out."""
+        """Close the journal."""
         self.close()
 
     def _write(self, event: dict[str, Any]) -> None:
@@ -368,7 +391,7 @@ class Journal:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._stream.fileno(), self._size)  # no half line, whoever writes next
+                os.ftruncate(self._stream.fileno(), self._size)  # leave no partial line for the next writer
             raise self._unwritable(error) from None
         self._size += len(line)
         fold(self.records, event)
@@ -402,14 +425,14 @@ def _lock(path: Path) -> IO[str]:
         owner = stream.read().strip() or "an unknown process"
         stream.close()
         raise StudyLockedError(f"{path.parent}: {owner} is working on this study; wait for it, or stop it first")
-    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without a name
+    with contextlib.suppress(OSError):  # on a full disk the lock still holds, without an owner's name
         os.ftruncate(stream.fileno(), 0)
         os.write(stream.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
     return stream
 
 
 def _end_cut_line(path: Path) -> None:
-    """End a line that a crash cut off, marked so that readers pass over it."""
+    """Add a missing last line end; if a crash cut the line off, mark it so that readers skip it."""
     if not path.is_file() or path.stat().st_size == 0:
         return
     with path.open("rb+") as stream:

@@ -1,7 +1,7 @@
-"""Who is nominated and which configuration is exported: the one rule that every command asks.
+"""Decide which configuration a study nominates and exports, and whether it is confirmed.
 
-Status, comparison, report, export, MLflow and the model card all call `choose`. Nothing is called confirmed before
-every declared comparison with it found it better, nor without what that confirmation lacks.
+`choose` is the only such rule; status, comparison, report, export, MLflow and the model card call it. A configuration
+is confirmed only if every declared comparison found it better; its state names each limitation of the confirmation.
 """
 
 from __future__ import annotations
@@ -17,57 +17,57 @@ from search.significance.declared import THIS_DATA
 from search.significance.records import Verdict
 
 CONFIRMED = "confirmed"
-"""Every declared comparison with it found it better, on fresh blocks."""
+"""Every declared comparison of the configuration found it better, on fresh blocks."""
 PROVISIONAL = "confirmed, provisionally"
-"""So, but on few repeats."""
+"""Confirmed, but on few repeats."""
 ON_THESE_IMAGES = "confirmed on these images"
-"""So, but of further repeats on this very data set, not of new data of this kind."""
+"""Confirmed for further repeats on this data set, not for new data of the same kind."""
 OF_SEVERAL = "confirmed, but for false discoveries"
-"""So, but of several comparisons of which a share alpha may be false: the family-wise error rate was not held."""
+"""Confirmed under false discovery rate control: a share alpha of the comparisons may be false positives."""
 LOOKED = "confirmed, at look {}"
-"""So, but the repeats were looked at before: p-values are no longer exact."""
+"""Confirmed after earlier interim analyses of the same repeats, so the p-values are not exact."""
 NOMINATED = "nominated, not confirmed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The configuration that `export` writes by default, and that every command names."""
+    """The configuration that every command reports and that `export` writes by default."""
 
     name: str
-    """As in the comparison; the trial's label where no comparison holds it."""
+    """Name in the comparison, or the trial's label if no comparison contains the configuration."""
     point: Mapping[str, Any]
     trial: int | None
-    """Number of the sweep's trial of this point; None for a baseline that the sweep did not find."""
+    """Number of the sweep's trial with this point; None for a baseline that is not a trial of the sweep."""
     is_compared: bool
-    """Whether the newest comparison holds it."""
+    """Whether the newest comparison contains the configuration."""
     state: str
-    """As of `state_of`."""
+    """State as returned by `state_of`."""
     notes: tuple[str, ...]
-    """Warnings, one line each: another configuration has a higher mean, or the nominee was never compared."""
+    """Warnings, one line each, for example that another configuration has a higher mean."""
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether it beat every configuration that it had to beat."""
+        """Whether the configuration won all of its declared comparisons."""
         return self.state != NOMINATED
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the choice as JSON-compatible data, without its point."""
         return {"name": self.name, "trial": self.trial, "state": self.state, "notes": list(self.notes)}
 
 
 def choose(trials: Sequence[TrialRecord], document: Mapping[str, Any] | None) -> Choice | None:
-    """Choose a study's configuration: a confirmed winner of the newest comparison, else the nominee.
+    """Return the configuration that a study reports: a confirmed winner of the newest comparison, else the nominee.
 
     A configuration wins if every declared comparison that it is part of found it better. A baseline that the sweep did
-    not nominate must also have beaten a finalist: a comparison among baselines says nothing about the sweep. Of several
-    winners the one with the highest mean test accuracy is chosen, of equals the one with the lowest trial number.
+    not nominate must also have beaten a finalist, because a comparison of baselines says nothing about the sweep. Among
+    several winners the highest mean test accuracy decides, then the lowest trial number.
 
     Args:
         trials: All trials of the sweep.
-        document: What comparison.json holds; None before a comparison.
+        document: Content of comparison.json; None before a comparison.
 
     Returns:
-        The choice, or None where the sweep has nominated nothing.
+        The choice; None if the sweep has nominated nothing.
     """
     ranked = nominees(trials)
     nominated = nominee_point(ranked, document)
@@ -89,11 +89,14 @@ def choose(trials: Sequence[TrialRecord], document: Mapping[str, Any] | None) ->
 
 
 def nominee_point(ranked: Sequence[TrialRecord], document: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The point that the sweep nominates; after a race that it took part in, the point that survived the race.
+    """Return the point that the sweep nominates, or the survivor of a race that it took part in.
 
     Args:
-        ranked: The sweep's trials in the order of `status.nominees`.
-        document: What comparison.json holds; None before a comparison.
+        ranked: The sweep's trials in the order of `summary.nominees`.
+        document: Content of comparison.json; None before a comparison.
+
+    Returns:
+        The point; None if there are no trials.
     """
     if not ranked:
         return None
@@ -104,17 +107,17 @@ def nominee_point(ranked: Sequence[TrialRecord], document: Mapping[str, Any] | N
 
 
 def find_trial(ranked: Sequence[TrialRecord], point: Mapping[str, Any]) -> TrialRecord | None:
-    """The sweep's trial of a point."""
+    """Return the first ranked trial with a point; None if there is none."""
     return next((record for record in ranked if dict(record.point) == dict(point)), None)
 
 
 def find_contender(document: Mapping[str, Any] | None, point: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The configuration of the newest comparison that is a point, finalist or baseline."""
+    """Return the finalist or baseline of the newest comparison with a point; None if there is none."""
     return next((item for item in _contenders(document) if item["point"] == dict(point)), None)
 
 
 def comparisons_of(document: Mapping[str, Any] | None, name: str) -> list[dict[str, Any]]:
-    """The declared comparisons that a configuration is part of."""
+    """Return the declared comparisons that a configuration is part of."""
     return [item for item in document["comparisons"] if name in {item["a"], item["b"]}] if document else []
 
 
@@ -133,16 +136,16 @@ def _is_winner(document: Mapping[str, Any], contender: Mapping[str, Any], nomina
 
 
 def state_of(comparisons: Sequence[Mapping[str, Any]], name: str, *, num_looks: int) -> str:
-    """Say what the declared comparisons make of a configuration.
+    """Return what the declared comparisons conclude about a configuration.
 
     Args:
-        comparisons: All of a comparison document; those without it are passed over.
-        name: The configuration.
-        num_looks: How often somebody has looked at what was judged, this time included.
+        comparisons: All comparisons of a document; those without the configuration are ignored.
+        name: Name of the configuration.
+        num_looks: Number of analyses of these repeats so far, including this one.
 
     Returns:
-        NOMINATED or CONFIRMED; or CONFIRMED with all that it lacks, in the words of ON_THESE_IMAGES, PROVISIONAL,
-        OF_SEVERAL and LOOKED, in this order: "confirmed on these images, provisionally, at look 2".
+        NOMINATED or CONFIRMED. CONFIRMED is followed by each limitation that applies, in the order ON_THESE_IMAGES,
+        PROVISIONAL, OF_SEVERAL, LOOKED: "confirmed on these images, provisionally, at look 2".
     """
     own = [item for item in comparisons if name in {item["a"], item["b"]}]
     if not own or not all(has_won(item, name) for item in own):
@@ -157,17 +160,17 @@ def state_of(comparisons: Sequence[Mapping[str, Any]], name: str, *, num_looks: 
 
 
 def has_won(comparison: Mapping[str, Any], name: str) -> bool:
-    """Whether a comparison found the configuration better."""
+    """Return whether a comparison found the configuration better."""
     return bool(comparison["verdict"] == (Verdict.BETTER if comparison["a"] == name else Verdict.WORSE))
 
 
 def state_in(document: Mapping[str, Any] | None, name: str) -> str:
-    """What the newest comparison makes of a configuration; see `state_of`."""
+    """Return what the newest comparison concludes about a configuration; see `state_of`."""
     return state_of(document["comparisons"], name, num_looks=document.get("num_looks", 1)) if document else NOMINATED
 
 
 def fresh_scores(contender: Mapping[str, Any], *, chance: float) -> list[float]:
-    """Test accuracies of a contender's repeats; one that diverged and left nothing counts as chance."""
+    """Return the test accuracies of a contender's repeats; a diverged repeat without one scores `chance`."""
     return [
         chance if run["test_accuracy"] is None else run["test_accuracy"]
         for run in contender["repeats"]
@@ -176,7 +179,7 @@ def fresh_scores(contender: Mapping[str, Any], *, chance: float) -> list[float]:
 
 
 def _mean(document: Mapping[str, Any] | None, contender: Mapping[str, Any]) -> float:
-    """Mean test accuracy; minus infinity without a scored repeat."""
+    """Return the mean test accuracy; minus infinity without a scored repeat."""
     num_classes = document.get("data", {}).get("num_classes") if document else None
     scores = fresh_scores(contender, chance=1 / num_classes if num_classes else 0.0)
     return sum(scores) / len(scores) if scores else -math.inf
@@ -192,7 +195,7 @@ def _rank(
 def _notes(
     ranked: Sequence[TrialRecord], document: Mapping[str, Any] | None, chosen: Mapping[str, Any] | None
 ) -> list[str]:
-    """Configurations that beat the chosen one or have a higher mean, and a nominee that was never compared."""
+    """Return warnings: rivals that are better or have a higher mean, and a nominee that was never compared."""
     if document is None:
         return []
     notes = []

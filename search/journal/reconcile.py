@@ -1,6 +1,6 @@
-"""What the journal, Optuna and MLflow say of the same trials, side by side. Pure: nothing is read or mended here.
+"""Compare the journal with its copies in Optuna and MLflow and list the differences, without changing anything.
 
-The journal is right by definition: whatever it says otherwise is a difference of the other two.
+The journal is right by definition: every difference is an error of the copy. All functions are pure.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from enum import Enum
 from search.records import Completed, Failed, Stopped, TrialRecord
 
 PARENT_RUNS = {"sweep": "the run of the sweep", "compare": "the run of all repeats"}
-"""Keys of MLflow's parent runs, and what they are called here."""
+"""Key of each parent run in MLflow -> its name in messages."""
 
 
 class Repair(Enum):
-    """What removes a difference."""
+    """How a difference is repaired."""
 
     TELL = "Optuna's copy is told how the trial ended"
     ADD = "the trial is added to Optuna's copy"
@@ -27,24 +27,24 @@ class Repair(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One trial or repeat of which a store says other things than the journal."""
+    """A trial or repeat whose state in a copy differs from the journal."""
 
     store: str
     """`Optuna` or `MLflow`."""
     trial: str
-    """What a reader calls it."""
+    """Name of the trial in messages."""
     journal: str
-    """What the journal says."""
+    """State in the journal."""
     found: str
-    """What the store says."""
+    """State in the copy."""
     cure: Repair
     number: int | None = None
-    """Optuna's number of the trial; None of a run of MLflow's."""
+    """Trial number in Optuna; None for a run in MLflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptunaTrial:
-    """What Optuna holds of one trial."""
+    """Content of one trial in Optuna."""
 
     number: int
     state: str
@@ -57,19 +57,19 @@ class OptunaTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """What MLflow holds of one trial or repeat."""
+    """Content of one trial's or repeat's run in MLflow."""
 
     status: str
     """RUNNING, FINISHED, FAILED or KILLED."""
     outcome: str
-    """Our own word; empty if it has none."""
+    """Outcome tag of the run; empty if it has none."""
     num_epochs: int
     val_accuracy: float | None
     test_accuracy: float | None
 
 
 def state_in_optuna(record: TrialRecord) -> tuple[str, float | None]:
-    """State and value that Optuna should hold."""
+    """Return the state and value that a record should have in Optuna."""
     curve = curve_in_optuna(record)
     match record.outcome:
         case None:
@@ -83,19 +83,22 @@ def state_in_optuna(record: TrialRecord) -> tuple[str, float | None]:
 
 
 def curve_in_optuna(record: TrialRecord) -> dict[int, float]:
-    """Epoch -> validation accuracy that Optuna should hold once the trial has ended."""
+    """Return epoch -> validation accuracy, as Optuna should have it once the trial has ended."""
     return {item.epoch: item.val_accuracy for item in record.curve if item.val_accuracy is not None}
 
 
 def optuna_differences(
     expected: Mapping[int, OptunaTrial], found: Sequence[OptunaTrial], records: Iterable[TrialRecord]
 ) -> list[Difference]:
-    """Compare what Optuna's copy should hold with what it holds.
+    """Compare Optuna's copy with its expected content.
 
     Args:
-        expected: What the journal makes of each number that it knows.
-        found: Optuna's trials.
-        records: The sweep's trials, for the words.
+        expected: Expected trial of each number that the journal contains.
+        found: Trials in the copy.
+        records: The sweep's trials, for the messages.
+
+    Returns:
+        One difference per trial that differs, in the order of the numbers.
     """
     by_number = {record.number: record for record in records}
     held = {trial.number: trial for trial in found}
@@ -122,11 +125,11 @@ def _fault(wanted: OptunaTrial | None, found: OptunaTrial | None, *, is_last: bo
     if found is None:
         return "no such trial", Repair.REWRITE
     if wanted is None:
-        # A journal of before does not have the draws that were rejected; the next start takes them over.
+        # A version 1 journal lacks the rejected draws; the next start imports them from Optuna.
         return None if found.state == "FAIL" and not is_last else (_state(found), Repair.REWRITE)
     is_over = wanted.state != "RUNNING"
     if wanted.state == "FAIL" and not wanted.curve and found.state == "FAIL":
-        return None  # of a draw that was rejected nothing but that is known for certain
+        return None  # of a rejected draw only its state is certain
     if wanted.params != found.params:
         return "another point", Repair.REWRITE
     if is_over and found.state == "RUNNING":
@@ -152,13 +155,16 @@ def mlflow_differences(
     running_comparisons: Iterable[str] = (),
     driven: bool = False,
 ) -> list[Difference]:
-    """Compare trials and repeats with their runs.
+    """Compare trials and repeats with their runs in MLflow.
 
     Args:
         records: Trials and repeats.
-        runs: MLflow's runs by key, those of the parents included, those of comparisons not.
-        running_comparisons: Keys of comparisons whose runs are RUNNING: each was over before it was sent.
-        driven: A driver is at work: what is unfinished may be RUNNING.
+        runs: MLflow's runs by key, including parent runs, without runs of comparisons.
+        running_comparisons: Keys of comparisons whose runs are RUNNING, although a comparison is sent when it is over.
+        driven: Whether a driver is active, so that unfinished trials may be RUNNING.
+
+    Returns:
+        One difference per trial, repeat, parent run or comparison that differs.
     """
     differences = []
     known = {record.key: record for record in records}
@@ -202,7 +208,7 @@ def _tracking_fault(record: TrialRecord, held: Sequence[TrackedRun], driven: boo
 
 
 def value_fault(record: TrialRecord, run: TrackedRun) -> str:
-    """What differs in the numbers that a run holds of a trial or repeat; empty if nothing does."""
+    """Return how the numbers of a run differ from its trial or repeat; empty if they agree."""
     num_epochs = record.curve[-1].epoch if record.curve else 0
     if run.num_epochs != num_epochs:
         return f"{run.num_epochs} epochs instead of {num_epochs}"
@@ -231,6 +237,6 @@ def _in_words(record: TrialRecord) -> str:
 
 
 def mended_in_words(differences: Sequence[Difference], noun: str) -> str:
-    """One line about what was mended, such as `mended from the journal: 3 trials`; empty if nothing was."""
+    """Return one line about what was repaired, such as `mended from the journal: 3 trials`; empty if nothing was."""
     num = len(differences)
     return f"mended from the journal: {num} {noun}{'s' if num > 1 else ''}" if num else ""

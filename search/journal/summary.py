@@ -1,4 +1,4 @@
-"""What a study has come to, from its records: counts, nominee so far, pace, failures. Pure."""
+"""Summarise a study from its records: counts, nominee, speed and failures. All functions are pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from search.records import Completed, Failed, Stopped, TrialRecord
 
 
 def rank(record: TrialRecord) -> tuple[bool, int, float, int]:
-    """The one order of a sweep's trials, first nominated first; independent of the order in which they ended.
+    """Return the sort key of a sweep's trials, best first; it does not depend on the order in which they ended.
 
-    Completed trials by the validation accuracy of the last epoch; then those that the scheduler stopped, the furthest
-    first. Ties go to the lower trial number.
+    Completed trials are ordered by the validation accuracy of the last epoch. Trials that the scheduler stopped follow,
+    those with the most epochs first. Ties go to the lower trial number.
     """
     is_stopped = isinstance(record.outcome, Stopped)
     accuracy = -1.0 if record.val_accuracy is None else record.val_accuracy
@@ -23,20 +23,20 @@ def rank(record: TrialRecord) -> tuple[bool, int, float, int]:
 
 
 def best_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Completed trials, in the order of `rank`."""
+    """Return the completed trials, in the order of `rank`."""
     return sorted((record for record in records if isinstance(record.outcome, Completed)), key=rank)
 
 
 def nominees(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Trials in the order in which the sweep nominates them.
+    """Return the trials that the sweep may nominate, best first.
 
-    A trial that the scheduler stopped is among them: a repeat trains it to the last epoch anyway.
+    Trials that the scheduler stopped are included, because a repeat trains them to the last epoch.
     """
     return sorted(filter(_is_nominated, records), key=rank)
 
 
 def nominee(records: Iterable[TrialRecord]) -> TrialRecord | None:
-    """The first of `nominees`."""
+    """Return the first of `nominees`; None if there is none."""
     return min(filter(_is_nominated, records), key=rank, default=None)
 
 
@@ -48,7 +48,10 @@ _NUMBER = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:nan|inf)\b",
 
 
 def group_failures(records: Iterable[TrialRecord]) -> list[tuple[str, int]]:
-    """Why trials failed: the first of all reasons that differ in numbers only, and how many, most frequent first."""
+    """Return the reasons of failed trials with their counts, most frequent first.
+
+    Reasons that differ only in numbers are grouped under the first of them.
+    """
     groups: dict[str, list[str]] = {}
     for record in records:
         if isinstance(record.outcome, Failed):
@@ -58,40 +61,40 @@ def group_failures(records: Iterable[TrialRecord]) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """A study at one moment."""
+    """Summary of a study at one moment."""
 
     num_planned: int
     num_completed: int
     num_stopped: int
     num_failed: int
     num_unfinished: int
-    """Running, or waiting to go on."""
+    """Trials that are running or waiting to be resumed."""
     nominee: TrialRecord | None
-    """The sweep's, as `nominee` has it: one run, not confirmed."""
+    """The sweep's nominee, from a single run and not confirmed."""
     num_epochs: int
     epochs_per_sec: float | None
-    """Over the last minutes of this run of the command; None before the first epoch."""
+    """Epochs per second since this command started; None before the first epoch."""
     eta_secs: float | None
-    """Until the planned trials are over, at this pace; None while unknown."""
+    """Estimated seconds until all planned trials have ended; None while unknown."""
     failures: tuple[tuple[str, int], ...]
-    """Reasons and how often, most frequent first; of those that differ in numbers only, the first."""
+    """(reason, count) as `group_failures` returns them."""
 
     @property
     def num_over(self) -> int:
-        """Trials with an outcome."""
+        """Number of trials with an outcome."""
         return self.num_completed + self.num_stopped + self.num_failed
 
 
 def summarise(
     records: Sequence[TrialRecord], num_planned: int, *, since: float | None = None, now: float | None = None
 ) -> Status:
-    """Count and time the records of a sweep, or of a comparison.
+    """Summarise the records of a sweep or of a comparison.
 
     Args:
         records: Trials or repeats.
-        num_planned: How many there will be.
-        since: When this run of the command began (seconds since 1970); pace is measured from there.
-        now: The present; unset: the clock.
+        num_planned: Planned number of trials or repeats.
+        since: Start of this command in seconds since 1970, from which the speed is measured; None for no speed.
+        now: Current time in seconds since 1970; None for the clock.
     """
     present = time.time() if now is None else now
     outcomes = Counter(type(record.outcome) for record in records)

@@ -1,4 +1,4 @@
-"""Which software and which revision produced a result."""
+"""Versions of the software that produced a result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGES = ("hybrid-search", "torch", "torchvision", "ray", "optuna", "mlflow", 
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what a result depends on; packages that are not installed are left out."""
+    """Return the versions of Python and of the installed packages that affect a result, by name."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -22,14 +22,15 @@ def versions() -> dict[str, str]:
 
 
 def public_version(package: str) -> str:
-    """A version as a package index knows it: without the label of a build, as in `2.9.1+cu132`."""
+    """Return a package's version without its build label: `2.9.1` for `2.9.1+cu132`."""
     return metadata.version(package).partition("+")[0]
 
 
 def git_revision() -> str | None:
-    """Revision of the source tree that this program runs from, with `+changes` if files differ from it.
+    """Return the revision of the source tree that this program runs from, with `+changes` if files differ from it.
 
-    None for an installed package, even if it is installed below somebody's repository.
+    Returns:
+        The revision; None for an installed package, even inside another repository.
     """
     here = Path(__file__).parent
     try:
@@ -41,6 +42,6 @@ def git_revision() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # `status` would lock the index of the repository to refresh it, in which somebody may be at work.
+    # By default `git status` locks the index to refresh it, which may disturb other git commands.
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()

@@ -1,1 +1,1 @@
-"""Where trainings run: on Ray Tune, or inline."""
+"""Runners, which execute trainings on Ray Tune or inline, and the checks before a start."""

@@ -1,4 +1,4 @@
-"""What `plan`, `sweep` and `compare` check before anything is made: one list, all faults at once, then the warnings."""
+"""Checks of `plan`, `sweep` and `compare` before anything is written. All errors are reported at once."""
 
 from __future__ import annotations
 
@@ -31,38 +31,38 @@ IGNORED = {
     "MLFLOW_EXPERIMENT_ID": "tracking.experiment",
     "RAY_ADDRESS": "resources.address",
 }
-"""Variables that MLflow and Ray follow elsewhere -> the field of the study that decides here."""
+"""Environment variables that MLflow and Ray normally follow -> the study's field that decides here instead."""
 LITTLE_ROOM_BYTES = 2**30
 _GOES_ON = "the study has begun and goes on without it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is checked, and for which command."""
+    """The study to check and the command that checks it."""
 
     study: StudyConfig
     verb: Verb
     num_confirm: int
-    """Fresh blocks that a race confirms its survivor on; 0 without a race."""
+    """Number of fresh repeats that confirm the survivor of a race; 0 without a race."""
 
     @property
     def sweeps(self) -> bool:
-        """Whether trials are proposed, now or later."""
+        """Whether the command is `sweep`, or `plan`, which plans a sweep."""
         return self.verb in {"plan", "sweep"}
 
     @property
     def has_begun(self) -> bool:
-        """Whether the study has a journal."""
+        """Whether the study was started before, that is, has a journal."""
         return (self.study.folder / JOURNAL).is_file()
 
 
 Check = Callable[[Subject], Iterable[str]]
-"""Yields a line for what is odd; raises HybridSearchError for what is wrong."""
+"""A check: yields one line per warning, raises HybridSearchError for an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A study in which nothing is wrong."""
+    """Result of checking a study without errors."""
 
     facts: DataFacts
     warnings: tuple[str, ...]
@@ -75,19 +75,19 @@ def check_study(
     num_confirm: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
-    """Check everything that can be checked before something is made.
+    """Check everything that can be checked before anything is written, and print the warnings.
 
     Args:
         study: The study.
-        verb: The command; `plan` checks for sweep and comparison.
-        num_confirm: Fresh blocks that a race confirms its survivor on; 0 without a race.
-        on_progress: Called with the images decoded so far and all of them.
+        verb: The command; `plan` checks for both sweep and comparison.
+        num_confirm: Number of fresh repeats that confirm the survivor of a race; 0 without a race.
+        on_progress: Called with the number of images decoded so far and the total.
 
     Returns:
-        What the data are, and what is odd; each warning is printed, too.
+        Facts about the data, and the warnings.
 
     Raises:
-        HybridSearchError: What is wrong: the one error, or an InputError with the lines of all.
+        HybridSearchError: The only error found, or an InputError with one line per error.
     """
     subject = Subject(study=study, verb=verb, num_confirm=num_confirm)
     errors: list[HybridSearchError] = []
@@ -100,7 +100,7 @@ def check_study(
         num_before = len(errors)
         for check_data in DATA_CHECKS:
             _run(lambda check=check_data: check(subject, facts[0]), errors)  # type: ignore[misc]
-        if len(errors) == num_before and subject.sweeps:  # else the same faults again, counted
+        if len(errors) == num_before and subject.sweeps:  # else the same errors would be reported again
             _run(lambda: check_possible(study, facts[0]), errors)
     if len(errors) == 1:
         raise errors[0]
@@ -121,7 +121,7 @@ def _run(check: Callable[[], None], errors: list[HybridSearchError]) -> None:
 
 
 def _folder(subject: Subject) -> Iterator[str]:
-    """The storage can be written, and a study that began says the same; its disk has room."""
+    """Check that the storage is writable, matches a study started before, and has free disk space."""
     study = subject.study
     check_folder(study)
     there = next(path for path in (study.folder, *study.folder.absolute().parents) if path.exists())
@@ -131,7 +131,7 @@ def _folder(subject: Subject) -> Iterator[str]:
 
 
 def _request(subject: Subject) -> Iterator[str]:
-    """Some node can run a trial: this machine, where no other is named."""
+    """Check that some node can run a trial; without a cluster address that node is this machine."""
     resources = subject.study.resources
     if faults := gpu_faults(resources.gpus):
         raise ResourceError(*faults)
@@ -163,7 +163,7 @@ def _num_gpus() -> int:
 
 
 def _address(subject: Subject) -> Iterator[str]:
-    """Something answers at the address of the cluster."""
+    """Check that the cluster's address accepts connections."""
     resources = subject.study.resources
     if resources.runner == "ray" and resources.address is not None:
         from search.runners.ray_join import check_address
@@ -173,7 +173,7 @@ def _address(subject: Subject) -> Iterator[str]:
 
 
 def _tracking(subject: Subject) -> Iterator[str]:
-    """The tracking store answers, and the experiment is this program's. A study that has begun goes on without it."""
+    """Check that the tracking store answers (only a warning once the study has started) and has no foreign runs."""
     place = tracking_place(subject.study)
     if place is None:
         return
@@ -192,7 +192,7 @@ def _tracking(subject: Subject) -> Iterator[str]:
 
 
 def _database(subject: Subject) -> Iterator[str]:
-    """Optuna's database answers or can be made, and its study is this one's. A study that has begun goes on without."""
+    """Check that Optuna's database is usable (only a warning once the study has started) and its study is ours."""
     if subject.study.search.database is None:
         return
     from search.sampling.optuna_copy import foreign_study
@@ -209,7 +209,7 @@ def _database(subject: Subject) -> Iterator[str]:
 
 
 def _claims(subject: Subject) -> Iterator[str]:
-    """The comparison can lead to something."""
+    """Check that the comparison can reach a conclusion."""
     study = subject.study
     if subject.verb in {"plan", "sweep"}:
         yield from odd_in_compare(study)
@@ -230,7 +230,7 @@ def _oddities(subject: Subject) -> Iterator[str]:
 
 
 def _environment(subject: Subject) -> Iterator[str]:
-    """Variables of the environment that other programs follow and this one does not: one line for all."""
+    """Warn of environment variables that other programs follow and this one ignores, in one line."""
     study = subject.study
     written = study.tracking.uri.written if isinstance(study.tracking.uri, Uri) else ""
     decided = {
@@ -261,7 +261,7 @@ CHECKS: tuple[Check, ...] = (
     _oddities,
     _environment,
 )
-"""In the order of their faults."""
+"""All checks that need no data, in the order in which their errors are reported."""
 
 
 def _points(subject: Subject, facts: DataFacts) -> None:
@@ -281,4 +281,4 @@ def _data(subject: Subject, facts: DataFacts) -> None:
 
 
 DATA_CHECKS: tuple[Callable[[Subject, DataFacts], None], ...] = (_points, _baselines, _data)
-"""Those that need to know the data."""
+"""Checks that need the data."""

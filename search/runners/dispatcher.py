@@ -1,4 +1,4 @@
-"""What a runner carries out: trainings to hand out, results to take in. Journal first, then everybody else."""
+"""Dispatcher: hands trainings to a runner and records their progress and outcomes, in the journal first."""
 
 from __future__ import annotations
 
@@ -26,32 +26,38 @@ if TYPE_CHECKING:
     from search.data.store import ImageData
 
 TRIALS = "trials"
-"""Folder inside the study's that holds one folder per trial and repeat."""
+"""Name of the folder, inside the study's, that contains one folder per trial and repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """One training handed to a worker."""
+    """One training, as it is sent to a worker."""
 
     spec: TrialSpec
     folder: str
-    """The trial's own folder, on storage that all nodes see."""
+    """The trial's own folder, on storage shared by all nodes."""
     remote: str | None = field(default=None, repr=False)
-    """URI of the trial's folder on an object store, which then stands for `folder`; may hold a password."""
+    """URI of the trial's folder on an object store, used instead of `folder`; may contain a password."""
     cache_dir: str | None
-    """Node-local folder for decoded images; None: the node's default."""
+    """Node-local folder for decoded images; None for the node's default."""
     num_known_epochs: int
-    """Epochs already in the journal; the worker does not tell them again."""
+    """Number of epochs already in the journal; the worker does not report them again."""
 
 
 class Dispatcher(ABC):
-    """Hands out assignments and writes down what comes back.
+    """Hands assignments to a runner and records their results. Subclasses decide what is proposed and stopped.
+
+    A runner calls `next` until it returns None. For each assignment it calls `report` after each epoch and `tick`
+    within epochs, and closes the training once one of them returns False. A training that raises goes to `diverge` or
+    `fail`, but any HybridSearchError other than DivergedError ends the run. Not thread-safe: one thread at a time,
+    except `interrupt`, which a signal handler may call at any time.
 
     Args:
-        journal: The open journal of the study.
+        journal: The open journal of the study; the caller closes it.
         folder: The study's folder.
-        kind: `trial` or `repeat`: which records are this work's.
-        deadline: Monotonic time after which nothing new begins and running trials are left to be resumed.
+        kind: Kind of the records that this dispatcher owns: `trial` or `repeat`.
+        cache_dir: Node-local folder for decoded images; None for each node's default.
+        deadline: Value of `time.monotonic()` after which no training starts and running ones are closed, to be resumed.
         on_change: Called after each change, for display.
     """
 
@@ -72,7 +78,7 @@ class Dispatcher(ABC):
         self._deadline = deadline
         self._on_change = on_change
         self.interrupted: str | None = None
-        """What asked for an early end; None while nothing did."""
+        """Name of the signal or key that requested an early end; None if there was none."""
         self.specs: dict[str, TrialSpec] = {}
         self.attempts: dict[str, int] = {}
         with telling_disk_faults(folder):
@@ -82,7 +88,7 @@ class Dispatcher(ABC):
             self._tidy(record)
 
     def _tidy(self, record: TrialRecord) -> None:
-        """Let go of what a training no longer needs whose end is in the journal and final."""
+        """Delete the files that a training with a final outcome no longer needs."""
         folder = self.folder_of(record.key)
         if folder.is_symlink():
             raise InputError(
@@ -100,7 +106,7 @@ class Dispatcher(ABC):
 
     @property
     def records(self) -> list[TrialRecord]:
-        """All records of this work so far, in the order in which they began."""
+        """All records of this kind, in the order in which they started."""
         return self._journal.of_kind(self._kind)
 
     @property
@@ -110,22 +116,22 @@ class Dispatcher(ABC):
 
     @property
     def stopping(self) -> bool:
-        """Whether nothing new begins and running trainings are to be closed: each can go on later where it was."""
+        """Whether no training may start and running ones are closed; each can be resumed later."""
         return self.interrupted is not None or self.out_of_time
 
     def interrupt(self, why: str) -> None:
-        """Ask for an early end; may be called from a signal handler.
+        """Request an early end. May be called from a signal handler.
 
         Args:
-            why: What asks for it, for the user: `SIGTERM`.
+            why: Name of the signal or key, for the message to the user: `SIGTERM`.
         """
         self.interrupted = why
 
     def check_interrupted(self) -> None:
-        """Say that the work ended early; for runners, once all trainings are closed.
+        """Raise if the dispatcher was interrupted. Runners call this after all trainings are closed.
 
         Raises:
-            InterruptedStudyError: It was interrupted.
+            InterruptedStudyError: The dispatcher was interrupted.
         """
         if self.interrupted is not None:
             raise InterruptedStudyError(
@@ -134,25 +140,30 @@ class Dispatcher(ABC):
 
     @abstractmethod
     def rebuild(self, record: TrialRecord) -> TrialSpec:
-        """Describe an unfinished training again, as it was begun."""
+        """Return the spec of an unfinished training, identical to the one that it started with."""
 
     @abstractmethod
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
-        """Describe the next new training, or None when there is none."""
+        """Return the spec and record of the next new training; None if there is none."""
 
     def judge(self, record: TrialRecord) -> bool:  # noqa: ARG002
-        """Say after an epoch whether the training may go on."""
+        """Return whether a training may continue after its latest epoch."""
         return True
 
     def is_tried_again(self, record: TrialRecord) -> bool:  # noqa: ARG002
-        """Say of a finished training whether the next start goes on with it: its folder stays."""
+        """Return whether the next start retries a finished training, so that its folder is kept."""
         return False
 
     def learn(self, record: TrialRecord) -> None:  # noqa: B027  optional
-        """Take note of a finished training."""
+        """Process a training that has just ended."""
 
     def next(self) -> Assignment | None:
-        """Hand out a training: unfinished ones first, then new ones; None when nothing is left to begin."""
+        """Return the next training, unfinished ones first; None if nothing is left to start.
+
+        Raises:
+            InputError: An unfinished training cannot be rebuilt because the data or the program changed.
+            JournalError: The study's folder was moved or removed.
+        """
         if self.stopping:
             return None
         self._journal.check()
@@ -185,28 +196,33 @@ class Dispatcher(ABC):
         )
 
     def settle(self) -> None:
-        """Wait until what the trainings left can be read here.
+        """Wait until the files that the trainings wrote can be read on this machine.
 
         Raises:
-            StoreAwayError: It cannot for now.
+            StoreAwayError: The remote store cannot be reached now.
         """
         self._journal.copy.settle()
 
     def folder_of(self, key: str) -> Path:
-        """The folder of one trial or repeat."""
+        """Return the absolute path of the folder of a trial or repeat."""
         return (self._folder / TRIALS / key).absolute()
 
     def report(self, key: str, progress: Progress, node: str) -> bool:
-        """Take in one epoch.
+        """Record one epoch, and the outcome if the training ends with it.
+
+        Args:
+            key: Key of the training.
+            progress: Metrics of the epoch, with the result if it is the last one.
+            node: Name of the node that trains it.
 
         Returns:
-            Whether the worker goes on with this training.
+            Whether the training continues.
         """
         go_on = True
         if progress.metrics.epoch > len(self._journal.records[key].curve):
             self._journal.epoch(key, progress.metrics, node, progress.machine)
             go_on = self.judge(self._journal.records[key])
-        # else: a worker that was started again tells from its checkpoint what is known already.
+        # else: a restarted worker repeats epochs after its checkpoint that are already recorded.
         if progress.result is not None:
             self._end(key, Completed(), progress.result)
             return False
@@ -217,10 +233,10 @@ class Dispatcher(ABC):
         return not self.stopping
 
     def tick(self, key: str) -> bool:  # noqa: ARG002
-        """Take in that a training is in the middle of an epoch.
+        """Check in the middle of an epoch whether a training continues.
 
         Returns:
-            Whether the worker goes on with this training; otherwise it closes it, and the training saves itself.
+            Whether the training continues; if not, the runner closes it, and it saves a checkpoint.
 
         Raises:
             JournalError: The study's folder was moved or removed.
@@ -229,12 +245,12 @@ class Dispatcher(ABC):
         return not self.stopping
 
     def fail(self, key: str, reason: str) -> None:
-        """Take in a training that raised or was lost."""
+        """Record a training that raised or whose worker was lost."""
         line = redacted(" ".join(reason.split()))[:500]
         self._end(key, Failed(reason=line or "no reason given"))
 
     def diverge(self, key: str, error: DivergedError) -> None:
-        """Take in a training that diverged, with what it left behind."""
+        """Record a training that diverged, with the files that it wrote."""
         self._end(key, Failed(reason=str(error), diverged=True, epoch=error.epoch), error.result)
 
     def _end(self, key: str, outcome: Outcome, result: TrialResult | None = None) -> None:
@@ -250,7 +266,7 @@ class Dispatcher(ABC):
 
 
 def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float | str]) -> TrialRecord:
-    """A record of a training that is about to begin."""
+    """Return the record of a training that is about to start."""
     return TrialRecord(
         key=spec.key,
         number=spec.number,
@@ -268,9 +284,9 @@ def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float |
 
 @functools.lru_cache(maxsize=2)
 def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> ImageData:
-    """Open a data set once per process: looking through its files costs more than a small trial.
+    """Open a data set once per process, because scanning its files takes longer than a small trial.
 
-    A node that was sent this very content has no other.
+    Data received from the driver take precedence: such a node has no files of its own.
     """
     from search.data.store import open_data, open_received
 
@@ -279,15 +295,19 @@ def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> Imag
 
 
 def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | None, None, None]:
-    """Carry out an assignment in this process.
+    """Execute an assignment in this process. Closing the generator saves a checkpoint.
+
+    Args:
+        assignment: The training.
+        device: Torch device, `cpu` or `cuda`.
 
     Yields:
-        Each epoch; None as a tick, where it may be closed in the middle of one (see `search.training.loop.train`).
+        The progress after each epoch; None within an epoch, where it may be closed (see `search.training.loop.train`).
 
     Raises:
-        InputError: This node's data are not the ones that the study began with.
-        DivergedError: The loss stopped being finite.
-        StorageFaultError: The machine cannot write or read a file.
+        InputError: This node's data differ from those that the study started with.
+        DivergedError: The loss is not finite.
+        StorageFaultError: The machine cannot read or write a file.
     """
     with telling_disk_faults(Path(assignment.folder)):
         yield from _carry_out(assignment, device)

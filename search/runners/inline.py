@@ -1,4 +1,4 @@
-"""Runs one training after another in this process: for tests, debugging and machines without Ray."""
+"""Run trainings one after another in this process, for tests, debugging and machines without Ray."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from search.study.config import ResourcesSection
 
 
 def pick_device(gpus: float) -> str:
-    """`cuda` where GPUs were asked for, else `cpu`.
+    """Return the torch device for a request: `cuda` if GPUs are requested, else `cpu`.
+
+    Args:
+        gpus: Requested number of GPUs per trial.
 
     Raises:
-        ResourceError: GPUs were asked for and there are none.
+        ResourceError: GPUs are requested and none is available.
     """
     import torch
 
@@ -33,11 +36,15 @@ def pick_device(gpus: float) -> str:
 
 
 def run(work: Dispatcher, resources: ResourcesSection) -> None:
-    """Carry out all assignments of a work.
+    """Run all assignments of a dispatcher in this process.
+
+    Args:
+        work: The dispatcher.
+        resources: Resources of a trial; `cpus` sets the number of threads.
 
     Raises:
-        InterruptedStudyError: The work was interrupted, or Ctrl-C; the state is saved.
-        ResourceError: GPUs were asked for and there are none.
+        InterruptedStudyError: A signal or Ctrl-C interrupted the run; the state is saved.
+        ResourceError: GPUs are requested and none is available.
     """
     import torch
 
@@ -47,7 +54,7 @@ def run(work: Dispatcher, resources: ResourcesSection) -> None:
     node = socket.gethostname()
     try:
         while (assignment := work.next()) is not None:
-            # Closed in the middle of an epoch, a training saves itself.
+            # Closing a training in the middle of an epoch makes it save a checkpoint.
             with contextlib.closing(run_assignment(assignment, device)) as training:
                 while _advance(work, assignment.spec.key, training, node):
                     pass
@@ -59,10 +66,10 @@ def run(work: Dispatcher, resources: ResourcesSection) -> None:
 
 
 def _advance(work: Dispatcher, key: str, training: Iterator[Progress | None], node: str) -> bool:
-    """Train up to the next epoch or tick inside the trial boundary: what the training raises is recorded, not raised.
+    """Advance a training to its next epoch or tick. An exception of the model is recorded, not raised.
 
     Returns:
-        Whether the training goes on.
+        Whether the training continues.
     """
     try:
         progress = next(training)
@@ -70,7 +77,7 @@ def _advance(work: Dispatcher, key: str, training: Iterator[Progress | None], no
         work.diverge(key, error)
     except HybridSearchError:
         raise
-    except Exception as error:  # noqa: BLE001  whatever a model raises
+    except Exception as error:  # noqa: BLE001  a model may raise anything
         work.fail(key, f"{type(error).__name__}: {error}")
     else:
         return work.tick(key) if progress is None else work.report(key, progress, node)

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first one asks the work in hand to save itself and end, the second one ends at once."""
+"""Handle SIGTERM and Ctrl-C: the first one saves and ends the running trainings, the second one ends at once."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class Interruption:
-    """What a signal does to the command; made by `interruptible`."""
+    """Signal handling of one command, created by `interruptible`."""
 
     def __init__(self) -> None:
         self._work: Dispatcher | None = None
         self.why: str | None = None
-        """The first signal; None while there was none."""
+        """Name of the first signal; None if there was none."""
 
     def carry_out(
         self, work: Dispatcher, run: Callable[[Dispatcher, ResourcesSection], None], resources: ResourcesSection
     ) -> None:
-        """Run a work, and let the first signal interrupt it, whatever handlers a library has put into our place."""
+        """Run a dispatcher so that the first signal interrupts it, even if a library has replaced the signal handlers.
+
+        Args:
+            work: The dispatcher.
+            run: The runner.
+            resources: Resources of a trial, passed to the runner.
+        """
         with _handling(self._handle):
             self._work = work
             try:
@@ -41,14 +47,14 @@ class Interruption:
         if self._work is None or not is_first:
             raise KeyboardInterrupt
         self._work.interrupt(self.why)
-        # Not print: the signal may have come in the middle of one.
+        # Not print, which is not reentrant: the signal may interrupt another print.
         with contextlib.suppress(OSError):
             os.write(2, f"\n{self.why}: saving what runs; once more ends at once\n".encode())
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Handle signals until the end; without a work in hand the first one already raises KeyboardInterrupt."""
+    """Handle signals inside the context. While no dispatcher runs, the first signal raises KeyboardInterrupt."""
     interruption = Interruption()
     with _handling(interruption._handle):  # noqa: SLF001
         yield interruption
@@ -56,7 +62,7 @@ def interruptible() -> Iterator[Interruption]:
 
 @contextlib.contextmanager
 def _handling(handler: Any) -> Iterator[None]:  # noqa: ANN401
-    if threading.current_thread() is not threading.main_thread():  # nobody else is told of signals
+    if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread only
         yield
         return
     before = {number: signal.signal(number, handler) for number in WORDS}

@@ -1,4 +1,4 @@
-"""What every node must have, too: the driver's versions, the study's folder, images, and GPUs that do as asked."""
+"""Check that each node has what a study needs: the driver's versions, the study's folder, images and suitable GPUs."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ if TYPE_CHECKING:
     from search.study.config import ResourcesSection, StudyConfig
 
 PACKAGES = ("spaces", "hybrid_models", "search")
-"""The project's own packages, which travel with the job."""
+"""The project's own packages, which Ray sends to the nodes."""
 MARK = ".nodes"
-"""File in the study's folder by which a node knows that it sees the same one."""
+"""File in the study's folder whose content shows that a node sees the same folder as the driver."""
 BFLOAT16_SINCE = 8.0
-"""Compute capability of the first CUDA GPUs that have bfloat16 in hardware."""
+"""Lowest compute capability of CUDA GPUs with bfloat16 in hardware."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeRequirements:
-    """What a study needs of a node."""
+    """Requirements of a study on every node."""
 
     folder: str | None
-    """The study's folder; None where the storage is no folder."""
+    """The study's folder; None if the storage is not a folder."""
     data: DataConfig
     data_key: str
     bfloat16: bool
-    """Whether its GPUs must have bfloat16 in hardware."""
+    """Whether the node's GPUs must support bfloat16 in hardware."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeReport:
-    """What a node has."""
+    """Software, files and GPUs found on a node."""
 
     versions: tuple[tuple[str, str], ...]
     mark: str | None
-    """What the file in the study's folder says; None where there is none."""
+    """Content of the mark file in the study's folder; None if the file is missing."""
     has_images: bool
-    """Whether images that cannot travel are there."""
+    """Whether the node has the images, or the driver can send them."""
     gpus: tuple[tuple[str, float], ...]
-    """Name and compute capability of each GPU; empty where nobody knows."""
+    """Name and compute capability of each GPU; empty if unknown or not needed."""
 
 
 def needs_of(study: StudyConfig, facts: DataFacts) -> NodeRequirements:
-    """Say what a study needs of every node."""
+    """Return the requirements of a study on every node."""
     root = study.data.root
     return NodeRequirements(
         folder=None if "://" in study.storage else str(study.folder.absolute()),
@@ -66,7 +66,7 @@ def needs_of(study: StudyConfig, facts: DataFacts) -> NodeRequirements:
 
 
 def look(needs: NodeRequirements) -> NodeReport:
-    """Look what this node has."""
+    """Inspect this node."""
     mark = None
     if needs.folder is not None:
         try:
@@ -82,10 +82,16 @@ def look(needs: NodeRequirements) -> NodeReport:
 
 
 def fault_of(node: str, needs: NodeRequirements, told: NodeReport, driver: NodeReport) -> str | None:
-    """Compare what a node told with what the driver has.
+    """Compare a node's report with the requirements and with the driver's report.
+
+    Args:
+        node: Name of the node.
+        needs: Requirements of the study.
+        told: Report of the node.
+        driver: Report of the driver's node.
 
     Returns:
-        One line that names the node, what was expected, what was found and how to mend it; None if nothing is wrong.
+        One line with the node, what was expected, what was found and how to fix it; None if the node is suitable.
     """
     faults = []
     found = dict(told.versions)
@@ -111,12 +117,12 @@ def fault_of(node: str, needs: NodeRequirements, told: NodeReport, driver: NodeR
 
 
 def request_faults(resources: ResourcesSection, have: Sequence[Mapping[str, float]], where: str = "") -> list[str]:
-    """Why no node can ever run a trial, if none can.
+    """Return why no node can ever run a trial; empty if some node can.
 
     Args:
-        resources: What a trial asks for.
+        resources: Resources of a trial.
         have: Ray's `CPU` and `GPU` of each node.
-        where: What is named instead of the nodes, such as `this machine`.
+        where: Name to use in messages instead of the nodes, such as `this machine`.
     """
     faults = []
     for word, wanted in (("gpus", resources.gpus), ("cpus", resources.cpus)):
@@ -132,7 +138,7 @@ def request_faults(resources: ResourcesSection, have: Sequence[Mapping[str, floa
 
 
 def trials_that_fit(resources: ResourcesSection, have: Mapping[str, float]) -> int:
-    """How many trials a node runs at the same time."""
+    """Return how many trials a node can run at the same time."""
     fits = math.floor(have.get("CPU", 0.0) / resources.cpus + 1e-9)
     if resources.gpus:
         fits = min(fits, math.floor(have.get("GPU", 0.0) / resources.gpus + 1e-9))
@@ -143,7 +149,7 @@ def _versions() -> dict[str, str]:
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in ("torch", "ray"):
         try:
-            # A build for CPUs and one for GPUs are the same release.
+            # CPU and GPU builds of one release are compatible.
             found[name] = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
             found[name] = "none"
@@ -152,7 +158,7 @@ def _versions() -> dict[str, str]:
 
 @functools.cache
 def code_digest() -> str:
-    """Digest of the project's own files, as this process would import them."""
+    """Return a digest of the project's own files, as this process imports them."""
     digest = hashlib.sha256()
     for folder in package_folders():
         for path in sorted(folder.rglob("*")):
@@ -163,7 +169,7 @@ def code_digest() -> str:
 
 
 def package_folders() -> Iterator[Path]:
-    """Where the project's own packages lie."""
+    """Yield the folders of the project's own packages."""
     for name in PACKAGES:
         found = util.find_spec(name)
         assert found is not None
@@ -172,7 +178,7 @@ def package_folders() -> Iterator[Path]:
 
 
 def _gpus() -> Iterator[tuple[str, float]]:
-    """Ask the GPUs' own tool: torch would take a piece of each GPU's memory to answer."""
+    """Yield name and compute capability of each GPU from nvidia-smi; torch would allocate memory on each GPU."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return

@@ -1,4 +1,4 @@
-"""Who is in the Ray cluster, what the nodes have, and sending them what they lack."""
+"""Nodes of the Ray cluster: their state and capacity, their check, and the transfer of images to them."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 LOOK_SECS = 1.0
-"""The nodes are looked at no more often than this."""
+"""Minimum seconds between two updates of the node list."""
 NODE_CHECK_SECS = 180.0
-"""A node has so long to tell what it has; its first worker may have to be fetched and started."""
+"""Seconds within which a node must report; its first worker may have to be downloaded and started."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriverInfo:
-    """Where the driver is, for a node that must ask it for images, and what it has."""
+    """The driver's node and report, sent to workers so that late nodes can check themselves and fetch images."""
 
     node_id: str
     cache_dir: str
     needs: nodes.NodeRequirements
     told: nodes.NodeReport
     checked: frozenset[str]
-    """Nodes that have been found to have what they need."""
+    """Ids of nodes that passed the check."""
 
 
 class Cluster:
-    """The cluster that was joined.
+    """The Ray cluster that this process has joined. Not thread-safe.
 
     Args:
-        resources: What a trial gets.
-        address: Its address; None for one of our own on this machine.
+        resources: Resources of a trial.
+        address: Address of the cluster; None for a local one started by this process.
     """
 
     def __init__(self, resources: ResourcesSection, address: str | None) -> None:
@@ -63,7 +63,7 @@ class Cluster:
         self._known: dict[str, str] = {}
 
     def look(self) -> None:
-        """Look who is in the cluster, no more than once a second. Where its head is away, this waits for it."""
+        """Update the node list, at most once a second. Blocks while the cluster's head is unreachable."""
         if time.monotonic() - self._looked_at >= LOOK_SECS:
             draining = ray._private.state.state.get_draining_nodes()  # noqa: SLF001  the public state API needs ray[default]
             table: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -73,32 +73,32 @@ class Cluster:
             self._looked_at = time.monotonic()
 
     def name(self, node_id: str) -> str:
-        """What a node is called in the journal."""
+        """Return the name of a node in the journal, `host/id`."""
         return self._known.get(node_id, node_id[:8] or "unknown")
 
     def has_left(self, node_id: str) -> bool:
-        """Whether a node is gone or about to go; as the head says so late, its own door is tried."""
+        """Return whether a node has left or is draining. Its own port is probed too, because Ray reports this late."""
         node = next((node for node in self._alive if node["NodeID"] == node_id), None)
         return node is None or not takes_connections(node["NodeManagerAddress"], node["NodeManagerPort"], PROBE_SECS)
 
     def node_of(self, actor_id: str | None) -> str:
-        """Where an actor was; empty if it was nowhere yet."""
+        """Return the id of the node that an actor ran on; empty if it ran on none."""
         if actor_id is None:
             return ""
         found: dict[str, Any] = ray._private.state.actors(actor_id=actor_id)  # noqa: SLF001  see `look`
         return str(found.get("Address", {}).get("NodeID", ""))
 
     def check_own_node(self) -> None:
-        """Check that the cluster still counts this machine's node: without it every worker of ours is lost.
+        """Check that the cluster still counts this machine's node as alive; otherwise all workers of this job are lost.
 
         Raises:
-            LostClusterError: It does not.
+            LostClusterError: The node counts as dead.
         """
         if ray.get_runtime_context().get_node_id() in self._dead:
             raise lost(self.address or "this machine", OWN_NODE_ENDED)
 
     def limit(self) -> int:
-        """How many trials there may be now: as many as fit, and one that waits where none does."""
+        """Return how many trials may run now: as many as fit, or 1 that waits if none fits."""
         fitting = sum(self._fits(node["Resources"]) for node in self._alive)
         if (fitting == 0) is not self._waiting:
             self._waiting = fitting == 0
@@ -116,7 +116,7 @@ class Cluster:
         """Check that some node can meet a trial's request.
 
         Raises:
-            ResourceError: With the numbers.
+            ResourceError: No node can; the message has the requested and available numbers.
         """
         self.look()
         if faults := nodes.request_faults(self.resources, [node["Resources"] for node in self._alive]):
@@ -124,13 +124,16 @@ class Cluster:
 
     @contextlib.contextmanager
     def checked(self, needs: nodes.NodeRequirements) -> Iterator[DriverInfo | None]:
-        """Check that every node has what the study needs, and let the ones that join later check themselves.
+        """Check that every node has what the study needs. Nodes that join later check themselves.
+
+        Args:
+            needs: Requirements of the study.
 
         Yields:
-            What they need for that; None in a cluster of our own.
+            What later nodes need for their check; None for a local cluster.
 
         Raises:
-            ResourceError: One line per node.
+            ResourceError: One line per unsuitable node.
         """
         if self.address is None:
             if needs.bfloat16:
@@ -198,17 +201,23 @@ def _look(needs: nodes.NodeRequirements) -> nodes.NodeReport:
 
 @ray.remote(num_cpus=0, max_retries=0)
 def _send(config: DataConfig, cache_dir: str) -> Iterator[tuple[str, bytes]]:
-    """Read the driver's decoded images on the driver's node."""
+    """Read the driver's decoded images; runs on the driver's node."""
     from search.data.store import open_data, send
 
     yield from send(open_data(config, Path(cache_dir)))
 
 
 def fetch(home: DriverInfo) -> Iterator[tuple[str, bytes]]:
-    """Fetch the decoded images from the driver's node, through Ray's object store, a few pieces ahead.
+    """Fetch the decoded images from the driver's node through Ray's object store, up to four pieces ahead.
+
+    Args:
+        home: The driver's node.
+
+    Yields:
+        The pieces as `search.data.store.send` yields them.
 
     Raises:
-        RayError: They cannot be had.
+        RayError: The images cannot be transferred.
     """
     there = NodeAffinitySchedulingStrategy(home.node_id, soft=False)
     options = {"scheduling_strategy": there, "_generator_backpressure_num_objects": 4}
@@ -218,12 +227,12 @@ def fetch(home: DriverInfo) -> Iterator[tuple[str, bytes]]:
 
 
 def name_of(node: dict[str, Any]) -> str:
-    """Host and node: several nodes may be on one host."""
+    """Return a node's name, `host/id`; one host may run several nodes."""
     return f"{node['NodeManagerHostname']}/{node['NodeID'][:8]}"
 
 
 def last_line(error: BaseException) -> str:
-    """What an error from a node says, in one line."""
+    """Return the cause of an error from a node in one line."""
     cause = getattr(error, "cause", None) if isinstance(error, RayTaskError) else None
     if isinstance(cause, BaseException):
         return " ".join(f"{type(cause).__name__}: {cause}".split())

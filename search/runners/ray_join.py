@@ -1,4 +1,4 @@
-"""Joining and leaving a Ray cluster, in words where that fails."""
+"""Join and leave a Ray cluster, and explain failures to join in one line."""
 
 from __future__ import annotations
 
@@ -31,28 +31,34 @@ from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
 
 CONNECT_SECS = 5.0
-"""A head that takes no connection for so long is not there."""
+"""Seconds after which a head that accepts no connection counts as absent."""
 LEAVE_SECS = 15.0
-"""Taking leave of a cluster that is gone may take for ever."""
+"""Longest wait in seconds for a lost cluster to shut down; `ray.shutdown` may hang."""
 SIGNAL_SECS = 0.05
-"""While Ray ends, it may take away our handler of SIGTERM for so long."""
+"""Interval in seconds at which the SIGTERM handler is restored while Ray shuts down, because Ray removes it."""
 
 
 class _Job(JobConfig):
-    """A job whose workers do not import from the driver's working folder.
+    """A Ray job whose workers do not import from the driver's working folder.
 
-    Ray puts that folder first on each worker's path, where a `search.py` or a folder `spaces/` of the user's would hide
-    the installed packages.
+    Ray puts that folder first on each worker's path, where a user's `search.py` or `spaces/` would shadow the
+    installed packages.
     """
 
     def _runtime_env_has_working_dir(self) -> bool:
-        # True keeps the driver's folder off the path. In a source tree the packages themselves lie there.
+        # True keeps the driver's folder off the path, which a source tree needs for the packages themselves.
         return all(folder.parent != Path.cwd() for folder in nodes.package_folders())
 
 
 @contextlib.contextmanager
 def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
-    """Join the cluster of `resources.address`, or start a local one; leave it at the end.
+    """Join the cluster at `resources.address` or start a local one, and leave it at the end.
+
+    Args:
+        resources: Resources of a trial, with the cluster's address.
+
+    Yields:
+        The cluster.
 
     Raises:
         ResourceError: The cluster cannot be reached, or can never meet a trial's request.
@@ -69,14 +75,14 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         "log_to_driver": False,
         "configure_logging": True,
     }
-    # Ray prints pages of its nodes' logs here when one of them ends; what matters to a trial is in its record.
+    # Ray prints the logs of a node that ends here; what matters to a trial is in its record.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # noqa: SLF001
     stack = contextlib.ExitStack()
     if address is None:
         options |= {"include_dashboard": resources.dashboard, **stack.enter_context(alone())}
     else:
         check_address(address)
-        # The nodes need Ray and the locked requirements; the project itself travels along.
+        # Nodes need Ray and the locked requirements; Ray sends the project's packages.
         environment = {
             "py_modules": [str(folder) for folder in nodes.package_folders()],
             "excludes": ["__pycache__"],
@@ -89,7 +95,7 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         with _errors_aside() as printed:
             try:
                 context: Any = ray.init(**options)
-            except SystemExit:  # so ends Ray's own handler of SIGTERM, which is in place until ours is again
+            except SystemExit:  # raised by Ray's own SIGTERM handler, which is active until ours is restored
                 raise KeyboardInterrupt from None
             except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
                 raise _no_cluster(address, error, printed()) from None
@@ -115,7 +121,7 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
 
 
 def _leave(secs: float, on_sigterm: Any) -> None:  # noqa: ANN401
-    """Take leave of the cluster; of one that is not there it may wait for it."""
+    """Shut Ray down, waiting at most `secs` seconds: with a lost cluster it may hang."""
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
     until = time.monotonic() + secs
@@ -125,16 +131,20 @@ def _leave(secs: float, on_sigterm: Any) -> None:  # noqa: ANN401
 
 
 def _put_back(on_sigterm: Any) -> None:  # noqa: ANN401
-    """Put our handler of SIGTERM back in its place.
+    """Restore this program's SIGTERM handler.
 
-    Ray's Python side sets one that exits, its C++ side then one that prints a stack and dies, and none when it ends.
+    Ray's Python code installs a handler that exits, its C++ code one that prints a stack and dies; shutdown sets none.
     """
     if on_sigterm is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def check_address(address: str) -> None:
-    """Refuse at once what Ray would try for minutes."""
+    """Check the form of a cluster's address and that it accepts connections; Ray would retry a wrong one for minutes.
+
+    Raises:
+        ResourceError: The address is malformed, or nothing answers there.
+    """
     if address.startswith("ray://"):
         raise ResourceError(
             f"resources.address: {address} is a Ray client's address, expected host:port of the head (or auto) from a "
@@ -149,7 +159,7 @@ def check_address(address: str) -> None:
 
 @contextlib.contextmanager
 def _errors_aside() -> Iterator[Callable[[], str]]:
-    """Keep what is printed to standard error: Ray's own C++ side tells there, again and again, why it cannot join."""
+    """Capture standard error, where Ray's C++ code prints repeatedly why it cannot join."""
     with tempfile.TemporaryFile() as kept:
         sys.stderr.flush()
         terminal = os.dup(2)

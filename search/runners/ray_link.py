@@ -1,4 +1,4 @@
-"""Between Tune and the work: what is under way, what becomes of a training whose worker is lost, when all is over."""
+"""State shared by Tune's hooks and the dispatcher: running trainings, retries after a lost worker, and the end."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from ray.tune.execution import tune_controller
 from ray.tune.search import Searcher
 
 SETTLE_SECS = 2.0
-"""A node whose worker died may be about to die itself: so long it is watched before the worker's death is counted."""
+"""Seconds to watch a node after its worker died, before the death counts: the node may be failing itself."""
 STOP_SECS = 5.0
-"""After an interrupt: a training that gives no sign within this time is ended where it is."""
+"""Seconds after an interrupt within which a training must report before it is killed."""
 MAX_NODE_LOSSES = 5
-"""In a row without a new epoch: it may be the training that takes its nodes down, and it would do so for ever."""
+"""Node losses in a row, without a new epoch, after which a training fails: it may crash the nodes itself."""
 MAX_BAD_STARTS = 3
-"""In a row, of one training: it is the cluster that must be mended."""
+"""Failed worker starts in a row of one training after which the run ends: the cluster needs a repair."""
 REASON_CHARS = 300
-"""Ray tells of a dead worker at length."""
+"""Maximum length of a reason; Ray's messages about dead workers are long."""
 
 
 class KilledForMemoryError(RayActorError):
@@ -41,11 +41,11 @@ class KilledForMemoryError(RayActorError):
 
 
 class NotBegunError(RayActorError):
-    """The worker could not be started, for a reason that is not the training's: its environment, its place."""
+    """The worker could not be started for a reason outside the training, such as its environment or node."""
 
 
 class _ActorManager(RayActorManager):
-    """Tune knows two ways to lose an actor; at any other, such as a worker killed for its memory, it ends the run."""
+    """Reports every lost actor as one of the two losses that Tune handles; any other error would end the run."""
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:  # noqa: ANN401
         tracked = tracked_actor_task._tracked_actor  # noqa: SLF001
@@ -68,11 +68,11 @@ tune_controller.RayActorManager = _ActorManager  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, kw_only=True)
 class _Lost:
-    """A training whose worker is gone, until it is known why."""
+    """A training whose worker was lost, until the cause is known."""
 
     assignment: Assignment
     node_id: str
-    """Empty where the worker was on none yet."""
+    """Id of the worker's node; empty if it was not placed yet."""
     begun: bool
     how: str
     reason: str
@@ -81,18 +81,25 @@ class _Lost:
 
 @dataclass
 class _Luck:
-    """What befell a training's workers."""
+    """Counts of lost workers of one training."""
 
     num_deaths: int = 0
     num_node_losses: int = 0
     """Since its last new epoch."""
     num_bad_starts: int = 0
-    """Since it last began."""
+    """Since it last started."""
     last_epoch: int = 0
 
 
 class Link:
-    """The work and the trainings under way, for Tune's three hooks. Tune pickles its hooks; the state stays here."""
+    """The dispatcher and its running trainings, shared by Tune's three hooks. Thread-safe.
+
+    Tune pickles its hooks; a pickled link is empty and is never used.
+
+    Args:
+        work: The dispatcher.
+        there: The cluster.
+    """
 
     def __init__(self, work: Dispatcher | None = None, there: Cluster | None = None) -> None:
         self._work = work
@@ -109,12 +116,12 @@ class Link:
         self.fault: Exception | None = None
 
     def __reduce__(self) -> tuple[type[Link], tuple[()]]:
-        """Leave everything behind; hooks that were pickled are never called."""
+        """Pickle without state."""
         return Link, ()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Dispatcher]:
-        """Have the work for one hook, and keep what the driver's own code raises: Tune would make a traceback of it."""
+        """Lock the dispatcher for one hook, and store an exception in `fault`, as Tune reduces it to a traceback."""
         with self._lock:
             assert self._work is not None
             if self._closed:
@@ -126,20 +133,23 @@ class Link:
                 raise
 
     def close(self) -> None:
-        """Let no hook reach the work any more: a run that was given up may still have results coming in."""
+        """Refuse all later calls, because an abandoned run may still deliver results."""
         free = self._lock.acquire(timeout=STOP_SECS)
         self._closed = True
         if free:
             self._lock.release()
 
     def take(self, trial_id: str) -> Assignment | str | None:
-        """Hand out the next training, those whose worker was lost first.
+        """Return the next training; those whose worker was lost come first.
+
+        Args:
+            trial_id: Tune's id of the trial that will run it.
 
         Returns:
-            None for "nothing now"; Tune asks again.
+            The assignment, None if there is none now (Tune asks again), or `Searcher.FINISHED`.
         """
         assert self._there is not None
-        # Not while the work is held: this may wait.
+        # Outside the lock, because this may block.
         self._there.look()
         left = {item.node_id for item in self._lost if item.node_id and self._there.has_left(item.node_id)}
         with self.held() as work:
@@ -152,33 +162,42 @@ class Link:
             elif self._again:
                 assignment = self._again.pop(0)
             else:
-                # Asking again once there is none would cost the more, the more trials there are.
+                # The time of each further request would grow with the number of trials.
                 assignment = None if self._over else work.next()
                 self._over = assignment is None
             if assignment is None:
-                # Tune never asks again after it has heard that all is over; a lost training must be handed out again.
+                # Tune never asks again after FINISHED, and a lost training may still have to be handed out.
                 waiting = self._live or (self._lost and not work.stopping)
                 return None if waiting else str(Searcher.FINISHED)
             self._live[trial_id] = assignment
             return assignment
 
     def key(self, trial_id: str) -> str:
-        """The key of a training under way."""
+        """Return the key of a running training."""
         return self._live[trial_id].spec.key
 
     def hear(self, key: str, progress: Progress | None) -> None:
-        """Take note that a training runs, and how far it got; what a restarted worker tells again is not new."""
+        """Reset the failure counts of a training that reports; repeated epochs of a restarted worker do not count."""
         luck = self._luck[key]
         luck.num_bad_starts = 0
         if progress is not None and progress.metrics.epoch > luck.last_epoch:
             luck.last_epoch, luck.num_node_losses = progress.metrics.epoch, 0
 
     def drop(self, trial_id: str) -> None:
-        """Forget a training that has ended."""
+        """Remove a training that has ended."""
         self._live.pop(trial_id, None)
 
     def lose(self, trial_id: str, error: Exception | None) -> None:
-        """Take in that a training raised, or that its worker is gone."""
+        """Process a training that raised or whose worker was lost.
+
+        Args:
+            trial_id: Tune's id of the trial.
+            error: What Tune recorded; None if it cannot be read.
+
+        Raises:
+            StorageFaultError: The machine cannot read or write a file; this is not the training's failure.
+            ResourceError: The node cannot start workers.
+        """
         assert self._there is not None
         node_id = self._there.node_of(error.actor_id) if isinstance(error, RayActorError) else ""
         with self.held() as work:
@@ -190,7 +209,7 @@ class Link:
                 work.fail(assignment.spec.key, "lost" if error is None else last_line(error))
                 return
             if error.actor_init_failed:
-                # No training has begun: it is the node that cannot begin one.
+                # No training has started, so this is a fault of the node.
                 name = self._there.name(node_id)
                 raise ResourceError(f"node {name}: a worker cannot begin there ({last_line(error)}); mend or remove it")
             is_memory = isinstance(error, KilledForMemoryError)
@@ -206,7 +225,7 @@ class Link:
             self._lost.append(lost)
 
     def _settle(self, work: Dispatcher, there: Cluster, left: set[str]) -> None:
-        """Decide about lost trainings: one whose node left goes on elsewhere, a death on a living node counts."""
+        """Retry each lost training, or record why it fails: a lost node is excused, a death on a living node counts."""
         now = time.monotonic()
         there.check_own_node()
         waiting, self._lost = self._lost, []
@@ -227,7 +246,7 @@ class Link:
                 work.fail(item.assignment.spec.key, fault)
 
     def _lose_node(self, item: _Lost, name: str) -> str | None:
-        """Count a loss that is nobody's failure, unless nothing else ever happens; say why the training fails."""
+        """Count a node loss, which is not the training's failure; return a reason if it repeats without progress."""
         if item.node_id not in self._told:
             self._told.add(item.node_id)
             say(f"lost node {name} ({item.reason}); what ran there goes on elsewhere")
@@ -239,7 +258,7 @@ class Link:
         return f"its node was lost {times} times without a new epoch, the last one {name}: {item.reason}"
 
     def _lose_worker(self, item: _Lost, there: Cluster) -> str | None:
-        """Count the death of a worker whose node lives; say why the training fails, if it does."""
+        """Count the death of a worker on a living node; return a reason if the training fails."""
         luck = self._luck[item.assignment.spec.key]
         luck.num_deaths += 1
         if luck.num_deaths <= there.resources.max_failures:
@@ -251,7 +270,7 @@ class Link:
         """Count a worker that could not be started.
 
         Raises:
-            ResourceError: So it was each time for this training.
+            ResourceError: It failed `MAX_BAD_STARTS` times in a row for this training.
         """
         luck = self._luck[item.assignment.spec.key]
         luck.num_bad_starts += 1
@@ -263,7 +282,7 @@ class Link:
         say(f"a worker could not be started ({item.reason}); trying again")
 
     def to_stop(self, live: list[Any]) -> list[Any]:
-        """Which of Tune's trials must be stopped from here: they have no worker, or it gives no sign."""
+        """Return Tune's trials to stop from here after an interrupt: those without a worker, or that do not report."""
         with self.held() as work:
             if not work.stopping:
                 return []

@@ -1,4 +1,4 @@
-"""What keeps others out of Ray: of a cluster for this machine alone entirely, of a shared one with its token."""
+"""Protect Ray from other users: isolate a local cluster, and keep the token of a shared one private."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from typing import Any
 from search.console.messages import warn
 
 MAX_TEMPORARY = 30
-"""Characters: what lies below must fit into the 107 of a Unix socket's path."""
+"""Maximum length of the temporary folder's path: a Unix socket's path below it has at most 107 characters."""
 MAX_CHOSEN = 39
-"""The same for RAY_TMPDIR, in bytes; Ray adds `/ray/session_<time>_<process>/sockets/plasma_store`."""
+"""Maximum length of RAY_TMPDIR in bytes; Ray adds `/ray/session_<time>_<process>/sockets/plasma_store`."""
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[dict[str, Any]]:
-    """Options for `ray.init`, to be called and shut down inside.
+    """Provide options for `ray.init` of a local cluster; call it and shut Ray down inside the context.
 
-    Ray's servers listen on loopback instead of on every interface, as they do on macOS; its session, which any user of
-    the machine could write to, lies in a folder that only this user enters, and is gone afterwards. RAY_TMPDIR names
-    another one, which is kept; where Ray cannot use it, a warning says so and it is ignored. That Ray asks for a token
-    is its default since 2.60; the file of the token is made readable for this user only.
+    Ray's servers listen on loopback instead of on every interface. Its session folder, which is otherwise writable by
+    all users, is inside a folder that only this user can enter, and is deleted at the end. RAY_TMPDIR selects another
+    folder, which is kept; if Ray cannot use it, it is ignored with a warning. Since Ray 2.60 a token is required by
+    default; the token's file is made readable by this user only.
+
+    Yields:
+        Keyword arguments for `ray.init`.
     """
     from ray._private import ray_constants
 
     before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False  # the public way is a variable that is read on import, too early
+    ray_constants.ENABLE_RAY_CLUSTER = False  # the public variable is read on import, before this
     options = {"address": "local", "dashboard_host": "127.0.0.1", "_node_ip_address": "127.0.0.1"}
     try:
         with _session_folder() as folder:
@@ -50,12 +53,12 @@ def _session_folder() -> Iterator[dict[str, str]]:
     os.environ.pop("RAY_TMPDIR", None)  # parts of Ray read it again
     place = tempfile.gettempdir() if len(tempfile.gettempdir()) <= MAX_TEMPORARY else "/tmp"  # noqa: S108  fresh below
     with tempfile.TemporaryDirectory(prefix="hs-", dir=place, ignore_cleanup_errors=True) as folder:
-        # Ray opens its own folder to all; the one around it stays shut.
+        # Ray opens its own folder to all users; the one around it stays private.
         yield {"_temp_dir": str(Path(folder, "ray"))}
 
 
 def _fault_of(chosen: str) -> str | None:
-    """Why Ray cannot keep its session in a folder, if it cannot."""
+    """Return why Ray cannot keep its session in a folder; None if it can."""
     length = len(os.fsencode(chosen))
     if length > MAX_CHOSEN:
         return f"has {length} bytes, and only {MAX_CHOSEN} leave room for the sockets below it"
@@ -70,7 +73,7 @@ def _fault_of(chosen: str) -> str | None:
 
 
 def hide_token() -> None:
-    """Take away everybody else's right to read Ray's token, with which code can be run as this user."""
+    """Make Ray's token file readable by this user only: the token allows running code as this user."""
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     with contextlib.suppress(OSError):
         if path.stat().st_uid == os.getuid() and path.stat().st_mode & 0o077:
@@ -78,7 +81,7 @@ def hide_token() -> None:
 
 
 def asks_for_token() -> bool:
-    """Whether this process, and so the cluster that took it in, speaks only to who has the token."""
+    """Return whether this process, and so the cluster that accepted it, requires a token."""
     from ray._raylet import AuthenticationMode, get_authentication_mode  # type: ignore[attr-defined]
 
     return bool(get_authentication_mode() == AuthenticationMode.TOKEN)

@@ -1,4 +1,4 @@
-"""Runs trainings as Ray Tune trials. With `ray_cluster`, whose settings Ray reads, the only module that imports Ray."""
+"""Run trainings as Ray Tune trials."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from ray.tune.search import Searcher
 __all__ = ["cluster", "run"]
 
 NO_LIMIT = 1 << 20
-"""Tune's own bound on trials at the same time; the cluster's is asked for with each trial."""
+"""Tune's own limit of concurrent trials, set out of reach: the cluster's limit is applied with each trial."""
 
 
-# Tune would send these along with each job, and every node's log of runtime environments shows them: a node that needs
-# them has its own.
+# Tune would send these variables with each job, and every node logs them in plain text. A node that needs AWS
+# credentials has its own.
 class_cache.ENV_VARS_TO_PROPAGATE = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
 
 
 class Trial(tune.Trainable):
-    """One worker process, reused from trial to trial: advances its assignment by an epoch, or up to a tick."""
+    """A worker process, reused for several trials; each step trains to the next epoch or tick."""
 
     def setup(  # type: ignore[override]
         self,
@@ -53,7 +53,7 @@ class Trial(tune.Trainable):
         carry_out: Callable[[Assignment, str], Generator[Progress | None, None, None]],
         home: DriverInfo | None,
     ) -> None:
-        """Begin the first assignment."""
+        """Check this node if it joined late, and start the first assignment."""
         import torch
 
         torch.set_num_threads(num_threads)
@@ -68,13 +68,13 @@ class Trial(tune.Trainable):
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin the next assignment."""
+        """Start the next assignment."""
         self.cleanup()
         self._begin(new_config)
         return True
 
     def cleanup(self) -> None:
-        """Close the training: one that is cut off saves itself then. What it had saved before stands in any case."""
+        """Close the training; an interrupted one saves a checkpoint. If that fails, its previous checkpoint remains."""
         with contextlib.suppress(Exception):
             self._training.close()
 
@@ -83,7 +83,7 @@ class Trial(tune.Trainable):
         self._training: Generator[Progress | None, None, None] = self._carry_out(self._assignment, self._device)
 
     def step(self) -> dict[str, Any]:
-        """Train up to the next epoch or tick."""
+        """Train to the next epoch or tick."""
         try:
             if self._fault is not None:
                 raise ResourceError(self._fault)
@@ -91,7 +91,7 @@ class Trial(tune.Trainable):
         except DivergedError as error:
             return {"diverged": error}
         except HybridSearchError as error:
-            # Wrong input stays wrong, for every trial: the driver ends the run, and nothing counts as failed.
+            # Wrong input fails every trial alike, so the driver ends the run and no trial counts as failed.
             return {"fault": self._named(error)}
 
     def _advance(self) -> Progress | None:
@@ -106,7 +106,7 @@ class Trial(tune.Trainable):
             return None
 
     def _receive(self, home: DriverInfo, missing: HybridSearchError) -> bool:
-        """Take the decoded images over from the driver's node; False if they have been here already."""
+        """Receive the decoded images from the driver's node; return False if this node has them already."""
         from search.data.store import receive
 
         cache_dir = Path(self._assignment.cache_dir) if self._assignment.cache_dir else None
@@ -122,51 +122,51 @@ class Trial(tune.Trainable):
         return type(error)(*(fault if host in fault else f"node {self._node}: {fault}" for fault in error.faults))
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: the training writes its own checkpoints and finds them again."""
+        """Do nothing: the training writes and reads its own checkpoints."""
 
     def load_checkpoint(self, checkpoint: object) -> None:
-        """Nothing: see `save_checkpoint`."""
+        """Do nothing; see `save_checkpoint`."""
 
 
 class Proposer(Searcher):
-    """Hands the work's assignments to Tune."""
+    """Passes the dispatcher's assignments to Tune."""
 
     def __init__(self, link: Link) -> None:
-        super().__init__(metric="training_iteration", mode="max")  # never used: the judge decides
+        super().__init__(metric="training_iteration", mode="max")  # unused: `Judge` decides
         self._link = link
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """Hand out the next assignment."""
+        """Return the next assignment."""
         taken = self._link.take(trial_id)
         return {"assignment": taken} if isinstance(taken, Assignment) else taken
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
-        """Make room for the next one; the judge has told the work."""
+        """Free the trial's slot; `Judge` has already recorded the outcome."""
         self._link.drop(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal and the Optuna study are the memory."""
+        """Do nothing: the state is in the journal."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see `save`."""
+        """Do nothing; see `save`."""
 
 
 class Silent(TrialProgressCallback):
-    """Prints nothing. Tune's own one prints each trial that ends after an interrupt, at any verbosity."""
+    """Prints nothing. Tune's default prints each trial that ends after an interrupt, at any verbosity."""
 
     def _print(self, msg: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Judge(FIFOScheduler):
-    """Passes each epoch and tick to the work, and its decision back to Tune."""
+    """Passes each epoch and tick to the dispatcher, and its decision back to Tune."""
 
     def __init__(self, link: Link) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._link = link
 
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:  # noqa: ANN401, ARG002
-        """Take in an epoch or a tick."""
+        """Record an epoch or a tick, and return whether Tune continues the trial."""
         with self._link.held() as work:
             key = self._link.key(trial.trial_id)
             if "fault" in result:
@@ -180,34 +180,34 @@ class Judge(FIFOScheduler):
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:  # noqa: ANN401, ARG002
-        """Take in a trial that raised or was lost. Tune begins none again by itself."""
+        """Record a trial that raised or was lost. Tune does not retry it."""
         error = None
-        with contextlib.suppress(Exception):  # whatever a model raises may be impossible to read back
-            # Where the driver wrote it; `get_pickled_error` looks where snapshots of the experiment would bring it.
+        with contextlib.suppress(Exception):  # an exception of a user's model may not unpickle
+            # The file where the driver wrote it; `get_pickled_error` looks in the experiment's snapshots.
             error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         self._link.lose(trial.trial_id, error)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ANN401
-        """Choose none: Tune begins waiting trials in their order anyway, and searching all for one takes ever longer.
+        """Choose none: Tune starts waiting trials in order anyway, and a search through all would slow down over time.
 
-        Called all the time, so it is here that an early end reaches the trials that cannot report.
+        Tune calls this continuously, so after an interrupt it also stops the trials that cannot report.
         """
         for trial in self._link.to_stop(list(tune_controller.get_live_trials())):
             tune_controller.stop_trial(trial)
 
 
 def run(work: Dispatcher, there: Cluster, needs: nodes.NodeRequirements) -> None:
-    """Carry out all assignments of a work as Ray Tune trials.
+    """Run all assignments of a dispatcher as Ray Tune trials.
 
     Args:
-        work: The work.
-        there: The cluster that was joined.
-        needs: What its nodes must have.
+        work: The dispatcher.
+        there: The cluster.
+        needs: Requirements on its nodes.
 
     Raises:
-        InterruptedStudyError: The work was interrupted, or Ctrl-C; the state is saved.
-        ResourceError: A node lacks what it needs; one line per node.
-        LostClusterError: The cluster went away; the state is saved.
+        InterruptedStudyError: A signal or Ctrl-C interrupted the run; the state is saved.
+        ResourceError: A node lacks a requirement; one line per node.
+        LostClusterError: The cluster was lost; the state is saved.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     link = Link(work, there)
@@ -240,23 +240,23 @@ def run(work: Dispatcher, there: Cluster, needs: nodes.NodeRequirements) -> None
             ),
         )
         try:
-            # Tune prints; standard output belongs to the result.
+            # Tune prints to standard output, which is reserved for the command's result.
             with contextlib.redirect_stdout(sys.stderr):
                 _fit(tuner, work, link, Watch(there.address))
         finally:
-            # Tune's own files carry nothing that the journal lacks.
+            # The journal contains everything in Tune's own files.
             shutil.rmtree(storage, ignore_errors=True)
     work.check_interrupted()
 
 
 def _fit(tuner: tune.Tuner, work: Dispatcher, link: Link, watch: Watch) -> None:
-    """Let Tune work in a thread of its own: whatever it waits for, this one hears the user and sees the cluster end."""
+    """Run Tune in its own thread, so that this one can handle Ctrl-C and a lost cluster while Tune blocks."""
     faults: list[BaseException] = []
 
     def fit() -> None:
         try:
             tuner.fit()
-        except BaseException as error:  # noqa: BLE001  told to whoever waits
+        except BaseException as error:  # noqa: BLE001  raised again in the main thread
             faults.append(error)
 
     thread = threading.Thread(target=fit, name="tune", daemon=True)

@@ -1,4 +1,4 @@
-"""Noticing that the Ray cluster went away."""
+"""Detect that the Ray cluster was lost."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ import ray
 
 PROBE_SECS = 2.0
 HEAD_PATIENCE_SECS = 25.0
-"""A head may come back; after a minute without one Ray would end this process by itself, without a word of ours."""
+"""A head may restart within this time; after a minute without one Ray ends this process without a message."""
 OWN_NODE_PATIENCE_SECS = 4.0
-"""This machine's Ray node never comes back for us: this long only in case that the machine is slow."""
+"""This machine's Ray node never restarts; this only allows for a slow machine."""
 HEAD_AWAY = "its head takes no connection"
 OWN_NODE_ENDED = "this machine's Ray node has ended"
 
 
 class Watch:
-    """Notices that the cluster went away. It asks for no more than a connection: Ray's own calls would wait."""
+    """Detects that the cluster was lost, by opening connections only: Ray's own calls would block.
+
+    Args:
+        address: Address of the cluster; None for a local one.
+    """
 
     def __init__(self, address: str | None) -> None:
         context = ray.get_runtime_context()
@@ -37,19 +41,22 @@ class Watch:
         self._asked_at = time.monotonic()
 
     def check(self) -> None:
-        """Look whether the cluster is there; every two seconds at most.
+        """Probe the cluster, at most every two seconds.
 
         Raises:
-            LostClusterError: It has been away for too long.
+            LostClusterError: It has been unreachable for too long.
         """
         if time.monotonic() - self._asked_at >= PROBE_SECS:
             self.look()
 
     def look(self) -> bool:
-        """Look now.
+        """Probe the cluster now.
 
         Returns:
-            Whether everything that this process needs is there.
+            Whether its head and this machine's node accept connections.
+
+        Raises:
+            LostClusterError: One of them has been unreachable for too long.
         """
         self._asked_at = time.monotonic()
         there = True
@@ -63,22 +70,22 @@ class Watch:
         return there
 
     def wait_for_verdict(self) -> None:
-        """After a fault of Ray's: wait until the cluster is there, or for sure not.
+        """Wait, after an error of Ray's, until the cluster is reachable again or lost.
 
         Raises:
-            LostClusterError: It is gone.
+            LostClusterError: It is lost.
         """
         while not self.look():
             time.sleep(PROBE_SECS / 2)
 
 
 def lost(name: str, why: str) -> LostClusterError:
-    """Say that the cluster went away."""
+    """Return the error for a lost cluster."""
     return LostClusterError(f"lost the Ray cluster at {name}: {why}; everything is saved, the same command goes on")
 
 
 def takes_connections(host: str, port: int, secs: float) -> bool:
-    """Whether somebody listens there."""
+    """Return whether a port accepts connections within `secs` seconds."""
     try:
         socket.create_connection((host, port), timeout=secs).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""An open study: its lock and journal, the runner that it asks for, the process that copies its journal."""
+"""Open a study for training: its lock and journal, its runner, and the process that copies its journal."""
 
 from __future__ import annotations
 
@@ -28,21 +28,29 @@ from search.uris import redacted
 __all__ = ["Shown", "TrackingPlace", "open_runner", "open_session", "say", "tracking_place"]
 
 TRACKER_PATIENCE_SECS = 120.0
-"""At the end the command waits this long for the copies to be complete; what is left then is written next time."""
+"""Longest wait in seconds, at the end of a command, for the copies; the next start writes the rest."""
 INTERRUPTED_PATIENCE_SECS = 5.0
-"""The same for a command that was told to end: whoever told it may kill it soon."""
+"""The same after an interrupt, whose sender may soon kill the process."""
 
 
 @dataclasses.dataclass
 class Shown:
-    """Where changes go; the display exists only after the work does."""
+    """Receiver of display updates, set once the display exists."""
 
     update: Callable[[], None] = lambda: None
 
 
 @contextlib.contextmanager
 def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Dispatcher], None]]:
-    """Open the runner that the study asks for; SIGTERM and Ctrl-C interrupt the work that it carries out."""
+    """Open the runner that the study selects. SIGTERM and Ctrl-C interrupt the dispatcher that it runs.
+
+    Args:
+        study: The study.
+        facts: Facts about its data.
+
+    Yields:
+        Function that runs a dispatcher to its end.
+    """
     resources = study.resources
     with interruptible() as interruption:
         if resources.runner == "inline":
@@ -60,7 +68,17 @@ def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Disp
 
 @contextlib.contextmanager
 def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -> Iterator[Journal]:
-    """Hold the journal of a study that `check_study` accepted, with a process that copies it to Optuna and MLflow."""
+    """Open the journal of a study that `check_study` accepted, and copy it to Optuna and MLflow in another process.
+
+    Args:
+        study: The study.
+        facts: Facts about its data.
+        verb: The command, as recorded in the journal.
+        patience: Longest wait in seconds for the copies at the end.
+
+    Yields:
+        The journal, closed at the end.
+    """
     place = tracking_place(study)
     make_folder(study)
     with Journal(study.folder, copy_of(study.location, say)) as journal:
@@ -94,7 +112,7 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | InterruptedStudyError):
                 patience = min(patience, INTERRUPTED_PATIENCE_SECS)
-            with contextlib.suppress(HybridSearchError):  # it must not hide what ended the study
+            with contextlib.suppress(HybridSearchError):  # do not hide the original error
                 journal.note("stop")
             raise
         else:

@@ -1,1 +1,1 @@
-"""Everything that imports Optuna: proposals, and the copy of the study for Optuna's tools."""
+"""Everything that imports Optuna: the sampler, and the copy of the study for Optuna's tools."""

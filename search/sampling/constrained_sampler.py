@@ -1,4 +1,4 @@
-"""An Optuna sampler that keeps to what may still be chosen. Imports optuna: import it inside functions."""
+"""Optuna sampler restricted to allowed values. Imports optuna, so import this module inside functions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from spaces.domains import Domain
 
 
 class ConstrainedSampler(BaseSampler):
-    """Proposes as another sampler does, and replaces what was ruled out by one of the values left, all alike.
+    """Wraps a sampler and replaces each value that is no longer allowed by a random allowed one, all equally likely.
 
-    Optuna must see one and the same distribution of a parameter in all trials, so it cannot be told which of the values
-    the earlier ones leave. The replacement happens before Optuna records a value: what it learns from is what was
-    trained.
+    Optuna requires the same distribution of a parameter in all trials, so the restriction cannot be passed to it. The
+    value is replaced before Optuna records it, so the wrapped sampler learns from the values that were trained.
 
     Args:
-        inner: Who proposes.
-        seed: Of the replacements.
+        inner: The wrapped sampler.
+        seed: Seed of the replacements.
 
     Attributes:
-        offered: What the next parameter may be; set before each suggestion.
+        offered: Allowed values of the next parameter; the caller sets it before each suggestion. None allows all.
     """
 
     def __init__(self, inner: BaseSampler, seed: int) -> None:
@@ -36,21 +35,21 @@ class ConstrainedSampler(BaseSampler):
         self.offered: Domain | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Ask the inner sampler which parameters it proposes together."""
+        """Return the parameters that the wrapped sampler proposes jointly."""
         space: dict[str, BaseDistribution] = self._inner.infer_relative_search_space(study, trial)
         return space
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Keep the joint proposal back, so that each of its values passes through `sample_independent`."""
+        """Store the joint proposal and return {}, so that each of its values passes through `sample_independent`."""
         self._proposed = self._inner.sample_relative(study, trial, search_space)
         return {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:  # noqa: ANN401
-        """Propose one value out of `offered`."""
+        """Return one value from `offered`."""
         value = self._proposed.get(param_name)
         if value is None:
             value = self._inner.sample_independent(study, trial, param_name, param_distribution)
@@ -59,9 +58,9 @@ class ConstrainedSampler(BaseSampler):
         return self._random.choice(tuple(self.offered.members()))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Pass on."""
+        """Forward to the wrapped sampler."""
         self._inner.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Pass on."""
+        """Forward to the wrapped sampler."""
         self._inner.after_trial(study, trial, state, values)

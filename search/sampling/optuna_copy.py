@@ -1,6 +1,6 @@
-"""The sweep as a study of Optuna's, for Optuna's own tools: a log file beside the journal, or a study in a database.
+"""Copy of the sweep as an Optuna study, in a log file beside the journal or in a database, for Optuna's own tools.
 
-A copy that is written from the journal, never read back. Whatever becomes of it, it is written again.
+The copy is written from the journal and never read back. If it is damaged or deleted, it is written again.
 """
 
 from __future__ import annotations
@@ -31,31 +31,35 @@ if TYPE_CHECKING:
 
 FILE_NAME = "optuna.log"
 DAMAGED = "optuna.log.damaged"
-"""What stood in the log's place and was not ours, or could not be read, is kept under this name."""
+"""Name to which a file in the log's place is moved if it is unreadable or belongs to another study."""
 CONNECT_SECS = 10
 CLAIM_SECS = 2.0
-"""A study that two sweeps have made in a database at once is claimed within this time."""
+"""Seconds after which one of two sweeps that create the same study in a database at once owns it."""
 MANY = 20
-"""If more trials than these lack, a log file is written whole rather than trial by trial."""
+"""If more trials than this are missing, the log file is rewritten instead of extended trial by trial."""
 
 
 def place_of(study: StudyConfig) -> Path | str:
-    """Where Optuna's study of a sweep is: the folder of the log file, or the URL of a database."""
+    """Return where a sweep's Optuna study is stored: the folder of the log file, or the URL of a database."""
     return study.search.database or study.folder
 
 
 def with_driver(url: str) -> str:
-    """Name the PostgreSQL driver that is installed: which one SQLAlchemy means by none depends on its version."""
+    """Add the installed PostgreSQL driver to a URL; without one, the default depends on SQLAlchemy's version."""
     installed = next((name for name in ("psycopg2", "psycopg") if find_spec(name)), None)
     scheme, mark, rest = url.partition("://")
     return f"postgresql+{installed}{mark}{rest}" if installed and scheme in {"postgres", "postgresql"} else url
 
 
 def open_storage(place: Path | str, *, make_tables: bool = True) -> optuna.storages.BaseStorage:
-    """Open the log file in a folder as it is, or the database behind a URL.
+    """Open the log file in a folder, or the database behind a URL.
+
+    Args:
+        place: Folder of the log file, or URL of a database.
+        make_tables: Whether to create missing tables in a database.
 
     Raises:
-        StudyError: It cannot be read or reached.
+        StudyError: The storage cannot be read or reached.
     """
     if isinstance(place, Path):
         return _open_log(place / FILE_NAME)[0]
@@ -76,13 +80,17 @@ def open_storage(place: Path | str, *, make_tables: bool = True) -> optuna.stora
 
 
 def read_study(place: Path | str, name: str) -> optuna.Study | None:
-    """Open a study to look at it; nothing is made or changed.
+    """Open an Optuna study for reading. Nothing is created or changed.
+
+    Args:
+        place: Folder of the log file, or URL of a database.
+        name: Name of the study.
 
     Returns:
-        None if there is none.
+        The study; None if there is none.
 
     Raises:
-        StudyError: It cannot be read.
+        StudyError: The storage cannot be read.
     """
     import optuna
 
@@ -97,20 +105,20 @@ def read_study(place: Path | str, name: str) -> optuna.Study | None:
             return optuna.load_study(study_name=name, storage=open_storage(place, make_tables=False))
     except StudyError:
         raise
-    except Exception as error:  # noqa: BLE001  damage has many names
+    except Exception as error:  # noqa: BLE001  a damaged log raises various exceptions
         where = place / FILE_NAME if isinstance(place, Path) else "search.database"
         raise StudyError(f"{where}: cannot be read ({_reason(error)})") from None
     return None
 
 
 def _has_tables(url: str) -> bool:
-    """Whether a database is there and Optuna has used it; one that can be made need not be there."""
+    """Return whether a database exists and has Optuna's tables; a missing SQLite file must be creatable."""
     from sqlalchemy import create_engine, inspect, make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
         parsed = make_url(with_driver(url))
-    except ArgumentError:  # its words may hold the whole text, and that a password
+    except ArgumentError:  # its message may contain the whole URL, including a password
         raise StudyError("search.database: cannot be opened (not the URL of a database); correct the URL") from None
     backend = parsed.drivername.partition("+")[0]
     if backend == "sqlite" and parsed.database not in {None, "", ":memory:"}:
@@ -134,13 +142,16 @@ def _has_tables(url: str) -> bool:
 
 
 def foreign_study(study: StudyConfig, journal_id: str) -> str | None:
-    """Why the study in the database is not this sweep's to write, in one line; None if it is, or there is none.
+    """Return why this sweep must not write to the study in its database; None if it may, or there is none.
 
-    Nothing is changed there.
+    Nothing is created or changed.
 
     Args:
         study: The study.
-        journal_id: Id of its journal; empty before it has begun.
+        journal_id: Id of its journal; empty if the study has not started.
+
+    Returns:
+        The reason in one line; None if the database has no such study or it belongs to this journal.
 
     Raises:
         StudyError: The database cannot be reached.
@@ -151,7 +162,7 @@ def foreign_study(study: StudyConfig, journal_id: str) -> str | None:
 
 
 def _foreign(study: optuna.Study, journal_id: str) -> str | None:
-    """Why a study in a database is not to be written, in one line; None if it is this journal's, or holds nothing."""
+    """Return why a study in a database must not be written to; None if it is empty or belongs to this journal."""
     owner = study.user_attrs.get("owner")
     name = study.study_name
     if isinstance(owner, dict) and owner.get("journal"):
@@ -165,7 +176,7 @@ def _foreign(study: optuna.Study, journal_id: str) -> str | None:
     directions = [item.name.lower() for item in study.directions]
     states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
     if not states and directions == ["maximize"] and not study.user_attrs:
-        return None  # a start of ours was cut off before it had claimed it, or somebody made it for us
+        return None  # an earlier start was killed before it claimed the study, or a user created it in advance
     waiting = sum(state in {"RUNNING", "WAITING"} for state in states)
     return (
         f"search.database: holds an Optuna study {name} that is not this program's ({' and '.join(directions)}, "
@@ -175,7 +186,7 @@ def _foreign(study: optuna.Study, journal_id: str) -> str | None:
 
 
 def in_words(trials: Iterable[optuna.trial.FrozenTrial]) -> dict[int, OptunaTrial]:
-    """Trials of Optuna's in our own words, by number."""
+    """Return Optuna's trials as `OptunaTrial`, by number."""
     return {
         trial.number: OptunaTrial(
             number=trial.number,
@@ -189,18 +200,23 @@ def in_words(trials: Iterable[optuna.trial.FrozenTrial]) -> dict[int, OptunaTria
 
 
 def known_trials(study: optuna.Study) -> list[OptunaTrial]:
-    """What a study holds, in our own words."""
+    """Return all trials of an Optuna study as `OptunaTrial`."""
     return list(in_words(study.get_trials(deepcopy=False)).values())
 
 
 def read_old_draws(place: Path | str, name: str, journal_id: str) -> dict[int, Draw]:
-    """What a study of before, whose journal lacks it, left to Optuna: the draws that became no trials, by number.
+    """Read the draws without a trial from Optuna, for a version 1 journal, which does not contain them.
+
+    Args:
+        place: Folder of the log file, or URL of a database.
+        name: Name of the study.
+        journal_id: Id of the journal.
 
     Returns:
-        Also those of trials, with their point alone. Empty if the study is gone or another journal's.
+        Draws by number, those of trials with their point only. Empty if the study is missing or another journal's.
 
     Raises:
-        StudyError: It cannot be read.
+        StudyError: The storage cannot be read.
     """
     study = read_study(place, name)
     if study is None or study.user_attrs.get("owner", {}).get("journal", journal_id) != journal_id:
@@ -219,14 +235,14 @@ def read_old_draws(place: Path | str, name: str, journal_id: str) -> dict[int, D
 
 
 class OptunaCopy:
-    """Keeps Optuna's study of one sweep as the journal says.
+    """Keeps the Optuna study of one sweep up to date with its journal. Not thread-safe.
 
     Args:
         folder: The study's folder.
         name: The study's name.
-        space: What it searches.
-        database: URL of the database; None: the log file in the folder.
-        say: Receives a line for the user.
+        space: The search space.
+        database: URL of a database; None for the log file in the folder.
+        say: Receives lines for the user.
     """
 
     def __init__(
@@ -246,32 +262,32 @@ class OptunaCopy:
         """The sweep's trials by key."""
         self._by_number: dict[int, TrialRecord] = {}
         self._twins: dict[str, dict[int, None]] = {}
-        """Key of a trial -> numbers of other points that are its training, too."""
+        """Key of a trial -> numbers of other points with the same training."""
         self._news: dict[int, None] = {}
-        """Numbers of which the copy may not have the latest."""
+        """Numbers of trials whose latest state may not be in the copy."""
         self._study: optuna.Study | None = None
         self._lines = _Lines()
         self._stamp: tuple[int, ...] = ()
-        """What the log file looked like when it was written last."""
+        """Inode, size and time of the log file after the last write."""
         self._is_over: list[bool] = []
-        """By number: whether the trial is finished in the copy."""
+        """Whether each trial is finished in the copy, by number."""
         self._is_refused = False
         be_quiet()
 
     @property
     def num_waiting(self) -> int:
-        """Trials of which the copy may not have the latest."""
+        """Number of trials whose latest state may not be in the copy."""
         return len(self._news)
 
     def sync(self) -> int:
-        """Write what the journal says since the last call.
+        """Write everything that is new in the journal.
 
         Returns:
-            How many trials were written.
+            Number of trials written.
 
         Raises:
             TrackingError: The copy cannot be written now; nothing is lost, call again.
-            InputError: The journal was damaged.
+            InputError: The journal is damaged.
         """
         self._read()
         if self._is_refused or not self._journal.journal_id:
@@ -279,11 +295,11 @@ class OptunaCopy:
         try:
             return self._bring()
         except Exception as error:
-            self._study = None  # whatever was written of it: it is compared with the journal next time
+            self._study = None  # it may be partly written, so the next call compares it with the journal
             raise TrackingError(f"{self._where}: cannot be written ({_reason(error)})") from error
 
     def finish(self) -> int:
-        """Like `sync`, once the driver has left; what others have changed meanwhile is found as well."""
+        """Like `sync`, after the driver has exited; also finds and repairs changes that others made in a database."""
         if isinstance(self._place, str):
             self._study = None
         return self.sync()
@@ -315,7 +331,7 @@ class OptunaCopy:
         for number in sorted(self._news):
             trial = self._maker.make(number, self._by_number.get(number), self._journal.draws.get(number), self._trials)
             if trial is not None and number > len(self._is_over):
-                continue  # the numbers before it are about to be noted: the journal is one of before
+                continue  # a version 1 journal: the numbers before it are about to be recorded
             if trial is not None:
                 num_written += self._write(trial)
             del self._news[number]
@@ -343,7 +359,7 @@ class OptunaCopy:
         return True
 
     def _open(self) -> bool:
-        """Look at what is there and compare it with the journal; False if it is not ours to write."""
+        """Compare the copy with the journal and rewrite it if needed; return False if it is not this study's."""
         study = self._open_file(self._place) if isinstance(self._place, Path) else self._open_database(self._place)
         if self._is_refused:
             return False
@@ -365,7 +381,7 @@ class OptunaCopy:
 
     @property
     def _owner(self) -> dict[str, str]:
-        """Whose study it is: a journal is known by its id, wherever its folder was moved."""
+        """Owner of the Optuna study: the journal's id, which does not change when the folder moves, and its place."""
         journal_id = self._journal.journal_id
         return {"journal": journal_id, "folder": str(self._folder.absolute()), "node": socket.gethostname()}
 
@@ -374,14 +390,14 @@ class OptunaCopy:
 
         path = folder / FILE_NAME
         for left in (*folder.glob(f".{FILE_NAME}.*"), folder / f"{FILE_NAME}.lock"):
-            left.unlink(missing_ok=True)  # by a kill
+            left.unlink(missing_ok=True)  # left behind by a killed process
         if not path.is_file():
             return None
         self._stamp = _stamp(path)
         try:
             storage, self._lines = _open_log(path)
             study = optuna.load_study(study_name=self._name, storage=storage)
-        except Exception:  # noqa: BLE001  damage has many names
+        except Exception:  # noqa: BLE001  a damaged log raises various exceptions
             study = None
         if study is not None and study.user_attrs.get("owner", {}).get("journal") == self._journal.journal_id:
             return study if path.read_bytes().endswith(b"\n") else None
@@ -399,7 +415,7 @@ class OptunaCopy:
         )
         fault = _foreign(study, self._journal.journal_id)
         if fault is None and "owner" not in study.user_attrs:
-            # Two sweeps may have made it at once; the one whose name stands after a while has it.
+            # Two sweeps may create it at once; the one that is the owner after a while keeps it.
             study.set_user_attr("owner", self._owner)
             time.sleep(CLAIM_SECS)
             fault = _foreign(study, self._journal.journal_id)
@@ -411,10 +427,10 @@ class OptunaCopy:
         return study
 
     def _write_again(self, wanted: dict[int, optuna.trial.FrozenTrial]) -> tuple[optuna.Study, int]:
-        """Write the whole study: a log file in one step; in a database ours is deleted first.
+        """Write the whole study again: a log file atomically; in a database the old study is deleted first.
 
         Returns:
-            The study, and how many trials it has: those up to the first number that the journal does not know yet.
+            The study, and its number of trials: those before the first number that the journal does not contain.
         """
         import optuna
 
@@ -451,17 +467,17 @@ class OptunaCopy:
 
 
 class _Lines:
-    """A log of Optuna's in memory, of which the new lines are yet to be written.
+    """In-memory backend of Optuna's journal storage; new lines are collected to be written to the file.
 
     Args:
-        known: What is in the file.
+        known: Lines already in the file, parsed.
     """
 
     def __init__(self, known: Iterable[dict[str, Any]] = ()) -> None:
         self._unread = list(known)
         self._unwritten: list[bytes] = []
 
-    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:  # noqa: ARG002  each is asked for once
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:  # noqa: ARG002  each is read once
         unread, self._unread = self._unread, []
         return unread
 
@@ -471,7 +487,7 @@ class _Lines:
         self._unread += map(json.loads, lines)
 
     def take(self) -> list[bytes]:
-        """Hand over the lines that are to be written."""
+        """Return and clear the lines that are not in the file yet."""
         lines, self._unwritten = self._unwritten, []
         return lines
 
@@ -480,7 +496,7 @@ def _open_log(path: Path) -> tuple[optuna.storages.BaseStorage, _Lines]:
     import optuna
 
     text = path.read_bytes()
-    lines = _Lines(json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines())  # without half a line
+    lines = _Lines(json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines())  # only complete lines
     return optuna.storages.JournalStorage(lines), lines  # type: ignore[arg-type]
 
 
@@ -493,7 +509,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def _reason(error: BaseException) -> str:
-    """What is behind an error, in one line."""
+    """Return the root cause of an error in one line."""
     from sqlalchemy.exc import SQLAlchemyError
 
     seen: BaseException | None = error

@@ -1,4 +1,4 @@
-"""Who proposes points: spaces -> Optuna, by ask and tell, in memory. The journal is what a sweep remembers."""
+"""Propose points of a search space with an Optuna sampler in memory, whose state is rebuilt from the journal."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from search.sampling.constrained_sampler import ConstrainedSampler
 
 MAX_REJECTIONS = 200
-"""Proposals in a row that may be no model or already known before the space counts as used up."""
+"""Rejected proposals in a row after which the space counts as exhausted."""
 PATIENCE = 20
-"""Rejections after which random proposals take over."""
+"""Rejections in a row after which random proposals replace the method's."""
 _ENQUEUED = "fixed_params"
-"""Optuna's attribute of a trial whose point was given."""
+"""System attribute in which Optuna stores the enqueued point of a trial."""
 
 
 class Sampler:
     """Proposes points that were not proposed before.
 
-    What it proposes depends on nothing but its arguments and what was asked and told since: made again from the
-    journal, it goes on with the same points. One thread at a time may call it.
+    Proposals are deterministic: they depend only on the arguments and on the calls of `ask` and `tell` since. A sampler
+    rebuilt from the journal continues with the same points. Not thread-safe.
 
     Args:
-        space: What may vary.
+        space: The search space.
         seed: The study's seed; with the number of draws so far it determines each proposal.
         method: `tpe`, `random` or `grid`.
-        startup_trials: Random points before tpe learns.
-        first: Points to be proposed before any other.
-        why_not: Why a point of the space is no model after all; None if it is one. Such points are never proposed.
+        startup_trials: Number of random points before tpe uses results.
+        first: Points to propose before all others.
+        why_not: Returns why a point is not a valid model, or None if it is valid. Invalid points are never proposed.
         records: The sweep's trials so far, by key.
-        draws: What was drawn beside them, by number; with the trials' numbers they leave no gap.
-        note: Called, before `ask` returns, with each draw that the journal must keep.
+        draws: Draws without a trial, by number. Together with the trials they have all numbers from 0 without a gap.
+        note: Receives each draw that must be recorded in the journal; called before `ask` returns.
 
     Attributes:
-        rejected: How many points of this study were no models, by reason.
+        rejected: Number of points of this study that are not valid models, by reason.
     """
 
     def __init__(
@@ -71,19 +71,19 @@ class Sampler:
         self.rejected = Counter[str]()
         self._index = self._num_in_row = 0
         self._open: dict[int, Mapping[str, Any]] = {}
-        """Number of a running draw of this process -> what Optuna keeps with it."""
+        """Number of a running draw of this process -> system attributes that Optuna stores with it."""
         self._study = self._rebuild(records or {}, draws or {})
         self._waiting = self._fixed_points(tuple(first))
 
     def _rebuild(self, records: Mapping[str, TrialRecord], draws: Mapping[int, Draw]) -> optuna.Study:
-        """Optuna's study in memory, and the counts that follow from what was drawn."""
+        """Rebuild the Optuna study in memory, and the counts that determine the next proposals."""
         import optuna
 
         be_quiet()
         storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(storage=storage, direction="maximize")
         for number, trial in TrialMaker(self._space).known(records, draws).items():
-            storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial checks what is known to be right
+            storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial would validate each trial again
             draw = draws.get(number)
             if draw is None or not draw.rejected:
                 self._known.add(trial.user_attrs["digest"])
@@ -103,7 +103,7 @@ class Sampler:
             yield from self._new_points()
 
     def _new_points(self) -> Iterator[Point]:
-        """Points of a finite space that are models and were not proposed, in order."""
+        """Yield the valid points of a finite space that were not proposed yet, in order."""
         for point in self._space.enumerate():
             if point.digest in self._known:
                 continue
@@ -120,7 +120,7 @@ class Sampler:
         """Propose a point.
 
         Returns:
-            The draw's number and the point, or None when the space has nothing new.
+            The draw's number and the point; None if the space has no new point. Report its outcome with `tell`.
         """
         while self._num_in_row < MAX_REJECTIONS:
             if self._space.size is not None and len(self._known) >= self._space.size:
@@ -175,11 +175,11 @@ class Sampler:
         return {name: point[name] for name in self._space.free if name in point}
 
     def note_twin(self, number: int, point: Point, key: str) -> None:
-        """Note that a proposed point is the training of another one: it gets no trial of its own."""
+        """Record that a proposed point leads to the same training as the trial `key` and gets no trial of its own."""
         self._note(Draw(number=number, point=self._free(point), twin=key, attrs=self._open.get(number, {})))
 
     def _make_sampler(self) -> ConstrainedSampler:
-        # A fresh sampler per proposal, seeded by its place: a study that was killed goes on with the same draws.
+        # A new sampler per proposal, seeded by its position, so that a resumed study makes the same draws.
         import optuna
 
         from search.sampling.constrained_sampler import ConstrainedSampler
@@ -199,10 +199,10 @@ class Sampler:
         return ConstrainedSampler(inner, replacement)
 
     def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
-        """Tell what became of a trial; telling it twice changes nothing.
+        """Report the outcome of a trial. A second report of the same trial is ignored.
 
-        Completed trials count with their last validation accuracy, stopped ones as PRUNED with their curve (never
-        as COMPLETE with a low-epoch value), failed ones as FAIL.
+        A completed trial counts as COMPLETE with its last validation accuracy, a stopped one as PRUNED with its curve
+        (not as COMPLETE with the value of an early epoch), a failed one as FAIL.
 
         Args:
             number: The draw's number.
@@ -234,7 +234,7 @@ def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: AN
     match domain:
         case Float(low=low, high=high, log=log):
             return trial.suggest_float(name, low, high, log=log)
-        case Int(low=low, last=last, step=step, log=log):  # Optuna warns of a bound that no step ends on
+        case Int(low=low, last=last, step=step, log=log):  # Optuna warns if the upper bound is not a whole step away
             return trial.suggest_int(name, low, last, step=step, log=log)
         case Choice(values=values):
             return trial.suggest_categorical(name, values)

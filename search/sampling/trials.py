@@ -1,4 +1,4 @@
-"""Optuna's trials as the journal has them: for the study in memory that proposes, and for the copy that people look at.
+"""Convert records of the journal to Optuna trials, for the sampler's study in memory and for the copy.
 
 Imports optuna inside functions only.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def be_quiet() -> None:
-    """Keep Optuna's own log away from the terminal: what matters is said in one line elsewhere."""
+    """Silence Optuna's log, except errors: this program reports what matters in its own lines."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -28,7 +28,7 @@ def be_quiet() -> None:
 
 
 def distribution(domain: Domain) -> optuna.distributions.BaseDistribution | None:
-    """What asking for a value of a domain makes Optuna record; None where nothing is asked."""
+    """Return the Optuna distribution of a domain; None for a fixed value, which is not suggested."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     match domain:
@@ -43,17 +43,22 @@ def distribution(domain: Domain) -> optuna.distributions.BaseDistribution | None
 
 
 def missing_numbers(records: Iterable[TrialRecord], draws: Mapping[int, Draw]) -> list[int]:
-    """Numbers below the last one of which the journal says nothing: one of old has no rejected draws."""
+    """Return the numbers below the last one that are not in the journal; version 1 lacks the rejected draws.
+
+    Args:
+        records: The sweep's trials.
+        draws: Draws by number.
+    """
     known = {record.number for record in records}
     known |= {number for number, draw in draws.items() if draw.rejected or draw.twin}
     return [number for number in range(max(known, default=-1)) if number not in known]
 
 
 class TrialMaker:
-    """Makes Optuna's trials of one space.
+    """Makes Optuna trials of one search space.
 
     Args:
-        space: What may vary.
+        space: The search space.
     """
 
     def __init__(self, space: Space) -> None:
@@ -64,11 +69,11 @@ class TrialMaker:
     def known(
         self, records: Mapping[str, TrialRecord], draws: Mapping[int, Draw]
     ) -> dict[int, optuna.trial.FrozenTrial]:
-        """Every trial that the journal knows, in the order of the numbers.
+        """Return all trials that the journal contains, in the order of their numbers.
 
         Args:
-            records: Trials, by key.
-            draws: What was drawn beside them, by number.
+            records: The sweep's trials by key.
+            draws: Draws without a trial, by number.
         """
         by_number = {record.number: record for record in records.values()}
         made = {
@@ -80,13 +85,13 @@ class TrialMaker:
     def make(
         self, number: int, record: TrialRecord | None, draw: Draw | None, records: Mapping[str, TrialRecord]
     ) -> optuna.trial.FrozenTrial | None:
-        """One trial; None if the journal knows of none under this number.
+        """Return one trial; None if the journal contains none with this number.
 
         Args:
-            number: Its number.
-            record: The record that has this number.
-            draw: The draw that has it.
-            records: All trials, by key: a twin is over when its original is.
+            number: Number of the trial.
+            record: Record with this number; None if there is none.
+            draw: Draw with this number; None if there is none.
+            records: All trials by key; a twin has the outcome of its original.
         """
         if record is not None:
             point = self._space.point(record.point)
@@ -134,5 +139,5 @@ class TrialMaker:
 
 
 def _local(at: float) -> datetime:
-    # Optuna wants local times without a zone.
+    # Optuna uses local times without a time zone.
     return datetime.fromtimestamp(at, tz=UTC).astimezone().replace(tzinfo=None)

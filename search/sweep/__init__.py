@@ -1,1 +1,1 @@
-"""The sweep: propose, train, stop early, resume."""
+"""The sweep: propose, train and stop trials, and resume them after an interruption."""

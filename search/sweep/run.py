@@ -1,4 +1,4 @@
-"""Drives a sweep: an open study, its trials, and what is shown of them."""
+"""Run the sweep of a study, with its checks, runner, journal and display."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ from search.sweep.sweep import Sweep
 def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> Status:
     """Run or resume the sweep of a study.
 
+    Args:
+        study: The study.
+        patience: Longest wait in seconds, at the end, for the copies in Optuna and MLflow.
+
+    Returns:
+        Summary of the trials.
+
     Raises:
-        HybridSearchError: Whatever keeps it from running; what was computed is saved.
+        HybridSearchError: The sweep cannot run or was interrupted; everything computed so far is saved.
     """
     facts = check_study(study, "sweep", on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "sweep", patience) as journal:

@@ -1,4 +1,4 @@
-"""Who stops a trial early: pure decisions over (trial, epoch, value), rebuilt by telling the recorded curves again."""
+"""Schedulers that stop trials early. Their state is rebuilt by observing the recorded epochs again, in order."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from search.study.config import SearchSection
 
 
 class Scheduler(Protocol):
-    """Decides after each epoch whether a trial goes on. Higher values are better; without one it does."""
+    """Decides after each epoch whether a trial continues. Higher values are better.
+
+    Decisions depend only on the calls so far, in order. Observing an epoch again changes nothing. Not thread-safe.
+    """
 
     def observe(self, key: str, epoch: int, value: float | None) -> bool:
-        """Take note of an epoch; return whether the trial may go on."""
+        """Record an epoch and return whether the trial continues.
+
+        Args:
+            key: Key of the trial.
+            epoch: Number of the epoch, from 1.
+            value: Validation accuracy; None if the epoch was not validated, in which case the trial continues.
+        """
         ...
 
 
@@ -20,21 +29,25 @@ class NoScheduler:
     """Lets every trial run to its last epoch."""
 
     def observe(self, key: str, epoch: int, value: float | None) -> bool:  # noqa: ARG002
-        """Go on, always."""
+        """Return True."""
         return True
 
 
 class Asha:
     """Asynchronous successive halving, the stopping variant.
 
-    At each rung a trial goes on only while it is among the best 1/reduction of all that have reached the rung so
-    far; as long as fewer than `reduction` have, only the best of them does. It stands on a rung with the value of the
-    first epoch from there on that has one; if that lies past the next rung, it stands on that one only.
+    At each rung a trial continues only while it is among the best 1/reduction of all trials that have reached the rung;
+    while fewer than `reduction` have, only the best one continues. A trial enters a rung with the value of its first
+    validated epoch from there on; if that is past the next rung, it enters only the later one.
+
+    >>> scheduler = Asha(grace_epochs=1, reduction=2, max_epochs=8)
+    >>> [scheduler.observe(key, 1, value) for key, value in (("a", 0.5), ("b", 0.4), ("c", 0.6))]
+    [True, False, True]
 
     Args:
-        grace_epochs: The first rung.
-        reduction: Ratio of rungs, and of trials that pass each.
-        max_epochs: Where trials end by themselves; no rung lies there.
+        grace_epochs: Epoch of the first rung.
+        reduction: Ratio between rungs, and between the trials that reach a rung and those that pass it.
+        max_epochs: Last epoch of a trial, which has no rung.
 
     Reference: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning (algorithm 2).
     """
@@ -50,7 +63,7 @@ class Asha:
         self._seen: set[tuple[str, int]] = set()
 
     def observe(self, key: str, epoch: int, value: float | None) -> bool:
-        """Enter the value in the highest rung that the epoch has reached, if the trial does not stand on it yet."""
+        """Enter the value in the highest rung reached, unless the trial is already in it, and compare."""
         rung = max((rung for rung in self.rungs if rung <= epoch), default=None)
         if value is None or rung is None or epoch >= self._max_epochs or (key, rung) in self._seen:
             return True
@@ -62,11 +75,12 @@ class Asha:
 
 
 class MedianStopping:
-    """Stops a trial whose best value so far is below the median of the others' running means at the same epoch.
+    """Stops a trial whose best value so far is below the median of the other trials' running means at the same epoch.
 
     Args:
-        grace_epochs: No trial is stopped before or at this epoch.
-        min_trials: No trial is stopped before so many others have come as far.
+        grace_epochs: Last epoch at which no trial is stopped yet.
+        max_epochs: Last epoch of a trial, at which none is stopped.
+        min_trials: Number of other trials that must have reached an epoch before a trial is stopped there.
 
     Reference: Golovin et al. 2017, Google Vizier, section 3.2.2.
     """
@@ -80,13 +94,13 @@ class MedianStopping:
         self._seen: set[tuple[str, int]] = set()
 
     def observe(self, key: str, epoch: int, value: float | None) -> bool:
-        """Enter the value in the trial's curve and compare."""
+        """Add the value to the trial's curve and compare."""
         if value is None or (key, epoch) in self._seen:
             return True
         self._seen.add((key, epoch))
         curve = self._values.setdefault(key, [])
         curve.append(value)
-        # Running means of the others that have come as far, in order: the median is a look-up.
+        # Sorted running means of the trials that reached this epoch, so that the median is a look-up.
         means = self._means.setdefault(epoch, [])
         middle = len(means) // 2
         go_on = (
@@ -99,7 +113,7 @@ class MedianStopping:
 
 
 def make_scheduler(search: SearchSection, max_epochs: int) -> Scheduler:
-    """Make the scheduler that the study file asks for."""
+    """Return the scheduler that the study selects."""
     match search.scheduler:
         case "asha":
             return Asha(grace_epochs=search.grace_epochs, reduction=search.reduction, max_epochs=max_epochs)

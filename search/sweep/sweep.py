@@ -1,4 +1,4 @@
-"""The sweep: proposes, stops and remembers trials; running it again goes on where it was cut off."""
+"""Dispatcher of a sweep: proposes trials, stops them early, and resumes them after an interruption."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from search.training.spec import TrialSpec
 from spaces.space import Point, SpaceError
 
 KEEP_WEIGHTS = 3
-"""Weights of so many of the best trials stay on disk, or of as many as there are finalists."""
+"""Number of best trials whose weights are kept, or the number of finalists if that is higher."""
 
 
 class Sweep(Dispatcher):
@@ -32,11 +32,14 @@ class Sweep(Dispatcher):
 
     Args:
         study: The study.
-        facts: What the data are.
-        journal: Its open journal; unfinished trials in it are resumed first.
+        facts: Facts about its data.
+        journal: Its open journal; the unfinished trials in it are resumed first.
         on_change: Called after each change, for display.
-        cache_dir: Node-local folder for decoded images.
-        say: Receives a line for the user.
+        cache_dir: Node-local folder for decoded images; None for each node's default.
+        say: Receives lines for the user.
+
+    Attributes:
+        space_exhausted: Whether the search space has no new points.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class Sweep(Dispatcher):
         self._import_draws(say)
         self._sampler = make_sampler(study, facts, journal)
         self._twins: dict[str, list[int]] = {}
-        """Key of a running trial -> numbers of other points that are its training, too."""
+        """Key of a running trial -> numbers of other points with the same training."""
         for draw in journal.draws.values():
             if draw.twin and journal.records[draw.twin].outcome is None:
                 self._twins.setdefault(draw.twin, []).append(draw.number)
@@ -72,13 +75,13 @@ class Sweep(Dispatcher):
         self._scheduler = make_scheduler(study.search, study.train.epochs)
         self.space_exhausted = False
         self._best: list[TrialRecord] = []
-        """Completed trials whose weights stay."""
+        """Completed trials whose weights are kept."""
         self._replay()
 
     def _import_draws(self, say: Callable[[str], None]) -> None:
-        """Take over, once, what a journal of before left to Optuna's study: draws that became no trials.
+        """Import the draws without a trial, which a version 1 journal left to Optuna's study, once.
 
-        Where that study is gone their numbers stay taken: later proposals are seeded as after them.
+        If that study is missing, their numbers stay reserved, so that later proposals have the same seeds.
         """
         missing = missing_numbers(self.records, self._journal.draws)
         if not missing:
@@ -91,7 +94,7 @@ class Sweep(Dispatcher):
         for number in missing:
             draw = held.get(number, Draw(number=number, rejected=NOT_KNOWN))
             if not draw.rejected and not draw.twin and draw.point:
-                # Its original was still running: it has not been noted as a twin.
+                # Its original was still running, so it was not recorded as a twin.
                 draw = dataclasses.replace(draw, twin=self._bind(number, dict(space.point(draw.point))).key)
             if not draw.rejected and draw.twin not in self._journal.records:
                 draw = Draw(number=number, rejected=NOT_KNOWN)
@@ -104,13 +107,13 @@ class Sweep(Dispatcher):
             )
 
     def _replay(self) -> None:
-        """Show the scheduler every recorded epoch, in the order in which it was recorded."""
+        """Replay the recorded epochs through the scheduler, in recorded order."""
         for key, epoch, val_accuracy in self._journal.take_epochs():
             if self._journal.records[key].kind != "trial":
                 continue
             go_on = self._scheduler.observe(key, epoch, val_accuracy)
             record = self._journal.records[key]
-            # The driver was killed between the epoch and the decision: it is the same decision now.
+            # The driver was killed between the epoch and the decision, which is the same now.
             if not go_on and record.outcome is None and epoch == len(record.curve):
                 self._journal.end(key, Stopped(epoch=epoch))
                 self._tidy(self._journal.records[key])
@@ -119,11 +122,11 @@ class Sweep(Dispatcher):
         self._forget_losers(self.records)
 
     def rebuild(self, record: TrialRecord) -> TrialSpec:
-        """Describe an unfinished trial again."""
+        """Return the spec of an unfinished trial again."""
         return self._bind(record.number, dict(record.point))
 
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
-        """Ask the sampler for a new point, while the budget lasts."""
+        """Return a trial of the sampler's next point, while the budget of trials and failures lasts."""
         while self._journal.num_of_kind("trial") < self._study.search.trials and not self._too_many_failures:
             asked = self._sampler.ask()
             if asked is None:
@@ -136,7 +139,7 @@ class Sweep(Dispatcher):
         return None
 
     def _is_twin(self, number: int, point: Point, key: str) -> bool:
-        """Whether another point of the space made the same training: its result is known, or will be."""
+        """Return whether another point leads to the same training; if so, the sampler receives that trial's outcome."""
         original = self._journal.records.get(key)
         if original is None:
             return False
@@ -148,12 +151,12 @@ class Sweep(Dispatcher):
         return True
 
     def judge(self, record: TrialRecord) -> bool:
-        """Ask the scheduler."""
+        """Return the scheduler's decision."""
         last = record.curve[-1]
         return self._scheduler.observe(record.key, last.epoch, last.val_accuracy)
 
     def learn(self, record: TrialRecord) -> None:
-        """Tell the sampler, and let go of the weights of losers."""
+        """Report the outcome to the sampler, and delete weights that are no longer needed."""
         if record.outcome is not None:
             self._num_failed += isinstance(record.outcome, Failed)
             self._sampler.tell(record.number, record.curve, record.outcome)
@@ -162,7 +165,7 @@ class Sweep(Dispatcher):
         self._forget_losers([record])
 
     def _forget_losers(self, ended: Sequence[TrialRecord]) -> None:
-        """Let the weights of all but the best go, each trial's once: who lost to so many never comes back."""
+        """Delete the weights of all but the best trials; a trial that is not among them never returns."""
         keep = max(KEEP_WEIGHTS, self._study.compare.finalists)
         ranked = best_first([*self._best, *ended])
         self._best = ranked[:keep]
@@ -195,12 +198,12 @@ class Sweep(Dispatcher):
 
     @property
     def rejected(self) -> Mapping[str, int]:
-        """Proposals that were no models and so never became trials, by reason."""
+        """Number of proposals that are not valid models and so became no trials, by reason."""
         return self._sampler.rejected
 
     @property
     def finished(self) -> bool:
-        """Whether every trial of the budget has an outcome, or nothing new can be proposed."""
+        """Whether all planned trials have an outcome, or nothing new can be proposed."""
         over = sum(record.outcome is not None for record in self.records)
         return over >= self._study.search.trials or (self.space_exhausted and over == len(self.records))
 
@@ -211,15 +214,15 @@ class Sweep(Dispatcher):
 
 
 def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Sampler:
-    """Make the sampler of a study, as far as its journal has come.
+    """Return the sampler of a study in the state of its journal.
 
     Args:
         study: The study.
-        facts: What the data are.
-        journal: Its open journal, in which the sampler's draws are noted.
+        facts: Facts about its data.
+        journal: Its open journal, which records the sampler's draws.
 
     Raises:
-        StudyError: An enqueued preset is not a point of the space.
+        StudyError: An enqueued preset is not a point of the search space.
     """
     space = study.build_space()
     first = []
@@ -242,7 +245,13 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Samp
 
 
 def describe(point: Mapping[str, bool | int | float | str]) -> str:
-    """Name an architecture in a few words: `ecrnn lstm 16-16` where a paper has a name, else `vgg9 + irnn 64 taps`."""
+    """Return a short name of an architecture, the paper's if it has one.
+
+    >>> describe({"family": "hybrid", "backbone": "cnn4", "rnn": "lstm", "nodes": 16, "depth": 2, "enc_on": True})
+    'ecrnn lstm 16-16'
+    >>> describe({"family": "resnet18"})
+    'resnet18'
+    """
     family, rnn, backbone = (point.get(name) for name in ("family", "rnn", "backbone"))
     if family not in (None, "hybrid"):
         return str(family)

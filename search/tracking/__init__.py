@@ -1,1 +1,1 @@
-"""What is written down: the journal first, MLflow from it."""
+"""Everything that imports MLflow: the copy of the journal, the model registry, and reading runs."""

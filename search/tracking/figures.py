@@ -1,6 +1,6 @@
-"""The pictures that accompany a run, as small PNG files.
+"""Figures that accompany an MLflow run, as small PNG files.
 
-Colours are Okabe and Ito's and one hue from light to dark: both survive colour blindness and grey print.
+The colours are the Okabe-Ito palette and a single-hue scale, which are safe for colour blindness and greyscale print.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ TRAINING: Any = {"color": ORANGE, "linestyle": "--", "label": "training"}
 VALIDATION: Any = {"color": BLUE, "label": "validation"}
 DPI = 80
 MAX_NUMBERED_CLASSES = 12
-"""Up to so many classes each cell shows its count."""
+"""Largest number of classes for which each cell shows its count."""
 MAX_NAMED_CLASSES = 30
 _STYLE: Any = {"font.size": 8.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def draw_curves(record: TrialRecord, file: Path) -> None:
-    """Loss and accuracy of one training, epoch by epoch."""
+    """Draw loss and accuracy of one training per epoch.
+
+    Args:
+        record: The training; needs at least one epoch.
+        file: Path of the PNG file.
+    """
     _curves_plot().draw(record, file)
 
 
@@ -39,7 +44,7 @@ def _curves_plot() -> _CurvesPlot:
 
 
 class _CurvesPlot:
-    """Axes, lines and ticks, made once: a sweep draws thousands of these."""
+    """Axes, lines and ticks, created once because a sweep draws thousands of these figures."""
 
     def __init__(self) -> None:
         from matplotlib.ticker import MaxNLocator
@@ -65,8 +70,8 @@ class _CurvesPlot:
                 line.set_label(line.get_label().removeprefix("_") if points else f"_{line.get_label()}")
                 if points:
                     epoch, value = pick(points, key=lambda point: point[1])
-            # Of the validation, or of the training where there is none.
-            # Given its height, matplotlib does not measure every label twice to find it.
+            # Validation values, or training values without a validation. With a fixed height, matplotlib does not
+            # measure every label twice.
             axes.set_title(f"{name}: {word} {value:.4g} (epoch {epoch})", y=1.0)
             axes.relim()
             axes.autoscale()
@@ -75,12 +80,12 @@ class _CurvesPlot:
 
 
 def draw_sweep(records: Sequence[TrialRecord], nominee: TrialRecord | None, file: Path) -> None:
-    """Validation accuracy of all trials of a sweep, the nominee on top.
+    """Draw the validation accuracy of all trials of a sweep, with the nominee highlighted.
 
     Args:
-        records: Trials; those without a validated epoch do not show.
-        nominee: The one to highlight.
-        file: Where the PNG goes.
+        records: Trials; those without a validated epoch are left out.
+        nominee: Trial to highlight; None for none.
+        file: Path of the PNG file.
     """
     from matplotlib.collections import LineCollection
 
@@ -102,16 +107,22 @@ def draw_sweep(records: Sequence[TrialRecord], nominee: TrialRecord | None, file
 
 
 def _validated(record: TrialRecord) -> list[tuple[int, float]]:
-    """Epoch and validation accuracy of the epochs that were validated."""
+    """Return (epoch, validation accuracy) of the validated epochs."""
     return [(item.epoch, item.val_accuracy) for item in record.curve if item.val_accuracy is not None]
 
 
 def load_confusion(file: Path) -> NDArray[np.int64]:
     """Read a confusion matrix.
 
+    Args:
+        file: Path of the .npy file.
+
+    Returns:
+        Counts of shape (num_classes, num_classes).
+
     Raises:
-        OSError: The file is not there.
-        ValueError: It holds something else.
+        OSError: The file cannot be read.
+        ValueError: The file contains no square matrix.
     """
     counts: NDArray[np.int64] = np.load(file, allow_pickle=False)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
@@ -121,12 +132,12 @@ def load_confusion(file: Path) -> NDArray[np.int64]:
 
 
 def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], file: Path) -> None:
-    """Confusion matrix: share of each true class, with the counts where they fit.
+    """Draw a confusion matrix: the share of each true class, with counts if there are few classes.
 
     Args:
-        counts: (num_classes, num_classes), rows true.
-        classes: Names in the order of the rows; too few names are replaced by numbers.
-        file: Where the PNG goes.
+        counts: Counts of shape (num_classes, num_classes); rows are true classes.
+        classes: Class names in the order of the rows; numbers are used if their count does not match.
+        file: Path of the PNG file.
     """
     num_classes = len(counts)
     names = tuple(classes) if len(classes) == num_classes else tuple(str(index) for index in range(num_classes))
@@ -139,7 +150,7 @@ def _confusion_plot(names: tuple[str, ...]) -> _ConfusionPlot:
 
 
 class _ConfusionPlot:
-    """Axes and labels, drawn once per list of classes: a sweep draws hundreds of these."""
+    """Axes and labels, drawn once per list of classes because a sweep draws hundreds of these figures."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         num_classes = len(names)
@@ -194,7 +205,7 @@ class _ConfusionPlot:
 
 
 def _panels(num_columns: int, size: tuple[float, float], **margins: float) -> tuple[Figure, Sequence[Any]]:
-    """A figure without pyplot, which would keep every figure alive; fixed margins, as layout engines draw twice."""
+    """Return a figure and its axes, without pyplot (keeps figures alive) or a layout engine (draws twice)."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

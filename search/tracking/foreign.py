@@ -1,4 +1,4 @@
-"""Whose experiment it is: one that holds other people's runs is left alone."""
+"""Protect experiments that contain runs of other programs from being written to."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from search.tracking.sqlite_uri import SQLITE, path_of
 from search.uris import redacted
 
 JOURNAL_TAG = "hybrid_search.journal"
-"""Every run of ours names its journal."""
+"""Tag with the journal's id, which every run of this program has."""
 
 
 def refuse_foreign_experiment(uri: str, experiment: str, journal_id: str) -> None:
-    """Refuse an experiment that was deleted, or that holds runs of anybody else's. Nothing is made or changed.
+    """Raise if an experiment was deleted or contains runs of other programs. Nothing is created or changed.
+
+    A study that has started continues without its copy if MLflow is unreachable or the experiment was deleted, and may
+    use an experiment that already contains its own runs.
 
     Args:
         uri: MLflow tracking URI.
         experiment: Name of the experiment.
-        journal_id: Of the study; empty before it has begun. One that has goes on without its copy where MLflow is away
-            or the experiment was deleted, and where its own runs are there already.
+        journal_id: Id of the study's journal; empty if the study has not started.
 
     Raises:
-        TrackingError: The experiment is not ours; or it was deleted, or MLflow is away, and the study has not begun.
+        TrackingError: The experiment contains foreign runs; or, before the study has started, it was deleted or MLflow
+            is unreachable.
     """
     try:
         found = _look_into_file(uri, experiment) if uri.startswith(SQLITE) else _ask(uri, experiment)
@@ -42,7 +45,7 @@ def refuse_foreign_experiment(uri: str, experiment: str, journal_id: str) -> Non
 
 
 def deleted(experiment: str) -> str:
-    """What to do about an experiment that was deleted."""
+    """Return the error message for a deleted experiment."""
     return (
         f"experiment {experiment} was deleted; restore it in MLflow (`mlflow experiments restore --experiment-id ID`), "
         "or set tracking.experiment to another name"
@@ -50,11 +53,11 @@ def deleted(experiment: str) -> str:
 
 
 def not_ours(experiment: str, foreign: Iterable[str]) -> str:
-    """What to do about an experiment with other people's runs.
+    """Return the error message for an experiment with foreign runs.
 
     Args:
-        experiment: Its name.
-        foreign: Names of these runs.
+        experiment: Name of the experiment.
+        foreign: Names of the foreign runs.
     """
     names = list(foreign)
     return (
@@ -64,11 +67,14 @@ def not_ours(experiment: str, foreign: Iterable[str]) -> str:
 
 
 def foreign_runs(runs: Sequence[tuple[str, str | None]], journal_id: str) -> list[str]:
-    """Names of runs that are not of this program; none where this journal's own runs are beside them.
+    """Return the names of runs of other programs; empty if this journal's own runs are among the runs.
+
+    >>> foreign_runs([("baseline", None), ("trial 0", "3f2a")], "")
+    ['baseline']
 
     Args:
-        runs: (name, id of the journal) of each run of an experiment.
-        journal_id: Of the study; empty before it has begun.
+        runs: (name, id of the journal) of each run of an experiment; the id is None for a foreign run.
+        journal_id: Id of the study's journal; empty if the study has not started.
     """
     if journal_id and any(journal == journal_id for _, journal in runs):
         return []
@@ -76,7 +82,7 @@ def foreign_runs(runs: Sequence[tuple[str, str | None]], journal_id: str) -> lis
 
 
 def _look_into_file(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
-    """Ask an SQLite file without MLflow, whose start takes seconds.
+    """Read an SQLite file without MLflow, whose import takes seconds.
 
     Returns:
         Whether the experiment was deleted, and (name, id of the journal) of its runs; None if there is none.
@@ -98,7 +104,7 @@ def _look_into_file(uri: str, experiment: str) -> tuple[bool, list[tuple[str, st
                 (JOURNAL_TAG, row[0]),
             ).fetchall()
     except sqlite3.Error:
-        return None  # damaged, or of another version of MLflow: whoever writes the copy says so
+        return None  # damaged, or of another MLflow version: the process that writes the copy reports it
     return row[1] != "active", runs
 
 

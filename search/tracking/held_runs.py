@@ -1,4 +1,4 @@
-"""The runs that MLflow holds of one journal: found by their tags, and made once each, whatever becomes of an answer."""
+"""MLflow runs of one journal, found by their tags and created once each, even if an answer of the server is lost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PREFIX = "hybrid_search."
 
 
 class HeldRuns:
-    """Runs by key.
+    """The MLflow runs of one journal, by key. Creating it reads them and deletes duplicates.
 
     Args:
-        store: Where they are.
-        journal_id: Whose they are.
+        store: The experiment that contains the runs.
+        journal_id: Id of the journal.
 
     Attributes:
-        found: What MLflow held of each trial, repeat and parent when it was asked first.
+        found: Content of the run of each trial, repeat and parent in MLflow at creation.
     """
 
     def __init__(self, store: Store, journal_id: str) -> None:
@@ -32,9 +32,9 @@ class HeldRuns:
         self._marks = {f"{PREFIX}journal": journal_id}
         self._runs: dict[str, StoredRun] = {}
         self._in_doubt: set[str] = set()
-        """Keys that MLflow was asked to make a run for, without an answer."""
+        """Keys whose run was requested without an answer."""
         self._late: set[str] = set()
-        """Keys that were asked for again: a server that was slow may make the first run after the second one."""
+        """Keys requested twice: a slow server may create the first run after the second one."""
         self.found: dict[str, list[TrackedRun]] = {}
         by_key: dict[str, list[StoredRun]] = {}
         for run in store.runs(self._marks):
@@ -45,11 +45,18 @@ class HeldRuns:
             self._adopt(key, runs)
 
     def get(self, key: str) -> StoredRun | None:
-        """The run of a trial, repeat, comparison or verb."""
+        """Return the run of a trial, repeat, comparison or command; None if there is none."""
         return self._runs.get(key)
 
     def make(self, key: str, *, name: str, tags: Mapping[str, str], at_ms: int) -> StoredRun:
-        """Begin a run; one that was begun although the answer was lost is taken."""
+        """Create a run, or return the one that an earlier request created although its answer was lost.
+
+        Args:
+            key: Key by which the run is found again.
+            name: Name of the run in MLflow.
+            tags: Further tags.
+            at_ms: Start in milliseconds since 1970.
+        """
         if key in self._in_doubt:
             self._late.add(key)
             if self._search(key):
@@ -60,11 +67,11 @@ class HeldRuns:
         return self._runs[key]
 
     def drop(self, key: str) -> None:
-        """Give up a run that says what never happened; MLflow keeps it among the deleted ones."""
+        """Delete a run whose values contradict the journal; MLflow can restore it."""
         self._store.delete(self._runs.pop(key))
 
     def settle(self) -> None:
-        """Look once more for second runs of whatever was in doubt."""
+        """Search again for duplicates of runs whose request was repeated, and delete them."""
         for key in sorted(self._late):
             self._search(key)
             self._late.discard(key)
@@ -76,7 +83,7 @@ class HeldRuns:
         return bool(runs)
 
     def _adopt(self, key: str, runs: list[StoredRun]) -> None:
-        """Keep the run that came furthest, the oldest of equals; the others are surplus."""
+        """Keep the known run, or else the one with most epochs, the oldest of equals; delete the others."""
         known = self._runs.get(key)
         kept = max(
             runs, key=lambda run: (known is not None and run.run_id == known.run_id, run.metrics.get("epoch", 0))
@@ -89,7 +96,7 @@ class HeldRuns:
 
 
 def tracked(run: StoredRun | LoggedRun) -> TrackedRun:
-    """What a run says of its trial or repeat."""
+    """Return the state of a trial or repeat according to its run."""
     return TrackedRun(
         status=run.status,
         outcome=run.tags.get(f"{PREFIX}outcome", ""),
@@ -100,16 +107,16 @@ def tracked(run: StoredRun | LoggedRun) -> TrackedRun:
 
 
 def is_settled(run: StoredRun, record: TrialRecord, status: str, word: str, nested: Mapping[str, str]) -> bool:
-    """Whether MLflow holds all that there will be; the status is always sent last."""
+    """Return whether a run is complete: it has its final status, which is always sent last, and the right values."""
     told = run.status == status != "RUNNING" and run.tags.get(f"{PREFIX}outcome") == word
     return told and nested.items() <= run.tags.items() and not value_fault(record, tracked(run))
 
 
 def is_wrong(run: StoredRun, record: TrialRecord) -> bool:
-    """Whether a run holds values that the journal does not have: its metrics can be added to, not taken back."""
+    """Return whether a run has values that the journal does not have; MLflow cannot delete single metric values."""
     found, num_epochs = tracked(run), record.curve[-1].epoch if record.curve else 0
     if found.num_epochs != num_epochs:
         return found.num_epochs > num_epochs
-    if found.test_accuracy is None:  # not sent yet
+    if found.test_accuracy is None:  # may not have been sent yet
         found = dataclasses.replace(found, test_accuracy=record.test_accuracy)
     return bool(value_fault(record, found))

@@ -1,4 +1,4 @@
-"""Bring MLflow to the state of the journal, again and again, without ever doing anything twice."""
+"""Update MLflow from the journal, repeatedly; sending the same state twice changes nothing."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from search.tracking.run_values import add_comparison, config_of, flat, session_
 from search.uris import redacted
 
 _PARENT_NAMES = {"sweep": "sweep", "compare": "repeats"}
-"""Verb -> what its parent run holds."""
+"""Command -> suffix of its parent run's name."""
 DRAWING_SECS = 0.3
-"""Time for pictures in one `sync`: new metrics go before old pictures."""
+"""Seconds per `sync` for figures, so that new metrics are sent before old figures."""
 
 
 class Mirror:
-    """The MLflow copy of one study's journal.
+    """Keeps the MLflow copy of one study's journal up to date. Not thread-safe.
 
-    Runs are found by their tags, values carry the journal's times, and what says "this has arrived" is sent last: a
-    mirror that was killed at any moment is continued by the next one.
+    Runs are found by their tags, values have the journal's times, and the mark that an item is complete is sent last.
+    A mirror that was killed at any moment can therefore be continued by the next one.
 
-    Trials are children of the sweep's run, repeats children of the run of all repeats: comparisons may share a repeat,
-    which is trained, and recorded, once. Every comparison is a run of its own, found by its key: judged again, it stays
-    that run. It names its repeats' runs in a tag (cut at MLflow's limit; comparison.json has all), and each repeat its
-    comparisons', so that `tags.hybrid_search.comparisons LIKE '%KEY%'` finds them.
+    Trials are children of the sweep's run, repeats of the run of all repeats, because several comparisons may share a
+    repeat, which is trained and recorded once. Each comparison has its own run, found by its key, which is updated when
+    it is judged again. It lists its repeats' runs in a tag (cut at MLflow's limit; comparison.json has all of them).
+    Each repeat lists its comparisons, so that `tags.hybrid_search.comparisons LIKE '%KEY%'` finds the repeats.
 
     Args:
         folder: The study's folder.
         uri: MLflow tracking URI.
-        experiment: MLflow experiment, made if missing.
-        say: Receives, in one line, what MLflow will never accept, and what of an earlier start was mended.
+        experiment: MLflow experiment; created if missing.
+        say: Receives lines for the user: what MLflow rejects for good, and what was repaired after an earlier start.
     """
 
     def __init__(self, folder: Path, *, uri: str, experiment: str, say: Callable[[str], None] = lambda _: None) -> None:
@@ -52,29 +52,29 @@ class Mirror:
         self._begin()
 
     def _begin(self) -> None:
-        """Know nothing of MLflow, and of the journal nothing either."""
+        """Reset to the state before MLflow and the journal were read."""
         self._journal = Follower(self._folder)
         self._store: Store | None = None
         self._held: HeldRuns | None = None
         self._begun: set[str] = set()
-        """Keys of runs whose parameters and data set have arrived."""
+        """Keys of runs whose parameters and data set were sent."""
         self._num_compared = 0
         self._num_drawn: dict[str, int] = dict.fromkeys(PARENTS, 0)
 
     @property
     def num_waiting(self) -> int:
-        """Trials, repeats and comparisons of which MLflow does not know the latest."""
+        """Number of trials, repeats and comparisons whose latest state is not in MLflow."""
         return len(self._journal.changed) + len(self._journal.comparisons) - self._num_compared
 
     def sync(self) -> int:
-        """Send what the journal says since the last call; then draw for a moment.
+        """Send everything that is new in the journal, then draw figures for a moment.
 
         Returns:
-            How many trials and repeats were brought up to date.
+            Number of trials and repeats updated.
 
         Raises:
-            TrackingError: MLflow is away; nothing is lost, call again.
-            InputError: The journal was damaged.
+            TrackingError: MLflow is unreachable; nothing is lost, call again.
+            InputError: The journal is damaged.
         """
         self._journal.read()
         with self._forgetting():
@@ -83,7 +83,7 @@ class Mirror:
         return num_sent
 
     def finish(self) -> int:
-        """Like `sync`, once the driver has left: no run stays RUNNING, every picture is drawn."""
+        """Like `sync`, after the driver has exited: no run stays RUNNING, and all figures are drawn."""
         self._journal.read()
         self._journal.leave()
         with self._forgetting():
@@ -96,7 +96,7 @@ class Mirror:
 
     @contextlib.contextmanager
     def _forgetting(self) -> Iterator[None]:
-        """Begin again where another database stands behind the address now."""
+        """Start again if the address now leads to another database."""
         try:
             yield
         except ForgottenError:
@@ -134,7 +134,7 @@ class Mirror:
 
     @contextlib.contextmanager
     def _rejections_told(self, what: str) -> Iterator[None]:
-        """One request that MLflow never accepts must not keep the others waiting."""
+        """Report a request that MLflow rejects for good, so that it does not block the others."""
         try:
             yield
         except RejectedError as error:
@@ -156,7 +156,7 @@ class Mirror:
         return self._store, self._held
 
     def _refuse_foreign(self, store: Store, held: HeldRuns) -> None:
-        """Leave other people's experiments alone; whoever began the study may not have been able to look."""
+        """Raise if the experiment contains foreign runs; the driver's own check may have been impossible."""
         if held.found:
             return
         names = ((run.tags.get("mlflow.runName", run.run_id), run.tags.get(JOURNAL_TAG)) for run in store.runs({}))
@@ -164,7 +164,7 @@ class Mirror:
             raise TrackingError(f"{redacted(self._uri)}: {not_ours(self._experiment, foreign)}")
 
     def _tidy(self, store: Store, held: HeldRuns) -> None:
-        """Give up what no journal says: values that are not its own, and runs of trials that never began."""
+        """Delete runs with values that the journal does not have, and end runs of trials that it does not contain."""
         records = self._journal.records
         for key in held.found:
             run = held.get(key)
@@ -220,7 +220,7 @@ class Mirror:
         tags |= {f"{PREFIX}{name}": str(value) for name, value in record.machine.items()}
         if isinstance(record.outcome, Failed):
             tags[f"{PREFIX}reason"] = record.outcome.reason
-            # An outcome, unlike whatever else fails: who judges these runs elsewhere must be able to tell.
+            # Divergence is an outcome, unlike other failures; tools that analyse these runs must see which it is.
             tags[f"{PREFIX}diverged"] = str(record.outcome.diverged).lower()
         ended_ms = to_ms(record.finished_at) if record.finished_at else journal.last_ms
         try:
@@ -260,7 +260,7 @@ class Mirror:
         if run is None:
             name = f"{self._folder.name} comparison {key[:4]}"
             run = self._create(held, key, "compare", name, event["at"], {f"{PREFIX}kind": "comparison"})
-        # It was over before it was noted; whatever is refused below must not leave it RUNNING.
+        # It was over before it was recorded; a rejection below must not leave the run RUNNING.
         store.set_status(run, "FINISHED", at_ms)
         marker = f"{PREFIX}num_comparisons"
         if int(run.tags.get(marker, "0")) >= number:
@@ -293,7 +293,7 @@ class Mirror:
         store.log(run, tags={marker: str(number)})
 
     def _send_report(self, store: Store, held: HeldRuns, event: Mapping[str, Any]) -> None:
-        """Keep the latest page about the study with the sweep, or with the repeats where nothing was swept."""
+        """Attach the latest HTML page to the sweep's run, or to the run of all repeats if there was no sweep."""
         run = self._parent(held, "sweep" if self._journal.of_kind("trial") else "compare")
         marker = f"{PREFIX}report"
         if run.tags.get(marker) == event["digest"]:

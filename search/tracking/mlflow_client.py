@@ -1,4 +1,4 @@
-"""How MLflow is reached: addresses, time limits, and its many exceptions turned into two."""
+"""Connect to MLflow: addresses, time limits, and translation of its many exceptions into a few."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PROBE_SECS = 4
-"""How long `check_uri` waits for an answer."""
+"""Seconds that `check_uri` waits for an answer."""
 ANSWER_SECS = 60.0
-"""For the whole of a request and its answer: MLflow's own limit begins again with each byte that a server sends."""
+"""Time limit in seconds of a request with its answer; MLflow's own limit restarts with each byte received."""
 UPLOAD_SECS = 1800.0
-"""The same where files are sent."""
+"""The same for requests that send files."""
 _ENVIRONMENT = {
-    # MLflow's own defaults (7 retries of 120 s) would hang on to a dead server; the mirror retries by itself.
+    # MLflow's defaults (7 retries of 120 s) would block on an unreachable server; the mirror retries by itself.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -51,33 +51,40 @@ _REASONS = (
     ("name resolution", "unknown host name; correct the address"),
     ("timed out", "no answer in time; check the address and the network"),
 )
-"""What MLflow's message holds -> the one line for the user."""
+"""Part of MLflow's message -> one line for the user."""
 _STATUS = {"UNAUTHENTICATED": "error code 401", "PERMISSION_DENIED": "error code 403"}
 
 
 class RejectedError(HybridSearchError):
-    """MLflow answered and will never accept this request: sending it again is of no use."""
+    """MLflow rejected a request that it will never accept, so a retry is useless."""
 
 
 class ForgottenError(TrackingError):
-    """MLflow no longer has what it had: another database stands behind the address, or runs were deleted for good."""
+    """MLflow lost an object it had: the address leads to another database, or runs were deleted permanently."""
 
 
 def default_uri(storage: Path) -> str:
-    """The tracking URI where none was chosen: SQLite in the storage folder."""
+    """Return the default tracking URI: an SQLite file in the storage folder."""
     return sqlite_uri(storage.expanduser().absolute() / "mlflow.db")
 
 
 def runs_page(address: str, experiment_id: str) -> str:
-    """Where a server at an address shows an experiment's runs; its front page is about traces of language models."""
+    """Return the page with an experiment's runs; the server's front page shows traces of language models instead.
+
+    >>> runs_page("http://localhost:5000/", "3")
+    'http://localhost:5000/#/experiments/3/runs'
+    """
     return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs"
 
 
 def check_uri(uri: str) -> None:
-    """Ask a tracking server for a sign of life; at most some 5 s.
+    """Check within about 5 s that a tracking server answers, or that an SQLite file can be written.
+
+    Args:
+        uri: MLflow tracking URI.
 
     Raises:
-        TrackingError: It refuses, or nobody is there; the message says which.
+        TrackingError: The server refuses or is unreachable, or the file cannot be written; the message has the reason.
     """
     if uri.startswith(SQLITE):
         _check_writable(path_of(uri))
@@ -104,9 +111,9 @@ def _check_writable(file: Path) -> None:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client with explicit addresses and short time limits; asks nothing yet of a server.
+    """Return a client with explicit addresses and short time limits. No request is sent to a server yet.
 
-    An SQLite database is made or migrated first, by one process at a time.
+    An SQLite database is created or migrated first, by one process at a time.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -114,7 +121,7 @@ def connect(uri: str) -> MlflowClient:
 
     from mlflow import MlflowClient
 
-    # Whatever it raises is told in one line; its own log repeats it with a traceback.
+    # Its exceptions are reported in one line; its own log would repeat them with a traceback.
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     mlflow_database.prepare(uri)
@@ -122,7 +129,7 @@ def connect(uri: str) -> MlflowClient:
 
 
 def artifact_location(uri: str, experiment: str) -> str | None:
-    """Beside the SQLite file; MLflow's default would be the working folder. A server decides by itself."""
+    """Return a folder beside the SQLite file, as MLflow's default is the working folder; None for a server."""
     if not uri.startswith(SQLITE):
         return None
     folder = path_of(uri).absolute().parent / "mlartifacts" / quote(experiment, safe=" ")
@@ -131,11 +138,16 @@ def artifact_location(uri: str, experiment: str) -> str | None:
 
 @contextlib.contextmanager
 def translated(uri: str, *, secs: float = ANSWER_SECS) -> Iterator[None]:
-    """Turn whatever MLflow, its database or its artifact store raises into one line.
+    """Translate exceptions of MLflow, its database or its artifact store into one-line errors of this project.
 
     Args:
         uri: Tracking URI.
-        secs: For all that is done meanwhile, where the URI is a server's.
+        secs: Time limit in seconds of everything in the context, if the URI is a server's.
+
+    Raises:
+        RejectedError: MLflow will never accept the request.
+        ForgottenError: MLflow no longer has the object.
+        TrackingError: Anything else, such as an unreachable server; a retry may succeed.
     """
     from mlflow.exceptions import MlflowException
 
@@ -150,13 +162,13 @@ def translated(uri: str, *, secs: float = ANSWER_SECS) -> Iterator[None]:
         kind = RejectedError if error.error_code in _PERMANENT else TrackingError
         raise (ForgottenError if error.error_code == _FORGOTTEN else kind)(line) from error
     except Exception as error:
-        # Artifact stores raise what they like: OSError, requests, botocore.
+        # Artifact stores raise various exceptions: OSError, requests, botocore.
         raise TrackingError(f"{redacted(uri)}: {_reason(error)}") from error
 
 
 @contextlib.contextmanager
 def _within(secs: float) -> Iterator[None]:
-    """Raise TimeoutError in what takes longer; in the main thread only, as the system allows no more."""
+    """Raise TimeoutError after `secs` seconds; only in the main thread, as signals work in no other."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -176,7 +188,7 @@ def _within(secs: float) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    # A refusal in JSON carries its status in the code, one in plain text in the message.
+    # A rejection in JSON has its status in the error code, one in plain text in the message.
     text = f"{text}\n{_STATUS.get(getattr(error, 'error_code', ''), '')}"
     for mark, reason in _REASONS:
         if mark in text:

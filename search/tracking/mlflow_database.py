@@ -1,7 +1,7 @@
-"""MLflow's SQLite file, which studies of one storage share: one process at a time makes, migrates and judges it.
+"""Create, migrate and check MLflow's SQLite file, which several studies may share, in one process at a time.
 
-MLflow makes some fifty tables one after another, and a second process that opens the file meanwhile fails, or leaves
-it half-made. A new database is therefore made beside its place and renamed into it: there is none, or a whole one.
+MLflow creates about fifty tables one by one. A second process that opens the file meanwhile fails or leaves it
+incomplete, so a new database is created beside its place and then renamed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from search.storage.locks import locked
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 
 PATIENCE_SECS = 120.0
-"""For another process to make or migrate the database, which takes seconds on an idle machine."""
+"""Longest wait in seconds for another process to create or migrate the database, which normally takes seconds."""
 _DAMAGES = (
     "(sqlite3.OperationalError) table ",
     "(sqlite3.OperationalError) duplicate column",
@@ -28,18 +28,21 @@ _DAMAGES = (
     "file is not a database",
     "is malformed",
 )
-"""What SQLite says of half a database, which MLflow never completes."""
+"""Messages of SQLite about an incomplete database, which MLflow never completes."""
 _opened: set[tuple[str, int, int]] = set()
-"""Path, device and inode of databases that this process has found whole."""
+"""Path, device and inode of databases that this process has checked."""
 
 
 def prepare(uri: str) -> None:
-    """Make, or migrate, the database behind a tracking URI; do nothing where it is not SQLite.
+    """Create or migrate the database behind a tracking URI; do nothing if it is not SQLite.
+
+    Args:
+        uri: MLflow tracking URI.
 
     Raises:
-        TrackingError: It is damaged, or another process holds the lock beside it for too long.
-        MlflowException: MLflow cannot use it.
-        OSError: It cannot be written.
+        TrackingError: The database is damaged, or another process holds its lock for too long.
+        MlflowException: MLflow cannot use the database.
+        OSError: The database cannot be written.
     """
     if not uri.startswith(SQLITE):
         return
@@ -62,7 +65,7 @@ def prepare(uri: str) -> None:
 
 
 def forget(uri: str) -> None:
-    """Look at a database again before it is used the next time."""
+    """Check a database again before its next use."""
     _opened.discard(_identity(path_of(uri)))
 
 
@@ -76,7 +79,7 @@ def _identity(file: Path) -> tuple[str, int, int]:
 
 @contextlib.contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Hold the lock beside a database. Where no lock can be written, no database can be made either."""
+    """Hold the lock beside a database. An existing database in a read-only folder is used without a lock."""
 
     def tell() -> None:
         print(f"{file}: waiting for another process, which makes or migrates it", file=sys.stderr, flush=True)  # noqa: T201
@@ -99,10 +102,10 @@ def _make(file: Path) -> None:
     beside = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         _open(beside)
-        os.replace(beside, file)  # noqa: PTH105  SQLite keeps it open: the same file under another name
+        os.replace(beside, file)  # noqa: PTH105  SQLite keeps the renamed file open
     finally:
         ours = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{16}}(-journal|-wal|-shm)?")
-        for left in file.parent.iterdir():  # of processes that were killed here, too
+        for left in file.parent.iterdir():  # also files of processes that were killed here
             if ours.fullmatch(left.name):
                 left.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The winner handed to MLflow's model registry."""
+"""Register an exported model in MLflow's model registry."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 class Model(Protocol):
-    """A torch module, of which only this is needed here."""
+    """The part of a torch module that is needed here."""
 
     def eval(self) -> object:
-        """Put it in evaluation mode."""
+        """Set evaluation mode."""
         ...
 
 
 CHAMPION = "champion"
-"""Alias of the version that was a confirmed winner when it was exported last."""
+"""Alias of the version that was a confirmed winner at its latest export."""
 CANDIDATE = "candidate"
-"""Alias of the version that was nominated and not confirmed when it was exported last."""
+"""Alias of the version that was nominated but not confirmed at its latest export."""
 
 
 def register(
@@ -49,28 +49,28 @@ def register(
     tags: Mapping[str, str],
     alias: str | None,
 ) -> int:
-    """Hand an exported model to MLflow: its folder as artifacts, the model itself, and a registered version.
+    """Register an exported model in MLflow: its folder as artifacts, the model, and a registered version.
 
-    The same weights make one version only, however often they are exported.
+    The same weights make only one version, however often they are exported.
 
     Args:
-        folder: The export.
+        folder: Folder of the export.
         uri: MLflow tracking URI.
-        experiment: MLflow experiment, made if missing.
+        experiment: MLflow experiment; created if missing.
         name: Name of the registered model.
-        model: Module that maps a batch of inputs to scores; put in evaluation mode.
-        example: (num_images, ...) at least two images, as one would be taken for a fixed batch size.
-        scores: What the model makes of the example, (num_images, ...).
+        model: Module that maps a batch of inputs to scores; set to evaluation mode.
+        example: Inputs of shape (num_images, ...), at least two: one would be exported as a fixed batch size.
+        scores: The model's output for the example, shape (num_images, ...).
         digest: Digest of the weights.
-        tags: For the run and the version.
-        alias: CHAMPION or CANDIDATE, which moves here, or None for what was chosen by hand. A champion leaves no
-            candidate, and a candidate is no longer champion if it was.
+        tags: Tags of the run and the version.
+        alias: CHAMPION or CANDIDATE, moved to this version; None for a manually chosen model. CHAMPION removes the
+            CANDIDATE alias; CANDIDATE removes the CHAMPION alias from this version.
 
     Returns:
-        The version in the registry.
+        Number of the version in the registry.
 
     Raises:
-        TrackingError: MLflow is away or refuses.
+        TrackingError: MLflow is unreachable or rejects the model.
     """
     marks = {KEY_TAG: "export", "hybrid_search.weights": digest}
     try:
@@ -95,7 +95,7 @@ def register(
 
 
 def _move_alias(client: MlflowClient, name: str, alias: str, version: str) -> None:
-    """Give a version its alias, and take the other one away where it no longer holds."""
+    """Set a version's alias, and remove the other alias if it no longer holds."""
     client.set_registered_model_alias(name, alias, version)
     held = {key: str(value) for key, value in client.get_registered_model(name).aliases.items()}
     if alias == CHAMPION and CANDIDATE in held:
@@ -106,11 +106,11 @@ def _move_alias(client: MlflowClient, name: str, alias: str, version: str) -> No
 
 @contextlib.contextmanager
 def _failing(store: Store, run: StoredRun) -> Iterator[None]:
-    """Whatever interrupts the hand-over, the run does not look as if it were still at work."""
+    """Mark the run as FAILED if the registration is interrupted, so that it does not stay RUNNING."""
     try:
         yield
     except BaseException:
-        # MLflow's own start_run opens and ends the run too: what we know of its status may be old.
+        # MLflow's own start_run opens and ends the run too, so the known status may be outdated.
         run.status = "RUNNING"
         with contextlib.suppress(HybridSearchError):
             store.set_status(run, "FAILED", _now_ms())
@@ -125,12 +125,12 @@ def _log_model(
     from mlflow.models import infer_signature
 
     model.eval()
-    # log_model knows server and run from global state only; it is set for this one call and put back.
+    # log_model takes server and run from global state only, so set it for this call and restore it.
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     try:
         with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-            # torch.export remarks on nn.LSTM's own list of weights.
+            # torch.export warns about nn.LSTM's own list of weights.
             warnings.filterwarnings("ignore", message="The tensor attributes")
             info = mlflow.pytorch.log_model(
                 model,
@@ -138,7 +138,7 @@ def _log_model(
                 signature=infer_signature(example, scores),
                 input_example=example,
                 serialization_format="pt2",
-                # Guessing them would load the model in yet another process.
+                # Inferring them would load the model in another process.
                 pip_requirements=[f"{name}=={public_version(name)}" for name in ("torch", "numpy")],
             )
         client = connect(uri)
@@ -146,7 +146,7 @@ def _log_model(
             client.create_registered_model(name)
         return str(client.create_model_version(name, info.model_uri, run_id=run_id, model_id=info.model_id).version)
     finally:
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None is what resets it
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None resets it
 
 
 def _now_ms() -> int:

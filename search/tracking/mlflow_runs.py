@@ -1,4 +1,4 @@
-"""Runs of any MLflow experiment, as somebody else logged them: read only."""
+"""Read the runs of any MLflow experiment, including those of other programs."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PAGE = 1_000
-"""Runs per request."""
+"""Number of runs per request."""
 PARENT_TAG = "mlflow.parentRunId"
 NUM_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedRun:
-    """What MLflow holds of one run."""
+    """One MLflow run."""
 
     run_id: str
     name: str
     status: str
     """FINISHED, RUNNING, FAILED, KILLED or SCHEDULED."""
     parent: str | None
-    """Id of the run that it is nested in."""
+    """Id of the parent run; None if it is not nested."""
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
-    """Last value of each."""
+    """Last value of each metric."""
 
 
 def chosen_uri(uri: str | None, storage: Path) -> str:
-    """The tracking URI that was given, that of the environment, or that of studies in a storage folder."""
+    """Return the given tracking URI, else that of MLFLOW_TRACKING_URI, else the default of a storage folder."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(storage)
 
 
@@ -50,11 +50,11 @@ def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
 
     Args:
         uri: MLflow tracking URI.
-        experiment: Its name or id.
+        experiment: Name or id of the experiment.
 
     Raises:
-        NothingThereError: There is no such store, or no such experiment in it.
-        TrackingError: MLflow is away or refuses.
+        NothingThereError: The store or the experiment does not exist.
+        TrackingError: MLflow is unreachable or rejects the request.
     """
     _check_there(uri)
     try:
@@ -67,12 +67,12 @@ def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
 
 
 def _check_there(uri: str) -> None:
-    """MLflow would make what is not there."""
+    """Raise if a local store does not exist, because MLflow would create it."""
     if uri.startswith(SQLITE):
         path = path_of(uri)
     elif "://" not in uri or uri.startswith("file:"):
         path = Path(unquote(urlsplit(uri).path))
-        # MLflow opens folders on request only by now; older experiments lie in them, and reading does no harm.
+        # MLflow reads file stores only on request now; older experiments are in them, and reading is harmless.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     else:
         return

@@ -1,6 +1,6 @@
-"""MLflow as the mirror needs it: runs found by their tags, few and batched requests.
+"""One MLflow experiment with few, batched requests and runs found by their tags.
 
-What is sent is decided elsewhere (`mirror.py`).
+`mirror.py` decides what is sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 KEY_TAG = "hybrid_search.key"
-"""The deterministic tag by which a run is found again."""
+"""Tag with a run's deterministic key, by which it is found again."""
 MAX_PARAM_CHARS = 6_000
 MAX_TAG_CHARS = 5_000
 MAX_KEY_CHARS = 250
@@ -29,7 +29,7 @@ MAX_KEY_CHARS = 250
 
 @dataclass(kw_only=True)
 class StoredRun:
-    """What MLflow is known to hold of one run."""
+    """Content of one run in MLflow, as far as known."""
 
     run_id: str
     status: str
@@ -46,18 +46,18 @@ class Point:
     value: float
     step: int
     at_ms: int
-    """Milliseconds since 1970; taken from the journal, so that a value sent twice is stored once."""
+    """Milliseconds since 1970, from the journal, so that a value sent twice is stored once."""
 
 
 class Store:
-    """One experiment of one tracking server, with one method per kind of request.
+    """One experiment of a tracking server, with one method per kind of request. Not thread-safe.
 
-    Every method raises `TrackingError` when MLflow is away (try again later) and `RejectedError` when it will never
-    accept this request.
+    Every method raises `TrackingError` if MLflow is unreachable (retry later), and `RejectedError` if it will never
+    accept the request. Methods that change a run also update the `StoredRun`.
 
     Args:
         uri: MLflow tracking URI.
-        experiment: Name of the experiment; made if missing.
+        experiment: Name of the experiment; created if missing.
     """
 
     def __init__(self, uri: str, experiment: str) -> None:
@@ -82,7 +82,7 @@ class Store:
         return str(found.experiment_id)
 
     def runs(self, tags: Mapping[str, str]) -> list[StoredRun]:
-        """Find all runs that carry these tags, oldest first."""
+        """Return all runs that have these tags, oldest first."""
         clause = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         found: list[Run] = []
         token = None
@@ -107,7 +107,7 @@ class Store:
         ]
 
     def create(self, *, name: str, tags: Mapping[str, str], at_ms: int) -> StoredRun:
-        """Begin a run."""
+        """Create a run with status RUNNING that started at `at_ms`, in milliseconds since 1970."""
         texts = {_name(key): _short(value, MAX_TAG_CHARS) for key, value in {**_user(), **tags}.items()}
         with translated(self.uri):
             run = self._client.create_run(self.experiment_id, start_time=at_ms, tags=texts, run_name=name)
@@ -121,7 +121,14 @@ class Store:
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Send values in one request, or in as few as MLflow's limits allow; tags that MLflow has already stay away."""
+        """Send values in as few requests as MLflow's limits allow, without tags that MLflow already has.
+
+        Args:
+            run: The run.
+            metrics: Values to append to its metrics.
+            params: Parameters; MLflow cannot change them later.
+            tags: Tags to set. Empty ones are not sent, long ones are cut.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
         texts = {_name(key): _short(value, MAX_TAG_CHARS) for key, value in (tags or {}).items()}
@@ -131,7 +138,7 @@ class Store:
         if not (news or values or named):
             return
         with translated(self.uri):
-            # The client splits what is above the limits of one request (1,000 metrics, 100 params or tags).
+            # The client splits batches above the limits of one request (1,000 metrics, 100 params or tags).
             self._client.log_batch(
                 run.run_id,
                 metrics=values,
@@ -142,11 +149,11 @@ class Store:
         run.metrics.update({item.key: item.value for item in values})
 
     def log_dataset(self, run: StoredRun, data: Mapping[str, Any]) -> None:
-        """Note the data set that the run was trained on; sent twice, it is stored once.
+        """Record the data set that a run was trained on. Sent twice, it is stored once.
 
         Args:
             run: The run.
-            data: Of a journal's `session` event: name, digest, root, and counts.
+            data: Data of a `session` event of the journal: name, digest, root and counts.
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -163,7 +170,7 @@ class Store:
             self._client.log_inputs(run.run_id, datasets=[DatasetInput(dataset, tags=[context])])
 
     def set_status(self, run: StoredRun, status: str, at_ms: int | None = None) -> None:
-        """End a run at a time, or open it again; nothing is sent if it is in that state already."""
+        """End a run at `at_ms` or reopen it; nothing is sent if its status is the same."""
         if run.status == status:
             return
         with translated(self.uri):
@@ -174,23 +181,23 @@ class Store:
         run.status = status
 
     def delete(self, run: StoredRun) -> None:
-        """Take a run away from the experiment's runs; MLflow can bring it back."""
+        """Delete a run; MLflow can restore it."""
         with translated(self.uri):
             self._client.delete_run(run.run_id)
 
     def log_file(self, run: StoredRun, file: Path) -> None:
-        """Keep a file or a folder, under its own name, as artifact of a run."""
+        """Upload a file or folder, under its own name, as an artifact of a run."""
         with translated(self.uri, secs=UPLOAD_SECS):
             self._client.log_artifact(run.run_id, str(file))
 
     def log_files(self, run: StoredRun, folder: Path, name: str) -> None:
-        """Keep what lies in a folder, in a folder of another name, as artifacts of a run."""
+        """Upload the content of a folder, into the artifact folder `name` of a run."""
         with translated(self.uri, secs=UPLOAD_SECS):
             self._client.log_artifacts(run.run_id, str(folder), name)
 
 
 def _name(text: str) -> str:
-    """A key that MLflow accepts: its characters, and a path in its shortest form."""
+    """Return a key in the form that MLflow accepts: allowed characters, and a normalised path."""
     parts = re.sub(r"[^\w.\-/: ]", "_", text).split("/")
     return "/".join(part for part in parts if part not in {"", ".", ".."})[:MAX_KEY_CHARS].rstrip("/") or "_"
 
@@ -206,5 +213,5 @@ def _user() -> dict[str, str]:
     try:
         return {"mlflow.user": getpass.getuser()}
     except (KeyError, OSError):
-        # A container may run under a number without a name.
+        # A container may run under a user id without a name.
         return {}

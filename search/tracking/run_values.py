@@ -1,4 +1,4 @@
-"""What a run is told of a training: values, parameters and tags in MLflow's form."""
+"""Values, parameters and tags of a training in MLflow's form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.tracking.mlflow_tracker import Store, StoredRun
 
 
 def add_comparison(store: Store, repeat: StoredRun, key: str) -> None:
-    """Let a repeat name a comparison that it is part of."""
+    """Add a comparison to the tag of a repeat that is part of it."""
     tag = f"{PREFIX}comparisons"
     known = [item for item in repeat.tags.get(tag, "").split(", ") if item]
     if key not in known:
@@ -19,30 +19,34 @@ def add_comparison(store: Store, repeat: StoredRun, key: str) -> None:
 
 
 def config_of(record: TrialRecord) -> str:
-    """What was trained, the same for all of its blocks: what the repeats of a comparison are grouped by."""
+    """Return the name of a configuration, the same for all of its repeats, by which MLflow can group them."""
     return record.label.removesuffix(f", {', '.join(record.blocks)}") or record.key
 
 
 def values_of(item: EpochMetrics) -> dict[str, float]:
-    """The metrics of an epoch."""
+    """Return the metrics of an epoch by name."""
     names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
     values: dict[str, float] = {name: value for name in names if (value := getattr(item, name)) is not None}
     values["epoch_secs"] = item.elapsed_secs
     if item.elapsed_secs > 0:
         values["images_per_sec"] = item.num_images / item.elapsed_secs
-    # Last, as its latest value says to the next mirror how far this one came.
+    # Last, because the latest value of `epoch` tells the next mirror how far this one came.
     return {**values, "epoch": float(item.epoch)}
 
 
 def session_tags(session: Mapping[str, Any]) -> dict[str, str]:
-    """What a start of the command ran with."""
+    """Return the versions, device and node of a start of a command as tags."""
     tags = {f"version.{name}": str(version) for name, version in session.get("versions", {}).items()}
     named = {"git": "mlflow.source.git.commit", "device": f"{PREFIX}device", "node": f"{PREFIX}node"}
     return tags | {tag: str(session[name]) for name, tag in named.items() if session.get(name)}
 
 
 def flat(value: object, prefix: str = "") -> dict[str, object]:
-    """Parameters inside parameters by a path: `encoder.depth`."""
+    """Flatten nested parameters; the keys are joined with dots.
+
+    >>> flat({"encoder": {"depth": 2}, "lr": 0.1})
+    {'encoder.depth': 2, 'lr': 0.1}
+    """
     if not isinstance(value, Mapping):
         return {prefix: value}
     found: dict[str, object] = {}

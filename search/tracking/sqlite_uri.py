@@ -1,4 +1,4 @@
-"""SQLite files as URIs, and back: SQLAlchemy decodes the path of a URI, and ends it at a question mark."""
+"""Convert SQLite file paths to URIs and back. SQLAlchemy decodes a URI's path and ends it at a question mark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SQLITE = "sqlite:///"
 
 
 def sqlite_uri(file: Path) -> str:
-    """The URI of an SQLite file; `path_of` reads it back.
+    """Return the URI of an SQLite file; `path_of` is the inverse.
 
     >>> sqlite_uri(Path("/data/50%/mlflow.db"))
     'sqlite:////data/50%25/mlflow.db'
@@ -19,5 +19,5 @@ def sqlite_uri(file: Path) -> str:
 
 
 def path_of(uri: str) -> Path:
-    """The file behind an SQLite URI."""
+    """Return the file of an SQLite URI."""
     return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
