@@ -1,0 +1,31 @@
+"""docs/architecture.md names the packages that there are, in the order of their layers, and files that exist."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_packages_is_that_of_the_import_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(item["layers"] for item in contracts if item["type"] == "layers")
+    rooms = [name.strip() for layer in layers for name in layer.split("|")]
+    table = PAGE[PAGE.index("| package | contains") : PAGE.index("![Which package")]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert [name.rstrip("/") for row in rows for name in re.findall(r"`([\w/]+)`", row)] == rooms
+    there = {path.stem for path in (ROOT / "search").iterdir() if path.stem not in {"__init__", "__pycache__"}}
+    assert set(rooms) == there
+
+
+def test_every_file_that_the_page_names_exists() -> None:
+    named = set(re.findall(r"`([\w/]+\.py)`", PAGE))
+    assert len(named) > 15
+    for name in named:
+        places = [ROOT / name, ROOT / "search" / name, ROOT / "search" / "significance" / name]
+        assert any(place.is_file() for place in places), name
