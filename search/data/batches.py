@@ -29,7 +29,8 @@ Fetch = Callable[[Iterable[Tensor], torch.Generator | None, int], Iterator[Tenso
 """Maps the positions of each batch, (B,), to its pixels, (B, H, W, C), on the device.
 
 The generator supplies the randomness of loading (crop positions); None disables it. The number is the index of the
-first batch to return."""
+first batch to return.
+"""
 
 _resident: weakref.WeakKeyDictionary[ImageSet, dict[torch.device, Tensor]] = weakref.WeakKeyDictionary()
 """Image sets that were copied to a device; an entry lives as long as its set."""

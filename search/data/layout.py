@@ -54,8 +54,8 @@ class Layout:
 def role_of(name: str) -> str | None:
     """Return the part that a folder name refers to, or None.
 
-    >>> role_of("seg_train")
-    'train'
+    >>> role_of("images_test")
+    'test'
     """
     found = _PART.fullmatch(re.sub(r"[\W_\d]+", "", name.casefold()))
     return _ROLE_OF[found[1]] if found else None
