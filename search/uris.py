@@ -70,6 +70,7 @@ def without_secrets(value: Any) -> Any:  # noqa: ANN401  plain data of any shape
 
 class Uri(str):
     """An address with `${NAME}` replaced by environment variables; displayed and stored without secrets.
+
     Args:
         text: The address as written by the user.
         fill: Whether to replace references to environment variables. Must be False for studies given by their folder:

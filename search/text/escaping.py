@@ -26,6 +26,7 @@ _LIST_OR_HEADING = re.compile(r"^(\d*)(?=[.)]\s|[#>]|[+-]\s|[=-]+$)")
 
 def latex(text: str) -> str:
     r"""Escape text for LaTeX outside of formulas; the LaTeX file must be UTF-8.
+
     >>> latex("lr_adaptive 50%")
     'lr\\_adaptive 50\\%'
     """
