@@ -179,9 +179,9 @@ def changed(record: TrialRecord, fields: Mapping[str, Any]) -> TrialRecord:
 
 PROPOSED_BEFORE = "proposed before"
 NOT_KNOWN = "not in the journal"
-"""Reason of a rejected draw of which an old journal stores only the number; later draws are seeded as if it counted."""
+"""Marks a rejected draw of which an old journal stores only the number; it counts in the seeding of later draws."""
 CUT_OFF = "cut off"
-"""Reason of a number whose draw was prevented by a crash; later draws are seeded as if it did not exist."""
+"""Marks a number whose draw was prevented by a crash; it does not count in the seeding of later draws."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,8 +73,8 @@ class Uri(str):
 
     Args:
         text: The address as written by the user.
-        fill: Whether to replace references to environment variables. Must be False for studies given by their folder:
-            their author would otherwise choose which of this user's secrets are sent where.
+        fill: Whether to replace references to environment variables. False for studies that are only read, as their
+            author would otherwise choose which of this user's secrets are sent where.
 
     Attributes:
         text: The address as written by the user.

@@ -336,7 +336,7 @@ def _write_pixels(
         ImageError: Lists every kind of fault in all parts.
     """
     total = sum(len(part.labels) for part in parts.values())
-    parts["train"].brightest.clear()  # from the image that was read for its shape
+    parts["train"].brightest.clear()  # discards the image read for its shape
     faults = Faults(shape)
     num_done = 0
     for name, part in parts.items():

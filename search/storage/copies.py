@@ -18,13 +18,13 @@ from search.storage.store import Store
 from search.storage.working_copy import JOURNAL, SEGMENTS, bring, name_copy, pull, pulling
 
 POLL_SECS = 0.5
-"""Interval of sending; everything written within it is sent together."""
+"""Interval between transmissions; everything written within it is sent together."""
 MAX_PAUSE_SECS = 5.0
 """Longest pause between two attempts to reach an unreachable store; each attempt takes some seconds itself."""
 PATIENCE_SECS = 60.0
 """How long to wait for the store at the end of the command and where the study cannot proceed without it."""
 MANY = 16
-"""Number of deletions from which existing files are listed first; also the number of files fetched at a time."""
+"""Number of deletions from which missing files are found by listing; number of files downloaded at a time."""
 
 
 class Copy(Protocol):
@@ -43,7 +43,7 @@ class Copy(Protocol):
         """Return the URI under which workers find a folder of the study, or None for the folder itself."""
 
     def bring(self, names: Iterable[str]) -> None:
-        """Fetch files that a worker has written into the folder."""
+        """Download files that a worker has written to the study's folder."""
 
     def drop(self, name: str) -> None:
         """Delete a file, or a folder (name with trailing /), from the copy, after the journal has been sent."""
@@ -95,9 +95,9 @@ class RemoteCopy:
     """Keeps a study's copy on an object store up to date while this process drives the study.
 
     A thread sends new journal events and files about twice a second. If this machine's disk is lost, only the events
-    since the last transmission are lost, and the checkpoints on the store allow to repeat them. The driver itself waits
-    for the store in three places: `begin`; `bring`, for small files at the end of a trial; and `uri_of`, before a
-    training restarts whose old files are not deleted yet.
+    since the last transmission are lost, and their epochs are repeated from the checkpoints on the store. The driver
+    itself waits for the store in three places: `begin`; `bring`, for small files at the end of a trial; and `uri_of`,
+    before a training restarts whose old files are not deleted yet.
 
     Args:
         location: Where the study is stored.
@@ -164,7 +164,7 @@ class RemoteCopy:
         return join(self._uri, *name.split("/"))
 
     def bring(self, names: Iterable[str]) -> None:
-        """Fetch files that a worker has written; if the store is unreachable, they are fetched later.
+        """Download files that a worker has written; if the store is unreachable, they are downloaded later.
 
         Raises:
             StorageFaultError: A file cannot be written or read.

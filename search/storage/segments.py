@@ -1,9 +1,9 @@
-"""The journal on an object store, which supports no appending: segments named by their first and last byte.
+"""The journal on an object store, which supports no appending: segments named by their byte range.
 
-Segment `000000000004711-000000000004800-1f3a9c0b.jsonl` holds bytes 4711 to 4800 of the journal; the last part of the
-name identifies the writer. Two writers therefore never overwrite each other, and a delayed request never overwrites a
-longer segment. Merged segments are written before the segments they replace are deleted, so overlapping segments must
-be equal.
+Segment `000000000004711-000000000004800-1f3a9c0b.jsonl` holds bytes 4711 up to but excluding 4800 of the journal; the
+last part of the name identifies the writer. Two writers therefore never overwrite each other, and a delayed request
+never overwrites a longer segment. Merged segments are written before the segments they replace are deleted, so
+overlapping segments must have equal content.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from search.errors import StoreError
 from search.storage.store import Store
 
 MAX_SEGMENTS = 64
-"""Number of segments from which they are merged, as each takes one request to read."""
+"""Maximum number of segments, of which each takes one request to read; more are merged."""
 
 
 @dataclass(frozen=True, order=True)

@@ -33,6 +33,8 @@ _REFUSALS = re.compile(
 class Store:
     """Files below a URI. Thread-safe.
 
+    All methods raise StoreError if the store refuses access, and StoreAwayError if it cannot be reached.
+
     Args:
         uri: `s3://bucket/prefix?endpoint_override=host:port&scheme=http`, `gs://...`, `file:///...` or any other URI
             that pyarrow or fsspec supports. Credentials are part of the URI or of the environment.

@@ -378,7 +378,7 @@ def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = 
             f"{location}: no study here yet; {hint or 'run `hybrid-search sweep` first (or give its folder)'}"
         )
     study = load_study(resolved, overrides, fill=fill and given is None, recorded=True)
-    # The folder may have been moved.
+    # The current location counts: the folder may have been moved.
     if given is None:
         return study.model_copy(update={"storage": location.storage, "name": location.name})
     # The study file decides how the study is run, recorded and compared, also after the start of the sweep. It also

@@ -22,7 +22,7 @@ def tracking_place(study: StudyConfig) -> TrackingPlace | None:
     """Return the MLflow destination of a study, or None if tracking is disabled.
 
     Raises:
-        TrackingError: The address refers to environment variables, and the study was given by its folder.
+        TrackingError: The address refers to environment variables that were not filled in.
     """
     if not study.tracking.enabled:
         return None

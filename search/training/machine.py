@@ -12,7 +12,7 @@ from search.errors import ResourceError
 
 
 def describe_machine(device: torch.device, precision: str) -> dict[str, Any]:
-    """Describe device, precision, threads and torch version, which reproducing a result bit for bit requires."""
+    """Return device, precision, threads and torch version, which must match to reproduce a result bit for bit."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     return {
         "device": f"{device.type} {name}",

@@ -102,7 +102,7 @@ class BatchLimits:
         self.eval_batch = now // 2
 
     def num_parts(self, num_images: int, model: nn.Module) -> int:
-        """Return the number of micro-batches of equal size that a batch is split into."""
+        """Return the number of micro-batches, of nearly equal size, that a batch is split into."""
         if self.micro_batch is None or num_images <= self.micro_batch:
             return 1
         return min(-(-num_images // self.micro_batch), num_images // smallest_batch(model))
