@@ -1,4 +1,4 @@
-"""What can go wrong, one class per cause, each with its exit code."""
+"""Exceptions of the program: one class per cause, with its exit code."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ EXIT_INTERRUPTED = 130
 
 
 class HybridSearchError(Exception):
-    """Anything this program reports in words instead of a traceback.
+    """Base class of errors that are reported as messages without a traceback.
 
     Args:
-        faults: One line per fault: where, what was expected, what was found, how to mend it. Passwords are taken out,
-            control characters shown escaped.
+        faults: One line per fault: where, what was expected, what was found, how to fix it. Passwords are removed and
+            control characters are escaped.
     """
 
     exit_code = EXIT_INPUT
 
     def __init__(self, *faults: str) -> None:
-        # Names from files may hold what a terminal acts on.
+        # Names from files may contain characters that control the terminal.
         self.faults = tuple(printable(redacted(fault), keep="\n") for fault in faults)
         super().__init__("\n".join(self.faults))
 
     def __reduce__(self) -> tuple[type[HybridSearchError], tuple[str, ...]]:
-        """Travel between processes with the faults intact."""
+        """Pickle the error with its faults."""
         return type(self), self.faults
 
 
@@ -45,23 +45,23 @@ class StudyError(InputError):
 
 
 class StudyChangedError(InputError):
-    """The study file was changed after its sweep began."""
+    """The study file was changed after its sweep had started."""
 
 
 class StudyLockedError(InputError):
-    """Another process is driving this study."""
+    """Another process drives the study."""
 
 
 class JournalError(InputError):
-    """The journal cannot be written: nothing more may be computed that it would not hold."""
+    """The journal cannot be written, so no further results may be computed."""
 
 
 class StorageFaultError(HybridSearchError):
-    """The operating system refused: a full disk, a missing right, a limit. No trial fails by it: it resumes."""
+    """The operating system reported a fault, such as a full disk. The trial does not fail and can be resumed."""
 
 
 class OutOfMemoryError(Exception):
-    """A training does not fit into memory, however few of its images are computed at once: the trial fails.
+    """A training does not fit into memory with any batch size; the trial fails.
 
     Args:
         reason: One line.
@@ -69,35 +69,35 @@ class OutOfMemoryError(Exception):
 
 
 class NothingToDoError(InputError):
-    """A verb needs results that are not there yet."""
+    """A command needs results that do not exist yet."""
 
 
 class ResourceError(InputError):
-    """The machine or cluster can never meet the request."""
+    """The machine or cluster can never provide the requested resources."""
 
 
 class LostClusterError(HybridSearchError):
-    """The Ray cluster went away while trials ran; all that they had saved stays."""
+    """The Ray cluster was lost while trials ran; their saved state is kept."""
 
 
 class StoreError(InputError):
-    """The object store of the study refuses: wrong address, bucket or credentials."""
+    """The study's object store refuses access: wrong address, bucket or credentials."""
 
 
 class StoreAwayError(InputError):
-    """The object store of the study cannot be reached now."""
+    """The study's object store is currently unreachable."""
 
 
 class TrackingError(InputError):
-    """The tracking server refused or was unreachable."""
+    """The tracking server refuses access or is unreachable."""
 
 
 class NothingThereError(TrackingError):
-    """There is no such tracking store, or no such experiment in it."""
+    """The tracking store, or the experiment in it, does not exist."""
 
 
 class TooManyFailuresError(HybridSearchError):
-    """The study ended with failed trials above its limit."""
+    """More trials failed than the study allows."""
 
     exit_code = EXIT_FAILED_TRIALS
 
@@ -109,12 +109,12 @@ class InterruptedStudyError(HybridSearchError):
 
 
 class DivergedError(Exception):
-    """The loss stopped being finite: an outcome of the trial, not a fault of the machine.
+    """The loss is no longer finite, which is a result of the trial and not a fault of the machine.
 
     Args:
-        epoch: The epoch (1-based) in which it happened.
-        loss: The value found; nan where weights or outputs were not finite.
-        result: What the last finite checkpoint of a repeat scores; None where there is none.
+        epoch: The epoch, from 1.
+        loss: The loss; nan if weights or outputs are not finite.
+        result: Result of the last finite checkpoint of a repeat, or None.
     """
 
     def __init__(self, epoch: int, loss: float, result: TrialResult | None = None) -> None:
@@ -124,5 +124,5 @@ class DivergedError(Exception):
         super().__init__(f"diverged in epoch {epoch}: the loss was {loss}")
 
     def __reduce__(self) -> tuple[type[DivergedError], tuple[int, float, TrialResult | None]]:
-        """Travel between processes with the fields intact."""
+        """Pickle the error with its fields."""
         return type(self), (self.epoch, self.loss, self.result)

@@ -1,4 +1,4 @@
-"""Records that every package shares: epochs, outcomes, and trials as the journal holds them."""
+"""Records shared by all packages: epochs, outcomes, and trials as stored in the journal."""
 
 from __future__ import annotations
 
@@ -11,37 +11,41 @@ from typing import Any
 
 
 def canonical(value: object) -> str:
-    """Write any JSON-able value in one form only, so that its digest means something."""
+    """Serialise a JSON value in a unique form, from which a digest can be computed.
+
+    >>> canonical({"b": 1, "a": [2.0]})
+    '{"a":[2.0],"b":1}'
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest_of(value: object) -> str:
-    """First 16 hex digits of the SHA-256 of a JSON-able value."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a JSON value."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochMetrics:
-    """One epoch of one trial, averaged over its blocks."""
+    """Metrics of one epoch of a trial, averaged over its blocks."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     train_loss: float
     train_accuracy: float
     val_loss: float | None
-    """None, as the accuracy, in an epoch without validation."""
+    """None, like the accuracy, in epochs without validation."""
     val_accuracy: float | None
     learning_rate: float
     elapsed_secs: float
-    """Training and validation of this epoch, without checkpoints and waiting."""
+    """Seconds of training and validation in this epoch, without checkpoints and waiting."""
     num_images: int
-    """Images trained on in this epoch, all blocks together."""
+    """Number of training images in this epoch, over all blocks."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EpochMetrics:
-        """Read back what `dataclasses.asdict` wrote.
+        """Create the record from the output of `dataclasses.asdict`.
 
-        Keys of later versions are ignored; a field that an older version did not write has its default.
+        Unknown keys, from later versions, are ignored; missing keys, from earlier versions, have their default.
         """
         return cls(**{name: data[name] for name in _METRICS if name in data})
 
@@ -51,50 +55,50 @@ _METRICS = tuple(item.name for item in dataclasses.fields(EpochMetrics))
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """What a finished training leaves behind."""
+    """The result of a completed training."""
 
     test_accuracy: float | None
-    """Mean over the blocks; None where the test set stays untouched."""
+    """Mean over the blocks; None if the test set was not evaluated."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Name -> file name in the trial's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One epoch, and at the last one what the training leaves behind."""
+    """The report of one epoch, and of the result after the last one."""
 
     metrics: EpochMetrics
     machine: Mapping[str, Any] = field(default_factory=dict)
-    """Device, precision, threads and torch version that it was computed with."""
+    """Device, precision, threads and torch version of the computation."""
     result: TrialResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completed:
-    """Ran to its last epoch."""
+    """The trial reached its last epoch."""
 
     word = "completed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """Ended early by the scheduler."""
+    """The scheduler stopped the trial early."""
 
     epoch: int
-    """The epoch after which it was stopped."""
+    """The last epoch that was trained."""
     word = "stopped"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """Raised, diverged or was lost."""
+    """The trial raised an error, diverged, or was lost with its process or node."""
 
     reason: str
     """One line."""
     diverged: bool = False
-    """The loss was not finite: an outcome of the trial, not of the machine."""
+    """Whether the loss was not finite, which is a result of the trial and not of the machine."""
     epoch: int | None = None
-    """Where it diverged."""
+    """The epoch in which the trial diverged, if it did."""
     word = "failed"
 
 
@@ -102,7 +106,11 @@ Outcome = Completed | Stopped | Failed
 
 
 def outcome_from_dict(data: Mapping[str, Any]) -> Outcome:
-    """Read an outcome back from its journal form."""
+    """Read an outcome from its journal form.
+
+    Raises:
+        ValueError: The outcome is unknown.
+    """
     match data["word"]:
         case "completed":
             return Completed()
@@ -116,50 +124,54 @@ def outcome_from_dict(data: Mapping[str, Any]) -> Outcome:
 
 
 def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
-    """Write an outcome in its journal form."""
+    """Convert an outcome to its journal form.
+
+    >>> outcome_to_dict(Stopped(epoch=3))
+    {'word': 'stopped', 'epoch': 3}
+    """
     return {"word": outcome.word, **dataclasses.asdict(outcome)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """One trial or repeat, as the journal tells it."""
+    """One trial or repeat as stored in the journal."""
 
     key: str
     number: int
     label: str
     kind: str
-    """`trial` (inside the sweep) or `repeat` (outside)."""
+    """`trial` (part of the sweep) or `repeat` (part of a comparison)."""
     point: Mapping[str, Any]
     blocks: tuple[str, ...]
     curve: tuple[EpochMetrics, ...]
     outcome: Outcome | None
-    """None while it runs or waits to go on."""
+    """None while the trial runs or waits to be resumed."""
     started_at: float
-    """Seconds since 1970."""
+    """Seconds since 1970 (Unix time)."""
     finished_at: float | None
     node: str
     test_accuracy: float | None = None
     """Mean over the blocks; repeats only."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
-    """Name -> path relative to the study folder."""
+    """Name -> path relative to the study's folder."""
     machine: Mapping[str, Any] = field(default_factory=dict)
-    """Device, precision, threads and torch version of its last epoch."""
+    """Device, precision, threads and torch version of the last epoch."""
     resumed: int = 0
-    """How often it went on from a checkpoint in a later run of the command."""
+    """Number of times that later runs of the command resumed the trial."""
 
     @property
     def val_accuracy(self) -> float | None:
-        """Validation accuracy of the last epoch that was validated; None before there is one."""
+        """Validation accuracy of the last validated epoch, or None."""
         return next((item.val_accuracy for item in reversed(self.curve) if item.val_accuracy is not None), None)
 
     @property
     def elapsed_secs(self) -> float:
-        """Seconds spent training and validating."""
+        """Total seconds of training and validation."""
         return sum(epoch.elapsed_secs for epoch in self.curve)
 
 
 def changed(record: TrialRecord, fields: Mapping[str, Any]) -> TrialRecord:
-    """A record with other values in some fields; `dataclasses.replace` takes seconds for 100,000 epochs."""
+    """Copy a record with changed fields; `dataclasses.replace` would take seconds for 100,000 epochs."""
     new = object.__new__(TrialRecord)
     new.__dict__.update(record.__dict__, **fields)
     return new
@@ -167,28 +179,28 @@ def changed(record: TrialRecord, fields: Mapping[str, Any]) -> TrialRecord:
 
 PROPOSED_BEFORE = "proposed before"
 NOT_KNOWN = "not in the journal"
-"""A rejected draw of which a journal of old keeps nothing but the place: the next ones are seeded as after it."""
+"""Marks a rejected draw of which an old journal stores only the number; it counts in the seeding of later draws."""
 CUT_OFF = "cut off"
-"""A number that a crash used up before anything was drawn: the next draws are seeded as without it."""
+"""Marks a number whose draw was prevented by a crash; it does not count in the seeding of later draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """What a sampler drew under one number, as far as no trial's record says so."""
+    """A sampler's draw, without what the record of its trial contains."""
 
     number: int
     point: Mapping[str, Any] | None = None
-    """None where the trial's record has it, or where it is not known any more."""
+    """None if the trial's record contains it, or if it is unknown."""
     rejected: str = ""
-    """Why it became no trial; empty if it did."""
+    """Reason why the draw is not a trial; empty if it is."""
     twin: str = ""
-    """Key of the record whose training is this point's, too; empty if it has a training of its own."""
+    """Key of the record with the same training; empty if the draw has a training of its own."""
     attrs: Mapping[str, Any] = field(default_factory=dict)
-    """What the sampler keeps with the draw while its trial runs."""
+    """Data that the sampler stores with the draw while its trial runs."""
     at: float = 0.0
-    """Seconds since 1970."""
+    """Seconds since 1970 (Unix time)."""
 
     @property
     def is_impossible(self) -> bool:
-        """Whether its point is no model."""
+        """Whether the point is not a valid model."""
         return self.rejected not in {"", PROPOSED_BEFORE, NOT_KNOWN, CUT_OFF}

@@ -1,4 +1,4 @@
-"""Addresses that may hold a password: it reaches the tool that connects, and nothing that is written or shown."""
+"""Addresses that may contain a password: only the connecting tool receives it; it is never written or displayed."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from typing import Any
 from urllib.parse import quote
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
-"""A variable of the environment: where it is written, its value is not."""
+"""A reference to an environment variable, which may be written and displayed in place of its value."""
 _PASSWORD = re.compile(
     r"""(?P<scheme>[A-Za-z][\w+.-]*)://
         (?P<user>[^\s/@:?\#'"]*)
         :(?P<password>[^@\s]*(?:@[^\s/?\#@'"]+)*)@""",
     re.VERBOSE,
 )
-"""As SQLAlchemy reads it: a password that should have been percent-encoded ends no sooner than the first @."""
+"""The same interpretation as SQLAlchemy's: a password may contain @ even if it is not percent-encoded."""
 _PORT = re.compile(r"\d*[/?#]")
 _DATABASES = re.compile(r"postgres|mysql|mariadb|oracle|mssql", re.IGNORECASE)
 _KEYS = re.compile(r"(s3|s3a|gs|gcs|oss|r2)$", re.IGNORECASE)
-"""Object stores, where the user is the key's name and of no use without the key."""
+"""Object stores, where the user is the name of a key and useless without the key."""
 _QUERY = re.compile(r"\?[^\s'\"<>#]*")
 _ODD = re.compile(r"[\s'\"<>#]")
-"""What ends a query, as `redacted` looks for one in any text."""
+"""Characters that end a query in `redacted`."""
 _SECRET_NAME = re.compile(
     r"passw|pwd|secret|token|credential|signature|(access|account|api|private)_?key|^sig$", re.IGNORECASE
 )
 
 
 def redacted(text: str) -> str:
-    """A text without the passwords and keys of the addresses in it; an address stays usable with them set elsewhere.
+    """Remove the passwords and keys of all addresses in a text; references such as `${NAME}` are kept.
 
-    `${NAME}` stays: it says where the password is, not what it is.
+    >>> redacted("postgresql://me:secret@host/db")
+    'postgresql://me@host/db'
     """
     return _QUERY.sub(_without_secrets, _PASSWORD.sub(_without_password, text))
 
@@ -59,7 +60,7 @@ def _is_secret(name: str, _: str, value: str) -> bool:
 
 
 def without_secrets(value: Any) -> Any:  # noqa: ANN401  plain data of any shape
-    """Copy plain data, every text in it `redacted`."""
+    """Copy plain data with all texts `redacted`."""
     if isinstance(value, dict):
         return {key: without_secrets(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -68,17 +69,17 @@ def without_secrets(value: Any) -> Any:  # noqa: ANN401  plain data of any shape
 
 
 class Uri(str):
-    """An address as tools take it, with `${NAME}` filled in from the environment; shown and stored it has no secret.
+    """An address with `${NAME}` replaced by environment variables; displayed and stored without secrets.
 
     Args:
-        text: As the user wrote it.
-        fill: Whether variables of the environment are filled in. They are not for a study that is only looked at:
-            whoever wrote its file would choose which of this user's secrets are sent where.
+        text: The address as written by the user.
+        fill: Whether to replace references to environment variables. False for studies that are only read, as their
+            author would otherwise choose which of this user's secrets are sent where.
 
     Attributes:
-        text: As the user wrote it.
-        written: What may be shown and stored: the same without a password.
-        filled: Whether variables were filled in.
+        text: The address as written by the user.
+        written: The address without passwords, to be displayed and stored.
+        filled: Whether references were replaced.
     """
 
     text: str
@@ -86,46 +87,46 @@ class Uri(str):
     filled: bool
 
     def __new__(cls, text: str, fill: bool = True) -> Uri:
-        """Fill in and keep what was written."""
+        """Create the address from its text."""
         uri = super().__new__(cls, _fill(text) if fill else text)
-        # A path is no address: nothing in it is a password.
+        # A path contains no password.
         uri.text, uri.written, uri.filled = text, redacted(text) if "://" in text else text, fill
         return uri
 
     def __repr__(self) -> str:
-        """Shown in records and tracebacks."""
+        """Return the address without secrets, for records and tracebacks."""
         return repr(self.written)
 
     def __reduce__(self) -> tuple[type[Uri], tuple[str, bool]]:
-        """Travel as it is written: another process fills it in from its own environment."""
+        """Pickle the address without secrets; the receiving process uses its own environment."""
         return Uri, (self.written, self.filled)
 
     def __copy__(self) -> Uri:
-        """Keep the password: copies do not leave."""
+        """Return the same object, including secrets: copies stay in this process."""
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Uri:
-        """Keep the password: copies do not leave."""
+        """Return the same object, including secrets: copies stay in this process."""
         return self
 
     @property
     def holds_secret(self) -> bool:
-        """Whether a password or key is written out in it, which no other process will hear of."""
+        """Whether the text contains a password or key, which other processes will not receive."""
         return self.text != self.written
 
     @property
     def unset(self) -> tuple[str, ...]:
-        """Variables of the environment that it names and that are not set."""
+        """Environment variables that the address refers to and that are not set."""
         return tuple(name for name in _REFERENCE.findall(self.written) if name not in os.environ)
 
     @property
     def withheld(self) -> tuple[str, ...]:
-        """Variables of the environment that it names and that were not filled in."""
+        """Environment variables that the address refers to and that were not replaced."""
         return () if self.filled else tuple(_REFERENCE.findall(self.written))
 
 
 def _fill(text: str) -> str:
-    # In the place of a password or of an option's value, a value may hold any character.
+    # Percent-encoded, as the value of a password or option may contain any character.
     filled = re.sub(
         rf"(?<=:){_REFERENCE.pattern}(?=@)|(?<==){_REFERENCE.pattern}(?=&|$)",
         lambda found: _quoted(found[1] or found[2]) or found[0],
@@ -139,7 +140,7 @@ def _quoted(name: str) -> str | None:
 
 
 def fault_of(uri: str) -> str | None:
-    """What is wrong with an address as it is written, without a word of what may be a password."""
+    """Return the fault of an address as written, or None; the message contains no possible password."""
     text = uri.text if isinstance(uri, Uri) else uri
     odd = sorted(set(_ODD.findall(text.partition("?")[2])))
     if not odd:
@@ -148,7 +149,7 @@ def fault_of(uri: str) -> str | None:
 
 
 def withheld_fault(path: str, uri: str | None) -> str | None:
-    """Why an address cannot be used by a command that was given a study's folder, if it names variables."""
+    """Return why an address cannot be used by a command that was given a study's folder, or None."""
     if not isinstance(uri, Uri) or not uri.withheld:
         return None
     names = " and ".join(f"${{{name}}}" for name in dict.fromkeys(uri.withheld))

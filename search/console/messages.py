@@ -1,4 +1,4 @@
-"""Lines for people at a terminal: escaped, without passwords, on standard error."""
+"""Messages for the user on standard error: escaped and without passwords."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from search.uris import redacted
 
 
 def say(line: str) -> None:
-    """Tell the person at the terminal; standard output belongs to results."""
+    """Print a line to standard error; standard output is reserved for results."""
     print(printable(redacted(line)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 _warned: set[str] = set()
-"""What this process has warned of: one command may check a study twice."""
+"""Warnings printed by this process, as one command may check a study twice."""
 
 
 def warn(line: str) -> None:
-    """Print a warning, each once per process."""
+    """Print a warning once per process."""
     if line not in _warned:
         _warned.add(line)
         say(f"warning: {line}")

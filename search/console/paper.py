@@ -1,4 +1,4 @@
-"""What a paper can print of a comparison: the table in LaTeX, and the paragraph on how it was judged."""
+"""Text of a comparison for papers: a LaTeX table, and a paragraph on the statistical methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.significance.wording import adjustment
 from search.text.escaping import latex
 
 Comparisons = Sequence[Mapping[str, Any]]
-"""What `Comparison.to_dict` gives."""
+"""Output of `Comparison.to_dict`."""
 
 SOURCES = {
     METHODS[name].title: words
@@ -28,7 +28,7 @@ SOURCES = {
         "mcnemar-mid-p": "McNemar's test with mid-p",
     }.items()
 } | {"Welch's t": "Welch's t test (1947)"}
-"""Test -> how a paper names it."""
+"""Test -> its description in a paper."""
 ADJUSTMENT_SOURCES = {
     "holm": "Holm's procedure (1979)",
     "hommel": "Hommel's procedure (1988)",
@@ -39,18 +39,18 @@ ADJUSTMENT_SOURCES = {
     "bh": "the procedure of Benjamini and Hochberg (1995)",
 }
 WORDS = {"data set", "family", "a", "b", "verdict"}
-"""Columns of the table that are set from the left."""
+"""Left-aligned columns of the table."""
 
 
 def latex_table(rows: Sequence[Sequence[str]], comparisons: Comparisons) -> str:
-    r"""The table of comparisons as a LaTeX float that needs no package.
+    r"""Return the comparisons as a LaTeX table that needs no package.
 
     Args:
-        rows: Headings, then one row per comparison, as `search.console.tables.pair_rows` gives them.
+        rows: Headings, then one row per comparison, as returned by `search.console.tables.pair_rows`.
         comparisons: The same comparisons.
 
     Returns:
-        A file for `\input`.
+        Content of a file for `\input`.
     """
     headings, *others = ([latex(cell) for cell in row] for row in rows)
     columns = "".join("l" if heading in WORDS else "r" for heading in rows[0])
@@ -72,18 +72,18 @@ def latex_table(rows: Sequence[Sequence[str]], comparisons: Comparisons) -> str:
 
 
 def latex_methods(comparisons: Comparisons) -> str:
-    """The methods paragraph as a LaTeX file."""
+    """Return the methods paragraph as a LaTeX file."""
     return f"% Written by {software()}; UTF-8\n{latex(methods_paragraph(comparisons))}\n"
 
 
 def methods_paragraph(comparisons: Comparisons) -> str:
-    """How the comparisons were judged: test, unit, n, family, adjustment, equivalence, software version."""
+    """Describe the methods: test, unit, n, family, adjustment, equivalence and software version."""
     return " ".join(_methods(comparisons))
 
 
 @cache
 def software() -> str:
-    """The program and its version."""
+    """Return the name and version of the program."""
     return f"hybrid-search {metadata.version('hybrid-search')}"
 
 
@@ -190,7 +190,7 @@ def _is_over_data_sets(comparisons: Comparisons) -> bool:
 
 
 def _level(text: str) -> str:
-    """.050 as .05."""
+    """Format .050 as .05."""
     return text.rstrip("0")
 
 

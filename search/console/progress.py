@@ -1,4 +1,4 @@
-"""How a running study is shown: a live table on a terminal, plain lines elsewhere. Always on standard error."""
+"""Display of a running study on standard error: a live table on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 LINE_EVERY_SECS = 10.0
-"""Plain lines come this often at most, besides those for finished trials."""
+"""Longest interval between plain lines."""
 MIN_LINE_SECS = 1.0
-"""Lines for finished trials come this often at most: thousands of short ones are not told one by one."""
+"""Shortest interval between plain lines for finished trials, as there may be thousands of short trials."""
 MAX_SHARE = 0.01
-"""Of the time at most this much is spent on looking, however many records there are."""
+"""Largest fraction of the time spent on updating the display, whatever the number of records."""
 NUM_ROWS = 8
 NUM_WORTH_TELLING = 5000
-"""Work on fewer things is over before anybody wonders."""
+"""Number of items from which the end of the work is reported."""
 
 
 class Display:
-    """Shows the records of a sweep or comparison while they change.
+    """Displays the records of a sweep or comparison while they change. Use as a context manager.
 
     Args:
-        title: What is running.
+        title: Title of the display.
         noun: `trials` or `repeats`.
-        num_planned: How many there will be.
-        records: Gives the present records.
+        num_planned: Planned number of them.
+        records: Returns the current records.
     """
 
     def __init__(self, *, title: str, noun: str, num_planned: int, records: Callable[[], list[TrialRecord]]) -> None:
@@ -47,11 +47,11 @@ class Display:
         self._last_line = 0.0
         self._last_over = -1
         self._look_again = 0.0
-        """Monotonic time before which what was seen last stays."""
+        """Monotonic time of the next update; until then the last state is shown."""
         self._table: RenderableType = ""
 
     def __enter__(self) -> Display:
-        """Take over the terminal, if there is one."""
+        """Start the live display if standard error is a terminal."""
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.live import Live
@@ -65,7 +65,7 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the terminal back and print where things stand."""
+        """Stop the live display and print the final state."""
         if self._live is not None:
             self._live.stop()
         status = self._status()
@@ -73,7 +73,7 @@ class Display:
             self._print_line(status)
 
     def update(self) -> None:
-        """Take note that something changed."""
+        """Print a line if a trial has ended or the last line is old enough."""
         now = time.monotonic()
         if self._live is not None or now < self._look_again:
             return
@@ -87,7 +87,7 @@ class Display:
         self._rest(now, pause_secs)
 
     def _rest(self, since: float, pause_secs: float = 0.0) -> None:
-        """Look again only after a while, in proportion to what the look since then has cost."""
+        """Schedule the next update in proportion to the duration of the last one."""
         now = time.monotonic()
         self._look_again = now + max(pause_secs, (now - since) / MAX_SHARE)
 
@@ -129,14 +129,14 @@ class Display:
             )
         return Group(
             Text(printable(f"{self._title}: {one_line(status, self._noun)}")),
-            # A bar alone does not end its line, and the headings would follow on it.
+            # A bar alone does not end its line; the headings would follow on the same line.
             Align.left(ProgressBar(total=max(1, status.num_planned), completed=status.num_over, width=60)),
             table,
         )
 
 
 def one_line(status: Status, noun: str) -> str:
-    """A study's state in one line."""
+    """Format the state of a study in one line."""
     parts = [
         f"{status.num_over}/{status.num_planned} {noun}",
         f"{status.num_completed} completed, {status.num_stopped} stopped, {status.num_failed} failed, "
@@ -153,14 +153,18 @@ def one_line(status: Status, noun: str) -> str:
 
 
 def duration(secs: float) -> str:
-    """Seconds for people: `45 s`, `12 min`, `3.5 h`."""
+    """Format a duration.
+
+    >>> duration(45), duration(720), duration(12600)
+    ('45 s', '12 min', '3.5 h')
+    """
     if secs < 90:
         return f"{secs:.0f} s"
     return f"{secs / 60:.0f} min" if secs < 5400 else f"{secs / 3600:.1f} h"
 
 
 def counter(title: str) -> Callable[[int, int], None]:
-    """Make a function (done, total) that tells of long work on standard error, a line every few seconds."""
+    """Return a function of (done, total) that prints the progress of long work every few seconds."""
     last = time.monotonic()
 
     def tell(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The three scores in words, for everything that shows them: status, comparison, model card."""
+"""Texts of the three scores, for status, comparison and model card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def score_rows(selection: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The three scores that belong together: what each is called, the score, and what it is."""
+    """Return name, value and explanation of the selection, corrected and confirmed score."""
     confirmed, rank = selection["confirmed_score"], selection["sweep_rank"]
     if rank is None:
         chosen = "none: the sweep did not choose it"
@@ -33,7 +33,7 @@ def _correction(selection: Mapping[str, Any]) -> str:
         return f"not known: {selection['correction_unknown']}"
     if correction["num_candidates"] == 1:
         return "one candidate: nothing was chosen"
-    # Comparisons written by earlier versions do not count the stopped trials.
+    # Comparisons written by earlier versions lack the number of stopped trials.
     num_stopped = correction.get("num_stopped", 0)
     return (
         f"{'at least ' * bool(num_stopped)}{100 * correction['bias']:.2f} pp less, for the luck of "
@@ -56,7 +56,7 @@ def _mean(confirmed: Mapping[str, Any]) -> str:
 
 
 def expected_line(expected: Mapping[str, Any]) -> str:
-    """What further trials would buy."""
+    """Describe the validation accuracy expected from further trials."""
     counts = ", ".join(f"{count:,}" for count in expected["num_trials"])
     scores = ", ".join(f"{100 * score:.2f}" for score in expected["val_accuracy"])
     hint = "; an indication: trials were stopped early, or are no independent random draws"
@@ -64,5 +64,9 @@ def expected_line(expected: Mapping[str, Any]) -> str:
 
 
 def percent(value: float | None) -> str:
-    """An accuracy with two decimals."""
+    """Format an accuracy in percent with two decimals.
+
+    >>> percent(0.98765), percent(None)
+    ('98.77 %', '-')
+    """
     return "-" if value is None else f"{100 * value:.2f} %"

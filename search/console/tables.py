@@ -1,4 +1,4 @@
-"""A comparison as tables: Markdown for its folder, aligned columns for standard output."""
+"""Tables of a comparison: Markdown for its folder, aligned columns for standard output."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 Rows = list[tuple[str, ...]]
 """Headings, then rows."""
 LEAST_FIRST = ("repeats won", "data sets won", "A12", "raced blocks", "TOST p", "interval, pp", "interval", "repeats")
-"""Ends of the headings that a narrow terminal has no room for, the least important first."""
+"""Endings of the headings that are dropped on narrow terminals, least important first."""
 _WORDS = {"data set", "family", "configuration", "a", "b", "verdict", "race", "score", "what it is"}
-"""Columns that are read from the left; the others hold numbers."""
+"""Left-aligned columns; all others are right-aligned numbers."""
 _FOLDED = _WORDS - {"verdict"}
-"""Columns whose cells may take several lines."""
+"""Columns whose cells may be wrapped."""
 
 
 def to_markdown(document: dict[str, Any]) -> str:
-    """The comparison as Markdown tables with its verdict sentences."""
+    """Format a comparison as Markdown tables, with the verdicts as sentences."""
     remarks = [*_remarks(document), f"Methods: {methods_paragraph(document['comparisons'])}"]
     return markdown_tables(_tables(document), remarks)
 
 
 def to_table(document: dict[str, Any]) -> str:
-    """The comparison for standard output: rich tables on a terminal, aligned plain text elsewhere."""
+    """Format a comparison for standard output: rich tables on a terminal, aligned plain text otherwise."""
     return print_tables(_tables(document), _remarks(document))
 
 
 def markdown_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
-    """Tables as Markdown, and a paragraph for each remark below them."""
+    """Format tables as Markdown, followed by one paragraph per remark."""
     lines: list[str] = []
     for headings, *rows in tables:
         lines += [_row(headings), "|" + "---|" * len(headings), *map(_row, rows), ""]
@@ -54,10 +54,10 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
-    """Tables and remarks for standard output: rich ones on a terminal, aligned plain text elsewhere.
+    """Format tables and remarks for standard output: rich tables on a terminal, aligned plain text otherwise.
 
-    A table that is wider than the terminal breaks its headings, then leaves out columns, the least important first. A
-    file has no right edge, unless COLUMNS is set.
+    If a table is wider than the terminal, its headings are wrapped and then columns are dropped, least important first.
+    For files the width is unlimited, unless COLUMNS is set.
     """
     from rich.console import Console
 
@@ -79,7 +79,7 @@ def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
 
 
 def _fitted(rows: Rows, console: Console) -> tuple[Table, list[str]]:
-    """A table as wide as the console at most, if that can be, and the columns that it lost for it."""
+    """Fit a table into the width of the console if possible; also return the dropped columns."""
     from rich.console import Console
 
     wide = Console(width=10_000, highlight=False, markup=False, color_system=None)
@@ -109,7 +109,7 @@ def _fitted(rows: Rows, console: Console) -> tuple[Table, list[str]]:
 
 
 def _broken(rows: Rows) -> Rows:
-    """The same table with its headings and verdicts in two lines."""
+    """Wrap the headings and verdicts of a table into two lines."""
     headings, *others = rows
     verdict = headings.index("verdict") if "verdict" in headings else None
 
@@ -124,7 +124,7 @@ def _table(rows: Rows, *, is_terminal: bool) -> Table:
     from rich import box
     from rich.table import Table
 
-    # A box parts columns by a space and tables by blank lines of its own.
+    # A box separates columns by one space and adds blank lines around the table.
     look, gap = (box.SIMPLE_HEAD, 1) if is_terminal else (None, 2)
     table = Table(box=look, pad_edge=False, padding=(0, gap, 0, 0))
     headings, *others = rows
@@ -137,14 +137,14 @@ def _table(rows: Rows, *, is_terminal: bool) -> Table:
 
 
 def _tables(document: dict[str, Any]) -> list[Rows]:
-    """All tables of a comparison, each with its headings first; a race stands before what it led to."""
+    """Return all tables of a comparison, each with headings; the race comes first."""
     race = document.get("race")
     first = [_race_rows(race)] if race else []
     return [*first, _contender_rows(document), pair_rows(document["comparisons"]), *_score_tables(document)]
 
 
 def _race_rows(race: dict[str, Any]) -> Rows:
-    """Headings, then one row per pair that was raced."""
+    """Return headings, then one row per pair of the race."""
     rows: Rows = [("a", "b", "raced blocks", "E", "E needed", "race")]
     for pair in race["pairs"]:
         e_value = pair["e_values"][-1] if pair["e_values"] else None
@@ -159,7 +159,7 @@ def _race_rows(race: dict[str, Any]) -> Rows:
 
 
 def _score_tables(document: dict[str, Any]) -> list[Rows]:
-    """The nominee's scores, where the comparison has them: those of old have none."""
+    """Return the table of the nominee's scores; empty for comparisons written by earlier versions."""
     selection = document.get("selection")
     if not selection:
         return []
@@ -167,7 +167,7 @@ def _score_tables(document: dict[str, Any]) -> list[Rows]:
 
 
 def _contender_rows(document: dict[str, Any]) -> Rows:
-    """Headings, then one row per contender."""
+    """Return headings, then one row per contender."""
     fresh = "fresh repeats" if "race" in document else "repeats"
     rows: Rows = [("configuration", "test accuracy, mean", fresh)]
     for contender in document["contenders"]:
@@ -178,10 +178,10 @@ def _contender_rows(document: dict[str, Any]) -> Rows:
 
 
 def pair_rows(comparisons: Sequence[Mapping[str, Any]]) -> Rows:
-    """Headings, then one row per pair that was judged; data set and family where they have names.
+    """Return headings, then one row per comparison, with columns for data set and family if they have names.
 
     Args:
-        comparisons: What `Comparison.to_dict` gives.
+        comparisons: Output of `Comparison.to_dict`.
     """
     named = [
         (heading, key)
@@ -223,7 +223,7 @@ def pair_rows(comparisons: Sequence[Mapping[str, Any]]) -> Rows:
 
 
 def p_heading(comparisons: Sequence[Mapping[str, Any]]) -> str:
-    """How p-values are adjusted: `Holm p`, `q` for false discovery rates, `p` where there is one comparison."""
+    """Return the heading of the p-values: `Holm p`, `q` for false discovery rates, `p` for a single comparison."""
     if all(item.get("family_size", 1) == 1 for item in comparisons):
         return "p"
     method = next((item["adjust_method"] for item in comparisons if item.get("adjust_method")), "holm")
@@ -231,7 +231,7 @@ def p_heading(comparisons: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _remarks(document: dict[str, Any]) -> list[str]:
-    """Nominees that were passed over, then the verdicts in words."""
+    """Return remarks on replaced nominees, then the verdicts as sentences."""
     last = max((item["sweep_rank"] for item in document["contenders"] if item["finalist"]), default=0)
     passed_over = sorted(
         (item["sweep_rank"], item["name"])
@@ -250,7 +250,7 @@ def _remarks(document: dict[str, Any]) -> list[str]:
 
 
 def _choice_lines(choice: dict[str, Any] | None) -> list[str]:
-    """The configuration that `export` takes; comparisons written by earlier versions do not say."""
+    """Return lines on the configuration that `export` uses; empty for comparisons written by earlier versions."""
     if not choice:
         return []
     return [f"`export` takes {choice['name']}: {choice['state']}.", *(f"Note: {note}." for note in choice["notes"])]
@@ -289,7 +289,7 @@ def _won_heading(comparisons: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _won(item: Mapping[str, Any]) -> str:
-    """In how many blocks the first one is ahead, a tie counting one half: `2 of 3`; of unpaired runs the share."""
+    """Format the blocks in which a is ahead, ties counting one half: `2 of 3`; for unpaired runs, the fraction."""
     share, num_blocks = item["p_a_gt_b"], item.get("num_blocks")
     if share is None or not num_blocks:
         return "-"

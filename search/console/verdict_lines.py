@@ -1,4 +1,4 @@
-"""What is said of several comparisons: one line for all, a sentence for each decided one, the rest in the table."""
+"""Verdicts as text: all sentences of a few comparisons, or a summary of many."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MANY = 4
-"""Comparisons from which on not every one gets its sentence."""
+"""Number of comparisons from which only a summary is given."""
 NUM_NAMED = 4
-"""Pairs of one reason that are named."""
+"""Maximum number of pairs named per reason."""
 SHORT = (
     ("better", "better"),
     ("worse", "worse"),
@@ -20,13 +20,14 @@ SHORT = (
 
 
 def verdict_lines(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Put several comparisons into lines.
+    """Return the verdicts of comparisons as lines.
 
     Args:
-        comparisons: What `Comparison.to_dict` gives.
+        comparisons: Output of `Comparison.to_dict`.
 
     Returns:
-        Every sentence of a few; of many the counts, the sentences of the decided ones, and why others cannot be.
+        The sentence of each comparison if there are few; otherwise the counts, the sentences of decided comparisons,
+        and the reasons of the others.
     """
     if len(comparisons) < MANY:
         return [item["sentence"] for item in comparisons]
@@ -35,18 +36,18 @@ def verdict_lines(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def counts(comparisons: Sequence[Mapping[str, Any]]) -> str:
-    """How many of each verdict: `3 better, 1 equivalent, 24 open`."""
+    """Count the verdicts: `3 better, 1 equivalent, 24 open`."""
     verdicts = [item["verdict"] for item in comparisons]
     return ", ".join(f"{verdicts.count(verdict)} {word}" for verdict, word in SHORT if verdict in verdicts)
 
 
 def is_decided(verdict: str) -> bool:
-    """Whether a verdict says which is better, or that neither is."""
+    """Return whether a verdict is better, worse or equivalent."""
     return verdict not in {"inconclusive", "refused"}
 
 
 def reasons(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Why comparisons are refused, or open in spite of their numbers: a line for each reason."""
+    """Yield one line per reason why comparisons are refused or inconclusive."""
     pairs: dict[tuple[str, str], list[str]] = {}
     for item in comparisons:
         if not is_decided(item["verdict"]) and item.get("reason"):

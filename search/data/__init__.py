@@ -1,1 +1,1 @@
-"""Images: where they come from, how they are decoded once per node, split, batched and augmented."""
+"""Image data sets: sources, decoding into a cache per node, splits, batches and augmentation."""

@@ -1,4 +1,4 @@
-"""From stored pixels to what a model sees: normalisation and augmentation, batched on the device.
+"""Normalise and augment batches of images on the device.
 
 Shapes: B batch, C channels (3), H height, W width, N images.
 """
@@ -19,32 +19,34 @@ from search.data.store import Images
 from search.data.stream import StreamedSet
 
 CHUNK = 1024
-"""Images that are summed at once."""
+"""Number of images summed per step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normaliser:
-    """Constants of `(pixel / 255 - mean) / std`, one per channel."""
+    """Constants of the normalisation `(pixel / 255 - mean) / std`, one per channel."""
 
     method: str
     """global, channel, half or unit."""
     mean: tuple[float, float, float]
-    """From 0 to 1."""
+    """Mean of each channel, from 0 to 1."""
     std: tuple[float, float, float]
-    """Above 0."""
+    """Standard deviation of each channel, above 0."""
 
 
 def fit_normaliser(images: Images, rows: NDArray[np.int64], method: str) -> Normaliser:
-    """Find the constants from the training part only; of a streamed set from 2,048 evenly spaced images of it.
+    """Compute the normalisation constants from the training images.
+
+    Of a streamed set, 2,048 evenly spaced training images are used.
 
     Args:
-        images: The set.
-        rows: Positions of the training part in it.
-        method: global (one mean and deviation for all pixels and channels), channel (one per channel),
-            half ((x - 0.5) / 0.5) or unit (x / 255).
+        images: The image set.
+        rows: Positions of the training images in the set.
+        method: global (one mean and standard deviation for all pixels and channels), channel (one per channel), half
+            ((x - 0.5) / 0.5) or unit (x / 255).
 
     Raises:
-        DataError: The method is unknown, or the images have no contrast to divide by.
+        DataError: The method is unknown, or the standard deviation is 0.
     """
     fixed = {"half": (0.5, 0.5), "unit": (0.0, 1.0)}
     if method in fixed:
@@ -66,7 +68,7 @@ def fit_normaliser(images: Images, rows: NDArray[np.int64], method: str) -> Norm
 
 
 def _chunks(images: Images, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    """Pixels (n, H, W, 3), without a copy of the set."""
+    """Yield the pixels in chunks (n, H, W, 3) without copying the whole set."""
     if isinstance(images, StreamedSet):
         yield from sample(images, rows)
         return
@@ -75,7 +77,7 @@ def _chunks(images: Images, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint
 
 
 def _channel_sums(chunks: Iterator[NDArray[np.uint8]]) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
-    """Exact sums of the pixels and of their squares per channel, (3,) each, and the number of pixels."""
+    """Return exact per-channel sums of the pixels and of their squares, (3,) each, and the number of pixels."""
     sums, squares = np.zeros((2, 3), dtype=np.uint64)
     num_pixels = 0
     for pixels in chunks:
@@ -91,37 +93,41 @@ def prepare(pixels_BHWC: Tensor, normaliser: Normaliser, dtype: torch.dtype = to
 
     Args:
         pixels_BHWC: uint8, contiguous, on any device.
-        normaliser: The constants.
-        dtype: Of the result.
+        normaliser: The normalisation constants.
+        dtype: Data type of the result.
 
     Returns:
-        (B, C, H, W) in channels_last memory.
+        Images of shape (B, C, H, W) in channels_last memory format.
     """
     batch, height, width, channels = pixels_BHWC.shape
     scales = [1 / (255 * std) for std in normaliser.std]
     shifts = [-mean / std for mean, std in zip(normaliser.mean, normaliser.std, strict=True)]
-    # Made on the CPU and sent without waiting: torch.tensor(device=...) would wait for all that the device still does.
+    # Created on the CPU and copied asynchronously: torch.tensor(device=...) would wait for all pending GPU work.
     constants_2C = torch.tensor([scales, shifts], dtype=dtype).to(pixels_BHWC.device, non_blocking=True)
     scale, shift = constants_2C.repeat(1, width)
-    # Rows of an image in one piece: over a last axis of three channels the CPU's vector units stay idle.
+    # Each image row is processed as one line: a last axis of only three channels would not vectorise on the CPU.
     lines = pixels_BHWC.reshape(batch, height, width * channels).to(dtype)
     lines = torch.addcmul(shift, lines, scale)
     return lines.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def augment(images_BCHW: Tensor, method: str, generator: torch.Generator) -> Tensor:
-    """Change each image of a batch at random.
+    """Apply a random augmentation to each image of a batch.
 
     Args:
-        images_BCHW: Normalised images in channels_last memory.
-        method: none; hflip (mirrored with probability 1/2); hvflip (and upside down with probability 1/2);
-            crop_hflip (moved by up to an eighth of the side, 4 at 32, then hflip); crop_hflip_cutout (and a square of a
-            quarter of the side, 8 at 32, taken out, its centre anywhere in the image). What is empty is 0: the mean
-            colour under global and channel normalisation.
-        generator: On the CPU, so that every device draws the same changes. It advances by the method and B only.
+        images_BCHW: Normalised images in channels_last memory format.
+        method: none; hflip (horizontal flip with probability 1/2); hvflip (also a vertical flip with probability 1/2);
+            crop_hflip (random shift by up to 1/8 of the side, 4 pixels at 32, then hflip); crop_hflip_cutout (also a
+            square of 1/4 of the side, 8 pixels at 32, erased around a random centre). Empty areas are filled with 0,
+            which is the mean colour under global and channel normalisation.
+        generator: A CPU generator, so that the augmentation is the same on every device. How far it advances depends
+            only on the method and B.
 
     Returns:
-        (B, C, H, W) in channels_last memory.
+        Images of shape (B, C, H, W) in channels_last memory format.
+
+    Raises:
+        DataError: The method is unknown.
     """
     if method not in METHODS:
         raise DataError(f"augment must be one of {', '.join(METHODS)}, got {method!r}")
@@ -145,20 +151,20 @@ def _vflip(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _crop(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Pad on all sides and cut a window of the old size out of it, elsewhere for each image."""
+    """Zero-pad each image on all sides and crop it at a random position to its original size."""
     batch, channels, height, width = images_BCHW.shape
     pad_h, pad_w = _share(height, 8), _share(width, 8)
     padded = images_BCHW.new_zeros(batch, height + 2 * pad_h, width + 2 * pad_w, channels)
     padded[:, pad_h : pad_h + height, pad_w : pad_w + width] = images_BCHW.permute(0, 2, 3, 1)
     top = torch.randint(2 * pad_h + 1, (batch,), generator=generator).to(padded.device, non_blocking=True)
     left = torch.randint(2 * pad_w + 1, (batch,), generator=generator).to(padded.device, non_blocking=True)
-    # All windows as a view: picking one per image copies whole rows.
+    # A view of all windows: selecting one per image then copies whole rows.
     windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
     return windows[torch.arange(batch, device=padded.device), top, left].permute(0, 3, 1, 2)
 
 
 def _cutout(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Take a square out of each image; parts of it may lie outside (DeVries and Taylor 2017, arXiv:1708.04552)."""
+    """Erase a random square, possibly partly outside the image (DeVries and Taylor 2017, arXiv:1708.04552)."""
     batch, channels, height, width = images_BCHW.shape
     rows_BH, cols_BW = (
         _stretch(torch.randint(side, (batch, 1), generator=generator), side)
@@ -172,7 +178,7 @@ def _cutout(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _stretch(centre_B1: Tensor, side: int) -> Tensor:
-    """Which of the positions along a side lie in the square, (B, side)."""
+    """Return a mask (B, side) of the positions along a side that lie within the square."""
     length = _share(side, 4)
     start = centre_B1 - length // 2
     position = torch.arange(side)

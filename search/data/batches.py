@@ -1,7 +1,7 @@
-"""Batches of stored pixels: shuffled for training, in order for scoring.
+"""Batches of stored pixels: shuffled for training, in stored order for evaluation.
 
-On the CPU a batch is gathered from the mapped file, so that no process holds a copy of the data. On any other device
-the whole set is moved once per process and indexed there, if it fits. A streamed set is decoded as it is needed.
+On the CPU, batches are read from the memory-mapped file, so no process holds a copy of the data. On a GPU, the whole
+set is copied to the device once per process and indexed there if it fits. Streamed sets are decoded on demand.
 
 Shapes: B batch, H height, W width, C channels (3), N images.
 """
@@ -26,15 +26,18 @@ Batch = tuple[Tensor, Tensor]
 """Pixels (B, H, W, C) uint8 and labels (B,) int64, on the device."""
 
 Fetch = Callable[[Iterable[Tensor], torch.Generator | None, int], Iterator[Tensor]]
-"""Positions of each batch (B,) -> its pixels (B, H, W, C), on the device. The generator draws what loading has of
-chance; None where there shall be none. The number is that of the first batch that is wanted."""
+"""Maps the positions of each batch, (B,), to its pixels, (B, H, W, C), on the device.
+
+The generator supplies the randomness of loading (crop positions); None disables it. The number is the index of the
+first batch to return.
+"""
 
 _resident: weakref.WeakKeyDictionary[ImageSet, dict[torch.device, Tensor]] = weakref.WeakKeyDictionary()
-"""Sets that lie on a device, for as long as the set itself is in use."""
+"""Image sets that were copied to a device; an entry lives as long as its set."""
 
 
 class _Gatherer:
-    """Fetches any images of a set, by position."""
+    """Loads the images at given positions of a set."""
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         self._images = images
@@ -60,7 +63,7 @@ def _make_fetch(images: Images, device: torch.device) -> Fetch:
 
 
 def _make_resident(images: ImageSet, device: torch.device) -> Tensor | None:
-    """Move a set to a device once per process; None on the CPU, and where it would fill half of what is free."""
+    """Copy a set to the device once per process; return None on the CPU or if it needs over half of the free memory."""
     if device.type == "cpu":
         return None
     held = _resident.setdefault(images, {})
@@ -72,16 +75,19 @@ def _make_resident(images: ImageSet, device: torch.device) -> Tensor | None:
 
 
 class TrainBatches:
-    """The training part, in another order each epoch; every image once.
+    """Shuffled batches of the training images; every epoch has a new order and visits each image once.
 
-    All batches have `batch_size` images and the last one what is left. If one image is left over it joins the batch
-    before: batch normalisation has nothing to normalise over in a batch of one.
+    All batches have `batch_size` images, except that the last one has the remainder. A remainder of one image is added
+    to the batch before it, as batch normalisation fails on a single image.
 
     Args:
-        images: The set.
-        rows: Positions of the training part in it.
+        images: The image set.
+        rows: Positions of the training images in the set.
         batch_size: Images per batch.
-        device: Where the batches are wanted.
+        device: Device of the returned batches.
+
+    Raises:
+        DataError: There are fewer than 2 images, or `batch_size` is below 2 or above the number of images.
     """
 
     def __init__(self, images: Images, rows: NDArray[np.int64], batch_size: int, device: torch.device) -> None:
@@ -98,15 +104,15 @@ class TrainBatches:
         self._bounds = tuple(zip(starts, [*starts[1:], len(rows)], strict=True))
 
     def __len__(self) -> int:
-        """Batches per epoch."""
+        """Return the number of batches per epoch."""
         return len(self._bounds)
 
     def epoch(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
         """Yield the batches of one epoch.
 
         Args:
-            generator: On the CPU, so that every device draws the same order, and of a streamed set the same crops.
-            first: Batches before this one are passed over; the others are what they are without that.
+            generator: A CPU generator, so that the order and the crops of a streamed set are the same on every device.
+            first: Index of the first batch to yield. Skipping batches does not change the following ones.
         """
         order = torch.randperm(len(self._rows), generator=generator)
         rows, labels = self._rows[order], self._labels[order.to(self._labels.device)]
@@ -116,13 +122,13 @@ class TrainBatches:
 
 
 class EvalBatches:
-    """A part in its own order.
+    """Batches of the validation or test images in stored order.
 
     Args:
-        images: The set.
-        rows: Positions of the part in it.
-        batch_size: Images per batch; the last one has what is left.
-        device: Where the batches are wanted.
+        images: The image set.
+        rows: Positions of the images in the set.
+        batch_size: Images per batch; the last batch has the remainder.
+        device: Device of the returned batches.
     """
 
     def __init__(self, images: Images, rows: NDArray[np.int64], batch_size: int, device: torch.device) -> None:
@@ -132,7 +138,7 @@ class EvalBatches:
         self._batch_size = batch_size
 
     def __len__(self) -> int:
-        """Number of batches."""
+        """Return the number of batches."""
         return -(-len(self._rows) // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""Caltech-101: photographs of 101 kinds of objects, 31 to 800 of each, without an official test part.
+"""Caltech-101: photographs of 101 object classes, 31 to 800 per class, without an official test set.
 
 Reference: Fei-Fei, Fergus and Perona 2004, https://data.caltech.edu/records/mzrjq-6wc02.
 """
@@ -22,32 +22,32 @@ ARCHIVE = Archive(
     algorithm="md5",
     digest="3138e1922a9193bfa496528edbbc45d0",
 )
-"""As torchvision knows it."""
+"""The same archive and digest as in torchvision."""
 PACKED = "101_ObjectCategories.tar.gz"
 INNER = f"caltech-101/{PACKED}"
-"""The images in it; beside them lie outlines, which nothing here reads."""
+"""The images within the archive; the outlines beside them are not used."""
 IMAGES = "101_ObjectCategories"
 BACKGROUND = "BACKGROUND_Google"
-"""A folder of clutter beside the classes; torchvision and the papers leave it out."""
+"""A folder of background images beside the classes; torchvision and published results exclude it."""
 SURE_SIGNS = ("airplanes", "Motorbikes", "Faces", "Leopards")
-"""Classes that tell a folder of Caltech's classes from any other folder of folders."""
+"""Class names that identify a folder as Caltech-101."""
 KNOWN = (
     f"caltech101/{IMAGES}/<class>/, {IMAGES}/<class>/, or the class folders themselves ({', '.join(SURE_SIGNS)}, ...)"
 )
 
 
 def find_caltech101(root: Path) -> Path | None:
-    """Say where the class folders are; None where they are not."""
+    """Return the folder that holds the class folders, or None if it is not found."""
     for folder in (*(outer / IMAGES for outer in _outer(root)), root / IMAGES):
         if folder.is_dir():
             return folder
-    # The class folders themselves, perhaps within a folder of the data set's name.
+    # Otherwise the class folders may lie in the root or in a folder named after the data set.
     places = (root, *_outer(root))
     return next((place for place in places if any((place / name).is_dir() for name in SURE_SIGNS)), None)
 
 
 def _outer(root: Path) -> list[Path]:
-    """Folders that are called as the data set is: caltech101, caltech-101 as its archive unpacks, Caltech_101."""
+    """Return the folders named after the data set, such as caltech101, caltech-101 or Caltech_101."""
     names = subfolders(root) if root.is_dir() else []
     return [root / name for name in names if re.sub(r"[\W_]+", "", name.casefold()) == "caltech101"]
 
@@ -66,30 +66,30 @@ def _trees(root: Path, use: Use) -> tuple[Path, Trees]:
 
 
 def caltech101_manifest(root: Path, use: Use) -> Iterator[str]:
-    """Name what decides the content, cheaply."""
+    """Yield the lines of the content manifest (see `to_manifest`) without decoding images."""
     return to_manifest(*_trees(root, use))
 
 
 def scan_caltech101(root: Path, size: int | None, use: Use) -> Listing:
-    """List the classes without the background.
+    """List the images of all classes except the background class.
 
     Raises:
-        LayoutError: They are not there.
+        LayoutError: The images are missing.
     """
     return to_listing(*_trees(root, use), size)
 
 
 def fetch_caltech101(root: Path) -> None:
-    """Download the official files below a folder, unless images are there already.
+    """Download the official files into a folder unless the images already exist.
 
     Raises:
-        FetchError: No network, a refused or damaged download, or a folder that cannot be written.
+        FetchError: The network is unavailable, the download is refused or damaged, or the folder is not writable.
     """
     if find_caltech101(root) is not None:
         return
     hint = f"unpack {ARCHIVE.name} of https://data.caltech.edu/records/mzrjq-6wc02 so that {root / IMAGES} exists"
     with fetching("caltech101", root, hint) as beside:
-        if find_caltech101(root) is not None:  # another process was quicker
+        if find_caltech101(root) is not None:  # another process has finished the download
             return
         unpack(download(ARCHIVE, beside), beside / "outer")
         unpack(beside / "outer" / INNER, beside / "caltech101")

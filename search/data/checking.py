@@ -1,4 +1,4 @@
-"""Whether the parts of a data set can be used: every fault at once, those of a kind in one line."""
+"""Check the parts of a data set; all faults are reported at once, one line per kind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIXES = {
     SPECIAL: ("is not a regular file", "are not regular files", "remove it", "remove them"),
     DENIED: ("cannot be read", "cannot be read", "fix its permissions", "fix their permissions"),
 }
-"""Kind of problem -> what one does, what several do, and what to do about one and about several."""
+"""Kind of problem -> description for one entry, for several, and the fix for one and for several."""
 
 
 WITHOUT_CLASSES = {
@@ -36,20 +36,20 @@ WITHOUT_CLASSES = {
     "val": "sort them into class folders, or move the folder elsewhere",
     "test": "sort them into class folders, or set data.test to held-out, which leaves them out",
 }
-"""Part -> what to do about images that lie in it without class folders."""
+"""Part -> how to fix images that lie in it without class folders."""
 
 
 def check_trees(place: Path, trees: Trees, known: str, *, named: bool = False) -> None:
-    """Check that each part has at least two classes with images in them, and all parts the same ones.
+    """Check that each part has at least two non-empty classes, and that all parts have the same classes.
 
     Args:
-        place: What the names of the parts are relative to.
+        place: Folder that the names of the parts are relative to.
         trees: The parts.
-        known: The layout that was looked for, in words.
-        named: Whether the study names the classes, so that names that look alike are meant.
+        known: Description of the expected layout.
+        named: Whether the study lists the classes, which permits names that differ only in case.
 
     Raises:
-        LayoutError: With every fault.
+        LayoutError: Lists every fault.
     """
     faults = [fault for role, tree in trees.items() for fault in _part_faults(place, role, tree, known, named=named)]
     found = [found for tree in trees.values() for found in tree.problems.values()]
@@ -66,10 +66,10 @@ def check_trees(place: Path, trees: Trees, known: str, *, named: bool = False) -
 
 
 def unknown_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse classes that are not there.
+    """Check that all requested classes exist.
 
     Raises:
-        DataError: Some are not.
+        DataError: Some do not exist.
     """
     unknown = [name for name in wanted if name not in known]
     if unknown:
@@ -106,13 +106,13 @@ def _part_faults(place: Path, role: str, tree: Tree, known: str, *, named: bool)
 
 
 def _holds_parts(files: Sequence[str]) -> bool:
-    """Whether a class's own folders are called as parts are."""
+    """Return whether the subfolders of a class are named like parts (train, test)."""
     inside = list(dict.fromkeys(path.split("/")[1] for path in files if path.count("/") > 1))
     return len(inside) > 1 and len(set(roles_of(inside).values())) > 1
 
 
 def _alike(names: list[str], one: Callable[[str], str], many: Callable[[list[str]], str]) -> Iterator[str]:
-    """One line, whether one name has a fault or several have it."""
+    """Yield one line, in the singular or plural form; nothing if there are no names."""
     if names:
         yield one(names[0]) if len(names) == 1 else many(names)
 
@@ -153,12 +153,12 @@ def _one_sided(place: Path, train: Tree, other: Tree, said: Collection[str]) -> 
 
 
 def _twins(names: Sequence[str], *, named: bool) -> list[list[str]]:
-    """Names that are one class to a reader."""
+    """Return groups of names that look like the same class to a reader."""
     by_plain: dict[str, list[str]] = {}
     for name in names:
         by_plain.setdefault(_plain(name), []).append(name)
     twins = [alike for alike in by_plain.values() if len(alike) > 1]
-    # Single letters are classes of their own in either case: a and A of handwriting.
+    # Single letters may differ in case only: handwriting sets have the classes a and A.
     return [alike for alike in twins if not (_differ_in_case_only(alike) and (named or len(alike[0]) == 1))]
 
 
@@ -175,7 +175,7 @@ def _name_faults(place: Path, names: Sequence[str], twins: Sequence[Sequence[str
 
 
 def _plain(name: str) -> str:
-    """A class's name without the differences that a reader does not see."""
+    """Return a class name without differences in case, spaces and Unicode normalisation."""
     return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
 
 

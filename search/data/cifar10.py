@@ -1,4 +1,4 @@
-"""CIFAR-10: the official files, or a copy in class folders."""
+"""CIFAR-10, read from the official files or from a copy in class folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COPY = "cifar10"
 
 
 def find_cifar10(root: Path) -> Path | None:
-    """Say where the images are: the official folder, else a folder with train/ and test/; None where neither is."""
+    """Return the official folder, else a folder with train/ and test/; None if neither is found."""
     for folder in (root / OFFICIAL, root):
         if folder.name == OFFICIAL and folder.is_dir():
             return folder
@@ -43,7 +43,7 @@ def _need_cifar10(root: Path) -> Path:
 
 
 def cifar10_manifest(root: Path, use: Use) -> Iterator[str]:
-    """Name what decides the content, cheaply; the official files are checked by digest when they are read."""
+    """Yield the lines of the content manifest; digests of the official files are checked later, on reading."""
     place = _need_cifar10(root)
     if place.name != OFFICIAL:
         yield from folder_manifest(place, use)
@@ -53,10 +53,10 @@ def cifar10_manifest(root: Path, use: Use) -> Iterator[str]:
 
 
 def scan_cifar10(root: Path, size: int | None, use: Use) -> Listing:
-    """List the official files or the copy in class folders.
+    """List the images of the official files or of the copy in class folders.
 
     Raises:
-        LayoutError: Neither is there, or an official file is damaged.
+        LayoutError: Neither is found, or an official file is damaged.
     """
     place = _need_cifar10(root)
     if place.name != OFFICIAL:
@@ -84,16 +84,16 @@ def _make_part(name: str, pixels: NDArray[np.uint8], labels: list[int], size: in
 
 
 def fetch_cifar10(root: Path) -> None:
-    """Download the official files below a folder, unless images are there already.
+    """Download the official files into a folder unless the images already exist.
 
     Raises:
-        FetchError: No network, a refused or damaged download, or a folder that cannot be written.
+        FetchError: The network is unavailable, the download is refused or damaged, or the folder is not writable.
     """
     if find_cifar10(root) is not None:
         return
     by_hand = f"copy {ARCHIVE.name} of {ARCHIVE.url} there and unpack it, so that {root / OFFICIAL} exists"
     with fetching("cifar10", root, by_hand) as beside:
-        if find_cifar10(root) is not None:  # another process was quicker
+        if find_cifar10(root) is not None:  # another process has finished the download
             return
         unpack(download(ARCHIVE, beside), beside / "unpacked")
         (beside / "unpacked" / OFFICIAL).rename(root / OFFICIAL)

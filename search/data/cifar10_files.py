@@ -1,4 +1,4 @@
-"""CIFAR-10's official files, which are pickles: checked before they are read, and read without executing anything."""
+"""Read CIFAR-10's official pickle files safely: digests are checked first, and no code is executed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.data.files import read_regular
 
 OFFICIAL = "cifar-10-batches-py"
 MAX_BYTES = 1 << 26
-"""Of one of its files: they have half of it."""
+"""Size limit per file, about twice the size of the official files."""
 TRAIN = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -25,24 +25,24 @@ TRAIN = {
 }
 TEST = {"test_batch": "40351d587109b95175f43aff81a1287e"}
 META = {"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"}
-"""File -> MD5, the only digests that are known of them."""
+"""File -> MD5 digest; no other digests are published."""
 _KNOWN = {
     ("multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
 }
-"""All that an array of numbers takes; the module's first name changed between versions of NumPy."""
+"""All that a pickled numeric array refers to; the name of the first module depends on the version of NumPy."""
 
 Images = tuple[NDArray[np.uint8], list[int]]
-"""Pixels (N, 32, 32, 3) and labels."""
+"""Pixels (N, 32, 32, 3) uint8 and labels."""
 
 
 def read_official(folder: Path) -> tuple[tuple[str, ...], Images, Images]:
-    """Read names of the classes, training images and test images.
+    """Read the class names, the training images and the test images.
 
     Raises:
         OSError: A file is missing.
-        ValueError: A file is damaged or not the official one.
+        ValueError: A file is damaged or differs from the official one.
     """
     (meta,) = _load(folder, META)
     return tuple(meta["label_names"]), _join(_load(folder, TRAIN)), _join(_load(folder, TEST))
@@ -64,7 +64,7 @@ def _load(folder: Path, files: dict[str, str]) -> list[dict[str, Any]]:
 
 
 class _Arrays(pickle.Unpickler):
-    """Numbers, text, lists and arrays of them."""
+    """An unpickler that accepts only numbers, text, lists and arrays."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
         known = _KNOWN.get((module.removeprefix("numpy.core.").removeprefix("numpy._core."), name))
@@ -74,10 +74,10 @@ class _Arrays(pickle.Unpickler):
 
 
 def read_arrays(content: bytes) -> dict[str, Any]:
-    """Read a pickle of arrays as Python 2 wrote it; one that asks for anything else is refused.
+    """Read a Python 2 pickle of arrays; any other content is refused.
 
     Raises:
-        ValueError: It does, or is damaged.
+        ValueError: The pickle is damaged or refers to anything but arrays.
     """
     try:
         found: dict[str, Any] = _Arrays(io.BytesIO(content), encoding="latin1").load()

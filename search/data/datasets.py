@@ -1,4 +1,4 @@
-"""Which images a study is about: the settings, the table of sources, the test part and the limit."""
+"""Select the images of a study: settings, table of sources, test set and size limit."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ from search.data.tiny_imagenet import fetch_tiny_imagenet, scan_tiny_imagenet, t
 from search.text.printable import printable
 
 FIXED_SEED = 0
-"""Chooses the held-out test part and the images that `limit` keeps: the same for every study and block."""
+"""Seed that selects the held-out test images and the images kept by `limit`, the same for every study and block."""
 
 
 TESTS = ("auto", "official", "held-out")
 MAX_SIDE = 4096
-"""Pixels a side of what a model is given."""
+"""Largest side of an input image in pixels."""
 
 
 def default_cache_dir() -> Path:
-    """Where decoded images lie: $HYBRID_SEARCH_CACHE, else ~/.cache/hybrid-search."""
+    """Return the cache folder of decoded images: $HYBRID_SEARCH_CACHE, else ~/.cache/hybrid-search."""
     return Path(os.environ.get("HYBRID_SEARCH_CACHE") or "~/.cache/hybrid-search").expanduser()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One kind of data set."""
+    """Functions and properties of one kind of data set."""
 
     manifest: Callable[[Path, Use], Iterable[str]]
-    """Lines that change when the content does; cheap."""
+    """Returns lines that change whenever the content changes, without decoding images."""
     scan: Callable[[Path, int | None, Use], Listing]
-    """Lists the images below a root, to be decoded at a size."""
+    """Lists the images below a root, to be decoded at the given size."""
     fetch: Callable[[Path], None] | None = None
-    """Downloads the images below a root unless they are there; None where there is nothing to download."""
+    """Downloads the images into a root unless they exist; None if the source cannot be downloaded."""
     on_disk: bool = True
-    """Whether there is a folder of images; False where they are embedded."""
+    """Whether the images are read from a folder; False for embedded ones."""
     needs_root: bool = False
-    """Whether the user must say where that folder is."""
+    """Whether the user must set `data.root`."""
     streamed_from: Callable[[Path], Path | None] | None = None
-    """Finds the folder below a root that the images' names are relative to, where they are streamed (see `stream.py`);
-    None where they are decoded ahead."""
+    """For streamed sources (see `stream.py`), returns the folder below a root that image names are relative to; None if
+    the images are decoded in advance."""
 
 
 SOURCES = {
@@ -75,34 +75,33 @@ SOURCES = {
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images, how large, how many."""
+    """Which images are used, at which size and how many."""
 
     name: str
-    """digits (embedded in scikit-learn), cifar10, caltech101, tiny-imagenet, imagenet, or folder (one's own class
+    """digits (embedded in scikit-learn), cifar10, caltech101, tiny-imagenet, imagenet, or folder (own images in class
     folders)."""
     root: str | None = None
-    """Folder of the images. digits has none; unset: downloads/ in the cache, but for folder, which must say it."""
+    """Folder of the images; required for folder, unused for digits. Unset: downloads/ in the cache."""
     image_size: int | None = None
-    """Side in pixels of the square that every image is squeezed into; unset: as they are, all of one size. imagenet: of
-    the square that is cropped out of the image squeezed to 8/7 of it, at random to train; unset: 224, of 256."""
+    """Side in pixels of the square that every image is resized to. Unset: original sizes, which must all be equal. For
+    imagenet: side of the crop from an image resized to 8/7 of it, random in training; unset: 224, from 256."""
     limit: int | None = None
-    """Keep at most this many training images, equally many per class, and the same share of the other parts."""
+    """Largest number of training images, balanced over the classes; the other parts are reduced by the same ratio."""
     classes: tuple[str, ...] = ()
-    """Keep only the classes of these names; empty: all. folder: folders of these names below root are classes, whatever
-    they are called."""
+    """Names of the classes to keep; empty: all. For folder, folders with these names below root are always classes."""
     top_classes: int | None = None
-    """Keep only this many classes, those with the most training images; ties go to the first by name. Unset: all."""
+    """Number of classes to keep, those with the most training images; ties are resolved by name. Unset: all."""
     test: str = "auto"
-    """official (the source's own test part), held-out (test_fraction of the training images, stratified; the official
-    part stays unused), or auto (official where there is one)."""
+    """official (the source's own test set), held-out (test_fraction of the training images, stratified; an official
+    test set is not used), or auto (official if available, else held-out)."""
     test_fraction: float = 1 / 3
-    """Share of the training images that is held out for the test, rounded up; between 0 and 1, both excluded."""
+    """Fraction of the training images held out for the test, rounded up; above 0 and below 1."""
     download: bool = False
-    """Fetch what is missing, where the source can be fetched."""
+    """Whether to download missing images, for sources that support it."""
 
     def __post_init__(self) -> None:
-        """Refuse values that no data set can have, all at once."""
-        object.__setattr__(self, "classes", tuple(self.classes))  # JSON knows lists only
+        """Check the values and report all faults at once."""
+        object.__setattr__(self, "classes", tuple(self.classes))  # JSON has lists, not tuples
         faults = []
         if self.name not in SOURCES:
             faults.append(f"name must be one of {', '.join(SOURCES)}, got {self.name!r}")
@@ -125,31 +124,32 @@ class DataConfig:
 
     @property
     def streamed(self) -> bool:
-        """Whether the images are decoded while they are used, instead of ahead."""
+        """Whether images are decoded on demand instead of in advance."""
         return SOURCES[self.name].streamed_from is not None
 
     @property
     def place(self) -> Path | None:
-        """The folder that streamed images are named relative to; None where the images are decoded ahead."""
+        """Folder that the names of streamed images are relative to; None if images are decoded in advance."""
         find = SOURCES[self.name].streamed_from
         return None if find is None else find(self.folder)
 
     @property
     def use(self) -> Use:
-        """What of a source is asked for."""
+        """The classes and parts that the study needs."""
         return Use(classes=self.classes, needs_test=self.test != "held-out")
 
     @property
     def folder(self) -> Path:
-        """The root as a path, with its default."""
+        """The root as a path, default applied."""
         return Path(self.root).expanduser() if self.root else default_cache_dir() / "downloads"
 
 
 def fetch(config: DataConfig) -> None:
-    """Download a data set unless it is there; sources without a download are left alone.
+    """Download a data set unless it exists; does nothing for sources without a download.
 
     Raises:
-        FetchError: It could not be downloaded.
+        FetchError: The download failed.
+        LayoutError: A file or folder cannot be read.
     """
     download = SOURCES[config.name].fetch
     if download is not None:
@@ -160,13 +160,13 @@ def fetch(config: DataConfig) -> None:
 
 
 def manifest(config: DataConfig) -> str:
-    """Digest of everything that decides the decoded arrays, without decoding: the key of the cache.
+    """Compute the cache key: a digest of everything that determines the decoded arrays, without decoding.
 
-    Independent of where the images lie and of their dates. It fails to notice one image file replaced by another of
-    exactly the same size (see `folder_manifest`).
+    The digest does not depend on the location or dates of the files. An image file that is replaced by another one of
+    exactly the same size may not be detected (see `to_manifest`).
 
     Raises:
-        LayoutError: The images are not there, or not in a known layout.
+        LayoutError: The images are missing or have an unknown layout.
     """
     settings = dataclasses.asdict(config)
     for name in ("root", "download"):
@@ -188,28 +188,28 @@ def _unreadable(config: DataConfig, error: OSError) -> LayoutError:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """A data set's classes and its parts, ready to be decoded."""
+    """The classes and parts of a data set, ready for decoding."""
 
     classes: tuple[str, ...]
     train: Part
     val: Part | None
-    """A validation part of the source's own, the same for every block; None: each block draws one from `train`."""
+    """The source's own validation set, the same for every block; None: each block draws one from `train`."""
     test: Part
     notes: tuple[str, ...]
-    """How the folders were read, where their names alone do not say it."""
+    """Remarks on how the folders were interpreted where their names leave a choice."""
     num_ignored: int
-    """Files among the images that are not images."""
+    """Number of files among the images that are not images."""
     left_out: Mapping[str, int]
-    """Folders beside the classes that are none -> images in them."""
+    """Folders beside the classes that are not used -> number of images in them."""
 
 
 def scan(config: DataConfig) -> Dataset:
-    """List the images of a data set with its classes, its test part and its limit chosen; decodes nothing.
+    """List the images of a data set after selecting classes, test set and limit; decodes no images.
 
     Raises:
-        LayoutError: The images are not there, or not in a known layout.
-        ClassMissingError: A class is missing from the training or the test part.
-        DataError: The source has no official test part, or too few classes or images for what is asked.
+        LayoutError: The images are missing or have an unknown layout.
+        ClassMissingError: A class is missing from the training or the test set.
+        DataError: The source has no official test set, or too few classes or images for the settings.
     """
     size = resized_side(config.image_size or CROP) if config.streamed else config.image_size
     try:
@@ -220,11 +220,11 @@ def scan(config: DataConfig) -> Dataset:
 
 
 def choose(listing: Listing, config: DataConfig) -> Dataset:
-    """Take out of a source's listing what the settings ask for: classes first, then the test part, then the limit.
+    """Apply the settings to a listing: select classes, then the test set, then the limit.
 
     Raises:
-        ClassMissingError: A class is missing from the training or the test part.
-        DataError: The source has no official test part, or too few classes or images for what is asked.
+        ClassMissingError: A class is missing from the training or the test set.
+        DataError: The source has no official test set, or too few classes or images for the settings.
     """
     if config.classes:
         listing = _keep_classes(listing, _named_classes(listing, config.classes))
@@ -287,7 +287,7 @@ def _top_classes(listing: Listing, number: int) -> NDArray[np.int64]:
 
 
 def _keep_classes(listing: Listing, kept: NDArray[np.int64]) -> Listing:
-    """Keep some classes, in their order."""
+    """Keep the given classes, in their original order."""
     new_labels = np.full(len(listing.classes), -1)
     new_labels[kept] = np.arange(len(kept))
 

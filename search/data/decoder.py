@@ -1,8 +1,8 @@
-"""Decoding while training: the images of a streamed set, batch by batch, a few batches ahead of their use.
+"""Decode the images of a streamed set in threads, a few batches in advance.
 
-An image is cropped anywhere to train, in the middle to score. The places are drawn from the generator that also draws
-the epoch's order, batch by batch and in one thread, so that an epoch that is run again has the same pixels bit for bit,
-however many threads decode.
+Images are cropped at random positions in training and at the centre in evaluation. The positions are drawn in one
+thread from the generator of the epoch's order, so a repeated epoch has identical pixels whatever the number of decoding
+threads.
 
 Shapes: B batch, H height, W width, C channels (3).
 """
@@ -22,22 +22,22 @@ from torch import Tensor
 from search.data.stream import StreamedSet, resized_side
 
 AHEAD = 2
-"""Batches that are decoded, or waiting to be, beside the one that is used: one would leave threads idle at its end."""
+"""Number of batches decoded in advance: with one, threads would be idle at the end of each batch."""
 SLICE = 8
-"""Images that a thread decodes at a time."""
+"""Images per thread task."""
 NUM_SAMPLED = 2048
-"""Images that stand for a streamed set where it is measured."""
+"""Number of images that represent a streamed set in its statistics."""
 CHUNK = 64
-"""Of these, so many are decoded at once."""
+"""Number of sampled images decoded at a time."""
 
 
 class Decoder:
-    """Decodes batches in threads, always a few ahead of their use.
+    """Decodes batches in threads, a few batches in advance.
 
     Args:
-        images: The set.
-        device: Where the batches are wanted.
-        num_threads: None takes as many as torch has in this process: the cores that the trial was given.
+        images: The streamed set.
+        device: Device of the returned batches.
+        num_threads: Number of decoding threads; None: torch's thread count, which is the number of cores of the trial.
     """
 
     def __init__(self, images: StreamedSet, device: torch.device, num_threads: int | None = None) -> None:
@@ -48,15 +48,15 @@ class Decoder:
     def __call__(
         self, batches: Iterable[Tensor], generator: torch.Generator | None = None, first: int = 0
     ) -> Iterator[Tensor]:
-        """Decode batches in their order.
+        """Yield decoded batches in the given order.
 
         Args:
-            batches: Positions in the set, (B,) each; taken as they are needed.
-            generator: Draws where each image is cropped; None crops in the middle.
-            first: Batches before this one are passed over; what they draw is drawn all the same.
+            batches: Positions in the set, (B,) per batch; consumed lazily.
+            generator: Draws the crop positions; None crops at the centre.
+            first: Index of the first batch to decode. Crop positions of skipped batches are still drawn.
 
         Yields:
-            (B, H, W, C) uint8, on the device.
+            Pixels (B, H, W, C) uint8, on the device.
 
         Raises:
             ImageError: A file is missing or damaged.
@@ -77,7 +77,7 @@ class Decoder:
             pool.shutdown(cancel_futures=True)
 
     def _draw_corners(self, num_images: int, generator: torch.Generator | None) -> Tensor:
-        """Top and left of each crop, (B, 2)."""
+        """Draw the top and left position of each crop, (B, 2)."""
         room = resized_side(self._images.crop) - self._images.crop
         if generator is None:
             return torch.full((num_images, 2), room // 2)
@@ -110,7 +110,7 @@ class _Batch:
 
 
 def sample(images: StreamedSet, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    """Decode evenly spaced images of some rows, at most 2,048, cropped in the middle, in chunks (n, H, W, 3)."""
+    """Decode at most 2,048 evenly spaced images, cropped at the centre, in chunks (n, H, W, 3)."""
     chosen = torch.tensor(rows[np.unique(np.linspace(0, len(rows) - 1, NUM_SAMPLED).astype(int))])
     for pixels in Decoder(images, torch.device("cpu"))(torch.split(chosen, CHUNK)):
         yield pixels.numpy()

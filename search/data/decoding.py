@@ -1,4 +1,4 @@
-"""Images of a set decoded in threads; what goes wrong is counted, and said in one line per kind."""
+"""Decode the images of a set in threads; faults are collected and reported in one line per kind."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from search.data.listing import Part
 from search.text.printable import printable
 
 CHUNK_BYTES = 1 << 22
-"""Pixels decoded before they are written: few enough to be still in the processor's cache then."""
+"""Size of a chunk; small enough to remain in the processor's cache until it is written."""
 SLICE = 32
-"""Images that a thread decodes at a time: with fewer, handing them over costs more than a small image's decoding."""
+"""Images per thread task; with fewer, the overhead per task exceeds the decoding of a small image."""
 MAX_THREADS = 4
-"""More would wait for the interpreter lock: of a small image's decoding a quarter is Python."""
+"""More threads would wait for the interpreter lock: a quarter of the decoding of a small image runs in Python."""
 MAX_FAULTS = 1000
-"""Unreadable images that are counted before decoding gives up."""
+"""Number of unreadable images after which decoding stops."""
 
 
 class Faults:
-    """Faults of images that were decoded; may be added from several threads.
+    """Collects the faults of decoded images. Faults may be added from several threads.
 
     Args:
-        shape: (H, W, 3) that every image must have.
+        shape: Shape (H, W, 3) that every image must have.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -37,26 +37,26 @@ class Faults:
         self._unreadable: list[UnreadableError] = []
         self._sizes: list[tuple[str, tuple[int, ...]]] = []
         self.num_read = 0
-        """Images that were looked at."""
+        """Number of images decoded so far."""
 
     @property
     def number(self) -> int:
-        """How many there are."""
+        """Number of faults."""
         return len(self._unreadable) + len(self._sizes)
 
     def add(self, error: UnreadableError) -> None:
-        """Note an image that cannot be read."""
+        """Add an image that cannot be read."""
         self._unreadable.append(error)
 
     def add_size(self, name: str, shape: tuple[int, ...]) -> None:
-        """Note an image of another shape, (H, W, 3)."""
+        """Add an image with a different shape, (H, W, 3)."""
         self._sizes.append((name, shape))
 
     def refuse(self) -> None:
-        """Raise if there are any.
+        """Raise an error if there are faults.
 
         Raises:
-            ImageError: With one line per kind.
+            ImageError: Contains one line per kind of fault.
         """
         lines = unreadable_lines(self._unreadable)
         if self._sizes:
@@ -72,7 +72,7 @@ class Faults:
         else:
             sizes = Counter(shape for _, shape in self._sizes)
             of_size = {shape: name for name, shape in sorted(self._sizes, reverse=True)}
-            # Several may be as frequent: then the order is that of their names, not of the threads.
+            # Ties are ordered by name, as the order of the threads is random.
             common = sorted(sizes, key=lambda shape: (-sizes[shape], of_size[shape]))
             examples = [f"{_size(shape)} ({sizes[shape]:,} images, {of_size[shape]})" for shape in common]
             found = (
@@ -87,9 +87,14 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def decode(part: Part, shape: tuple[int, ...], faults: Faults) -> Iterator[NDArray[np.uint8]]:
-    """Decode a part in chunks (n, H, W, 3); nothing is yielded once there is a fault, up to a number of them.
+    """Yield the decoded images of a part in chunks (n, H, W, 3); after a fault, only collect further faults.
 
-    A chunk is good until the next but one is asked for: the next is decoded meanwhile.
+    A chunk is valid only until the chunk after the next is requested, as buffers are reused.
+
+    Args:
+        part: The images.
+        shape: Shape (H, W, 3) that every image must have.
+        faults: Receives unreadable images and other shapes; decoding stops after `MAX_FAULTS`.
     """
 
     def fill(first: int, pixels: NDArray[np.uint8]) -> None:

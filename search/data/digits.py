@@ -1,4 +1,4 @@
-"""scikit-learn's embedded digits: 1,797 gray images of 8x8, no network, no files."""
+"""scikit-learn's embedded digits: 1,797 gray images of 8x8 pixels, without files or network."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from search.data.images import resize
 from search.data.listing import Listing, Part
 
 BRIGHTEST = 16
-"""The source counts gray levels from 0 to 16."""
+"""Largest gray level of the source, which counts from 0."""
 
 
 def digits_manifest() -> list[str]:
-    """Name what decides the content: the release that the digits are embedded in."""
+    """Return the manifest of the content: the scikit-learn version that contains the digits."""
     return [f"scikit-learn {importlib.metadata.version('scikit-learn')}"]
 
 
 def scan_digits(size: int | None) -> Listing:
-    """List the digits; there is no official test part."""
+    """List the digits; there is no official test set."""
     from sklearn.datasets import load_digits
 
     source = load_digits()

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: one class per cause, one line per kind of fault."""
+"""Errors of data sets: one class per cause, one line per kind of fault."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from search.errors import InputError
 from search.text.printable import printable
 
 MAX_EXAMPLES = 3
-"""Of one kind of fault that are named."""
+"""Number of examples named per kind of fault."""
 
 
 class DataError(InputError):
-    """The data set cannot be used as asked."""
+    """The data set cannot be used with the given settings."""
 
 
 class LayoutError(DataError):
-    """The files are not where or how they should be."""
+    """Files are missing or have an unknown layout."""
 
 
 class ImageError(DataError):
-    """Images cannot be decoded, or do not have the size asked for."""
+    """Images cannot be decoded or have the wrong size."""
 
 
 class UnreadableError(ImageError):
-    """One image file cannot be decoded.
+    """An image file cannot be decoded.
 
     Args:
         path: The file.
-        reason: In words, without the path.
-        fix: What to do about one such file, and about several.
+        reason: Description without the path.
+        fix: How to fix one such file, and how to fix several.
     """
 
     def __init__(self, path: str, reason: str, fix: tuple[str, str]) -> None:
@@ -37,12 +37,12 @@ class UnreadableError(ImageError):
         self.path, self.reason, self.fix = path, reason, fix
 
     def __reduce__(self) -> tuple[type[UnreadableError], tuple[str, str, tuple[str, str]]]:  # type: ignore[override]
-        """Travel between processes with the fields intact."""
+        """Pickle the error with its fields."""
         return type(self), (self.path, self.reason, self.fix)
 
 
 class ClassMissingError(DataError):
-    """A class has images on one side of a split only."""
+    """A class has images in only one part of a split."""
 
 
 class FetchError(DataError):
@@ -54,18 +54,26 @@ class CacheError(DataError):
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 image`, `2,000 images`."""
+    """Format a number with its noun.
+
+    >>> counted(2000, "image")
+    '2,000 images'
+    """
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def some(names: Sequence[str], most: int = MAX_EXAMPLES) -> str:
-    """The first of some names, escaped, and how many more there are: `cat, dog, eel and 7 more`."""
+    """Join the first names, escaped, and count the rest.
+
+    >>> some(["cat", "dog", "eel", "fox"])
+    'cat, dog, eel and 1 more'
+    """
     shown = ", ".join(printable(name) for name in names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def unreadable_lines(errors: Iterable[UnreadableError]) -> list[str]:
-    """One line per file, or one per kind where several files have a fault that is fixed alike."""
+    """Return one line per file, or one line for all files that have the same fix."""
     by_fix: dict[tuple[str, str], list[UnreadableError]] = {}
     for error in sorted(errors, key=lambda item: item.path):
         by_fix.setdefault(error.fix, []).append(error)
@@ -74,7 +82,7 @@ def unreadable_lines(errors: Iterable[UnreadableError]) -> list[str]:
         if len(alike) == 1:
             lines += alike[0].faults
             continue
-        # One example of each reason first.
+        # Each reason is shown once before any is repeated.
         by_reason = {error.reason: error for error in reversed(alike)}
         firsts = [*reversed(by_reason.values()), *(item for item in alike if by_reason[item.reason] is not item)]
         examples = [f"{error.path} ({error.reason})" for error in firsts]

@@ -1,7 +1,7 @@
-"""Downloads and archives: one process at a time, checked, bounded, in place only when whole.
+"""Download and unpack archives: one process at a time, with digests checked and sizes limited.
 
-What an archive holds is written by nobody's tool but this: Python's own filter for tar files could be talked out of the
-folder by links until 3.11.13 and 3.12.11 (CVE-2025-4517), and zip files know no bounds.
+Files appear in their final place only when complete. Archives are unpacked by this module because Python's tar filter
+could be bypassed with links until 3.11.13 and 3.12.11 (CVE-2025-4517), and zip files have no size limit.
 """
 
 from __future__ import annotations
@@ -26,48 +26,49 @@ from search.storage.locks import locked
 TIMEOUT_SECS = 30.0
 CHUNK_BYTES = 1 << 20
 MAX_BYTES = 1 << 30
-"""Of a download, and again of everything that is unpacked: the sets that are fetched have a fifth of it."""
+"""Size limit of a download, and of all unpacked files; five times the size of the supported sets."""
 MAX_FILES = 100_000
 _UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 Member = tuple[str, str, int, Callable[[], IO[bytes] | None]]
-"""Name, kind (file, folder, or what else it is), declared size and how to open it."""
+"""Name, kind (file, folder or a description), declared size, and function that opens the content."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """What is fetched."""
+    """A file to download."""
 
     url: str
     algorithm: str
-    """Of the digest: sha256, or md5 where its owners publish no other."""
+    """Algorithm of the digest: sha256, or md5 if the owners publish no other."""
     digest: str
 
     @property
     def name(self) -> str:
-        """Name of the file."""
+        """Name of the downloaded file."""
         return self.url.rpartition("/")[2]
 
 
 @contextlib.contextmanager
 def fetching(name: str, root: Path, by_hand: str) -> Iterator[Path]:
-    """Fetch something below a folder.
+    """Provide a temporary folder for a download, under a lock.
 
     Args:
-        name: Of the source.
-        root: Where it shall lie.
-        by_hand: What to do where there is no network.
+        name: Name of the source.
+        root: Destination folder.
+        by_hand: Instructions for a download by hand, for the error message.
 
     Yields:
-        A fresh folder beside its place; what is in it at the end is thrown away.
+        A new folder beside the destination; it is deleted at the end.
 
     Raises:
-        FetchError: No network, a refused, damaged or hostile download, or a folder that cannot be written.
+        FetchError: The network is unavailable, the download is refused, damaged or unsafe, or the folder is not
+            writable.
     """
     beside = root / f".{name}.partial"
     try:
         with locked(root / ".fetch.lock"):
-            shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(beside, ignore_errors=True)  # left by a process that was killed
             beside.mkdir()
             try:
                 yield beside
@@ -81,11 +82,14 @@ def fetching(name: str, root: Path, by_hand: str) -> Iterator[Path]:
 
 
 def download(archive: Archive, folder: Path) -> Path:
-    """Fetch a file, and check it.
+    """Download a file and check its digest.
+
+    Returns:
+        Path of the downloaded file.
 
     Raises:
-        OSError: No network, or the folder cannot be written.
-        ValueError: It is too large, or not the file that was meant.
+        OSError: The network is unavailable or the folder is not writable.
+        ValueError: The file is too large or its digest differs.
     """
     print(f"fetching {archive.url}", file=sys.stderr, flush=True)  # noqa: T201
     file = folder / archive.name
@@ -99,10 +103,10 @@ def download(archive: Archive, folder: Path) -> Path:
 
 
 def check(archive: Archive, file: Path) -> None:
-    """Check that a file is the one that was meant.
+    """Check the digest of a file.
 
     Raises:
-        ValueError: It is not.
+        ValueError: The digest differs.
     """
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, archive.algorithm).hexdigest()
@@ -111,15 +115,16 @@ def check(archive: Archive, file: Path) -> None:
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """Unpack a tar or zip archive: files and folders, never outside, never more than the bounds.
+    """Unpack the files and folders of a tar or zip archive, within the size limits.
 
     Args:
         file: The archive, compressed or not.
-        folder: A new folder to be.
+        folder: The destination, which must not exist yet.
 
     Raises:
-        OSError: It cannot be read or written.
-        ValueError: It holds a link or a device, a path that leads elsewhere or stands twice, or too much.
+        OSError: A file cannot be read or written.
+        ValueError: The archive contains a link or device, a path outside the destination, a duplicate, or too much
+            data.
     """
     folder.mkdir()
     left = MAX_BYTES
@@ -158,7 +163,7 @@ def _zip_members(file: Path) -> Iterator[Member]:
 
 
 def _copy(stream: IO[bytes], target: IO[bytes], most: int, name: str) -> int:
-    """Copy at most so many bytes, whatever was declared; returns how many there were."""
+    """Copy at most `most` bytes, whatever size was declared, and return the number copied."""
     num_bytes = 0
     while chunk := stream.read(CHUNK_BYTES):
         num_bytes += len(chunk)

@@ -1,4 +1,4 @@
-"""Files of unknown origin: only regular ones are opened, and never more than a bound is read."""
+"""Read files from unknown sources: only regular files are opened, and sizes are limited."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from search.text.printable import printable
 
 MAX_LIST_BYTES = 64 << 20
-"""Of a list of names or words beside the images."""
+"""Size limit of a list of names or words beside the images."""
 
 
 class NotRegularError(OSError):
-    """A FIFO, a device, a socket or a folder, or a link to one, where a file is expected."""
+    """A FIFO, device, socket or folder, or a link to one, is used where a file is expected."""
 
     def __init__(self, path: Path | str, mode: int) -> None:
         super().__init__(f"it is {kind_of(mode)}, not a regular file")
@@ -22,11 +22,11 @@ class NotRegularError(OSError):
 
 
 class TooLargeError(OSError):
-    """A file is larger than what is read of its kind."""
+    """A file exceeds the size limit of its kind."""
 
 
 def kind_of(mode: int) -> str:
-    """What kind of file a mode (`st_mode`) belongs to, in words."""
+    """Describe the file type of a mode (`st_mode`), such as "a FIFO"."""
     kinds = {
         stat.S_IFIFO: "a FIFO",
         stat.S_IFCHR: "a device",
@@ -38,16 +38,16 @@ def kind_of(mode: int) -> str:
 
 
 def open_regular(path: Path | str) -> io.FileIO:
-    """Open a regular file; anything else is refused without being opened for long, so that a FIFO never blocks.
+    """Open a regular file; never blocks on a FIFO.
 
     Raises:
-        NotRegularError: It is something else.
-        OSError: It cannot be opened.
+        NotRegularError: The path is not a regular file.
+        OSError: The file cannot be opened.
     """
-    mode = os.stat(path).st_mode  # noqa: PTH116  a Path costs more than the question
+    mode = os.stat(path).st_mode  # noqa: PTH116  faster than Path
     if not stat.S_ISREG(mode):
         raise NotRegularError(path, mode)
-    # The file may have been replaced since: a FIFO without a writer would block.
+    # The file may have been replaced meanwhile; O_NONBLOCK keeps a FIFO without a writer from blocking.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -60,16 +60,16 @@ def open_regular(path: Path | str) -> io.FileIO:
 
 
 def read_regular(path: Path | str, most: int) -> bytes:
-    """Read a regular file whole.
+    """Read a whole regular file.
 
     Args:
         path: The file.
-        most: Bytes above which it is refused.
+        most: Size limit in bytes.
 
     Raises:
-        NotRegularError: It is not a regular file.
-        TooLargeError: It holds more.
-        OSError: It cannot be read.
+        NotRegularError: The path is not a regular file.
+        TooLargeError: The file exceeds the limit.
+        OSError: The file cannot be read.
     """
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -82,14 +82,14 @@ def read_regular(path: Path | str, most: int) -> bytes:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read a list that comes with a data set, line by line; what is not UTF-8 is replaced.
+    """Read the lines of a text file that belongs to a data set; invalid UTF-8 is replaced.
 
     Raises:
-        OSError: It is no regular file, too large, or cannot be read.
+        OSError: The file is not regular, too large, or cannot be read.
     """
     return read_regular(path, MAX_LIST_BYTES).decode("utf-8", "replace").splitlines()
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says about a file, without its name."""
+    """Return the system's description of a file error, without the file name."""
     return error.strerror or printable(str(error))

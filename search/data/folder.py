@@ -1,4 +1,4 @@
-"""Anybody's images in class folders: parts that hold classes, or one folder of classes that is split."""
+"""The user's own images in class folders, with or without train/, val/ and test/ folders around them."""
 
 from __future__ import annotations
 
@@ -18,39 +18,40 @@ from search.data.listing import Listing, Part, Use
 from search.data.walk import Tree, Trees, folders_of, walk
 
 NUM_SAMPLED = 256
-"""Files whose beginning goes into the manifest, beside everybody's name and size."""
+"""Number of files whose first bytes are part of the manifest; names and sizes of all files are."""
 SAMPLED_BYTES = 1 << 16
 
 
 def has_parts(root: Path) -> bool:
-    """Whether a folder is divided into train/ and test/."""
+    """Return whether a folder contains train/ and test/."""
     return (root / "train").is_dir() and (root / "test").is_dir()
 
 
 def folder_manifest(root: Path, use: Use) -> Iterator[str]:
-    """Name what decides the content: see `to_manifest`."""
+    """Yield the lines of the content manifest; see `to_manifest`."""
     return to_manifest(*_trees(root, use))
 
 
 def scan_folder(root: Path, size: int | None, use: Use) -> Listing:
-    """List a folder of images.
+    """List the images of a folder.
 
     Args:
-        root: Holds train/<class>/ with val/<class>/ and test/<class>/ or without, or <class>/.
-        size: Side in pixels that the images are squeezed into; None keeps theirs.
-        use: What is asked for.
+        root: Contains <class>/ folders, or train/<class>/ and optionally val/<class>/ and test/<class>/.
+        size: Side in pixels that images are resized to; None keeps their sizes.
+        use: The classes and parts that the study needs.
 
     Raises:
-        LayoutError: Nothing is there, or not in this form.
+        LayoutError: The folder is empty or has another layout.
     """
     place, trees = _trees(root, use)
     return to_listing(place, trees, size)
 
 
 def to_manifest(place: Path, trees: Trees) -> Iterator[str]:
-    """Name what decides the content: each file's class, path and size, and the beginning of some of them.
+    """Yield the lines of the content manifest: class, path and size of each file, and digests of a sample.
 
-    Cheap and the same for a copy elsewhere. It fails to notice a single image replaced by one of the same size.
+    The manifest is the same for a copy in another place. An image that is replaced by one of the same size may not be
+    detected, as only a sample of the files is read.
     """
     paths: list[str] = []
     base = f"{place}/"
@@ -60,18 +61,18 @@ def to_manifest(place: Path, trees: Trees) -> Iterator[str]:
         for class_name, files in tree.files.items():
             for path in files:
                 paths.append(f"{tree.folder}/{path}")
-                size = os.stat(base + paths[-1]).st_size  # noqa: PTH116  a Path costs more than the question
+                size = os.stat(base + paths[-1]).st_size  # noqa: PTH116  faster than Path
                 yield f"{class_name} {paths[-1]} {size}"
     chosen = np.unique(np.linspace(0, len(paths) - 1, NUM_SAMPLED).astype(int)) if paths else ()
     for position in chosen:
         try:
             yield from sample_digests([place / paths[position]])
-        except PermissionError:  # named, with all others, when the images are decoded
+        except PermissionError:  # reported with all others when the images are decoded
             yield "no permission"
 
 
 def sample_digests(paths: Iterable[Path]) -> Iterator[str]:
-    """Digest the beginning of each file."""
+    """Yield a digest of the first bytes of each file."""
     for path in paths:
         with open_regular(path) as stream:
             yield hashlib.sha256(stream.read(SAMPLED_BYTES)).hexdigest()
@@ -81,10 +82,10 @@ def to_listing(place: Path, trees: Trees, size: int | None, names: Mapping[str, 
     """List the images of one to three parts.
 
     Args:
-        place: What the names of the parts are relative to.
-        trees: The training part, and the validation and test part where there are such.
-        size: Side in pixels that the images are squeezed into; None keeps theirs.
-        names: What the class folders are called for people; None takes the folders' names.
+        place: Folder that the names of the parts are relative to.
+        trees: The training part and, if they exist, the validation and test parts.
+        size: Side in pixels that images are resized to; None keeps their sizes.
+        names: Class folder -> displayed class name; None uses the folder names.
     """
     shown = names or {}
     folders = tuple(sorted(trees["train"].files))
@@ -107,7 +108,7 @@ def _make_part(place: Path, tree: Tree, folders: tuple[str, ...], size: int | No
     paths = [path for folder in folders for path in tree.files[folder]]
     ids = tuple(path if tree.folder == "." else f"{tree.folder}/{path}" for path in paths)
     square = None if size is None else (size, size)
-    base = f"{place}/"  # joining paths would take a tenth of a small image's decoding
+    base = f"{place}/"  # joining paths takes a tenth of the decoding time of a small image
     return Part(
         ids=ids,
         labels=np.repeat(np.arange(len(folders)), [len(tree.files[folder]) for folder in folders]),
@@ -117,7 +118,7 @@ def _make_part(place: Path, tree: Tree, folders: tuple[str, ...], size: int | No
 
 
 def _trees(root: Path, use: Use) -> tuple[Path, Trees]:
-    """Read the images of each part, and check that they lie in one of the known layouts."""
+    """Find the parts and their images, and check the layout."""
     layout = find_layout(root, use)
     trees = {role: walk(layout.place, folder) for role, folder in layout.folders.items()}
     beside = {f"{name}/": _count_images(layout.place, name) for name in layout.left_out}
@@ -131,18 +132,18 @@ def _count_images(place: Path, name: str) -> int:
 
 
 def choose_trees(place: Path, trees: Trees, use: Use, known: str, names: Mapping[str, str] | None = None) -> Trees:
-    """Keep the parts and classes that are asked for, and check them.
+    """Keep the requested parts and classes, and check them.
 
     Args:
-        place: What the names of the parts are relative to.
+        place: Folder that the names of the parts are relative to.
         trees: The parts.
-        use: What is asked for.
-        known: The layout that was looked for, in words.
-        names: What the class folders are called for people; None takes the folders' names.
+        use: The classes and parts that the study needs.
+        known: Description of the expected layout.
+        names: Class folder -> displayed class name; None uses the folder names.
 
     Raises:
-        LayoutError: With every fault in what is kept.
-        DataError: A class that is asked for is not there.
+        LayoutError: Lists every fault of the kept parts and classes.
+        DataError: A requested class does not exist.
     """
     if not use.needs_test:
         trees = {role: tree for role, tree in trees.items() if role != "test"}

@@ -1,7 +1,7 @@
-"""ImageNet, ILSVRC-2012: 1,281,167 training and 50,000 validation images of 1,000 classes, in class folders.
+"""ImageNet (ILSVRC-2012): 1,281,167 training and 50,000 validation images of 1,000 classes, in class folders.
 
-The official validation images are the test part: the labels of the test images were never given out. There is too much
-of it to be decoded ahead, so that its images are streamed (see `stream.py`).
+The official validation images are the test set, as the labels of the official test images are not public. The set is
+too large to be decoded in advance, so its images are streamed (see `stream.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BY_HAND = (
     "ILSVRC2012_devkit_t12.tar.gz in data.root, and let torchvision.datasets.ImageNet(root, split='train') and "
     "split='val' unpack them into class folders"
 )
-"""Its licence forbids that anybody else gives it out."""
+"""The licence forbids redistribution."""
 FLAT = (
     "the images of val/ lie in it without class folders; torchvision.datasets.ImageNet(root, split='val') makes the "
     "folders from ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz"
@@ -36,7 +36,7 @@ FLAT = (
 
 
 def find_imagenet(root: Path) -> Path | None:
-    """Say where train/ and val/ are; None where they are not."""
+    """Return the folder that holds train/ and val/, or None if it is not found."""
     places = (root / place for place in PLACES)
     return next((place for place in places if all((place / part).is_dir() for part in PARTS)), None)
 
@@ -53,9 +53,9 @@ def _need_imagenet(root: Path) -> Path:
 
 
 def imagenet_manifest(root: Path, _: Use | None = None) -> Iterator[str]:
-    """Name what decides the content: the files' names, and the beginning of some of them.
+    """Yield the lines of the content manifest: all file names, and digests of a sample of files.
 
-    No file is asked for its size: of 1.3 million that takes minutes where the disk is far away.
+    File sizes are not read: for 1.3 million files this takes minutes on a network disk.
     """
     place = _need_imagenet(root)
     firsts = []
@@ -71,20 +71,20 @@ def imagenet_manifest(root: Path, _: Use | None = None) -> Iterator[str]:
 
 
 def _words(root: Path, wnids: Iterable[str]) -> dict[str, str]:
-    """Read the words from the list that Kaggle ships, or from one in the form of Tiny ImageNet's."""
+    """Read the class names from Kaggle's list or from a words.txt in the format of Tiny ImageNet."""
     return read_words([root / "LOC_synset_mapping.txt", root / "words.txt"], sorted(wnids))
 
 
 def scan_imagenet(root: Path, size: int | None, use: Use) -> Listing:
-    """List the training images and, as the test part, the official validation images.
+    """List the training images and, as the test set, the official validation images.
 
     Args:
-        root: Holds them, in one of the known places.
-        size: Side in pixels that they are squeezed into before they are cropped.
-        use: What is asked for.
+        root: Contains the images in one of the known places.
+        size: Side in pixels that images are resized to before they are cropped.
+        use: The classes and parts that the study needs.
 
     Raises:
-        LayoutError: They are not there, or not in class folders.
+        LayoutError: The images are missing or not in class folders.
     """
     place = _need_imagenet(root)
     trees = {"train": walk(place, "train"), "test": walk(place, "val")}
@@ -93,10 +93,10 @@ def scan_imagenet(root: Path, size: int | None, use: Use) -> Listing:
 
 
 def fetch_imagenet(root: Path) -> None:
-    """Say how to get the images, unless they are there.
+    """Explain how to download the images unless they exist.
 
     Raises:
-        FetchError: They are not.
+        FetchError: The images do not exist.
     """
     if find_imagenet(root) is None:
         raise FetchError(f"data imagenet: cannot be fetched for you; {BY_HAND} ({root})")

@@ -1,4 +1,4 @@
-"""One image file -> one (H, W, 3) uint8 array."""
+"""Decode image files into uint8 arrays of shape (H, W, 3)."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 EXTENSIONS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-"""What counts as an image file, in lower case; other files are counted and left alone."""
+"""Extensions of image files, in lower case; other files are counted and ignored."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read, whatever a file is called: Pillow would hand PostScript to an interpreter."""
+"""Formats that are decoded, whatever the extension. PostScript is excluded, as Pillow would execute it."""
 
 
 MAX_BYTES = 1 << 29
-"""Of an image file."""
+"""Size limit of an image file."""
 MAX_PIXELS = 178_956_970
-"""That an image may declare: Pillow's own limit."""
+"""Limit of the pixels that an image declares; the same as Pillow's."""
 DIM = 1 << 12
-"""A 16-bit image without a higher value is nearly black: its values have 12 bits or fewer."""
+"""A 16-bit image with all values below this one uses at most 12 bits and would be nearly black."""
 DIM_SET = 1 << 14
-"""So it is with a whole set of 16-bit images: 14 bits or fewer."""
+"""A set of 16-bit images with all values below this one uses at most 14 bits."""
 REPLACE = ("replace or remove it", "replace or remove them")
 SAVE_AGAIN = ("save it with 8 bits per channel", "save them with 8 bits per channel")
 SCALE = ("scale its values to 16 bits, or save it with 8", "scale their values to 16 bits, or save them with 8")
@@ -47,31 +47,31 @@ PERMIT = ("fix its permissions", "fix their permissions")
 def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[int] | None = None) -> NDArray[np.uint8]:
     """Decode an image file as torchvision's ImageFolder does: first frame, alpha dropped, no EXIF rotation.
 
-    A transparent pixel has the colour that is stored in it, laid over neither black nor white; a photograph lies as its
-    pixels do. So a model trained on the same files elsewhere sees the same pixels. Of 16 bits the upper 8 are kept.
+    Transparent pixels keep their stored colour instead of being blended with a background. The upper 8 bits of 16-bit
+    images are kept. A model that is trained on the same files with torchvision receives the same pixels.
 
     Args:
         path: The file.
-        size: Height and width that it is squeezed into (bilinear, antialiased); None keeps its own size.
-        brightest: Receives the highest value of a 16-bit image, for `check_depth` to judge the whole set by; None
-            refuses an image that is nearly black because its values have 12 bits or fewer.
+        size: Height and width that the image is resized to (bilinear, antialiased); None keeps its size.
+        brightest: Receives the highest value of a 16-bit image, so that `check_depth` can check the whole set; if None,
+            an image that uses at most 12 of 16 bits is refused.
 
     Returns:
-        RGB, (H, W, 3).
+        RGB pixels, (H, W, 3).
 
     Raises:
-        StorageFaultError: The machine cannot read the file.
-        UnreadableError: The file is missing, damaged, no regular file, too large, or has pixels that do not fit 8 bits
+        StorageFaultError: The file system failed.
+        UnreadableError: The file is missing, damaged, not regular or too large, or its values do not map to 8 bits
             without a choice of scale.
     """
     Image = _pillow()
 
     try:
-        # Read whole: Pillow's many small reads would fight for the interpreter lock between threads.
+        # Read in one call: Pillow's many small reads contend for the interpreter lock between threads.
         content = read_regular(path, MAX_BYTES)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError  # as Pillow itself does, but not for every format
+                raise Image.DecompressionBombError  # Pillow checks this too, but not for every format
             deep = _is_deep(image)
             image.load()
             rgb, highest = _to_rgb(image, deep=deep)
@@ -79,7 +79,7 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
                 _note_depth(highest, brightest)
             if size is not None and rgb.size != size[::-1]:
                 rgb = rgb.resize(size[::-1], Image.Resampling.BILINEAR)
-            # What asarray() does, without the detour through a dictionary.
+            # Equivalent to np.asarray(), but faster.
             return np.frombuffer(rgb.tobytes(), dtype=np.uint8).reshape(rgb.height, rgb.width, 3)
     except _Unfit as error:
         raise UnreadableError(str(path), error.reason, error.fix) from None
@@ -90,7 +90,7 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
         raise UnreadableError(str(path), reason_of(error), PERMIT) from None
     except MemoryError:
         raise UnreadableError(str(path), "it does not fit into memory", SHRINK) from None
-    # Pillow's decoders raise these and more for damaged files, SyntaxError among them.
+    # Pillow raises these and other errors for damaged files, even SyntaxError.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         if isinstance(error, OSError) and error.errno in MENDS:
             raise StorageFaultError(in_words(error, path)) from error
@@ -104,13 +104,13 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
 def _pillow() -> Any:  # noqa: ANN401  a module
     from PIL import Image
 
-    # Between half its limit and all of it, Pillow would print a warning for each image.
+    # Between half of its limit and the limit, Pillow would print a warning per image.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     return Image
 
 
 class _Unfit(Exception):
-    """An image is whole, but its values cannot be shown with 8 bits without a choice."""
+    """The image is intact, but its values do not map to 8 bits without a choice of scale."""
 
     def __init__(self, reason: str, fix: tuple[str, str]) -> None:
         super().__init__(reason)
@@ -118,7 +118,7 @@ class _Unfit(Exception):
 
 
 def _is_deep(image: Image) -> bool:
-    """Whether an image that is not loaded yet stores 16 bits per channel."""
+    """Return whether an image that is not loaded yet stores 16 bits per channel."""
     tiles: list[Any] = getattr(image, "tile", [])
     if image.format == "PPM":
         return any(isinstance(item, int) and item > 255 for tile in tiles for item in _args(tile))
@@ -130,9 +130,9 @@ def _args(tile: Any) -> tuple[Any, ...]:  # noqa: ANN401  Pillow's own, of any s
 
 
 def _to_rgb(image: Image, *, deep: bool) -> tuple[Image, int | None]:
-    """The image as RGB, and the highest value of one that stores 16 bits."""
+    """Convert an image to RGB; also return the highest value of a 16-bit image, else None."""
     if image.mode == "RGB" and not deep:
-        return image, None  # convert() would copy it
+        return image, None  # convert() would copy the image
     from PIL import Image as Pillow
 
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
@@ -149,7 +149,7 @@ def _to_rgb(image: Image, *, deep: bool) -> tuple[Image, int | None]:
     if not deep:
         return rgb, None
     highest = int(max(high for _, high in rgb.getextrema()))  # type: ignore[misc]
-    # Pillow has kept the upper 8 bits of each channel; of PPM it has rounded.
+    # Pillow has kept the upper 8 bits of each channel; for PPM it has rounded.
     return rgb, max(0, 257 * highest - 129) if image.format == "PPM" else 256 * highest + 255
 
 
@@ -164,16 +164,16 @@ def _note_depth(highest: int, brightest: list[int] | None) -> None:
 
 
 def check_depth(brightest: Sequence[int]) -> None:
-    """Refuse a set of 16-bit images whose values have fewer bits: their upper 8 would be black, or nearly.
+    """Check that a set of 16-bit images uses the full range, as its upper 8 bits would be (nearly) black otherwise.
 
-    Cameras and scanners store 10, 12 or 14 bits in 16 without scaling them. An image that is dark by itself is fine
-    among brighter ones.
+    Cameras and scanners store 10, 12 or 14 bits in 16 bits without scaling. A single dark image among brighter ones is
+    accepted.
 
     Args:
-        brightest: The highest value of each 16-bit image of the set.
+        brightest: Highest value of each 16-bit image of the set.
 
     Raises:
-        ImageError: No image reaches 15 bits, or most have 12 or fewer.
+        ImageError: All images use at most 14 bits, or more than half use at most 12 bits.
     """
     if not brightest or max(brightest) == 0:
         return
@@ -194,7 +194,7 @@ def check_depth(brightest: Sequence[int]) -> None:
 
 
 def resize(pixels: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
-    """Squeeze an (H, W, 3) array into a square, as `read_image` does; None keeps it."""
+    """Resize an (H, W, 3) array to a square as `read_image` does; None keeps its size."""
     if size is None or pixels.shape[:2] == (size, size):
         return pixels
     from PIL import Image
@@ -203,6 +203,6 @@ def resize(pixels: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
 
 
 def crop_middle(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Cut the middle out of an (H, W, 3) array, as it is done to score a streamed set."""
+    """Return the central crop of an (H, W, 3) array, as used to evaluate a streamed set."""
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     return pixels[top : top + height, left : left + width]

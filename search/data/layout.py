@@ -1,7 +1,7 @@
-"""Which folders below a root are the training, validation and test parts, and which are classes.
+"""Find out which folders below a root are training, validation and test parts, and which are classes.
 
-Parts are recognised by their names, in any case and with the usual additions: train, Training, seg_train, images_test,
-val2017. Where names leave it open, nothing is guessed: the layout is refused, with the ways to say what is meant.
+Parts are recognised by name, regardless of case and common additions: train, Training, seg_train, images_test, val2017.
+Ambiguous layouts are refused, and the error lists the ways to resolve them.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from search.data.walk import SYSTEM_FOLDERS, is_image
 from search.text.printable import printable
 
 KNOWN = "train/<class>/ with val/<class>/ and test/<class>/ or without, or <class>/ folders, with images in them"
-"""The layouts, in words."""
+"""Description of the known layouts."""
 ROLES = {
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validate", "validation", "dev"),
     "test": ("test", "testing", "tst"),
 }
-"""Part -> words that name it."""
+"""Part -> words that identify it."""
 FILLERS = "set|sets|data|dataset|images|image|imgs|img|pics|photos|samples|split|part|subset|folder|original|raw"
-"""Words that a part's name may have beside these; digits and separators are passed over."""
+"""Additional words that the name of a part may contain; digits and separators are ignored."""
 UNCLEAR = re.compile(
     r"(k?fold|cv|split|part|partition|subset)[\W_]*\d+|(eval|evaluation|holdout|hold[\W_]out|heldout|unlabell?ed)s?"
 )
-"""Names that are hardly a class's, but do not say which part is meant."""
+"""Names that are unlikely to be classes but do not identify a part."""
 MAX_WRAPPERS = 4
-"""Folders around the images, each alone in the one above it, as archives unpack."""
+"""Largest number of single nested folders around the images, as created by archives."""
 
 _ROLE_OF = {word: role for role, words in ROLES.items() for word in words}
 _WORDS = "|".join(sorted(_ROLE_OF, key=len, reverse=True))
@@ -41,26 +41,31 @@ _PART = re.compile(rf"(?:{FILLERS})*({_WORDS})(?:{FILLERS})*")
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where the class folders of each part are."""
+    """The folders that contain the class folders of each part."""
 
     place: Path
-    """What the folders are relative to."""
+    """Folder that the others are relative to."""
     folders: Mapping[str, str]
-    """Part (train, val, test, in this order) -> its folder; `.` where the place itself holds the classes."""
+    """Part (train, val, test, in this order) -> its folder; `.` if the place itself contains the classes."""
     left_out: tuple[str, ...] = ()
-    """Folders beside the parts that are none."""
+    """Folders beside the parts that are not used."""
 
 
 def role_of(name: str) -> str | None:
-    """Which part a folder's name means: train, val or test; None where it means none."""
+    """Return the part that a folder name refers to, or None.
+
+    >>> role_of("images_test")
+    'test'
+    """
     found = _PART.fullmatch(re.sub(r"[\W_\d]+", "", name.casefold()))
     return _ROLE_OF[found[1]] if found else None
 
 
 def roles_of(names: Sequence[str]) -> dict[str, str]:
-    """Those of some sibling folders that are parts -> which.
+    """Return the part of each sibling folder that is one.
 
-    Beside names that say so by themselves, those that differ in this word alone: flowers-train and flowers-test.
+    Folders are recognised by their own name, or because they differ only in the word for the part: flowers-train and
+    flowers-test.
     """
     roles = {name: role for name in names if (role := role_of(name))}
     groups: dict[tuple[str, ...], dict[str, str]] = {}
@@ -79,11 +84,11 @@ def find_layout(root: Path, use: Use) -> Layout:
     """Find the parts below a root.
 
     Args:
-        root: Where the images are.
-        use: What the study asks for; folders that it names as classes are classes, whatever they are called.
+        root: Folder of the images.
+        use: The classes and parts that the study needs. Folders that it lists as classes are always classes.
 
     Raises:
-        LayoutError: There is nothing, or it is not clear what the folders are.
+        LayoutError: No images are found, or the layout is ambiguous.
     """
     if not root.is_dir():
         raise LayoutError(f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}")
@@ -97,9 +102,10 @@ def find_layout(root: Path, use: Use) -> Layout:
 
 
 def _inside(place: Path, use: Use, levels: int = MAX_WRAPPERS) -> Path | None:
-    """The only folder in a place, or the only one in that, if an archive has put it around the images.
+    """Return the inner folder if an archive has wrapped the images in folders that contain nothing else.
 
-    It has the name of the place then, or holds parts. Otherwise it may as well be a class.
+    The inner folder must have the name of the outer one, contain parts, or contain the requested classes. Otherwise it
+    may be a class, and None is returned.
     """
     names = subfolders(place)
     if len(names) != 1 or not levels or _has_images(place, deep=False) or roles_of(names):
@@ -130,7 +136,7 @@ def _layout_of(place: Path, use: Use) -> Layout:
         _refuse_wrapper(place, names)
         return Layout(place=place, folders={"train": "."})
     filled = {role for name, role in roles.items() if _has_images(place / name)}
-    # Of labels-train/ beside images-train/ only one holds images; a part that is empty altogether is a fault.
+    # Of labels-train/ and images-train/ only one contains images; if no folder of a part does, that is a fault.
     parts = {name: role for name, role in roles.items() if role not in filled or _has_images(place / name)}
     others = [name for name in names if name not in parts and _has_images(place / name)]
     whole = [name for name in unclear if name in others and _class_folders(place / name)]
@@ -145,7 +151,7 @@ def _layout_of(place: Path, use: Use) -> Layout:
 
 
 def _unwrapped(place: Path, name: str) -> str:
-    """A part's folder, or the one in it that an archive has put around the classes: seg_train/seg_train."""
+    """Return a part's folder, or the inner one that an archive has wrapped, such as seg_train/seg_train."""
     found = name
     for _ in range(MAX_WRAPPERS):
         inside = subfolders(place / found)
@@ -160,7 +166,7 @@ def _unwrapped(place: Path, name: str) -> str:
 
 
 def _refuse_mixture(place: Path, parts: Mapping[str, str], others: Sequence[str]) -> None:
-    """Refuse folders of which some are called as parts are and some as classes, where it is not clear that they are."""
+    """Refuse folders of which some are named like parts and some like classes, unless the parts are certain."""
     if not others or (len(set(parts.values())) > 1 and all(_class_folders(place / name) for name in parts)):
         return
     names, more = some([f"{name}/" for name in parts]), some([f"{name}/" for name in others])
@@ -177,7 +183,7 @@ def _refuse_mixture(place: Path, parts: Mapping[str, str], others: Sequence[str]
 
 
 def _refuse_lost(place: Path) -> None:
-    """Refuse a part that is a link to nowhere: without it another one would take its place."""
+    """Refuse a dangling link with the name of a part, as another folder would silently replace it."""
     lost = sorted(
         entry.name for entry in os.scandir(place) if entry.is_symlink() and role_of(entry.name) and not _exists(entry)
     )
@@ -216,7 +222,7 @@ def _refuse_twice(place: Path, parts: Mapping[str, str]) -> None:
 
 
 def _refuse_alike(place: Path, names: Sequence[str]) -> None:
-    """Refuse folders that all hold the same folders of images: those are the classes, whatever the outer ones are."""
+    """Refuse folders that all contain the same folders of images: the inner ones are the classes."""
     if len(names) < 2:
         return
     common = set(_class_folders(place / names[0]))
@@ -238,7 +244,7 @@ def _refuse_alike(place: Path, names: Sequence[str]) -> None:
 
 
 def _refuse_wrapper(place: Path, names: Sequence[str]) -> None:
-    """Refuse one folder around several, which may be an archive's or a class's, and offer it."""
+    """Refuse a single folder around several folders, which may be a wrapper or a class."""
     if len(names) == 1 and len(inside := _class_folders(place / names[0])) > 1:
         raise LayoutError(
             f"{at(place)}: at least 2 class folders are needed, got 1, {printable(names[0])}/; it holds "
@@ -271,7 +277,7 @@ def _say_no_training(place: Path, parts: Mapping[str, str]) -> str:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted; hidden ones and those that systems leave behind are passed over."""
+    """Return the sorted names of subfolders, without hidden and system folders."""
     found = []
     for entry in os.scandir(folder):
         if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
@@ -285,15 +291,15 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def _class_folders(folder: Path) -> list[str]:
-    """Folders in a folder that hold images, at any depth."""
+    """Return the subfolders that contain images at any depth."""
     return [name for name in subfolders(folder) if _has_images(folder / name)]
 
 
 def _has_images(folder: Path, *, deep: bool = True, levels: int = 6) -> bool:
-    """Whether there is an image in a folder, or below it."""
+    """Return whether a folder contains an image, directly or in subfolders."""
     try:
         entries = list(os.scandir(folder))
-    except OSError:  # named where the images are listed
+    except OSError:  # reported when the images are listed
         return False
     if any(is_image(entry.name) and not entry.name.startswith(".") for entry in entries):
         return True
@@ -301,7 +307,7 @@ def _has_images(folder: Path, *, deep: bool = True, levels: int = 6) -> bool:
 
 
 def describe_folder(root: Path) -> str:
-    """Say in a few words what lies in a folder, for the words of a fault."""
+    """Describe the content of a folder for an error message."""
     if not root.exists():
         return "it does not exist"
     if not root.is_dir():
@@ -312,5 +318,5 @@ def describe_folder(root: Path) -> str:
 
 
 def at(place: Path) -> str:
-    """How a fault begins that is about a folder."""
+    """Return the start of an error message about a folder."""
     return f"data.root {printable(str(place))}"

@@ -1,4 +1,4 @@
-"""What a data set holds, before anything is decoded."""
+"""The images, labels and classes of a data set before decoding."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """What a study asks for: faults in the rest of a source are none."""
+    """The classes and parts that a study needs; faults in the others are ignored."""
 
     classes: tuple[str, ...] = ()
-    """Only these; empty: all."""
+    """Class names; empty: all."""
     needs_test: bool = True
-    """Whether the source's own test part is used, if it has one."""
+    """Whether the source's own test set is used, if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """Images that belong together, in a fixed order."""
+    """Images of one part in a fixed order."""
 
     ids: tuple[str, ...]
     """Name of each image: its path below the root, or its position in the source."""
     labels: NDArray[np.int64]
     """Class index of each image, (N,)."""
     read: Callable[[int], NDArray[np.uint8]]
-    """Decodes the image at a position, (H, W, 3); called from several threads."""
+    """Decodes the image at a position, (H, W, 3); must be thread-safe."""
     brightest: list[int] = field(default_factory=list)
-    """Highest value of each 16-bit image that was decoded so far; whole sets of less than 16 bits show in it."""
+    """Highest value of each 16-bit image decoded so far, to detect sets that use fewer bits."""
 
     def take(self, rows: NDArray[np.int64]) -> Part:
-        """Keep some of the images."""
+        """Return the part restricted to the given positions."""
         read = self.read
         return Part(
             ids=tuple(self.ids[row] for row in rows),
@@ -45,7 +45,7 @@ class Part:
         )
 
     def join(self, other: Part) -> Part:
-        """This part's images and then another's."""
+        """Return the images of this part followed by those of another."""
         number, first, second = len(self.labels), self.read, other.read
         return Part(
             ids=self.ids + other.ids,
@@ -57,41 +57,46 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Listing:
-    """A data set's classes and parts."""
+    """The classes and parts of a data set."""
 
     classes: tuple[str, ...]
     train: Part
     val: Part | None = None
-    """A validation part that is the source's own; None: it is drawn from the training images."""
+    """The source's own validation set; None if it is drawn from the training images."""
     test: Part | None
-    """None where the source has no official test part."""
+    """None if the source has no official test set."""
     folders: Mapping[str, str] = field(default_factory=dict)
-    """Part -> its folder below the root; empty where there are none."""
+    """Part -> its folder below the root; empty if the source has no folders."""
     num_ignored: int = 0
-    """Files among the images that are not images."""
+    """Number of files among the images that are not images."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Folders beside the classes that are none -> images in them."""
+    """Folders beside the classes that are not used -> number of images in them."""
     merged: Mapping[str, int] = field(default_factory=dict)
-    """Classes whose images lie in several folders below the class's own -> how many."""
+    """Classes whose images lie in several subfolders -> number of subfolders."""
 
 
 def class_counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, int]:
-    """Images per class."""
+    """Return the number of images per class."""
     numbers = np.bincount(labels, minlength=len(classes))
     return {name: int(number) for name, number in zip(classes, numbers, strict=True)}
 
 
 def balanced_rows(labels: NDArray[np.int64], limit: int, seed: int) -> NDArray[np.int64]:
-    """Draw `limit` images with equally many of each class; classes that have too few give all they have.
+    """Draw `limit` images, balanced over the classes; small classes contribute all their images.
+
+    Args:
+        labels: Class index of each image, (N,).
+        limit: Number of images to draw.
+        seed: Seed of the draw.
 
     Returns:
-        Sorted positions; all of them where `limit` is not smaller than the set.
+        Sorted positions; all positions if `limit` is at least N.
     """
     if limit >= len(labels):
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(labels))
-    # Each image's position in the queue of its class; taking the front of all queues first is the equal share.
+    # Rank of each image within its class; taking the lowest ranks of all classes first balances them.
     turn = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         queue = order[labels[order] == label]

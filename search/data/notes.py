@@ -1,4 +1,4 @@
-"""What a reader of a data set's numbers must know about how its folders were read."""
+"""Remarks on how the folders of a data set were interpreted."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from search.data.errors import counted, some
 from search.data.listing import Listing
 
 USUAL = ((".", None), ("train", "test"), ("train", "val"))
-"""Folders of the training and the test part that need no words: of one's own, and of the official layouts."""
+"""Folders of the training and test part that need no remark."""
 
 
 def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fraction: float) -> Iterator[str]:
-    """Say which folder became what, one line each; nothing where train/ and test/ are what they say.
+    """Yield one line per choice that the folder names leave open; nothing for plain train/ and test/.
 
     Args:
-        listing: What is there.
-        is_held_out: Whether the test part is taken out of the training images.
-        is_asked_for: Whether the settings ask for that, although there may be a test part.
-        fraction: The share that is held out.
+        listing: The images.
+        is_held_out: Whether the test set is drawn from the training images.
+        is_asked_for: Whether the settings request this.
+        fraction: Fraction held out.
     """
     train = listing.folders.get("train", ".")
     if listing.val is not None:

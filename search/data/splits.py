@@ -1,4 +1,4 @@
-"""Training and validation parts of a labelled set, drawn from a seed."""
+"""Draw training and validation parts of a labelled set from a seed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ METHODS = ("random", "stratified", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """How the training images are divided into a training and a validation part, where the data set has none."""
+    """How training images are split into a training and a validation part, for data sets without a validation set."""
 
     method: str = "stratified"
-    """random (plain draw), stratified (each class keeps its share), or none (every image trains, none validates)."""
+    """random (uniform draw), stratified (same class proportions in both parts), or none (no validation part)."""
     fraction: float = 0.3
-    """Share of the images that validates; between 0 and 1, both excluded. Under none it is 0, whatever is given."""
+    """Fraction of the images used for validation; above 0 and below 1. Ignored and set to 0 for none."""
 
     def __post_init__(self) -> None:
-        """Refuse values that no split can have, all at once."""
+        """Check the values and report all faults at once."""
         if self.method == "none":
             object.__setattr__(self, "fraction", 0.0)
             return
@@ -38,15 +38,19 @@ class SplitConfig:
 
     @property
     def ratio(self) -> float | None:
-        """Images that validate over images that train; None where nothing validates."""
+        """Ratio of validation to training images; None without a validation part."""
         return self.fraction / (1 - self.fraction) if self.fraction else None
 
 
 def second_size(num_images: int, config: SplitConfig, num_fixed: int = 0) -> int:
-    """How many of the images the second part has; arguments as of `split`."""
+    """Return the number of images in the second part; arguments as for `split`.
+
+    >>> second_size(2703, SplitConfig(fraction=0.1))
+    271
+    """
     if num_fixed:
         return num_fixed
-    return math.ceil(num_images * config.fraction - 1e-9)  # 0.07 of 100 is 7, not the 8 of the floats
+    return math.ceil(num_images * config.fraction - 1e-9)  # 0.07 of 100 is 7; floating point would give 8
 
 
 def split(
@@ -57,26 +61,24 @@ def split(
     parts: tuple[str, str] = ("training", "validation"),
     num_fixed: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide a labelled set in two.
+    """Split a labelled set into two parts.
 
-    The second part has `fraction * N` images, rounded up as scikit-learn's `train_test_split` does, whatever the
-    method: 0.3 of 50,000 is 15,000, and 0.1 of 2,703 is 271.
+    For every method, the second part has `fraction * N` images, rounded up as in scikit-learn's `train_test_split`.
 
     Args:
-        labels: One class index per image, (N,).
-        config: Method and share.
-        seed: The same seed gives the same parts.
-        classes: Class names, for the words of a fault.
-        parts: What the two parts are called, for the words of a fault.
-        num_fixed: The last so many images are the second part, whatever the seed: the data set brings it along. 0
-            draws it.
+        labels: Class index of each image, (N,).
+        config: Method and fraction.
+        seed: Seed of the draw.
+        classes: Class names for error messages.
+        parts: Names of the two parts for error messages.
+        num_fixed: If not 0, the last `num_fixed` images are the second part: the data set's own validation set.
 
     Returns:
-        Sorted positions of the first and of the second part; the second is empty under the method none.
+        Sorted positions of the first and of the second part; the second is empty for the method none.
 
     Raises:
         ClassMissingError: A class has no image in one of the parts.
-        DataError: The second part is fixed, and the settings ask for another one.
+        DataError: The second part is fixed, and the settings request another split.
     """
     if num_fixed:
         if config != SplitConfig():
@@ -105,7 +107,7 @@ def _draw_random(labels: NDArray[np.int64], num_second: int, rng: np.random.Gene
 
 
 def _draw_stratified(labels: NDArray[np.int64], num_second: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Give each class its share rounded down, and the places left over to the largest remainders, ties by lot."""
+    """Give each class its proportion rounded down; remaining places go to the largest remainders, ties at random."""
     counts = np.bincount(labels)
     shares = counts * (num_second / max(1, len(labels)))
     quotas = np.floor(shares + 1e-9).astype(np.int64)

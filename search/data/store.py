@@ -1,8 +1,8 @@
-"""Images decoded once per node and shared by every process of it through memory-mapped files.
+"""A cache of decoded images: decoded once per node, shared by all processes through memory-mapped files.
 
-A cache entry is a folder of `.npy` files and a `meta.json` with their sizes. It is written beside its place under a
-lock and renamed into it, so that there is never half an entry, and a damaged one is found out and made anew. Of a set
-that is streamed it holds labels and names, but no pixels.
+A cache entry is a folder of `.npy` files with a `meta.json` that lists their sizes. It is written to a temporary folder
+under a lock and then renamed, so incomplete entries never appear; damaged entries are detected and rebuilt. Entries of
+streamed sets contain labels and names, but no pixels.
 """
 
 from __future__ import annotations
@@ -46,38 +46,38 @@ __all__ = [
 ]
 
 FORMAT = 3
-"""Of the cache entry; part of its folder's name."""
+"""Version of the cache format; part of the folder name."""
 PIECE_BYTES = 1 << 24
-"""Of a file that is sent to another node."""
+"""Bytes per piece of a file that is sent to another node."""
 
 Progress = Callable[[int, int], None]
-"""Called with the images done and the images there are."""
+"""Receives the number of decoded images and the total."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """One part of a data set. The arrays are read-only views of files: nothing is copied until it is read."""
+    """One part of a data set. The arrays are read-only memory maps and are loaded on access."""
 
     pixels: NDArray[np.uint8]
-    """(N, H, W, 3)."""
+    """Shape (N, H, W, 3)."""
     labels: NDArray[np.int64]
-    """(N,)."""
+    """Class index of each image, (N,)."""
     ids: NDArray[np.str_]
     """Name of each image, (N,)."""
     ids_digest: str
-    """Of the names in their order: two sets with the same are paired image by image."""
+    """Digest of the names in order; sets with equal digests can be compared image by image."""
 
 
 Images = ImageSet | StreamedSet
-"""One part of a data set, decoded ahead or not."""
+"""One part of a data set, decoded in advance or streamed."""
 
 
 class ImageData:
-    """A data set that is ready for use. The test part is opened when `.test` is first touched, never before.
+    """A data set that is ready for use. The test set is opened on the first access to `.test`, never before.
 
     Args:
-        folder: Its cache entry.
-        place: Folder that the images' names are relative to, where they are streamed; None where they are decoded.
+        folder: The cache entry.
+        place: Folder that the names of streamed images are relative to; None if the images are in the cache.
     """
 
     def __init__(self, folder: Path, place: Path | None = None) -> None:
@@ -92,42 +92,42 @@ class ImageData:
         self.num_train: int = self._num_images["train"]
         self.num_test: int = self._num_images["test"]
         self.num_val: int = meta["num_val"]
-        """Images of a validation part of the data set's own, the last ones of `train`; 0: each block draws one."""
+        """Size of the data set's own validation set, stored at the end of `train`; 0: each block draws one."""
         self.notes: tuple[str, ...] = tuple(meta["notes"])
-        """How the folders were read, where their names alone do not say it."""
+        """Remarks on how the folders were interpreted where their names leave a choice."""
         self.digest: str = meta["digest"]
-        """Of the pixels, labels and classes of both parts: the same content anywhere has the same. Of a streamed set,
-        names and some beginnings stand for the pixels."""
+        """Digest of the pixels, labels and classes of both parts, independent of their location. Of a streamed set,
+        names and a sample of the files stand for the pixels."""
 
     @property
     def folder(self) -> Path:
-        """Its cache entry."""
+        """The cache entry."""
         return self._folder
 
     def __reduce__(self) -> tuple[type[ImageData], tuple[Path, Path | None]]:
-        """Travel as a path: another process of the node maps the same files."""
+        """Pickle the paths only; another process on the node maps the same files."""
         return type(self), (self._folder, self._place)
 
     @functools.cached_property
     def train(self) -> Images:
-        """The training part, validation images included."""
+        """The training images, including those for validation."""
         return self._open("train")
 
     @functools.cached_property
     def test(self) -> Images:
-        """The test part."""
+        """The test images."""
         return self._open("test")
 
     def divide(self, config: SplitConfig, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions in `train` of the images that train and of those that validate; see `split`.
+        """Return the positions in `train` of the training and the validation images; see `split`.
 
         Args:
-            config: How to draw the validation part; a part of the data set's own is the same for every seed.
-            seed: Of the block.
+            config: How to draw the validation part; a data set's own validation set is the same for every seed.
+            seed: Split seed of the block.
 
         Raises:
             ClassMissingError: A class has no image in one of the parts.
-            DataError: The data set has a validation part of its own, and the settings ask for another one.
+            DataError: The data set has its own validation set, and the settings request another split.
         """
         return split(self.train.labels, config, seed, self.classes, num_fixed=self.num_val)
 
@@ -136,7 +136,7 @@ class ImageData:
             path = self._folder / f"{part}_{name}.npy"
             try:
                 array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-            except (ValueError, EOFError) as error:  # its header is damaged, or claims more than the file holds
+            except (ValueError, EOFError) as error:  # the header is damaged, or declares more data than the file has
                 raise CacheError(
                     f"{path}: damaged ({error}); remove {self._folder}, which is then made anew"
                 ) from error
@@ -154,15 +154,15 @@ class ImageData:
 
 
 def entry_folder(config: DataConfig, cache_dir: Path) -> Path:
-    """Where the decoded images of a data set lie, once they do."""
+    """Return the folder of a data set's cache entry."""
     return cache_dir / f"{config.name}-{manifest(config)}-v{FORMAT}"
 
 
 def open_entry(folder: Path, place: Path | None = None) -> ImageData | None:
-    """Open a cache entry (see `ImageData`); None where there is none or its files are not as they were written.
+    """Open a cache entry (see `ImageData`); return None if it is missing or its files have changed.
 
     Raises:
-        StorageFaultError: The machine cannot read it; it may be a good one.
+        StorageFaultError: The entry cannot be read; it may be intact.
     """
     try:
         sizes = json.loads(read_regular(folder / "meta.json", MAX_LIST_BYTES))["sizes"]
@@ -176,15 +176,17 @@ def open_entry(folder: Path, place: Path | None = None) -> ImageData | None:
 
 
 def open_data(config: DataConfig, cache_dir: Path | None = None, on_progress: Progress | None = None) -> ImageData:
-    """Open a data set, decoding it first if this node has not yet; one that is streamed is listed only.
+    """Open a data set, decoding it first if it is not in the node's cache; streamed sets are only listed.
+
+    Thread- and process-safe: an entry is written under a lock.
 
     Args:
-        config: Which images.
-        cache_dir: Where decoded images are kept; a local disk. None takes `default_cache_dir()`.
-        on_progress: Told how many images are decoded of how many; called only where something is decoded.
+        config: The images.
+        cache_dir: Folder of decoded images, on a local disk; None uses `default_cache_dir()`.
+        on_progress: Receives the progress of decoding; not called if the data set is in the cache.
 
     Raises:
-        DataError: The images are missing, in no known layout, unreadable, or the cache cannot be written.
+        DataError: The images are missing, unreadable or of unknown layout, or the cache is not writable.
     """
     cache_dir = default_cache_dir() if cache_dir is None else cache_dir
     if config.download:
@@ -194,7 +196,7 @@ def open_data(config: DataConfig, cache_dir: Path | None = None, on_progress: Pr
     if data is not None:
         return data
     with _locked(folder):
-        data = open_entry(folder, config.place)  # another process may have been quicker
+        data = open_entry(folder, config.place)  # another process may have written it
         if data is not None:
             return data
         with _written(folder) as beside:
@@ -203,10 +205,10 @@ def open_data(config: DataConfig, cache_dir: Path | None = None, on_progress: Pr
 
 
 def send(data: ImageData) -> Iterator[tuple[str, bytes]]:
-    """Read a cache entry for a node that has no images of its own.
+    """Read a cache entry, to send it to a node without the images.
 
     Yields:
-        A file's name and the next piece of it.
+        Name of a file, and its next piece.
     """
     for path in sorted(data.folder.iterdir()):
         with path.open("rb") as stream:
@@ -215,7 +217,7 @@ def send(data: ImageData) -> Iterator[tuple[str, bytes]]:
 
 
 def open_received(config: DataConfig, data_key: str, cache_dir: Path | None = None) -> ImageData | None:
-    """Open what this node was sent of a data set, without looking for the images themselves; None if it was not."""
+    """Open the copy of a data set that this node received, without its images; None if there is none."""
     data = open_entry(_received_folder(config, data_key, cache_dir))
     return data if data is not None and data.digest == data_key else None
 
@@ -226,20 +228,20 @@ def receive(
     fetch_pieces: Callable[[], Iterable[tuple[str, bytes]]],
     cache_dir: Path | None = None,
 ) -> bool:
-    """Write a cache entry that another node sent, for `open_received` to find.
+    """Write a cache entry received from another node, to be opened by `open_received`.
 
     Args:
-        config: Which images.
-        data_key: Digest of their content.
-        fetch_pieces: Gives what `send` read; called unless another process of this node was quicker.
-        cache_dir: Where decoded images are kept; None takes `default_cache_dir()`.
+        config: The images.
+        data_key: Digest of the content.
+        fetch_pieces: Returns the output of `send`; called only if no process of this node has the entry.
+        cache_dir: Folder of decoded images; None uses `default_cache_dir()`.
 
     Returns:
-        Whether the entry is new to the caller: False if it was there before anybody was asked.
+        False if the set is streamed or the entry existed before the call, else True.
 
     Raises:
-        DataError: What came is not the content asked for.
-        CacheError: The cache cannot be written.
+        DataError: The received content has another digest.
+        CacheError: The cache is not writable.
     """
     if config.streamed or open_received(config, data_key, cache_dir) is not None:
         return False
@@ -263,7 +265,7 @@ def _received_folder(config: DataConfig, data_key: str, cache_dir: Path | None) 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time work on a cache entry."""
+    """Lock a cache entry against other processes."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(folder.with_name(f".{folder.name}.lock")))
@@ -274,10 +276,10 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _written(folder: Path) -> Iterator[Path]:
-    """Give a folder beside a cache entry, which takes its place once it is whole."""
+    """Yield a temporary folder that replaces the cache entry on success."""
     beside = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(beside, ignore_errors=True)  # left by a process that was killed
         beside.mkdir()
         yield beside
         shutil.rmtree(folder, ignore_errors=True)
@@ -328,19 +330,19 @@ def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Prog
 def _write_pixels(
     parts: dict[str, Part], shape: tuple[int, ...], folder: Path, on_progress: Progress | None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Decode all parts into their files, yielding each chunk (n, H, W, 3) once it is written.
+    """Decode all parts into their files, yielding each chunk (n, H, W, 3) after it is written.
 
     Raises:
-        ImageError: With every kind of fault in any of the parts.
+        ImageError: Lists every kind of fault in all parts.
     """
     total = sum(len(part.labels) for part in parts.values())
-    parts["train"].brightest.clear()  # of the image that was read for its shape
+    parts["train"].brightest.clear()  # discards the image read for its shape
     faults = Faults(shape)
     num_done = 0
     for name, part in parts.items():
         with (folder / f"{name}_pixels.npy").open("wb") as stream:
             _write_header(stream, (len(part.labels), *shape))
-            # Written, not mapped: a full disk then raises instead of killing the process.
+            # Written instead of memory-mapped: on a full disk a mapped write kills the process, a normal write raises.
             for pixels in decode(part, shape, faults):
                 stream.write(pixels.data)
                 num_done += len(pixels)
@@ -360,10 +362,10 @@ def _digest_of(ids: tuple[str, ...]) -> str:
 
 
 def _shape_of(part: Part) -> tuple[int, ...]:
-    """Shape of the first image that can be read; the unreadable ones before it are named when all are decoded.
+    """Return the shape of the first readable image; unreadable ones are reported when all are decoded.
 
     Raises:
-        ImageError: It is larger than any model is given.
+        DataError: The image exceeds the largest size.
     """
     for position in range(min(MAX_FAULTS, len(part.labels))):
         with contextlib.suppress(ImageError):

@@ -1,6 +1,6 @@
-"""Streamed sets: their images stay in their files, nothing of them is decoded ahead and nothing is kept.
+"""Streamed sets, whose images are decoded on demand from their files and not cached.
 
-An image is squeezed into a square and a smaller square is cropped out of it (see `decoder.py`).
+Each image is resized to a square, of which a smaller square is cropped (see `decoder.py`).
 
 Shapes: H height, W width, N images.
 """
@@ -16,31 +16,43 @@ from numpy.typing import NDArray
 from search.data.images import read_image
 
 CROP, RESIZED = 224, 256
-"""Sides in pixels; other crops keep this proportion."""
+"""Default sides in pixels; other crops have the same ratio."""
 
 
 def resized_side(crop: int) -> int:
-    """Side of the square that an image is squeezed into before a crop of this side."""
+    """Return the side in pixels that an image is resized to before a crop of the given side.
+
+    >>> resized_side(224)
+    256
+    """
     return round(crop * RESIZED / CROP)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StreamedSet:
-    """One part of a data set whose images stay in their files. The arrays are read-only views of files."""
+    """One part of a streamed data set. The arrays are read-only memory maps."""
 
     place: Path
-    """Folder that the names are relative to."""
+    """Folder that the image names are relative to."""
     crop: int
-    """Side in pixels of what a batch has of an image."""
+    """Side in pixels of the cropped images."""
     labels: NDArray[np.int64]
-    """(N,)."""
+    """Class index of each image, (N,)."""
     ids: NDArray[np.str_]
-    """Name of each image, its path below the folder, (N,)."""
+    """Name of each image, which is its path below the folder, (N,)."""
     ids_digest: str
-    """Of the names in their order: two sets with the same are paired image by image."""
+    """Digest of the names in order; sets with equal digests can be compared image by image."""
 
     def read(self, row: int, top: int, left: int) -> NDArray[np.uint8]:
-        """Decode one image and crop it, (H, W, 3).
+        """Decode and crop one image.
+
+        Args:
+            row: Position of the image.
+            top: First row of the crop, in pixels of the resized image.
+            left: First column of the crop.
+
+        Returns:
+            Pixels (H, W, 3).
 
         Raises:
             ImageError: The file is missing or damaged.

@@ -1,6 +1,6 @@
-"""Tiny ImageNet: 200 classes of ImageNet at 64x64, 500 training and 50 validation images of each.
+"""Tiny ImageNet: 200 classes of ImageNet at 64x64 pixels, 500 training and 50 validation images per class.
 
-The labels of its own test folder were never given out, so the official validation images are the test part.
+The official validation images are the test set, as the labels of the official test images are not public.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ FOLDER = "tiny-imagenet-200"
 ANNOTATIONS = "val_annotations.txt"
 KNOWN = f"{FOLDER}/ or itself with train/<wnid>/images/ and val/images/ beside val/{ANNOTATIONS}, or val/<wnid>/"
 BY_HAND = f"fetch http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it, so that {FOLDER}/train lies there"
-"""Its owners give out the archive, torchvision does not."""
+"""The archive is published by its owners; torchvision does not provide it."""
 
 
 def find_tiny_imagenet(root: Path) -> Path | None:
-    """Say where train/ and val/ are; None where they are not."""
+    """Return the folder that holds train/ and val/, or None if it is not found."""
     places = (root / FOLDER, root / FOLDER / FOLDER, root)
     return next((place for place in places if (place / "train").is_dir() and (place / "val").is_dir()), None)
 
@@ -44,9 +44,9 @@ def _trees(root: Path, use: Use) -> tuple[Path, Trees, dict[str, str]]:
 
 
 def _read_val(place: Path) -> Tree:
-    """Read the validation images: as the archive has them, or sorted into class folders, as many scripts do it.
+    """Read the validation images, either as in the archive or sorted into class folders.
 
-    Those leave the list of labels behind, and an empty images/ folder, or sort within that one.
+    Scripts that sort them keep the list of labels and an empty images/ folder, or sort within images/.
     """
     val = place / "val"
     images = val / "images"
@@ -64,7 +64,7 @@ def _read_val(place: Path) -> Tree:
 
 
 def _read_annotated(place: Path) -> Tree:
-    """Read the validation images, all in one folder, with the classes that the list gives them."""
+    """Read the validation images from a single folder, with the classes from the list of labels."""
     folder = place / "val"
     images = folder / "images"
     if not images.is_dir():
@@ -96,29 +96,29 @@ def _words(place: Path, trees: Trees) -> dict[str, str]:
 
 
 def tiny_imagenet_manifest(root: Path, use: Use) -> Iterator[str]:
-    """Name what decides the content, cheaply."""
+    """Yield the lines of the content manifest without decoding images."""
     place, trees, words = _trees(root, use)
     yield from to_manifest(place, trees)
     yield from words.values()
 
 
 def scan_tiny_imagenet(root: Path, size: int | None, use: Use) -> Listing:
-    """List the training images and, as the test part, the official validation images.
+    """List the training images and, as the test set, the official validation images.
 
-    Classes are in the order of their WordNet identifiers and bear their words, if words.txt is there.
+    Classes are ordered by WordNet identifier and named by the words in words.txt, if it exists.
 
     Raises:
-        LayoutError: They are not there, or not in the official form.
+        LayoutError: The images are missing or have an unknown layout.
     """
     place, trees, words = _trees(root, use)
     return to_listing(place, trees, size, words)
 
 
 def fetch_tiny_imagenet(root: Path) -> None:
-    """Say how to get the images, unless they are there.
+    """Explain how to download the images unless they exist.
 
     Raises:
-        FetchError: They are not.
+        FetchError: The images do not exist.
     """
     if find_tiny_imagenet(root) is None:
         raise FetchError(f"data tiny-imagenet: cannot be fetched for you; {BY_HAND}: {root}")

@@ -1,4 +1,4 @@
-"""The image files below a folder of classes, and everything among them that cannot be read."""
+"""Find the image files below a folder of classes, and report entries that cannot be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.data.files import kind_of
 from search.data.images import EXTENSIONS
 
 SYSTEM_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
-"""Left behind by archives and systems; never a class."""
+"""Folders created by archivers and operating systems; never classes."""
 
 DANGLING, LOOP, SPECIAL, DENIED = "dangling", "loop", "special", "denied"
 """Kinds of problem."""
@@ -20,7 +20,7 @@ DANGLING, LOOP, SPECIAL, DENIED = "dangling", "loop", "special", "denied"
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something that cannot be read."""
+    """A file or folder that cannot be read."""
 
     kind: str
     path: str
@@ -29,17 +29,17 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """The image files of one part, by class."""
+    """The image files of one part, grouped by class."""
 
     folder: str
-    """The part's folder below the place that everything is relative to; `.` where it is the place itself."""
+    """The part's folder relative to the place; `.` for the place itself."""
     files: dict[str, tuple[str, ...]]
-    """Class folder -> paths below the part's folder, sorted."""
+    """Class folder -> sorted paths relative to the part's folder."""
     num_ignored: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
-    """Folders that are no class -> images in them."""
+    """Folders that are not classes -> number of images in them."""
     problems: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
-    """Class folder -> what cannot be read in it; links that lead nowhere beside the classes count as classes."""
+    """Class folder -> its unreadable entries; dangling links beside the classes count as classes."""
 
 
 Trees = dict[str, Tree]
@@ -47,17 +47,17 @@ Trees = dict[str, Tree]
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name ends as an image's does."""
+    """Return whether a file name has the extension of an image."""
     return name[name.rfind(".") :].lower() in EXTENSIONS
 
 
 def walk(place: Path, folder: str, leave_out: Collection[str] = ()) -> Tree:
-    """Find the image files of each class folder, at any depth; hidden files and folders are left alone.
+    """Find the image files of each class folder at any depth; hidden files and folders are ignored.
 
     Args:
-        place: What everything is relative to.
-        folder: The part's folder in it.
-        leave_out: Folders that are no class.
+        place: Folder that the part is relative to.
+        folder: The part's folder.
+        leave_out: Names of folders that are not classes.
     """
     tree = Tree(folder=folder, files={})
     num_ignored = num_loose = 0
@@ -95,7 +95,7 @@ def _identity(path: Path | str) -> tuple[int, int]:
 def _walk_class(
     entry: os.DirEntry[str], above: tuple[tuple[int, int], ...]
 ) -> tuple[tuple[str, ...], int, list[Problem]]:
-    """Image files below a class folder, the number of other files, and what cannot be read."""
+    """Return the image files below a class folder, the number of other files, and the unreadable entries."""
     found: list[str] = []
     problems: list[Problem] = []
     num_others = 0
@@ -108,7 +108,7 @@ def _walk_class(
         except OSError as error:
             problems.append(Problem(kind=DENIED, path=path, reason=error.strerror or "unreadable"))
             continue
-        if here in above:  # only a link leads back
+        if here in above:  # a link leads back to a parent folder
             problems.append(Problem(kind=LOOP, path=path))
             continue
         for item in items:
@@ -127,9 +127,9 @@ def _walk_class(
 
 
 def _look(entry: os.DirEntry[str]) -> tuple[str, Problem | None]:
-    """Say what an entry is, folder, image or other, without opening it; and what is wrong with it.
+    """Classify an entry as folder, image or other without opening it; also return its problem, if any.
 
-    No file but a link costs a question to the file system.
+    Only links need a call to the file system.
     """
     if entry.is_dir(follow_symlinks=False):
         return "folder", None
@@ -163,5 +163,5 @@ def _kind(entry: os.DirEntry[str], *, follow: bool) -> str:
 
 
 def folders_of(files: tuple[str, ...]) -> Iterator[str]:
-    """The folders that the images of a class lie in, each once."""
+    """Yield each folder that contains images of a class once."""
     yield from dict.fromkeys(path.rpartition("/")[0] for path in files)

@@ -1,4 +1,4 @@
-"""WordNet identifiers (n01443537) in words (goldfish), where a data set brings the list."""
+"""Class names (goldfish) of WordNet identifiers (n01443537), read from a data set's list."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from search.data.files import read_lines
 
 
 def read_words(lists: Iterable[Path], wnids: Iterable[str]) -> dict[str, str]:
-    """Say what each identifier means: the first of its synonyms, or itself where no list has it.
+    """Return the name of each identifier: its first synonym, or the identifier itself if it is not listed.
 
-    Two identifiers of the same word (crane the bird, crane the machine) keep their identifiers beside it.
+    Identifiers that share a name (crane the bird, crane the machine) have the identifier appended.
 
     Args:
-        lists: Files with one identifier and its synonyms, separated by commas, per line; those that exist are read.
-        wnids: The identifiers that are wanted.
+        lists: Files with an identifier and its comma-separated synonyms per line; missing files are skipped.
+        wnids: The requested identifiers.
     """
     known: dict[str, str] = {}
     for path in lists:

@@ -1,1 +1,1 @@
-"""Where a study lies: a folder, or an object store by URI with a working copy on the driver's machine."""
+"""Storage of studies: a folder, or an object store with a working copy on the driver's machine."""

@@ -1,4 +1,4 @@
-"""What the driver does for a study's copy on an object store."""
+"""The driver's side of a study's copy on an object store."""
 
 from __future__ import annotations
 
@@ -18,83 +18,91 @@ from search.storage.store import Store
 from search.storage.working_copy import JOURNAL, SEGMENTS, bring, name_copy, pull, pulling
 
 POLL_SECS = 0.5
-"""What was written within it is sent together."""
+"""Interval between transmissions; everything written within it is sent together."""
 MAX_PAUSE_SECS = 5.0
-"""Longest pause between two attempts to reach an absent store; an attempt takes some seconds as well."""
+"""Longest pause between two attempts to reach an unreachable store; each attempt takes some seconds itself."""
 PATIENCE_SECS = 60.0
-"""At the end of the command, and where nothing can go on without it, the store is given this long."""
+"""How long to wait for the store at the end of the command and where the study cannot proceed without it."""
 MANY = 16
-"""So many removals are worth a look at what is there at all; so many files are brought in one go."""
+"""Number of deletions from which missing files are found by listing; number of files downloaded at a time."""
 
 
 class Copy(Protocol):
-    """What a journal's owner does for a copy of the study elsewhere."""
+    """Interface between a study's journal and a copy of the study elsewhere.
+
+    Call `begin` first and `close` last. All methods are called from the driver's thread.
+    """
 
     def begin(self) -> None:
-        """Make this process the study's driver, and the folder what it should be."""
+        """Become the study's only driver and bring the folder up to date."""
 
     def check(self) -> None:
-        """Raise if this process is the study's driver no more."""
+        """Raise an error if this process is no longer the study's driver."""
 
     def uri_of(self, name: str) -> str | None:
-        """Where workers find a folder of the study; None for the folder itself."""
+        """Return the URI under which workers find a folder of the study, or None for the folder itself."""
 
     def bring(self, names: Iterable[str]) -> None:
-        """Have files in the folder that a worker left."""
+        """Download files that a worker has written to the study's folder."""
 
     def drop(self, name: str) -> None:
-        """Remove a file, or with a / at the end a folder, from the copy, once the journal there says why."""
+        """Delete a file, or a folder (name with trailing /), from the copy, after the journal has been sent."""
 
     def settle(self) -> None:
-        """Wait until everything is in the folder that was to be brought."""
+        """Wait until all requested files are in the folder."""
 
     def close(self) -> None:
-        """Finish, and let the next driver in."""
+        """Send the rest and release the study for the next driver."""
 
 
 class NoCopy:
-    """A study in a folder that all nodes see."""
+    """A study in a folder that all nodes share; needs no copy."""
 
     def begin(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def check(self) -> None:
-        """Nothing to do: the journal is locked."""
+        """Do nothing: the journal is locked."""
 
     def uri_of(self, name: str) -> str | None:  # noqa: ARG002
-        """The folder itself."""
+        """Return None: workers use the folder itself."""
         return None
 
     def bring(self, names: Iterable[str]) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def drop(self, name: str) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def settle(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 def copy_of(location: Location, say: Callable[[str], None] = lambda _: None) -> Copy:
-    """The copy that goes with a study's journal."""
+    """Return the copy that belongs to a study's location.
+
+    Args:
+        location: Where the study is stored.
+        say: Receives lines for the user.
+    """
     return NoCopy() if location.uri is None else RemoteCopy(location, location.uri, say)
 
 
 class RemoteCopy:
-    """Keeps the copy on the store while this process drives the study.
+    """Keeps a study's copy on an object store up to date while this process drives the study.
 
-    A thread sends what is new in the journal and among the files, about twice a second. What is lost with this
-    machine's disk is what was written since then, and the checkpoints on the store make it again. The driver itself
-    waits for the store in three places: `begin`; `bring`, for some small files at a trial's end; and `uri_of`, where a
-    training begins anew whose old files are not removed yet.
+    A thread sends new journal events and files about twice a second. If this machine's disk is lost, only the events
+    since the last transmission are lost, and their epochs are repeated from the checkpoints on the store. The driver
+    itself waits for the store in three places: `begin`; `bring`, for small files at the end of a trial; and `uri_of`,
+    before a training restarts whose old files are not deleted yet.
 
     Args:
-        location: The study.
+        location: Where the study is stored.
         uri: Its URI.
-        say: Told each line for the user; called from another thread.
+        say: Receives lines for the user; called from another thread.
     """
 
     def __init__(self, location: Location, uri: str, say: Callable[[str], None]) -> None:
@@ -102,22 +110,22 @@ class RemoteCopy:
         self._folder = location.folder
         self._journal = self._folder / JOURNAL
         self._drops: deque[tuple[int, str]] = deque()
-        """How long the journal there must be, and what is removed then."""
+        """Required length of the stored journal in bytes, and the name that is deleted once it is reached."""
         self._brings: deque[str] = deque()
         self._fault: HybridSearchError | None = None
         self._away: str | None = None
         self._until: float | None = None
-        """When to give up, once the command is at its end."""
+        """When to give up, after `close` was called."""
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="study-copy")
 
     def begin(self) -> None:
-        """Take the lease, pull what is newer there, and begin to send.
+        """Take the lease, pull newer files from the store, and start sending.
 
         Raises:
             StudyLockedError: Another machine drives the study.
-            StoreError: The store refuses, or the journals here and there differ.
-            StoreAwayError: It cannot be reached.
+            StoreError: The store refuses access, or the two journals differ.
+            StoreAwayError: The store cannot be reached.
         """
         self._store = Store(self._uri)
         self._store.check()
@@ -137,54 +145,54 @@ class RemoteCopy:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise what ended the copying, if anything did.
+        """Raise the error that ended the transmission, if any.
 
         Raises:
-            StudyLockedError: Another machine has taken the study over.
+            StudyLockedError: Another machine drives the study now.
         """
         if self._fault is not None:
             raise self._fault
         self._lease.check()
 
     def uri_of(self, name: str) -> str:
-        """Where workers find a folder of the study, once what was to be removed there is.
+        """Return the URI of a folder, after pending deletions in it are done.
 
         Raises:
-            StoreAwayError: It cannot be removed in time.
+            StoreAwayError: The deletions are not done in time.
         """
         self._wait_for(lambda: not any(dropped.startswith(name) for _, dropped in list(self._drops)))
         return join(self._uri, *name.split("/"))
 
     def bring(self, names: Iterable[str]) -> None:
-        """Have files in the folder that a worker left; while the store is away they come later.
+        """Download files that a worker has written; if the store is unreachable, they are downloaded later.
 
         Raises:
-            StorageFaultError: The machine cannot write or read a file.
+            StorageFaultError: A file cannot be written or read.
         """
         wanted = list(names)
         if self._away is None:
             try:
                 bring(self._folder, self._store, wanted)
             except (StoreError, StoreAwayError):
-                pass  # the thread will meet it, and tell
+                pass  # the thread meets the same error and reports it
             else:
                 return
         self._brings.extend(wanted)
 
     def drop(self, name: str) -> None:
-        """Remove a file, or with a / at the end a folder, from the store, once the journal there says why."""
+        """Delete a file or folder from the store after the journal has been sent."""
         self._drops.append((self._journal.stat().st_size, name))
 
     def settle(self) -> None:
-        """Wait until everything is in the folder that was to be brought.
+        """Wait until all requested files are in the folder.
 
         Raises:
-            StoreAwayError: The store is away for too long.
+            StoreAwayError: The store is unreachable for too long.
         """
         self._wait_for(lambda: not self._brings)
 
     def close(self) -> None:
-        """Send the rest, as long as patience lasts, and give the lease back; what is left is sent by the next start."""
+        """Send the rest and release the lease; what cannot be sent in time is sent by the next start."""
         if not self._thread.is_alive():
             return
         self._until = time.monotonic() + PATIENCE_SECS
@@ -233,7 +241,7 @@ class RemoteCopy:
             except HybridSearchError as error:
                 self._fault = error
                 return
-            except Exception as error:  # noqa: BLE001  a thread's own end would be seen by nobody
+            except Exception as error:  # noqa: BLE001  an exception that ends the thread would go unnoticed
                 self._fault = StoreError(f"{self._location}: the copy cannot be kept ({type(error).__name__}: {error})")
                 return
             else:
@@ -248,9 +256,9 @@ class RemoteCopy:
             stream.seek(self._sent)
             news = stream.read()
         news = news[: news.rfind(b"\n") + 1]
-        self._synced.push()  # before the journal speaks of them
+        self._synced.push()  # files first: the journal refers to them
         if news:
-            self._lease.look()  # a machine that slept knows of nothing
+            self._lease.look()  # after a suspension, this machine may have lost the lease unnoticed
             self._segments.append(self._sent, news)
             self._sent += len(news)
             self._digest.update(news)
@@ -258,13 +266,13 @@ class RemoteCopy:
             self._synced.save()
             self._segments.merge(self._journal)
         self._send_drops()
-        some = list(self._brings)[:MANY]  # the journal's next lines wait meanwhile
+        some = list(self._brings)[:MANY]  # a few at a time, so that new journal events are sent in between
         bring(self._folder, self._store, some)
         for _ in some:
             self._brings.popleft()
 
     def _send_drops(self) -> None:
-        """Remove what may go; what was added meanwhile waits for its line of the journal."""
+        """Perform the deletions whose journal events have been sent."""
         ready = [name for length, name in list(self._drops) if length <= self._sent]
         wanted = ready
         if len(ready) >= MANY:
@@ -277,5 +285,5 @@ class RemoteCopy:
 
 
 def _what(error: HybridSearchError) -> str:
-    """What is wrong, without how to mend it."""
+    """Return the cause of an error without the advice on how to fix it."""
     return str(error).partition("; ")[0]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the faults of the machine below them, which fail no trial."""
+"""Atomic file writes, and machine faults (such as a full disk), which do not fail a trial."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ MENDS = {
     errno.ENOLCK: "let the file system lock files, or choose another storage",
     errno.ENOMEM: "free memory",
 }
-"""What a machine can fail at, wherever it happens -> how a person corrects it."""
+"""Error number of a machine fault -> how the user can fix it."""
 _GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "put the folder back where it was")
 _LEFTOVER = re.compile(r"\..+\.(pt|npy|safetensors)\.[0-9a-f]+")
 _IN_PYTHON = re.compile(r"\w*Error: \[Errno \d+\] ")
-"""How an OSError begins where it was written down as a reason."""
+"""Prefix of an OSError that was recorded as a reason."""
 _LIBRARY_WORDS = {number: os.strerror(number) for number in MENDS if number != errno.ENOMEM}
-"""How a C++ library puts it: in the middle of its own words, without a number. Not memory: a model may be too large."""
+"""Wording of C++ libraries, which give no error number. Excludes memory, as the model may be too large."""
 _IN_LIBRARIES = re.compile(
     r"(RuntimeError|ImportError): .*(PytorchStreamWriter failed|" + "|".join(_LIBRARY_WORDS.values()) + ")"
 )
-"""How such an error begins where it was written down as a reason."""
+"""Prefix of such an error that was recorded as a reason."""
 
 
 @contextlib.contextmanager
 def telling_disk_faults(place: Path) -> Iterator[None]:
-    """Turn the faults of the machine into words.
+    """Convert machine faults to `StorageFaultError`.
 
     Args:
-        place: What is written or read, for an error that does not name it.
+        place: The file or folder in use, for errors that do not name it.
 
     Raises:
-        StorageFaultError: A disk is full, broken or gone, a right is missing, a limit of the system is reached.
+        StorageFaultError: A disk is full, broken or missing, a permission is missing, or a system limit is reached.
     """
     try:
         yield
@@ -69,10 +69,10 @@ def telling_disk_faults(place: Path) -> Iterator[None]:
 
 
 def find_fault(error: BaseException | None) -> OSError | None:
-    """The fault of the machine behind an error, whichever number it has; None where the program itself failed.
+    """Return the machine fault that caused an error, or None if the program itself failed.
 
-    An OSError with a number comes from the operating system. Libraries hide one behind an error of their own: there
-    the numbers and words of `MENDS` count, as a file that a library looked for in vain is no fault.
+    An OSError with a number comes from the operating system. In errors of libraries, only the numbers and texts of
+    `MENDS` count, as a missing file may be part of a library's normal search.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return error
@@ -88,12 +88,12 @@ def find_fault(error: BaseException | None) -> OSError | None:
 
 
 def is_fault_in_words(reason: str) -> bool:
-    """Whether the recorded reason of a failure, `TypeOfError: message`, is a fault of the machine."""
+    """Return whether the recorded reason of a failure, `TypeOfError: message`, is a machine fault."""
     return bool(_IN_PYTHON.match(reason) or _IN_LIBRARIES.match(reason))
 
 
 def in_words(fault: OSError, place: Path | str) -> str:
-    """One line: the file, the node, what the system says, and how to correct it."""
+    """Format a machine fault in one line: the file, the node, the system's message, and how to fix it."""
     mend = (MENDS | _GONE).get(fault.errno or 0, "correct that")
     return (
         f"{fault.filename or place}: node {socket.gethostname()} cannot use it ({fault.strerror}); {mend}, then run "
@@ -102,21 +102,21 @@ def in_words(fault: OSError, place: Path | str) -> str:
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool = True) -> None:
-    """Write a file so that after a crash or a power cut there is the old one or the new one.
+    """Write a file atomically: after a crash or power failure, either the old or the new content is present.
 
     Args:
-        path: The file. Its folder must be there: the folder of a study that was moved is not made again.
+        path: The file. Its folder must exist, as the folder of a study that was moved must not be created again.
         write: Writes the content to a stream.
-        flush: Wait until the disk has it; without, a power cut may leave half of it.
+        flush: Wait until the content is on the disk; otherwise a power failure may truncate it.
 
     Raises:
-        StorageFaultError: The machine cannot write it; the old file is as it was.
+        StorageFaultError: The file cannot be written; the old file is unchanged.
     """
-    # Not by process: where many nodes write, and each counts its own, two may have the same number.
+    # Random, as process ids of different nodes may coincide.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with telling_disk_faults(path):
         try:
-            with temporary.open("xb") as stream:  # never through a link that somebody laid there
+            with temporary.open("xb") as stream:  # "x" never follows an existing link
                 write(stream)
                 if flush:
                     stream.flush()
@@ -124,7 +124,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool =
             temporary.replace(path)
         except OSError as error:
             if error.filename == str(temporary):
-                error.filename = str(path)  # the name that a person knows
+                error.filename = str(path)  # the name that the user knows
             raise
         finally:
             with contextlib.suppress(OSError):
@@ -134,7 +134,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool =
 
 
 def write_bytes(path: Path, content: bytes | memoryview, *, flush: bool = True) -> None:
-    """Write a file of known content, as `write_whole` does."""
+    """Write bytes to a file atomically; see `write_whole`."""
 
     def write(stream: IO[bytes]) -> None:
         stream.write(content)
@@ -143,15 +143,20 @@ def write_bytes(path: Path, content: bytes | memoryview, *, flush: bool = True) 
 
 
 def load_array(path: Path, dtype: str, num_columns: int) -> NDArray[Any]:
-    """Read an array that a training left, (rows, columns), at least one row; nothing of it is in memory before use.
+    """Memory-map an array written by a training, (rows, columns), with at least one row.
+
+    Args:
+        path: The .npy file.
+        dtype: Expected data type.
+        num_columns: Expected number of columns.
 
     Raises:
-        InputError: It is gone or damaged.
+        InputError: The file is missing, damaged or has another type or shape.
     """
     from numpy.lib.format import open_memmap
 
     mend = "put it back from a copy"
-    if not path.is_file():  # a pipe is none either
+    if not path.is_file():  # also excludes FIFOs
         raise InputError(f"{path}: expected an array that a training left, found no file; {mend}")
     try:
         array: NDArray[Any] = open_memmap(path, mode="r")
@@ -164,12 +169,12 @@ def load_array(path: Path, dtype: str, num_columns: int) -> NDArray[Any]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a folder: else a power cut may undo the last renaming in it."""
+    """Flush a folder to disk; otherwise a power failure may undo the last rename in it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some network file systems know no such thing; they rename on their server.
+        # Some network file systems do not support this; they rename on the server.
         if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
             raise
     finally:
@@ -177,10 +182,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what writers left that were killed while they wrote.
+    """Delete temporary files left by writers that were killed.
 
     Args:
-        folder: Of one trial, which one process works on.
+        folder: A trial's folder, in which no other process works.
     """
     for path in folder.glob(".*"):
         if _LEFTOVER.fullmatch(path.name):

@@ -1,4 +1,4 @@
-"""One driver per study, where no file can be locked: a lease that its holder renews, whatever else it is busy with."""
+"""A lease that gives one driver the exclusive right to a study where files cannot be locked."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from search.storage.store import Store
 
 RENEW_SECS = 5.0
 PATIENCE_SECS = 15.0
-"""A lease that is not renewed within this time is nobody's."""
+"""A lease that is not renewed within this time is free."""
 SETTLE_SECS = 1.0
-"""Between taking a lease and believing it."""
+"""Wait between writing a lease and confirming it."""
 POLL_SECS = 1.0
 _NAME = "driver.json"
 
 
 class Lease:
-    """The right to drive a study.
+    """The exclusive right to drive a study on an object store.
 
-    From `take` to `stop` a thread renews it. Who finds no lease, or another's, has lost it: another driver was here in
-    between, and may be gone again.
+    A thread renews the lease from `take` to `stop`. If the lease is missing or belongs to another driver, it is lost,
+    even if the other driver has ended since.
 
-    What it cannot promise: an object store has no locks. A driver that was stopped (SIGSTOP, a machine asleep, a
-    network cut) for longer than `PATIENCE_SECS` loses its lease to the next one and notices only when it looks at it;
-    what it was sending in that moment arrives. Two that start within one request of each other are told apart by
-    writing, waiting and reading again, which a store that shows old content for longer than `SETTLE_SECS` would
-    defeat. In either case no segment of the journal is overwritten: readers see that two have written, and say so.
+    Limits: object stores have no locks. A driver that is suspended (SIGSTOP, sleeping machine, network failure) for
+    longer than `PATIENCE_SECS` loses its lease, notices this only on its next access, and may complete a request in
+    transit. Two drivers that start at the same moment detect each other by writing, waiting and reading again; a store
+    that returns old content for longer than `SETTLE_SECS` defeats this. In both cases no segment of the journal is
+    overwritten, and readers report that two drivers have written.
 
     Args:
         store: The study's folder on the store.
-        copy: Names the working copy. A lease of the same copy is of a driver that is dead: a living one would hold the
+        copy: Identifies the working copy. A lease of the same copy belongs to a dead driver, as a running one holds the
             copy's lock.
     """
 
@@ -52,13 +52,13 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, daemon=True, name="study-lease")
 
     def take(self, say: Callable[[str], None] = lambda _: None) -> None:
-        """Take it and renew it from then on; believe it after `confirm`.
+        """Take the lease and renew it from now on; it is valid only after `confirm`.
 
         Args:
-            say: Told why it takes a while, if it does.
+            say: Receives the reason for a wait, if there is one.
 
         Raises:
-            StudyLockedError: Another driver renews it.
+            StudyLockedError: Another driver renews the lease.
         """
         first = self._read()
         if first is not None and first.get("copy") != self._copy:
@@ -71,7 +71,7 @@ class Lease:
         self._thread.start()
 
     def watch(self, first: dict[str, Any]) -> dict[str, Any] | None:
-        """Wait for the driver that left this lease to renew it; None if it does not, or gives it back."""
+        """Wait for another driver to renew its lease; return None if it does not, or releases it."""
         until = time.monotonic() + PATIENCE_SECS
         while (now := self._read()) is not None and time.monotonic() < until:
             if now != first:
@@ -80,28 +80,28 @@ class Lease:
         return None
 
     def confirm(self) -> None:
-        """See that nobody took it at the same time.
+        """Confirm that no other driver took the lease at the same time.
 
         Raises:
-            StudyLockedError: Somebody did.
+            StudyLockedError: Another driver did.
         """
         time.sleep(max(0.0, self._taken + SETTLE_SECS - time.monotonic()))
         self.look()
 
     def check(self) -> None:
-        """Raise if it is known to be lost; asks nobody.
+        """Raise an error if the loss of the lease was noticed already; makes no request.
 
         Raises:
-            StudyLockedError: Another driver has taken it since.
+            StudyLockedError: Another driver has taken the lease.
         """
         if self._lost is not None:
             raise self._lost
 
     def look(self) -> None:
-        """See on the store that it is still this driver's.
+        """Read the lease from the store and check that it belongs to this driver.
 
         Raises:
-            StudyLockedError: Another driver has taken it since.
+            StudyLockedError: Another driver has taken the lease.
         """
         found = self._read()
         if found is None:
@@ -113,22 +113,22 @@ class Lease:
             raise self._refusal(found)
 
     def renew(self) -> None:
-        """Say that this driver lives.
+        """Renew the lease.
 
         Raises:
-            StudyLockedError: Another one has taken it since.
+            StudyLockedError: Another driver has taken it.
         """
         self.look()
         self._write()
 
     def stop(self) -> None:
-        """Renew it no more."""
+        """Stop renewing the lease."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def give_back(self) -> None:
-        """Let the next one in at once."""
+        """Release the lease, so that the next driver need not wait."""
         self.stop()
         found = self._read()
         if found is not None and found.get("nonce") == self.nonce:
@@ -137,7 +137,7 @@ class Lease:
     def _keep(self) -> None:
         while not self._over.wait(RENEW_SECS):
             try:
-                with contextlib.suppress(StoreError, StoreAwayError):  # whoever sends something will meet it, and tell
+                with contextlib.suppress(StoreError, StoreAwayError):  # reported by the next transmission
                     self.renew()
             except StudyLockedError as error:
                 self._lost = error
@@ -164,7 +164,7 @@ class Lease:
 
 
 def is_renewed(store: Store) -> bool:
-    """Whether a driver on any machine holds a study; where one left its lease behind, after `PATIENCE_SECS`."""
+    """Return whether a driver on any machine holds a study; waits up to `PATIENCE_SECS` for an old lease."""
     lease = Lease(store, "")
     first = lease._read()  # noqa: SLF001
     return first is not None and lease.watch(first) is not None

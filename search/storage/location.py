@@ -1,4 +1,4 @@
-"""Names where a study lies: a folder, or a URI with the folder of its working copy."""
+"""Locations of studies: a folder, or a URI with the folder of its working copy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/?]*)(?P<pa
 
 @dataclass(frozen=True)
 class Location:
-    """Where a study lies.
+    """Where a study is stored.
 
     Attributes:
-        storage: Folder or URI that holds studies.
+        storage: Folder or URI that contains studies.
         name: The study's name.
     """
 
@@ -28,46 +28,54 @@ class Location:
 
     @property
     def uri(self) -> str | None:
-        """The study's URI, with the endpoint that this environment names; None where the storage is a folder."""
+        """The study's URI, including the endpoint set in the environment; None if the storage is a folder."""
         return join(resolved(self.storage), self.name) if is_uri(self.storage) else None
 
     @property
     def folder(self) -> Path:
-        """The study's folder on this machine; for a URI the working copy."""
+        """The study's folder on this machine; for a URI, the working copy."""
         if not is_uri(self.storage):
             return Path(self.storage).expanduser() / self.name
         return state_folder() / digest_of(self.storage) / self.name
 
     def __str__(self) -> str:
-        """For people: where the results are, without a password."""
+        """Return the location for display, without passwords."""
         return shown(join(self.storage, self.name)) if is_uri(self.storage) else str(self.folder)
 
 
 def is_uri(text: str) -> bool:
-    """Whether this is a URI and not a path."""
+    """Return whether a text is a URI and not a path.
+
+    >>> is_uri("s3://bucket/runs"), is_uri("runs/digits")
+    (True, False)
+    """
     return bool(_URI.match(text))
 
 
 def locate(uri: str) -> Location:
-    """Where a study lies, by its own URI."""
+    """Return the location of a study from its URI."""
     base, mark, options = uri.partition("?")
     storage, _, name = base.rstrip("/").rpartition("/")
     return Location(Uri(storage + mark + options), name)
 
 
 def join(uri: str, *names: str) -> str:
-    """The URI of something below a URI; options after ? stay at the end."""
+    """Append names to a URI; options after ? remain at the end.
+
+    >>> join("s3://bucket/runs?region=eu-west-1", "digits")
+    's3://bucket/runs/digits?region=eu-west-1'
+    """
     base, mark, options = _text_of(uri).partition("?")
     return _alike("/".join((base.rstrip("/"), *(quote(name) for name in names))) + mark + options, uri)
 
 
 def options_of(uri: str) -> dict[str, str]:
-    """What a URI says after ?."""
+    """Return the options of a URI, after ?."""
     return dict(parse_qsl(uri.partition("?")[2]))
 
 
 def with_options(uri: str, options: dict[str, str]) -> str:
-    """The URI with these options instead of its own."""
+    """Replace the options of a URI."""
     base = _text_of(uri).partition("?")[0]
     return _alike(f"{base}?{urlencode(options, safe=':/${}')}" if options else base, uri)
 
@@ -77,12 +85,12 @@ def _text_of(uri: str) -> str:
 
 
 def _alike(text: str, uri: str) -> str:
-    """What is made of an address that may travel may travel, too."""
+    """Keep the type of the original URI, so that a text derived from a `Uri` hides its secrets, too."""
     return Uri(text) if isinstance(uri, Uri) else text
 
 
 def resolved(uri: str) -> str:
-    """The URI with the S3 endpoint of this environment written out: other nodes may have another one, or none."""
+    """Add the S3 endpoint set in the environment to a URI, as other nodes may have another one or none."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     options = options_of(_text_of(uri))
     if not uri.startswith("s3://") or not endpoint or "endpoint_override" in options:
@@ -92,7 +100,7 @@ def resolved(uri: str) -> str:
 
 
 def bare(uri: str) -> str:
-    """The URI without user, password and keys."""
+    """Remove user, password and keys from a URI."""
     uri = redacted(uri)
     found = _URI.match(uri)
     if not found or "@" not in found["host"] or found["scheme"].startswith(("abfs", "az")):  # container@account
@@ -101,19 +109,19 @@ def bare(uri: str) -> str:
 
 
 def shown(uri: str) -> str:
-    """The URI for people: without credentials and options."""
+    """Format a URI for display, without credentials and options."""
     return bare(uri.partition("?")[0])
 
 
 def digest_of(uri: str) -> str:
-    """Names a place whoever looks at it: credentials and the order of options are no part of it."""
+    """Return a digest that identifies a storage, regardless of credentials and the order of options."""
     options = options_of(resolved(uri))
     which = [shown(uri).rstrip("/"), *(options.get(name, "") for name in ("endpoint_override", "scheme"))]
     return hashlib.sha256("\n".join(which).encode()).hexdigest()[:12]
 
 
 def state_folder() -> Path:
-    """Where working copies lie: $HYBRID_SEARCH_STATE, else below $XDG_STATE_HOME, else ~/.local/state/hybrid-search."""
+    """Return the folder of working copies: $HYBRID_SEARCH_STATE, else hybrid-search/ in the user's state folder."""
     chosen = os.environ.get("HYBRID_SEARCH_STATE")
     if chosen:
         return Path(chosen).expanduser().absolute()

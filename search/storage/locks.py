@@ -1,4 +1,4 @@
-"""One process at a time."""
+"""File locks between processes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import IO, Any
 
 PAUSE_SECS = 0.1
-"""Between two attempts."""
+"""Pause between two attempts."""
 TOLD_SECS = 2.0
-"""A wait that is shorter is not told."""
+"""Shorter waits are not reported."""
 
 
 @contextlib.contextmanager
 def locked(
     path: Path, *, patience_secs: float = math.inf, on_wait: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """Hold a lock file, waiting for the process that holds it; the system releases it when its holder dies.
+    """Hold a lock file, waiting for its current holder; the system releases the lock when its holder ends.
 
     Args:
-        path: The lock file; its folder is made if need be.
-        patience_secs: How long to wait at most.
-        on_wait: Called once if it has to wait for more than a moment.
+        path: The lock file; its folder is created if necessary.
+        patience_secs: Maximum waiting time.
+        on_wait: Called once if the wait is longer than `TOLD_SECS`.
 
     Raises:
-        TimeoutError: Another process held it for all that time.
+        TimeoutError: Another process held the lock for the whole time.
         OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,13 +47,13 @@ def locked(
 
 
 def try_lock(stream: IO[Any]) -> bool:
-    """Lock an open file, without waiting.
+    """Lock an open file without waiting.
 
     Returns:
-        Whether it is locked now; False if another process holds the lock.
+        True if the lock was acquired; False if another process holds it.
 
     Raises:
-        OSError: The file system cannot lock.
+        OSError: The file system does not support locks.
     """
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""A training whose folder lies on an object store: it works in a folder of its node, and sends what it wrote."""
+"""Train in a local folder of the node if the trial's folder is on an object store, and upload the files."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from search.storage.store import Store
 from search.storage.synced import Synced
 
 PAUSE_SECS = 1.0
-"""Between two attempts to reach an absent store where nothing goes on without it; the worker ticks meanwhile."""
+"""Pause between two attempts to reach the store where the trial cannot proceed without it; the worker ticks
+meanwhile."""
 LONG_PAUSE_SECS = 30.0
-"""Between two attempts where training goes on: each may hold it up for some seconds."""
+"""Pause between two attempts during training, as each may block it for some seconds."""
 STALE_SECS = 7 * 86400.0
-"""A folder that a dead worker left is removed after so long; until then its trial goes on from it on this node."""
+"""Age at which a dead worker's folder is deleted; until then, its trial resumes from it on this node."""
 
 
 def in_scratch(
     remote: str, scratch: Path, begin: Callable[[Path], Iterator[Progress | None]]
 ) -> Iterator[Progress | None]:
-    """Train in a folder of this node.
+    """Train in a node-local folder that is synchronised with the store.
 
-    What the trial left on the store is pulled first; what the training wrote is pushed before each progress goes on,
-    and when the iterator is closed at a tick. While the store is away training goes on, but for its begin and its end,
-    which wait and tick. The folder is removed in the end, unless it holds what the store does not.
+    Existing files of the trial are downloaded first. New files are uploaded before each progress report and when the
+    iterator is closed. While the store is unreachable, training continues; only its start and end wait, yielding ticks.
+    The local folder is deleted at the end unless it contains files that could not be uploaded.
 
     Args:
         remote: URI of the trial's folder.
-        scratch: Node-local folder that holds those of trials.
-        begin: Begins the training in a folder, or goes on with it.
+        scratch: Node-local folder that contains the folders of trials.
+        begin: Starts or resumes the training in a folder.
 
     Yields:
-        What the training yields, and None while it waits for the store.
+        The output of the training, and None while waiting for the store.
 
     Raises:
-        StoreError: The store refuses this node.
-        StorageFaultError: The machine cannot write or read a file.
+        StoreError: The store refuses access from this node.
+        StorageFaultError: A file cannot be written or read.
     """
     _forget_stale(scratch)
     folder = scratch / hashlib.sha256(bare(remote).encode()).hexdigest()[:24]
@@ -66,7 +67,7 @@ def in_scratch(
                 not_before = 0.0 if is_sent else time.monotonic() + LONG_PAUSE_SECS
             yield progress
     except DivergedError:
-        # What the training left is part of its outcome.
+        # The files of a diverged training are part of its result.
         yield from _patiently(synced.push)
         is_sent = True
         raise

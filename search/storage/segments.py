@@ -1,8 +1,9 @@
-"""The journal on an object store, where nothing can be appended to: segments, named by where they begin and end.
+"""The journal on an object store, which supports no appending: segments named by their byte range.
 
-Segment `000000000004711-000000000004800-1f3a9c0b.jsonl` holds the journal's bytes from 4711 up to 4800; the rest of the
-name is its writer's. So two writers never overwrite each other, nor does a request that arrives after its own longer
-repetition. Merged segments are written before what they replace is removed: what overlaps must be equal.
+Segment `000000000004711-000000000004800-1f3a9c0b.jsonl` holds bytes 4711 up to but excluding 4800 of the journal; the
+last part of the name identifies the writer. Two writers therefore never overwrite each other, and a delayed request
+never overwrites a longer segment. Merged segments are written before the segments they replace are deleted, so
+overlapping segments must have equal content.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from search.errors import StoreError
 from search.storage.store import Store
 
 MAX_SEGMENTS = 64
-"""More are merged: reading a journal takes a request for each."""
+"""Maximum number of segments, of which each takes one request to read; more are merged."""
 
 
 @dataclass(frozen=True, order=True)
 class Segment:
-    """A part of the journal: bytes from `start` up to `end`."""
+    """A part of the journal: bytes from `start` up to `end`, excluding `end`."""
 
     start: int
     end: int
@@ -28,11 +29,11 @@ class Segment:
 
 
 class Segments:
-    """A journal's segments.
+    """Reads and writes the segments of a journal. Call `look` before `read`.
 
     Args:
-        store: Where they lie.
-        writer: Names this process.
+        store: Folder of the segments.
+        writer: Identifies this process.
     """
 
     def __init__(self, store: Store, writer: str) -> None:
@@ -40,10 +41,10 @@ class Segments:
         self._known: list[Segment] = []
 
     def look(self) -> int:
-        """See what is there.
+        """List the segments.
 
         Returns:
-            The journal's length in bytes.
+            Length of the journal in bytes.
         """
         found = []
         for name, (_, size) in self._store.list().items():
@@ -54,10 +55,10 @@ class Segments:
         return max((item.end for item in found), default=0)
 
     def read(self, start: int) -> bytes:
-        """The journal from some byte on, as of the last look.
+        """Return the journal from a byte on, as of the last `look`.
 
         Raises:
-            StoreError: A part is missing, or two writers say different things.
+            StoreError: A part is missing, or two writers wrote different content.
         """
         for attempts_left in (2, 1, 0):
             try:
@@ -65,7 +66,7 @@ class Segments:
             except StoreError:
                 if not attempts_left:
                     raise
-                self.look()  # its driver may have merged segments since
+                self.look()  # the driver may have merged segments meanwhile
         raise AssertionError
 
     def _read(self, start: int) -> bytes:
@@ -89,14 +90,14 @@ class Segments:
         return content
 
     def append(self, start: int, content: bytes) -> None:
-        """Write the next part."""
+        """Write the next part of the journal as a segment."""
         self._known.append(self._write(start, content))
 
     def merge(self, journal: Path) -> None:
-        """Where there are many segments, replace the last ones by one: few are left, and each byte moves seldom.
+        """Replace the last segments by one if there are too many; each byte is rewritten only a few times.
 
         Args:
-            journal: The whole journal, on this machine.
+            journal: The local file with the whole journal.
         """
         if len(self._known) <= MAX_SEGMENTS:
             return
@@ -117,7 +118,7 @@ class Segments:
 
 
 def _first_to_merge(segments: Sequence[Segment]) -> int:
-    """The last half, and what is no longer than all after it: a byte is written anew a few times only."""
+    """Return the index of the first segment to merge: the last half, and earlier ones no longer than all after them."""
     first = len(segments) - MAX_SEGMENTS // 2
     while first and segments[first - 1].end - segments[first - 1].start <= segments[-1].end - segments[first].start:
         first -= 1

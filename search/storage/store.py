@@ -1,4 +1,4 @@
-"""An object store, or any other file system that pyarrow or fsspec knows, as whole files by name."""
+"""Read and write whole files on an object store or another file system supported by pyarrow or fsspec."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from search.storage.location import join, options_of, shown, with_options
 from search.text.names import is_relative_path
 
 Stamp = tuple[int | None, int]
-"""When a file was written last (nanoseconds; None where the file system does not tell), and its size in bytes."""
+"""Modification time of a file (nanoseconds; None if the file system does not provide it) and its size in bytes."""
 
 NUM_THREADS = 12
-"""Requests at the same time: most of one's time is its way."""
+"""Number of concurrent requests; most of the time of a request is latency."""
 _S3_OPTIONS = {"region", "scheme", "endpoint_override", "tls_ca_file_path", "force_virtual_addressing", "role_arn"}
 _WHOLE_WRITES = {"s3", "gcs", "abfs"}
-"""File systems of which a reader sees the old or the new file, never half of it."""
+"""File systems whose writes are atomic."""
 _REFUSALS = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE|INVALID_CLIENT_TOKEN|UNRECOGNIZED_CLIENT"
     r"|\b40[13]\b|[Cc]redential|[Ff]orbidden|PERMISSION_DENIED"
@@ -31,14 +31,16 @@ _REFUSALS = re.compile(
 
 
 class Store:
-    """Files below a URI; safe to use from several threads.
+    """Files below a URI. Thread-safe.
+
+    All methods raise StoreError if the store refuses access, and StoreAwayError if it cannot be reached.
 
     Args:
-        uri: `s3://bucket/prefix?endpoint_override=host:port&scheme=http`, `gs://...`, `file:///...`, or any other that
-            pyarrow or fsspec knows. Credentials come from it or from the environment.
+        uri: `s3://bucket/prefix?endpoint_override=host:port&scheme=http`, `gs://...`, `file:///...` or any other URI
+            that pyarrow or fsspec supports. Credentials are part of the URI or of the environment.
 
     Raises:
-        StoreError: Nothing here knows such a URI.
+        StoreError: The URI is not supported.
     """
 
     def __init__(self, uri: str) -> None:
@@ -50,19 +52,19 @@ class Store:
         self._root = f"{root.rstrip('/')}/{unquote(path).strip('/')}".rstrip("/")
 
     def below(self, *names: str) -> Store:
-        """The files below one of its folders."""
+        """Return the store of a subfolder."""
         return Store(join(self.uri, *names))
 
     def __str__(self) -> str:
-        """For people."""
+        """Return the URI for display, without credentials."""
         return shown(self.uri)
 
     def check(self) -> None:
-        """See that it is there and lets itself be read.
+        """Check that the store exists and is readable.
 
         Raises:
-            StoreError: No such bucket, or no permission.
-            StoreAwayError: It cannot be reached.
+            StoreError: The bucket does not exist, or access is refused.
+            StoreAwayError: The store cannot be reached.
         """
         bucket = self._root.partition("/")[0]
         with _translated(self.uri):
@@ -71,7 +73,7 @@ class Store:
                 raise StoreError(f"{self}: expected the bucket {bucket}, found none; make it, or mend its name")
 
     def read(self, name: str) -> bytes | None:
-        """A file's content; None where there is no such file."""
+        """Return the content of a file, or None if it does not exist."""
         with _translated(self.uri), contextlib.suppress(FileNotFoundError), self._stream(name) as stream:
             content: bytes = stream.read()
             return content
@@ -81,7 +83,7 @@ class Store:
         return self._fs.open_input_stream(self._path(name))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file as a whole."""
+        """Write a file atomically."""
         path = self._path(name)
         folder, _, file = path.rpartition("/")
         with _translated(self.uri):
@@ -98,7 +100,7 @@ class Store:
             stream.write(content)
 
     def list(self, under: str = "") -> dict[str, Stamp]:
-        """Files below a folder, by name, hidden ones left out."""
+        """Return the stamps of all files below a folder, without hidden files."""
         from pyarrow.fs import FileSelector
 
         root = self._path(under) if under else self._root
@@ -116,7 +118,7 @@ class Store:
         }
 
     def stamps(self, names: Iterable[str]) -> dict[str, Stamp]:
-        """What `list` says of these files; of those that are there."""
+        """Return the stamps of the given files; missing files are left out."""
         wanted = list(names)
         if not wanted:
             return {}
@@ -125,7 +127,7 @@ class Store:
         return {name: (item.mtime_ns, item.size) for name, item in zip(wanted, found, strict=True) if _is_there(item)}
 
     def delete(self, name: str) -> None:
-        """Remove a file, or with a / at the end a folder; none is fine, too."""
+        """Delete a file, or a folder if the name ends with /; does nothing if it does not exist."""
         with _translated(self.uri), contextlib.suppress(FileNotFoundError):
             if name.endswith("/"):
                 self._fs.delete_dir(self._path(name))
@@ -133,17 +135,17 @@ class Store:
                 self._fs.delete_file(self._path(name))
 
     def read_all(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Contents of many files, several at the same time."""
+        """Yield the names and contents of many files, read concurrently; None for missing files."""
         wanted = list(names)
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             yield from zip(wanted, pool.map(self.read, wanted), strict=True)
 
     def write_all(self, contents: dict[str, bytes]) -> None:
-        """Write many files, several at the same time."""
+        """Write many files concurrently."""
         _at_once(lambda name: self.write(name, contents[name]), contents)
 
     def delete_all(self, names: Iterable[str]) -> None:
-        """Remove many files and folders, several at the same time."""
+        """Delete many files and folders concurrently."""
         _at_once(self.delete, names)
 
     def _path(self, name: str) -> str:
@@ -169,14 +171,14 @@ def _is_there(info: Any) -> bool:  # noqa: ANN401
 
 @functools.lru_cache(maxsize=16)
 def _open(uri: str) -> tuple[Any, str]:
-    """Connect once per process and place."""
+    """Connect to a file system, once per process and URI."""
     import pyarrow
     from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
     scheme = uri.partition("://")[0]
     if scheme == "s3":
         return _open_s3(uri)
-    if scheme == "gs":  # its own patience is a quarter of an hour
+    if scheme == "gs":  # the default is 15 minutes
         uri = with_options(uri, {"retry_limit_seconds": "5", **options_of(uri)})
     try:
         file_system, root = FileSystem.from_uri(uri if "?" in uri else f"{uri}/")
@@ -192,7 +194,7 @@ def _open(uri: str) -> tuple[Any, str]:
 
 
 def _open_s3(uri: str) -> tuple[Any, str]:
-    """As pyarrow reads the URI, but for its patience: a server that hangs would hold each request for minutes."""
+    """Open S3 as pyarrow does for the URI, but with short timeouts: by default, a hanging server blocks for minutes."""
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, resolve_s3_region
 
     options: dict[str, Any] = {
@@ -213,18 +215,18 @@ def _open_s3(uri: str) -> tuple[Any, str]:
         "request_timeout": 5,
         "retry_strategy": AwsStandardS3RetryStrategy(max_attempts=2),
     }
-    # A small file is one request instead of three.
+    # Delayed opening writes a small file with one request instead of three.
     return S3FileSystem(allow_delayed_open=True, **patience, **options), bucket
 
 
 @contextlib.contextmanager
 def _translated(uri: str) -> Iterator[None]:
-    """Turn what the many file systems raise into words."""
+    """Convert the errors of all file systems to StoreError or StoreAwayError."""
     try:
         yield
     except (StoreError, StoreAwayError):
         raise
-    except Exception as error:  # noqa: BLE001  each of fsspec's file systems raises what its own library does
+    except Exception as error:  # noqa: BLE001  the file systems of fsspec raise errors of their own libraries
         lines = str(error).splitlines() or [type(error).__name__]
         reason = re.sub(r"^When .*?: (AWS Error )?|\s*\(Request ID: .*?\)", "", lines[0]).strip()
         refused = isinstance(error, PermissionError | ValueError | NotImplementedError | ImportError)

@@ -1,4 +1,4 @@
-"""A local folder and its copy below a URI: what is new on one side goes to the other."""
+"""Two-way synchronisation of a local folder with its copy below a URI."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ STATE = ".synced.json"
 
 
 class Synced:
-    """Keeps a folder and its remote copy alike.
+    """Synchronises a folder with its remote copy. Not thread-safe.
 
-    Both sides are compared with what they were when they were alike last, which the folder remembers. What changed
-    remotely is pulled, what changed here is pushed; where both did, the remote one wins, as it does where the store
-    cannot tell when a file was written.
+    Both sides are compared with their state at the last synchronisation, which is stored in the folder. Remote changes
+    are pulled and local changes are pushed. If both sides changed, or the store provides no modification times, the
+    remote file wins.
 
     Args:
-        folder: On this machine; made by the first pull that finds something, or by the first push.
-        store: The copy.
-        names: What takes part: files, and folders with a / at the end; unset: everything but hidden files.
+        folder: The local folder; created by the first pull or push that transfers a file.
+        store: The remote copy.
+        names: Files, and folders with a trailing /, to synchronise; by default all except hidden files.
     """
 
     def __init__(self, folder: Path, store: Store, names: Sequence[str] = ("",)) -> None:
         self.folder, self._store, self._names = folder, store, names
         self.state: dict[str, Any] = _read_state(folder / STATE)
-        """Kept with the folder. `files`: per name the stamps here and there when both were alike."""
+        """Stored in the folder. `files` holds, per name, the local and remote stamps at the last synchronisation."""
         self._files: dict[str, dict[str, Any]] = self.state.setdefault("files", {})
 
     def pull(self) -> None:
-        """Bring what changed remotely since both were alike, and remove what was removed there."""
+        """Download remote changes since the last synchronisation, and delete local files that were deleted remotely."""
         there = self._store.stamps(name for name in self._names if not _is_folder(name))
         for name in filter(_is_folder, self._names):
             there |= self._store.list(name)
@@ -43,7 +43,7 @@ class Synced:
             if content is not None:
                 put(self.folder / name, content)
                 self._note(name, there[name])
-        # A store that has nothing at all was emptied or is another one: what is here is all that there is.
+        # An empty store was emptied or replaced by another one; local files are then kept.
         for name in [name for name in self._files if there and name not in there]:
             known = self._files.pop(name)
             if _stamp(self.folder / name) == known["here"]:
@@ -56,7 +56,7 @@ class Synced:
         return known is None or known["there"] != list(stamp) or stamp[0] is None or not (self.folder / name).exists()
 
     def push(self) -> None:
-        """Send what changed here since both were alike, and remove what was removed here."""
+        """Upload local changes since the last synchronisation, and delete remote files that were deleted locally."""
         here = self._here()
         changed = [name for name, stamp in here.items() if self._files.get(name, {}).get("here") != stamp]
         gone = [name for name in self._files if name not in here]
@@ -71,7 +71,7 @@ class Synced:
         self.save()
 
     def save(self) -> None:
-        """Remember what both sides are."""
+        """Store the state of the synchronisation."""
         put(self.folder / STATE, json.dumps(self.state).encode())
 
     def _here(self) -> dict[str, list[int]]:
@@ -88,10 +88,10 @@ class Synced:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new one. It can be made again: no flush to the disk.
+    """Write a file atomically, without flushing it to disk, as it can be downloaded again.
 
     Raises:
-        StorageFaultError: The machine cannot write or read a file.
+        StorageFaultError: The file cannot be written.
     """
     with telling_disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The working copy of a study on an object store: brought up to date whenever somebody looks at it."""
+"""The local working copy of a study on an object store."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from search.text.names import is_relative_path
 
 RESOLVED = "study.yaml"
 FILES = (RESOLVED, "report.html", "comparison/", "reproduction/")
-"""What is kept alike, beside the journal and what trials leave. Optuna's log and MLflow's SQLite are made from the
-journal."""
+"""Synchronised files, beside the journal and the files of trials. Optuna's log and MLflow's SQLite are rebuilt from the
+journal instead."""
 JOURNAL, SEGMENTS, LOCK = "journal.jsonl", "journal", "lock"
 ARRAYS = ".npy"
-"""What the driver and the readers need of a trial; weights are brought when somebody asks for them."""
+"""Suffix of the files that the driver and readers need from a trial; weights are downloaded on demand."""
 
 
 def refresh(location: Location) -> None:
-    """Bring a working copy up to date, unless a driver on this machine keeps it so.
+    """Update a working copy from the store, unless a driver on this machine keeps it up to date.
 
     Raises:
-        StoreError: The store refuses, or the journals here and there differ.
-        StoreAwayError: It cannot be reached.
+        StoreError: The store refuses access, or the two journals differ.
+        StoreAwayError: The store cannot be reached.
     """
     if location.uri is None:
         return
@@ -45,11 +45,10 @@ def refresh(location: Location) -> None:
 
 
 def publish(location: Location) -> None:
-    """Send what no driver wrote, such as a report, unless a driver on this machine does so.
+    """Upload files that were not written by a driver, such as a report, unless a driver on this machine does so.
 
     Raises:
-        StoreError: The store refuses.
-        StoreAwayError: It cannot be reached.
+        StoreError: The store refuses access.
     """
     if location.uri is None:
         return
@@ -59,7 +58,7 @@ def publish(location: Location) -> None:
 
 
 def fetch(location: Location, name: str) -> Path | None:
-    """A file of the study on this machine, brought here if need be; None if it is gone."""
+    """Return the local path of a study's file, downloading it if necessary; None if it does not exist."""
     path = location.folder / name
     if location.uri is not None and not path.is_file():
         bring(location.folder, Store(location.uri), [name])
@@ -67,7 +66,7 @@ def fetch(location: Location, name: str) -> Path | None:
 
 
 def read_resolved(location: Location) -> str | None:
-    """The resolved study file; None before the study began."""
+    """Return the text of the resolved study file, or None if the study has not started."""
     path = location.folder / RESOLVED
     if path.is_file():
         return path.read_text(encoding="utf-8")
@@ -76,7 +75,7 @@ def read_resolved(location: Location) -> str | None:
 
 
 def uri_of_copy(folder: Path) -> str | None:
-    """The URI of the study whose working copy a folder is; None for others, and for one that was moved."""
+    """Return the URI of the study that a folder is the working copy of; None for other and for moved folders."""
     try:
         state = json.loads((folder / STATE).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -88,7 +87,7 @@ def uri_of_copy(folder: Path) -> str | None:
 
 
 def name_copy(location: Location) -> str:
-    """Name this working copy, as no other one is named."""
+    """Return a unique identifier of this working copy."""
     path = location.folder.parent / f".{location.name}.id"
     if not path.is_file():
         put(path, uuid.uuid4().hex.encode())
@@ -97,7 +96,7 @@ def name_copy(location: Location) -> str:
 
 @contextlib.contextmanager
 def pulling(location: Location) -> Iterator[None]:
-    """Hold the right to write the working copy, beside the driver's own lock."""
+    """Lock the working copy for writing, in addition to the driver's lock."""
     try:
         with locked(location.folder.parent / f".{location.name}.pull"):
             yield
@@ -109,13 +108,13 @@ def pulling(location: Location) -> Iterator[None]:
 
 
 def pull(location: Location, store: Store, segments: Segments) -> Synced:
-    """Bring here what is newer there: files, journal, what trials left.
+    """Download newer files, journal events and trial files from the store.
 
     Returns:
-        What is alike; its state tells of the journal, too.
+        The synchronised files; the state includes that of the journal.
 
     Raises:
-        StoreError: The journals here and there differ.
+        StoreError: The two journals differ.
     """
     folder = location.folder
     synced = Synced(folder, store, FILES)
@@ -130,15 +129,15 @@ def pull(location: Location, store: Store, segments: Segments) -> Synced:
 
 
 def _pull_journal(location: Location, segments: Segments, known: dict[str, object]) -> dict[str, object]:
-    """Append to the journal here what only the one there has.
+    """Append the events that exist only on the store to the local journal.
 
     Returns:
-        How long the journal there is, and its digest: so much need not be compared next time.
+        Size and digest of the journal on the store, so that this part need not be compared next time.
     """
     path = location.folder / JOURNAL
     length = segments.look()
     here = path.read_bytes() if path.is_file() else b""
-    here = here[: here.rfind(b"\n") + 1]  # half a line is nothing
+    here = here[: here.rfind(b"\n") + 1]  # ignore an incomplete line
     size = int(str(known.get("size", 0)))
     if size > min(length, len(here)) or hashlib.sha256(here[:size]).hexdigest() != known.get("digest"):
         size = 0
@@ -163,20 +162,20 @@ def _lines(text: bytes) -> list[bytes]:
 
 
 def bring(folder: Path, store: Store, names: Iterable[str]) -> None:
-    """Have files here; one that is gone there as well is passed over."""
+    """Download files; those that do not exist on the store are skipped."""
     for name, content in store.read_all(names):
         if content is not None:
             put(folder / name, content)
 
 
 def _arrays(journal: Path) -> list[str]:
-    """Arrays that trials left, by the journal."""
+    """Return the arrays that the journal lists as trial files."""
     if not journal.is_file():
         return []
     found: dict[str, None] = {}
     for line in journal.read_bytes().split(b"\n"):
         if b'"artifacts"' in line:
-            with contextlib.suppress(ValueError, RecursionError):  # named where the journal is read
+            with contextlib.suppress(ValueError, RecursionError):  # errors are reported when the journal is read
                 event = json.loads(line)
                 artifacts = event.get("artifacts") if isinstance(event, dict) else None
                 names = artifacts.values() if isinstance(artifacts, dict) else ()
@@ -187,9 +186,9 @@ def _arrays(journal: Path) -> list[str]:
 
 
 def is_driven(folder: Path) -> bool:
-    """Whether a living process on this machine writes the study's journal."""
+    """Return whether a running process on this machine writes the study's journal."""
     try:
-        with (folder / LOCK).open("rb") as stream:  # NFS gives a shared lock to those only who can read
+        with (folder / LOCK).open("rb") as stream:  # NFS grants a shared lock only on a file open for reading
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

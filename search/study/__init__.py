@@ -1,1 +1,1 @@
-"""The study file: its schema, how it is read, and what follows from it for one training."""
+"""The study file: schema, validation, and the trials that result from it."""

@@ -1,4 +1,4 @@
-"""Joins what may vary to what is trained: point -> ModelConfig + TrainConfig -> TrialSpec."""
+"""Create the specification of a trial from a point and the study: point -> ModelConfig + TrainConfig -> TrialSpec."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from spaces.space import SpaceError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """What a spec must know of the data without holding them."""
+    """The properties of a data set that a trial specification needs."""
 
     key: str
-    """Cheap digest of the data set."""
+    """Digest of the data set."""
     classes: tuple[str, ...]
     height: int
     width: int
     num_train: int
-    """Validation images included."""
+    """Number of training images, including those for validation."""
     num_test: int
     num_val: int = 0
-    """Images of a validation part of the data set's own, the same for every block; 0: each block draws one."""
+    """Size of the data set's own validation set, the same for every block; 0: each block draws one."""
 
 
 def bind(
@@ -48,12 +48,21 @@ def bind(
     number: int = 0,
     label: str = "",
 ) -> TrialSpec:
-    """Make the complete description of one training.
+    """Create the specification of one trial.
 
-    The point decides; where it is silent, the study's `model` and `train` sections do.
+    Values of the point take precedence over the study's `model` and `train` sections.
+
+    Args:
+        study: The study.
+        point: Parameter name -> value.
+        facts: Properties of the data set.
+        blocks: Seeds; one model is trained per block.
+        score_test: Whether to evaluate the test set; for repeats only.
+        number: Number of the trial in the sweep.
+        label: Displayed name.
 
     Raises:
-        StudyError: A setting that neither the model nor the recipe knows, or a combination that no model has.
+        StudyError: A setting is unknown, or the combination of values is not a valid model.
     """
     try:
         model, train = _configure(study, point, facts)
@@ -62,7 +71,7 @@ def bind(
     return TrialSpec(
         model=model,
         train=train,
-        # A worker's working folder is not the driver's.
+        # absolute, as a worker has another working directory
         data=dataclasses.replace(study.data, root=_absolute(study.data.root)),
         split=study.split,
         blocks=blocks,
@@ -78,7 +87,7 @@ def _absolute(root: str | None) -> str | None:
 
 
 class _Unfit(ValueError):
-    """A point gives no model or no recipe; `faults` says why."""
+    """A point yields no valid model or training configuration; `faults` lists the reasons."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
@@ -116,7 +125,7 @@ def _size_of_training_part(study: StudyConfig, facts: DataFacts) -> int:
 
 
 def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
-    """Why a point cannot be trained on these images, if it cannot; without what was found, so that reasons count."""
+    """Return why a point cannot be trained, or None; found values are left out, so that reasons can be counted."""
     try:
         _configure(study, point, facts)
     except _Unfit as error:
@@ -125,7 +134,7 @@ def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> s
 
 
 def tell_rejected(rejected: Mapping[str, int]) -> str:
-    """Say how many draws were rejected and why, the commonest reason first."""
+    """Describe how many draws were rejected and why, the most frequent reason first."""
     if not rejected:
         return "no draw rejected"
     reasons = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
@@ -134,10 +143,17 @@ def tell_rejected(rejected: Mapping[str, int]) -> str:
 
 
 def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
-    """Write out a preset or partial point in the words of the study's space, so that equal models look equal.
+    """Express a preset or partial point in the parameters of the study's space, so that equal models have equal points.
 
-    What the space searches and the point leaves open comes from `fix`, else from `train` and `model`. What the space
-    does not know is left out where it says only what holds anyway.
+    Missing parameters are taken from `fix`, else from `train` and `model`. Settings outside the space are omitted if
+    they have the study's value anyway.
+
+    Args:
+        study: The study.
+        like: Name of a preset, or a point.
+
+    Returns:
+        The point, which may lie outside the space.
     """
     values = load_preset(like) if isinstance(like, str) else dict(like)
     space = study.build_space()
@@ -150,7 +166,7 @@ def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
         if name not in point and setting not in point and setting in settled and holds(parameter.when, point):
             point[name] = domain.value if isinstance(domain, Fixed) else settled[setting]
     try:
-        return dict(space.point(point))  # with what the space fixes written out
+        return dict(space.point(point))  # adds the values fixed by the space
     except SpaceError:
         return point  # a baseline may lie outside the space
 
@@ -161,10 +177,10 @@ def _says(settled: Mapping[str, Any], name: str, value: object) -> bool:
 
 
 def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
-    """Check what a sweep needs beyond its points: a validation part to choose by; writes nothing.
+    """Check the requirements of a sweep: valid points, and a validation part to select by; writes nothing.
 
     Raises:
-        StudyError: With every fault.
+        StudyError: Lists every fault.
     """
     if study.split.method == "none" and not facts.num_val:
         raise StudyError(
@@ -175,10 +191,10 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
 
 
 def check_race(study: StudyConfig) -> None:
-    """Check what a race needs beyond its points: a validation part, as test images must not choose.
+    """Check the requirement of a race: a validation part, as test images must not be used for selection.
 
     Raises:
-        StudyError: Nothing validates.
+        StudyError: There is no validation part.
     """
     if study.split.method == "none":
         raise StudyError(
@@ -188,21 +204,21 @@ def check_race(study: StudyConfig) -> None:
 
 
 def check_points(study: StudyConfig, facts: DataFacts, *, num_confirm: int = 0) -> None:
-    """Check that every enqueued point lies in the space, and that it and every baseline is a model; writes nothing.
+    """Check that enqueued points lie in the space and that they and the baselines are valid models; writes nothing.
 
     Args:
         study: The study.
-        facts: What the data are.
-        num_confirm: Fresh blocks that a survivor is confirmed on.
+        facts: Properties of the data set.
+        num_confirm: Number of blocks on which a race's survivor is confirmed.
 
     Raises:
-        StudyError: With every fault of every point.
+        StudyError: Lists every fault of every point.
     """
     _check_split(study, num_confirm)
     num_images = _size_of_training_part(study, facts)
     searched = any(parameter.name == "batch" for parameter in study.build_space().parameters)
     if study.train.batch > num_images and not searched:
-        # Said once instead of for every point.
+        # Reported once instead of for every point.
         raise StudyError(
             f"train.batch: expected at most the {num_images:,} images of the training part, found {study.train.batch}; "
             "lower it"
@@ -213,10 +229,10 @@ def check_points(study: StudyConfig, facts: DataFacts, *, num_confirm: int = 0) 
 
 
 def check_baselines(study: StudyConfig) -> None:
-    """Check that no two baselines are the same point, which a comparison with itself would be.
+    """Check that all baselines are different points.
 
     Raises:
-        StudyError: With every one that is named again.
+        StudyError: Lists every baseline that repeats another one.
     """
     points = [complete_point(study, like) for like in study.compare.baselines]
     faults = [
@@ -229,7 +245,7 @@ def check_baselines(study: StudyConfig) -> None:
 
 
 def _check_split(study: StudyConfig, num_confirm: int) -> None:
-    """Draw every split of the study once: a class missing from one side is the input's fault, not each trial's."""
+    """Draw every split of the study once, so that a class missing from a part is reported before the first trial."""
     from search.data.store import open_data
 
     data = open_data(study.data)
@@ -260,7 +276,13 @@ def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
 def load_facts(
     study: StudyConfig, cache_dir: Path | None = None, on_progress: Callable[[int, int], None] | None = None
 ) -> DataFacts:
-    """Decode the data set if this node has not yet, and say what a spec must know of it."""
+    """Return the properties of a data set, decoding it first if it is not in the node's cache.
+
+    Args:
+        study: The study.
+        cache_dir: Folder of decoded images; None uses the default.
+        on_progress: Receives the number of decoded images and the total.
+    """
     from search.data.store import open_data
 
     data = open_data(study.data, cache_dir, on_progress)

@@ -1,4 +1,4 @@
-"""What a comparison claims: the `compare` section of a study file, and the families that it declares."""
+"""The declared comparisons: the `compare` section of a study file and its families."""
 
 from __future__ import annotations
 
@@ -14,61 +14,62 @@ from pydantic import Field
 from search.study.section import PointLike, Section
 
 Adjust = Literal["holm", "hommel", "hochberg", "shaffer", "bergmann-hommel", "max-t", "bh"]
-"""As in `search.significance.declared`, which a study file cannot be read with: importing it takes half a second."""
+"""The same as in `search.significance.declared`, whose import takes half a second."""
 NEED_ALL_PAIRS = ("shaffer", "bergmann-hommel")
-"""Adjustments that rest on which hypotheses can be true at once, so on every pair being there."""
+"""Adjustments that use logical relations between hypotheses and therefore need all pairs."""
 _FAMILY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
 
 
 class CompareSection(Section):
-    """What is trained again on fresh blocks, and what is claimed."""
+    """Which configurations are compared on new repeats, and how."""
 
     finalists: Annotated[int, Field(ge=1)] = 1
-    """How many of the sweep's best points go on; `finalist-1` is the best of them."""
+    """Number of the sweep's best points to compare; `finalist-1` is the best one."""
     baselines: tuple[PointLike, ...] = ()
-    """Presets or points that the finalists must beat; `baseline-1` is the first of them."""
+    """Presets or points to compare the finalists with; `baseline-1` is the first one."""
     repeats: Annotated[int, Field(ge=1, le=10_000)] = 10
-    """Blocks: every point is trained once on each. With --until-decided: at most so many."""
+    """Number of repeats (seeds and splits), the same for all configurations. With --until-decided: the maximum."""
     confirm: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Fresh blocks on which --until-decided confirms its survivor; unset: as many as `repeats`."""
+    """Number of new repeats on which --until-decided confirms its survivor; unset: `repeats`."""
     family: Literal["baselines", "all-pairs"] | dict[str, tuple[tuple[str, ...], ...]] = "baselines"
-    """The declared comparisons: each finalist with each baseline, all pairs, or families of [a, b] by name."""
+    """Comparisons: baselines (each finalist with each baseline), all-pairs, or named families of pairs [a, b]."""
     estimand: Literal["new-data", "this-data"] = "new-data"
-    """Whether the claim is about new data of this kind, or about further repeats on this very data set."""
+    """Whether claims refer to new data of the same kind (new-data), or to further repeats on this data set
+    (this-data)."""
     adjust: Adjust = "holm"
-    """How the p-values of each family are adjusted; all but bh hold the family-wise error rate."""
+    """Adjustment of the p-values in each family; all except bh control the family-wise error rate."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """Error rate of each family: family-wise, with bh of false discoveries."""
+    """Error rate of each family: family-wise, or false discovery rate with bh."""
     rope: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
-    """Differences in accuracy up to this count as practically equivalent."""
+    """Largest difference in accuracy that is considered practically equivalent."""
 
     @property
     def num_confirm(self) -> int:
-        """Blocks on which a survivor is confirmed."""
+        """Number of blocks on which a race's survivor is confirmed."""
         return self.repeats if self.confirm is None else self.confirm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Comparisons that share one error rate."""
+    """A set of comparisons with a common error rate."""
 
     name: str
-    """Empty where the study declares one family without a name."""
+    """Empty if the study declares a single unnamed family."""
     pairs: tuple[tuple[str, str], ...]
 
     @property
     def has_all_pairs(self) -> bool:
-        """Whether every pair of its configurations is there."""
+        """Whether the family contains every pair of its configurations."""
         names = {name for pair in self.pairs for name in pair}
         return len(self.pairs) == len(names) * (len(names) - 1) // 2
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the family as plain data."""
         return {"name": self.name, "pairs": [list(pair) for pair in self.pairs]}
 
 
 def slots(section: CompareSection) -> dict[str, str]:
-    """Every name that a family may use -> the slot it stands for: `finalist-1`, ..., `baseline-1`, ..."""
+    """Map every name that a family may use to its slot: `finalist-1`, ..., `baseline-1`, ..."""
     known = {f"finalist-{place}": f"finalist-{place}" for place in range(1, section.finalists + 1)}
     for place, like in enumerate(section.baselines, start=1):
         slot = f"baseline-{place}"
@@ -79,7 +80,7 @@ def slots(section: CompareSection) -> dict[str, str]:
 
 
 def families_of(section: CompareSection) -> tuple[Family, ...]:
-    """The declared families, in slots; call with a section that has no faults."""
+    """Return the declared families in terms of slots; the section must be valid."""
     return declare(
         section,
         finalists=[f"finalist-{place}" for place in range(1, section.finalists + 1)],
@@ -88,16 +89,16 @@ def families_of(section: CompareSection) -> tuple[Family, ...]:
 
 
 def declare(section: CompareSection, *, finalists: Sequence[str], baselines: Sequence[str]) -> tuple[Family, ...]:
-    """Fill the slots of the declared families.
+    """Return the declared families with the names of actual configurations.
 
     Args:
-        section: What is declared, without faults.
-        finalists: Names of the finalists, best first. Named families need all of `section.finalists`; the others take
-            those that there are.
-        baselines: Names of the baselines, in the order of the file.
+        section: The valid section.
+        finalists: Names of the finalists, best first. Named families require all of `section.finalists`; others use the
+            given ones.
+        baselines: Names of the baselines, in file order.
 
     Returns:
-        The families, in the order of the file.
+        The families, in file order.
     """
     if isinstance(section.family, dict):
         filled = {f"finalist-{place}": name for place, name in enumerate(finalists, start=1)}
@@ -113,7 +114,7 @@ def declare(section: CompareSection, *, finalists: Sequence[str], baselines: Seq
 
 
 def claim_faults(section: CompareSection) -> Iterator[str]:
-    """Everything that is wrong with the declared families, one line each."""
+    """Yield one line per fault of the declared families."""
     named = list(_family_faults(section)) if isinstance(section.family, dict) else []
     yield from named
     if section.adjust == "max-t" and section.estimand != "this-data":
@@ -185,7 +186,7 @@ def _all_pairs_faults(section: CompareSection) -> Iterator[str]:
 
 
 def tell_claims(section: CompareSection) -> str:
-    """What is declared, in a line."""
+    """Describe the declared comparisons in one line."""
     families = families_of(section)
     sizes = [len(family.pairs) for family in families]
     each = f" in {len(families)} families ({', '.join(map(str, sizes))})" if len(families) > 1 else ""
@@ -196,17 +197,17 @@ def tell_claims(section: CompareSection) -> str:
 
 
 def adjust_for(section: CompareSection, family: Family) -> Adjust:
-    """How a family is adjusted: as declared, or by Holm where that needs pairs that a survivor's family lacks."""
+    """Return the adjustment of a family: Holm if the declared one needs all pairs and the family lacks some."""
     return "holm" if section.adjust in NEED_ALL_PAIRS and not family.has_all_pairs else section.adjust
 
 
 def error_rate_of(adjust: Adjust) -> str:
-    """What alpha bounds."""
+    """Return the name of the error rate that alpha limits."""
     return "false discovery rate" if adjust == "bh" else "family-wise error rate"
 
 
 def fewest_repeats(section: CompareSection) -> int:
-    """Blocks below which the declared analysis can come to no verdict in its largest family, whatever the results."""
+    """Return the smallest number of repeats with which the largest family can reach a verdict, whatever the results."""
     from search.significance.declared import Declared
     from search.significance.methods import METHODS, choose
 
@@ -217,7 +218,7 @@ def fewest_repeats(section: CompareSection) -> int:
 
 
 def too_few_repeats(section: CompareSection, num_blocks: int, *, where: str = "compare.repeats") -> list[str]:
-    """Why so many blocks can lead to no verdict, if they cannot: a line, said before anything is trained."""
+    """Return one line if this number of repeats can never lead to a verdict, else an empty list."""
     fewest = fewest_repeats(section)
     if num_blocks >= fewest:
         return []

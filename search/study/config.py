@@ -1,4 +1,4 @@
-"""The study file: its schema, how it is read, and what may change in it once its sweep began."""
+"""The study file: schema, loading and validation, and which fields may change after the sweep has started."""
 
 from __future__ import annotations
 
@@ -32,55 +32,55 @@ from spaces.space import Space, SpaceError
 
 
 class SearchSection(Section):
-    """How points are proposed and when a trial is stopped."""
+    """How points are proposed, and when trials are stopped early."""
 
     trials: Annotated[int, Field(ge=1)]
-    """Trials that the sweep trains, stopped and failed ones included."""
+    """Number of trials in the sweep, including stopped and failed ones."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    """Who proposes: tpe (multivariate, constant liar), random, or grid (every point of a finite space, in order)."""
+    """Sampler: tpe (multivariate, constant liar), random, or grid (every point of a finite space, in order)."""
     startup_trials: Annotated[int, Field(ge=1)] = 10
-    """Random points before tpe begins to learn."""
+    """Number of random points before tpe uses earlier results."""
     enqueue: tuple[PointLike, ...] = ()
-    """Presets or points that are trained first."""
+    """Presets or points to evaluate first."""
     scheduler: Literal["asha", "median", "none"] = "asha"
-    """Who stops a trial early."""
+    """Scheduler that stops trials early: asha, median or none."""
     grace_epochs: Annotated[int, Field(ge=1)] = 1
-    """Epochs that every trial is given."""
+    """Minimum number of epochs of every trial."""
     reduction: Annotated[int, Field(ge=2)] = 3
-    """asha: one trial in this many passes each rung."""
+    """Reduction factor of asha: one of this many trials continues beyond each rung."""
     time_budget_mins: Annotated[float, Field(gt=0)] | None = None
-    """Stop proposing and save after this long; unset: no limit."""
+    """Time in minutes after which no more points are proposed and the state is saved; unset: no limit."""
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """More failed trials than this share end the study with exit code 3."""
+    """Fraction of failed trials above which the study ends with exit code 3."""
     database: UriText | None = None
-    """Optuna storage URL (postgresql://...) for the sweep's copy as an Optuna study; unset: `optuna.log` in the study
-    folder. Like tracking.uri and storage it may name variables of the environment: ${NAME}."""
+    """Optuna storage URL (postgresql://...) for a copy of the sweep as an Optuna study; unset: `optuna.log` in the
+    study folder. Like tracking.uri and storage, it may refer to environment variables: ${NAME}."""
 
 
 class ResourcesSection(Section):
-    """What a trial gets, and where it runs."""
+    """Resources of a trial, and where it runs."""
 
     cpus: Annotated[float, Field(gt=0)] = 1.0
     """CPU cores per trial."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs per trial; fractions share one GPU."""
+    """GPUs per trial; a fraction shares one GPU between trials."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
-    """Trials at the same time; unset: as many as the cluster fits."""
+    """Maximum number of concurrent trials; unset: as many as fit into the cluster."""
     max_failures: Annotated[int, Field(ge=0)] = 2
-    """How often a trial is started again after its process or node was lost."""
+    """Number of restarts of a trial whose process or node was lost."""
     address: str | None = None
-    """Ray cluster to join, from one of its nodes: host:port of its head, or auto; unset: a local one."""
+    """Ray cluster to join, from one of its nodes: host:port of its head, or auto; unset: start a local cluster."""
     dashboard: bool = False
-    """Serve Ray's dashboard on loopback (local cluster only; needs ray[default])."""
+    """Whether to serve Ray's dashboard on the loopback interface (local cluster only; requires ray[default])."""
     runner: Literal["ray", "inline"] = "ray"
-    """ray, or inline: one trial after another in this process."""
+    """ray, or inline: one trial after the other in this process."""
 
 
 class TrackingSection(Section):
-    """Where MLflow records."""
+    """Recording in MLflow."""
 
     enabled: bool = True
-    """Record in MLflow; the journal is written in any case."""
+    """Whether to record in MLflow; the journal is always written."""
     uri: UriText | None = None
     """MLflow tracking URI; unset: SQLite in the storage folder."""
     experiment: Annotated[str, Field(max_length=500)] | None = None
@@ -88,7 +88,7 @@ class TrackingSection(Section):
 
 
 class _Given(frozenset[str]):
-    """Fields that a study file writes out; two studies are equal whether or not they write their defaults out."""
+    """Names of the fields set in a study file. All instances are equal, so that explicit defaults do not matter."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Given)
@@ -97,56 +97,56 @@ class _Given(frozenset[str]):
 
 
 class StudyConfig(Section):
-    """One study file, checked."""
+    """A validated study file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    """Names the study's folder and its MLflow experiment."""
+    """Name of the study's folder and of its MLflow experiment."""
     storage: UriText = "runs"
-    """Folder or URI (s3://bucket/prefix, gs://...) that holds studies; the study lies in <storage>/<name>/."""
+    """Folder or URI (s3://bucket/prefix, gs://...) that contains studies; the study is stored in <storage>/<name>/."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Every block and every proposal derives from it."""
+    """Seed from which all seeds, splits and proposals derive."""
     data: DataConfig
     split: SplitConfig = SplitConfig()
     space: str | dict[str, Any]
-    """A shipped space by name, or parameters written out."""
+    """Name of a predefined space, or a mapping of parameters."""
     fix: dict[str, Scalar] = Field(default_factory=dict)
-    """Parameters pinned to one value."""
+    """Parameters fixed to one value."""
     model: dict[str, Scalar] = Field(default_factory=dict)
-    """Model settings that the space leaves alone, such as init and bn_style."""
+    """Model settings that are not searched, such as init and bn_style."""
     train: TrainConfig
     search: SearchSection
     resources: ResourcesSection = ResourcesSection()
     compare: CompareSection = CompareSection()
     tracking: TrackingSection = TrackingSection()
     _given: _Given = PrivateAttr(default=_Given())
-    """Fields that the study file writes out, such as `train.lr`; empty for a study as it was recorded."""
+    """Fields set in the study file, such as `train.lr`; empty for a recorded study."""
 
     def given(self, fields: Iterable[str]) -> StudyConfig:
-        """Note which fields the study file writes out; returns the study."""
+        """Store which fields the study file sets, and return the study."""
         self._given = _Given(fields)
         return self
 
     def gives(self, field: str) -> bool:
-        """Whether the study file writes a field out."""
+        """Return whether the study file sets a field."""
         return field in self._given
 
     @property
     def location(self) -> Location:
-        """Where everything of this study lies."""
+        """Where the study is stored."""
         return Location(self.storage, self.name)
 
     @property
     def folder(self) -> Path:
-        """The same on this machine: the folder itself, or the working copy of what lies on an object store."""
+        """The study's folder on this machine, which is a working copy if the storage is an object store."""
         return self.location.folder
 
     @property
     def space_name(self) -> str:
-        """What the space is called in its faults."""
+        """Name of the space in error messages."""
         return self.space if isinstance(self.space, str) else self.name
 
     def build_space(self, *, pinned: bool = True) -> Space:
-        """Make the space that is searched: the named or inline one, with `fix` applied unless told otherwise."""
+        """Return the searched space; `fix` is applied unless `pinned` is false."""
         return _build_space(json.dumps([self.name, self.space, self.fix if pinned else {}]))
 
 
@@ -157,16 +157,16 @@ def _build_space(description: str) -> Space:
 
 
 MAX_PARAMETERS = 200
-"""Of a space: there are some 50 settings."""
+"""Limit of the parameters of a space; there are about 50 settings."""
 EXTENDABLE = ("search.trials", "search.time_budget_mins", "search.max_failed_fraction")
-"""Fields of the sweep that may change between two runs of the command: they only extend the budget."""
+"""Fields that may change when a sweep is continued, as they only extend its budget."""
 FREE = ("resources.", "tracking.", "compare.", "data.root", "data.download", "search.database", "storage")
-"""What never changes a trained trial: how it is run, recorded and afterwards compared, and where the data lie; Optuna's
-study is written again, from the journal, wherever it is to be."""
+"""Fields that never change a trained trial: execution, recording, comparison and location of the data. The copy of the
+Optuna study is rebuilt from the journal."""
 
 
 def to_dict(study: StudyConfig) -> dict[str, Any]:
-    """The resolved study as plain data, every default written out, without passwords."""
+    """Return the resolved study as plain data, with all defaults and without passwords."""
     plain: dict[str, Any] = without_secrets(study.model_dump(mode="json"))
     return plain
 
@@ -209,12 +209,12 @@ def _check_space(study: StudyConfig) -> Iterator[str]:
 
 
 def _rename(line: str, name: str, section: str) -> str:
-    """Name the place in the study file instead of the space."""
+    """Replace the name of the space by the field of the study file."""
     return section + line.removeprefix(name) if line.startswith((f"{name}.", f"{name}:")) else f"{section}: {line}"
 
 
 def gpu_faults(gpus: float) -> list[str]:
-    """Why a trial cannot have so many GPUs, if it cannot."""
+    """Return one line if a trial cannot use this number of GPUs, else an empty list."""
     if gpus <= 1:
         return []
     return [
@@ -237,11 +237,11 @@ def _check_addresses(study: StudyConfig) -> Iterator[str]:
 
 
 RESERVED_NAMES = ("mlflow.db", "mlartifacts", "mlruns", "default")
-"""In any case of letters: MLflow's own files beside the studies, and its own experiment."""
+"""Names used by MLflow in the storage folder or as an experiment, in any case."""
 
 
 def _check_names(study: StudyConfig, *, recorded: bool) -> Iterator[str]:
-    """Names that would lead out of the storage folder, or that MLflow uses itself."""
+    """Yield faults of names that lead out of the storage folder or are used by MLflow."""
     experiment = study.tracking.experiment
     if experiment is not None:
         if experiment.strip() in {"", ".", ".."} or experiment != experiment.strip() or not experiment.isprintable():
@@ -251,7 +251,7 @@ def _check_names(study: StudyConfig, *, recorded: bool) -> Iterator[str]:
             )
         elif experiment.casefold() == "default" and not recorded:
             yield f"tracking.experiment: {experiment} is MLflow's own experiment; choose another name"
-    if recorded:  # a study that has begun keeps its name
+    if recorded:  # the name of an existing study cannot change
         return
     if study.name.casefold() in RESERVED_NAMES or study.name.casefold().startswith("mlflow.db-"):
         yield f"name: {study.name} is a name that MLflow uses itself in the storage folder; choose another one"
@@ -269,17 +269,20 @@ def _leaves(data: dict[str, Any], path: str = "") -> Iterator[str]:
 def parse_study(
     data: object, source: str, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False
 ) -> StudyConfig:
-    """Check a study given as plain data.
+    """Validate a study given as plain data.
 
     Args:
-        data: What the YAML holds.
-        source: Named in each fault.
-        overrides: `path.to.key=value` assignments, applied first.
-        fill: Whether `${NAME}` in addresses is filled in from the environment, which then must have it.
-        recorded: It is a study as its sweep recorded it: rules that were added later do not refuse it.
+        data: Content of the YAML file.
+        source: Name of the source in error messages.
+        overrides: Assignments `path.to.key=value`, applied first.
+        fill: Whether `${NAME}` in addresses is replaced by the environment variable, which must be set.
+        recorded: Whether the study was recorded by its sweep; rules added in later versions are then not applied.
+
+    Returns:
+        The study, with `train.precision` resolved.
 
     Raises:
-        StudyError: With one line per fault, all faults at once.
+        StudyError: Contains one line per fault, for all faults.
     """
     if not isinstance(data, dict):
         raise StudyError(f"{source}: expected a mapping of sections, got {type(data).__name__}")
@@ -288,10 +291,10 @@ def parse_study(
     wrong = [fault for assignment in overrides if (fault := assign(plain, assignment))]
     if wrong:
         raise StudyError(*wrong)
-    plain = to_plain(plain, odd)  # what was assigned may be odd as well
+    plain = to_plain(plain, odd)  # overrides may be invalid as well
     faults = [f"{'.'.join(map(str, path))}: {fault}" for path, fault in odd.items()]
     try:
-        # As JSON, because that is where pydantic's strict mode takes lists for tuples and mappings for sections.
+        # Validated as JSON: only there does pydantic's strict mode accept lists as tuples and mappings as sections.
         study = StudyConfig.model_validate_json(json.dumps(plain), strict=True, context={"fill": fill})
     except ValidationError as error:
         faults += explain(error, plain, StudyConfig, odd)
@@ -306,10 +309,10 @@ def parse_study(
 
 
 def _settle(study: StudyConfig) -> TrainConfig:
-    """Write `auto` out: as the study began, else as this machine computes best."""
+    """Resolve `precision: auto`: as recorded when the study started, else the best choice for this machine."""
     resolved = read_resolved(study.location) if study.train.precision == "auto" else None
     if resolved is not None:
-        with contextlib.suppress(yaml.YAMLError, AttributeError):  # damaged: named where it is read whole
+        with contextlib.suppress(yaml.YAMLError, AttributeError):  # damaged: reported when the whole file is read
             began = yaml.safe_load(resolved).get("train").get("precision")
             if began in PRECISIONS:
                 return dataclasses.replace(study.train, precision=began)
@@ -317,10 +320,10 @@ def _settle(study: StudyConfig) -> TrainConfig:
 
 
 def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False) -> StudyConfig:
-    """Read and check a study file; see `parse_study`.
+    """Read and validate a study file; see `parse_study`.
 
     Raises:
-        StudyError: With one line per fault, all faults at once.
+        StudyError: Contains one line per fault, for all faults.
     """
     try:
         with path.open(encoding="utf-8") as stream:
@@ -340,7 +343,7 @@ def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, 
 
 
 def shipped_studies() -> list[str]:
-    """Paths of the study files that come with the project."""
+    """Return the paths of the study files that are part of the project."""
     import spaces
 
     folder = Path(spaces.__file__).parent / "studies"
@@ -348,19 +351,19 @@ def shipped_studies() -> list[str]:
 
 
 def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = False) -> StudyConfig:
-    """Read the study as it was run: from where it lies, or through the file that began it.
+    """Read a study as it was run, from its folder or via its study file.
 
     Args:
-        path: A study file, a study's folder or its URI.
-        overrides: Needed only if the sweep was given another name, storage or budget with them.
-        fill: Whether `${NAME}` in the addresses of a recorded study is filled in from the environment, as is always
-            done for a study file. Only for commands that train: a folder that is looked at may be anybody's.
+        path: A study file, or the folder or URI of a study.
+        overrides: Only needed if the sweep was given another name, storage or budget this way.
+        fill: Whether `${NAME}` in the addresses of a recorded study is replaced by the environment variable, as always
+            for study files. For commands that train only: folders may come from others.
 
     Raises:
-        NothingToDoError: No sweep of this study has begun here.
-        StudyError: Its journal is gone, or its resolved study file.
-        StoreError: The store refuses.
-        StoreAwayError: It cannot be reached.
+        NothingToDoError: No sweep of the study has been started.
+        StudyError: The journal or the resolved study file is missing.
+        StoreError: The store refuses access.
+        StoreAwayError: The store cannot be reached.
     """
     path = _folder_of(Path(path)) if not is_uri(str(path)) else path
     uri = str(path) if is_uri(str(path)) else _uri_of_copy(Path(path))
@@ -375,39 +378,39 @@ def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = 
             f"{location}: no study here yet; {hint or 'run `hybrid-search sweep` first (or give its folder)'}"
         )
     study = load_study(resolved, overrides, fill=fill and given is None, recorded=True)
-    # A folder that was moved is still the study it was.
+    # The current location counts: the folder may have been moved.
     if given is None:
         return study.model_copy(update={"storage": location.storage, "name": location.name})
-    # How it is run, recorded and compared is the file's to say, today as much as when the sweep began; so are the
-    # passwords, which the resolved file does not hold.
+    # The study file decides how the study is run, recorded and compared, also after the start of the sweep. It also
+    # holds the passwords, which the resolved file does not contain.
     own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
     return study.model_copy(update=own)
 
 
 def _place_of(folder: Path) -> Location:
-    """Where a study lies, by its folder: through a link, or as `.`, it is the same study under the same name."""
+    """Return the location of a study's folder with links and `.` resolved, so that it has one name only."""
     folder = folder.resolve()
     return Location(str(folder.parent), folder.name)
 
 
 def _folder_of(path: Path) -> Path:
-    """The study's folder where a path leads to the resolved file in it: that file is the folder's, not the user's."""
+    """Return the study's folder if the path is the resolved study file in it, else the path."""
     is_recorded = path.name == RESOLVED and path.is_file() and (path.parent / JOURNAL).is_file()
     return path.absolute().parent if is_recorded else path
 
 
 def _uri_of_copy(folder: Path) -> str | None:
-    """The URI whose working copy a folder is; a file in the folder says so, and the folder must lie where it would."""
+    """Return the URI of the study whose working copy a folder is, if the folder is also in the expected place."""
     uri = uri_of_copy(folder)
     return uri if uri is not None and locate(uri).folder == folder.absolute() else None
 
 
 def check_memory(folder: Path) -> None:
-    """Refuse a study's folder that has lost its memory, or what its trials were trained with.
+    """Check that a folder with trials contains the journal and the resolved study file.
 
     Raises:
-        StudyError: There are trials and no journal, or no resolved study file.
+        StudyError: One of them is missing.
     """
     lost = [name for name in (JOURNAL, RESOLVED) if not (folder / name).is_file()]
     if lost and any(folder.glob("trials/*")):

@@ -1,4 +1,4 @@
-"""Which points of a study's space can be trained, and why the others cannot: random ones, or all of a small space."""
+"""Check which points of a space can be trained, using random points or all points of a small space."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from spaces.domains import Choice, Domain, Fixed, Float, Int
 from spaces.space import Point, Space
 
 NUM_DRAWS = 400
-"""Random draws that show how many points of the space are no models."""
+"""Number of random points that are checked."""
 
 
 def random_points(study: StudyConfig, space: Space) -> Iterator[Point]:
-    """Draw points without end; the same study draws the same ones."""
+    """Yield random points endlessly; the sequence is determined by the study's seed."""
     generator = random.Random(derive(study.seed, "plan"))  # noqa: S311
     while True:
         yield space.assemble(lambda _name, domain: _draw(domain, generator))
 
 
 def check_possible(study: StudyConfig, facts: DataFacts) -> None:
-    """Check that some point of the space is a model: stops at the first one.
+    """Check that at least one point of the space is a valid model; stops at the first one.
 
     Raises:
-        StudyError: None of many random points is, or, of a small space, none at all.
+        StudyError: None of the random points, or none of all points of a small space, is valid.
     """
     space = study.build_space()
     is_small = space.size is not None and space.size <= NUM_DRAWS

@@ -1,4 +1,4 @@
-"""A study's folder: who may write there, its resolved study file, and what was changed since the study began."""
+"""A study's folder: permission to write, the resolved study file, and changes since the start of the study."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ from search.uris import Uri
 
 OPTUNA_LOG = "optuna.log"
 COMPARISON = "comparison"
-"""Folder inside it: one folder per comparison, named by its key, and the newest one's files beside them."""
+"""Subfolder of comparisons: one folder per comparison, named by its key, and copies of the latest comparison's
+files."""
 
 
 def check_folder(study: StudyConfig) -> None:
-    """Check that the storage can be written and that a study that began earlier still says the same.
+    """Check that the storage is writable and that an existing study has not changed.
 
-    Writes nothing but, of a study on an object store, the working copy. While no trial is recorded, the study may
+    Nothing is written except the working copy of a study on an object store. A study without recorded trials may
     change.
 
     Raises:
-        StudyError: The storage cannot be written, or holds a key that workers would need; or the journal is gone.
-        StoreError: The store refuses.
-        StoreAwayError: It cannot be reached.
-        StudyChangedError: Fields changed that would make old and new trials incomparable.
+        StudyError: The storage is not writable or contains a key that workers need, or the journal is missing.
+        StoreError: The store refuses access.
+        StoreAwayError: The store cannot be reached.
+        StudyChangedError: Fields have changed that make old and new trials incomparable.
     """
     storage = study.storage
     if study.resources.runner == "ray" and isinstance(storage, Uri) and storage.holds_secret and is_uri(storage):
@@ -63,14 +64,14 @@ def check_folder(study: StudyConfig) -> None:
 
 
 def check_data(study: StudyConfig, digest: str) -> None:
-    """Check that a study with trials finds the data that it began on.
+    """Check that a study with trials uses the same data as at its start.
 
     Args:
-        study: The study; where its file changed, `check_folder` says so instead.
-        digest: Of the data as they are now.
+        study: The study; changes of its file are reported by `check_folder` instead.
+        digest: Digest of the current data.
 
     Raises:
-        StudyChangedError: They are others.
+        StudyChangedError: The data have changed.
     """
     folder = study.folder
     known = [event["data"]["digest"] for event in read_events(folder / JOURNAL) if event["event"] == "session"]
@@ -84,23 +85,26 @@ def check_data(study: StudyConfig, digest: str) -> None:
 
 
 def has_trials(folder: Path) -> bool:
-    """Whether a study's journal holds a trial or a repeat: what they were trained with must not change."""
+    """Return whether the journal contains a trial or repeat, so that the study must not change."""
     return bool(read_records(folder))
 
 
 def claim_folder(study: StudyConfig) -> Path:
-    """Make the study's folder and write the resolved file there.
+    """Create the study's folder and write the resolved study file.
+
+    Returns:
+        The folder.
 
     Raises:
-        StudyChangedError: Fields changed that would make old and new trials incomparable.
-        StudyError: The storage cannot be written.
+        StudyChangedError: Fields have changed that make old and new trials incomparable.
+        StudyError: The storage is not writable.
     """
     check_folder(study)
     folder = make_folder(study)
     resolved = folder / "study.yaml"
     try:
         if resolved.is_file() and not has_trials(folder):
-            (folder / OPTUNA_LOG).unlink(missing_ok=True)  # its space may have changed
+            (folder / OPTUNA_LOG).unlink(missing_ok=True)  # the space may have changed
         write_atomically(resolved, yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise StudyError(f"storage: {folder} cannot be written ({error.strerror}); choose another storage") from None
@@ -108,10 +112,10 @@ def claim_folder(study: StudyConfig) -> Path:
 
 
 def make_folder(study: StudyConfig) -> Path:
-    """Make the study's folder.
+    """Create the study's folder.
 
     Raises:
-        StudyError: The storage cannot be written.
+        StudyError: The storage is not writable.
     """
     try:
         study.folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +127,7 @@ def make_folder(study: StudyConfig) -> Path:
 
 
 def _changed(before: StudyConfig, after: StudyConfig) -> list[str]:
-    """What makes trials of the two incomparable, one line each."""
+    """Return one line per change that makes trials incomparable."""
     faults = []
     for path, was, now in _changes(to_dict(before), to_dict(after), ""):
         if path.startswith(FREE) or path in EXTENDABLE[1:]:
@@ -138,21 +142,21 @@ def _changed(before: StudyConfig, after: StudyConfig) -> list[str]:
 
 
 def check_given(path: str, overrides: Sequence[str], found: StudyConfig, *, refuse: bool) -> list[str]:
-    """Check that a study file says what the study was run with; a sweep's --set is easily forgotten later.
+    """Check that a study file matches the recorded study, as a sweep's --set is easily forgotten later.
 
     Fields of `compare` may change if --set names them.
 
     Args:
-        path: As the user named the study: a file, or the study's folder or URI, which hold what was recorded.
-        overrides: The --set of this command.
-        found: The study, as `find_study` gives it.
-        refuse: Whether differences are refused, or listed.
+        path: The study as named by the user: a study file, or a folder or URI, which always match.
+        overrides: The --set options of this command.
+        found: The study returned by `find_study`.
+        refuse: Whether differences raise an error instead of being returned.
 
     Returns:
-        What differs, a line per field; what was recorded holds, except in `compare`.
+        One line per differing field; the recorded values apply, except in `compare`.
 
     Raises:
-        StudyChangedError: There are differences, and they are refused.
+        StudyChangedError: There are differences and `refuse` is true.
     """
     resolved = found.folder / "study.yaml"
     if is_uri(path) or not Path(path).is_file() or Path(path).samefile(resolved):
@@ -175,7 +179,7 @@ def check_given(path: str, overrides: Sequence[str], found: StudyConfig, *, refu
 
 
 def changed_claims(study: StudyConfig) -> list[str]:
-    """Fields of `compare` that were recorded otherwise, and are recorded anew when the command goes on."""
+    """Return one line per field of `compare` that differs from the recorded value, which will be replaced."""
     resolved = study.folder / "study.yaml"
     if not resolved.is_file():
         return []
@@ -199,7 +203,7 @@ def _show(value: object) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new one, never half of it."""
+    """Write a text file atomically."""
     write_bytes(path, text.encode())
 
 
@@ -261,7 +265,7 @@ class _Data(_Dict):
 
 
 class _Document(_Dict):
-    """What readers of a comparison rely on; a report reads more of its numbers, and says itself what is missing."""
+    """The fields of a comparison that all readers need; the report checks further fields itself."""
 
     key: Key
     num_looks: NotRequired[int]
@@ -272,12 +276,12 @@ class _Document(_Dict):
 
 
 MAX_BYTES = 1 << 28
-"""Of a comparison."""
+"""Size limit of a comparison file."""
 _DOCUMENT: TypeAdapter[Any] = TypeAdapter(_Document)
 
 
 def load_comparison(folder: Path) -> dict[str, Any] | None:
-    """The newest comparison of a study, if there is one.
+    """Return the latest comparison of a study, or None.
 
     Raises:
         InputError: The file is damaged.

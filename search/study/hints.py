@@ -1,4 +1,4 @@
-"""Which study a path that leads to none may have meant."""
+"""Suggest studies for a path that does not lead to one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from search.storage.working_copy import JOURNAL, RESOLVED
 
 DEFAULT_STORAGE = "runs"
-"""Where studies lie unless the study file says otherwise."""
+"""Default storage folder of studies."""
 MAX_LOOKED_AT = 1000
-"""Entries of a folder that are looked at."""
+"""Maximum number of folder entries to examine."""
 MAX_OFFERED = 3
 
 
 def did_you_mean(path: Path) -> str | None:
-    """Offer the studies and study files nearby whose names are near, else those that there are; None without any.
+    """Suggest nearby studies and study files with similar names, else list nearby studies; None if there are none.
 
     >>> did_you_mean(Path("digits"))  # doctest: +SKIP
     'did you mean runs/digits?'
@@ -38,7 +38,7 @@ def did_you_mean(path: Path) -> str | None:
 
 
 def _studies(place: Path) -> Iterator[Path]:
-    """Study files in a folder, and folders in it that hold a study."""
+    """Yield the study files and study folders in a folder."""
     try:
         entries = sorted(entry.name for entry, _ in zip(os.scandir(place), range(MAX_LOOKED_AT), strict=False))
     except OSError:

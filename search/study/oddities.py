@@ -1,4 +1,4 @@
-"""What is odd about a study and no fault: fields without effect, and budgets that cannot be used up. Pure."""
+"""Warnings about valid studies: fields without effect, and budgets that cannot be used up. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spaces.presets import load_preset
 
 
 def odd_in_sweep(study: StudyConfig) -> Iterator[str]:
-    """What is odd about the sweep, one line each; call with a study that has no faults."""
+    """Yield one warning per line about the sweep; the study must be valid."""
     yield from _odd_domains(study)
     yield from _set_twice(study)
     yield from _odd_enqueue(study)
@@ -24,7 +24,7 @@ def odd_in_sweep(study: StudyConfig) -> Iterator[str]:
 
 
 def odd_in_compare(study: StudyConfig) -> Iterator[str]:
-    """What is odd about the comparison that is declared, as seen before the sweep."""
+    """Yield warnings about the declared comparison, before the sweep."""
     section, trials, size = study.compare, study.search.trials, study.build_space().size
     if section.finalists > trials:
         yield (
@@ -53,12 +53,12 @@ def _odd_domains(study: StudyConfig) -> Iterator[str]:
 
 
 def _set_twice(study: StudyConfig) -> Iterator[str]:
-    """Settings under train or model that a parameter of the space decides for every trial."""
+    """Yield warnings about `train` and `model` settings that a parameter of the space overrides in every trial."""
     points = [_values(like) for like in (*study.search.enqueue, *study.compare.baselines)]
     for parameter in study.build_space().parameters:
         setting = BINDS_TO.get(parameter.name, parameter.name)
         is_open = any(setting not in point and parameter.name not in point for point in points)
-        if parameter.when or is_open:  # the section decides where it is inactive, and for presets that leave it open
+        if parameter.when or is_open:  # then the setting has an effect in some trials
             continue
         for section in ("train", "model"):
             if study.gives(f"{section}.{setting}"):
@@ -107,7 +107,7 @@ def _odd_scheduler(study: StudyConfig) -> Iterator[str]:
 
 
 def _without_effect(study: StudyConfig) -> Iterator[str]:
-    """Fields that are written out, and that another one switches off."""
+    """Yield warnings about fields that another field disables."""
     search, resources = study.search, study.resources
     searched = {parameter.name for parameter in study.build_space().parameters}
     is_inline = resources.runner == "inline"

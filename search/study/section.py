@@ -1,4 +1,4 @@
-"""What every section of a study file has in common."""
+"""Base class and types of the sections of a study file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search.uris import Uri, redacted
 
 Scalar = bool | int | float | str
 PointLike = str | dict[str, Scalar]
-"""A preset's name, or a point written out."""
+"""Name of a preset, or a point as a mapping."""
 
 
 def _to_uri(text: str, info: ValidationInfo) -> Uri:
@@ -22,10 +22,10 @@ UriText = Annotated[
     AfterValidator(_to_uri),
     PlainSerializer(lambda uri: uri.written if isinstance(uri, Uri) else redacted(uri), return_type=str),
 ]
-"""An address that may hold a password; written out, it holds none."""
+"""An address that may contain a password; serialised without it."""
 
 
 class Section(BaseModel):
-    """A part of the study file: immutable, and no key is ignored."""
+    """A section of the study file: immutable, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

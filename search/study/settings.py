@@ -1,4 +1,4 @@
-"""What may be set at all: the names and values that the model and the recipe know. Imports no torch."""
+"""Names and valid values of all model and training settings. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from spaces.domains import Choice, Domain, Fixed, Float, Int, Value
 from spaces.space import Space
 
 FROM_DATA = ("input_channels", "input_height", "input_width", "num_classes")
-"""Settings of a model that nobody sets: the data decide."""
+"""Model settings that are determined by the data."""
 MODEL_SETTINGS = tuple(item.name for item in dataclasses.fields(ModelConfig) if item.name not in FROM_DATA)
 MODEL_DEFAULTS = {
     item.name: item.default
     for item in dataclasses.fields(ModelConfig)
     if item.name in MODEL_SETTINGS and item.default is not None
 }
-"""Settings that every model has and nobody need mention."""
+"""Settings with defaults, which need not be given."""
 REQUIRED = ("backbone", "rnn", "fc", "dropout")
-"""Settings that every hybrid has, and that have no default."""
+"""Settings without defaults that every hybrid model requires."""
 BINDS_TO = {"lr_adaptive": "lr", "lr_sgd": "lr"}
-"""Parameters of spaces that are one setting of the recipe: rates of different optimizers have different ranges."""
+"""Parameters that are the same training setting: learning rates have different ranges per optimizer."""
 COMMON = ("epochs", "validate_every")
-"""Settings of the recipe that are the same for all trials of a study: the scheduler compares by epoch."""
+"""Training settings that are common to all trials, as the scheduler compares by epoch."""
 RECIPE_SETTINGS = (*(name for name in TRAIN_FIELDS if name not in COMMON), *BINDS_TO)
 _NO_IMAGE = dict.fromkeys(FROM_DATA, 0)
-"""A fault on purpose: a configuration is then judged setting by setting only."""
+"""Invalid on purpose, so that only single settings are checked and not their combination."""
 _RECIPE = TypeAdapter(TrainConfig)
 
 
 def name_fault(name: str, *, recipe: bool = True) -> str | None:
-    """What is wrong with a name, if anything.
+    """Return the fault of a setting's name, or None.
 
     Args:
         name: A parameter of a space or point, or a key of `model`.
-        recipe: Whether training settings may stand here.
+        recipe: Whether training settings are allowed.
     """
     if name in MODEL_SETTINGS or (recipe and name in RECIPE_SETTINGS):
         return None
@@ -58,7 +58,7 @@ def name_fault(name: str, *, recipe: bool = True) -> str | None:
 
 
 def value_fault(name: str, value: Value) -> str | None:
-    """What is wrong with a value for a known name, if anything, whatever the other settings are."""
+    """Return the fault of a value of a known setting, or None, regardless of other settings."""
     if name in MODEL_SETTINGS:
         try:
             ModelConfig.from_dict({**_NO_IMAGE, name: value})
@@ -75,7 +75,7 @@ def value_fault(name: str, value: Value) -> str | None:
 
 
 def setting_faults(where: str, values: Mapping[str, Value], *, recipe: bool = True) -> Iterator[str]:
-    """Check names and values, one by one."""
+    """Yield the faults of names and values, checked one by one."""
     for name, value in values.items():
         wrong_name = name_fault(name, recipe=recipe)
         if wrong_name:
@@ -85,7 +85,7 @@ def setting_faults(where: str, values: Mapping[str, Value], *, recipe: bool = Tr
 
 
 def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
-    """Check that every parameter is a setting, each of its values possible, and that no setting is left open."""
+    """Yield the faults of a space: unknown parameters, invalid values and missing settings."""
     names = [parameter.name for parameter in space.parameters]
     faults = [f"space.{name}: {fault}" for name in names if (fault := name_fault(name))]
     faults += (
@@ -111,7 +111,7 @@ def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
 
 
 def _extremes(domain: Domain) -> tuple[Value, ...]:
-    """Values that are all possible only if every value is."""
+    """Return values that represent the domain: if they are valid, all values are."""
     match domain:
         case Choice(values=values):
             return values

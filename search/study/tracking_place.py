@@ -1,4 +1,4 @@
-"""Where MLflow records a study."""
+"""The MLflow destination of a study."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from search.uris import withheld_fault
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrackingPlace:
-    """Where MLflow records a study."""
+    """MLflow tracking URI and experiment of a study."""
 
     uri: str
     experiment: str
 
 
 def tracking_place(study: StudyConfig) -> TrackingPlace | None:
-    """Where MLflow records a study; None with tracking switched off.
+    """Return the MLflow destination of a study, or None if tracking is disabled.
 
     Raises:
-        TrackingError: The address names variables of the environment, and the study is only looked at.
+        TrackingError: The address refers to environment variables that were not filled in.
     """
     if not study.tracking.enabled:
         return None

@@ -1,1 +1,1 @@
-"""Text of any origin: checked, explained, escaped."""
+"""Check, explain and escape text from untrusted sources."""

@@ -1,4 +1,4 @@
-"""Turns pydantic's findings about a study into one line each: where, what was expected, what was found, how to mend."""
+"""Convert pydantic's validation errors to one line each: where, what was expected, what was found, how to fix it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ EXPECTED = {
     "tuple_type": "a list",
     "string_pattern_mismatch": "letters, digits, dots, _ and - that begin with a letter or a digit",
 }
-"""pydantic's kind of fault -> what would have been right."""
+"""pydantic's error type -> description of a valid value."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 MAX_SHOWN = 80
-"""Characters of a wrong value that are shown."""
+"""Maximum number of characters shown of an invalid value."""
 
 
 def explain(error: ValidationError, data: object, root: type, known: Container[Place]) -> Iterator[str]:
-    """Explain every fault, in the order of the file's sections.
+    """Yield one line per fault, in the order of the file's sections.
 
     Args:
-        error: What pydantic found.
-        data: What it looked at.
-        root: The schema, for near matches.
-        known: Places whose fault is told already.
+        error: The error raised by pydantic.
+        data: The validated data.
+        root: The schema, to suggest similar keys.
+        known: Places whose faults have been reported already.
     """
     places: dict[Place, list[Any]] = {}
     for item in error.errors(include_url=False):
@@ -44,7 +44,7 @@ def explain(error: ValidationError, data: object, root: type, known: Container[P
         if path not in known:
             places.setdefault(path, []).append(item)
     for path, items in places.items():
-        # Of the alternatives of a union, the one that got further is the one that was meant.
+        # Of the alternatives of a union, the one that matched most was probably intended.
         if len(items) > 1 or items[0]["type"] in {*EXPECTED, "literal_error"}:
             if not any(len(other) > len(path) and other[: len(path)] == path for other in places):
                 yield f"{_join(path)}: {_tell(items)}"
@@ -73,7 +73,7 @@ def _tell(items: list[Any]) -> str:
     for item in items:
         message = item["msg"].removeprefix("Input should ")
         expected[EXPECTED.get(item["type"]) or message[:1].lower() + message[1:]] = None
-    if any(words in EXPECTED.values() for words in expected):  # "a mapping" takes another verb than "be one of"
+    if any(words in EXPECTED.values() for words in expected):  # "a mapping" needs another phrase than "be one of"
         expected = {words.removeprefix("be "): None for words in expected}
     *others, last = expected
     words = f"{', '.join(others)} or {last}" if others else last
@@ -91,7 +91,7 @@ def _join(path: Place) -> str:
 
 
 def _locate(loc: Place, data: object, *, keep_last: bool) -> Place:
-    """The steps that lead through the data; what pydantic adds to tell alternatives apart is left out."""
+    """Return the path through the data, without the steps that pydantic adds to distinguish alternatives."""
     path: list[int | str] = []
     node: Any = data
     for step in loc:
@@ -105,7 +105,7 @@ def _locate(loc: Place, data: object, *, keep_last: bool) -> Place:
 
 
 def _known_keys(path: Place, root: type) -> list[str]:
-    """The keys that the schema knows at the place of an unknown one."""
+    """Return the valid keys at the place of an unknown key."""
     node: Any = root
     for step in path:
         annotation = node.model_fields[step].annotation if _is_model(node) and step in node.model_fields else None

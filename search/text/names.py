@@ -1,4 +1,4 @@
-"""Names that are read from files: of trials, and of files below a folder. None of them leads out of that folder."""
+"""Validate names read from files (trial keys and relative paths), which must not lead out of a folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def is_key(text: str) -> bool:
-    """Whether a text may name a trial or a comparison, and so its folder."""
+    """Return whether a text is a valid key of a trial or comparison, and so a safe folder name."""
     return _KEY.fullmatch(text) is not None
 
 
 def is_relative_path(text: str) -> bool:
-    """Whether a text names a file below some folder, whatever system wrote it."""
+    """Return whether a text is a path below a folder, on any operating system.
+
+    >>> is_relative_path("trials/a/weights.npy"), is_relative_path("../a")
+    (True, False)
+    """
     parts = text.replace("\\", "/").split("/")
     leads_away = not {"", ".", ".."}.isdisjoint(parts) or ":" in parts[0]
     return not leads_away and len(text) <= MAX_CHARACTERS and text.isprintable()
@@ -39,6 +43,6 @@ def _check_path(text: str) -> str:
 
 
 Key = Annotated[str, AfterValidator(_check_key)]
-"""Key of a trial or of a comparison: the name of its folder, too."""
+"""Key of a trial or comparison, which is also its folder name."""
 RelativePath = Annotated[str, AfterValidator(_check_path)]
 """Path of a file below a study's folder."""

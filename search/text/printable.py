@@ -1,17 +1,17 @@
-"""Names from files, shown on a terminal."""
+"""Make names from files safe to display on a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Escape every character that a terminal could act on, or that cannot be encoded.
+    r"""Escape characters that control a terminal or cannot be encoded.
 
-    These are control characters, ANSI escape sequences, line breaks, marks that change the direction of writing,
-    invisible characters, and bytes of a file name that are not UTF-8.
+    These are control characters, ANSI escape sequences, line breaks, text direction marks, invisible characters, and
+    bytes of file names that are not UTF-8.
 
     Args:
         text: Any text.
-        keep: Characters that are left as they are.
+        keep: Characters that are not escaped.
     """
     if text.isprintable():
         return text

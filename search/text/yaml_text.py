@@ -1,4 +1,4 @@
-"""YAML text and `--set` assignments -> plain data; what YAML would pass over in silence is a fault here."""
+"""Parse YAML text and `--set` assignments into plain data; duplicate keys and other silent errors are reported."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ Place = tuple[int | str, ...]
 """Keys and positions that lead to a value."""
 
 MAX_CHARACTERS = 250_000
-"""Of a study file: the shipped ones have 2,000."""
+"""Size limit of a study file; the predefined ones have about 2,000 characters."""
 MAX_VALUES = 50_000
-"""Values of a study file, aliases written out: a few lines of aliases of aliases can stand for billions."""
+"""Limit of values in a study file with aliases expanded; nested aliases can expand to billions of values."""
 MAX_SHOWN = 20
-"""Keys that stand twice and are named."""
+"""Maximum number of duplicate keys to report."""
 MAX_NUMBER = 2**63 - 1
 
 _EXPONENT = re.compile(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)")
-"""A number to people, text to YAML 1.1 unless it has a dot and a signed exponent."""
+"""Numbers in exponential notation, which YAML 1.1 reads as text unless they have a dot and a signed exponent."""
 
 
 class YamlError(ValueError):
-    """A text is no YAML, or says something twice.
+    """The text is not valid YAML, or a key occurs twice.
 
     Attributes:
-        faults: Per fault the line (from 1; None where unknown) and what is wrong.
+        faults: Line number (from 1; None if unknown) and description of each fault.
     """
 
     def __init__(self, *faults: tuple[int | None, str]) -> None:
@@ -37,7 +37,7 @@ class YamlError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Notes keys that stand twice in one mapping; PyYAML lets the last one win."""
+    """Detects duplicate keys, of which PyYAML would silently use the last one."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -57,10 +57,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(text: str) -> Any:  # noqa: ANN401
-    """Read one YAML document.
+    """Parse one YAML document.
+
+    Returns:
+        The data as Python objects.
 
     Raises:
-        YamlError: It is none, too much, or a key stands twice in a mapping.
+        YamlError: The text is not YAML or too large, or a key occurs twice in a mapping.
     """
     if len(text) > MAX_CHARACTERS:
         raise YamlError((None, f"expected at most {MAX_CHARACTERS:,} characters, found more"))
@@ -79,7 +82,7 @@ def read_yaml(text: str) -> Any:  # noqa: ANN401
         raise YamlError((mark.line + 1 if mark else None, f"not YAML: {problem}")) from None
     except YamlError:
         raise
-    except (ValueError, RecursionError) as error:  # 2024-99-99 is read as a date; brackets may nest too deep
+    except (ValueError, RecursionError) as error:  # 2024-99-99 is parsed as a date; brackets may be nested too deeply
         raise YamlError((None, f"not YAML: {str(error).splitlines()[0]}")) from None
     if loader.twice:
         raise YamlError(*loader.twice[:MAX_SHOWN])
@@ -87,7 +90,7 @@ def read_yaml(text: str) -> Any:  # noqa: ANN401
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """Count a node's values as often as it is referred to; what holds itself is named elsewhere."""
+    """Count the values below a node with aliases expanded; recursive aliases are reported elsewhere."""
     if id(node) not in known:
         known[id(node)] = 1
         parts = node.value if isinstance(node, yaml.SequenceNode | yaml.MappingNode) else ()
@@ -97,12 +100,12 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def to_plain(value: object, faults: dict[Place, str], path: Place = ()) -> Any:  # noqa: ANN401
-    """Copy data, noting whatever JSON has no word for; None stands in its place.
+    """Copy data, replacing values that JSON cannot represent by None and collecting them as faults.
 
     Args:
-        value: What YAML or a caller gave.
-        faults: Place -> what was expected and found; added to.
-        path: Where the value stands.
+        value: The data.
+        faults: Receives the faults: place -> what was expected and found.
+        path: Place of the value.
     """
     if len(path) > 50:
         faults[path[:1]] = "expected plain values, found a mapping or list that nests without end"
@@ -131,17 +134,17 @@ def to_plain(value: object, faults: dict[Place, str], path: Place = ()) -> Any: 
 
 
 def assign(data: dict[str, Any], assignment: str) -> str | None:
-    """Carry out `path.to.key=value` in place.
+    """Apply an assignment `path.to.key=value` in place.
 
     Returns:
-        What is wrong with it, if anything.
+        The fault of the assignment, or None.
     """
     path, separator, text = assignment.partition("=")
     keys = path.strip().split(".")
     if not separator or not all(keys):
         return f"--set {assignment}: expected path.to.key=value, such as train.epochs=3"
     try:
-        # On a command line 1e-3 is a number; text of that look can still be quoted.
+        # 1e-3 is a number on the command line; text of this form can be quoted.
         value = float(text) if _EXPONENT.fullmatch(text.strip()) else read_yaml(text)
     except YamlError:
         return f"--set {assignment}: the value is not YAML"
@@ -156,7 +159,7 @@ def assign(data: dict[str, Any], assignment: str) -> str | None:
 
 
 def hint_at_numbers(fault: str, data: object) -> str:
-    """Say how to write a number that YAML took for text, if the fault is about one."""
+    """Append the correct notation to a fault that is caused by a number that YAML reads as text."""
     for text in _numbers_as_text(data):
         match = _EXPONENT.fullmatch(text)
         if match and text in fault:

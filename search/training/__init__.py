@@ -1,1 +1,1 @@
-"""How one trial is trained. Torch; no Ray, no MLflow."""
+"""Training of one trial with torch; uses neither Ray nor MLflow."""

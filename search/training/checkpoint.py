@@ -1,7 +1,7 @@
-"""Everything that a training needs to go on bit for bit, written so that a crash leaves the old or the new one.
+"""Save and load the state from which a training resumes bit for bit; a crash never leaves a partial checkpoint.
 
-Two files: the end of the last epoch, and the middle of an epoch where the training was closed in one. The first stays
-while the second is there, so that whatever becomes of the second costs that one epoch at most.
+There are two files: the end of the last epoch and, if the training was stopped within an epoch, a state within it. The
+first is kept beside the second, so a damaged second file costs at most one epoch.
 """
 
 from __future__ import annotations
@@ -23,26 +23,37 @@ FORMAT = 1
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any], name: str = FILE_NAME) -> None:
-    """Write a checkpoint atomically: a temporary file, flushed to disk, then renamed.
+    """Write a checkpoint atomically: to a temporary file that is flushed to disk and renamed.
+
+    Args:
+        folder: The trial's folder.
+        state: What `load_checkpoint` returns; must contain the trial's `key`.
+        name: File name.
 
     Raises:
-        StorageFaultError: The machine cannot write it; the old checkpoint is as it was.
+        StorageFaultError: The file cannot be written; the old checkpoint is unchanged.
     """
     write_whole(folder / name, lambda stream: torch.save({"format": FORMAT, **state}, stream))
 
 
 def load_checkpoint(folder: Path, key: str, name: str = FILE_NAME) -> dict[str, Any] | None:
-    """Read a trial's checkpoint without executing anything from it.
+    """Read a trial's checkpoint without executing code from it.
 
-    It is damaged only if it was read and has no meaning: a file that cannot be read may be a good one.
+    A file is treated as damaged, and set aside, only if its content is invalid. A file that cannot be read may be
+    intact, so an error is raised instead.
+
+    Args:
+        folder: The trial's folder.
+        key: The trial's key.
+        name: File name.
 
     Returns:
-        The state, or None where there is no usable checkpoint of this trial: none was written, it was cut off, or
-        it belongs to another trial or format. The trial then begins anew, which costs time and changes no result.
+        The state, or None if the checkpoint is missing, damaged, or of another trial or format. The trial then
+        restarts, which costs time but changes no result.
 
     Raises:
-        StorageFaultError: The machine cannot read it.
-        MemoryError: Or another exception that says so: there is too little memory to read it.
+        StorageFaultError: The file cannot be read.
+        MemoryError: There is too little memory; torch's out-of-memory errors are raised as well.
     """
     path = folder / name
     with telling_disk_faults(path):
@@ -52,7 +63,7 @@ def load_checkpoint(folder: Path, key: str, name: str = FILE_NAME) -> dict[str, 
             return None
         try:
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged zip raises whatever its reader meets first
+        except Exception as error:  # damaged zip files cause many kinds of errors
             if is_out_of_memory(error) or find_fault(error) is not None:
                 raise
             path.replace(folder / DAMAGED_NAME)
@@ -61,7 +72,7 @@ def load_checkpoint(folder: Path, key: str, name: str = FILE_NAME) -> dict[str, 
 
 
 def load_newest(folder: Path, key: str) -> dict[str, Any] | None:
-    """Read the middle of the epoch that was cut off, or else the end of the last one."""
+    """Read the checkpoint within an epoch if it is the newer one, else that of the last epoch's end."""
     end, middle = (load_checkpoint(folder, key, name) for name in (FILE_NAME, MIDDLE_NAME))
     if middle is not None and (end is None or len(middle["curve"]) >= len(end["curve"])):
         return middle
@@ -69,7 +80,7 @@ def load_newest(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def drop_middle(folder: Path) -> None:
-    """Let go of the middle of an epoch that has ended."""
+    """Delete the checkpoint within an epoch, once the epoch is complete."""
     with telling_disk_faults(folder):
         (folder / MIDDLE_NAME).unlink(missing_ok=True)
 
@@ -78,9 +89,9 @@ def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write weights as safetensors, atomically.
 
     Raises:
-        StorageFaultError: The machine cannot write it.
+        StorageFaultError: The file cannot be written.
     """
-    # As bytes: safetensors' own writer would not say what is wrong with the disk as an OSError.
+    # Serialised in memory, as safetensors' own writer does not report disk faults as OSError.
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
     write_bytes(path, content)
 
@@ -89,8 +100,8 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array as .npy, atomically.
 
     Raises:
-        StorageFaultError: The machine cannot write it.
+        StorageFaultError: The file cannot be written.
     """
-    content = io.BytesIO()  # NumPy's own writer would not say what is wrong with the disk, either
+    content = io.BytesIO()  # NumPy's own writer does not report disk faults as OSError, either
     np.save(content, array, allow_pickle=False)
     write_bytes(path, content.getbuffer())

@@ -1,4 +1,4 @@
-"""What a training needs besides its model and data."""
+"""Training hyperparameters."""
 
 from __future__ import annotations
 
@@ -16,43 +16,46 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The recipe of one training."""
+    """The hyperparameters of one training run."""
 
     epochs: int
-    """Passes over the training part; at least 1. The fidelity of the search, never searched."""
+    """Passes over the training images; at least 1. The fidelity of the search, so never searched itself."""
     batch: int = 128
-    """Images per step; at least 2."""
+    """Images per optimizer step; at least 2."""
     optimizer: str = "adam"
     """One of adam, adamw, sgd, rmsprop."""
     lr: float = 1e-3
-    """Learning rate at its highest; above 0."""
+    """Peak learning rate; above 0."""
     momentum: float = 0.9
-    """Used by sgd only; 0 to 1."""
+    """Momentum of sgd, unused otherwise; at least 0 and below 1."""
     weight_decay: float = 0.0
     """L2 penalty (adamw: decoupled); 0 or more."""
     schedule: str = "constant"
-    """Learning rate over time: constant, step (x0.1 at 1/2 and 3/4), cosine, onecycle."""
+    """Learning rate schedule: constant, step (x0.1 at 1/2 and 3/4 of the training), cosine or onecycle."""
     clip: float = 0.0
-    """Largest norm of the gradient; 0 switches clipping off."""
+    """Maximum gradient norm; 0 disables clipping."""
     rnn_l2: float = 0.0
-    """Weight of the sum of squares of every recurrence's input and recurrent kernels, added to the loss; 0 or more."""
+    """Weight of the L2 penalty on the input and recurrent kernels of all recurrent layers, added to the loss; 0 or
+    more."""
     label_smoothing: float = 0.0
-    """Share of the target spread over all classes; 0 to 1."""
+    """Fraction of the target spread evenly over all classes; at least 0 and below 1."""
     augment: str = "none"
     """One of none, hflip, hvflip, crop_hflip, crop_hflip_cutout."""
     normalise: str = "global"
-    """global (one mean and deviation), channel, half ((x-.5)/.5), unit (/255); fitted on the training part."""
+    """Normalisation: global (one mean and standard deviation), channel (one per channel), half ((x - 0.5) / 0.5) or
+    unit (x / 255); fitted on the training images."""
     validate_every: int = 1
-    """Epochs from one validation to the next; 1 to `epochs`. The last epoch is always validated."""
+    """Number of epochs between validations; 1 to `epochs`. The last epoch is always validated."""
     precision: str = "auto"
-    """float32, bfloat16 (recurrences stay in float32), or auto: bfloat16 on GPUs and on CPUs that have it in hardware.
+    """float32, bfloat16 (recurrent layers use float32), or auto: bfloat16 on GPUs and on CPUs that support it in
+    hardware.
 
-    auto is a word of the study file: `settled` replaces it by one of the others before anything is trained, so that
-    trials of one key are computed alike on all nodes.
+    `settled` replaces auto before the first trial, so that trials with the same key use the same precision on all
+    nodes.
     """
 
     def __post_init__(self) -> None:
-        """Refuse values that no training can have, all at once."""
+        """Check the values and report all faults at once."""
         faults = [
             f"{name} must be {rule}, got {value!r}"
             for name, value, ok, rule in (
@@ -83,9 +86,13 @@ class TrainConfig:
 
 
 def settled(train: TrainConfig, *, gpus: float) -> TrainConfig:
-    """The recipe with `auto` written out, by what a trial is given (`resources.gpus`) and the CPU of this machine.
+    """Return the configuration with `precision: auto` resolved.
 
-    Called by the driver, once, so that no two nodes compute one trial's key in different arithmetic.
+    The driver calls this once per study, so that all nodes train with the same precision.
+
+    Args:
+        train: The configuration.
+        gpus: GPUs per trial (`resources.gpus`); with 0, this machine's CPU decides.
     """
     if train.precision != "auto":
         return train
@@ -94,7 +101,7 @@ def settled(train: TrainConfig, *, gpus: float) -> TrainConfig:
 
 @functools.cache
 def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; without it autocast is slower than float32."""
+    """Return whether this CPU supports bfloat16 in hardware; without it, autocast is slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

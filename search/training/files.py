@@ -1,9 +1,9 @@
-"""What a training keeps in its trial's folder until the trial has ended. No torch here: the driver knows these, too."""
+"""Names of the files that a training keeps in its trial's folder until it ends; imports no torch, for the driver."""
 
 FILE_NAME = "checkpoint.pt"
-"""The end of the last epoch."""
+"""State at the end of the last epoch."""
 MIDDLE_NAME = "checkpoint-middle.pt"
-"""The middle of the next one, if the training was closed there."""
+"""State within the next epoch, if the training was stopped there."""
 DAMAGED_NAME = "checkpoint.damaged"
-"""A checkpoint that could not be read; the newest one."""
+"""The most recent checkpoint that was damaged."""
 CHECKPOINTS = (FILE_NAME, MIDDLE_NAME, DAMAGED_NAME)

@@ -1,4 +1,4 @@
-"""One block of a trial: what is trained and scored.
+"""Train and evaluate one model on one block (seed and split) of a trial.
 
 Shapes: B batch, H height, W width, C channels or classes, N images.
 """
@@ -33,34 +33,35 @@ from search.training.ticks import random_state, set_random_state
 
 @dataclass(kw_only=True)
 class _Part:
-    """An epoch as far as it has come."""
+    """Progress within an epoch."""
 
     epoch: int
     step: int
-    """Steps done."""
+    """Steps completed."""
     changes: torch.Generator
-    """Draws the augmentation."""
-    # Sums stay on the device: reading them at every step would wait for it.
+    """Generator of the augmentation."""
+    # Sums are kept on the device: reading them at every step would wait for it.
     loss_sum: torch.Tensor
     num_right: torch.Tensor
     num_images: int
 
 
 class Learner:
-    """One block of a trial: its model, optimizer and parts of the data.
+    """The model, optimizer and data of one block of a trial.
 
-    Everything random is a function of (block, epoch), so that at the end of an epoch there is nothing to store of it;
-    in the middle of one it is the state of torch's generators.
+    All randomness is a function of (block, epoch), so checkpoints at the end of an epoch contain no random state; those
+    within an epoch contain the state of torch's generators.
 
-    Its long methods are generators: they yield between steps, where they may be closed, and return what they found.
+    Long-running methods are generators: they yield between steps, where they may be closed, and return their result.
+    Not thread-safe, as torch's global generators are used.
 
     Args:
-        spec: What is trained.
-        block: What is random.
+        spec: The trial.
+        block: The seeds.
         data: The data set that the spec names.
-        device: Where it is trained.
-        limits: Images at once, where memory does not suffice for more. A micro-batch gives the gradient of the whole
-            batch, summed in parts; only batch normalisation sees a difference, as it normalises over each part.
+        device: Device of the training.
+        limits: Largest number of images computed at once. Gradients of micro-batches are summed to that of the whole
+            batch, so only batch normalisation, which normalises over each micro-batch, changes the result.
     """
 
     def __init__(
@@ -89,13 +90,16 @@ class Learner:
         self.val_correct: NDArray[np.bool_] | None = None
 
     def train_epoch(self, epoch: int) -> Generator[None, None, tuple[float, float, int]]:
-        """Train one epoch (from 1), or what is missing of it.
+        """Train one epoch, or the rest of it after resuming.
+
+        Args:
+            epoch: Number of the epoch, from 1.
 
         Returns:
-            Mean of what is minimised (see `objective`), accuracy, and number of images.
+            Mean training loss (see `objective`), accuracy, and number of images.
 
         Raises:
-            DivergedError: The loss is not finite, or the weights are not after the last step.
+            DivergedError: The loss is not finite, or the weights are not finite at the end.
         """
         order = torch.Generator().manual_seed(derive(self.block.order_seed, "order", epoch))
         part = self._begin(epoch)
@@ -115,7 +119,7 @@ class Learner:
         return mean_loss, float(part.num_right) / part.num_images, part.num_images
 
     def _begin(self, epoch: int) -> _Part:
-        """Where the epoch goes on: at its first step, or where a loaded state was cut off."""
+        """Return the progress of the epoch: from its first step, or from a loaded state."""
         if self._part is None or self._part.epoch != epoch:
             torch.manual_seed(derive(self.block.init_seed, "dropout", epoch))
             self._part = _Part(
@@ -132,7 +136,7 @@ class Learner:
         return self._part
 
     def _descend(self, images: torch.Tensor, labels: torch.Tensor, part: _Part) -> None:
-        """Take one step down the gradient of a batch, which is computed in as many parts as memory demands."""
+        """Update the weights with one batch, whose gradient is computed in micro-batches if memory is short."""
         self._optimizer.zero_grad(set_to_none=True)
         num_parts = self._limits.num_parts(len(labels), self.model)
         for some, truth in zip(images.tensor_split(num_parts), labels.tensor_split(num_parts), strict=True):
@@ -156,14 +160,14 @@ class Learner:
 
     @property
     def has_validation(self) -> bool:
-        """Whether there is a validation part."""
+        """Whether there are validation images."""
         return len(self._val_rows) > 0
 
     def validate(self) -> Generator[None, None, tuple[float, float]]:
-        """Score the validation part; keep its confusion matrix (C, C), rows true, and which images were right (N,).
+        """Evaluate the validation images; stores the confusion matrix (C, C), rows true, and the correctness (N,).
 
         Returns:
-            Mean cross-entropy, whatever training minimises, and accuracy.
+            Mean cross-entropy (whatever the training loss) and accuracy.
         """
         logits, labels = yield from self._forward(self._set, self._val_rows)
         loss = float(F.cross_entropy(logits, labels))
@@ -175,10 +179,13 @@ class Learner:
         return loss, float(np.trace(self.confusion)) / len(labels)
 
     def score_test(self, test: Images) -> Generator[None, None, NDArray[np.uint16]]:
-        """Classify every image of the test set: (N,).
+        """Predict the class of every test image.
+
+        Returns:
+            Class indices, (N,).
 
         Raises:
-            DivergedError: The model says nothing finite of some image.
+            DivergedError: The model returns a value that is not finite.
         """
         logits, _ = yield from self._forward(test, np.arange(len(test.labels)))
         if not bool(logits.isfinite().all()):
@@ -188,10 +195,10 @@ class Learner:
     def _forward(
         self, images: Images, rows: NDArray[np.int64]
     ) -> Generator[None, None, tuple[torch.Tensor, torch.Tensor]]:
-        """Logits (N, C) and labels (N,) of some images, in as small batches as memory demands.
+        """Return the logits (N, C) and labels (N,) of images; halves the batch size if memory is short.
 
         Raises:
-            OutOfMemoryError: Not even one image at a time fits.
+            OutOfMemoryError: A single image does not fit into memory.
         """
         while True:
             try:
@@ -208,7 +215,7 @@ class Learner:
         self.model.eval()
         parts, labels = [], []
         for pixels, truth in EvalBatches(images, rows, self._limits.eval_batch or EVAL_BATCH, self._device):
-            # Never around a yield: who is given a tick shall not compute without gradients.
+            # Not around a yield: gradients must stay enabled for the caller's code.
             with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
                 parts.append(self.model(prepare(pixels, self.normaliser)).float())
             labels.append(truth)
@@ -216,10 +223,10 @@ class Learner:
         return torch.cat(parts), torch.cat(labels)
 
     def state(self, *, in_middle: bool = False) -> dict[str, Any]:
-        """Everything that training changes.
+        """Return the state for a checkpoint.
 
         Args:
-            in_middle: Of an epoch: with what was summed of it, and torch's generators as they are now.
+            in_middle: Include the progress within the epoch and the state of torch's generators.
         """
         state: dict[str, Any] = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
         if in_middle and self._part is not None:
@@ -236,7 +243,7 @@ class Learner:
         return state
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go back to a state."""
+        """Restore a state returned by `state`."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._part, self._random = None, None
@@ -268,5 +275,5 @@ def _parts_of(
 
 
 def _parts(data: ImageData, spec: TrialSpec, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Normaliser]:
-    """Split and normalisation, found once per process and block: trials of a sweep share them."""
+    """Return training rows, validation rows and normalisation; cached per process, as trials share blocks."""
     return _parts_of(data, spec.split, spec.train.normalise, seed)

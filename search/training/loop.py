@@ -1,4 +1,4 @@
-"""One trial, epoch by epoch: yields metrics, checkpoints before it speaks, goes on bit for bit from where it stopped.
+"""Train one trial epoch by epoch: yields metrics after each checkpoint and resumes bit for bit.
 
 Shapes: C classes, N images, R blocks.
 """
@@ -39,35 +39,36 @@ from search.training.ticks import Stopwatch, in_turn, ticking
 def train(
     spec: TrialSpec, data: ImageData, folder: Path, *, device: str, num_known_epochs: int = 0
 ) -> Generator[Progress | None, None, None]:
-    """Train a trial, or go on with it from its checkpoint.
+    """Train a trial, resuming from its checkpoint if there is one.
 
-    It may be closed wherever it yields. In the middle of an epoch that leaves a checkpoint of the middle, and the next
-    call goes on at the very next step, bit for bit; a validation or a scoring that is cut off is begun again.
+    The generator may be closed at any yield. Within an epoch this writes a checkpoint, and the next call resumes at the
+    next step, bit for bit; an interrupted validation or test evaluation is repeated.
 
-    Where memory does not suffice, the epoch is begun again from its checkpoint with micro-batches of half the size,
-    down to one image (see `Learner`); that is told with the machine. Without that no result depends on memory.
+    If memory is insufficient, the epoch restarts from its checkpoint with micro-batches of half the size, down to one
+    image (see `Learner`), and the reported machine shows this. Otherwise results do not depend on memory.
+
+    Only one process may train in a folder at a time.
 
     Args:
-        spec: What to train. Its blocks go forward together, one epoch each in turn.
+        spec: The trial. Its blocks are trained in turn, one epoch each.
         data: The data set that the spec names.
-        folder: Holds the checkpoint; in the end weights, confusion matrices, which validation images were right, and
-            test predictions.
+        folder: The trial's folder, which receives the checkpoint and in the end weights, confusion matrices, the
+            correctness per validation image, and test predictions.
         device: `cpu`, `cuda` or `cuda:n`.
-        num_known_epochs: Epochs that the caller has already been told of.
+        num_known_epochs: Number of epochs that the caller has received before.
 
     Yields:
-        One `Progress` per epoch that the caller does not know, after the checkpoint that holds it was written; between
-        them None as a tick, at least every TICK_SECS.
+        One `Progress` per new epoch, after its checkpoint is written; in between, None at least every TICK_SECS.
 
     Raises:
-        DivergedError: The loss is not finite. Of a repeat it carries what the last finite checkpoint scores, if there
-            is one: a divergence is an outcome, and it is compared like any other.
-        OutOfMemoryError: Not even one image at a time fits.
-        StorageFaultError: The machine cannot write or read a file: nothing of the trial is lost.
+        DivergedError: The loss is not finite. For a repeat it carries the result of the last finite checkpoint, if
+            there is one, as divergence is an outcome that is compared like others.
+        OutOfMemoryError: A single image does not fit into memory.
+        StorageFaultError: A file cannot be written or read; the trial can be resumed.
     """
     keep_freed_memory()
     with telling_disk_faults(folder):
-        folder.mkdir(exist_ok=True)  # not its parents: the folder of a study that was moved is not made again
+        folder.mkdir(exist_ok=True)  # without parents: if the study's folder was moved, it must not be created again
         remove_leftovers(folder)
     training = _Training(spec, data, folder, torch.device(device))
     last = spec.train.epochs
@@ -87,7 +88,7 @@ def train(
             if not is_out_of_memory(error):
                 raise
             no_memory = str(error)
-        if no_memory is not None:  # the error is gone, and with it what it held of the device's memory
+        if no_memory is not None:  # outside of `except`, so that the error no longer holds device memory
             training.begin_smaller(no_memory)
         elif len(training.curve) < last:
             yield training.tell(training.curve[-1])
@@ -96,7 +97,7 @@ def train(
 
 
 class _Training:
-    """A trial's learners, and how far they have come."""
+    """The learners of a trial and their progress."""
 
     def __init__(self, spec: TrialSpec, data: ImageData, folder: Path, device: torch.device) -> None:
         self._spec, self._data, self._folder, self._device = spec, data, folder, device
@@ -118,7 +119,7 @@ class _Training:
                 learner.load(state)
 
     def begin_smaller(self, reason: str) -> None:
-        """Go back to the last checkpoint, with half as many images at a time.
+        """Return to the last checkpoint and halve the number of images computed at once.
 
         Raises:
             OutOfMemoryError: It was one image already.
@@ -129,7 +130,7 @@ class _Training:
         self._begin(load_newest(self._folder, self._spec.key))
 
     def advance(self) -> Generator[None, None, None]:
-        """Train the next epoch, or what is missing of it, and write its checkpoint."""
+        """Train the next epoch, or the rest of it, and write its checkpoint."""
         steps = _train_epoch(self._spec, self._learners, len(self.curve) + 1)
         metrics = yield from ticking(steps, self._device, self._watch)
         self.curve.append(dataclasses.replace(metrics, elapsed_secs=self._watch.secs))
@@ -138,7 +139,7 @@ class _Training:
         drop_middle(self._folder)
 
     def save_middle(self) -> None:
-        """Write a checkpoint of the epoch as far as it has come, beside that of the last epoch."""
+        """Write a checkpoint within the epoch, beside that of the last epoch."""
         state = {**self._state(in_middle=True), "elapsed_secs": self._watch.secs}
         save_checkpoint(self._folder, state, MIDDLE_NAME)
 
@@ -152,9 +153,9 @@ class _Training:
         }
 
     def with_last_finite(self, error: DivergedError) -> Generator[None, None, DivergedError]:
-        """Give the error what the checkpoint of the last epoch scores; not in a sweep, nor before the first has ended.
+        """Add the result of the last epoch's checkpoint to a divergence error, for repeats with at least one epoch.
 
-        Such a checkpoint is finite, as an epoch that is not never gets one.
+        The checkpoint is finite, as epochs with values that are not finite are never saved.
         """
         checkpoint = load_checkpoint(self._folder, self._spec.key) if self._spec.score_test else None
         if checkpoint is None:
@@ -169,12 +170,12 @@ class _Training:
         return DivergedError(error.epoch, error.loss, result)
 
     def finish(self) -> Generator[None, None, TrialResult]:
-        """Leave weights and what the last validation saw; score the test set, if the spec asks for it."""
+        """Write weights and validation results; evaluate the test set if the spec requests it."""
         steps = _finish(self._spec, self._learners, self._data, self._folder)
         return (yield from ticking(steps, self._device, Stopwatch()))
 
     def tell(self, metrics: EpochMetrics, result: TrialResult | None = None) -> Progress:
-        """Say an epoch, with what it was computed on: absent what never had to be halved or set aside."""
+        """Return the report of an epoch. The machine shows reduced batch sizes and damaged checkpoints, if any."""
         machine = describe_machine(self._device, self._spec.train.precision) | self._limits.to_dict()
         if (self._folder / DAMAGED_NAME).exists():
             machine["damaged_checkpoint"] = True
@@ -182,7 +183,7 @@ class _Training:
 
 
 def _train_epoch(spec: TrialSpec, learners: list[Learner], epoch: int) -> Generator[None, None, EpochMetrics]:
-    """Train and score one epoch of every block; it is the caller who keeps the time."""
+    """Train and validate one epoch of every block; the caller sets `elapsed_secs`."""
     trained = yield from in_turn(learner.train_epoch(epoch) for learner in learners)
     due = epoch % spec.train.validate_every == 0 or epoch == spec.train.epochs
     scored = yield from in_turn(learner.validate() for learner in learners if due and learner.has_validation)
@@ -205,12 +206,12 @@ def _train_epoch(spec: TrialSpec, learners: list[Learner], epoch: int) -> Genera
 def _finish(
     spec: TrialSpec, learners: list[Learner], data: ImageData, folder: Path
 ) -> Generator[None, None, TrialResult]:
-    """Leave weights and what the last validation saw; score the test set, if the spec asks for it."""
+    """Write weights and validation results; evaluate the test set if the spec requests it."""
     artifacts: dict[str, str] = {}
     if all(learner.has_validation for learner in learners):
         seen = yield from in_turn(_last_validation(learner) for learner in learners)
         save_array(folder / "confusion.npy", np.sum([confusion_CC for confusion_CC, _ in seen], axis=0))
-        # In the order of the validation part, (R, N) in bits: all trials on one block have the same images.
+        # Bits (R, N) in the order of the validation images, which is the same for all trials on a block.
         save_array(folder / "val_correct.npy", np.packbits([correct_N for _, correct_N in seen], axis=1))
         artifacts |= {"confusion": "confusion.npy", "val_correct": "val_correct.npy"}
     for position, learner in enumerate(learners):
@@ -225,10 +226,10 @@ def _finish(
 
 
 def _score(learners: list[Learner], data: ImageData, folder: Path) -> Generator[None, None, TrialResult]:
-    """Score the test set and leave predictions (R, N), their correctness in bits, and the confusion matrix (C, C)."""
+    """Evaluate the test set; write predictions (R, N), correctness as bits and the confusion matrix (C, C)."""
     files = {name: f"{name}.npy" for name in ("predictions", "correct", "test_confusion")}
     path = folder / files["predictions"]
-    if not path.is_file():  # once per repeat, even if the repeat was cut off right after
+    if not path.is_file():  # evaluated once per repeat, even if the repeat is interrupted afterwards
         save_array(path, np.stack((yield from in_turn(learner.score_test(data.test) for learner in learners))))
     predicted_RN: NDArray[np.uint16] = np.load(path, allow_pickle=False)
     correct_RN = predicted_RN == data.test.labels
@@ -240,8 +241,8 @@ def _score(learners: list[Learner], data: ImageData, folder: Path) -> Generator[
 
 
 def _last_validation(learner: Learner) -> Generator[None, None, tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-    """Confusion matrix (C, C) and correctness (N,) of the last pass."""
-    if learner.confusion is None:  # cut off after the last checkpoint
+    """Return the confusion matrix (C, C) and correctness (N,) of the last validation."""
+    if learner.confusion is None:  # resumed after the last checkpoint
         yield from learner.validate()
     assert learner.confusion is not None
     assert learner.val_correct is not None

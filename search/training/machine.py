@@ -1,4 +1,4 @@
-"""What a training computes on and in: the part of its result that no study file fixes."""
+"""Hardware and arithmetic of a training: the factors of its result that the study file does not fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.errors import ResourceError
 
 
 def describe_machine(device: torch.device, precision: str) -> dict[str, Any]:
-    """Device, precision, threads and torch: equal ones give equal results on equal software."""
+    """Return device, precision, threads and torch version, which must match to reproduce a result bit for bit."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     return {
         "device": f"{device.type} {name}",
@@ -23,14 +23,14 @@ def describe_machine(device: torch.device, precision: str) -> dict[str, Any]:
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether matrix products and convolutions round to bfloat16.
+    """Return whether matrix products and convolutions use bfloat16.
 
     Args:
         precision: float32 or bfloat16.
-        device: Where the training runs.
+        device: Device of the training.
 
     Raises:
-        ResourceError: The device is a GPU that only emulates bfloat16, slower than float32.
+        ResourceError: The GPU only emulates bfloat16, which is slower than float32.
     """
     assert precision in {"float32", "bfloat16"}, f"{precision} is settled by the study, see search.training.config"
     wanted = precision == "bfloat16"
@@ -44,7 +44,7 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
 
 @contextlib.contextmanager
 def deterministic_cudnn() -> Iterator[None]:
-    """Let cuDNN use only algorithms that add up in one order, chosen without trying them out; then as before."""
+    """Restrict cuDNN to deterministic algorithms, without benchmarking; restores the settings afterwards."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False

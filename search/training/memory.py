@@ -1,4 +1,4 @@
-"""Memory: keeps what training frees, instead of asking the system for it again at each step, and what to do without."""
+"""Memory: reuse freed memory between steps, and reduce batch sizes when memory is short."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from search.errors import OutOfMemoryError
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 KEEP_BYTES = 2**30
-"""Blocks up to this size come from the heap, and that much of it stays with the process."""
+"""Allocations up to this size come from the heap, and this much free heap is kept."""
 EVAL_BATCH = 512
-"""Images per forward pass where no gradient is needed."""
+"""Images per forward pass without gradient."""
 _WORDS = re.compile(
     r"DefaultCPUAllocator: |CUDA out of memory|CUDA error: out of memory|_STATUS_ALLOC_FAILED|"
     r"could not create a (primitive|memory object)$"
 )
-"""How torch, CUDA's libraries and oneDNN (the last two, which may mean something else) say that no memory is left."""
+"""Out-of-memory messages of torch, CUDA's libraries and oneDNN; the last two may have other causes."""
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell the C library once per process; on a CPU a recurrent training step is then up to 1.7 times as fast.
+    """Make the C library keep freed memory; speeds up recurrent training steps on the CPU by up to 1.7 times.
 
     Returns:
-        Whether the C library knows these settings (glibc does, others need not).
+        Whether the C library supports the settings (glibc does).
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -42,14 +42,14 @@ def keep_freed_memory() -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device or the machine has no memory left."""
+    """Return whether an error was caused by a lack of memory on the device or machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and _WORDS.search(str(error)) is not None
 
 
 def release_memory() -> None:
-    """Give back what nobody uses any more."""
+    """Collect unused objects and return unused GPU memory."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
@@ -57,28 +57,33 @@ def release_memory() -> None:
 
 @dataclass(kw_only=True)
 class BatchLimits:
-    """How many images a model is given at once, where memory does not suffice for all that are asked for."""
+    """Reduced batch sizes, after memory was insufficient."""
 
     micro_batch: int | None = None
-    """Images per forward and backward pass, added up to the gradient of the whole batch; None: the batch."""
+    """Images per forward and backward pass, whose gradients are summed; None: the whole batch."""
     eval_batch: int | None = None
     """Images per forward pass without gradient; None: EVAL_BATCH."""
 
     def to_dict(self) -> dict[str, int]:
-        """What had to be halved, and to what; empty where memory was enough."""
+        """Return the reduced batch sizes; empty if memory was sufficient."""
         limits = {item.name: getattr(self, item.name) for item in fields(self)}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def load(self, limits: Mapping[str, int]) -> None:
-        """Take what `to_dict` gave."""
+        """Restore the output of `to_dict`."""
         for item in fields(self):
             setattr(self, item.name, limits.get(item.name))
 
     def halve_training(self, batch: int, model: nn.Module, reason: str) -> None:
         """Halve the micro-batch.
 
+        Args:
+            batch: Size of a whole batch.
+            model: The model, which determines the smallest micro-batch.
+            reason: Message of the out-of-memory error.
+
         Raises:
-            OutOfMemoryError: It is as small as this model allows.
+            OutOfMemoryError: The micro-batch has the smallest size already.
         """
         now, smallest = self.micro_batch or batch, smallest_batch(model)
         if now <= smallest:
@@ -89,7 +94,7 @@ class BatchLimits:
         """Halve the batches of validation and test.
 
         Raises:
-            OutOfMemoryError: It is a single image.
+            OutOfMemoryError: The batch size is 1 already.
         """
         now = self.eval_batch or EVAL_BATCH
         if now <= 1:
@@ -97,12 +102,12 @@ class BatchLimits:
         self.eval_batch = now // 2
 
     def num_parts(self, num_images: int, model: nn.Module) -> int:
-        """In how many parts a batch is computed, as equal as can be."""
+        """Return the number of micro-batches, of nearly equal size, that a batch is split into."""
         if self.micro_batch is None or num_images <= self.micro_batch:
             return 1
         return min(-(-num_images // self.micro_batch), num_images // smallest_batch(model))
 
 
 def smallest_batch(model: nn.Module) -> int:
-    """Fewest images that a model trains on: batch normalisation has nothing to normalise over in a batch of one."""
+    """Return the smallest batch a model can train on: 2 with batch normalisation, else 1."""
     return 2 if any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules()) else 1

@@ -1,4 +1,4 @@
-"""The optimizer, and the learning rate as a pure function of the step."""
+"""Optimizer and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from search.training.config import TrainConfig
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> torch.optim.Optimizer:
-    """Make the optimizer of a recipe.
+    """Create the optimizer.
 
-    Adam's eps is 1e-7 as in Keras, the framework of two of the papers; torch's default is 1e-8. Fused kernels update
-    all tensors in one pass, on CPU and GPU alike.
+    Adam's eps is 1e-7 as in Keras, which two of the reproduced papers use; torch's default is 1e-8. Fused kernels
+    update all tensors in one pass on CPU and GPU.
     """
     params = list(parameters)
     match train.optimizer:
@@ -32,9 +32,17 @@ def make_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> to
 
 
 def learning_rate(train: TrainConfig, step: int, num_steps: int) -> float:
-    """Learning rate of a step (from 0) in a training of `num_steps` steps.
+    """Return the learning rate of a step.
 
-    `onecycle` climbs from lr/25 to lr in the first 30 % and falls to lr/2.5e5, both along a half cosine.
+    `onecycle` rises from lr/25 to lr in the first 30 % and falls to lr/2.5e5, both along a half cosine.
+
+    Args:
+        train: The training hyperparameters.
+        step: Number of the step, from 0.
+        num_steps: Total number of steps.
+
+    >>> learning_rate(TrainConfig(epochs=1, lr=1.0, schedule="step"), 50, 100)
+    0.1
     """
     progress = step / max(1, num_steps)
     schedules: dict[str, Callable[[], float]] = {
@@ -55,6 +63,6 @@ def _onecycle(progress: float, warm: float = 0.3) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every group."""
+    """Set the learning rate of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -1,4 +1,4 @@
-"""What is to be trained: one point on one or more blocks, complete and small enough to send to a worker."""
+"""Specification of a trial: one point on one or more blocks, small enough to send to a worker."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from search.training.config import TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
-    """A training, complete: a worker needs this and the data, nothing else."""
+    """A complete specification of a trial: with the data set, all that a worker needs."""
 
     model: ModelConfig
     train: TrainConfig
     data: DataConfig
     split: SplitConfig
     blocks: tuple[Block, ...]
-    """What is random; one model is trained per block."""
+    """Seeds and splits; one model is trained per block."""
     data_key: str
-    """Cheap digest of the data set, so that changed data is another trial."""
+    """Digest of the data set, so that changed data gives another trial."""
     score_test: bool = False
-    """Score the last weights once on the test set: repeats only, never in the sweep."""
+    """Whether to evaluate the final weights on the test set; for repeats only, never in a sweep."""
     number: int = field(default=0, compare=False)
-    """Position in the sweep; not part of the identity."""
+    """Number of the trial in the sweep; not part of the key."""
     label: str = field(default="", compare=False)
-    """What a reader calls it; not part of the identity."""
+    """Displayed name; not part of the key."""
 
     @cached_property
     def key(self) -> str:
-        """The trial's key everywhere: folder, Optuna attribute, MLflow tag.
+        """The trial's identifier, used as folder name, Optuna attribute and MLflow tag.
 
-        Leaves out what cannot change the result: where the data lie, the label, the number.
+        Excludes everything that cannot change the result: location of the data, label and number.
         """
         identity = {
             "model": dataclasses.asdict(self.model),

@@ -1,4 +1,4 @@
-"""How long an epoch of a trial takes on this machine, from one step of it."""
+"""Estimate the duration of an epoch from one training step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from search.training.spec import TrialSpec
 
 
 def time_epoch(spec: TrialSpec, num_train: int) -> float:
-    """Seconds of one training epoch, from one timed step on random images after one to warm up."""
+    """Measure a training step on random images, after a warm-up step, and scale it to an epoch.
+
+    Args:
+        spec: The trial.
+        num_train: Number of training images.
+
+    Returns:
+        Estimated seconds per epoch on one thread.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""Ticks: moments between two steps of a training at which it may be closed, passed on every so often."""
+"""Ticks: points between training steps at which a training may be closed."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ import torch
 from search.training.machine import deterministic_cudnn
 
 TICK_SECS = 2.0
-"""From one tick to the next, or a step longer."""
+"""Time between ticks, or one step longer."""
 T = TypeVar("T")
 
 
 @dataclass
 class Stopwatch:
-    """Time spent computing, without waiting."""
+    """Measures computing time, excluding waits."""
 
     secs: float = 0.0
 
 
 def ticking(steps: Generator[None, None, T], device: torch.device, watch: Stopwatch) -> Generator[None, None, T]:
-    """Run steps, with cuDNN held to its deterministic algorithms, and pass on a yield every TICK_SECS.
+    """Run steps with deterministic cuDNN and yield every TICK_SECS.
 
-    Whoever is given a tick finds cuDNN as it was before and may use torch's generators: the steps do not notice.
+    Between ticks the caller has its own cuDNN settings and may use torch's generators: their state is restored for the
+    steps.
 
     Args:
-        steps: Yields where it may be closed; closed when this is.
-        device: Whose generator the steps draw from, beside the CPU's.
-        watch: Runs while the steps do.
+        steps: Generator that yields where it may be closed; it is closed with this generator.
+        device: Device whose generator the steps use beside the CPU's.
+        watch: Accumulates the time spent in the steps.
 
     Yields:
         None.
 
     Returns:
-        What the steps return.
+        The return value of `steps`.
     """
     with contextlib.closing(steps):
         while True:
@@ -61,7 +62,7 @@ def ticking(steps: Generator[None, None, T], device: torch.device, watch: Stopwa
 
 
 def in_turn(parts: Iterable[Generator[None, None, T]]) -> Generator[None, None, list[T]]:
-    """Run one after the other, and return what each returns."""
+    """Run generators one after the other and return their return values."""
     results = []
     for part in parts:
         result = yield from part
@@ -70,7 +71,7 @@ def in_turn(parts: Iterable[Generator[None, None, T]]) -> Generator[None, None, 
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """State of torch's own generators: dropout draws from the device's."""
+    """Return the state of torch's global generators on the CPU and the device."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -78,7 +79,7 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Go back to a state; one that was taken on another kind of device sets what there is."""
+    """Restore a state returned by `random_state`; the GPU state is ignored if either is missing."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
