@@ -101,7 +101,7 @@ def show(as_json: bool, document: Callable[[], Any], lines: Callable[[], list[st
         out(json.dumps(_no_nan(document()), indent=1, allow_nan=False))
         return
     for line in lines():
-        out(printable(line, keep="\n\t"))
+        out(printable(line))
 
 
 def _no_nan(value: Any) -> Any:  # noqa: ANN401

@@ -257,7 +257,7 @@ def test_metrics_that_are_logged_in_rows_of_their_own(take: Read) -> None:
     head = "run,epoch,step,val_acc,train_loss"
     rows = [
         row
-        for run, score in (("a_s0", 0.5), ("a_s1", 0.6), ("b_s0", 0.7), ("b_s1", 0.8))
+        for run, score in (("a_seed0", 0.5), ("a_seed1", 0.6), ("b_seed0", 0.7), ("b_seed1", 0.8))
         for epoch in (0, 1)
         for row in (f"{run},{epoch},9,{score + epoch / 10:g},", f"{run},{epoch},9,,.3")
     ]

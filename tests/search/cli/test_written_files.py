@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from search.errors import StorageFaultError
 from search.storage.disk import write_bytes
 from search.storage.synced import put
 from search.study.folder import write_atomically
@@ -37,7 +38,7 @@ def test_nothing_is_written_through_a_planted_link(
     planted = path.with_name(f".{path.name}.0badcafe")
     planted.symlink_to(precious)
     path.symlink_to(precious)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(StorageFaultError, match="File exists"):
         WRITERS[writer](path, b"new")
     assert precious.read_text() == "old"
     WRITERS[writer](path, b"new")  # what lay in the way is gone
