@@ -1,4 +1,4 @@
-"""Whether a difference between two configurations is real: arrays in, records out, no files, no chance."""
+"""Test whether the difference between two configurations is real: deterministic functions from arrays to records."""
 
 from search.significance.declared import Declared
 from search.significance.judge import judge_results
