@@ -30,7 +30,15 @@ def to_document(
     comparisons: Sequence[Comparison],
     asked: Asked = DETECTED,
 ) -> dict[str, Any]:
-    """Return everything needed to check the verdicts, JSON-safe."""
+    """Return everything needed to check the verdicts, JSON-safe.
+
+    Args:
+        reading: The results and notes.
+        families: The declared families.
+        declared: The declared settings.
+        comparisons: The verdicts.
+        asked: Direction and unit of the scores.
+    """
     ranked = negated(reading.results) if asked.direction == "lower" else reading.results
     return {
         "source": dict(reading.source),

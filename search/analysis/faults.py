@@ -58,7 +58,10 @@ class Faults:
 
 
 def rows_in_words(rows: NDArray[Any] | Sequence[int]) -> str:
-    """Return row numbers as text: `row 7`, `rows 2 to 11, 20 and 35 more`.
+    """Return row numbers as text.
+
+    >>> rows_in_words([2, 3, 4, 20])
+    'rows 2 to 4 and 20'
 
     Args:
         rows: Spreadsheet row numbers, at least one.
@@ -77,7 +80,11 @@ def rows_in_words(rows: NDArray[Any] | Sequence[int]) -> str:
 
 
 def some(names: Iterable[str], num_shown: int = NUM_SHOWN) -> str:
-    """Return the first few names and the number of the others."""
+    """Return the first few names and the number of the others.
+
+    >>> some(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
     every = list(names)
     left_out = max(len(every) - num_shown, 0)
     return _joined(every[: len(every) - left_out], left_out)

@@ -43,6 +43,14 @@ def choose_source(
 ) -> Path | Question:
     """Return a file, or the selected runs of an MLflow experiment.
 
+    Args:
+        file: A file of results.
+        experiment: Name or id of an MLflow experiment, instead of a file.
+        metric: Metric to read as the score.
+        group_by: Comma-separated params or tags that identify a configuration; only for an experiment.
+        block: Param or tag that identifies a repeat; only for an experiment.
+        uri: Tracking URI; only for an experiment.
+
     Raises:
         AnalysisError: Neither or both are given, or an option belongs to the other source.
     """

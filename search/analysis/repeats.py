@@ -88,10 +88,15 @@ def tell_twice(table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_se
 
 
 def failures_of(table: Table, repeats: Repeats, faults: Faults) -> NDArray[np.bool_]:
-    """Return whether the training of each repeat diverged; contradictory rows of a repeat are a fault.
+    """Return whether the training of each repeat diverged.
+
+    Args:
+        table: The table; without a column that marks divergence, no repeat diverged.
+        repeats: The repeats of the table.
+        faults: Receives a fault for repeats with contradictory rows.
 
     Returns:
-        Shape (P,); all False if no column marks divergence.
+        Shape (P,).
     """
     if FAILED not in table.columns:
         return np.zeros(repeats.num_repeats, dtype=np.bool_)

@@ -51,6 +51,9 @@ def analyze(
         asked: Stated meaning of the columns, direction and unit of the scores.
         tell: Receives a line on how the source was read, before anything is judged.
 
+    Returns:
+        The comparisons and the document for `analysis.json`.
+
     Raises:
         AnalysisError: The results or the options are invalid; one line per fault.
         TrackingError: MLflow is not installed or the experiment does not exist.

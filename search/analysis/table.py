@@ -16,7 +16,7 @@ from search.analysis.faults import rows_in_words, some
 
 
 class Places(Protocol):
-    """Names rows in the terms of their source."""
+    """Names rows in the terms of their source, for messages."""
 
     def words(self, rows: NDArray[Any]) -> str:
         """Return the names of some rows.

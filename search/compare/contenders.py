@@ -43,6 +43,9 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
         study: The study.
         records: All records of the study; only those of trials are used.
 
+    Returns:
+        At least two contenders, at least one of them a finalist; finalists in the order of their rank.
+
     Raises:
         NothingToDoError: The sweep has no nominee yet, or there is nothing to compare it with.
     """

@@ -115,7 +115,17 @@ def selection_of(
     document: Mapping[str, Any] | None,
     point: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-    """Read a study's records and return the scores as plain data; the arguments are those of `select`."""
+    """Read a study's records and return the scores of a configuration as plain data.
+
+    Args:
+        study: The study.
+        facts: Properties of the data set.
+        document: Content of comparison.json; None before a comparison.
+        point: The configuration; by default the nominee.
+
+    Returns:
+        The scores, or None if the sweep has no nominee and no point is given.
+    """
     records = list(read_records(study.folder).values())
     num_val = second_size(facts.num_train, study.split, facts.num_val)
     num_classes = len(facts.classes)

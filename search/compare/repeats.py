@@ -29,6 +29,9 @@ from search.training.spec import TrialSpec
 class Repeats(Dispatcher):
     """Trains every contender once on every block.
 
+    The specification of each repeat follows from the study, the contenders and the blocks. Finished repeats in the
+    journal are not trained again, so an interrupted comparison continues where it stopped.
+
     Args:
         study: The study.
         facts: Properties of the data set.
@@ -115,7 +118,15 @@ def describe_repeat(study: StudyConfig, facts: DataFacts, contender: Contender, 
 
 
 def load_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[np.uint8]:
-    """Read the test correctness of a repeat, shape (N,), values 0 and 1.
+    """Read the test correctness of a repeat.
+
+    Args:
+        folder: The study's folder.
+        record: A finished repeat.
+        num_images: Number of test images N.
+
+    Returns:
+        Shape (N,), 0 and 1.
 
     Raises:
         InputError: The file is missing or damaged.

@@ -36,7 +36,17 @@ def to_document(
     race: Mapping[str, Any] | None = None,
     num_looks: int,
 ) -> dict[str, Any]:
-    """Return the content of comparison.json: everything needed to check the verdicts."""
+    """Return the content of comparison.json: everything needed to check the verdicts.
+
+    Args:
+        study: The study.
+        facts: Properties of the data set.
+        repeats: The repeats that were judged.
+        comparisons: The verdicts.
+        families: The families that were judged.
+        race: The race that selected the contenders, as plain data.
+        num_looks: Number of this interim analysis, from 1.
+    """
     document = {
         "study": study.name,
         "key": key_of(study, repeats, _raced(race)),

@@ -109,7 +109,15 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
 
 
 def load_val_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[np.uint8]:
-    """Read the validation correctness of a completed trial: values 0 and 1, block after block, shape (R * N,).
+    """Read which validation images a completed trial classified correctly.
+
+    Args:
+        folder: The study's folder.
+        record: The trial.
+        num_images: Number of validation images N of one block.
+
+    Returns:
+        Shape (R * N,), 0 and 1, block after block.
 
     Raises:
         OSError: The file cannot be read.

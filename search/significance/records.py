@@ -34,7 +34,10 @@ class Interval:
 
 
 class Law(Protocol):
-    """Distribution of the error of a mean difference in a test; p-values and intervals are computed from it."""
+    """Distribution of the error of a mean difference in a test; p-values and intervals are computed from it.
+
+    Implementations are immutable and symmetric around 0.
+    """
 
     def tail(self, distance: float) -> float:
         """Return the probability that the error exceeds a distance, of either sign, on one side."""

@@ -18,14 +18,16 @@ NOISE = 1e-9
 
 
 def p_value(p: float, alpha: float | None = None, *, symbol: str = "p") -> str:
-    """Return a p-value as text: `p = .004`, `p < .001`.
+    """Return a p-value as text, with as many decimals as separate it from alpha.
 
     >>> p_value(0.0497, 0.05)
     'p = .0497'
+    >>> p_value(0.0002)
+    'p < .001'
 
     Args:
         p: The value.
-        alpha: The level to which it is compared, if any: .0497 against .05 is not written as .050.
+        alpha: The level to which it is compared, if any.
         symbol: `q` for a false discovery rate.
     """
     number = p_number(p, alpha)
@@ -70,6 +72,9 @@ def digits_for(interval: Interval, marks: Sequence[float] = ()) -> int:
     Args:
         interval: In fractions.
         marks: Fractions onto which the ends must not be rounded.
+
+    Returns:
+        At least 1, at most MAX_DIGITS.
     """
     half = 50 * (interval.high - interval.low)  # NaN compares false
     digits = min(max(1, math.ceil(0.5 - math.log10(half))), 4) if half > 0 else 1

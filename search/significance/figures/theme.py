@@ -114,6 +114,9 @@ def pair_label(comparison: Comparison, num_chars: int) -> str:
     Args:
         comparison: The comparison.
         num_chars: Characters per line.
+
+    Returns:
+        One or two lines.
     """
     whole = f"{comparison.a} minus {comparison.b}"
     if len(whole) <= num_chars:

@@ -25,10 +25,13 @@ MOST = 10**9
 
 
 class Design(Protocol):
-    """The variances of a test as a function of the number of repeats."""
+    """Standard error and error distribution of a test as functions of the number of repeats.
+
+    `num_blocks` may be `math.inf`; the standard error must not increase with it.
+    """
 
     def se(self, num_blocks: float) -> float:
-        """Standard error of the mean difference, fraction; `num_blocks` may be infinite."""
+        """Return the standard error of the mean difference, fraction."""
         ...
 
     def law(self, num_blocks: float) -> Law | None:

@@ -214,7 +214,7 @@ def satterthwaite_test(diff: NDArray[Any], *, alpha: float = 0.05, variance: Var
     """Run the test with the same estimate and variance, and a t distribution with Satterthwaite's degrees of freedom.
 
     For comparison with the crossed test, never for a decision. The guarantee fails with few repeats that differ
-    strongly, and more so in families: the tails of t with estimated degrees of freedom are too light, where the
+    strongly, and more so in families: the tails of t with estimated degrees of freedom are too light far out, where the
     smallest p of a family is read. Where the crossed test rejected in .035 of families of 28 with 3 repeats, this one
     rejected in .35 (`bench/calibration.md`).
 

@@ -1,8 +1,8 @@
 """Distribution of a mean whose variance is estimated from few repeats: a normal averaged over the possible variances.
 
 The tails of a t distribution with estimated (Satterthwaite's) degrees of freedom are too light far out, where the
-smallest p of a family is read. Here the variance contributed by repeats is not estimated and then treated as known: it is averaged
-over its own distribution, chi-squared with R - 1 degrees of freedom.
+smallest p of a family is read. Here the variance contributed by repeats is not estimated and then treated as known: it
+is averaged over its own distribution, chi-squared with R - 1 degrees of freedom.
 
     Var(W) = runs df_runs / W + rest        W ~ chi2(df_runs)
     P(error > d) = E_W[Phi(-d / sqrt(Var(W)))]
@@ -27,8 +27,7 @@ from scipy import interpolate, special, stats
 Array = NDArray[np.float64]
 
 _LOGITS = np.linspace(-15, 15, 37)
-"""Grid of log(runs / rest) at which half-widths are tabulated for the power; beyond it, one of the two is
-negligible."""
+"""log(runs / rest) at which half-widths are tabulated for the power; beyond, one of the two is negligible."""
 _PLANNED = 1e-8
 """Probability left out when computing power; the result is accurate to three digits or more."""
 
