@@ -98,7 +98,7 @@ class Rounds:
     def next_round(self, race: Race, on_change: Callable[[], None] = lambda: None) -> Repeats:
         """Return the next repeats to train: the remaining configurations on the next block.
 
-        The first round covers all blocks before the first possible decision.
+        The first round covers all blocks up to the first possible decision.
 
         Args:
             race: The current state.

@@ -33,8 +33,8 @@ def multi_bootstrap(
     """Test the mean of D against zero by resampling repeats and images, both with replacement.
 
     The guarantee fails with few repeats: their variance is underestimated by the factor (R - 1) / R, and the heavier
-    tails of t are missing. Where repeats made most of the variance, equal learners were told apart at .05 in .23 of
-    simulations with 3 repeats, .15 with 5, .09 with 10, .06 with 20 and .05 with 30. The residual counts about
+    tails of t are missing. Where repeats made most of the variance, equal learners were called different at .05 in .23
+    of simulations with 3 repeats, .15 with 5, .09 with 10, .06 with 20 and .05 with 30. The residual counts about
     threefold, which is conservative.
 
     Args:

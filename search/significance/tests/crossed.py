@@ -179,8 +179,8 @@ def crossed_test(diff: NDArray[Any], *, alpha: float = 0.05, variance: Variance 
     The guarantee fails if the repeats are not exchangeable (a seed that does not affect the training), if all repeats
     share an unusual training pool (it is a single draw, whose variance is not observed), and if the test images were
     chosen by the results of either configuration. In simulations where repeats and preferences for images differed
-    strongly, equal configurations were told apart in .035 to .047 of cases at .05, with 3 to 20 repeats, alone and in
-    families of up to 28 adjusted by Holm (`bench/calibration.md`).
+    strongly, equal configurations were called different in .035 to .047 of cases at .05, with 3 to 20 repeats, alone
+    and in families of up to 28 adjusted by Holm (`bench/calibration.md`).
 
     Args:
         diff: D of shape (R, M), R >= 2 and M >= 2.

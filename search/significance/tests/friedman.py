@@ -46,8 +46,8 @@ def friedman(
     """Run Friedman's test with Iman and Davenport's F.
 
     The guarantee fails if data sets are variants of each other, and if repeats on one data set are passed as data sets.
-    With few data sets F is slightly liberal (equal configurations were told apart in .060 of simulations at .05 for
-    four on six data sets, .055 on twelve, .051 on twenty) and chi squared conservative (.037, .046, .048);
+    With few data sets F is slightly liberal (equal configurations were called different in .060 of simulations at .05
+    for four on six data sets, .055 on twelve, .051 on twenty) and chi squared conservative (.037, .046, .048);
     `permutation_p` is neither. With ties and without the correction both are conservative; many published tables,
     including Demsar's, do not use the correction.
 

@@ -20,8 +20,8 @@ def pooled_images_t(
     Kim and Choi (2023) from their printed accuracies alone.
 
     For comparison with a valid test, never for a decision. The guarantee never holds: images of one run share its
-    weights, and the runs share images, so variation between runs is ignored. Equal learners were told apart in .10 to
-    .53 of simulations at .05.
+    weights, and the runs share images, so variation between runs is ignored. Equal learners were called different in
+    .10 to .53 of simulations at .05.
 
     Args:
         accuracy_a: Mean accuracy of the first over its runs, fraction.

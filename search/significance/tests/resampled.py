@@ -20,8 +20,8 @@ def paired_t(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
     """Run the paired t test over blocks.
 
     Valid for "on this data set": given the data and the split, repeats with fresh seeds are independent. The guarantee
-    fails for "on new data of this kind": blocks share images, and equal learners are then told apart in .12 to .86 of
-    simulations at .05.
+    fails for "on new data of this kind": blocks share images, and equal learners are then called different in .12 to
+    .86 of simulations at .05.
 
     Args:
         diff: Score differences, shape (R,), R >= 2.
