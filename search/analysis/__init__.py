@@ -1,1 +1,1 @@
-"""The same judgement on anybody's results: files and MLflow experiments read, checked, judged and told."""
+"""Judge results from any source: read files and MLflow experiments, check them, and test the declared comparisons."""

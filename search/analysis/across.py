@@ -1,4 +1,4 @@
-"""Six or more data sets at one glance: how configurations rank over them. It describes; pairs are judged by ranks."""
+"""Ranks of configurations over six or more data sets. Descriptive: pairs are judged by the signed-rank test."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ MIN_CONFIGS = 3
 def ranks_across(
     results: Sequence[Results], *, alpha: float = 0.05, num_classes: int | None = None
 ) -> dict[str, Any] | None:
-    """Friedman's test by chi squared, by Iman and Davenport's F and by shuffled ranks; and the critical difference.
+    """Rank configurations over data sets and test whether they rank alike.
+
+    Reports Friedman's chi squared, Iman and Davenport's F, a permutation test of the ranks, and Nemenyi's critical
+    difference.
 
     Args:
-        results: One per data set.
-        alpha: Of the critical difference.
-        num_classes: For chance accuracy, the score of a diverged repeat that left none.
+        results: One item per data set.
+        alpha: Level of the critical difference.
+        num_classes: Number of classes; a diverged repeat without a result counts with accuracy 1 / num_classes.
 
     Returns:
-        JSON-safe; None below six data sets, or with fewer than three configurations that have results on all of them.
+        A JSON-safe dictionary; None below six data sets, or if fewer than three configurations have results on all of
+        them.
     """
     if len(results) < MIN_DATA_SETS:
         return None
@@ -60,7 +64,7 @@ def ranks_across(
 
 
 def _tests(test: FriedmanTest, shuffled: float) -> str:
-    """Friedman's test in words: chi squared first, as SciPy and R print it."""
+    """Return Friedman's test as text: chi squared first, as SciPy and R print it."""
     if math.isnan(test.chi2):
         return "They tie on every data set, so Friedman's test says nothing."
     return (

@@ -1,4 +1,4 @@
-"""How a file of results is to be read, where that is stated instead of detected."""
+"""Options that state how a file of results is read, instead of detecting it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 ROW = "row"
-"""`--block-column row`: every row of a wide table is one block."""
+"""Value of `--block-column`: every row of a wide table is one block."""
 LAST = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Options that say what the columns mean; None: detected, and refused where two columns are plausible."""
+    """Stated meanings of columns; None: detected, and an error if two columns are plausible."""
 
     config: str | None = None
     block: str | None = None
@@ -20,31 +20,31 @@ class Asked:
     dataset: str | None = None
     image: str | None = None
     label: str | None = None
-    """The column of true labels."""
+    """Column of true labels."""
     prediction: str | None = None
-    """The column of predicted labels."""
+    """Column of predicted labels."""
     metric: str | None = None
-    """The metric to read where a column names one metric per row."""
+    """Metric to read if one column names the metric of each row."""
     at: str | None = None
-    """Which step of a learning curve is the score: `last`, or the number of a step."""
+    """Step of the learning curve that is the score: `last`, or a step number."""
     direction: Literal["lower", "higher"] | None = None
-    """Which scores are better, where it is stated."""
+    """Which scores are better, lower or higher."""
     scale: float | None = None
-    """Scores are divided by it: 100 for percent; 1 takes them as they are."""
+    """Divisor of the scores: 100 for percent, 1 for none."""
     unpaired: bool = False
-    """Runs have no block in common."""
+    """Whether the runs of two configurations share no blocks."""
 
     @property
     def columns(self) -> list[str]:
-        """Options that speak of the columns of a file, of those that are given."""
+        """Return the given options that name columns of the file."""
         names = ("config", "block", "score", "dataset", "image", "label", "prediction")
         return [*(f"--{name}-column" for name in names if getattr(self, name)), *(["--at"] if self.at else [])]
 
     @property
     def own_unit(self) -> bool:
-        """Whether scores keep a unit of their own instead of being fractions of 1."""
+        """Whether scores keep their own unit instead of being fractions of 1."""
         return self.scale == 1 or (self.direction == "lower" and self.scale is None)
 
 
 DETECTED = Asked()
-"""Nothing is stated."""
+"""No option is given: everything is detected."""

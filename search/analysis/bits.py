@@ -1,4 +1,4 @@
-"""Rows of single images put together to the correctness of whole test sets.
+"""Assemble rows of single images into the correctness of whole test sets.
 
 Shapes: N rows, P repeats, M images of a data set.
 """
@@ -18,18 +18,18 @@ from search.analysis.table import Table
 
 
 def gather_bits(table: Table, repeats: Repeats, faults: Faults) -> list[NDArray[np.uint8] | None]:
-    """Put together what every repeat did on every image.
+    """Return the correctness of every repeat on every image.
 
-    A row without image and correctness says that its repeat left no result. Otherwise every repeat must have every
-    image of its data set, once, in any order; its correctness may be missing for all images together only.
+    A row without image and correctness marks a repeat without a result. Any other repeat must have every image of its
+    data set exactly once, in any order; its correctness may only be missing for all images together.
 
     Args:
-        table: What was read, with the columns image and correct.
-        repeats: Which repeats there are.
-        faults: Added to.
+        table: Table with the columns image and correct.
+        repeats: The repeats of the table.
+        faults: Receives the faults.
 
     Returns:
-        Per repeat (M,) of 0 and 1, images in the order in which the file first names them, or None.
+        Per repeat (M,) of 0 and 1, images in the order of their first appearance in the file, or None.
     """
     images, width = table.columns[IMAGE], len(table.columns[IMAGE].values)
     marks = marks_of(table, CORRECT, faults)[table.columns[CORRECT].codes]
@@ -54,7 +54,7 @@ def gather_bits(table: Table, repeats: Repeats, faults: Faults) -> list[NDArray[
 
 
 def _rows_with_image(table: Table, repeats: Repeats, marks: NDArray[np.int8], faults: Faults) -> NDArray[np.intp]:
-    """Rows that speak of an image, (N',); a row without one speaks of a whole repeat that left nothing."""
+    """Return the rows that name an image, (N',); a row without one marks a repeat without a result."""
     images = table.columns[IMAGE]
     if "" not in images.values:
         return np.arange(table.num_rows)
@@ -85,14 +85,14 @@ def _whole(
     marks: NDArray[np.int8],
     faults: Faults,
 ) -> dict[int, NDArray[np.uint8]]:
-    """The repeats of one data set that have every image; those that have only some are noted.
+    """Return the repeats of one data set that have every image; incomplete ones are added to the faults.
 
     Args:
-        table: What was read.
-        repeats: Which repeats there are.
-        found: Repeat -> images in order and their rows.
+        table: The table.
+        repeats: The repeats of the table.
+        found: Repeat -> its images in order, and their rows.
         marks: Correctness of every row, -1 where it is missing.
-        faults: Added to.
+        faults: Receives the faults.
     """
     images = table.columns[IMAGE].values
     seen = np.zeros(len(images), dtype=np.bool_)

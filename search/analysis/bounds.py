@@ -1,4 +1,4 @@
-"""How much a file of results may hold: looked at before memory is taken, as a small file can claim any size."""
+"""Size limits of a file of results, checked before memory is allocated, since a small file can declare any size."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 from search.analysis.faults import AnalysisError, Faults
 
 MAX_BYTES = 2 * 2**30
-"""Of text or of arrays, unpacked."""
+"""Maximum size of the text or the arrays, unpacked."""
 MAX_CELLS = 100_000_000
-"""Rows times columns that are read."""
+"""Maximum number of rows times columns."""
 MAX_LINE = 2**20
-"""Characters of one line."""
+"""Maximum characters per line."""
 MAX_SCORES = 1_000_000
-"""Of an archive of scores, one per repeat."""
+"""Maximum number of scores in an archive, one per repeat."""
 MAX_CONFIGS = 10_000
-"""More are no configurations but another column."""
+"""Maximum number of configurations; a column with more is probably not the configuration."""
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no regular file: a pipe or a device may never end.
+    """Check that a path is a regular file: reading a pipe or a device may never end.
 
     Raises:
-        AnalysisError: One line that says what it is.
+        AnalysisError: It is something else, named in one line.
     """
     try:
         mode = path.stat().st_mode
@@ -41,19 +41,19 @@ def check_regular(path: Path) -> None:
 
 
 def check_bytes(num_bytes: int, faults: Faults, *, what: str = "") -> None:
-    """Note more bytes than are read.
+    """Add a fault if a file exceeds the size limit.
 
     Args:
-        num_bytes: Of the file, or what it says that it holds once it is unpacked.
-        faults: Added to.
-        what: Which part.
+        num_bytes: Size of the file, or its declared unpacked size.
+        faults: Receives the fault.
+        what: The part of the file that has this size.
     """
     if num_bytes > MAX_BYTES:
         faults.add(f"{what}expected at most {size(MAX_BYTES)} unpacked, found {size(num_bytes)}; bring fewer results")
 
 
 def check_cells(num_cells: int, faults: Faults) -> None:
-    """Note more cells than are read."""
+    """Add a fault if there are more cells than the limit."""
     if num_cells > MAX_CELLS:
         faults.add(
             f"expected at most {MAX_CELLS:,} cells (rows times columns that are read), found {num_cells:,}; bring "
@@ -62,5 +62,5 @@ def check_cells(num_cells: int, faults: Faults) -> None:
 
 
 def size(num_bytes: int) -> str:
-    """Bytes in words."""
+    """Return a number of bytes as text."""
     return f"{num_bytes / 2**30:,.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:,.1f} MiB"

@@ -1,4 +1,4 @@
-"""Cells of a table as names and numbers; whatever is neither is a fault with its rows."""
+"""Parse table cells as names and numbers; any other cell is a fault with its row numbers."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from search.analysis.faults import Faults, some
 from search.analysis.table import Column, Table
 
 MAX_NAME = 500
-"""Characters of a name; longer ones are no names but another column."""
+"""Maximum characters of a name; a longer one suggests that another column holds the names."""
 MISSING = {"", "nan", "na", "n/a", "null", "none", "<na>"}
-"""What a cell without a number may hold."""
+"""Cell texts that mean "no number"."""
 YES_NO = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
 _WRAPPED = re.compile(r"(?:np\.|numpy\.)?(?:float|int|uint|bfloat|tensor|array)\d*\(([^(),\[\]]+)(?:,[^()]*)?\)")
-"""A number as `repr` writes it: np.float64(0.91), tensor(0.91, device='cuda:0')."""
+"""A number as written by `repr`: np.float64(0.91), tensor(0.91, device='cuda:0')."""
 _SPREAD = re.compile(r"^\s*[+-]?[\d.,]+\s*%?\s*(?:±|\+/?-|\\pm|\$\\pm\$|\()\s*[\d.,]+\s*%?\s*\)?\s*$")
 SPREAD_MEND = "a mean with its spread holds no repeats: bring one row per repeat, with that repeat's own score"
 _SUMMARY = frozenset(
     ["mean", "avg", "average", "median", "std", "sd", "stddev", "stderr", "sem", "var", "variance", "min", "max"]
 )
 _SUMMARISED = frozenset(["rank", "ranks", "score", "scores", "acc", "accuracy", "deviation", "error", "of", "the"])
-"""What may stand beside such a word: `avg. rank`, `mean ± std`."""
+"""Words that may accompany a summary word: `avg. rank`, `mean ± std`."""
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
-"""1,234: decimals or thousands."""
+"""1,234: ambiguous between a decimal comma and a thousands separator."""
 
 
 def is_missing_text(text: str) -> bool:
-    """Whether a cell says that there is no number."""
+    """Return whether a cell means "no number"."""
     return text.lower() in MISSING
 
 
 def is_spread(text: str) -> bool:
-    """Whether a cell holds a mean with its spread: 0.91 ± 0.02, 0.91 (0.02)."""
+    """Return whether a cell holds a mean with its spread: 0.91 ± 0.02, 0.91 (0.02)."""
     return bool(_SPREAD.match(text))
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell holds a number in some spelling, were it one that is refused later."""
+    """Return whether a cell holds a number in any spelling, including spellings that are rejected later."""
     plain = unwrapped(text).rstrip("%").strip()
     return (
         math.isfinite(_number(plain))
@@ -54,13 +54,17 @@ def is_number(text: str) -> bool:
 
 
 def unwrapped(text: str) -> str:
-    """The number inside what `repr` wrote around it."""
+    """Return the number inside a `repr` such as np.float64(0.91).
+
+    >>> unwrapped("np.float64(0.91)")
+    '0.91'
+    """
     found = _WRAPPED.fullmatch(text)
     return found[1].strip() if found else text
 
 
 def check_names(table: Table, faults: Faults) -> None:
-    """Note the rows in which a name is empty, or nothing that can be shown in a line."""
+    """Add a fault for names that are empty or cannot be printed on one line."""
     for name in (CONFIG, BLOCK, DATASET):
         column = table.columns.get(name)
         if column is None:
@@ -85,22 +89,22 @@ def check_names(table: Table, faults: Faults) -> None:
 
 
 def _is_summary(name: str) -> bool:
-    """Whether a row is called as those below a table are: mean, std, avg. rank."""
+    """Return whether a row name is that of a summary row: mean, std, avg. rank."""
     words = {word for word in re.split(r"[\W_]+", name.lower()) if word}
     return bool(words & _SUMMARY) and words <= _SUMMARY | _SUMMARISED
 
 
 def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) -> NDArray[np.float64]:
-    """The scores of a column, NaN where the cell is empty; faults are noted.
+    """Parse the scores of a column; an empty cell is NaN.
 
     Args:
-        table: What was read.
+        table: The table.
         name: The column.
-        faults: Added to.
-        asked: The unit: fractions of 1 unless a scale or a direction is stated.
+        faults: Receives the faults.
+        asked: Unit of the scores: fractions of 1 unless a scale or a direction is stated.
 
     Returns:
-        One per distinct value of the column, shape (V,).
+        One score per distinct value of the column, shape (V,).
     """
     column = table.columns[name]
     texts = [unwrapped(value) for value in column.values]
@@ -131,15 +135,15 @@ def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) 
 
 
 def marks_of(table: Table, name: str, faults: Faults) -> NDArray[np.int8]:
-    """Noughts and ones of a column, -1 where the cell is empty; faults are noted.
+    """Parse a column of zeros and ones; an empty cell is -1.
 
     Args:
-        table: What was read.
+        table: The table.
         name: The column; an empty cell of `failed` is 0.
-        faults: Added to.
+        faults: Receives the faults.
 
     Returns:
-        One per distinct value of the column, shape (V,).
+        One mark per distinct value of the column, shape (V,).
     """
     column = table.columns[name]
     empty = 0 if name == FAILED else -1
@@ -161,9 +165,9 @@ def _tell(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults
 def _tell_mixed(
     table: Table, column: Column, numbers: NDArray[np.float64], faults: Faults, name: str, *, scale: float | None
 ) -> bool:
-    """Note scores of which some are fractions and some percent: a wide gap parts those below 1 from those above.
+    """Add a fault if some scores are fractions and others percent, separated by a wide gap around 1.
 
-    A single low one is none where percent are stated: a training that crashed on 100 classes scores 1 %.
+    With stated percent, a single low score is accepted: a failed training on 100 classes scores 1 %.
     """
     there = numbers[np.isfinite(numbers)]
     low, high = there[(there > 0) & (there <= 1)], there[(there > 1) & (there <= 100)]
@@ -196,7 +200,7 @@ def _unit_hint(numbers: NDArray[np.float64], asked: Asked) -> str:
 
 
 def _decimals_after_comma(texts: list[str]) -> bool:
-    """Whether all numbers that are no whole ones have their decimals after a comma, and none can be thousands."""
+    """Return whether all non-integer numbers use a decimal comma and none can have thousands separators."""
     there = [text for text in texts if not is_missing_text(text)]
     commas = [text for text in there if _COMMA.fullmatch(text)]
     if not commas or any(not (_COMMA.fullmatch(text) or re.fullmatch(r"[+-]?\d+", text)) for text in there):
@@ -205,7 +209,7 @@ def _decimals_after_comma(texts: list[str]) -> bool:
 
 
 def _all_percent(texts: list[str]) -> bool:
-    """Whether every number has a per cent sign."""
+    """Return whether every number has a percent sign."""
     there = [text for text in texts if not is_missing_text(text)]
     return bool(there) and all(text.endswith("%") for text in there)
 

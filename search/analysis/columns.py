@@ -1,4 +1,4 @@
-"""What the columns of a file may mean, by their headings: a proposal, never a choice between two plausible ones."""
+"""Possible meanings of the columns of a file, by their headings; it never chooses between two plausible columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABEL, PREDICTION, STATE, STEP, METRIC = "label", "prediction", "state", "step",
 _PREFIXES = re.compile(
     r"^(params?[._/]|config[./]|metrics?[./]|tags\.|user_attrs_|system_attrs_|summary[./]|hparams?[./])(?=.)", re.I
 )
-"""What trackers put in front of a name."""
+"""Prefixes that experiment trackers add to a name."""
 
 
 def _set(words: str) -> frozenset[str]:
@@ -58,7 +58,7 @@ _WORDS: dict[str, tuple[frozenset[str], ...]] = {
     STEP: (_set("step global_step epoch iteration training_iteration"),),
     METRIC: (_set("tag metric metric_name measure"),),
 }
-"""Per meaning the words for it, the surest first: model comes before name."""
+"""Words for each meaning, the most specific first: model precedes name."""
 _SCORE_PARTS = _set(
     "score accuracy acc accuracies auc auroc auprc f1 top1 top5 precision recall map miou iou dice bleu r2 kappa mcc "
     "ndcg mrr sensitivity specificity"
@@ -68,39 +68,39 @@ _NO_SCORES = _set("std rank sem stderr var count time fit duration")
 _MEAN = _set("mean avg average")
 _SPREAD = _set("std stddev sd sem stderr ci var")
 _OVER_STEPS = frozenset({"best", "max", "min"})
-"""The best of a learning curve flatters: never the first to be offered."""
+"""The best value of a learning curve is biased upward, so these columns are proposed last."""
 _TRAIN = frozenset({"train", "training"})
 OPTIONS = {name: f"--{name}-column" for name in (CONFIG, BLOCK, SCORE, DATASET, IMAGE, LABEL, PREDICTION)}
 
 
 def simple(heading: str) -> str:
-    """A heading without what a tracker put in front: `params.Model` and `config/model` are model."""
+    """Return a heading without the prefix of a tracker: `params.Model` and `config/model` give model."""
     return re.sub(r"[\s/.\-]+", "_", _PREFIXES.sub("", heading.strip())).strip("_").lower()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Headings:
-    """The headings of a file with what they may mean."""
+    """The headings of a file with their possible meanings."""
 
     texts: tuple[str, ...]
     numeric: tuple[bool, ...]
     """Whether most cells of each column are numbers."""
     constant: tuple[bool, ...]
-    """Whether a column holds the same in all rows of the file, and so tells nothing apart."""
+    """Whether each column holds a single value in all rows."""
 
     def named(self) -> bool:
-        """Whether any heading is a word that is known."""
+        """Return whether any heading is a known word."""
         return bool(self.scores() or any(self.ranked(meaning) for meaning in _WORDS))
 
     def ranked(self, meaning: str) -> list[int]:
-        """Positions of the columns that are called so by the surest word that occurs."""
+        """Return the positions of the columns with the most specific word for a meaning."""
         for words in _WORDS[meaning]:
             if found := [at for at, text in enumerate(self.texts) if simple(text) in words]:
                 return found
         return []
 
     def scores(self) -> list[int]:
-        """Positions of the columns that may hold the score, of the surest kind that occurs."""
+        """Return the positions of the columns that may hold the score, of the most specific kind that occurs."""
         tiers: list[list[int]] = [[], [], [], [], []]
         for at, text in enumerate(self.texts):
             name = simple(text)
@@ -118,18 +118,18 @@ class Headings:
         return next((tier for tier in tiers if tier), [])
 
     def spread_of(self, at: int) -> str:
-        """The column that holds the spread of a mean: `std_acc` beside `mean_acc`; empty if there is none."""
+        """Return the column that holds the spread of a mean: `std_acc` for `mean_acc`; empty if there is none."""
         if not _MEAN & {*simple(self.texts[at]).split("_")}:
             return ""
         return next((text.strip() for text in self.texts if _SPREAD & {*simple(text).split("_")}), "")
 
     def find(self, option: str, name: str, faults: Faults) -> tuple[int, ...]:
-        """Positions of the columns that an option names; several are parted by commas.
+        """Return the positions of the columns that an option names, separated by commas.
 
         Args:
-            option: For the fault.
-            name: A heading as it stands in the file, or without what a tracker put in front.
-            faults: Added to where there is no such column, or more than one.
+            option: The option, for the fault.
+            name: A heading as written in the file, or without a tracker's prefix.
+            faults: Receives a fault if there is no such column, or more than one.
         """
         stripped = [text.strip() for text in self.texts]
         if name.strip() not in stripped and "," in name:
@@ -148,16 +148,16 @@ class Headings:
         return ()
 
     def listed(self) -> str:
-        """All headings, in words."""
+        """Return all headings as text."""
         return some([shown(text) or "an empty heading" for text in self.texts], 12) if self.texts else "none"
 
     def take(self, meaning: str, asked: Asked, faults: Faults) -> tuple[int, ...]:
-        """The column of a meaning: the one that is stated, else the only plausible one; none if there is none.
+        """Return the column of a meaning: the stated one, or else the only plausible one; empty if there is none.
 
         Args:
-            meaning: Such as config.
-            asked: What is stated.
-            faults: Added to where several are plausible.
+            meaning: A meaning such as config.
+            asked: The stated options.
+            faults: Receives a fault if several columns are plausible.
         """
         option = OPTIONS.get(meaning, f"--{meaning}-column")
         stated = getattr(asked, meaning, None) if meaning in OPTIONS else None
@@ -183,5 +183,5 @@ class Headings:
 
 
 def shown(text: str) -> str:
-    """A heading or a name in a line: what cannot be printed is escaped."""
+    """Return a heading or name for printing, with unprintable characters escaped."""
     return text if text.isprintable() else repr(text)[1:-1]

@@ -1,4 +1,4 @@
-"""Repeats that are copies of each other count as one: what repeats itself says nothing of the next training.
+"""Count repeats that are copies of each other once: a copied repeat is not an independent observation.
 
 Shapes: R blocks, M images.
 """
@@ -20,24 +20,24 @@ from search.significance.results import Results
 T = TypeVar("T")
 
 MIN_IMAGES = 20
-"""Below, two trainings may well be right on the same images."""
+"""With fewer images, two trainings can plausibly be right on the same images."""
 MIN_ERRORS = 3
-"""With fewer errors, or fewer right answers, they may as well: the same image is hard for both."""
+"""With fewer errors, or fewer correct answers, two trainings can plausibly agree: the same images are hard for both."""
 
 
 def without_copies(results: tuple[Results, ...]) -> tuple[tuple[Results, ...], tuple[str, ...]]:
-    """Leave out the blocks in which some configuration is a copy of itself in an earlier block.
+    """Leave out the blocks in which a configuration is a copy of an earlier block.
 
-    Correctness is a copy if it is bitwise the same, with some right and some wrong. Of scores, equal ones may be
-    chance, or a configuration without randomness: they are copies if the scores of all configurations occur together
-    again more often than so coarse scores would. Correctness of a configuration that is the same in all blocks is left
-    out for that one alone, if there are others to compare.
+    Correctness is a copy if it is bitwise identical and has both right and wrong answers. Equal scores may be chance,
+    or a deterministic configuration: they are copies if the scores of all configurations recur together more often than
+    the resolution of the scores explains. If the correctness of one configuration is the same in all blocks and at
+    least two others vary, only that configuration's blocks are reduced to one.
 
     Args:
-        results: One per data set; six or more stay as they are, as each counts once by its mean.
+        results: One item per data set; six or more are returned unchanged, since each counts once by its mean.
 
     Returns:
-        The results without these blocks, and a note on what was left out.
+        The results without these blocks, and notes on what was left out.
     """
     if len(results) >= MIN_DATA_SETS:
         return results, ()
@@ -69,7 +69,7 @@ def without_copies(results: tuple[Results, ...]) -> tuple[tuple[Results, ...], t
 
 
 def odd_repeats(results: Results) -> list[str]:
-    """Notes on blocks that look like copies, where equal scores may be chance as well."""
+    """Return notes on blocks that look like copies but whose equal scores may be chance."""
     groups = _joint(results)
     several = [blocks for blocks in groups.values() if len(blocks) > 1]
     if results.correct or len(results.configs) < 2 or len(groups) < 2 or not several:
@@ -79,7 +79,7 @@ def odd_repeats(results: Results) -> list[str]:
 
 
 def _copied_bits(results: Results) -> dict[str, tuple[str, str]]:
-    """Block -> (configuration, the earlier block that it copies)."""
+    """Return block -> (configuration, earlier block that it copies)."""
     copies: dict[str, tuple[str, str]] = {}
     for config, rows in results.correct.items():
         first: dict[bytes, str] = {}
@@ -93,7 +93,7 @@ def _copied_bits(results: Results) -> dict[str, tuple[str, str]]:
 
 
 def _constants_once(results: Results) -> tuple[Results, list[str]]:
-    """Keep one block of each configuration whose correctness is the same in all, where two or more others vary."""
+    """Keep one block of each configuration whose correctness never varies, if two or more others vary."""
     copied = [config for config, _ in _copied_bits(results).values()]
     constant = [config for config in results.configs if 0 < len(results.blocks[config]) - 1 == copied.count(config)]
     if len(results.configs) - len(constant) < 2:
@@ -126,20 +126,20 @@ def _copied_scores(results: Results) -> dict[str, tuple[str, str]]:
 
 
 def _equally_often(groups: Mapping[tuple[float, ...], list[str]]) -> bool:
-    """Whether all scores occur three times, or four times, and so on."""
+    """Return whether all scores occur equally often, three times or more."""
     counts = {len(blocks) for blocks in groups.values()}
     return len(counts) == 1 and min(counts) > 2
 
 
 def _by_chance(groups: Mapping[tuple[float, ...], list[str]], varying: Sequence[Sequence[float]]) -> float:
-    """Pairs of blocks that would agree in all configurations by chance, by how often distinct ones agree in each."""
+    """Return the expected number of block pairs that agree in all configurations by chance."""
     num_blocks, pairs = sum(map(len, groups.values())), math.comb(len(groups), 2)
     shares = [(1 + sum(math.comb(column.count(score), 2) for score in set(column))) / (1 + pairs) for column in varying]
     return math.prod(shares) * math.comb(num_blocks, 2)
 
 
 def _joint(results: Results) -> dict[tuple[float, ...], list[str]]:
-    """Scores of all configurations -> the blocks that have them; blocks that lack one are left out."""
+    """Return the scores of all configurations -> their blocks; blocks that lack a configuration are ignored."""
     of: dict[str, list[float]] = {}
     for config in results.configs:
         for block, score in zip(results.blocks[config], results.scores.get(config, ()), strict=False):
@@ -160,7 +160,7 @@ def _grouped(copies: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], lis
 
 
 def _without(results: Results, dropped: set[str]) -> Results:
-    """The same results without some blocks."""
+    """Return the results without some blocks."""
     if not dropped:
         return results
     keep = {config: [block not in dropped for block in blocks] for config, blocks in results.blocks.items()}

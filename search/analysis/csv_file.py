@@ -1,4 +1,4 @@
-"""Results in a text file of columns, read record by record: every fault has the row number that a spreadsheet shows."""
+"""Read results from a delimited text file, record by record; faults have the row numbers of a spreadsheet."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from search.analysis.shape import Sheet
 from search.analysis.table import Coder
 
 CHUNK = 200_000
-"""Records in memory as text at one time."""
+"""Maximum number of records held as text at a time."""
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 Choose = Callable[[Sequence[str], Sequence[Sequence[str]], Faults], Layout | None]
-"""Headings and the first rows -> what the columns mean."""
+"""Maps headings and the first rows to the meaning of the columns."""
 
 
 def read_csv(path: Path, choose: Choose) -> Sheet:
-    """Read a text file: UTF-8, one line of headings, columns parted by commas, semicolons or tabs.
+    """Read a UTF-8 text file with one heading line and columns separated by commas, semicolons or tabs.
 
-    A first line `sep=;` says the mark; lines that begin with # above the headings are passed over. A file that is
-    packed by gzip is unpacked as it is read.
+    A first line `sep=;` sets the separator. Lines that start with # above the headings are skipped. Gzip files are
+    unpacked while reading.
 
     Args:
         path: The file.
-        choose: Decides what the columns mean.
+        choose: Decides the meaning of the columns.
 
     Returns:
-        The sheet; lines in which nothing stands are passed over and keep their number.
+        The sheet; empty lines are skipped but counted in the row numbers.
 
     Raises:
-        AnalysisError: It is no such file; one line per fault.
+        AnalysisError: The file is not of this form; one line per fault.
     """
     faults = Faults(str(path))
     check_bytes(path.stat().st_size, faults)
@@ -65,11 +65,11 @@ def open_text(path: Path) -> IO[str]:
 
 
 class Lines:
-    """The lines of a text, each and all of them bounded.
+    """Lines of a text, with limits on each line and on the total.
 
     Args:
         stream: Opened with newline="".
-        faults: Added to, and raised, where a bound is exceeded.
+        faults: Receives the fault, and raises it, if a limit is exceeded.
     """
 
     def __init__(self, stream: IO[str], faults: Faults) -> None:
@@ -101,7 +101,7 @@ class Lines:
         return line
 
     def put_back(self, line: str) -> None:
-        """Let the line that was read last be read again."""
+        """Return the last line again on the next read."""
         self._again.append(line)
         self.number -= 1
 
@@ -155,7 +155,7 @@ def _read(lines: Lines, choose: Choose, faults: Faults) -> Sheet:
 
 
 def _preamble(lines: Lines) -> tuple[str, tuple[str, ...]]:
-    """Pass over what stands above the headings; find the mark that parts the columns."""
+    """Skip the lines above the headings and detect the separator."""
     mark, comments = "", 0
     for line in lines:
         text = line.strip()
@@ -180,7 +180,7 @@ def _chunks(reader: Iterator[list[str]]) -> Iterator[list[list[str]]]:
 def _keep(
     records: list[list[str]], width: int, sure: int, first: int, ragged: dict[int, list[int]]
 ) -> NDArray[np.int32]:
-    """Row numbers of the records that hold something; those of a wrong width are noted and left out."""
+    """Return the row numbers of non-empty records; records of a wrong width are recorded and left out."""
     left_out = []
     for position, cells in enumerate(records):
         if len(cells) == width and cells[sure].strip():
@@ -196,7 +196,7 @@ def _keep(
 
 
 def _encoding(path: Path) -> tuple[str, str]:
-    """What is wrong with the bytes of a file that is not UTF-8, and where."""
+    """Return what is wrong with the bytes of a file that is not UTF-8, and the location."""
     mend = "save it as `CSV UTF-8`"
     if path.suffix.lower() == ".gz":
         return f"expected UTF-8, found something else; {mend}", ""

@@ -1,4 +1,4 @@
-"""Which way a metric points, by its name: asked for where the name says that lower is better, never guessed."""
+"""Direction of a metric by its name: if the name suggests that lower is better, the user must state the direction."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ _WORDS = (
     "residuals cost fpr fnr hamming misclassification distance rmsd mad entropy bpc bpb latency runtime seconds time"
 )
 LOWER = frozenset(_WORDS.split())
-"""Words of a metric of which less is better."""
+"""Words that name metrics for which lower is better."""
 _ENDINGS = ("loss", "error", "perplexity", "entropy", "mse", "nll")
-"""Of words written as one: valloss, testerror."""
+"""Endings of compound words: valloss, testerror."""
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a name: `valLoss`, `val_loss`, `val/loss` and `VAL-LOSS` are val and loss."""
+    """Return the words of a name: `valLoss`, `val_loss`, `val/loss` and `VAL-LOSS` give val and loss."""
     parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
     return [word for word in re.split(r"[^a-z]+", parted.lower()) if word]
 
 
 def says_lower(name: str) -> bool:
-    """Whether the name of a metric says that lower is better.
+    """Return whether the name of a metric suggests that lower is better.
 
     Args:
-        name: Such as `val_loss`; whole words count, in any case.
+        name: A name such as `val_loss`; whole words are compared, case-insensitively.
 
     Returns:
-        True for scikit-learn's `neg_log_loss` as well: its sign is turned, which the name alone does not prove.
+        Also True for scikit-learn's `neg_log_loss`, whose sign is flipped: the name alone does not prove the direction.
     """
     return any(word in LOWER or word.endswith(_ENDINGS) for word in words_of(name))
 
 
 def direction_fault(name: str) -> str:
-    """What to say of such a metric while its direction is not stated."""
+    """Return the fault for such a metric if its direction is not stated."""
     turned = {"neg", "negative"} & set(words_of(name))
     if turned:
         return (

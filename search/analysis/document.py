@@ -1,4 +1,4 @@
-"""An analysis as plain data, as lines for a person, and as files."""
+"""Write an analysis as plain data, as text lines, and as files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ def to_document(
     comparisons: Sequence[Comparison],
     asked: Asked = DETECTED,
 ) -> dict[str, Any]:
-    """Everything a reader needs to check the verdicts, JSON-safe."""
+    """Return everything needed to check the verdicts, JSON-safe.
+
+    Args:
+        reading: The results and notes.
+        families: The declared families.
+        declared: The declared settings.
+        comparisons: The verdicts.
+        asked: Direction and unit of the scores.
+    """
     ranked = negated(reading.results) if asked.direction == "lower" else reading.results
     return {
         "source": dict(reading.source),
@@ -63,7 +71,7 @@ def _config(results: Results, name: str, num_classes: int | None) -> dict[str, A
         scores = np.array([np.nan if row is None else np.mean(row) for row in rows], dtype=np.float64)
     else:
         scores = np.asarray(results.scores.get(name, ()), dtype=np.float64)
-    if num_classes is not None:  # as it is judged: a training that diverged and left nothing is a guess
+    if num_classes is not None:  # as it is judged: a diverged training without a result counts with chance accuracy
         diverged = np.array([block in results.diverged.get(name, ()) for block in results.blocks[name]])
         scores = np.where(~np.isfinite(scores) & diverged[: scores.size], 1 / num_classes, scores)
     there = scores[np.isfinite(scores)]
@@ -80,7 +88,7 @@ def _config(results: Results, name: str, num_classes: int | None) -> dict[str, A
 
 
 def to_lines(document: dict[str, Any]) -> list[str]:
-    """The analysis for standard output: tables, the verdicts in words, and what else is to be known."""
+    """Return the analysis for standard output: tables, verdicts and notes."""
     return print_tables([_config_rows(document), pair_rows(document["comparisons"])], _remarks(document)).splitlines()
 
 
@@ -88,15 +96,15 @@ def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], fol
     """Write analysis.json, the table in Markdown and LaTeX, the methods paragraph and the figures.
 
     Args:
-        document: What `to_document` made.
+        document: As returned by `to_document`.
         comparisons: The same comparisons as records.
-        folder: Made if missing; files of an earlier analysis are replaced.
+        folder: Created if missing; files of an earlier analysis are replaced.
 
     Returns:
         The names of the files.
 
     Raises:
-        AnalysisError: The folder cannot be written.
+        AnalysisError: The folder is not writable.
     """
     from search.significance.figures import save_figures
 
@@ -119,7 +127,7 @@ def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], fol
 
 
 def _config_rows(document: dict[str, Any]) -> Rows:
-    """Headings, then one row per configuration and data set."""
+    """Return the headings and one row per configuration and data set."""
     several = len(document["datasets"]) > 1
     rows: Rows = [(*(["data set"] if several else []), "configuration", "score, mean", "repeats")]
     for item in document["configs"]:

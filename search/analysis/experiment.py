@@ -1,4 +1,4 @@
-"""Runs of an MLflow experiment as a table of configuration, block and score; what is left out is named and counted."""
+"""Read the runs of an MLflow experiment as a table of configuration, block and score; excluded runs are counted."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from search.tracking.mlflow_runs import LoggedRun, chosen_uri, fetch_runs
 from search.uris import redacted
 
 DIVERGED_TAG = "hybrid_search.diverged"
-"""Says of a failed run that its training diverged: an outcome, not a loss."""
+"""Tag that marks a failed run as diverged, which is an outcome and not a lost run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What of an experiment is to be judged."""
+    """Selects the runs of an experiment and their meaning."""
 
     experiment: str
-    """Name or id."""
+    """Experiment name or id."""
     metric: str
-    """Its last value is the score of a run."""
+    """Metric whose last value is the score of a run."""
     group_by: tuple[str, ...]
-    """Params or tags that tell configurations apart."""
+    """Params or tags that identify a configuration."""
     block: str
-    """Param or tag that tells the repeats of a configuration apart, the same for all configurations."""
+    """Param or tag that identifies the repeats of a configuration, the same for all configurations."""
     uri: str | None = None
-    """None: MLFLOW_TRACKING_URI, or the store of the studies in `runs`."""
+    """Tracking URI; None: MLFLOW_TRACKING_URI, or the studies' store in `runs`."""
 
 
 def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
     """Read the finished runs of an experiment.
 
-    A run without the metric, without any of the params that tell configurations apart, or without the block is left
-    out, as are runs that hold others and runs that did not finish; a failed run stays if it says that it diverged.
+    Left out are runs without the metric, without the block, or without any of the params that identify a configuration,
+    as well as parent runs and unfinished runs. A failed run is kept if it is tagged as diverged.
 
     Args:
-        question: What to read.
-        asked: Which way the metric points, where its name says that lower is better.
+        question: The runs to read.
+        asked: Direction of the metric, required if its name suggests that lower is better.
 
     Returns:
-        One row per run, with a note on every kind of run that was left out.
+        One row per run, with a note on each kind of run that was left out.
 
     Raises:
-        TrackingError: MLflow or the experiment is not there.
-        AnalysisError: No run has what was asked for.
+        TrackingError: MLflow is not installed or the experiment does not exist.
+        AnalysisError: No run has the requested fields.
     """
     uri = chosen_uri(question.uri, Path("runs"))
     runs = fetch_runs(uri, question.experiment)
@@ -74,7 +74,7 @@ def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
         for reason, names in left_out.items():
             faults.add(f"{len(names)} {_runs(names)} {reason}: {some(names)}; nothing is left to be judged")
         faults.check()
-    kept.sort(key=lambda run: _config(run, question.group_by) or "")  # which run began first is chance
+    kept.sort(key=lambda run: _config(run, question.group_by) or "")  # the order in which runs start is arbitrary
     rows = {
         CONFIG: [_config(run, question.group_by) or "" for run in kept],
         BLOCK: [_field(run, question.block) or "" for run in kept],
@@ -105,7 +105,7 @@ def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
 
 
 def _check_fields(runs: Sequence[LoggedRun], question: Question, faults: Faults) -> None:
-    """Every name must be known to some run, and mean one thing."""
+    """Check that every requested name exists in some run and is unambiguous."""
     metrics = dict.fromkeys(name for run in runs for name in run.metrics)
     if question.metric not in metrics:
         known = near(question.metric, list(metrics), "there are") if metrics else "the runs have none"
@@ -124,7 +124,7 @@ def _check_fields(runs: Sequence[LoggedRun], question: Question, faults: Faults)
 
 
 def _why_not(run: LoggedRun, question: Question, parents: set[str | None]) -> str | None:
-    """Why a run is left out, or None."""
+    """Return why a run is left out, or None."""
     if run.run_id in parents:
         return "with others nested below"
     if run.status != "FINISHED" and not _is_diverged(run):
@@ -143,7 +143,7 @@ def _is_diverged(run: LoggedRun) -> bool:
 
 
 def _config(run: LoggedRun, names: Sequence[str]) -> str | None:
-    """What tells configurations apart; of several params, a run may lack those that do not apply to it."""
+    """Return the configuration of a run; a run may lack params that do not apply to it."""
     if len(names) == 1:
         return _field(run, names[0])
     found = {name: value for name in names if (value := _field(run, name)) is not None}
@@ -151,7 +151,7 @@ def _config(run: LoggedRun, names: Sequence[str]) -> str | None:
 
 
 def _field(run: LoggedRun, name: str) -> str | None:
-    """A param or a tag; `params.` and `tags.` in front say which."""
+    """Return a param or a tag; the prefix `params.` or `tags.` selects one of them."""
     for kind, values in (("params.", run.params), ("tags.", run.tags)):
         if name in values:
             return values[name].strip() or None

@@ -1,4 +1,4 @@
-"""The family of comparisons: declared by whoever asks, never guessed, as its size decides every adjusted p."""
+"""Declare the family of comparisons. It is never guessed, since its size changes every adjusted p-value."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from search.text.yaml_text import YamlError, read_yaml
 
 Pair = tuple[str, str]
 Families = Mapping[str, tuple[Pair, ...]]
-"""Name -> its comparisons (first, second); one without a name has the empty one."""
+"""Family name -> its comparisons (first, second); a single family may have an empty name."""
 
 
 def declare_families(
     configs: Sequence[str], *, control: str | None = None, all_pairs: bool = False, file: Path | None = None
 ) -> Families:
-    """Declare what is compared with what.
+    """Return the declared comparisons.
 
     Args:
         configs: All configurations that have results.
-        control: Every other one is compared with this one.
-        all_pairs: Every one is compared with every later one.
-        file: A YAML file: a list of pairs, or names of families with a list each; each has an error rate of its own.
+        control: Compare every other configuration with this one.
+        all_pairs: Compare every configuration with every later one.
+        file: A YAML file: a list of pairs, or family names with a list each; each family has its own error rate.
 
     Raises:
-        AnalysisError: Nothing or too much is declared, or names that nobody has; one line per fault.
+        AnalysisError: Nothing or more than one option is given, or a name is unknown; one line per fault.
     """
     given = [
         option for option, value in (("--control", control), ("--all-pairs", all_pairs), ("--family", file)) if value

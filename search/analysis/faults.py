@@ -1,4 +1,4 @@
-"""What is wrong with somebody's results: one line per fault, all of them at once, each naming its rows."""
+"""Collect the faults of a source of results and report them together, one line each, with their rows."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from search.errors import InputError
 
 NUM_SHOWN = 3
-"""Rows, runs or values that a line names before it counts the rest."""
+"""Number of rows, runs or values that a line lists before it only counts them."""
 
 
 MAX_WORDS = 2000
-"""Characters of a line, as a name may be of any length."""
+"""Maximum characters of a line, since names can have any length."""
 
 
 class AnalysisError(InputError):
-    """Results that cannot be read, or a question that cannot be asked of them."""
+    """Results cannot be read, or the requested analysis does not apply to them."""
 
 
 class Faults:
-    """Gathers the faults of one source.
+    """Collects the faults of one source.
 
     Args:
-        source: What every line begins with: the file or the experiment.
+        source: Prefix of every line: the file or the experiment.
     """
 
     def __init__(self, source: str) -> None:
@@ -38,30 +38,33 @@ class Faults:
         return bool(self._lines)
 
     def add(self, what: str, where: str = "") -> None:
-        """Note a fault.
+        """Add a fault.
 
         Args:
-            what: What was expected, what was found, how to mend it.
-            where: Rows, runs or the place in an array; empty for the source as a whole.
+            what: What was expected, what was found, and how to fix it.
+            where: Rows, runs or the position in an array; empty for the whole source.
         """
         what = what if len(what) <= MAX_WORDS else f"{what[:MAX_WORDS]}..."
         self._lines.append(f"{self.source}, {where}: {what}" if where else f"{self.source}: {what}")
 
     def check(self) -> None:
-        """Stop if there are any.
+        """Raise if there are faults.
 
         Raises:
-            AnalysisError: With all that was noted.
+            AnalysisError: All faults, one line each.
         """
         if self._lines:
             raise AnalysisError(*self._lines)
 
 
 def rows_in_words(rows: NDArray[Any] | Sequence[int]) -> str:
-    """Name rows as a spreadsheet numbers them: `row 7`, `rows 2 to 11, 20 and 35 more`.
+    """Return row numbers as text.
+
+    >>> rows_in_words([2, 3, 4, 20])
+    'rows 2 to 4 and 20'
 
     Args:
-        rows: Row numbers, at least one.
+        rows: Spreadsheet row numbers, at least one.
     """
     numbers = np.unique(np.asarray(rows, dtype=np.int64))
     if numbers.size == 1:
@@ -77,7 +80,11 @@ def rows_in_words(rows: NDArray[Any] | Sequence[int]) -> str:
 
 
 def some(names: Iterable[str], num_shown: int = NUM_SHOWN) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names and the number of the others.
+
+    >>> some(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
     every = list(names)
     left_out = max(len(every) - num_shown, 0)
     return _joined(every[: len(every) - left_out], left_out)
@@ -90,13 +97,13 @@ def _joined(words: Sequence[str], num_more: int) -> str:
 
 
 def near(name: str, known: Sequence[str], what: str) -> str:
-    """How to mend a name that is not known: the one that was probably meant, or all."""
+    """Return a hint for an unknown name: the closest known name, or all known names."""
     meant = closest(name, known)
     return f"did you mean {meant!r}?" if meant else f"{what}: {some(map(repr, known), 12)}"
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The name that was probably meant, if any; of `a.b` the last part is enough."""
+    """Return the closest known name, if any; of `a.b` the last part is sufficient."""
     lowered = {item.lower(): item for item in known}
     for item in lowered:
         if item.rpartition(".")[2] == name.lower():

@@ -1,4 +1,4 @@
-"""Whether configurations were scored on the same images in the same order.
+"""Check that all configurations were scored on the same images in the same order.
 
 Shapes: C configurations, M images.
 """
@@ -15,20 +15,21 @@ from search.significance.results import Results
 
 MIN_IMAGES = 100
 _SURELY, _NOT_AT_ALL = 6.0, 3.0
-"""Standard errors of a correlation: an agreement that is there, and one that is not."""
+"""Correlations in standard errors: clearly present, and absent."""
 _ACCURACY = (0.3, 0.995)
-"""Outside, a configuration may predict one class only, or has too few errors to agree in."""
+"""Outside this range, a configuration may predict a single class, or has too few errors for a correlation."""
 
 
 def check_image_order(results: Results, faults: Faults) -> None:
-    """Refuse results whose images stand in another order for one configuration than for another.
+    """Add a fault if the images of one configuration are ordered differently from those of another.
 
-    What is hard for one trained configuration is hard for another: their correctness agrees beyond chance on the same
-    images. If two agree with themselves from block to block and with each other not at all, their images differ.
+    Images that are hard for one trained configuration are usually hard for another, so their correctness is correlated
+    on the same images. If two configurations each correlate with themselves across blocks but not with each other,
+    their images differ.
 
     Args:
-        results: Of one data set.
-        faults: Added to.
+        results: Results on one data set.
+        faults: Receives the fault.
     """
     names, means, own = [], [], []
     for config in results.configs:

@@ -1,4 +1,4 @@
-"""Results as JSON objects, one per line, read with the columns that a CSV file would have."""
+"""Read results from JSON lines, one object per row, with the same columns as a CSV file."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from search.analysis.shape import Sheet
 from search.analysis.table import Coder
 
 MAX_DEPTH = 4
-"""Objects within objects that become columns."""
+"""Maximum nesting depth of objects that become columns."""
 DOCUMENT = (
     "one JSON document; write one object per line as .jsonl (pandas: to_json(path, orient='records', lines=True))"
 )
 
 
 def read_jsonl(path: Path, choose: Choose) -> Sheet:
-    """Read a file of JSON objects: one per line, each a row; keys that a row lacks are empty cells.
+    """Read a file with one JSON object per line; missing keys are empty cells.
 
     Args:
         path: The file.
-        choose: Decides what the columns mean.
+        choose: Decides the meaning of the columns.
 
     Returns:
-        The sheet; rows are numbered as the lines of the file, from 1.
+        The sheet; row numbers are line numbers, from 1.
 
     Raises:
-        AnalysisError: It is no such file; one line per fault.
+        AnalysisError: The file is not of this form; one line per fault.
     """
     faults = Faults(str(path))
     check_bytes(path.stat().st_size, faults)
@@ -86,7 +86,7 @@ def read_jsonl(path: Path, choose: Choose) -> Sheet:
 
 
 def _rows(lines: Lines, numbers: list[int], nested: dict[str, list[int]], faults: Faults) -> Iterator[dict[str, str]]:
-    """The rows as text; where they stand is added to `numbers`, and to `nested` what is no single value."""
+    """Yield the rows as text; line numbers are appended to `numbers`, keys of non-scalar values to `nested`."""
     for line in lines:
         if not line.strip():
             continue
@@ -101,7 +101,7 @@ def _rows(lines: Lines, numbers: list[int], nested: dict[str, list[int]], faults
 
 
 def _flat(row: dict[str, object], before: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """The values of an object by path, as trackers write it: {"config": {"lr": 0.1}} is config/lr."""
+    """Yield the values of an object by path, as trackers name them: {"config": {"lr": 0.1}} gives config/lr."""
     for key, value in row.items():
         if isinstance(value, dict) and value and depth < MAX_DEPTH:
             yield from _flat(value, f"{before}{key}/", depth + 1)

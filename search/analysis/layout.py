@@ -1,4 +1,4 @@
-"""What is taken for what in a file of rows: decided once, from the headings and the first rows, and told."""
+"""Decide once how the columns of a file are read, from the headings and the first rows."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from search.analysis.direction import says_lower, words_of
 from search.analysis.faults import Faults, closest, some
 
 PREVIEW = 1000
-"""Rows that are looked at before the columns are chosen."""
+"""Number of rows that are inspected before the columns are chosen."""
 SEEDED = re.compile(
     r"^(?P<config>.+?)[\s_\-./:]*[\s_\-./:(\[](?P<block>(?:seed|fold|split|rep|repeat|run)[\s_\-=:]*\d+)[)\]]?$", re.I
 )
-"""A name that holds configuration and block: resnet18_seed0. An s alone is none: vit_s16 is a model."""
+"""A name with configuration and block: resnet18_seed0. A bare s does not count: vit_s16 is a model."""
 _NUMBERED = re.compile(r"^(?P<before>(?:[a-z]+[\s_\-]?)?)(?P<number>\d+)(?P<after>(?:[\s_\-./].*)?)$", re.I)
-"""A heading of one block among several: split0_test_score, seed1, 3."""
+"""A heading that numbers a block: split0_test_score, seed1, 3."""
 _CURVE = re.compile(r"^.+ - .+(?:__MIN|__MAX)$")
 _PARAM = re.compile(r"^param_", re.I)
 _BLOCK_HEADS = {"", "split", "seed", "fold", "run", "rep", "repeat", "block", "cv", "s", "r", "trial"}
@@ -43,18 +43,18 @@ _BLOCK_HEADS = {"", "split", "seed", "fold", "run", "rep", "repeat", "block", "c
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a file of rows is read."""
+    """How the columns of a file are read."""
 
     headings: tuple[str, ...]
     roles: Mapping[str, tuple[int, ...]]
-    """Meaning -> position of its column; several positions belong together."""
+    """Meaning -> positions of its columns; several positions are joined."""
     wide_configs: tuple[int, ...] = ()
-    """One column per configuration: of scores, or of predictions where there is a column of labels."""
+    """Positions of columns with one configuration each: scores, or predictions if there is a column of labels."""
     wide_blocks: Mapping[int, str] = field(default_factory=dict)
-    """One column per block: position -> block."""
+    """Columns with one block each: position -> block."""
     rows_are_blocks: bool = False
     words: str
-    """What was taken for what, for the reader."""
+    """The chosen meanings as text."""
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -64,13 +64,13 @@ class Layout:
 
     @property
     def metric(self) -> str:
-        """What the scores are called, as far as the headings say it."""
+        """The name of the metric, if the headings give one."""
         if self.wide_blocks:
             return _stem(self.headings[next(iter(self.wide_blocks))])
         return self.headings[self.roles[SCORE][0]].strip() if SCORE in self.roles else ""
 
     def unused(self) -> list[str]:
-        """Headings of the columns that are not read; an index without a heading is not worth a word."""
+        """Headings of the columns that are not read, except an index without a heading."""
         return [
             shown(text.strip()) for at, text in enumerate(self.headings) if at not in self.positions and text.strip()
         ]
@@ -79,16 +79,16 @@ class Layout:
 def choose_layout(
     headings: Sequence[str], first_rows: Sequence[Sequence[str]], asked: Asked, faults: Faults
 ) -> Layout | None:
-    """Decide what the columns mean.
+    """Choose the meaning of the columns.
 
     Args:
-        headings: In order.
+        headings: Headings in file order.
         first_rows: Cells of the first rows.
-        asked: What is stated.
-        faults: Added to; a file in which two columns are equally plausible is refused.
+        asked: The stated options.
+        faults: Receives the faults; two equally plausible columns are a fault.
 
     Returns:
-        The layout; None if it cannot be told, and then there are faults.
+        The layout; None if it cannot be determined, with at least one fault.
     """
     columns = [[row[at].strip() for row in first_rows if at < len(row)] for at in range(len(headings))]
     whole = len(first_rows) < PREVIEW
@@ -125,7 +125,7 @@ def choose_layout(
 def _roles(
     heads: Headings, columns: Sequence[Sequence[str]], asked: Asked, faults: Faults
 ) -> dict[str, tuple[int, ...]]:
-    """Meanings that do not depend on each other."""
+    """Return the meanings that do not depend on each other."""
     roles: dict[str, tuple[int, ...]] = {}
     images = bool(asked.label or asked.prediction or heads.ranked(CORRECT))
     truths = [at for at in heads.ranked(LABEL) if simple(heads.texts[at]) != LABEL or heads.ranked(PREDICTION)]
@@ -147,11 +147,11 @@ def _roles(
 def _config_and_block(
     heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
 ) -> None:
-    """Find configuration and block; one name may hold both."""
+    """Find the configuration and block columns; one column may hold both."""
     config = heads.take(CONFIG, asked, faults) or _params(heads)
     block = () if asked.block == ROW else heads.take(BLOCK, asked, faults)
     if not config and block and not asked.block and _seeded(columns[block[0]]):
-        config, block = block, ()  # a column `run` that holds resnet18_seed0
+        config, block = block, ()  # a column `run` with values such as resnet18_seed0
     if config:
         roles[CONFIG] = config
     if block:
@@ -159,7 +159,7 @@ def _config_and_block(
 
 
 def _params(heads: Headings) -> tuple[int, ...]:
-    """All columns param_*: what tells the candidates of a scikit-learn search apart."""
+    """Return all columns param_*, which identify the candidates of a scikit-learn search."""
     known = {*heads.ranked(BLOCK), *heads.ranked(DATASET)}
     return tuple(at for at, text in enumerate(heads.texts) if _PARAM.match(text.strip()) and at not in known)
 
@@ -248,7 +248,7 @@ def _of_images(
 
 
 def _numbered(heads: Headings, asked: Asked, faults: Faults) -> dict[int, str]:
-    """Columns of one metric, one per block: position -> block. Scores of training do not count."""
+    """Return columns with one block of a metric each: position -> block. Training scores are ignored."""
     groups: dict[tuple[str, str], dict[int, str]] = {}
     for at, text in enumerate(heads.texts):
         found = _NUMBERED.match(text.strip())
@@ -274,13 +274,13 @@ def _numbered(heads: Headings, asked: Asked, faults: Faults) -> dict[int, str]:
 
 
 def _names(heads: Headings, columns: Sequence[Sequence[str]], taken: set[int]) -> tuple[int, ...]:
-    """The only column of text, where the others are numbers: its rows are the configurations."""
+    """Return the only text column if all others are numbers: its rows are the configurations."""
     rest = [at for at in range(len(columns)) if at not in taken and heads.texts[at].strip() and not heads.numeric[at]]
     return (rest[0],) if len(rest) == 1 else ()
 
 
 def _wide(heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: Asked, faults: Faults) -> tuple[int, ...]:
-    """One column of numbers per configuration; none where a heading is that of a metric."""
+    """Return numeric columns with one configuration each; none if a heading names a metric."""
     taken = {at for found in roles.values() for at in found} | set(heads.ranked(BLOCK)) | set(heads.ranked(DATASET))
     rest = [at for at, text in enumerate(heads.texts) if at not in taken and text.strip()]
     if len(rest) < 2 or not all(heads.numeric[at] for at in rest) or any(says_lower(heads.texts[at]) for at in rest):
@@ -312,7 +312,7 @@ def _tell_missing(meaning: str, heads: Headings, faults: Faults) -> None:
 
 
 def _seeded(cells: Sequence[str]) -> bool:
-    """Whether every name holds configuration and block."""
+    """Return whether every name holds configuration and block."""
     found = [SEEDED.match(cell) for cell in cells if cell]
     return bool(found) and all(found)
 
@@ -391,4 +391,4 @@ _UNFINISHED = {
     "cancelled",
 }
 KNOWN_STATES = {word for each in FINISHED | _UNFINISHED for word in (each, each.upper(), each.capitalize())} | {""}
-"""What a column of states may hold; a column state with anything else is no such column."""
+"""Values of a column of run states; a column `state` with any other value has another meaning."""

@@ -1,4 +1,4 @@
-"""A table in long format, one row per repeat or per image, as results that can be judged."""
+"""Convert a long-format table, one row per repeat or per image, into results."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ def to_reading(table: Table, asked: Asked = DETECTED) -> Reading:
     """Check a table and sort it by data set, configuration and block.
 
     Args:
-        table: What was read: either one score per repeat, or the correctness of every image of every repeat.
+        table: Either one score per repeat, or the correctness of every image of every repeat.
         asked: Direction and unit of the scores.
 
+    Returns:
+        The results with notes for the reader.
+
     Raises:
-        AnalysisError: Rows that cannot be what they are said to be; one line per fault.
+        AnalysisError: Rows contradict the meaning of their columns; one line per fault.
     """
     faults = Faults(table.source)
     check_names(table, faults)
@@ -71,7 +74,7 @@ def to_reading(table: Table, asked: Asked = DETECTED) -> Reading:
 def _scores(
     table: Table, repeats: Repeats, faults: Faults, asked: Asked
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """One score per repeat, (P,)."""
+    """Return one score per repeat, (P,)."""
     values = scores_of(table, SCORE, faults, asked)[table.columns[SCORE].codes]
     several = np.flatnonzero(np.bincount(repeats.repeat_of, minlength=repeats.num_repeats) > 1)
     named = ((repeats.name(at), np.flatnonzero(repeats.repeat_of == at)) for at in several.tolist())

@@ -1,4 +1,4 @@
-"""What a reader should know of results that are not wrong: blocks that some lack, and what never varies."""
+"""Notes on valid results: blocks that some configurations lack, outliers, and configurations that never vary."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from search.significance.results import Results
 NUM_BLOCKS_SHOWN = 8
 MIN_FOR_OUTLIER = 4
 FAR = 15.0
-"""Median deviations from the median beyond which a single score is noted."""
+"""Single scores are reported beyond this number of median deviations from the median."""
 
 
 def missing_blocks(results: Results) -> Iterator[str]:
-    """Blocks that only some configurations were given."""
+    """Yield a note on blocks that only some configurations have."""
     given = {config: set(results.blocks[config]) for config in results.configs}
     every = dict.fromkeys(block for config in results.configs for block in results.blocks[config])
     lacking = {config: [block for block in every if block not in given[config]] for config in results.configs}
@@ -28,7 +28,7 @@ def missing_blocks(results: Results) -> Iterator[str]:
 
 
 def without_result(results: Results) -> Iterator[str]:
-    """Repeats that are there and left no result, divergence aside."""
+    """Yield a note on repeats without a result, except diverged ones."""
     for config in results.configs:
         values = results.correct.get(config) if results.correct else results.scores.get(config)
         if values is None:
@@ -43,7 +43,7 @@ def without_result(results: Results) -> Iterator[str]:
 
 
 def alike_in_all_blocks(results: Results) -> Iterator[tuple[str, str]]:
-    """Configurations that did exactly the same in every block, with a note on each."""
+    """Yield the configurations with identical results in every block, with a note on each."""
     for config in results.configs:
         if results.correct:
             rows = [row for row in results.correct[config] if row is not None]
@@ -59,7 +59,7 @@ def alike_in_all_blocks(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def lone_outliers(results: Results) -> Iterator[str]:
-    """Single scores far from all others of their configuration: a training may have crashed without being marked."""
+    """Yield a note on single scores far from all others of their configuration, which may be unmarked failures."""
     for config in results.configs:
         values = results.correct.get(config) if results.correct else results.scores.get(config)
         marked = results.diverged.get(config, frozenset())
@@ -84,12 +84,12 @@ def lone_outliers(results: Results) -> Iterator[str]:
 
 
 def is_missing(value: NDArray[Any] | float | None) -> bool:
-    """Whether a repeat left no result: no row of bits, or no score."""
+    """Return whether a repeat has no result: no row of bits, or no score."""
     return value is None or (np.ndim(value) == 0 and bool(np.isnan(value)))
 
 
 def blocks_in_words(blocks: list[str]) -> str:
-    """The first few blocks, and how many more there are."""
+    """Return the first few blocks and the number of the others."""
     return f"{'block' if len(blocks) == 1 else 'blocks'} {some(blocks, NUM_BLOCKS_SHOWN)}"
 
 

@@ -1,4 +1,4 @@
-"""Correctness of every image, or scores, in one NumPy archive: the form for large results.
+"""Read per-image correctness or scores from a NumPy archive, the format for large results.
 
 Shapes: C configurations, R blocks, M images.
 """
@@ -28,25 +28,28 @@ from search.significance.results import Results
 
 NAMES = ("configs", "blocks")
 VALUES = ("correct", "scores")
-"""Either of them."""
+"""An archive holds one of these."""
 OPTIONAL = ("images", "dataset", "failed")
 KNOWN = (*VALUES, *NAMES, *OPTIONAL)
 
 
 def read_npz(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
-    """Read an archive of correctness or of scores, with `configs` (C,) and `blocks` (R,).
+    """Read an archive of correctness or scores, with `configs` (C,) and `blocks` (R,).
 
     `correct` (C, R, M) holds 0 and 1 in any numeric type; a repeat without a result is NaN or -1 in all of its images.
-    `scores` (C, R) holds one score per repeat, NaN where there is none. There may be `images` (M,), their names;
+    `scores` (C, R) holds one score per repeat, NaN where there is none. Optional arrays: `images` (M,), their names;
     `dataset`, a name; `failed` (C, R), 1 where the training diverged.
 
     Args:
         path: The file.
         asked: Direction and unit of the scores.
-        tell: Receives one line that says what was read.
+        tell: Receives one line on how the archive was read.
+
+    Returns:
+        The results with notes for the reader.
 
     Raises:
-        AnalysisError: It is no such archive, or holds too much; one line per fault.
+        AnalysisError: The file is not such an archive, or is too large; one line per fault.
     """
     faults = Faults(str(path))
     for option in [*asked.columns, *(["--metric"] if asked.metric else [])]:
@@ -142,7 +145,7 @@ def _unreadable(error: Exception, faults: Faults) -> None:
 
 
 def _check_sizes(archive: zipfile.ZipFile, faults: Faults) -> None:
-    """What the archive says that it holds, before memory is taken for it."""
+    """Check the declared sizes of an archive before memory is allocated."""
     total = 0
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
@@ -166,14 +169,14 @@ def _check_sizes(archive: zipfile.ZipFile, faults: Faults) -> None:
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type of an array, as its header says."""
+    """Return shape, order and dtype of an array from its header."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(stream)
 
 
 def _take(archive: np.lib.npyio.NpzFile, faults: Faults) -> Mapping[str, NDArray[Any]]:
-    """The arrays that mean something; of others, their names alone."""
+    """Return the known arrays; of unknown arrays only the names are read."""
     arrays: dict[str, NDArray[Any]] = {}
     found = archive.files
     wanted = [*([] if set(VALUES) & set(found) else ["correct"]), *(name for name in NAMES if name not in found)]
@@ -213,7 +216,7 @@ def _check_shapes(arrays: Mapping[str, NDArray[Any]], of: str, faults: Faults) -
 def _scores(
     scores: NDArray[Any], configs: Sequence[str], blocks: Sequence[str], faults: Faults, asked: Asked
 ) -> dict[str, NDArray[np.float64]]:
-    """Configuration -> scores (R,), checked as the cells of a table are."""
+    """Return configuration -> scores (R,), checked like the cells of a table."""
     flat = Column(
         codes=np.arange(scores.size, dtype=np.int32), values=tuple(map(repr, scores.astype(float).ravel().tolist()))
     )
@@ -257,13 +260,13 @@ def _failed(
 def _rows(
     correct: NDArray[Any], configs: Sequence[str], blocks: Sequence[str], faults: Faults
 ) -> dict[str, list[NDArray[np.uint8] | None]]:
-    """Configuration -> per block (M,) of 0 and 1, or None; what is neither is noted, with its place."""
+    """Return configuration -> per block (M,) of 0 and 1, or None; other values are faults with their positions."""
     rows: dict[str, list[NDArray[np.uint8] | None]] = {config: [] for config in configs}
     wrong: list[str] = []
     for c, config in enumerate(configs):
         for r, block in enumerate(blocks):
             values = correct[c, r]
-            missing = (values == -1) | (values != values)  # the second: NaN, in types that have one
+            missing = (values == -1) | (values != values)  # the second: NaN, in dtypes that have it
             strange = np.flatnonzero(~missing & (values != 0) & (values != 1))
             rows[config].append(None if missing.any() else (values != 0).astype(np.uint8))
             if strange.size:

@@ -1,4 +1,4 @@
-"""What is declared on the command line, checked before anything is read."""
+"""Check the options of the command line before any file is read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from search.significance.declared import Adjust, Declared, Estimand, MethodName
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of `analyze`, as they were typed; unset is None, and then the analysis's own default holds."""
+    """Options of `analyze` as typed; None: use the analysis's default."""
 
     control: str | None = None
     all_pairs: bool = False
     family: Path | None = None
     estimand: str | None = None
     ratio: str | None = None
-    """Images scored over images trained on: 3/7 or 0.4286."""
+    """Number of scored images over training images: 3/7 or 0.4286."""
     alpha: float | None = None
     rope: float | None = None
     method: str | None = None
@@ -41,10 +41,18 @@ def choose_source(
     block: str | None,
     uri: str | None,
 ) -> Path | Question:
-    """A file, or what of an MLflow experiment is to be judged.
+    """Return a file, or the selected runs of an MLflow experiment.
+
+    Args:
+        file: A file of results.
+        experiment: Name or id of an MLflow experiment, instead of a file.
+        metric: Metric to read as the score.
+        group_by: Comma-separated params or tags that identify a configuration; only for an experiment.
+        block: Param or tag that identifies a repeat; only for an experiment.
+        uri: Tracking URI; only for an experiment.
 
     Raises:
-        AnalysisError: Neither or both are given, or options that belong to the other.
+        AnalysisError: Neither or both are given, or an option belongs to the other source.
     """
     with_mlflow = {"--metric": metric, "--group-by": group_by, "--block": block}
     elsewhere = {"--group-by": "--config-column", "--block": "--block-column"}
@@ -72,14 +80,14 @@ def choose_source(
 
 
 def declare(options: Options, asked: Asked = DETECTED) -> Declared:
-    """What the claims rest on.
+    """Convert the options into the declared settings of the analysis.
 
     Args:
-        options: As they were typed.
-        asked: Of the unit of the scores: one of their own has no rope unless one is given.
+        options: The options as typed.
+        asked: Unit of the scores: with their own unit there is no default rope.
 
     Raises:
-        AnalysisError: One line per option that cannot be meant.
+        AnalysisError: One line per invalid option.
     """
     ratio = None if options.ratio is None else parse_ratio(options.ratio)
     faults = [*_faults(options, ratio, asked), *_reading_faults(asked)]
@@ -99,7 +107,11 @@ def declare(options: Options, asked: Asked = DETECTED) -> Declared:
 
 
 def parse_ratio(text: str) -> float:
-    """Read 3/7 or 0.4286; NaN if it is neither."""
+    """Parse 3/7 or 0.4286; NaN if the text is neither.
+
+    >>> parse_ratio("3/4")
+    0.75
+    """
     above, slash, below = text.partition("/")
     try:
         return float(above) / float(below) if slash else float(above)
@@ -137,7 +149,7 @@ def _faults(options: Options, ratio: float | None, asked: Asked) -> Iterator[str
 
 
 def _reading_faults(asked: Asked) -> Iterator[str]:
-    """What is stated of the file and cannot be meant."""
+    """Yield a fault for each invalid option on how the file is read."""
     if asked.scale is not None and not 0 < asked.scale < math.inf:
         yield f"--scale: expected a number above 0 by which scores are divided, such as 100, found {asked.scale:g}"
     if asked.at is not None and asked.at != LAST and not _is_number(asked.at):

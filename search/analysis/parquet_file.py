@@ -1,4 +1,4 @@
-"""Results in a Parquet file, read batch by batch: millions of rows in little memory."""
+"""Read results from a Parquet file batch by batch, so that millions of rows need little memory."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ BATCH = 500_000
 
 
 def read_parquet(path: Path, choose: Choose) -> Sheet:
-    """Read a Parquet file with the columns that a CSV file would have; text and numbers alike.
+    """Read a Parquet file with the same columns as a CSV file, as text or numbers.
 
     Args:
         path: The file.
-        choose: Decides what the columns mean.
+        choose: Decides the meaning of the columns.
 
     Returns:
-        The sheet; rows are numbered as they would be in a spreadsheet, the first one after the header being row 2.
+        The sheet; rows are numbered like a spreadsheet's, with the first row after the header as row 2.
 
     Raises:
-        AnalysisError: It is no such file, it holds too much, or pyarrow is missing; one line per fault.
+        AnalysisError: The file is not Parquet, is too large, or pyarrow is missing; one line per fault.
     """
     try:
         import pyarrow as arrow
@@ -47,7 +47,7 @@ def read_parquet(path: Path, choose: Choose) -> Sheet:
             num_rows = file.metadata.num_rows
             _check_size(file.metadata, set(plain), faults)
         faults.check()
-        # Texts stay coded as they are stored: one that is repeated a million times is held once.
+        # Text stays dictionary-encoded, so that a value repeated a million times is held once.
         with parquet.ParquetFile(path, read_dictionary=plain) as file:
             layout = choose(headings, _preview(file, headings, plain, faults), faults)
             faults.check()
@@ -80,7 +80,7 @@ def read_parquet(path: Path, choose: Choose) -> Sheet:
 
 
 def _check_size(metadata: Any, names: set[str], faults: Faults) -> None:  # noqa: ANN401  pyarrow has no types
-    """What the file says that it holds, unpacked: a repetitive one is tiny on disk."""
+    """Check the declared unpacked size: a repetitive file is small on disk."""
     total = 0
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)
@@ -103,7 +103,7 @@ def _preview(file: Any, headings: list[str], plain: list[str], faults: Faults) -
 
 
 def _coded(cells: Any, faults: Faults) -> tuple[NDArray[np.int64], list[str]]:  # noqa: ANN401  pyarrow has no types
-    """Codes of some cells, (rows,), and what they stand for."""
+    """Return the codes of some cells, (rows,), and their distinct values."""
     import pyarrow as arrow
     from pyarrow import compute
 

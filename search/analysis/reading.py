@@ -1,4 +1,4 @@
-"""What every source of results comes to: results by data set, and what a reader should know of them."""
+"""The common output of all readers: results by data set, and notes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Reading:
     """Results that can be judged."""
 
     name: str
-    """What lines about it begin with."""
+    """Prefix of messages about the source."""
     source: Mapping[str, object]
-    """Where they come from: kind, path or experiment, what was taken for what (`read_as`), and counts."""
+    """Origin of the results: kind, path or experiment, meaning of the columns (`read_as`), and counts."""
     results: tuple[Results, ...]
-    """One per data set; all name the same configurations."""
+    """One item per data set; all name the same configurations."""
     notes: tuple[str, ...] = field(default=())
-    """What was left out, or looks odd, without being wrong."""
+    """Notes on data that were left out or look unusual, without being wrong."""
 
     @property
     def configs(self) -> tuple[str, ...]:

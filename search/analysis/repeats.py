@@ -1,4 +1,4 @@
-"""Which repeats a table tells of: one per data set, configuration and block, whatever number of rows each has.
+"""The repeats in a table: one per data set, configuration and block, with any number of rows each.
 
 Shapes: N rows, P repeats.
 """
@@ -22,7 +22,7 @@ from search.significance.results import Results
 
 @dataclass(frozen=True, kw_only=True)
 class Repeats:
-    """The repeats of a table, ordered by data set, configuration and block as they first appear."""
+    """The repeats of a table, ordered by first appearance of data set, configuration and block."""
 
     datasets: tuple[str, ...]
     configs: tuple[str, ...]
@@ -34,21 +34,21 @@ class Repeats:
 
     @property
     def num_repeats(self) -> int:
-        """P."""
+        """Number of repeats P."""
         return int(self.codes.shape[1])
 
     def name(self, repeat: int) -> str:
-        """A repeat in words."""
+        """Return the name of a repeat for messages."""
         dataset, config, block = (int(code) for code in self.codes[:, repeat])
         before = f"data set {self.datasets[dataset]!r}, " if self.datasets[dataset] else ""
         return f"{before}config {self.configs[config]!r}, block {self.blocks[block]!r}"
 
 
 def find_repeats(table: Table) -> Repeats:
-    """Tell the repeats of a table apart.
+    """Identify the repeats of a table.
 
     Args:
-        table: What was read.
+        table: The table.
     """
     config, block, dataset = (table.columns.get(name) for name in (CONFIG, BLOCK, DATASET))
     assert config is not None
@@ -70,13 +70,13 @@ def find_repeats(table: Table) -> Repeats:
 
 
 def tell_twice(table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_several: int, faults: Faults) -> None:
-    """Note what stands in several rows.
+    """Add faults for duplicate rows.
 
     Args:
-        table: What was read.
-        several: What it is, in words, and its rows; only the first few are asked for.
-        num_several: How many there are.
-        faults: Added to.
+        table: The table.
+        several: The name of each duplicate and its rows; only the first few are consumed.
+        num_several: Number of duplicates.
+        faults: Receives the faults.
     """
     for name, rows in itertools.islice(several, NUM_SHOWN):
         faults.add(
@@ -88,10 +88,15 @@ def tell_twice(table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_se
 
 
 def failures_of(table: Table, repeats: Repeats, faults: Faults) -> NDArray[np.bool_]:
-    """Whether the training of each repeat diverged; rows of a repeat that disagree are a fault.
+    """Return whether the training of each repeat diverged.
+
+    Args:
+        table: The table; without a column that marks divergence, no repeat diverged.
+        repeats: The repeats of the table.
+        faults: Receives a fault for repeats with contradictory rows.
 
     Returns:
-        Shape (P,); all false without a column that says so.
+        Shape (P,).
     """
     if FAILED not in table.columns:
         return np.zeros(repeats.num_repeats, dtype=np.bool_)
@@ -120,14 +125,14 @@ def results_of(
     """Sort repeats by data set.
 
     Args:
-        repeats: Which there are.
-        failed: Whether each diverged, (P,).
-        scores: One per repeat, (P,), NaN where there is none; or
-        correct: per repeat the correctness of its data set's images, (M,); None where there is none.
+        repeats: The repeats.
+        failed: Whether each repeat diverged, (P,).
+        scores: One score per repeat, (P,), NaN where there is none; or
+        correct: Per repeat the correctness of its data set's images, (M,); None where there is none.
         bounded: Whether scores are fractions from 0 to 1.
 
     Returns:
-        One per data set; every one names all configurations, those without a repeat there included.
+        One item per data set; each names all configurations, including those without a repeat on it.
     """
     datasets = []
     for position, dataset in enumerate(repeats.datasets):

@@ -1,4 +1,4 @@
-"""From somebody's results to verdicts: read, declare, judge, tell."""
+"""Run an analysis: read the results, declare the family, judge it, and return the verdicts."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from search.significance.units import in_unit, negated
 from search.significance.unpaired import judge_unpaired
 
 WIDE_ROPE = 0.05
-"""Differences that few would call too small to matter: a rope in percent may be meant."""
+"""A larger rope may have been given in percent by mistake."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """What came of it."""
+    """Results of an analysis."""
 
     document: dict[str, Any]
     comparisons: tuple[Comparison, ...]
@@ -43,17 +43,20 @@ class Analysis:
 def analyze(
     source: Path | Question, options: Options, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None
 ) -> Analysis:
-    """Judge anybody's results.
+    """Judge results from a file or an MLflow experiment.
 
     Args:
-        source: A file of results, or what of an MLflow experiment is to be judged.
-        options: What is declared.
-        asked: What is stated of the columns, the direction and the unit of the scores.
-        tell: Receives one line on what was taken for what, before anything is judged.
+        source: A file of results, or the selected runs of an MLflow experiment.
+        options: Options that declare the analysis.
+        asked: Stated meaning of the columns, direction and unit of the scores.
+        tell: Receives a line on how the source was read, before anything is judged.
+
+    Returns:
+        The comparisons and the document for `analysis.json`.
 
     Raises:
-        AnalysisError: The results or the options are wrong; one line per fault.
-        TrackingError: MLflow or the experiment is not there.
+        AnalysisError: The results or the options are invalid; one line per fault.
+        TrackingError: MLflow is not installed or the experiment does not exist.
     """
     declared = declare(options, asked)
     if isinstance(source, Question) and (wrong := asked.columns):
@@ -92,7 +95,7 @@ def _from_mlflow(question: Question, asked: Asked, tell: Callable[[str], None]) 
 
 
 def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Iterator[str]:
-    """What the ratio, or its absence, does to the claims."""
+    """Yield notes on how the ratio, or its absence, limits the claims."""
     if asked.unpaired:
         shared = [set.intersection(*map(set, item.blocks.values())) for item in reading.results]
         if count := sum(map(len, shared)):
@@ -119,7 +122,7 @@ def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Itera
 
 
 def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], asked: Asked) -> Iterator[str]:
-    """Options that had nothing to act on."""
+    """Yield notes on options that had no effect."""
     if asked.direction == "lower" and not any(item.lower_is_better for item in comparisons):
         yield "--lower-is-better was not used: being right on an image is always better"
     tests = {item.test for item in comparisons} | {item.secondary.name for item in comparisons if item.secondary}
@@ -134,7 +137,7 @@ def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], aske
 
 
 def _check_results(reading: Reading, declared: Declared, asked: Asked) -> None:
-    """Refuse images in another order, and what is scored as chance where chance is not known."""
+    """Check the image order, and that chance accuracy is known if a diverged repeat needs it."""
     faults = Faults(reading.name)
     for item in reading.results:
         check_image_order(item, faults)

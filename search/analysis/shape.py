@@ -1,4 +1,4 @@
-"""Rows as they were read, brought into one form: configuration, block, and a score or the correctness of an image.
+"""Convert rows into one form: configuration, block, and a score or the correctness of an image.
 
 Shapes: N rows.
 """
@@ -36,12 +36,12 @@ from search.analysis.layout import FINISHED, SEEDED, Layout
 from search.analysis.table import Column, FileRows, Table
 
 ONLY = "1"
-"""The block of a configuration that has one run."""
+"""Name of the block of a configuration with a single run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """What was read of a file of rows: the columns of its layout."""
+    """The columns that were read from a file, by their layout."""
 
     source: str
     about: Mapping[str, object]
@@ -54,18 +54,18 @@ class Sheet:
 
 
 def to_table(sheet: Sheet, asked: Asked, faults: Faults) -> Table:
-    """Bring a sheet into the one form that is judged.
+    """Convert a sheet into a table.
 
     Args:
-        sheet: What was read.
-        asked: What is stated.
-        faults: Added to.
+        sheet: The sheet.
+        asked: The stated options.
+        faults: Receives the faults.
 
     Returns:
         A table with the columns config and block, and score or image and correct.
 
     Raises:
-        AnalysisError: The rows cannot be brought into it; one line per fault.
+        AnalysisError: The rows cannot be converted; one line per fault.
     """
     layout = sheet.layout
     columns = {
@@ -119,7 +119,7 @@ def to_table(sheet: Sheet, asked: Asked, faults: Faults) -> Table:
 
 
 def _folds(layout: Layout) -> str:
-    """What the blocks are called, where they are parts of one data set that share images to train on; else nothing."""
+    """Return the name of the blocks if they are folds, which share training images; empty otherwise."""
     heading = layout.headings[(layout.roles.get(BLOCK) or tuple(layout.wide_blocks) or (0,))[0]]
     if BLOCK not in layout.roles and not layout.wide_blocks:
         return ""
@@ -127,14 +127,14 @@ def _folds(layout: Layout) -> str:
 
 
 def _take(column: Column, rows: NDArray[np.intp]) -> Column:
-    """Some rows of a column; values that none of them holds are left out."""
+    """Return some rows of a column, without values that no longer occur."""
     if rows.size == column.codes.size and rows.size and rows[0] == 0 and rows[-1] == rows.size - 1:
         return column
     return _recoded(column.codes[rows], column.values)
 
 
 def _recoded(codes: NDArray[np.int32], values: Sequence[str]) -> Column:
-    """A column of the values that occur, in the order in which they first do."""
+    """Return a column of the values that occur, in order of first appearance."""
     found, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     place = np.empty(order.size, dtype=np.int32)
@@ -143,14 +143,14 @@ def _recoded(codes: NDArray[np.int32], values: Sequence[str]) -> Column:
 
 
 def _mapped(column: Column, change: Callable[[str], str]) -> Column:
-    """A column with every value changed; values that become equal are one."""
+    """Return a column with every value changed; values that become equal are merged."""
     known: dict[str, int] = {}
     place = np.array([known.setdefault(change(value), len(known)) for value in column.values], dtype=np.int32)
     return Column(codes=place[column.codes], values=tuple(known))
 
 
 def _joined(parts: Sequence[tuple[str, Column]]) -> Column:
-    """Several columns that belong together as one: `kernel=rbf, C=1`; a single one stays as it is."""
+    """Join several columns into one: `kernel=rbf, C=1`; a single column is unchanged."""
     if len(parts) == 1:
         return parts[0][1]
     codes = parts[0][1].codes.astype(np.int64)
@@ -168,7 +168,7 @@ def _joined(parts: Sequence[tuple[str, Column]]) -> Column:
 
 
 def _finished(sheet: Sheet, state: Column, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[str]]:
-    """Rows of runs that finished; the others are left out and named."""
+    """Return the rows of finished runs, and notes on the others."""
     odd = np.array([bool(value) and value.lower() not in FINISHED for value in state.values])
     if not odd.any():
         return rows, []
@@ -184,7 +184,7 @@ def _finished(sheet: Sheet, state: Column, rows: NDArray[np.intp]) -> tuple[NDAr
 def _of_metric(
     sheet: Sheet, column: Column, rows: NDArray[np.intp], asked: Asked, faults: Faults
 ) -> tuple[NDArray[np.intp], str]:
-    """Rows of one metric, where a column names the metric of each row; and its name."""
+    """Return the rows of one metric, if a column names each row's metric, and the name of the metric."""
     names = [column.values[code] for code in np.unique(column.codes[rows]).tolist()]
     if asked.metric is None and len(names) == 1:
         return rows, names[0]
@@ -204,7 +204,7 @@ def _of_metric(
 def _long(
     sheet: Sheet, columns: Mapping[str, Column], rows: NDArray[np.intp]
 ) -> tuple[dict[str, Column], NDArray[np.int32]]:
-    """One row per cell of a wide table."""
+    """Return one row per cell of a wide table."""
     layout = sheet.layout
     wide = layout.wide_configs or tuple(layout.wide_blocks)
     names = [layout.headings[at].strip() for at in wide] if layout.wide_configs else list(layout.wide_blocks.values())
@@ -232,7 +232,7 @@ def _numbered(numbers: NDArray[np.int32]) -> Column:
 
 
 def _marked(columns: dict[str, Column], numbers: NDArray[np.int32], faults: Faults) -> dict[str, Column]:
-    """Labels and predictions as correctness; 1 and 1.0 are the same label."""
+    """Replace labels and predictions by correctness; 1 and 1.0 are the same label."""
     labels, predictions = (_mapped(columns.pop(name), _plain) for name in (LABEL, PREDICTION))
     strange = [value for value in predictions.values if value and value not in labels.values]
     if len(strange) > max(len(predictions.values) / 2, len(labels.values)):
@@ -259,7 +259,7 @@ def _plain(text: str) -> str:
 
 
 def _exact(text: str) -> Decimal | None:
-    """A number without rounding; None for text."""
+    """Return a number without rounding; None for text."""
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -268,7 +268,7 @@ def _exact(text: str) -> Decimal | None:
 
 
 def _with_blocks(columns: dict[str, Column], numbers: NDArray[np.int32], asked: Asked) -> dict[str, Column]:
-    """Blocks where no column names them: from the names of the configurations, or one run each."""
+    """Add a block column if there is none: from the configurations' names, or one run each."""
     found = [SEEDED.match(value) for value in columns[CONFIG].values]
     if all(found):
         both = columns[CONFIG]
@@ -283,7 +283,7 @@ def _with_blocks(columns: dict[str, Column], numbers: NDArray[np.int32], asked: 
 
 
 def _same_numbers(column: Column) -> tuple[Column, list[str]]:
-    """Blocks of numbers that are written in several ways, such as 1 and 1.0, as one block each."""
+    """Merge blocks whose numbers are spelled differently, such as 1 and 1.0."""
     exact = [_exact(value) for value in column.values]
     if any(number is None for number in exact) or len(set(exact)) == len(exact):
         return column, []
@@ -301,7 +301,7 @@ def _same_numbers(column: Column) -> tuple[Column, list[str]]:
 def _at(
     columns: Mapping[str, Column], step: Column, numbers: NDArray[np.int32], asked: Asked, faults: Faults
 ) -> tuple[NDArray[np.intp], list[str]]:
-    """The rows of the step that is stated, where repeats have several rows: a learning curve."""
+    """Return the rows of the stated step if repeats have several rows, as in a learning curve."""
     every = np.arange(numbers.size)
     keys = np.zeros(numbers.size, dtype=np.int64)
     for name in (DATASET, CONFIG, BLOCK):
@@ -316,7 +316,7 @@ def _at(
     if np.unique(keys).size == keys.size or not np.isfinite(steps).all():
         return every, []
     if np.unique(np.stack([keys, steps]), axis=1).shape[1] < keys.size and asked.at is None:
-        return every, []  # several rows at one step: no curve, and noted as repeats that stand there twice
+        return every, []  # several rows at one step: not a curve, reported as duplicate repeats
     first, last = steps.min(), steps.max()
     if asked.at is None:
         faults.add(
@@ -338,7 +338,7 @@ def _at(
 
 
 def _logged_apart(score: Column, keys: NDArray[np.int64], steps: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Rows without the score beside one that has it, of the same repeat and step: other metrics, logged apart."""
+    """Return rows without a score whose repeat and step have one in another row: separately logged metrics."""
     empty = np.array([is_missing_text(value) for value in score.values], dtype=np.bool_)[score.codes]
     place = np.unique(np.stack([keys, steps]), axis=1, return_inverse=True)[1].reshape(-1)
     return empty & (np.bincount(place, weights=~empty) > 0)[place]

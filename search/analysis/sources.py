@@ -1,4 +1,4 @@
-"""Which reader a file of results needs, by what its name ends with: the only dispatch."""
+"""Select the reader of a file of results by its file extension: the only dispatch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
     ".pq": "parquet",
     ".npz": "arrays",
 }
-"""How a file is read, by what its name ends with; .gz may follow where it is text."""
+"""Kind of file by extension; text formats may be followed by .gz."""
 _OTHERS = {
     (".xlsx", ".xls", ".ods", ".numbers"): "a spreadsheet; save the sheet as CSV UTF-8 and name that file",
     (".pkl", ".pickle", ".pt", ".pth", ".joblib"): "a pickle, which may run a program when it is read; save it as .csv",
@@ -29,19 +29,22 @@ _OTHERS = {
     (".zip", ".tar", ".tgz", ".7z", ".xz", ".bz2", ".zst"): "an archive; unpack it and name the file in it",
     (".db", ".sqlite", ".sqlite3"): "a database; for MLflow: --mlflow EXPERIMENT --tracking-uri sqlite:///PATH",
 }
-"""What people name besides, and the way out."""
+"""Extensions that are not supported, and what to do instead."""
 
 
 def read_file(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
-    """Read a file of results by what its name ends with.
+    """Read a file of results, selecting the reader by the extension.
 
     Args:
         path: A file of one of KINDS; `docs/analysis.md` describes them.
-        asked: What is stated of its columns.
-        tell: Receives one line that says what was taken for what, before any cell is judged.
+        asked: Stated meaning of the columns.
+        tell: Receives one line on how the columns are read, before any cell is checked.
+
+    Returns:
+        The results with notes for the reader.
 
     Raises:
-        AnalysisError: It cannot be read as such; one line per fault.
+        AnalysisError: The file cannot be read; one line per fault.
     """
     from search.analysis.bounds import check_regular
 
@@ -58,7 +61,7 @@ def read_file(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None
 
 
 def _ending(path: Path) -> str:
-    """The ending that says how a file is read."""
+    """Return the extension that selects the reader."""
     endings = [suffix.lower() for suffix in path.suffixes]
     ending = endings[-1] if endings else ""
     if ending == ".gz" and len(endings) > 1 and KINDS.get(endings[-2]) in {"table", "lines"}:

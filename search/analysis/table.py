@@ -1,4 +1,4 @@
-"""A table of results as it was read: every column coded by its distinct cells, so that millions of rows fit.
+"""A table of results, each column stored as codes of its distinct cells, so that millions of rows fit in memory.
 
 Shapes: N rows.
 """
@@ -16,54 +16,54 @@ from search.analysis.faults import rows_in_words, some
 
 
 class Places(Protocol):
-    """Says where something stands in the words of whoever made the source."""
+    """Names rows in the terms of their source, for messages."""
 
     def words(self, rows: NDArray[Any]) -> str:
-        """Name some rows.
+        """Return the names of some rows.
 
         Args:
-            rows: Their positions, from 0; at least one.
+            rows: Row positions, from 0; at least one.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRows:
-    """Rows of a file, numbered as a spreadsheet does: the header is row 1."""
+    """Rows of a file, numbered like a spreadsheet's: the header is row 1."""
 
     numbers: NDArray[np.int32]
-    """Row number of each record, shape (N,); empty lines are passed over and keep their number."""
+    """Row number of each record, shape (N,); empty lines are skipped but counted."""
 
     def words(self, rows: NDArray[Any]) -> str:
-        """Name some rows by number."""
+        """Return the row numbers as text."""
         return rows_in_words(self.numbers[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedRows:
-    """Rows that have names, such as runs of an experiment."""
+    """Rows with names, such as runs of an experiment."""
 
     names: tuple[str, ...]
     one: str = "run "
     several: str = "runs "
 
     def words(self, rows: NDArray[Any]) -> str:
-        """Name some rows by name."""
+        """Return the row names as text."""
         found = [self.names[row] for row in np.asarray(rows).tolist()]
         return f"{self.one if len(found) == 1 else self.several}{some(found)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column: its distinct cells in the order in which they first appear, and which of them each row holds."""
+    """One column: its distinct cells in order of first appearance, and the cell of each row."""
 
     codes: NDArray[np.int32]
-    """Position in `values`, shape (N,)."""
+    """Index into `values`, shape (N,)."""
     values: tuple[str, ...]
-    """Text without spaces around it; empty where a cell is."""
+    """Distinct texts, stripped of spaces; the empty text for an empty cell."""
 
     def rows_with(self, marks: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Rows whose value is marked, in order.
+        """Return the rows whose value is marked, in order.
 
         Args:
             marks: One mark per distinct value.
@@ -73,12 +73,12 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What was read; only the columns that mean something."""
+    """The columns of a source that have a meaning."""
 
     source: str
-    """What lines about it begin with."""
+    """Prefix of messages about the source."""
     about: Mapping[str, object]
-    """Where it comes from, for the record."""
+    """Origin of the table, for the record."""
     columns: Mapping[str, Column]
     places: Places
     num_rows: int
@@ -86,22 +86,22 @@ class Table:
 
 
 class Coder:
-    """Codes a column piece by piece."""
+    """Encodes a column piece by piece."""
 
     def __init__(self) -> None:
         self._known: dict[str, int] = {}
         self._parts: list[NDArray[np.int32]] = []
 
     def add(self, cells: Sequence[str]) -> None:
-        """Take the cells of some more rows."""
+        """Append the cells of more rows."""
         known = self._known
         self._parts.append(np.array([known.setdefault(cell, len(known)) for cell in cells], dtype=np.int32))
 
     def add_coded(self, codes: NDArray[Any], cells: Sequence[str]) -> None:
-        """Take some more rows that are coded already.
+        """Append more rows that are already encoded.
 
         Args:
-            codes: Positions in `cells`, shape (rows,).
+            codes: Indices into `cells`, shape (rows,).
             cells: Distinct cells.
         """
         known = self._known
@@ -109,7 +109,7 @@ class Coder:
         self._parts.append(place[codes])
 
     def column(self) -> Column:
-        """All rows that were taken; the coder is empty afterwards."""
+        """Return the column of all appended rows, and reset the coder."""
         codes = np.concatenate(self._parts) if self._parts else np.zeros(0, dtype=np.int32)
         self._parts.clear()
         known: dict[str, int] = {}

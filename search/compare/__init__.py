@@ -1,1 +1,1 @@
-"""Finalists and baselines on shared repeats, and the verdict on them."""
+"""Compare the finalists of a sweep with baselines on shared repeats."""

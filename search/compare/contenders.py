@@ -1,4 +1,4 @@
-"""Who takes part in a comparison, and which pairs of them are declared."""
+"""The configurations that take part in a comparison, and the declared pairs among them."""
 
 from __future__ import annotations
 
@@ -26,21 +26,28 @@ class Contender:
     trial: TrialRecord | None
     """The sweep's trial that nominated it; None for a baseline."""
     sweep_rank: int | None
-    """Place among the sweep's nominees, from 1; None for a baseline that the sweep did not find."""
+    """Rank among the sweep's nominees, from 1; None for a baseline that the sweep did not find."""
 
     @property
     def is_finalist(self) -> bool:
-        """Whether the sweep nominated it."""
+        """Whether the sweep nominated this configuration."""
         return self.trial is not None
 
 
 def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[Contender]:
-    """The sweep's best points, then the declared baselines.
+    """Return the sweep's best points, followed by the declared baselines.
 
-    A nominee that is a baseline itself is passed over: nothing is compared with itself.
+    A nominee that is also a baseline is listed once, as a baseline.
+
+    Args:
+        study: The study.
+        records: All records of the study; only those of trials are used.
+
+    Returns:
+        At least two contenders, at least one of them a finalist; finalists in the order of their rank.
 
     Raises:
-        NothingToDoError: The sweep has nominated nothing yet, or there is nothing to compare with.
+        NothingToDoError: The sweep has no nominee yet, or there is nothing to compare it with.
     """
     ranked = nominees([record for record in records if record.kind == "trial"])
     points = [dict(record.point) for record in ranked]
@@ -72,7 +79,11 @@ def _name(like: PointLike) -> str:
 
 
 def declare_families(study: StudyConfig, contenders: Sequence[Contender]) -> tuple[Family, ...]:
-    """The comparisons that the study declares, by the contenders' names.
+    """Return the comparisons that the study declares, with the contenders' names filled in.
+
+    Args:
+        study: The study.
+        contenders: As returned by `pick_contenders`.
 
     Raises:
         NothingToDoError: A declared family names a finalist that the sweep has not nominated.

@@ -1,4 +1,4 @@
-"""Which comparison it is, and how often somebody has looked at what a study's repeats came to."""
+"""Identify a comparison and count the interim analyses of a study's repeats."""
 
 from __future__ import annotations
 
@@ -14,39 +14,47 @@ from search.study.config import StudyConfig
 
 
 def key_of(study: StudyConfig, repeats: Repeats, raced: Sequence[str] = ()) -> str:
-    """Name a comparison by its contenders, blocks and settings; names, order and outcomes are no part of it.
+    """Return a digest that identifies a comparison by its contenders, blocks and settings.
+
+    Names, order and outcomes do not change the digest.
 
     Args:
         study: The study.
-        repeats: What was judged.
-        raced: Keys of the repeats that decided who was judged, if a race did.
+        repeats: The repeats that are compared.
+        raced: Keys of the race's repeats, if a race selected the contenders.
     """
     contenders = sorted(
         [str(contender.is_finalist), *(repeats.keys[contender.name, block.name] for block in repeats.blocks)]
         for contender in repeats.contenders
     )
     settings = study.compare.model_dump(mode="json", include={"family", "alpha", "rope"})
-    # What is as it always was leaves the keys of earlier comparisons alone.
+    # Later settings enter the digest only when they differ from their defaults, so that earlier digests stay valid.
     later = study.compare.model_dump(mode="json", include={"estimand", "adjust"}, exclude_defaults=True)
     return digest_of({"contenders": contenders, **settings, **later, **({"raced": sorted(raced)} if raced else {})})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One time that somebody saw what the repeats of a study came to."""
+    """One interim analysis: a point at which the outcomes of a study's repeats were analysed."""
 
     number: int
-    """From 1."""
+    """Number of this analysis, from 1."""
     seen: str
-    """Digest of what was there to be judged."""
+    """Digest of the analysed outcomes."""
     is_new: bool
-    """Not yet in the journal: these outcomes were not seen before."""
+    """Whether the journal has no analysis of the same outcomes yet."""
 
 
 def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
-    """Count the looks at a study: the same comparison of the same outcomes again is no new one.
+    """Return the number of this analysis; the same comparison of the same outcomes is counted once.
 
-    A race looks at the blocks of a comparison, as one look; blocks that confirm its survivor it has not seen.
+    A race counts as one interim analysis of the blocks that it used. The blocks that confirm its survivor are fresh and
+    start from one.
+
+    Args:
+        journal: The study's journal; it is only read.
+        key: As returned by `key_of`.
+        repeats: The repeats that are compared.
     """
     seen = _digest_outcomes(repeats)
     known = [
@@ -61,13 +69,13 @@ def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
 
 
 def _digest_outcomes(repeats: Repeats) -> str:
-    """What was there to be judged: a repeat that is tried again and ends otherwise makes it something new."""
+    """Return a digest of all outcomes; it changes when a retried repeat ends differently."""
     records = {record.key: record for record in repeats.wanted_records}
     return digest_of({key: record.outcome.word if record.outcome else None for key, record in records.items()})
 
 
 def mention_looks(comparison: Comparison, num_looks: int) -> Comparison:
-    """Say in the sentence that the blocks were looked at before, where there is a p-value that suffers from it."""
+    """Add the number of the interim analysis to the sentence of a comparison with a p-value, from the second one on."""
     if num_looks == 1 or comparison.adjusted_p is None:
         return comparison
     clause = f"This is look number {num_looks} at this study: p-values are no longer exact."

@@ -1,4 +1,4 @@
-"""What a sweep nominates, in three scores that are never shown apart: chosen for, corrected, confirmed."""
+"""The three scores of a nominated configuration, always reported together: selection, corrected and confirmed."""
 
 from __future__ import annotations
 
@@ -20,42 +20,44 @@ from search.study.bind import DataFacts
 from search.study.config import SearchSection, StudyConfig
 
 _BUDGETS = (1, 2, 5)
-"""Numbers of trials that the curve is told at: these times each power of ten, and all."""
+"""The curve is reported at these numbers of trials times each power of ten, and at the number of all trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """Highest validation accuracy that so many trials are expected to find; what further ones would buy."""
+    """Expected best validation accuracy as a function of the number of trials."""
 
     num_trials: tuple[int, ...]
     val_accuracy: tuple[float, ...]
-    """Of so many drawn from the completed trials (Tang et al. 2020): selection scores, and as such too high."""
+    """Expected maximum over as many of the completed trials (Tang et al. 2020); biased upward, like every selection
+    score."""
     is_exact: bool
-    """Trials were independent random draws, trained to the end; otherwise the curve is an indication."""
+    """Whether all trials were independent random draws trained to the end; otherwise the curve is only indicative."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """One configuration of a sweep."""
+    """The scores of one configuration."""
 
     name: str
     trial: int | None
-    """Number of the trial that it was; None for a baseline that the sweep did not find."""
+    """Trial number; None for a baseline that the sweep did not find."""
     sweep_rank: int | None
-    """Place among the sweep's nominees, from 1; None likewise."""
+    """Rank among the sweep's nominees, from 1; None for a baseline that the sweep did not find."""
     state: str
-    """As of `choice.state_of`."""
+    """One of the states that `search.journal.nominee.state_in` returns."""
     selection_score: float | None
-    """Validation accuracy of one run, which was chosen for it: too high. None likewise."""
+    """Validation accuracy of the trial, biased upward because the trial was selected by it; None for a baseline that
+    the sweep did not find."""
     correction: Correction | Unknown
     confirmed: MeanOfRepeats | Unknown
-    """Test accuracy over the repeats of the newest comparison, on blocks that the sweep never saw."""
+    """Mean test accuracy over the repeats of the newest comparison, on blocks that the sweep did not use."""
     expected: Expected | None
-    """Of the sweep; None before a trial was completed."""
+    """Expected best score of the sweep; None before the first completed trial."""
 
     @property
     def corrected_score(self) -> float | None:
-        """The selection score without the luck of the images."""
+        """Selection score minus the estimated selection bias."""
         if self.selection_score is None or isinstance(self.correction, Unknown):
             return None
         return self.selection_score - self.correction.bias
@@ -70,21 +72,22 @@ def select(
     num_classes: int,
     point: Mapping[str, Any] | None = None,
 ) -> Selection | None:
-    """Put a configuration's three scores together.
+    """Return the selection, corrected and confirmed score of a configuration.
 
-    The confirmed score is the mean of the newest comparison's repeats. With several finalists whoever is taken for
-    that very score is chosen once more, by a little; its comparisons are what counts.
+    The confirmed score is the mean over the repeats of the newest comparison. If there are several finalists and one is
+    picked by this mean, the mean is again slightly biased upward; base the claim on the comparisons instead.
 
     Args:
         study: The study.
-        records: Its records; repeats are passed over.
-        document: What comparison.json holds; None before a comparison.
-        num_val: Images of the validation part.
-        num_classes: For chance accuracy, which a repeat counts with that diverged and left nothing finite.
-        point: The configuration; None: the nominee, as `choice.nominee_point` has it.
+        records: All records of the study; repeats are ignored.
+        document: Content of comparison.json; None before a comparison.
+        num_val: Number of validation images.
+        num_classes: Number of classes; a diverged repeat without a finite checkpoint counts with accuracy 1 /
+            num_classes.
+        point: The configuration; by default the nominee, see `search.journal.nominee.nominee_point`.
 
     Returns:
-        Its scores, or None where the sweep has nominated nothing and no point is asked for.
+        The scores, or None if the sweep has no nominee and no point is given.
     """
     trials = [record for record in records if record.kind == "trial"]
     ranked = nominees(trials)
@@ -112,7 +115,17 @@ def selection_of(
     document: Mapping[str, Any] | None,
     point: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-    """Read a study's records and put the scores together, as plain data; arguments as of `select`."""
+    """Read a study's records and return the scores of a configuration as plain data.
+
+    Args:
+        study: The study.
+        facts: Properties of the data set.
+        document: Content of comparison.json; None before a comparison.
+        point: The configuration; by default the nominee.
+
+    Returns:
+        The scores, or None if the sweep has no nominee and no point is given.
+    """
     records = list(read_records(study.folder).values())
     num_val = second_size(facts.num_train, study.split, facts.num_val)
     num_classes = len(facts.classes)
@@ -157,7 +170,7 @@ def _expect(search: SearchSection, trials: Sequence[TrialRecord]) -> Expected | 
 
 
 def to_dict(selection: Selection) -> dict[str, Any]:
-    """The scores as plain data."""
+    """Return the scores as a JSON-safe dictionary."""
     correction, mean = selection.correction, selection.confirmed
     return {
         "name": selection.name,

@@ -1,4 +1,4 @@
-"""How many repeats a comparison takes, foretold: from the variances of the newest one, or from what is stated."""
+"""Estimate how many repeats a comparison needs, from the newest comparison's variances or from stated assumptions."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from search.study.config import StudyConfig
 from search.study.folder import COMPARISON, load_comparison
 
 SD_REPEATS = 0.01
-"""Assumed standard deviation between the differences of blocks, were there test images without end. Cautious: seeds
-alone move a long CIFAR-10 training by about a quarter of a percentage point (Picard 2021, arXiv 2109.08203), and so a
-difference by a third; short trainings and random splits vary more."""
+"""Assumed standard deviation of the differences between blocks on an unlimited test set. Cautious: seeds alone change a
+long CIFAR-10 training by about a quarter of a percentage point (Picard 2021, arXiv 2109.08203), and thus a difference
+by a third of a point; short trainings and random splits vary more."""
 DISCORDANCE = 0.4
 """Assumed share of test images on which two configurations disagree. Cautious: the shipped presets disagreed on up to
-.38 of reduced CIFAR-10, and on .05 of the digits."""
+.38 of reduced CIFAR-10 and on .05 of the digits."""
 AT_LIMITS = f"if the pilot's variances are at their upper {100 * POWER:g} % limits"
 LASTING = 0.25
-"""Assumed share of that which no further training takes back; up to a sixth was seen."""
+"""Assumed share of this disagreement that is the same in every repeat; the largest observed share is one sixth."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """What a person says about the comparison to come; all fractions of 1.
+    """Assumptions of the user about the planned comparison; all are fractions of 1.
 
     Raises:
-        InputError: A value that cannot be one.
+        InputError: A value is not between 0 and 1.
     """
 
     difference: float | None = None
-    """The difference that must not be missed; unset: the study's rope."""
+    """Target difference, which the comparison should detect; unset: the study's rope."""
     sd_repeats: float | None = None
     """Standard deviation of the differences between blocks, on the study's test images."""
     discordance: float | None = None
@@ -64,7 +64,7 @@ class Assumptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Pilot:
-    """The variances of a comparison that was made."""
+    """Variances of a completed comparison."""
 
     what: str
     components: Components
@@ -74,53 +74,56 @@ class Pilot:
 
 @dataclass(frozen=True, kw_only=True)
 class PowerEstimate:
-    """What a number of repeats can find, and how many a difference takes."""
+    """The difference that a number of repeats can detect, and the number of repeats for a target difference."""
 
     test: str
     power: float
     family_size: int
-    """Of the largest declared family."""
+    """Number of comparisons in the largest declared family."""
     alpha: float
-    """Level of each comparison: alpha / family size, the hardest step of the adjustment."""
+    """Level of each comparison: alpha / family size, as in the first step of the adjustment."""
     num_images: int
-    """Test images."""
+    """Number of test images."""
     components: Components
-    """The variances that all of this rests on."""
+    """Variances that the estimate is based on."""
     sources: tuple[str, ...]
-    """Where they are from, in words."""
+    """Sources of the variances, one sentence each."""
     repeats: int
-    """As declared."""
+    """Declared number of repeats."""
     detectable: float | None
-    """True difference that they find; None with a single one."""
+    """Smallest difference that the declared repeats detect; None with a single repeat."""
     detectable_upper: float | None
-    """The same if the pilot's variances are as large as their upper limits; None without a pilot."""
+    """The same with the pilot's variances at their upper confidence limits; None without a pilot."""
     smallest_ever: float
-    """What repeats without end would find on these test images."""
+    """Smallest difference that an unlimited number of repeats detects on these test images."""
     difference: float | None
-    """The wished difference; None where neither it nor a rope is set."""
+    """The target difference; None if neither it nor a rope is set."""
     is_rope: bool
-    """It is the study's rope, for want of a wish."""
+    """Whether the target difference is the study's rope because none was stated."""
     num_blocks: int | None
-    """Repeats that find it; None: no number does."""
+    """Repeats that detect the target difference; None if no number does."""
     has_pilot: bool
     num_blocks_upper: int | None
-    """The same if the pilot's variances are as large as their upper limits; None: no number does, or no pilot."""
+    """The same with the pilot's variances at their upper confidence limits; None if no number does, or without a
+    pilot."""
     images_for_repeats: int | None
-    """Test images with which the declared repeats find it; None: no number does, or images play no part."""
+    """Test images with which the declared repeats detect the target difference; None if no number does, or if the test
+    does not depend on the number of images."""
     images_ever: int | None
-    """Test images below which no number of repeats finds it; None where images play no part."""
+    """Minimum number of test images, below which no number of repeats detects the target difference; None if the test
+    does not depend on it."""
 
 
 def foresee(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEstimate:
-    """Foretell what the declared comparison can find.
+    """Estimate the power of the declared comparison.
 
     Args:
-        study: The study; its newest comparison is the pilot.
-        num_images: Test images M.
-        stated: What is known otherwise; it goes before the pilot.
+        study: The study; its newest comparison serves as the pilot.
+        num_images: Number of test images M.
+        stated: Assumptions of the user; they take precedence over the pilot.
 
     Returns:
-        The answer for the largest declared family.
+        The estimate for the largest declared family.
 
     Raises:
         InputError: The newest comparison cannot be read.
@@ -131,7 +134,7 @@ def foresee(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEs
     pilot = _read_pilot(study, alpha)
     components, sources = _settle(pilot, stated, num_images)
     design = _design(components, num_images, section)
-    difference = stated.difference or section.rope or None  # a rope of 0 asks for nothing
+    difference = stated.difference or section.rope or None  # a rope of 0 is no target
     upper = detectable_upper = images_for_repeats = images_ever = None
     if pilot is not None:
         worst = upper_components(pilot.components, num_blocks=pilot.num_blocks, num_images=pilot.num_images)
@@ -177,7 +180,7 @@ def _design(components: Components, num_images: int, section: CompareSection) ->
 
 
 def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
-    """The newest comparison with variances in it: of its pairs the one in which least can be found."""
+    """Return the newest comparison's pair with the largest detectable difference; None if no pair has variances."""
     try:
         pilots = [
             Pilot(
@@ -196,13 +199,13 @@ def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
             ),
             default=None,
         )
-    except TypeError as error:  # components of other names, or no images
+    except TypeError as error:  # unknown component names, or no number of images
         path = study.folder / COMPARISON / "comparison.json"
         raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
 
 
 def _settle(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[Components, tuple[str, ...]]:
-    """The variances to plan with, and where they are from: stated before pilot before assumed."""
+    """Return the variances for planning and their sources: stated values, then the pilot's, then the defaults."""
     if pilot is not None:
         components = pilot.components
         what = f"{pilot.what}, {pilot.num_blocks} repeats on {pilot.num_images:,} test images"
@@ -228,7 +231,7 @@ def _settle(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[
         )
         sources.append(f"stated: {100 * stated.discordance:g} % of the test images disagreed on")
     if stated.sd_repeats is not None:
-        # What a repeat's images add is part of it, and so cannot be more than that.
+        # The stated variance includes the residual's share, which therefore cannot exceed it.
         residual = min(components.residual, stated.sd_repeats**2 * num_images)
         repeats = max(stated.sd_repeats**2 - residual / num_images, 0.0)
         components = dataclasses.replace(components, repeats=repeats, residual=residual)
@@ -237,7 +240,7 @@ def _settle(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[
 
 
 def to_lines(foresight: PowerEstimate) -> list[str]:
-    """The answer for people."""
+    """Return the estimate as lines of text."""
     on = f" on these {foresight.num_images:,} test images" if foresight.test == crossed.NAME else ""
     lines = _answer(foresight, foresight.difference, on) if foresight.difference is not None else []
     if foresight.detectable is not None:
@@ -272,6 +275,6 @@ def _points(fraction: float) -> str:
 
 
 def _about(number: int) -> str:
-    """Rounded up to two digits: the variances are known no better."""
+    """Round up to two digits, as the variances are not known more precisely."""
     unit = 10 ** max(len(str(number)) - 2, 0)
     return f"{-(-number // unit) * unit:,}"

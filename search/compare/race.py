@@ -1,6 +1,6 @@
-"""A race: which configuration is beaten already, and who still needs another block. Arrays in, records out.
+"""Race configurations: drop those that are shown to be worse, and report which need another block.
 
-A race selects, so it is run on validation accuracies: the test set speaks once, when the survivor is confirmed.
+A race selects configurations, so it uses validation accuracies. The test set is used once, to confirm the survivor.
 
 Shapes: scores (R,), validation accuracies on blocks 0, 1, ..., R - 1, fractions.
 """
@@ -18,114 +18,112 @@ from search.significance.sequential.bounds import e_values
 from search.study.claims import Family
 
 FIRST_BLOCKS = 2
-"""An e-value takes two differences."""
+"""An e-value needs at least two differences."""
 PRIOR = 1.0
-"""g of the t-test e-process: the variance, in units of the noise's, that differences are expected to have."""
+"""g of the t-test e-process: the expected variance of the effects, in units of the noise variance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decided:
-    """A pair whose difference was shown."""
+    """A pair whose difference is significant."""
 
     after: int
-    """Blocks."""
+    """Number of blocks at the decision."""
     winner: str
     loser: str
     e_value: float
     needed: float
-    """What its e-value had to reach at that moment."""
+    """Threshold that the e-value had to reach at the decision."""
     word = "decided"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dropped:
-    """A pair that was closed undecided, because one of the two lost elsewhere."""
+    """A pair that was closed undecided because one of its configurations lost another pair."""
 
     after: int
-    """Blocks."""
+    """Number of blocks when the pair was closed."""
     loser: str
     word = "dropped"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undecided:
-    """A pair that goes on, or that was still open when the blocks ran out."""
+    """A pair that is still racing, or was undecided when the last block was reached."""
 
     word = "undecided"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RacedPair:
-    """One declared pair, as far as it was raced."""
+    """State of one declared pair."""
 
     family: str
     a: str
     b: str
     e_values: tuple[float, ...]
-    """After 2, 3, ... common blocks, up to the one that closed the pair."""
+    """E-values after 2, 3, ... common blocks, up to the block that closed the pair."""
     needed: float
-    """What its e-value must reach next, or had to."""
+    """Threshold for the next e-value, or the last threshold of a closed pair."""
     outcome: Decided | Dropped | Undecided
 
     @property
     def is_open(self) -> bool:
-        """Whether another block could decide it."""
+        """Whether another block could decide the pair."""
         return isinstance(self.outcome, Undecided)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Race:
-    """Where a race stands."""
+    """State of a race."""
 
     pairs: tuple[RacedPair, ...]
     num_blocks: Mapping[str, int]
-    """Configuration -> blocks that it was raced on."""
+    """Configuration -> number of blocks that it was raced on."""
     dropped: Mapping[str, int]
-    """Configuration -> block after which it was dropped."""
+    """Configuration -> number of blocks after which it was dropped."""
     cap: int
-    """Blocks at most."""
+    """Maximum number of blocks."""
     running: tuple[str, ...]
-    """Who is to be trained on the next block; empty when the race is over."""
+    """Configurations to train on the next block; empty when the race is over."""
 
     @property
     def length(self) -> int:
-        """Blocks that were raced."""
+        """Number of blocks that were raced."""
         return max(self.num_blocks.values(), default=0)
 
 
 def run_race(
     scores: Mapping[str, NDArray[np.float64]], families: Sequence[Family], *, alpha: float, cap: int, g: float = PRIOR
 ) -> Race:
-    """Race on what is there, block by block, and say who needs the next one.
+    """Replay a race over the available scores and return its state.
 
-    The race is replayed from its first block each time, so that it comes out the same however often it was cut off.
-    After every block each open pair's t-test e-process is looked at; a pair is decided as soon as its e-value reaches
-    what Holm's procedure asks of it. Its loser is dropped: it is trained no further, and its other pairs are closed.
+    The race is replayed from the first block on every call, so an interrupted race gives the same result. After every
+    block, the t-test e-process of each open pair is updated. A pair is decided as soon as its e-value reaches Holm's
+    threshold. The loser is dropped: it is not trained further, and its other pairs are closed.
 
-    With probability 1 - alpha no pair of a family is decided although its two are alike on this data set, however
-    often one looks and wherever one stops. By Ville's inequality, the largest value that the e-process of a true null
-    hypothesis would ever reach, were it never stopped, exceeds 1/u with probability u at most: its reciprocal is a
-    p-value. Holm's procedure on these p-values holds alpha under any dependence; so a pair among m, of which k are
-    decided, needs E >= (m - k) / alpha. What is decided on the way is a part of what would be decided at the end,
-    whatever pair was stopped early and why: e-values never need to be comparable between pairs, as they would have to
-    be for averaging them.
+    With probability 1 - alpha, no pair of a family whose configurations are equal on this data set is decided, however
+    often the race is analysed and whenever it stops. By Ville's inequality, the supremum of the e-process of a true
+    null hypothesis exceeds 1/u with probability at most u, so its reciprocal is a p-value. Holm's procedure on these
+    p-values controls the error rate at alpha under any dependence: a pair among m, of which k are decided, needs E >=
+    (m - k) / alpha. The pairs decided on the way are a subset of those that the complete race would decide, even if
+    pairs are stopped early. E-values of different pairs are never averaged and need not be comparable.
 
-    The promise fails when repeats are not iid given the data, when differences are far from normal over few blocks, and
-    for claims beyond this data set, which here are the images that training and validation parts are drawn from. With
-    test accuracies it would be kept, and the confirmation's broken: luck with the test images that chose the survivor
-    would speak for it a second time, whatever blocks it is trained on. A pair that was decided is a pair that differs;
-    who is ahead is read from its mean.
+    The guarantee fails if repeats are not iid given the data, if differences are far from normal over few blocks, and
+    for claims beyond this data set, from whose images the training and validation sets are drawn. Racing on test
+    accuracies would invalidate the confirmation: the images that favoured the survivor in the race would favour it
+    again, on any block. A decided pair differs; the sign of its mean difference gives the winner.
 
     Args:
-        scores: Configuration -> its validation accuracies, shape (R,), in the order of the blocks; what the race does
-            not need is not looked at. A diverged repeat has its last finite checkpoint's accuracy, or chance.
-        families: The declared pairs; every family has the error rate alpha.
+        scores: Configuration -> validation accuracies, shape (R,), in block order; scores beyond what the race needs
+            are ignored. A diverged repeat has the accuracy of its last finite checkpoint, or chance accuracy.
+        families: The declared pairs; the error rate alpha holds for each family.
         alpha: Family-wise error rate of each family.
-        cap: Blocks at most.
+        cap: Maximum number of blocks.
         g: Variance of the expected effects, in units of the differences' variance.
 
     Returns:
-        The race as far as the scores go.
+        The state of the race after the available scores.
 
     Reference:
         Wang and Ramdas 2023, Anytime-valid t-tests and confidence sequences for Gaussian means with unknown variance,
@@ -164,13 +162,13 @@ def run_race(
 
 @dataclass(kw_only=True)
 class _Lane:
-    """A pair while it is raced."""
+    """Mutable state of a pair during the race."""
 
     family: str
     a: str
     b: str
     curve: NDArray[np.float64]
-    """E-values after 2, 3, ... blocks, as far as both have scores."""
+    """E-values after 2, 3, ... blocks, as far as both configurations have scores."""
     outcome: Decided | Dropped | Undecided = Undecided()
 
     @property
@@ -178,7 +176,7 @@ class _Lane:
         return isinstance(self.outcome, Undecided)
 
     def e_value(self, number: int) -> float:
-        """After so many blocks; 1, which is no evidence at all, before there can be any."""
+        """Return the e-value after a number of blocks; 1 (no evidence) before the second block."""
         return float(self.curve[number - FIRST_BLOCKS]) if number >= FIRST_BLOCKS else 1.0
 
 
@@ -189,7 +187,7 @@ def _curve(scores: Mapping[str, NDArray[np.float64]], a: str, b: str, *, g: floa
 
 
 def _decide(lanes: Sequence[_Lane], scores: Mapping[str, NDArray[np.float64]], number: int, *, alpha: float) -> None:
-    """Decide what can be decided in one family after a block, the largest e-value first, as Holm does."""
+    """Apply Holm's procedure to the open pairs of one family, largest e-value first."""
     while still := [lane for lane in lanes if lane.is_open]:
         best = max(still, key=lambda lane: lane.e_value(number))
         needed = _needed(lanes, alpha=alpha)
@@ -223,9 +221,13 @@ def _freeze(lane: _Lane, lanes: Sequence[_Lane], num_blocks: Mapping[str, int], 
 
 
 def fewest_blocks(needed: float, *, g: float = PRIOR) -> int:
-    """Blocks below which no e-value can reach what is needed, however clear the difference.
+    """Return the smallest number of blocks after which an e-value can reach a threshold, for any difference.
 
-    The e-process after n blocks stays below (1 + n g)^((n - 1) / 2), its limit for t without end.
+    The e-process after n blocks stays below (1 + n g)^((n - 1) / 2), its limit as t goes to infinity.
+
+    Args:
+        needed: The threshold.
+        g: As in `run_race`.
     """
     number = FIRST_BLOCKS
     while 0.5 * (number - 1) * math.log1p(number * g) <= math.log(needed):
@@ -234,25 +236,25 @@ def fewest_blocks(needed: float, *, g: float = PRIOR) -> int:
 
 
 def first_possible(families: Sequence[Family], *, alpha: float, g: float = PRIOR) -> int:
-    """Blocks before which nothing can be decided in any family: they may as well be trained at once."""
+    """Return the first number of blocks at which any family can be decided; earlier blocks can be trained together."""
     return min(fewest_blocks(len(family.pairs) / alpha, g=g) for family in families)
 
 
 def survivor_of(race: Race, scores: Mapping[str, NDArray[np.float64]], finalists: Collection[str]) -> str:
-    """Who goes on to be confirmed.
+    """Return the name of the configuration to confirm.
 
-    Of those that were not dropped, a finalist if there is one; of these who won most pairs; of these who has the
-    highest mean over the blocks that all of them were raced on; of these the first that is declared. It was chosen for
-    having done well, so that what it scored in the race flatters it: only fresh blocks, scored on images that took no
-    part in the race, can say how good it is.
+    Candidates are the configurations that were not dropped, restricted in this order: finalists if there are any, the
+    most pairs won, the highest mean over the blocks that all candidates share, the first declared. The survivor's
+    scores in the race are biased upward by the selection. Only fresh blocks, scored on images that the race did not
+    use, give an unbiased estimate.
 
     Args:
-        race: A race that is over.
-        scores: Those that it was run on.
+        race: A completed race.
+        scores: The scores it was run on.
         finalists: Names of the finalists.
 
     Returns:
-        Its name. There is always one: whoever leads on the last block of a decision is not its loser.
+        The survivor's name. There is always one: the leader on the block of the last decision cannot be its loser.
     """
     left = [name for name in race.num_blocks if name not in race.dropped]
     left = [name for name in left if name in finalists] or left
@@ -261,5 +263,5 @@ def survivor_of(race: Race, scores: Mapping[str, NDArray[np.float64]], finalists
 
 
 def num_won(race: Race, name: str) -> int:
-    """Pairs that were decided for a configuration."""
+    """Return the number of pairs that a configuration won."""
     return sum(isinstance(pair.outcome, Decided) and pair.outcome.winner == name for pair in race.pairs)

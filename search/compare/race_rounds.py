@@ -1,7 +1,7 @@
-"""Race, then confirm: block by block until every declared pair is decided, and the survivor again on fresh blocks.
+"""Train a race block by block until every declared pair is decided, then confirm the survivor on fresh blocks.
 
-The race looks at validation accuracies only. Fresh blocks share their test images with those that were raced: had these
-images chosen the survivor, they could not confirm it.
+The race uses validation accuracies only. Fresh blocks share their test images with the raced blocks, so test accuracies
+that selected the survivor could not confirm it.
 """
 
 from __future__ import annotations
@@ -39,17 +39,19 @@ from search.study.config import StudyConfig
 
 
 class Rounds:
-    """The rounds of a race; everything follows from the journal's records, so it may be cut off anywhere.
+    """The rounds of a race.
+
+    The state is derived from the journal's records, so an interrupted race continues where it stopped.
 
     Args:
         study: The study.
-        facts: What the data are.
-        journal: Its open journal.
-        contenders: Finalists and baselines; those of no declared pair do not take part.
+        facts: Properties of the data set.
+        journal: The study's open journal.
+        contenders: Finalists and baselines; those without a declared pair are left out.
         families: The declared pairs.
 
     Raises:
-        InputError: So few blocks are allowed that no pair could ever be decided.
+        InputError: The allowed number of blocks is too small to decide any pair.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Rounds:
         self._keys: dict[tuple[str, int], str] = {}
         self._first = first_possible(families, alpha=study.compare.alpha)
         self.warnings = tuple(self._warnings())
-        """Families of which no pair can be decided, a line each."""
+        """One line for each family in which no pair can be decided."""
         if len(self.warnings) == len(self._families):
             raise InputError(*self.warnings)
 
@@ -83,26 +85,33 @@ class Rounds:
                 )
 
     def begin(self) -> None:
-        """Note that the blocks of the comparison are looked at from here on, once."""
+        """Write a race event to the journal once; it counts as an interim analysis of the blocks."""
         if not any(event["event"] == "race" for event in read_events(self._journal.path)):
             self._journal.note("race")
 
     def race(self) -> Race:
-        """The race as far as the records go."""
+        """Return the state of the race after the recorded repeats."""
         return run_race(
             self._scores(), self._families, alpha=self._study.compare.alpha, cap=self._study.compare.repeats
         )
 
     def next_round(self, race: Race, on_change: Callable[[], None] = lambda: None) -> Repeats:
-        """Who is still in, on the next block; on all blocks at first that could not decide anything yet."""
+        """Return the next repeats to train: the remaining configurations on the next block.
+
+        The first round covers all blocks up to the first possible decision.
+
+        Args:
+            race: The current state.
+            on_change: Called after each change, for display.
+        """
         upto = max(race.length + 1, self._first)
         return self._repeats(race.running, first_block=race.length, num_blocks=upto - race.length, on_change=on_change)
 
     def check(self, repeats: Repeats) -> None:
-        """Refuse to go on past a repeat that the machine lost: tried again it may change what is decided.
+        """Check that no repeat was lost to a machine failure, since its retry may change the decisions.
 
         Raises:
-            TooManyFailuresError: With what was lost and why.
+            TooManyFailuresError: Some repeats were lost; the message lists them with their reasons.
         """
         lost = [record for record in repeats.wanted_records if self._score(record) is None]
         if lost:
@@ -113,12 +122,12 @@ class Rounds:
             )
 
     def survivor(self, race: Race) -> str:
-        """Who is confirmed."""
+        """Return the name of the configuration to confirm."""
         finalists = [name for name, contender in self._contenders.items() if contender.is_finalist]
         return survivor_of(race, self._scores(), finalists)
 
     def claims(self, survivor: str) -> tuple[Family, ...]:
-        """What is confirmed: the declared pairs of the survivor, with those who were dropped as well."""
+        """Return the declared pairs of the survivor, including those with dropped configurations."""
         own = (
             Family(name=family.name, pairs=tuple(pair for pair in family.pairs if survivor in pair))
             for family in self._families
@@ -126,7 +135,7 @@ class Rounds:
         return tuple(family for family in own if family.pairs)
 
     def confirmation(self, survivor: str, on_change: Callable[[], None] = lambda: None) -> Repeats:
-        """The survivor and all whom it must beat, on blocks that the race has not seen."""
+        """Return the repeats of the survivor and of all its opponents on fresh blocks."""
         names = {name for family in self.claims(survivor) for pair in family.pairs for name in pair}
         ordered = [name for name in self._contenders if name in names]
         return self._repeats(ordered, num_blocks=self._study.compare.num_confirm, fresh=True, on_change=on_change)
@@ -160,7 +169,7 @@ class Rounds:
         return {name: self._scores_of(name) for name in self._names}
 
     def _scores_of(self, name: str) -> NDArray[np.float64]:
-        """Validation accuracies on the blocks from the first on, up to one that is missing."""
+        """Return the validation accuracies from the first block up to the first missing one, shape (R,)."""
         found: list[float] = []
         for index in range(self._study.compare.repeats):
             score = self._score(self._record(name, index))
@@ -170,7 +179,7 @@ class Rounds:
         return np.array(found, dtype=np.float64)
 
     def _score(self, record: TrialRecord | None) -> float | None:
-        """Its validation accuracy: a diverged repeat has its last finite one, or chance if it left none."""
+        """Return the validation accuracy; for a diverged repeat that of the last finite checkpoint, or chance."""
         if record is None or not (isinstance(record.outcome, Completed) or is_diverged(record)):
             return None
         return 1 / len(self._facts.classes) if record.val_accuracy is None else record.val_accuracy
@@ -182,7 +191,7 @@ class Rounds:
         return self._journal.records.get(self._keys[name, index])
 
     def to_dict(self, race: Race, survivor: str) -> dict[str, Any]:
-        """The race as plain data, with what is said of it."""
+        """Return the race as plain data, including its sentences."""
         blocks = [make_block(self._study.seed, "compare", index) for index in range(race.length)]
         return {
             "alpha": self._study.compare.alpha,
@@ -215,7 +224,7 @@ class Rounds:
 
 
 def _without_test(contender: Mapping[str, Any]) -> dict[str, Any]:
-    """A raced contender without its test accuracies, which took no part."""
+    """Return a raced contender without its test accuracies, which the race does not use."""
     repeats = [{key: run[key] for key in run if key != "test_accuracy"} for run in contender["repeats"]]
     return {key: contender[key] for key in contender if key != "mean_test_accuracy"} | {"repeats": repeats}
 
@@ -237,7 +246,7 @@ def _pair_to_dict(pair: RacedPair) -> dict[str, Any]:
 
 
 def to_sentences(race: Race, survivor: str, *, num_confirm: int) -> list[str]:
-    """The race in words: what was decided when, and who goes on."""
+    """Return sentences on when each pair was decided and which configuration is confirmed."""
     many = "block" if race.length == 1 else "blocks"
     return [
         f"Raced on validation accuracy: {race.length} {many} of at most {race.cap}. "
@@ -249,7 +258,7 @@ def to_sentences(race: Race, survivor: str, *, num_confirm: int) -> list[str]:
 
 
 def tell(pair: RacedPair) -> str:
-    """What became of a pair."""
+    """Return the state of a pair as text."""
     outcome = pair.outcome
     match outcome:
         case Decided(after=after, winner=winner, loser=loser):
@@ -271,18 +280,18 @@ def _number(value: float) -> str:
 
 
 def race_title(study: StudyConfig, race: Race, repeats: Repeats) -> str:
-    """What is trained now: which block of how many at most, and how many are still in."""
+    """Return the title of the current round: the block, the maximum, and the number of remaining configurations."""
     first, last = (block.index + 1 for block in (repeats.blocks[0], repeats.blocks[-1]))
     which = f"block {first}" if first == last else f"blocks {first} to {last}"
     return f"{study.name}: race, {which} of at most {race.cap}, {len(race.running)} still in"
 
 
 def news(before: Race, after: Race) -> list[str]:
-    """What the last round decided, and who is left."""
+    """Return lines on the pairs that the last round decided and the configurations that remain."""
     closed = [tell(new) for old, new in zip(before.pairs, after.pairs, strict=True) if old.is_open and not new.is_open]
     return [*closed, *(still_in(after) if closed else ())]
 
 
 def still_in(race: Race) -> list[str]:
-    """Who needs another block."""
+    """Return a line on the configurations that need another block; no line when the race is over."""
     return [f"race: still in: {', '.join(race.running)}"] if race.running else []

@@ -1,4 +1,4 @@
-"""Finalists and baselines, trained again on fresh shared blocks, scored once on the test set, and judged."""
+"""Train finalists and baselines on fresh shared blocks, score them once on the test set, and judge them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ from search.training.spec import TrialSpec
 
 
 class Repeats(Dispatcher):
-    """Every contender once on every block.
+    """Trains every contender once on every block.
+
+    The specification of each repeat follows from the study, the contenders and the blocks. Finished repeats in the
+    journal are not trained again, so an interrupted comparison continues where it stopped.
 
     Args:
         study: The study.
-        facts: What the data are.
-        journal: Its open journal.
-        contenders: What is compared.
-        num_blocks: Fresh blocks, shared by all.
-        first_block: Index of the first of them.
-        purpose: What they are drawn for: `compare`, or `confirm` for those that no race has seen.
+        facts: Properties of the data set.
+        journal: The study's open journal.
+        contenders: The configurations to compare.
+        num_blocks: Number of fresh blocks, shared by all contenders.
+        first_block: Index of the first block.
+        purpose: Stream that the blocks are drawn from: `compare`, or `confirm` for blocks that no race has used.
         on_change: Called after each change, for display.
         cache_dir: Node-local folder for decoded images.
     """
@@ -54,7 +57,7 @@ class Repeats(Dispatcher):
         on_change: Callable[[], None] = lambda: None,
         cache_dir: Path | None = None,
     ) -> None:
-        # Block by block, so that pairs are complete as early as can be.
+        # Block by block, so that pairs are complete as early as possible.
         self._wanted: dict[str, tuple[TrialSpec, Point]] = {}
         self.contenders = tuple(contenders)
         self.purpose = purpose
@@ -73,40 +76,40 @@ class Repeats(Dispatcher):
 
     @property
     def wanted_records(self) -> list[TrialRecord]:
-        """The records of this comparison, without those of earlier ones."""
+        """Records of this comparison, without those of earlier comparisons."""
         return [record for record in self.records if record.key in self._wanted]
 
     @property
     def num_planned(self) -> int:
-        """How many repeats there are in all."""
+        """Total number of planned repeats."""
         return len(self._wanted)
 
     def is_tried_again(self, record: TrialRecord) -> bool:
-        """What the machine lost is tried again on the same block; what diverged is an outcome and stays."""
+        """Return whether a repeat is retried: after a machine failure, not after divergence, which is an outcome."""
         return record.key in self._wanted and isinstance(record.outcome, Failed) and not record.outcome.diverged
 
     def rebuild(self, record: TrialRecord) -> TrialSpec:
-        """Describe an unfinished repeat again."""
+        """Return the specification of an unfinished repeat."""
         return self._wanted[record.key][0]
 
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
-        """The next repeat that was never begun."""
+        """Return the next repeat that was never started, with a new record; None if there is none."""
         for key, (spec, point) in self._wanted.items():
             if key not in self._journal.records:
-                # Made only now: a record's start is when it is handed out.
+                # Created here because a record's start time is the time of its dispatch.
                 return spec, new_record(spec, "repeat", point)
         return None
 
     def record_of(self, contender: Contender, block: Block) -> TrialRecord | None:
-        """What came of a contender on a block."""
+        """Return the record of a contender on a block, or None."""
         return self._journal.records.get(self.keys[contender.name, block.name])
 
 
 def describe_repeat(study: StudyConfig, facts: DataFacts, contender: Contender, block: Block) -> TrialSpec:
-    """A contender's training on a block.
+    """Return the specification of a contender's training on a block.
 
     Raises:
-        StudyError: Its point is no model.
+        StudyError: The contender's point is not a valid model.
     """
     try:
         return bind(study, contender.point, facts, (block,), score_test=True, label=f"{contender.name}, {block.name}")
@@ -115,10 +118,18 @@ def describe_repeat(study: StudyConfig, facts: DataFacts, contender: Contender, 
 
 
 def load_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[np.uint8]:
-    """Read the test correctness of a repeat: (N,) of 0 and 1.
+    """Read the test correctness of a repeat.
+
+    Args:
+        folder: The study's folder.
+        record: A finished repeat.
+        num_images: Number of test images N.
+
+    Returns:
+        Shape (N,), 0 and 1.
 
     Raises:
-        InputError: It is gone or damaged.
+        InputError: The file is missing or damaged.
     """
     packed = load_array(folder / record.artifacts["correct"], "uint8", -(-num_images // 8))
     bits: NDArray[np.uint8] = np.unpackbits(packed, axis=1, count=num_images)[0]
@@ -128,7 +139,17 @@ def load_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[
 def judge_repeats(
     study: StudyConfig, facts: DataFacts, repeats: Repeats, families: Sequence[Family] | None = None
 ) -> tuple[Comparison, ...]:
-    """Judge what the repeats have shown, family by family; unless given, over those that the study declares."""
+    """Judge the repeats, family by family.
+
+    Args:
+        study: The study.
+        facts: Properties of the data set.
+        repeats: The finished repeats.
+        families: Declared families; by default those of the study.
+
+    Returns:
+        One comparison per declared pair.
+    """
     names = [contender.name for contender in repeats.contenders]
     correct: dict[str, list[NDArray[Any] | None]] = {}
     val_scores: dict[str, NDArray[Any]] = {}
@@ -138,7 +159,7 @@ def judge_repeats(
         scores = []
         for block in repeats.blocks:
             record = repeats.record_of(contender, block)
-            # A diverged repeat counts with its last finite checkpoint; without one the analysis takes chance.
+            # A diverged repeat counts with its last finite checkpoint, or with chance accuracy if it has none.
             done = record is not None and record.outcome is not None and "correct" in record.artifacts
             rows.append(load_correct(study.folder, record, facts.num_test) if record is not None and done else None)
             scores.append(record.val_accuracy if record is not None and done else None)
@@ -165,7 +186,7 @@ def judge_repeats(
                 adjust=adjust_for(study.compare, family),
                 alpha=study.compare.alpha,
                 rope=study.compare.rope,
-                # The corrected resampled t is about random splits, which a fixed validation part has not.
+                # The corrected resampled t is for random splits; a fixed validation set has none.
                 ratio=None if facts.num_val else study.split.ratio,
                 num_classes=len(facts.classes),
             ),
@@ -175,5 +196,5 @@ def judge_repeats(
 
 
 def is_diverged(record: TrialRecord) -> bool:
-    """Whether its training diverged: an outcome, not a loss."""
+    """Return whether the training diverged, which is an outcome and not a lost repeat."""
     return isinstance(record.outcome, Failed) and record.outcome.diverged

@@ -1,4 +1,4 @@
-"""What a comparison leaves in the study's folder: comparison.json, table, forest plot; and what MLflow hears of it."""
+"""Write the results of a comparison: comparison.json, a table, figures and an event for MLflow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,17 @@ def to_document(
     race: Mapping[str, Any] | None = None,
     num_looks: int,
 ) -> dict[str, Any]:
-    """Everything a reader needs to check the verdict, as plain data."""
+    """Return the content of comparison.json: everything needed to check the verdicts.
+
+    Args:
+        study: The study.
+        facts: Properties of the data set.
+        repeats: The repeats that were judged.
+        comparisons: The verdicts.
+        families: The families that were judged.
+        race: The race that selected the contenders, as plain data.
+        num_looks: Number of this interim analysis, from 1.
+    """
     document = {
         "study": study.name,
         "key": key_of(study, repeats, _raced(race)),
@@ -68,7 +78,7 @@ def to_document(
 
 
 def _declared(section: CompareSection, families: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What was declared before anything ran, and the families that follow from it."""
+    """Return the declared settings and the families derived from them."""
     return {
         **section.model_dump(mode="json", include={"family", "estimand", "adjust", "alpha", "rope", "repeats"}),
         "confirm": section.num_confirm,
@@ -78,17 +88,17 @@ def _declared(section: CompareSection, families: Sequence[Mapping[str, Any]]) ->
 
 
 def describe_families(section: CompareSection, families: Sequence[Family]) -> list[dict[str, Any]]:
-    """Families and how each is adjusted, as plain data."""
+    """Return the families and their adjustments as plain data."""
     return [{**family.to_dict(), "adjust": adjust_for(section, family)} for family in families]
 
 
 def _raced(race: Mapping[str, Any] | None) -> list[str]:
-    """Keys of the repeats that a race rests on."""
+    """Return the keys of the repeats that a race used."""
     return [run["key"] for contender in (race or {}).get("contenders", ()) for run in contender["repeats"]]
 
 
 def describe_contender(contender: Contender, runs: Sequence[tuple[Block, TrialRecord | None]]) -> dict[str, Any]:
-    """A contender and what came of it on some blocks, as plain data."""
+    """Return a contender and its outcomes on some blocks as plain data."""
     records = [record for _, record in runs if record is not None]
     scores = [record.test_accuracy for record in records if record.test_accuracy is not None]
     return {
@@ -125,22 +135,22 @@ def write_results(
     families: Sequence[Family] | None = None,
     race: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write comparison.json, the table and the pictures into the study's folder, and note them for MLflow.
+    """Write comparison.json, the table and the figures into the study's folder, and record them for MLflow.
 
-    They go to `comparison/<key>/`, and as the newest ones to `comparison/`. A comparison that the journal knows with
-    these very outcomes is written again, but not noted again: nothing new was seen.
+    The files go to `comparison/<key>/`, and as the newest ones to `comparison/`. If the journal already has this
+    comparison with the same outcomes, the files are written again and no event is added.
 
     Args:
         study: The study.
-        facts: What the data are.
-        repeats: What was judged.
+        facts: Properties of the data set.
+        repeats: The repeats that were judged.
         comparisons: The verdicts.
         journal: The study's open journal.
-        families: What was judged together; unless given, what the study declares.
-        race: The race that decided who was judged, as plain data.
+        families: The families that were judged; by default those that the study declares.
+        race: The race that selected the contenders, as plain data.
 
     Returns:
-        The document that comparison.json holds.
+        The content of comparison.json.
     """
     from search.significance.figures import save_figures
 

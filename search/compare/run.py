@@ -1,4 +1,4 @@
-"""Drives a comparison: repeats on shared blocks, or a race and its confirmation, until they are judged."""
+"""Run a comparison: train repeats on shared blocks, or a race and its confirmation, and judge them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ from search.study.config import StudyConfig
 
 
 def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
-    """Train what is missing of the comparison, judge it, write it down.
+    """Train the missing repeats of the comparison, judge them and write the results.
+
+    Args:
+        study: The study.
+        patience: Maximum wait for MLflow at the end, in seconds.
 
     Returns:
-        The document that comparison.json holds.
+        The content of comparison.json.
     """
     return run_repeats(
         study,
@@ -42,15 +46,19 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
 
 @interruptible()
 def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
-    """Race the contenders block by block, confirm the survivor on fresh blocks, judge that, write it down.
+    """Race the contenders block by block, confirm the survivor on fresh blocks, judge these and write the results.
 
-    The race looks at validation accuracies, the confirmation at the test set.
+    The race uses validation accuracies, the confirmation uses the test set.
+
+    Args:
+        study: The study.
+        patience: Maximum wait for MLflow at the end, in seconds.
 
     Returns:
-        The document that comparison.json holds; its verdicts are those of the fresh blocks.
+        The content of comparison.json; its verdicts are based on the fresh blocks.
 
     Raises:
-        HybridSearchError: Whatever keeps it from running; what was computed is saved.
+        HybridSearchError: The comparison cannot run or continue; finished repeats are saved.
     """
     check_race(study)
     checked = check_study(
@@ -100,7 +108,7 @@ def _tell(study: StudyConfig, lines: Sequence[str]) -> None:
 def _train(
     run: Callable[[Dispatcher], None], make: Callable[[Callable[[], None]], Repeats], *, title: Callable[[Repeats], str]
 ) -> Repeats:
-    """Carry out what is missing of some repeats, and show how it goes."""
+    """Train the missing repeats and show the progress."""
     shown = Shown()
     repeats = make(lambda: shown.update())
     with Display(
@@ -122,15 +130,15 @@ def run_repeats(
     verb: Literal["compare", "reproduce"] = "reproduce",
     patience: float = TRACKER_PATIENCE_SECS,
 ) -> dict[str, Any]:
-    """Train what is missing of some points on `study.compare.repeats` shared blocks, and conclude.
+    """Train the missing repeats of some points on `study.compare.repeats` shared blocks, and write the results.
 
     Args:
-        study: The study that records it.
-        pick: From the records so far to what is trained.
-        conclude: Writes down what came of it, as a document.
-        title: Shown while it runs.
-        verb: What is checked before.
-        patience: Seconds that MLflow is given at the end.
+        study: The study that records the repeats.
+        pick: Maps the existing records to the contenders to train.
+        conclude: Writes the results and returns them as a document.
+        title: Title of the progress display.
+        verb: The command whose requirements are checked first.
+        patience: Maximum wait for MLflow at the end, in seconds.
 
     Returns:
         The document.

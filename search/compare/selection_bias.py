@@ -1,4 +1,4 @@
-"""How much of the nominee's validation score is luck of the images: Tibshirani's correction over folds of them.
+"""Selection bias of the nominee's validation score: Tibshirani's correction over folds of the validation images.
 
 Shapes: K folds, C candidates, N images.
 """
@@ -19,57 +19,58 @@ from search.significance.selection import tibshirani
 from search.storage.disk import load_array
 
 NUM_FOLDS = 4
-"""The maximum over equal candidates lies b above the truth on N images, sqrt(K) b on N/K of them. The correction is the
-difference, (sqrt(K) - 1) b: b itself with four folds, 2.2 b with ten."""
+"""The maximum over equal candidates is biased by b on N images, and by sqrt(K) b on N/K of them. The correction
+estimates the difference, (sqrt(K) - 1) b: b itself with four folds, 2.2 b with ten."""
 
 MAX_GAP = 0.01
-"""Between an accuracy that was told and what is stored of it: a training that was cut off after its last checkpoint is
-validated once more, perhaps on another device."""
+"""Tolerance between a reported accuracy and the stored correctness: a training that was interrupted after its last
+checkpoint is validated again, possibly on another device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """What is taken off the nominee's selection score."""
+    """Correction of the nominee's selection score."""
 
     bias: float
-    """Mean over the folds of the highest accuracy in it minus the nominee's; a fraction, at least 0."""
+    """Mean over the folds of the highest accuracy minus the nominee's accuracy; fraction, at least 0."""
     num_candidates: int
-    """Completed trials, the nominee included."""
+    """Number of completed trials, including the nominee."""
     num_images: int
-    """Of the validation part, which all of them share."""
+    """Number of validation images, which all candidates share."""
     num_folds: int = NUM_FOLDS
     num_stopped: int = 0
-    """Trials that the scheduler stopped. They competed as well; with their answers the bias could only be larger."""
+    """Trials that the scheduler stopped. They were candidates too; including their correctness could only increase the
+    bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unknown:
-    """A score that nobody has, and why."""
+    """A score that is not available."""
 
     reason: str
-    """Goes on after `not known: `."""
+    """The reason; printed after `not known: `."""
 
 
 def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, seed: int) -> Correction | Unknown:
-    """Estimate by how much the best validation accuracy of a sweep is too high because it was chosen.
+    """Estimate the selection bias of a sweep's best validation accuracy.
 
-    It sees the luck of the validation images: what the nominee's very weights would score on other images of this kind.
-    It does not see the luck of the seeds, as all trials have one block: another training of the same point may score
-    lower still. Four folds make it right where all candidates are equal; where one stands out it takes off somewhat
-    too much, never less than nothing. Trials that the scheduler stopped competed, but left no answers to compare: with
-    them the correction is a lower bound, and beside a single completed trial there is none.
+    The estimate covers the choice of validation images: the accuracy of the nominee's weights on other images of this
+    kind. It does not cover seeds, since all trials share one block: retraining the same point may give a lower score.
+    With four folds the estimate is unbiased if all candidates are equal; if one is clearly better, it is somewhat too
+    large, and never negative. Trials that the scheduler stopped were candidates but have no correctness to compare: the
+    correction is then a lower bound, or `Unknown` if only one trial completed.
 
-    The promise fails when there are so few images that a fold decides by a handful, and when the trials were trained on
-    different blocks or data: then they share no images, and the answer is `Unknown`.
+    The estimate is unreliable for few validation images, where single images decide a fold. It is `Unknown` if the
+    trials were trained on different blocks or data, since they share no images.
 
     Args:
         folder: The study's folder.
-        trials: All trials of its sweep; the nominee is the completed one with the highest validation accuracy.
-        num_images: N, of the validation part.
-        seed: Deals the images to the folds; position would deal them by class where they are stored so.
+        trials: All trials of the sweep; the nominee is the completed trial with the highest validation accuracy.
+        num_images: Number of validation images N.
+        seed: Assigns images to folds at random, since stored images may be sorted by class.
 
     Returns:
-        The correction, or why there is none.
+        The correction, or the reason why there is none.
 
     Reference: Tibshirani & Tibshirani 2009 (Annals of Applied Statistics 3:822), equation 2, with accuracies.
     """
@@ -108,11 +109,19 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
 
 
 def load_val_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[np.uint8]:
-    """Read which validation images a completed trial got right: 0 and 1, block after block, (R * N,).
+    """Read which validation images a completed trial classified correctly.
+
+    Args:
+        folder: The study's folder.
+        record: The trial.
+        num_images: Number of validation images N of one block.
+
+    Returns:
+        Shape (R * N,), 0 and 1, block after block.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is gone or damaged, or holds something else than the accuracy that the trial has told.
+        ValueError: The file is missing, damaged, or does not match the accuracy that the trial reported.
     """
     packed_RB = load_array(folder / record.artifacts["val_correct"], "uint8", -(-num_images // 8))
     if len(packed_RB) != len(record.blocks):
@@ -126,7 +135,7 @@ def load_val_correct(folder: Path, record: TrialRecord, num_images: int) -> NDAr
 
 
 class _Deal:
-    """Which images are in which fold; sizes differ by one at most."""
+    """Assignment of images to folds; fold sizes differ by at most one."""
 
     def __init__(self, num_images: int, seed: int) -> None:
         self._order = np.random.default_rng(derive(seed, "optimism", "folds")).permutation(num_images)
@@ -134,7 +143,7 @@ class _Deal:
         self._starts, self._sizes = np.cumsum([0, *sizes[:-1]]), np.array(sizes)
 
     def scores(self, correct_N: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Accuracy per fold, (K,)."""
+        """Return the accuracy per fold, shape (K,)."""
         counts_K = np.add.reduceat(correct_N[self._order], self._starts, dtype=np.int64)
         scores_K: NDArray[np.float64] = counts_K / self._sizes
         return scores_K

@@ -1,4 +1,4 @@
-"""Whether a difference between two configurations is real: arrays in, records out, no files, no chance.
+"""Test whether the difference between two configurations is real: deterministic functions from arrays to records.
 
 The names below are imported on first use, so that reading a record does not import SciPy.
 """

@@ -1,4 +1,4 @@
-"""Six or more data sets: the data sets are the sample, and each gives one difference."""
+"""Comparisons over six or more data sets: the data sets are the sample, with one difference each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.significance.pairing import Outcomes, Pair, ScoresError, pair_up
 from search.significance.results import Results
 
 MIN_DATA_SETS = 6
-"""Fewer are judged one by one."""
+"""Fewer data sets are judged one by one."""
 
 
 ACROSS = Method(
@@ -34,17 +34,17 @@ ACROSS = Method(
 
 
 def data_set_means(results: Sequence[Results], *, num_classes: int | None = None) -> dict[str, dict[str, float]]:
-    """Mean score of every configuration on every data set where it left any.
+    """Return the mean score of every configuration on every data set with results.
 
     Args:
         results: One item per data set.
-        num_classes: For chance accuracy, the score of a diverged repeat that left none.
+        num_classes: Number of classes; a diverged repeat without a result counts with accuracy 1 / num_classes.
 
     Raises:
         ScoresError: Chance accuracy is needed and num_classes is not given.
 
     Returns:
-        Configuration -> data set -> mean over its blocks; where both are there, correctness counts before scores.
+        Configuration -> data set -> mean over its blocks; correctness takes precedence over scores.
     """
     means: dict[str, dict[str, float]] = {}
     for found in results:
@@ -66,11 +66,11 @@ def _mean_of(found: Results, name: str, num_classes: int | None) -> float | None
 def score_table(
     results: Sequence[Results], *, num_classes: int | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.float64]]:
-    """Data-set means of the configurations that left results everywhere, as Friedman's test wants them.
+    """Return the data-set means of the configurations with results on all data sets, as input for Friedman's test.
 
     Args:
         results: One item per data set.
-        num_classes: For chance accuracy.
+        num_classes: Number of classes, for chance accuracy.
 
     Returns:
         Data sets, configurations, and means of shape (num_datasets, num_configs).
@@ -83,22 +83,22 @@ def score_table(
 
 
 def examine_across(results: Sequence[Results], family: Sequence[tuple[str, str]], declared: Declared) -> list[Examined]:
-    """Look at every comparison over the data sets.
+    """Test every comparison over the data sets.
 
-    A data set counts where both configurations left the same kind of results on blocks of the same names; where more
-    than a tenth of its pairs is missing it is lost, and more than a tenth of lost data sets allows no verdict.
+    A data set is used if both configurations have the same kind of results on blocks of the same names. It is lost if
+    more than a tenth of its pairs is missing; if more than a tenth of the data sets is lost, there is no verdict.
 
     Args:
         results: At least MIN_DATA_SETS data sets.
         family: The declared comparisons.
-        declared: What is claimed.
+        declared: The declared settings.
 
     Returns:
-        One item per comparison, in the family's order; its blocks are the data sets, and a data set has diverged where
-        a repeat on it did.
+        One item per comparison, in the family's order. Its blocks are the data sets; a data set counts as diverged if a
+        repeat on it diverged.
 
     Raises:
-        ScoresError: Another test was declared than the one there is.
+        ScoresError: The declared test does not apply to data sets.
     """
     if declared.method not in {"auto", "wilcoxon"}:
         raise ScoresError(
@@ -148,7 +148,7 @@ def _examine(
 
 
 def _over(pairs: Mapping[str, Pair], *, num_lost: int = 0) -> Pair:
-    """The data sets as the blocks of one pair: mean score of each side, and whether anything on it diverged."""
+    """Return the data sets as the blocks of one pair: the mean score of each side, and whether a repeat diverged."""
     a, b = (np.array([getattr(pair, side).mean() for pair in pairs.values()]) for side in ("scores_a", "scores_b"))
     marks = [
         np.array([bool(getattr(pair, side).any()) for pair in pairs.values()], dtype=np.bool_)

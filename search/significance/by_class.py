@@ -1,4 +1,4 @@
-"""Where a difference comes from: the comparison again, class by class."""
+"""Split a comparison by class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.significance.records import Interval
 from search.significance.tests.crossed import crossed_test
 
 MIN_BLOCKS, MIN_IMAGES = 3, 2
-"""Below, a class has an estimate and no interval."""
+"""A class with fewer blocks or images has an estimate but no interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class ClassDifference:
     estimate: float
     """Mean difference, fraction."""
     interval: Interval | None
-    """Crossed t interval of this class alone; None where nothing varied or too little is there."""
+    """Crossed t interval of this class alone; None where nothing varied or there are too few blocks or images."""
     simultaneous_interval: Interval | None
-    """At Bonferroni width: those of all classes hold together."""
+    """At Bonferroni width: the intervals of all classes cover together."""
 
 
 def by_class(
@@ -43,21 +43,21 @@ def by_class(
 ) -> tuple[ClassDifference, ...]:
     """Split a comparison by the true class of the test images.
 
-    Descriptive: it says where a difference sits, not whether there is one. The promise of the intervals fails when the
-    classes to speak of are chosen by looking at them; those of all classes together then still hold.
+    Descriptive: it locates a difference and does not test for one. The coverage of single intervals fails for classes
+    chosen after seeing them; the simultaneous intervals keep theirs.
 
     Args:
         correct_a: Correctness of the first configuration, (R, M) of 0 and 1.
-        correct_b: Of the second, on the same blocks and images.
-        labels: True class of each image, (M,), positions in `names`.
+        correct_b: Correctness of the second, on the same blocks and images.
+        labels: True class of each image, (M,), indices into `names`.
         names: The classes.
-        alpha: Intervals cover 1 - alpha.
+        alpha: Intervals cover with probability 1 - alpha.
 
     Returns:
         One entry per class that has test images, in the order of `names`.
 
     Raises:
-        ValueError: Shapes that do not fit.
+        ValueError: The shapes do not match.
     """
     if correct_a.shape != correct_b.shape or correct_a.ndim != 2 or labels.shape != correct_a.shape[1:]:
         msg = f"expected (R, M), (R, M) and (M,), got {correct_a.shape}, {correct_b.shape} and {labels.shape}"

@@ -1,4 +1,4 @@
-"""What is fixed before the results are looked at: family, estimand, error rate, rope, and how p-values are adjusted."""
+"""Settings that are fixed before the results are seen: family, estimand, error rate, rope and adjustment."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ THIS_DATA = "this data set"
 CHECKPOINTS = "these two checkpoints"
 NEW_DATA_SETS = "new data sets of this kind"
 MIN_BLOCKS = 3
-"""Below: description only."""
+"""With fewer blocks, results are only described."""
 FIRM_BLOCKS = 5
-"""Below: provisional."""
+"""With fewer blocks, a verdict is provisional."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """What a claim rests on beside the results; a promise holds only for what was declared before looking."""
+    """Declared settings of an analysis; its guarantees hold only if they were fixed before seeing the results."""
 
     estimand: Estimand = "auto"
-    """new-data: new images of this kind and new repeats; this-data: new repeats on these very images. auto: new-data
-    where what is stored allows it."""
+    """new-data: new images of this kind and new repeats; this-data: new repeats on the same images. auto: new-data if
+    the stored results allow it."""
     method: MethodName = "auto"
-    """auto: by what is declared and stored, never by how the results look."""
+    """auto: selected by what is declared and stored, never by the values of the results."""
     adjust: Adjust = "holm"
-    """How the p-values of a family are adjusted."""
+    """Adjustment of the p-values of a family."""
     alpha: float = 0.05
     """Family-wise error rate (with bh: false discovery rate)."""
     rope: float = 0.005
     """Half-width of practical equivalence, fraction of 1."""
     ratio: float | None = None
-    """Images scored over images trained on, where every block is a random split."""
+    """Scored images over training images, if every block is a random split."""
     num_images: int | None = None
-    """Images behind each score; needed by pooled-images where there is no correctness."""
+    """Number of images per score; pooled-images needs it without correctness."""
     num_classes: int | None = None
-    """For chance accuracy; needed where a diverged repeat left no result."""
+    """Number of classes, for chance accuracy; needed if a diverged repeat has no result."""

@@ -1,4 +1,4 @@
-"""How large a difference is, beside whether it is there: effect sizes, the rope, equivalence, power."""
+"""Size of a difference: effect sizes, rope, equivalence and power."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from search.significance.tests.mcnemar import discordant_test
 from search.significance.tests.student import interval_of
 
 MEANINGFUL = 0.75
-"""P(A > B) from which a difference is worth calling meaningful (gamma)."""
+"""P(A > B) from which a difference counts as meaningful (gamma)."""
 MEANINGFUL_BLOCKS = 29
-"""Noether's number of blocks for it."""
+"""Number of blocks to detect it, by Noether's formula."""
 
 
 def cohen_d_z(diff: NDArray[Any]) -> float | None:
-    """Mean over standard deviation of the block differences.
+    """Return Cohen's d_z: the mean over the standard deviation of the block differences.
 
     Args:
         diff: Score differences, shape (R,).
 
     Returns:
-        d_z, without unit; None when the differences do not vary.
+        d_z, without unit; None if the differences do not vary.
     """
     spread = float(np.std(diff, ddof=1)) if diff.size > 1 else 0.0
-    return float(np.mean(diff)) / spread if spread > 1e-12 else None  # below: float noise of equal scores
+    return float(np.mean(diff)) / spread if spread > 1e-12 else None  # below: rounding errors of equal scores
 
 
 def hedges_g_z(diff: NDArray[Any]) -> float | None:
-    """d_z without its upward bias for few blocks: times the exact J(df), df = R - 1.
+    """Return Hedges' g_z: d_z times the exact J(df), df = R - 1, which removes its upward bias for few blocks.
 
     Args:
         diff: Score differences, shape (R,).
 
     Returns:
-        g_z, without unit; None when d_z is, or with fewer than three blocks.
+        g_z, without unit; None if d_z is None, or with fewer than three blocks.
 
     Reference:
         Hedges 1981, Distribution theory for Glass's estimator of effect size, equation 6e.
@@ -51,11 +51,11 @@ def hedges_g_z(diff: NDArray[Any]) -> float | None:
 
 
 def probability_of_superiority(diff: NDArray[Any], *, level: float = 0.95) -> tuple[float, Interval]:
-    """P(A > B) over paired blocks: the share of blocks in which A scored higher, a tie counting one half.
+    """Return P(A > B) over paired blocks: the share of blocks in which A scored higher; a tie counts one half.
 
-    Half a tie makes P(A > B) + P(B > A) = 1. The interval is Wilson's, which stays inside [0, 1] and mirrors when A and
-    B swap. It speaks of blocks like these on these images: it knows nothing of the choice of images. Calling a P above
-    .75 meaningful takes 29 blocks.
+    Counting ties one half makes P(A > B) + P(B > A) = 1. The interval is Wilson's, which stays inside [0, 1] and is
+    mirrored if A and B are swapped. It covers further blocks on these images, not the choice of images. Calling a P
+    above .75 meaningful takes 29 blocks.
 
     Args:
         diff: Score differences, shape (R,), R >= 1.
@@ -67,20 +67,23 @@ def probability_of_superiority(diff: NDArray[Any], *, level: float = 0.95) -> tu
     Reference:
         Bouthillier et al. 2021, Accounting for Variance in Machine Learning Benchmarks, section 4; Wilson 1927.
     """
-    rounded = np.round(diff, 12)  # differences of equal scores can miss 0 by float noise
+    rounded = np.round(diff, 12)  # differences of equal scores can differ from 0 by rounding errors
     share = float(np.mean((rounded > 0) + 0.5 * (rounded == 0)))
     n, z = diff.size, -float(special.ndtri((1 - level) / 2))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # At the ends the formula gives 0 and 1 but for float noise.
+    # At the ends the formula gives 0 and 1 up to rounding errors.
     low, high = (0.0 if share == 0 else middle - half), (1.0 if share == 1 else middle + half)
     return share, Interval(low=low, high=high, level=level)
 
 
 def unpaired_superiority(scores_a: NDArray[Any], scores_b: NDArray[Any]) -> tuple[float, float]:
-    """A12 and Cliff's delta: how often a score of A lies above one of B, whichever blocks they are from.
+    """Return A12 and Cliff's delta: how often a score of A exceeds one of B, over all pairs of blocks.
 
-    For scores without blocks in common; it forgets the pairing, and so most of what shared blocks buy.
+    For scores without common blocks. On shared blocks it ignores the pairing and loses most of its benefit.
+
+    >>> unpaired_superiority(np.array([0.9, 0.8]), np.array([0.7, 0.8]))
+    (0.875, 0.75)
 
     Args:
         scores_a: Scores of the first, shape (R_a,), R_a >= 1.
@@ -101,14 +104,14 @@ def unpaired_superiority(scores_a: NDArray[Any], scores_b: NDArray[Any]) -> tupl
 
 
 def rope_probabilities(estimate: float, law: Law, *, rope: float) -> tuple[float, float, float]:
-    """Posterior of the difference: below, inside and above +-rope.
+    """Return the posterior probabilities that the difference is below, inside and above +-rope.
 
-    With a flat prior the posterior is the law of the test that decides, around its estimate; for a t test that is the
-    Bayesian correlated t test. The probabilities are as trustworthy as that law.
+    With a flat prior the posterior is the deciding test's distribution, centred on its estimate; for a t test that is
+    the Bayesian correlated t test. The probabilities are as reliable as that distribution.
 
     Args:
         estimate: The mean difference, fraction.
-        law: How far it may be off.
+        law: Distribution of the estimation error.
         rope: Half-width of the region of practical equivalence, fraction.
 
     Returns:
@@ -122,12 +125,12 @@ def rope_probabilities(estimate: float, law: Law, *, rope: float) -> tuple[float
 
 
 def tost_p(estimate: float, law: Law, *, rope: float) -> float:
-    """p-value of two one-sided tests: small when the difference is shown to lie inside +-rope.
+    """Return the p-value of two one-sided tests: small if the difference is shown to lie inside +-rope.
 
     Args:
         estimate: The mean difference, fraction.
-        law: How far it may be off.
-        rope: Half-width of the region of practical equivalence, fraction, fixed before looking.
+        law: Distribution of the estimation error.
+        rope: Half-width of the region of practical equivalence, fraction, fixed before seeing the results.
 
     Returns:
         The larger of the two one-sided p-values.
@@ -139,15 +142,15 @@ def tost_p(estimate: float, law: Law, *, rope: float) -> float:
 
 
 def equivalence_of(test: MeanTest, *, rope: float, alpha: float) -> Equivalence | None:
-    """What a test says of equivalence: in its own way, or by the law of its mean.
+    """Return a test's own equivalence result, or the one computed from its distribution.
 
     Args:
         test: The test that decides.
         rope: Half-width of the region of practical equivalence, fraction.
-        alpha: The interval covers 1 - 2 alpha.
+        alpha: The interval covers with probability 1 - 2 alpha.
 
     Returns:
-        None where the test has neither.
+        None if the test has neither.
     """
     if test.equivalence is not None or test.law is None:
         return test.equivalence
@@ -159,14 +162,14 @@ def equivalence_of(test: MeanTest, *, rope: float, alpha: float) -> Equivalence 
 
 
 def smallest_detectable(law: Law, *, alpha: float, power: float = 0.8) -> float:
-    """True difference that a two-sided test would find with the wished power, were its variances the true ones.
+    """Return the true difference that a two-sided test detects with a given power, assuming the estimated variances.
 
-    It describes the design, not the result: computed from the variances that were seen, and as uncertain as those.
+    It describes the design, not the result, and is as uncertain as the variances.
 
     Args:
-        law: The test's own, by which it decides.
+        law: Distribution of the estimation error in the deciding test.
         alpha: Level of the test; alpha / family size for the first step of Holm.
-        power: Wished power.
+        power: Required power.
 
     Returns:
         The difference, in the unit of the law.
@@ -182,14 +185,14 @@ def smallest_detectable(law: Law, *, alpha: float, power: float = 0.8) -> float:
 
 
 def failures_mcnemar(failed_a: NDArray[np.bool_], failed_b: NDArray[np.bool_]) -> float | None:
-    """Exact McNemar test of paired divergences: does one configuration fail more often on the same blocks?
+    """Return the p-value of an exact McNemar test of whether one configuration diverges more often on the same blocks.
 
     Args:
         failed_a: Whether the first diverged, shape (R,).
-        failed_b: Whether the second did, shape (R,).
+        failed_b: Whether the second diverged, shape (R,).
 
     Returns:
-        Two-sided p-value; None when neither ever failed.
+        Two-sided p-value; None if neither diverged.
 
     Reference:
         McNemar 1947; exact form: the binomial test of the discordant pairs.
@@ -200,16 +203,16 @@ def failures_mcnemar(failed_a: NDArray[np.bool_], failed_b: NDArray[np.bool_]) -
 
 
 def is_meaningful(share: float, interval: Interval, *, num_blocks: int) -> bool | None:
-    """Whether P(A > B) is both shown to differ from .5 and large enough to matter, on either side.
+    """Return whether P(A > B) is both shown to differ from .5 and large enough to matter, in either direction.
 
     Args:
         share: P(A > B), from `probability_of_superiority`.
         interval: Its interval.
-        num_blocks: Blocks that it was measured on.
+        num_blocks: Number of blocks behind it.
 
     Returns:
         Whether .5 lies outside the interval and the share is at least .75, or at most .25; None below 29 blocks, which
-        by Noether's formula cannot tell .75 from .5.
+        by Noether's formula cannot distinguish .75 from .5.
 
     Reference:
         Bouthillier et al. 2021, section 4 and appendix C.

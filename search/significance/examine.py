@@ -1,4 +1,4 @@
-"""One comparison before its family is corrected: what is there, which test it allows, and what forbids one."""
+"""Test one comparison before the adjustment: select the test, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from search.significance.tests.differences import merged
 from search.significance.tests.mcnemar import mcnemar_test
 
 MAX_MISSING = 0.1
-"""Share of pairs that may be missing before no verdict is given."""
+"""Maximum share of missing pairs; beyond it there is no verdict."""
 SAME = "the difference is the same in every repeat (zero variance), so the seeds may not have reached the training"
 ALMOST_SAME = (
     "the difference is the same in {same} of {count} repeats, so the seeds may not have reached the training, or the "
@@ -32,7 +32,7 @@ NO_RATIO = (
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """One comparison, tested but not yet judged."""
+    """One comparison, tested but without a verdict."""
 
     names: tuple[str, str]
     dataset: str = ""
@@ -42,19 +42,19 @@ class Examined:
     """Why there is no test."""
     test: MeanTest | None = None
     sensitivity: MeanTest | None = None
-    """On the blocks in which neither diverged."""
+    """The same test on the blocks in which neither diverged."""
     left: Pair | None = None
-    """These blocks."""
+    """The pair on these blocks."""
     diverged: bool = False
-    """Some block of either diverged."""
+    """Whether either configuration diverged on some block."""
     secondary: MeanTest | None = None
-    """Corrected resampled t on the scores, beside a test on correctness bits."""
+    """Corrected resampled t on the scores, reported beside a test on correctness bits."""
     check: MeanTest | None = None
-    """McNemar's test of one trained pair; the Multi-Bootstrap comes later, for the whole family at once."""
+    """McNemar's test of one trained pair; the Multi-Bootstrap is added later for the whole family."""
 
 
 def outcomes_of(found: Results) -> tuple[dict[str, Outcomes], dict[str, Outcomes]]:
-    """Gather what every configuration did on a data set: correctness bits by name, and scores by name.
+    """Return the correctness bits and the scores of every configuration on a data set, by name.
 
     Raises:
         ScoresError: Arrays are malformed.
@@ -80,14 +80,14 @@ def examine(
     family_size: int,
     dataset: str = "",
 ) -> Examined:
-    """Look at one comparison alone.
+    """Test one comparison.
 
     Args:
         names: Its two configurations.
         bits: Name -> outcomes with values (R, M), over the test images.
         scores: Name -> outcomes with values (R,), one score per block.
-        declared: What is claimed; tests carry an interval of 1 - alpha.
-        family_size: How many comparisons were declared.
+        declared: The declared settings; tests carry an interval of level 1 - alpha.
+        family_size: Number of declared comparisons.
         dataset: Name of the data set.
 
     Returns:
@@ -153,7 +153,7 @@ def _secondary(method: Method, a: Outcomes, b: Outcomes, declared: Declared) -> 
 
 
 def _one_pair(pair: Pair, declared: Declared) -> MeanTest | None:
-    """What may be said of one trained pair: McNemar's test, of these two checkpoints."""
+    """Return McNemar's test of one trained pair, which concerns these two checkpoints only."""
     if len(pair.blocks) != 1 or pair.diff.ndim != 2 or pair.diff.shape[1] < 2 or not pair.complete.all():
         return None
     test = mcnemar_test(pair.values_a[0], pair.values_b[0], variant="exact", alpha=declared.alpha)
@@ -165,7 +165,7 @@ def _varies(diff: NDArray[Any]) -> bool:
 
 
 def refusal_of(pair: Pair, method: Method, declared: Declared, family_size: int) -> str | None:
-    """Say why no test may be run on a pair; None where it may."""
+    """Return why a pair cannot be tested, or None."""
     count = len(pair.blocks)
     if count == 0:
         if pair.num_mismatched and not pair.num_lost:
@@ -193,5 +193,5 @@ def refusal_of(pair: Pair, method: Method, declared: Declared, family_size: int)
 
 
 def _num_alike(diff: NDArray[np.float64]) -> int:
-    """In how many blocks the most frequent difference is seen."""
+    """Return the number of blocks with the most frequent difference."""
     return int(np.unique(merged(diff), return_counts=True)[1].max())

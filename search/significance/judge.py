@@ -1,4 +1,4 @@
-"""The whole analysis of a declared family: pair, test, correct, decide, say."""
+"""Analyse a declared family: pair, test, adjust, decide, and put the result into a sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
 
 SINGLE_STEPS = {"shaffer", "bergmann-hommel", "max-t"}
-"""Adjustments that need one data set: they know how its comparisons hang together."""
+"""Adjustments that need a single data set, since they use the correlation or logic of its comparisons."""
 
 ESTIMANDS = {"new-data": NEW_DATA, "this-data": THIS_DATA}
 ADJUSTMENT_LIMITS = {
@@ -37,7 +37,7 @@ ADJUSTMENT_LIMITS = {
     "max-t": "A refused comparison takes no part in the family's largest statistic.",
     "bh": "Benjamini-Hochberg bounds the share of false claims among all claims, not the chance of any.",
 }
-"""What an adjustment asks for beyond the test's own limits."""
+"""Conditions of an adjustment beyond the limits of the test."""
 
 
 def judge_results(
@@ -45,23 +45,23 @@ def judge_results(
 ) -> tuple[Comparison, ...]:
     """Judge every comparison of a family that was declared before the results were seen.
 
-    Up to five data sets are judged one by one, as one family; from six on the data sets themselves are the sample.
+    Up to five data sets are judged one by one, as one family; from six on, the data sets themselves are the sample.
 
-    The promise (no false "better" or "worse" in the family, with probability 1 - alpha) fails when the family or the
-    rope was chosen after looking, when the test images took part in choosing the configurations, and where the chosen
-    test's own does (`limits`).
+    The guarantee (no false "better" or "worse" in the family, with probability 1 - alpha) fails if the family or the
+    rope was chosen after seeing the results, if the test images were used to choose the configurations, and where the
+    guarantee of the chosen test fails (`limits`).
 
     Args:
-        results: What the configurations did, one item per data set.
+        results: Results of the configurations, one item per data set.
         family: The declared comparisons (a, b).
         declared: Estimand, test, adjustment, alpha and rope.
-        family_name: Shown beside each comparison; empty for the only one.
+        family_name: Printed with each comparison; empty for a single family.
 
     Returns:
-        One comparison per declared pair, in the family's order; with two to five data sets as often as there are.
+        One comparison per declared pair, in the family's order; with two to five data sets, one per pair and data set.
 
     Raises:
-        ScoresError: The family or the arrays are malformed, or do not allow what was declared.
+        ScoresError: The family or the arrays are malformed, or do not allow the declared settings.
     """
     _check(results, family, declared)
     if len(results) >= MIN_DATA_SETS:
@@ -146,7 +146,7 @@ def _adjust(
     there = [pair for test, pair in tested if test is not None and pair is not None]
     if not there:
         return tuple(None for _ in tested)
-    # Whole blocks are flipped: what not every comparison has says nothing of how they go together.
+    # Whole blocks are flipped, so only blocks that all comparisons have show their correlation.
     shared = [block for block in there[0].blocks if all(block in pair.blocks for pair in there)]
     if len(shared) < METHODS["sign-flip"].blocks_needed(declared, len(tested)):
         return tuple(None if test is None else 1.0 for test, _ in tested)
@@ -157,7 +157,7 @@ def _adjust(
 
 
 def _multi_bootstraps(examined: Sequence[Examined], declared: Declared) -> list[MeanTest | None]:
-    """The Multi-Bootstrap beside every crossed test; comparisons over the same blocks share their resamples."""
+    """Return the Multi-Bootstrap for every crossed test; comparisons over the same blocks share their resamples."""
     found: list[MeanTest | None] = [None] * len(examined)
     groups: dict[tuple[object, ...], list[int]] = {}
     for place, item in enumerate(examined):
@@ -228,7 +228,7 @@ def _limits(method: Method, declared: Declared) -> str:
 def _combine(
     primary: Verdict, sensitivity: Verdict | None, pair: Pair | None, *, across: bool = False
 ) -> tuple[Verdict, str | None]:
-    """The verdict after missing pairs and diverged repeats have had their say."""
+    """Return the verdict after taking missing pairs and diverged repeats into account, and the reason for a change."""
     if primary is Verdict.REFUSED or pair is None:
         return Verdict.REFUSED, None
     missing = pair.num_mismatched + pair.num_lost
@@ -281,7 +281,7 @@ def _with_test(comparison: Comparison, method: Method, pair: Pair, test: MeanTes
         meaningful=effects.is_meaningful(share, share_interval, num_blocks=diff.size),
         bca_interval=bca_interval(diff, level=level) if diff.size > 1 else None,
     )
-    if test.law is None:  # a test without a law of the mean: what rests on one stays unset
+    if test.law is None:  # without a distribution of the mean, the fields that depend on it stay unset
         return comparison
     one_of_family = declared.alpha / comparison.family_size
     comparison = dataclasses.replace(
@@ -306,13 +306,13 @@ def _with_test(comparison: Comparison, method: Method, pair: Pair, test: MeanTes
 
 
 def _simultaneous(method: Method, pair: Pair, declared: Declared, family_size: int) -> Interval | None:
-    """The test's own interval at 1 - alpha / family size: with probability 1 - alpha all of the family's cover."""
+    """Return the test's own interval at 1 - alpha / family size: all intervals of the family cover together."""
     interval = method.run(pair, dataclasses.replace(declared, alpha=declared.alpha / family_size)).interval
     return None if math.isnan(interval.low) else interval
 
 
 def _design(comparison: Comparison, pair: Pair, declared: Declared) -> Crossed | Paired | None:
-    """What this comparison teaches about further repeats of it."""
+    """Return the design for planning further repeats of this comparison."""
     match comparison.test:
         case crossed.NAME if comparison.components is not None:
             return Crossed(components=comparison.components, num_images=pair.diff.shape[1])

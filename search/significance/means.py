@@ -1,4 +1,4 @@
-"""One configuration alone: the mean of its repeats, how sure it is, and what further repeats are likely to give."""
+"""Mean of one configuration's repeats, with its confidence interval and a prediction for further repeats."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class MeanOfRepeats:
     mean: float
     num_repeats: int
     interval: Interval | None
-    """Of the mean; None below three repeats, or where nothing varied."""
+    """Confidence interval of the mean; None below three repeats, or where nothing varied."""
     expected: Interval | None
-    """Where the mean of that many further repeats would fall; None likewise."""
+    """Prediction interval for the mean of further repeats; None in the same cases."""
 
 
 def mean_of_repeats(scores: NDArray[Any], *, num_further: int = 1, level: float = 0.95) -> MeanOfRepeats:
-    """Mean of scores with its t interval, and the prediction interval for the mean of further repeats.
+    """Return the mean of scores with its t interval and the prediction interval for the mean of further repeats.
 
-    Both speak of this data set: of fresh splits, weights and orders, not of other images. The promise fails when the
-    scores are far from normal, and below five repeats it rests on that.
+    Both apply to this data set: to fresh splits, weights and orders, not to other images. The guarantee fails if the
+    scores are far from normal; with fewer than five repeats this matters most.
 
     Args:
         scores: One score per repeat, shape (R,), R >= 1.
-        num_further: How many further repeats the prediction is for; at least 1.
+        num_further: Number of further repeats of the prediction; at least 1.
         level: Coverage of both intervals.
 
     Returns:
@@ -42,7 +42,7 @@ def mean_of_repeats(scores: NDArray[Any], *, num_further: int = 1, level: float 
     """
     count, mean = scores.size, float(np.mean(scores))
     spread = float(np.std(scores, ddof=1)) if count > 1 else 0.0
-    if count < MIN_BLOCKS or spread < 1e-12:  # below: description only, and float noise of equal scores
+    if count < MIN_BLOCKS or spread < 1e-12:  # below: description only, or rounding errors of equal scores
         return MeanOfRepeats(mean=mean, num_repeats=count, interval=None, expected=None)
 
     def within(variance: float) -> Interval:

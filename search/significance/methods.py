@@ -1,4 +1,4 @@
-"""Which test, by what was declared and stored: the only dispatch. A new test is one more row of the table."""
+"""Select the test by what was declared and stored: the only dispatch. A new test is one more row of the table."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from search.significance.tests import (
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to decide a comparison."""
+    """A test and its requirements."""
 
     title: str
     needs_bits: bool = False
-    """It takes the correctness of every image; otherwise one score per block."""
+    """It needs the correctness of every image; otherwise one score per block."""
     needs_scores: bool = False
-    """It takes one score per block, each on that block's own split; accuracies on one fixed test set will not do."""
+    """It needs one score per block, each on that block's own split; accuracies on one fixed test set do not qualify."""
     min_blocks: int
     permutes: bool = False
-    """Its p-value has a smallest value, 2^(1 - R), whatever the results."""
+    """Its smallest possible p-value is 2^(1 - R), for any results."""
     decides: bool = True
-    """It may give a verdict; otherwise its numbers are shown and nothing is claimed."""
+    """Whether it can give a verdict; otherwise its numbers are reported without a claim."""
     estimand: str
     why: str
     limits: str
     run: Callable[[Pair, Declared], MeanTest]
 
     def blocks_needed(self, declared: Declared, family_size: int) -> int:
-        """Fewest blocks with which it may give a verdict."""
+        """Return the minimum number of blocks for a verdict."""
         if not self.permutes:
             return self.min_blocks
-        # max-T takes the family's largest statistic, so that its smallest p is the same for any family.
+        # max-T uses the family's largest statistic, so its smallest p does not depend on the family size.
         tests = 1 if declared.adjust == "max-t" else family_size
         return max(self.min_blocks, signflip.fewest_blocks(alpha=declared.alpha, family_size=tests))
 
@@ -84,7 +84,7 @@ def _run_mcnemar(pair: Pair, declared: Declared, variant: mcnemar.Variant) -> Me
 
 
 def run_wilcoxon(pair: Pair, declared: Declared) -> MeanTest:
-    """Wilcoxon's test with the estimate and the interval that belong to it, and no standard error of a mean."""
+    """Run Wilcoxon's test with its Hodges-Lehmann estimate and interval; there is no standard error of a mean."""
     test = wilcoxon.wilcoxon_test(pair.per_block, alpha=declared.alpha)
     estimate, interval = wilcoxon.hodges_lehmann(pair.per_block, level=1 - declared.alpha)
     return dataclasses.replace(
@@ -256,15 +256,15 @@ METHODS: dict[str, Method] = {
 
 
 def choose(declared: Declared, *, has_bits: bool, has_scores: bool) -> str | None:
-    """Choose the test by what was declared and is stored, never by how the results look.
+    """Return the test for what was declared and stored, never for the values of the results.
 
     Args:
-        declared: What is claimed.
-        has_bits: Both have correctness bits of the test images.
-        has_scores: Both have one score per block.
+        declared: The declared settings.
+        has_bits: Whether both have correctness bits of the test images.
+        has_scores: Whether both have one score per block.
 
     Returns:
-        A key of METHODS; None when what is there allows none.
+        A key of METHODS; None if the stored results allow no test.
     """
     if declared.method != "auto":
         asked = METHODS[declared.method]

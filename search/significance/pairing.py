@@ -1,4 +1,4 @@
-"""Two configurations laid side by side, block by block: which blocks both have, which are lost, which diverged."""
+"""Pair two configurations block by block, and count lost and diverged blocks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from search.errors import InputError
 
 
 class ScoresError(InputError):
-    """The scores or correctness bits cannot be what they are said to be."""
+    """The scores or correctness bits are malformed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """What one configuration did on its blocks."""
+    """Outcomes of one configuration on its blocks."""
 
     blocks: tuple[str, ...]
     values: NDArray[Any]
@@ -27,16 +27,16 @@ class Outcomes:
     present: NDArray[np.bool_]
     """Whether there is a result, shape (R,)."""
     diverged: NDArray[np.bool_]
-    """Whether the training diverged, shape (R,); it may still have left a result, its last finite checkpoint's."""
+    """Whether the training diverged, shape (R,); the last finite checkpoint may still give a result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two configurations on their common blocks, blocks without an outcome for either left out."""
+    """Two configurations on their common blocks, without blocks that lack an outcome of either."""
 
     blocks: tuple[str, ...]
     values_a: NDArray[Any]
-    """Correctness (R, M) int8, float64 where chance was filled in; or scores (R,) float64."""
+    """Correctness (R, M) int8, float64 where chance is filled in; or scores (R,) float64."""
     values_b: NDArray[Any]
     diff: NDArray[Any]
     """First minus second."""
@@ -50,11 +50,11 @@ class Pair:
 
     @property
     def per_block(self) -> NDArray[np.float64]:
-        """Differences of the scores, shape (R,)."""
+        """Score differences, shape (R,)."""
         return self.scores_a - self.scores_b
 
     def only(self, kept: NDArray[np.bool_]) -> Pair:
-        """The same pair on some of its blocks, (R,) true where kept."""
+        """Return the pair on some of its blocks, those where `kept` (R,) is True."""
         return dataclasses.replace(
             self,
             blocks=tuple(block for block, keep in zip(self.blocks, kept, strict=True) if keep),
@@ -69,19 +69,19 @@ class Pair:
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Blocks on which neither diverged, shape (R,)."""
+        """Blocks on which neither configuration diverged, shape (R,)."""
         return ~(self.diverged_a | self.diverged_b)
 
 
 def bits_of(
     name: str, blocks: Sequence[str], rows: Sequence[NDArray[Any] | None], diverged: Collection[str]
 ) -> Outcomes:
-    """Gather the correctness bits of one configuration.
+    """Return the outcomes of one configuration from its correctness bits.
 
     Args:
         name: The configuration, for messages.
         blocks: Block ids, length R.
-        rows: Per block the correctness of every test image, shape (M,) of 0 and 1, or None where nothing is there.
+        rows: Per block the correctness of every test image, shape (M,) of 0 and 1, or None if there is no result.
         diverged: Ids of the blocks whose training diverged.
 
     Returns:
@@ -109,12 +109,12 @@ def bits_of(
 def scores_of(
     name: str, blocks: Sequence[str], scores: NDArray[Any], diverged: Collection[str], *, bounded: bool = True
 ) -> Outcomes:
-    """Gather the scores of one configuration.
+    """Return the outcomes of one configuration from its scores.
 
     Args:
         name: The configuration, for messages.
         blocks: Block ids, length R.
-        scores: Accuracies in [0, 1], shape (R,); NaN where nothing is there.
+        scores: Accuracies in [0, 1], shape (R,); NaN if there is no result.
         diverged: Ids of the blocks whose training diverged.
         bounded: Whether scores must lie in [0, 1].
 
@@ -140,18 +140,18 @@ def scores_of(
 
 
 def pair_up(first: Outcomes, second: Outcomes, *, num_classes: int | None) -> Pair:
-    """Lay two configurations side by side on their common blocks, in the first one's order.
+    """Pair two configurations on their common blocks, in the order of the first.
 
-    A diverged repeat without a result is an outcome: every image is given the expected correctness of a guess, 1 /
-    num_classes. A missing result that is not a divergence is lost, and the block drops out and is counted.
+    A diverged repeat without a result is an outcome: every image gets the expected correctness of a guess, 1 /
+    num_classes. Any other missing result is lost: the block is dropped and counted.
 
     Args:
         first: Outcomes of a, values (R_a, M) or (R_a,).
         second: Outcomes of b, over the same M images.
-        num_classes: For chance accuracy; needed only where a diverged repeat left nothing.
+        num_classes: For chance accuracy; only needed if a diverged repeat has no result.
 
     Returns:
-        The pair; it may have no blocks at all.
+        The pair; it may have no blocks.
 
     Raises:
         ScoresError: Chance accuracy is needed and num_classes is not given.

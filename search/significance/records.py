@@ -1,7 +1,7 @@
-"""What the analysis hands back: frozen records that a report, a table or a tracker can show without thinking.
+"""Results of the analysis as frozen records, ready to be shown by a report, a table or a tracker.
 
-Differences and accuracies are fractions (0.012 is 1.2 percentage points); only the sentence speaks in percentage
-points. What could not be computed is None, never NaN.
+Differences and accuracies are fractions (0.012 is 1.2 percentage points); only the sentence uses percentage points. A
+value that could not be computed is None, never NaN.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 
 class Verdict(StrEnum):
-    """What may be said about the first configuration of a comparison."""
+    """Verdict on the first configuration of a comparison."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -30,123 +30,135 @@ class Interval:
     low: float
     high: float
     level: float
-    """Coverage it promises, such as 0.95."""
+    """Nominal coverage, such as 0.95."""
 
 
 class Law(Protocol):
-    """How far a mean difference may be off, as a test takes it: the source of its p-values and its intervals."""
+    """Distribution of the error of a mean difference in a test; p-values and intervals are computed from it.
+
+    Implementations are immutable and symmetric around 0.
+    """
 
     def tail(self, distance: float) -> float:
-        """Chance that the estimate misses by more than a distance, of either sign, to one side."""
+        """Return the probability that the error exceeds a distance, of either sign, on one side."""
         ...
 
     def half_width(self, level: float) -> float:
-        """Half of the interval of a level."""
+        """Return the half-width of an interval.
+
+        Args:
+            level: Coverage of the interval.
+        """
         ...
 
     def finds(self, difference: float, *, alpha: float) -> float:
-        """Chance that this test claims a true difference, on the side of the sign that it has."""
+        """Return the probability that the test rejects on the side of a true difference.
+
+        Args:
+            difference: The true difference.
+            alpha: Level of the test.
+        """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalence:
-    """Whether a difference is shown to lie inside the rope."""
+    """Result of an equivalence test against the rope."""
 
     tost_p: float
-    """Two one-sided tests against the rope's edges."""
+    """p-value of two one-sided tests against the rope's edges."""
     interval: Interval
-    """At 1 - 2 alpha: inside the rope where tost_p is at most alpha."""
+    """At 1 - 2 alpha: inside the rope if tost_p is at most alpha."""
     rope_probabilities: tuple[float, float, float]
-    """Posterior probability that the difference is below, inside, above the rope. Decides nothing."""
+    """Posterior probability that the difference is below, inside, above the rope. Not used for the decision."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanTest:
-    """A two-sided test of a mean difference against zero, whichever way its standard error came about."""
+    """A two-sided test of a mean difference against zero."""
 
     name: str
     estimate: float
     """Mean of first minus second, fraction."""
     se: float
-    """Standard error of the mean difference, fraction; 0 when nothing varied, and then t and p are NaN; 0, too, where
-    the test has none, and then t and df are NaN."""
+    """Standard error of the mean difference, fraction. 0 if nothing varied, and then t and p are NaN; also 0 if the
+    test has none, and then t and df are NaN."""
     df: float
-    """Degrees of freedom; not always whole. NaN where the law of the mean has none, as that of the crossed test."""
+    """Degrees of freedom, not always an integer; NaN if the distribution has none, as for the crossed test."""
     t: float
-    """Estimate over standard error."""
+    """Estimate divided by standard error."""
     p: float
     """Two-sided."""
     interval: Interval
     num_blocks: int
     law: Law | None = None
-    """How far the estimate may be off: whatever is said of the mean beside p comes from here. None where nothing
-    varied, and where the test makes no promise on the mean."""
+    """Distribution of the estimation error, from which everything about the mean except p is computed. None if nothing
+    varied, or if the test makes no claim about the mean."""
     num_images: int | None = None
-    """Images of the fixed test set; None for a test on one score per block."""
+    """Number of images of the fixed test set; None for a test on one score per block."""
     statistic: float | None = None
-    """The test's own statistic, where that is not t; its p-value is then not that of t."""
+    """The test's own statistic if it is not t; p then belongs to it."""
     p_error: float | None = None
-    """Monte-Carlo standard error of p; None where p is computed exactly."""
+    """Monte-Carlo standard error of p; None if p is exact."""
     equivalence: Equivalence | None = None
-    """Of a test that shows equivalence in its own way; None where its law does, if it has one."""
+    """The test's own equivalence result; None if it is computed from the law, or if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """Variances of one correctness difference D[r, i], by source; each at least 0."""
+    """Variance components of one correctness difference D[r, i]; each at least 0."""
 
     repeats: float
-    """Of the repeats: (MS_R - MS_E) / M."""
+    """Between repeats: (MS_R - MS_E) / M."""
     images: float
-    """Of the images: (MS_I - MS_E) / R."""
+    """Between images: (MS_I - MS_E) / R."""
     residual: float
-    """Of a repeat on an image: MS_E."""
+    """Residual of a repeat on an image: MS_E."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two configurations over the same blocks, with everything that belongs beside the verdict."""
+    """A comparison of two configurations over the same blocks, with all numbers reported beside the verdict."""
 
     a: str
     b: str
     family: str = ""
-    """Name of the declared family; empty where there is one without a name."""
+    """Name of the declared family; empty for a single family without a name."""
     dataset: str = ""
-    """Name of the data set; empty where there is one without a name."""
+    """Name of the data set; empty for a single data set without a name."""
     verdict: Verdict
     sentence: str
-    """The verdict in words, for a person."""
+    """The verdict as text."""
     provisional: bool = False
-    """The verdict rests on three or four blocks."""
+    """Whether the verdict rests on three or four blocks."""
     reason: str | None = None
-    """Why it is refused, or why it is inconclusive in spite of the numbers."""
+    """Why the comparison is refused, or inconclusive despite its p-value."""
 
     estimand: str
-    """What the estimate is an estimate of."""
+    """What the estimate estimates."""
     test: str | None = None
     why: str | None = None
-    """Why this test: by what was declared and stored, never by how the data look."""
+    """Why this test was selected: by what was declared and stored, never by the data."""
     limits: str | None = None
-    """When the test's promise fails."""
+    """When the guarantee of the test fails."""
 
     num_blocks: int
-    """Blocks with an outcome for both."""
+    """Number of blocks with an outcome of both."""
     num_images: int | None = None
     num_mismatched: int = 0
-    """Blocks that only one of the two was given."""
+    """Number of blocks that only one of the two has."""
     num_lost: int = 0
-    """Blocks of both where a result is missing, divergence aside."""
+    """Number of common blocks with a missing result, except by divergence."""
     failures_a: int = 0
-    """Diverged repeats of the first, within the common blocks."""
+    """Number of diverged repeats of the first, within the common blocks."""
     failures_b: int = 0
     failures_p: float | None = None
-    """Exact McNemar test of the paired divergences, two-sided; None when none diverged."""
+    """Exact McNemar test of the paired divergences, two-sided; None if none diverged."""
 
     blocks: tuple[str, ...] = ()
     """The common blocks, in the order of the scores below."""
     scores_a: tuple[float, ...] = ()
-    """Accuracy per block; chance accuracy where a repeat left nothing finite."""
+    """Accuracy per block; chance accuracy if a repeat has no finite checkpoint."""
     scores_b: tuple[float, ...] = ()
     mean_a: float | None = None
     mean_b: float | None = None
@@ -156,17 +168,17 @@ class Comparison:
     interval: Interval | None = None
     """For this comparison alone, at 1 - alpha."""
     simultaneous_interval: Interval | None = None
-    """At Bonferroni width, 1 - alpha / family size: all of the family's hold together."""
+    """At Bonferroni width, 1 - alpha / family size: all intervals of the family cover together."""
     se: float | None = None
     df: float | None = None
     t: float | None = None
     p: float | None = None
     p_error: float | None = None
-    """Monte-Carlo standard error of p; None where p is computed exactly."""
+    """Monte-Carlo standard error of p; None if p is exact."""
     adjusted_p: float | None = None
     adjust_method: str
     family_size: int
-    """Comparisons that were declared, the refused ones included."""
+    """Number of declared comparisons, including refused ones."""
     alpha: float
     """Family-wise error rate."""
 
@@ -178,53 +190,55 @@ class Comparison:
     """Share of blocks in which a scored above b; a tie counts one half."""
     p_a_gt_b_interval: Interval | None = None
     meaningful: bool | None = None
-    """Whether that share is shown to lie above .5 and reaches .75; None below 29 blocks, which cannot say."""
+    """Whether this share is shown to differ from .5 and is at least .75 or at most .25; None below 29 blocks."""
     bca_interval: Interval | None = None
-    """Bootstrap over blocks, shown beside the t interval and never deciding: below 20 blocks it is too narrow."""
+    """Bootstrap interval over blocks, reported beside the t interval and not used: below 20 blocks it is too narrow."""
     rope: float
-    """Half-width of what counts as no practical difference."""
+    """Half-width of the region of practical equivalence."""
     rope_probabilities: tuple[float, float, float] | None = None
-    """Posterior probability that the difference is below, inside, above the rope. Decides nothing."""
+    """Posterior probability that the difference is below, inside, above the rope. Not used for the decision."""
     tost_p: float | None = None
-    """Two one-sided tests against the rope's edges."""
+    """p-value of two one-sided tests against the rope's edges."""
     adjusted_tost_p: float | None = None
-    """Adjusted by Holm over the family, whatever adjusts the other p-values: at or below alpha is equivalence."""
+    """Adjusted by Holm over the family, independently of the other adjustment; at or below alpha means equivalence."""
     equivalence_interval: Interval | None = None
-    """For this comparison alone, at 1 - 2 alpha: inside the rope where tost_p is at most alpha."""
+    """For this comparison alone, at 1 - 2 alpha: inside the rope if tost_p is at most alpha."""
     smallest_detectable: float | None = None
-    """True difference found with 80 % power at alpha / family size, by this test, were its variances the true ones."""
+    """True difference that this test detects with 80 % power at alpha / family size, assuming the estimated
+    variances."""
     components: Components | None = None
-    """Where the variance comes from: what planning further repeats rests on. None without correctness bits."""
+    """Variance components, used to plan further repeats; None without correctness bits."""
     num_blocks_for_rope: int | None = None
-    """Repeats after which a difference as large as the rope would be found with 80 % power; None: no number is."""
+    """Repeats that detect a difference as large as the rope with 80 % power; None if no number does."""
     num_blocks_for_rope_upper: int | None = None
-    """The same with the variances at their upper 80 % limits: those of few repeats are known badly."""
+    """The same with the variances at their upper 80 % limits, since few repeats estimate them poorly."""
     smallest_ever: float | None = None
-    """Smallest detectable difference with repeats without end, on these test images or at this ratio."""
+    """Smallest difference that infinitely many repeats detect, on these test images or at this ratio."""
 
     check: MeanTest | None = None
-    """The Multi-Bootstrap beside the crossed test, never part of the decision; not adjusted."""
+    """The Multi-Bootstrap, reported beside the crossed test; not used for the decision and not adjusted."""
     secondary: MeanTest | None = None
-    """Corrected resampled t on the validation scores, beside the decision, never part of it; not adjusted."""
+    """Corrected resampled t on the validation scores; not used for the decision and not adjusted."""
     sensitivity: MeanTest | None = None
-    """The same test on the blocks in which neither diverged; None when none diverged or too few are left."""
+    """The same test on the blocks in which neither diverged; None if none diverged or too few blocks remain."""
     sensitivity_verdict: Verdict | None = None
 
     num_unpaired: tuple[int, int] | None = None
-    """Runs of each, where they share no block and are compared as independent; None where blocks pair them."""
+    """Number of runs of each, if they share no blocks and are compared as independent samples; None if they are
+    paired."""
     lower_is_better: bool = False
-    """The better one has the lower scores: a loss or an error. `p_a_gt_b` is then the share in which a is below b."""
+    """Whether lower scores are better, as for a loss. `p_a_gt_b` is then the share in which a is below b."""
     own_unit: bool = False
-    """Scores are numbers in a unit of their own instead of fractions of 1."""
+    """Whether scores keep their own unit instead of being fractions of 1."""
 
     def to_dict(self) -> dict[str, object]:
-        """Write it as a JSON-safe dictionary: tuples become lists, NaN and infinity become None."""
+        """Return a JSON-safe dictionary: tuples become lists, NaN and infinity become None."""
         return {key: _json_safe(value) for key, value in dataclasses.asdict(self).items()}
 
 
 def _json_safe(value: object) -> object:
     if isinstance(value, dict):
-        return {str(key): _json_safe(item) for key, item in value.items() if key != "law"}  # of a test: no result
+        return {str(key): _json_safe(item) for key, item in value.items() if key != "law"}  # not a result
     if isinstance(value, list | tuple):
         return [_json_safe(item) for item in value]
     if isinstance(value, StrEnum):

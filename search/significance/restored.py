@@ -1,4 +1,4 @@
-"""Comparisons as they were before they were written as JSON."""
+"""Read comparisons back from JSON."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from search.significance.records import Comparison, Components, Equivalence, Int
 _INTERVALS = ("interval", "simultaneous_interval", "p_a_gt_b_interval", "bca_interval", "equivalence_interval")
 _TESTS = ("check", "secondary", "sensitivity")
 _NUMBERS = ("estimate", "se", "df", "t", "p")
-"""Of a test; what was not a number is none in JSON."""
+"""Fields of a test in which JSON null stands for NaN."""
 
 
 def restore(data: Mapping[str, Any]) -> Comparison:
-    """Read back what `Comparison.to_dict` wrote.
+    """Return a comparison from the output of `Comparison.to_dict`.
 
     Args:
-        data: Of this version or another: fields that are not known are passed over, absent ones are as if unset.
+        data: Output of this or another version: unknown fields are ignored, missing ones have their defaults.
 
     Returns:
         The comparison.
 
     Raises:
-        ValueError: A field without which there is no comparison is absent, or the verdict is none.
+        ValueError: A required field is missing, or the verdict is unknown.
     """
     fields = {field.name: field for field in dataclasses.fields(Comparison)}
     required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]

@@ -1,4 +1,4 @@
-"""What configurations did on the blocks of one data set: the one shape in which results reach the analysis."""
+"""Results of configurations on the blocks of one data set: the input of the analysis."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Results:
     """Outcomes of several configurations on one data set."""
 
     dataset: str = ""
-    """Its name; empty where there is only one."""
+    """Name of the data set; empty for a single one."""
     configs: tuple[str, ...]
-    """All configurations, in the order in which they are shown."""
+    """All configurations, in display order."""
     blocks: Mapping[str, tuple[str, ...]]
     """Configuration -> ids of its blocks, in the order of its results; length R."""
     correct: Mapping[str, Sequence[NDArray[Any] | None]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""Numbers as people read them, with digits enough that none contradicts the decision that stands beside it.
+"""Format numbers with enough decimals that none contradicts the decision reported beside it.
 
-A p of .0497 decides otherwise than one of .0503, and both are .050 with three decimals. So a number gets further
-decimals as long as rounding moves it onto a mark (alpha, 0, the edges of the rope) that it does not lie on.
+With alpha = .05, a p of .0497 is significant and one of .0503 is not, but both round to .050. A number therefore gets
+more decimals while rounding moves it onto a mark (alpha, 0, the edges of the rope) that it does not equal.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ NOISE = 1e-11
 """Distance from 0 below which the end of an interval is 0: float noise, a billionth of a percentage point."""
 
 MAX_DIGITS = 8
-"""Decimals after which a number is written as being on its mark."""
+"""Maximum number of decimals; a number still rounded onto its mark is then written as equal to it."""
 NOISE = 1e-9
-"""Percentage points that float noise can make."""
+"""Maximum size of rounding errors, in percentage points."""
 
 
 def p_value(p: float, alpha: float | None = None, *, symbol: str = "p") -> str:
-    """A p-value in words: `p = .004`, `p < .001`.
+    """Return a p-value as text, with as many decimals as separate it from alpha.
+
+    >>> p_value(0.0497, 0.05)
+    'p = .0497'
+    >>> p_value(0.0002)
+    'p < .001'
 
     Args:
         p: The value.
-        alpha: The level that it is compared with, if any: .0497 against .05 is not written as .050.
+        alpha: The level to which it is compared, if any.
         symbol: `q` for a false discovery rate.
     """
     number = p_number(p, alpha)
@@ -33,7 +38,7 @@ def p_value(p: float, alpha: float | None = None, *, symbol: str = "p") -> str:
 
 
 def p_number(p: float, alpha: float | None = None) -> str:
-    """A p-value for a table: three decimals or as many as alpha asks for, no leading zero; `< .001` below that."""
+    """Return a p-value for a table: three decimals, or more for a small alpha, no leading zero; `< .001` below."""
     digits = 3 if alpha is None else min(max(3, math.ceil(-math.log10(alpha))), MAX_DIGITS)
     if p < 0.5 * 10**-digits:
         return f"< {_short(10**-digits, digits)}"
@@ -46,31 +51,33 @@ def p_number(p: float, alpha: float | None = None) -> str:
 
 
 def probability(value: float) -> str:
-    """A posterior probability in words: `= .97`, `> .99`."""
+    """Return a posterior probability as text: `= .97`, `> .99`."""
     if value < 0.005:
         return "< .01"
     return "> .99" if value >= 0.995 else f"= {_short(value, 2)}"
 
 
 def points(fraction: float, digits: int = 1) -> str:
-    """A fraction in percentage points, without a negative zero."""
+    """Return a fraction in percentage points, without a negative zero."""
     return f"{_rounded(100 * fraction, digits):.{digits}f}"
 
 
 def plain(value: float, digits: int = 1) -> str:
-    """A number in its own unit, as exact as `points` with as many decimals writes a fraction."""
+    """Return a number in its own unit, with the precision of `points` for a fraction."""
     return f"{_rounded(value, digits + 2):.{digits + 2}f}"
 
 
 def digits_for(interval: Interval, marks: Sequence[float] = ()) -> int:
-    """Decimals of a percentage point for an interval and its estimate.
+    """Return the number of decimals, in percentage points, for an interval and its estimate.
 
-    One as a rule; more when the interval is so narrow that one would hide it, or when an end would be rounded onto a
-    mark.
+    One by default; more if the interval would be too narrow to show, or if an end would be rounded onto a mark.
 
     Args:
         interval: In fractions.
-        marks: Fractions that the ends must not be rounded onto.
+        marks: Fractions onto which the ends must not be rounded.
+
+    Returns:
+        At least 1, at most MAX_DIGITS.
     """
     half = 50 * (interval.high - interval.low)  # NaN compares false
     digits = min(max(1, math.ceil(0.5 - math.log10(half))), 4) if half > 0 else 1
@@ -78,12 +85,12 @@ def digits_for(interval: Interval, marks: Sequence[float] = ()) -> int:
 
 
 def digits_apart(fractions: Sequence[float], marks: Sequence[float], digits: int = 1) -> int:
-    """The fewest decimals of a percentage point, from `digits` on, that round no number onto or past a mark.
+    """Return the smallest number of decimals, from `digits` on, that rounds no number onto or past a mark.
 
     Args:
         fractions: The numbers.
-        marks: What they must stay apart from, unless they are equal.
-        digits: Decimals to start with.
+        marks: Values to keep apart from, unless equal.
+        digits: Minimum number of decimals.
     """
     there = [100 * value for value in fractions if math.isfinite(value)]
     while digits < MAX_DIGITS and any(_moved(value, 100 * mark, digits) for value in there for mark in marks):
@@ -92,14 +99,14 @@ def digits_apart(fractions: Sequence[float], marks: Sequence[float], digits: int
 
 
 def significant(value: float, mark: float, digits: int = 3) -> str:
-    """Three significant digits, or as many as keep a number on its side of a mark."""
+    """Return three significant digits, or as many as keep a number on its side of a mark."""
     while digits < MAX_DIGITS and _side(float(f"{value:.{digits}g}") - mark) != _side(value - mark):
         digits += 1
     return f"{value:.{digits}g}"
 
 
 def _moved(value: float, mark: float, digits: int) -> bool:
-    """Whether rounding takes a number to the other side of a mark, or onto it."""
+    """Return whether rounding moves a number onto or past a mark."""
     return _side(_rounded(value, digits) - mark) != _side(value - mark)
 
 
@@ -108,7 +115,7 @@ def _side(gap: float) -> int:
 
 
 def _rounded(value: float, digits: int) -> float:
-    # Halves go away from 0, whatever the float noise of the arithmetic that made them.
+    # Round half away from 0, independent of rounding errors in the input.
     return round(value + math.copysign(NOISE, value), digits) + 0.0
 
 

@@ -1,4 +1,4 @@
-"""The winner's curse: how far the best score flatters, and what the best of k trials is expected to score."""
+"""Selection bias of the best score, and the expected best score of k trials."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Optimism:
-    """The best mean of several configurations, and how much of it is owed to having been chosen."""
+    """The best mean of several configurations, and its estimated selection bias."""
 
     best: int
     """Column of the configuration with the highest mean; the first of equals."""
     mean: float
-    """Its mean score, the one that it was chosen by."""
+    """Its mean score, by which it was selected."""
     bias: float
     """Estimated upward bias of that mean, at least 0."""
     corrected: float
@@ -24,17 +24,17 @@ class Optimism:
 
 
 def tibshirani(scores: NDArray[Any]) -> Optimism:
-    """Estimate how much higher the best mean is than what the same configuration will score next time.
+    """Estimate the selection bias of the highest mean score.
 
-    Bias = mean over blocks of [best score of any configuration in the block - score of the chosen one]. With one block
-    there is none to be seen.
+    Bias = mean over blocks of [best score of any configuration in the block - score of the selected one]. With a single
+    block the bias cannot be estimated.
 
-    The promise fails with few blocks, where it overstates the bias of clear winners and knows only the noise between
-    blocks: what all blocks share, such as one validation set, flatters unseen. Confirmation on fresh blocks is what
-    replaces it.
+    The estimate fails with few blocks: it overstates the bias of clear winners, and covers only the noise between
+    blocks. Bias from whatever all blocks share, such as one validation set, is not detected. Only confirmation on fresh
+    blocks removes it.
 
     Args:
-        scores: Scores that the choice was made by, shape (R, K), R >= 1 and K >= 1; higher is better.
+        scores: Scores that the selection was based on, shape (R, K), R >= 1 and K >= 1; higher is better.
 
     Returns:
         The estimate, in the unit of the scores.
@@ -56,21 +56,24 @@ def tibshirani(scores: NDArray[Any]) -> Optimism:
 
 
 def expected_best_of(values: NDArray[Any], *, replace: bool) -> NDArray[np.float64]:
-    """Expected highest value among k of the trials, drawn at random: what more trials would have bought.
+    """Return the expected maximum among k randomly drawn trials, for every k.
 
-    The promise fails when the trials were not alike: a sampler that learns, or a scheduler that stops some early, makes
-    later ones no draws from the same distribution as the first.
+    The estimate fails if the trials are not identically distributed: with an adaptive sampler, or a scheduler that
+    stops trials early, later trials are not draws from the distribution of the first.
+
+    >>> expected_best_of(np.array([0.5, 0.7]), replace=False).tolist()
+    [0.6, 0.7]
 
     Args:
         values: Validation scores of n finished trials, shape (n,), n >= 1.
         replace: True: drawn with replacement, biased downward (Dodge); False: without, unbiased for k fresh trials
-            (Tang), and at k = n simply the best.
+            (Tang), and the maximum at k = n.
 
     Returns:
         Shape (n,): for k = 1 to n.
 
     Raises:
-        ValueError: No value, or one that is missing.
+        ValueError: There is no value, or one is missing.
 
     Reference:
         Dodge et al. 2019, Show Your Work, EMNLP, section 3.1; Tang et al. 2020, Showing Your Work Doesn't Always Work,
@@ -82,9 +85,9 @@ def expected_best_of(values: NDArray[Any], *, replace: bool) -> NDArray[np.float
     n, ordered = values.size, np.sort(values).astype(np.float64)
     gaps, below = np.diff(ordered), np.arange(1.0, n)
     best = np.empty(n)
-    none_above = np.ones(n - 1)  # chance that all of k draws lie among the i lowest: a product, so nothing overflows
+    none_above = np.ones(n - 1)  # P(all k draws are among the i lowest), as a product, which cannot overflow
     for drawn in range(n):
         taken = 0 if replace else drawn
-        none_above *= (below - taken) / (n - taken)  # once 0, with more draws than values below, it stays so
+        none_above *= (below - taken) / (n - taken)  # stays 0 once there are more draws than lower values
         best[drawn] = ordered[-1] - gaps @ none_above
     return best

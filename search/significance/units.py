@@ -1,7 +1,7 @@
-"""Scores of which lower is better, and scores in a unit of their own.
+"""Scores for which lower is better, and scores in a unit of their own.
 
-The analysis asks which of two means is higher. Where lower is better it is given the scores with their sign turned, so
-that every verdict, one-sided test and probability is the right one, and what it hands back is turned again.
+The analysis tests which of two means is higher. If lower is better, the scores are negated before the analysis, so that
+verdicts, one-sided tests and probabilities are correct, and its results are negated back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from search.significance.wording import sentence_of
 
 
 def negated(results: Sequence[Results]) -> tuple[Results, ...]:
-    """The same results with the sign of every score turned; correctness has none to turn."""
+    """Return the results with every score negated; correctness is unchanged."""
     return tuple(
         dataclasses.replace(
             item, scores={name: -np.asarray(scores) for name, scores in item.scores.items()}, bounded=False
@@ -27,15 +27,16 @@ def negated(results: Sequence[Results]) -> tuple[Results, ...]:
 
 
 def in_unit(comparison: Comparison, *, lower_is_better: bool, own_unit: bool) -> Comparison:
-    """Say of a comparison which way its scores point and in what unit they are.
+    """Return a comparison in the direction and unit of the original scores.
 
     Args:
-        comparison: Of negated scores, if lower is better.
-        lower_is_better: Turn the differences and scores back; verdict, p-values and the share of blocks won stay.
-        own_unit: The scores are no fractions of 1.
+        comparison: Comparison of negated scores, if lower is better.
+        lower_is_better: Negate differences and scores back; verdict, p-values and the share of blocks won are
+            unchanged.
+        own_unit: Whether the scores are not fractions of 1.
 
     Returns:
-        The comparison as its reader knows the scores, with its sentence.
+        The comparison with its sentence.
     """
     if lower_is_better:
         comparison = dataclasses.replace(

@@ -1,7 +1,7 @@
-"""Two configurations whose runs share no block: Welch's test, with how often a run of one lies above one of the other.
+"""Compare configurations whose runs share no blocks: Welch's test, and how often a run of one exceeds one of the other.
 
-It gives up what shared blocks buy: what makes a seed or a split easy for both stays in the difference as noise. The
-claim is on further runs on this data set.
+Without shared blocks, the effect of a seed or split that is easy for both remains in the difference as noise. The claim
+is about further runs on this data set.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ LIMITS = (
 
 
 def welch_t(a: NDArray[np.float64], b: NDArray[np.float64], *, alpha: float = 0.05) -> MeanTest:
-    """Compare the means of two independent samples that may vary differently.
+    """Compare the means of two independent samples with unequal variances by Welch's t test.
 
     Args:
         a: Scores of the first, shape (R_a,), R_a >= 2.
         b: Scores of the second, shape (R_b,), R_b >= 2.
-        alpha: The interval covers 1 - alpha.
+        alpha: The interval covers with probability 1 - alpha.
 
     Returns:
-        The test; its promise fails where runs are not independent.
+        The test; its guarantee fails if runs are not independent.
 
     Reference:
         Welch 1947, Biometrika 34.
@@ -59,19 +59,19 @@ def welch_t(a: NDArray[np.float64], b: NDArray[np.float64], *, alpha: float = 0.
 def judge_unpaired(
     results: Sequence[Results], family: Sequence[tuple[str, str]], declared: Declared, *, family_name: str = ""
 ) -> tuple[Comparison, ...]:
-    """Judge every comparison of a declared family as independent runs, whatever their blocks are called.
+    """Judge every comparison of a declared family as independent runs, ignoring block names.
 
     Args:
-        results: What the configurations did, one item per data set; correctness counts by its mean.
+        results: Results of the configurations, one item per data set; correctness counts by its mean.
         family: The declared comparisons (a, b).
         declared: Adjustment, alpha and rope.
-        family_name: Shown beside each comparison.
+        family_name: Printed with each comparison.
 
     Returns:
         One comparison per pair and data set.
 
     Raises:
-        ScoresError: What is declared asks for pairs.
+        ScoresError: The declared settings require paired blocks.
     """
     if declared.estimand == "new-data" or declared.method != "auto" or declared.ratio is not None:
         raise ScoresError(
@@ -97,7 +97,7 @@ def judge_unpaired(
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """One comparison: per configuration the scores of its runs, (R,), and whether each diverged, (R,)."""
+    """Two configurations of a comparison: the scores of their runs, (R,), and whether each run diverged, (R,)."""
 
     dataset: str
     names: tuple[str, str]
@@ -108,7 +108,7 @@ class _Side:
         return self.runs[0][0], self.runs[1][0]
 
     def finished(self) -> _Side:
-        """Without the runs that diverged."""
+        """Return the comparison without diverged runs."""
         return dataclasses.replace(self, runs=[(scores[~lost], lost[~lost]) for scores, lost in self.runs])
 
 
@@ -189,7 +189,7 @@ def _comparison(
 
 
 def _runs(outcomes: Outcomes | None, declared: Declared) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Scores of all runs that left an outcome, and which diverged; chance where a diverged one left no result."""
+    """Return the scores of all runs with an outcome, and which diverged; chance for a diverged run without a result."""
     if outcomes is None:
         return np.zeros(0), np.zeros(0, dtype=np.bool_)
     values = outcomes.values.mean(axis=1) if outcomes.values.ndim == 2 else outcomes.values

@@ -1,4 +1,4 @@
-"""The decision: from tests of the whole family to one verdict per comparison."""
+"""Decide the verdict of every comparison from the tests of the whole family."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from search.significance.rounding import NOISE
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What the numbers of one comparison say within its family."""
+    """Verdict on one comparison within its family."""
 
     verdict: Verdict
     reason: str | None = None
-    """Why it is inconclusive in spite of its p-value."""
+    """Why the comparison is inconclusive despite its p-value."""
     adjusted_p: float | None = None
     equivalence: Equivalence | None = None
     adjusted_tost_p: float | None = None
@@ -26,17 +26,17 @@ class Decision:
 def decide(
     tests: Sequence[MeanTest | None], adjusted_p: Sequence[float | None], *, rope: float, alpha: float
 ) -> tuple[Decision, ...]:
-    """Decide a declared family.
+    """Decide the verdicts of a declared family.
 
-    Practical equivalence comes before better or worse: a difference may be real and yet too small to matter, and then
-    the second is what a reader must hear. It takes two one-sided tests at alpha, adjusted by Holm over the family
-    whatever adjusts the other p-values; the posterior is shown and decides nothing, as it makes no promise about error
-    rates. Better and worse take an adjusted p at alpha, and an interval on that side of 0: where the two come from
-    different tests, both must say so.
+    Practical equivalence takes precedence over better or worse: for a real but negligible difference, the equivalence
+    is the relevant result. It requires two one-sided tests at alpha, adjusted by Holm over the family independently of
+    the other adjustment. The posterior is reported but not used, as it does not control error rates. Better and worse
+    require an adjusted p of at most alpha and an interval on that side of 0; if p and interval come from different
+    tests, both must agree.
 
     Args:
         tests: One test per declared comparison, in the family's order; None for a refused one, which keeps its place in
-            the correction.
+            the adjustment.
         adjusted_p: The p-values adjusted within the family, in the same order.
         rope: Half-width of practical equivalence, fraction.
         alpha: Family-wise error rate.

@@ -1,4 +1,4 @@
-"""The sentence: what a careful reader would sign, and no number without its n, unit and family size."""
+"""Put a comparison into one sentence; every number comes with its n, unit and family size."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ADJUSTMENTS = {
     "max-t": "max-T",
     "bh": "Benjamini-Hochberg",
 }
-"""How an adjustment is called in words."""
+"""Names of the adjustments in text."""
 
 
 def sentence_of(comparison: Comparison) -> str:
-    """Put a comparison into words.
+    """Return a comparison as text.
 
     Args:
-        comparison: Everything but the sentence.
+        comparison: A comparison, complete except for the sentence.
 
     Returns:
         One paragraph; differences in percentage points, or in the unit of the scores.
@@ -37,12 +37,12 @@ def sentence_of(comparison: Comparison) -> str:
     whole = " ".join(part for part in parts if part)
     if not comparison.dataset:
         return whole
-    own = whole.startswith((comparison.a, comparison.b))  # a name keeps its capital
+    own = whole.startswith((comparison.a, comparison.b))  # keep the capitalisation of a name
     return f"On {comparison.dataset}: {whole if own else whole[0].lower() + whole[1:]}"
 
 
 def num_missing(c: Comparison) -> str:
-    """How many pairs are missing, of how many; empty where none is."""
+    """Return the number of missing pairs and the total as text; empty if none is missing."""
     missing = c.num_mismatched + c.num_lost
     what = "data sets" if c.estimand == NEW_DATA_SETS else "pairs"
     return f"{missing} of {c.num_blocks + missing} {what}" if missing else ""
@@ -52,7 +52,7 @@ def _judged(c: Comparison) -> str:
     assert c.estimate is not None
     assert c.interval is not None
     assert c.adjusted_p is not None
-    # The gap is told as a positive number: a winner of lower scores has a negative difference.
+    # The difference is written as a positive number; with lower-is-better scores a winner's difference is negative.
     loses = c.verdict is Verdict.WORSE
     sign = -1.0 if c.verdict in (Verdict.BETTER, Verdict.WORSE) and loses != c.lower_is_better else 1.0
     is_equivalent = c.verdict is Verdict.EQUIVALENT and c.equivalence_interval is not None
@@ -80,12 +80,12 @@ def _judged(c: Comparison) -> str:
 
 
 def marks_of(c: Comparison) -> tuple[float, ...]:
-    """What the ends of a comparison's intervals are read against: 0 and the edges of the rope."""
+    """Return the marks for a comparison's interval ends: 0 and the edges of the rope."""
     return (0.0, c.rope, -c.rope)
 
 
 def difference_p(c: Comparison) -> str:
-    """The p-value that decides whether there is a difference, with its adjustment and the size of the family."""
+    """Return the p-value that decides whether there is a difference, with its adjustment and family size."""
     assert c.adjusted_p is not None
     if c.family_size == 1:
         return p_value(c.adjusted_p, c.alpha)
@@ -95,14 +95,14 @@ def difference_p(c: Comparison) -> str:
 
 
 def equivalence_p(c: Comparison) -> str:
-    """The p-value that decides on practical equivalence: adjusted by Holm, whatever adjusts the others."""
+    """Return the p-value that decides practical equivalence, always adjusted by Holm."""
     assert c.adjusted_tost_p is not None
     p = p_value(c.adjusted_tost_p, c.alpha)
     return f"TOST {p}" if c.family_size == 1 else f"Holm TOST {p} over {c.family_size}"
 
 
 def _chances(c: Comparison) -> str:
-    """The posterior, in the words of the verdict."""
+    """Return the posterior as text, matching the verdict."""
     if c.rope_probabilities is None or (c.own_unit and not c.rope > 0):
         return ""
     below, inside, above = c.rope_probabilities
@@ -120,14 +120,14 @@ def _chances(c: Comparison) -> str:
 
 
 def _reach(c: Comparison, digits: int) -> str:
-    """What this many repeats could find; where nothing was found, how many it would take."""
+    """Return what this number of repeats detects; if nothing was detected, the number that would."""
     if c.smallest_detectable is None:
         return ""
     digits = digits_apart([value for value in (c.smallest_detectable, c.smallest_ever) if value], [c.rope], digits)
     found = f" Smallest detectable gap {_amount(c, c.smallest_detectable, digits, ' pp')}."
     if c.verdict is not Verdict.INCONCLUSIVE or not c.rope > 0 or c.smallest_ever is None:
         return found
-    if c.sensitivity_verdict not in (None, Verdict.INCONCLUSIVE):  # a spread made of diverged repeats plans nothing
+    if c.sensitivity_verdict not in (None, Verdict.INCONCLUSIVE):  # no planning on a spread from diverged repeats
         return found
     gap = f"a gap of {_rope(c)}"
     if c.num_blocks_for_rope is None:
@@ -142,7 +142,7 @@ def _reach(c: Comparison, digits: int) -> str:
 
 
 def _why_not(c: Comparison) -> str:
-    """Why there is no verdict, where the numbers alone look like one."""
+    """Return why there is no verdict although the numbers alone suggest one."""
     if c.reason:
         return f" No verdict, because {c.reason}."
     if c.interval and (c.interval.low > NOISE or c.interval.high < -NOISE):
@@ -208,12 +208,12 @@ def _runs(c: Comparison) -> str:
 
 
 def adjustment(method: str) -> str:
-    """How an adjustment is called in words."""
+    """Return the name of an adjustment in text."""
     return ADJUSTMENTS.get(method, method)
 
 
 def _amount(c: Comparison, value: float, digits: int, points_in_words: str) -> str:
-    """A difference: in percentage points, or in the unit of the scores."""
+    """Return a difference in percentage points, or in the unit of the scores."""
     return plain(value, digits) if c.own_unit else f"{points(value, digits)}{points_in_words}"
 
 

@@ -1,1 +1,1 @@
-"""Adjustment of p-values for several comparisons."""
+"""Adjust p-values for multiple comparisons."""

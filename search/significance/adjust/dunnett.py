@@ -1,7 +1,7 @@
-"""Many configurations against one control, corrected for the control that they share: Dunnett's test, in two forms.
+"""Dunnett's test of many configurations against one control, in two forms.
 
-Blocked: every configuration ran on the same blocks, as all repeats here do. Independent: every configuration has runs
-of its own, with nothing in common. Either way one error variance is estimated from all configurations together.
+Blocked: every configuration ran on the same blocks, as all repeats of a study do. Independent: every configuration has
+its own runs, with nothing in common. Both estimate one error variance from all configurations together.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from search.significance.pairing import ScoresError
 from search.significance.records import Interval
 
 NODES = 120
-"""Of the Gauss rules; with 60 no p-value moves by more than 1e-6."""
+"""Number of nodes of the Gauss rules; with 60, no p-value changes by more than 1e-6."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DunnettTest:
-    """Every configuration against the control; one entry per configuration, the control left out."""
+    """Dunnett's test; one entry per configuration, without the control."""
 
     estimates: tuple[float, ...]
     """Mean minus the control's, fraction."""
     se: tuple[float, ...]
-    """0 where nothing varied, and then t, p and intervals are NaN."""
+    """Standard errors; 0 where nothing varied, and then t, p and intervals are NaN."""
     df: float
     t: tuple[float, ...]
     adjusted_p: tuple[float, ...]
-    """Two-sided, for all of them together."""
+    """Two-sided, adjusted for all comparisons."""
     intervals: tuple[Interval, ...]
-    """Simultaneous: with the stated level all of them cover at once."""
+    """Simultaneous intervals: all of them cover together with the stated level."""
 
 
 def dunnett_blocked(scores: NDArray[Any], *, control: int, alpha: float = 0.05) -> DunnettTest:
-    """Dunnett's test on shared blocks: two-way additive model, configurations fixed, blocks removed.
+    """Run Dunnett's test on shared blocks: a two-way additive model with fixed configurations, block effects removed.
 
-    The residual mean square has (R - 1)(k - 1) degrees of freedom, and any two comparisons correlate by 1/2. Right for
-    "on this data set" when all configurations ran on the same blocks: block effects cancel, and few blocks still give
-    many degrees of freedom. The promise fails when the differences of some pairs vary more than those of others (it
-    assumes the same variance for all): a configuration of steady scores is then judged by the unsteady ones', and
-    `max_t` or Holm over paired tests is right. It fails, too, for "new data of this kind", where blocks share images.
+    The residual mean square has (R - 1)(k - 1) degrees of freedom, and any two comparisons have correlation 1/2. Valid
+    for "on this data set" when all configurations ran on the same blocks: block effects cancel, and few blocks still
+    give many degrees of freedom. The guarantee fails when the variance of the differences depends on the pair, since
+    one variance is assumed for all; use `max_t`, or Holm over paired tests. It also fails for "new data of this kind",
+    where blocks share images.
 
     Args:
         scores: Shape (R, k), R >= 2 blocks, k >= 2 configurations.
         control: Column of the control.
-        alpha: The intervals cover together with 1 - alpha.
+        alpha: The intervals cover together with probability 1 - alpha.
 
     Returns:
         The test.
 
     Raises:
-        ScoresError: Another shape, a score that is not finite, or no such column.
+        ScoresError: The shape is wrong, a score is not finite, or the column does not exist.
 
     Reference:
-        Dunnett 1955, A Multiple Comparison Procedure for Comparing Several Treatments with a Control, JASA 50;
-        blocks: Hsu 1996, Multiple Comparisons, section 7.2.
+        Dunnett 1955, A Multiple Comparison Procedure for Comparing Several Treatments with a Control, JASA 50; blocks:
+        Hsu 1996, Multiple Comparisons, section 7.2.
     """
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
@@ -91,23 +91,23 @@ def dunnett_blocked(scores: NDArray[Any], *, control: int, alpha: float = 0.05) 
 def dunnett_independent(
     groups: Sequence[NDArray[Any]], control: NDArray[Any], *, alpha: float = 0.05, seed: int = 0
 ) -> DunnettTest:
-    """Dunnett's test on independent groups, of unequal sizes if need be; SciPy's.
+    """Run Dunnett's test (SciPy's) on independent groups, possibly of unequal sizes.
 
-    Right for runs that share nothing: other seeds, splits and orders for every configuration, on the same images, and
-    so for "on this data set". The promise fails on shared blocks, where it throws the pairing away (take
-    `dunnett_blocked`), and when the groups vary by different amounts: one variance is assumed for all.
+    Valid for runs that share nothing except the images: each configuration has its own seeds, splits and orders; the
+    claim is "on this data set". The guarantee fails on shared blocks, whose pairing it ignores (use `dunnett_blocked`),
+    and when the groups have different variances, since one variance is assumed.
 
     Args:
         groups: Scores of every configuration, shape (R_j,) each, R_j >= 2.
         control: Scores of the control, shape (R_0,), R_0 >= 2.
-        alpha: The intervals cover together with 1 - alpha.
-        seed: Of SciPy's quasi-random integration, whose error in p is below .001.
+        alpha: The intervals cover together with probability 1 - alpha.
+        seed: Seed of SciPy's quasi-random integration, whose error in p is below .001.
 
     Returns:
         The test.
 
     Raises:
-        ScoresError: No group, one with fewer than two scores, or a score that is not finite.
+        ScoresError: There is no group, a group has fewer than two scores, or a score is not finite.
 
     Reference:
         Dunnett 1955, JASA 50.
@@ -148,13 +148,13 @@ def dunnett_independent(
 
 
 def chance_of_largest(t: float, num_comparisons: int, df: float) -> float:
-    """P(largest |T| >= t) of equally correlated T, correlation 1/2, by two Gauss rules.
+    """Return P(largest |T| >= t) of equally correlated T with correlation 1/2, by two Gauss rules.
 
     T_j = (Z_j - Z_0) / (sqrt(2) S) with Z normal and df S^2 chi squared; given Z_0 and S the T_j are independent.
 
     Args:
         t: At least 0; NaN gives NaN.
-        num_comparisons: Configurations beside the control.
+        num_comparisons: Number of configurations, without the control.
         df: Degrees of freedom of S.
 
     Returns:
@@ -164,7 +164,7 @@ def chance_of_largest(t: float, num_comparisons: int, df: float) -> float:
         return math.nan
     z, z_weight, s, s_weight = _nodes(df)
     reach = math.sqrt(2) * t * s[:, None]
-    # 1 - inside^P written so that a p-value of 1e-20 keeps its digits.
+    # 1 - inside^P, written so that a p-value of 1e-20 keeps its precision.
     outside = special.ndtr(z - reach) + special.ndtr(-z - reach)
     beyond = -np.expm1(num_comparisons * np.log1p(-np.minimum(outside, 1 - 1e-16)))
     return float(min(s_weight @ beyond @ z_weight, 1.0))
@@ -172,10 +172,10 @@ def chance_of_largest(t: float, num_comparisons: int, df: float) -> float:
 
 @lru_cache(maxsize=256)
 def critical_value(num_comparisons: int, df: float, *, alpha: float) -> float:
-    """Two-sided critical value of Dunnett's t for equal group sizes.
+    """Return the two-sided critical value of Dunnett's t for equal group sizes.
 
     Args:
-        num_comparisons: Configurations beside the control.
+        num_comparisons: Number of configurations, without the control.
         df: Degrees of freedom.
         alpha: Family-wise error rate.
 
@@ -188,7 +188,7 @@ def critical_value(num_comparisons: int, df: float, *, alpha: float) -> float:
 
 @lru_cache(maxsize=64)
 def _nodes(df: float) -> tuple[NDArray[np.float64], ...]:
-    """Nodes and weights for a standard normal and for the root of chi squared over its degrees of freedom."""
+    """Return nodes and weights for a standard normal, and for sqrt(chi squared / df)."""
     z, z_weight = np.polynomial.hermite_e.hermegauss(NODES)
     u, u_weight = np.polynomial.legendre.leggauss(NODES)
     low, high = float(stats.chi.ppf(1e-17, df)), float(stats.chi.isf(1e-17, df))

@@ -1,7 +1,7 @@
-"""Westfall-Young max-T: several comparisons on the same blocks, corrected by how they really go together.
+"""Westfall-Young max-T: adjust comparisons on the same blocks, using their correlation.
 
-Comparisons that share a control, or blocks, are correlated, and Holm pays for tests that repeat each other. Flipping
-the sign of whole blocks keeps that correlation, and the largest statistic under all flips shows what chance can do.
+Comparisons that share a control, or blocks, are correlated, which makes Holm conservative. Flipping the signs of whole
+blocks preserves the correlation; the largest statistic of each flip gives the null distribution.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class MaxT:
     adjusted_p: tuple[float, ...]
     """Per comparison; NaN where its differences do not vary."""
     p_error: tuple[float, ...] | None
-    """Monte-Carlo standard error of each; None where all sign vectors were counted."""
+    """Monte-Carlo standard errors; None if all sign vectors were counted."""
     step_down: bool
 
 
@@ -39,25 +39,27 @@ def max_t(
 ) -> MaxT:
     """Adjust a family of paired comparisons by the largest |t| under sign flips of whole blocks.
 
-    Single-step: the share of sign vectors whose largest |t| over all comparisons reaches a comparison's own. Step-down:
-    the comparison with the largest |t| the same way, the next one against the rest only, and so on, no adjusted p below
-    an earlier one; never less powerful. t is monotone in |sum| / sqrt(sum of squares), and flips leave the squares
-    alone, so sums are all that is computed. The smallest p that R blocks can reach is 2 / 2^R.
+    Single-step: the adjusted p of a comparison is the share of sign vectors whose largest |t| over all comparisons
+    reaches the comparison's own |t|. Step-down: the comparison with the largest |t| is treated the same way, the next
+    one against the remaining ones only, and so on, with adjusted p-values made non-decreasing; never less powerful.
+    Since t is monotone in |sum| / sqrt(sum of squares), and flips do not change the squares, only sums are computed.
+    The smallest p that R blocks can reach is 2 / 2^R.
 
-    Right for "on this data set": with iid repeats the family-wise error rate holds whichever comparisons are truly null
-    (strong control), since the flips of the null ones alone are distributed as they are among the others. The promise
-    fails for "new data of this kind", where blocks share images; and it leans on the null differences of a block being
-    jointly symmetric, which differences to a shared control are for symmetric scores, and nearly for others.
+    Valid for "on this data set": with iid repeats the family-wise error rate is controlled for any set of true null
+    hypotheses (strong control), since flips of the null comparisons have the same distribution with or without the
+    others. The guarantee fails for "new data of this kind", where blocks share images. It also assumes that the null
+    differences of a block are jointly symmetric, which holds for differences to a shared control if scores are
+    symmetric, and approximately otherwise.
 
     Args:
         diff: Score differences, one column per comparison, shape (R, P), R >= 2; all on the same blocks.
         step_down: False for single-step.
-        max_exact: Most sign vectors to count one by one.
-        num_samples: Random sign vectors beyond that; the observed one is added to them.
-        seed: Of the random sign vectors.
+        max_exact: Maximum number of sign vectors to enumerate.
+        num_samples: Number of random sign vectors beyond that; the observed one is added to them.
+        seed: Seed of the random sign vectors.
 
     Returns:
-        Adjusted p-values. A comparison that does not vary gets NaN and takes no part in any maximum.
+        Adjusted p-values. A comparison that does not vary gets NaN and is excluded from all maxima.
 
     Raises:
         ScoresError: The differences are malformed.
@@ -81,14 +83,14 @@ def max_t(
 
 
 def _share(columns: NDArray[np.float64], *, step_down: bool, num_samples: int | None, seed: int) -> NDArray[np.float64]:
-    """Adjusted p-values of columns in falling order of their statistic."""
+    """Return the adjusted p-values of columns in descending order of their statistic."""
     observed = np.abs(columns.sum(axis=0))
-    bound = observed - 1e-9 * np.abs(columns).sum(axis=0)  # float noise must not break ties
+    bound = observed - 1e-9 * np.abs(columns).sum(axis=0)  # rounding errors must not break ties
     reached = np.zeros(observed.size, dtype=np.int64)
     total = 0
     for sums in _all_flips(columns) if num_samples is None else _random_flips(columns, num_samples, seed):
         size = np.abs(sums, out=sums)
-        # Step-down: the maximum over this column and all that come after it.
+        # Step-down: the maximum over this column and all later ones.
         largest = np.maximum.accumulate(size[:, ::-1], axis=1)[:, ::-1] if step_down else size.max(axis=1)[:, None]
         reached += (largest >= bound).sum(axis=0)
         total += len(sums)
@@ -98,7 +100,7 @@ def _share(columns: NDArray[np.float64], *, step_down: bool, num_samples: int | 
 
 
 def _all_flips(columns: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-    """Signed sums of the columns, chunk by chunk, the first block never flipped: |sum| is the same either way."""
+    """Yield signed sums of the columns in chunks; the first block is never flipped, as |sum| is symmetric."""
     middle = max(len(columns) - 10, 1)
     first, second = signed_sums(columns[1:middle]) + columns[0], signed_sums(columns[middle:])
     for part in first:

@@ -1,14 +1,14 @@
-"""Several comparisons, one promise: the chance of any false "better" in the declared family stays below alpha.
+"""Adjust the p-values of a declared family: the chance of any false "better" in it stays below alpha.
 
-Two intervals go with an adjusted p. The per-comparison interval (1 - alpha) is the one that people know how to read,
-and stands in the sentence; it may exclude 0 although the adjusted p is above alpha, and the sentence then says so. The
-simultaneous interval is of Bonferroni width (1 - alpha / family size): all of the family's cover together. It may
-include 0 although Holm rejects, because Holm gains its power in later steps; intervals that match Holm's steps exactly
-exist only one-sided (Strassburger & Bretz 2008).
+Two intervals accompany an adjusted p. The per-comparison interval (1 - alpha) is the familiar one, used in the
+sentence; it may exclude 0 although the adjusted p is above alpha, and the sentence then says so. The simultaneous
+interval has Bonferroni width (1 - alpha / family size): all intervals of the family cover together. It may include 0
+although Holm rejects, because Holm's later steps are more powerful; intervals that match Holm's steps exactly exist
+only one-sided (Strassburger & Bretz 2008).
 
-The family is what was declared: a comparison without a p-value (refused) keeps its place and counts as p = 1, so that
-dropping a comparison never makes the others look better. Every promise here fails when the family was chosen after
-looking.
+The family is fixed in advance: a comparison without a p-value (refused) keeps its place and counts as p = 1, so that
+dropping a comparison never improves the others. Every guarantee fails if the family was chosen after seeing the
+results.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ Adjusted = tuple[float | None, ...]
 def adjust(p_values: PValues, method: str, *, pairs: Sequence[tuple[str, str]] | None = None) -> Adjusted:
     """Adjust the p-values of a declared family.
 
+    >>> adjust((0.01, 0.04, None), "holm")
+    (0.03, 0.08, None)
+
     Args:
         p_values: Raw two-sided p-values of the whole family; None where there is none.
-        method: One of `METHODS` or `LOGICAL_METHODS`; each function says when its promise fails.
-        pairs: The two configurations of every comparison; needed by the logical methods alone.
+        method: One of `METHODS` or `LOGICAL_METHODS`; the docstring of each function states when its guarantee fails.
+        pairs: The two configurations of every comparison; only the logical methods need them.
 
     Returns:
         Adjusted p-values in the same order, None where the raw one is.
 
     Raises:
-        ScoresError: The method is unknown, a p-value is NaN or outside [0, 1], or the pairs are not what it needs.
+        ScoresError: The method is unknown, a p-value is NaN or outside [0, 1], or the pairs do not fit the method.
     """
     if method in METHODS:
         return METHODS[method](p_values)
@@ -76,24 +79,24 @@ def bonferroni(p_values: PValues) -> Adjusted:
 
 
 def sidak(p_values: PValues) -> Adjusted:
-    """1 - (1 - p)^m: for independent comparisons.
+    """Adjust p-values by Sidak's formula, 1 - (1 - p)^m, for independent comparisons.
 
-    The promise can fail under negative dependence. Two-sided tests of jointly normal means keep it at any correlation
+    The guarantee can fail under negative dependence. Two-sided tests of jointly normal means keep it at any correlation
     (Sidak 1967).
     """
     return _statsmodels(p_values, "sidak")
 
 
 def holm_sidak(p_values: PValues) -> Adjusted:
-    """Holm's steps with Sidak's factor; the promise can fail where Sidak's does, under negative dependence."""
+    """Adjust p-values by Holm's steps with Sidak's factor; the guarantee can fail under negative dependence."""
     return _statsmodels(p_values, "holm-sidak")
 
 
 def hochberg(p_values: PValues) -> Adjusted:
-    """Holm's factors from the largest p downward, never less powerful than Holm.
+    """Adjust p-values by Hochberg's step-up procedure, never less powerful than Holm.
 
-    The promise needs independence or positive dependence (MTP2). It can fail where two comparisons pull against each
-    other, as A against B and B against C do: then take Holm, or for all pairs Shaffer.
+    The guarantee needs independence or positive dependence (MTP2). It can fail if two comparisons are negatively
+    dependent, such as A against B and B against C; use Holm, or Shaffer for all pairs.
 
     Reference:
         Hochberg 1988, Biometrika 75; Sarkar 1998, Annals of Statistics 26 (the dependence it needs).
@@ -102,9 +105,10 @@ def hochberg(p_values: PValues) -> Adjusted:
 
 
 def hommel(p_values: PValues) -> Adjusted:
-    """Every intersection tested by Simes' inequality, never less powerful than Hochberg.
+    """Adjust p-values by Hommel's procedure (Simes' test of every intersection), never less powerful than Hochberg.
 
-    The promise needs what Simes' inequality needs: independence or positive dependence. It can fail as Hochberg's does.
+    The guarantee needs independence or positive dependence, as Simes' inequality does. It can fail where Hochberg's
+    does.
 
     Reference:
         Hommel 1988, A stagewise rejective multiple test procedure based on a modified Bonferroni test, Biometrika 75.
@@ -113,10 +117,10 @@ def hommel(p_values: PValues) -> Adjusted:
 
 
 def benjamini_hochberg(p_values: PValues) -> Adjusted:
-    """Control the false discovery rate: the expected share of false ones among the claims.
+    """Control the false discovery rate: the expected share of false claims among all claims.
 
-    This is no promise about the family: with many true differences some claims are false as a matter of course. For
-    screening, not for "A beats B". Needs independence or positive regression dependence.
+    It does not control the family-wise error rate: with many true differences, some false claims are expected. Use it
+    for screening, not for "A beats B". Needs independence or positive regression dependence.
 
     Reference:
         Benjamini & Hochberg 1995, Journal of the Royal Statistical Society B 57.
@@ -125,7 +129,7 @@ def benjamini_hochberg(p_values: PValues) -> Adjusted:
 
 
 def benjamini_yekutieli(p_values: PValues) -> Adjusted:
-    """Control the false discovery rate under any dependence; like Benjamini-Hochberg no promise about the family.
+    """Control the false discovery rate under any dependence; like Benjamini-Hochberg, not the family-wise error rate.
 
     Reference:
         Benjamini & Yekutieli 2001, Annals of Statistics 29.
@@ -145,19 +149,19 @@ METHODS: Mapping[str, Callable[[PValues], Adjusted]] = MappingProxyType(
         "by": benjamini_yekutieli,
     }
 )
-"""By p-values alone."""
+"""Adjustments that use the p-values only."""
 LOGICAL_METHODS: Mapping[str, Callable[[Sequence[float], Sequence[tuple[str, str]]], tuple[float, ...]]] = (
     MappingProxyType({"shaffer": logical.shaffer, "bergmann-hommel": logical.bergmann_hommel})
 )
-"""By p-values and what the equalities of all pairs imply about each other."""
+"""Adjustments that also use the logical relations among all pairwise equalities."""
 
 
 def simultaneous_interval(estimate: float, law: Law, *, alpha: float, family_size: int) -> Interval:
-    """Bonferroni interval: with probability 1 - alpha all intervals of the family cover at once.
+    """Return the Bonferroni interval: with probability 1 - alpha all intervals of the family cover together.
 
     Args:
         estimate: The mean difference.
-        law: How far it may be off.
+        law: Distribution of the estimation error.
         alpha: Family-wise error rate.
         family_size: Number of declared comparisons.
 
@@ -187,7 +191,8 @@ def _statsmodels(p_values: PValues, name: str) -> Adjusted:
     raw = _checked(p_values)
     if not raw.size:
         return ()
-    # multipletests asks for a full garbage collection, a quarter of a second beside torch; frozen objects are spared.
+    # multipletests runs a full garbage collection, a quarter of a second if torch is loaded; frozen objects are
+    # skipped.
     gc.freeze()
     try:
         with np.errstate(divide="ignore"):  # Sidak takes the logarithm of 1 - 1

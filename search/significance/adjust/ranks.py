@@ -1,4 +1,4 @@
-"""Mean ranks after Friedman's test: every configuration against a control, adjusted for their number."""
+"""Compare mean ranks with a control's after Friedman's test, adjusted for the number of comparisons."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from search.significance.tests.friedman import rank_error
 
 @dataclass(frozen=True, kw_only=True)
 class ControlComparison:
-    """One configuration's mean rank against the control's."""
+    """Mean rank of one configuration compared with the control's."""
 
     config: int
     z: float
-    """Mean rank minus the control's, over its standard error: negative is better than the control."""
+    """(Mean rank - the control's mean rank) / standard error: negative is better than the control."""
     p: float
     adjusted_p: float
 
@@ -28,19 +28,19 @@ def against_control(
 ) -> tuple[ControlComparison, ...]:
     """Compare every mean rank with the control's by z, adjusted over the K - 1 comparisons.
 
-    The promise fails as Friedman's does, and z leans on some ten data sets.
+    The guarantee fails where Friedman's does; the normal approximation needs about ten data sets.
 
     Args:
         average_ranks: Mean rank of every configuration, length K.
-        num_datasets: D.
-        control: Place of the control.
-        method: An adjustment by p-values alone, see `multiplicity.adjust`.
+        num_datasets: Number of data sets D.
+        control: Index of the control.
+        method: An adjustment that uses p-values only, see `multiplicity.adjust`.
 
     Returns:
         One comparison per other configuration, in order.
 
     Raises:
-        ScoresError: There is no such control, or no such method.
+        ScoresError: The control or the method does not exist.
 
     Reference:
         Demsar 2006, JMLR 7, section 3.2.2.

@@ -1,7 +1,7 @@
-"""All pairs of k configurations: equalities imply each other, and fewer of them can be true at once than Holm allows.
+"""Adjust all pairs of k configurations, using that pairwise equalities imply each other.
 
-If A = B and B = C, then A = C: of the three, two alone can never be true. Shaffer counts how many can, Bergmann and
-Hommel look which.
+If A = B and B = C, then A = C: of the three hypotheses, exactly two can never be true. Shaffer uses how many can be
+true together, Bergmann and Hommel use which.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from search.significance.pairing import ScoresError
 
 MAX_BERGMANN = 9
-"""Configurations up to which all partitions are looked at: 21,147 for nine, and six times as many for the next."""
+"""Maximum number of configurations whose partitions are enumerated: 21,147 for nine, and six times as many for ten."""
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -24,9 +24,9 @@ Pairs = Sequence[tuple[str, str]]
 def shaffer(p_values: Sequence[float], pairs: Pairs) -> tuple[float, ...]:
     """Adjust the p-values of all pairs by Shaffer's static procedure.
 
-    Holm's, but step i multiplies by the most hypotheses that can still be true when i - 1 are false, at most m - i + 1.
-    Valid under any dependence, never less powerful than Holm. The promise fails when the family is not all pairs of its
-    configurations (refused here), and when it was chosen after looking.
+    Like Holm's, but step i multiplies by the maximum number of hypotheses that can be true if i - 1 are false, at most
+    m - i + 1. Valid under any dependence, never less powerful than Holm. The guarantee fails if the family is not all
+    pairs of its configurations (an error here), or was chosen after seeing the results.
 
     Args:
         p_values: Raw p-values of the whole family, m of them; 1 for a refused comparison.
@@ -54,11 +54,11 @@ def shaffer(p_values: Sequence[float], pairs: Pairs) -> tuple[float, ...]:
 def bergmann_hommel(p_values: Sequence[float], pairs: Pairs) -> tuple[float, ...]:
     """Adjust the p-values of all pairs by Bergmann and Hommel's procedure over exhaustive sets.
 
-    A set of hypotheses is exhaustive if exactly those can be true at once: the configurations fall into groups of
+    A set of hypotheses is exhaustive if exactly its members can be true together: the configurations form groups of
     equals, and the set holds the pairs within groups. An adjusted p is the largest |I| x min p over the exhaustive sets
-    that hold the hypothesis. Valid under any dependence, never less powerful than Shaffer's static procedure; a larger
-    raw p can receive the smaller adjusted one, if its place among the pairs allows it. The promise fails as Shaffer's
-    does.
+    that contain the hypothesis. Valid under any dependence, never less powerful than Shaffer's static procedure; a
+    larger raw p can have the smaller adjusted p, depending on its place among the pairs. The guarantee fails where
+    Shaffer's does.
 
     Args:
         p_values: Raw p-values of the whole family; 1 for a refused comparison.
@@ -91,7 +91,7 @@ def bergmann_hommel(p_values: Sequence[float], pairs: Pairs) -> tuple[float, ...
 
 
 def _complete(pairs: Pairs, method: str) -> list[str]:
-    """The configurations of a family of all pairs, in order of appearance."""
+    """Return the configurations of a family of all pairs, in order of appearance."""
     names = list(dict.fromkeys(name for pair in pairs for name in pair))
     declared = [frozenset(pair) for pair in pairs]
     wanted = {frozenset(pair): pair for pair in itertools.combinations(names, 2)}
@@ -108,7 +108,7 @@ def _complete(pairs: Pairs, method: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _numbers_of_true(num_configs: int) -> frozenset[int]:
-    """How many of all pairwise equalities can be true at once: Shaffer's S(k)."""
+    """Return the possible numbers of true pairwise equalities: Shaffer's S(k)."""
     if num_configs < 2:
         return frozenset({0})
     return frozenset(
@@ -120,7 +120,7 @@ def _numbers_of_true(num_configs: int) -> frozenset[int]:
 
 @lru_cache(maxsize=MAX_BERGMANN)
 def _partitions(num_configs: int) -> NDArray[np.int8]:
-    """All ways to group the configurations; row: the group number of each, shape (Bell(k), k)."""
+    """Return all partitions of the configurations; each row holds their group numbers, shape (Bell(k), k)."""
     rows: list[tuple[int, ...]] = [(0,)]
     for _ in range(num_configs - 1):
         rows = [(*row, group) for row in rows for group in range(max(row) + 2)]

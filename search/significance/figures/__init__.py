@@ -1,6 +1,6 @@
-"""Pictures of what the analysis found, for files (matplotlib) and for a page (plotly). Colours never speak alone.
+"""Figures of an analysis, as files (matplotlib) and for HTML pages (plotly); nothing is encoded by colour alone.
 
-They only draw: the arithmetic is elsewhere, and numbers arrive as arguments. Only `save_figures` writes files.
+The functions only draw: they receive all numbers as arguments. Only `save_figures` writes files.
 """
 
 from search.significance.figures.best_of import best_of_plot

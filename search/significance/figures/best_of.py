@@ -1,4 +1,4 @@
-"""What more trials would buy: the expected best of k of them."""
+"""Plot the expected best score against the number of trials."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def best_of_plot(
     """Draw the expected best validation accuracy of k trials against k.
 
     Args:
-        expected: Of k trials drawn with replacement, fractions, shape (K,), for k = 1 to K.
-        unbiased: Of k trials drawn without, shape (K,).
-        band: Its lower and its upper edge, each of shape (K,).
-        band_label: What the band is.
-        values: The trials' own scores, marked at the edge.
-        title: Shown on top; none if None.
+        expected: Expected best of k trials drawn with replacement, fractions, shape (K,), for k = 1 to K.
+        unbiased: The same for trials drawn without replacement, shape (K,).
+        band: Lower and upper edge of a band, each of shape (K,).
+        band_label: Label of the band.
+        values: Scores of the trials, marked at the edge.
+        title: Title of the figure; None for no title.
 
     Returns:
-        A figure in per cent.
+        A figure in percent.
 
     Reference:
         Dodge et al. 2019, Show Your Work (with replacement); Tang et al. 2020, Showing Your Work Doesn't Always Work

@@ -1,4 +1,4 @@
-"""Mean ranks over data sets with Nemenyi's critical difference; a description, and only of six data sets or more."""
+"""Plot mean ranks over data sets with Nemenyi's critical difference; descriptive, for six data sets or more."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def critical_difference_plot(
 ) -> Figure:
     """Draw mean ranks on a line, with a bar over those that differ by less than the critical difference.
 
-    It is descriptive: whether two configurations are joined depends on which others took part.
+    Descriptive: whether two configurations are joined depends on the other configurations.
 
     Args:
         names: Configurations.
-        mean_ranks: Over the data sets; 1 is best.
+        mean_ranks: Mean ranks over the data sets; 1 is best.
         critical_difference: Nemenyi's, in ranks.
-        num_datasets: At least 6.
+        num_datasets: Number of data sets, at least 6.
         alpha: Level of the critical difference, for the label.
 
     Returns:
         A figure.
 
     Raises:
-        ValueError: Fewer than 6 data sets.
+        ValueError: There are fewer than 6 data sets.
 
     Reference:
         Demsar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7; against reading verdicts
@@ -79,14 +79,14 @@ def critical_difference_plot(
 
 
 def groups_of(ranks: Sequence[float], critical_difference: float) -> list[tuple[int, int]]:
-    """Find the longest runs of configurations that differ by less than the critical difference.
+    """Return the longest runs of configurations that differ by less than the critical difference.
 
     Args:
         ranks: Mean ranks, ascending.
         critical_difference: In ranks.
 
     Returns:
-        First and last position of each run of two or more; none lies inside another.
+        First and last index of each run of two or more; no run contains another.
     """
     groups: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):

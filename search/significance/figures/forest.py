@@ -1,4 +1,4 @@
-"""The main picture: every comparison as a point with its interval, over the band of practical equivalence."""
+"""Forest plot: every comparison as a point with its interval, over the region of practical equivalence."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ NOTE_CHARS = 46
 HEADING_ROWS = 0.75
 """Height of a heading, in rows."""
 REACH = 0.8
-"""The family-wide intervals may widen the axis by this share of what the others span; what is beyond is an arrow."""
+"""Simultaneous intervals may widen the axis by this share of the span of the other values; beyond it they end in an
+arrow."""
 
 
 def forest_plot(comparisons: Sequence[Comparison], *, title: str | None = None) -> Figure:
-    """Draw every comparison as a point with its interval, over the band of practical equivalence.
+    """Draw every comparison as a point with its interval, over the region of practical equivalence.
 
-    The thick bar is the comparison's own interval, the thin one covers its whole family at once. A refused comparison
-    keeps its row. Several data sets or families stand under headings.
+    The thick bar is the comparison's own interval, the thin bar the simultaneous one of the family. A refused
+    comparison keeps its row. Data sets and families have headings if there are several.
 
     Args:
-        comparisons: At least one; those of one data set and family side by side.
-        title: Shown on top; none if None.
+        comparisons: At least one; those of one data set and family must be adjacent.
+        title: Title of the figure; None for no title.
 
     Returns:
-        A figure in percentage points, its height growing with the number of rows.
+        A figure in percentage points; its height grows with the number of rows.
     """
     groups = [(name, list(members)) for name, members in groupby(comparisons, group_name)]
     headed = len(groups) > 1
@@ -67,7 +68,7 @@ def forest_plot(comparisons: Sequence[Comparison], *, title: str | None = None) 
         for comparison in members:
             _draw_row(axes, row, comparison, low, high)
             note = notes.text(0, row, _note(comparison), va="center", ha="left", fontsize=9, linespacing=1.3)
-            note.set_in_layout(False)  # it is wrapped to its column; measuring it would squeeze the plot
+            note.set_in_layout(False)  # wrapped to its column; including it in the layout would shrink the plot
             ticks.append((row, pair_label(comparison, LABEL_CHARS)))
             row += 1
     axes.set_yticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=10)
@@ -86,18 +87,18 @@ def forest_plot(comparisons: Sequence[Comparison], *, title: str | None = None) 
 
 
 def group_name(comparison: Comparison) -> str:
-    """Name a comparison's data set and family, as far as they have names."""
+    """Return a heading with a comparison's data set and family, where they have names."""
     return " · ".join(name for name in (comparison.dataset, comparison.family) if name)
 
 
 def value_range(comparisons: Sequence[Comparison]) -> tuple[float, float]:
-    """Choose the ends of the axis.
+    """Return the ends of the axis.
 
-    All estimates, own intervals, 0 and the rope are inside. Family-wide intervals of three repeats can be ten times as
-    wide: those may not press everything else into a line.
+    All estimates, own intervals, 0 and the rope are inside. Simultaneous intervals of three repeats can be ten times as
+    wide and would compress everything else, so they may be cut.
 
     Args:
-        comparisons: What is drawn.
+        comparisons: The comparisons to draw.
 
     Returns:
         Lowest and highest value, percentage points.
@@ -123,7 +124,7 @@ def _draw_row(axes: Axes, row: float, comparison: Comparison, low: float, high: 
     _draw_interval(axes, row, comparison.simultaneous_interval, 1.2, look.colour, low, high)
     _draw_interval(axes, row, comparison.interval, 4.0, look.colour, low, high)
     if comparison.estimate is not None:
-        edge = look.colour if comparison.verdict is Verdict.REFUSED else "white"  # a cross is all edge
+        edge = look.colour if comparison.verdict is Verdict.REFUSED else "white"  # a cross has no fill
         axes.plot(100 * comparison.estimate, row, look.marker, color=look.colour, markersize=9, markeredgecolor=edge)
 
 

@@ -1,6 +1,6 @@
-"""The pictures of comparisons for a page: plotly figures whose hover texts hold the full numbers.
+"""Plotly figures of comparisons for HTML pages, with the full numbers as hover texts.
 
-Colours of text, grid and background are the page's business; here they are left out or transparent.
+The page sets the colours of text, grid and background; here they are left out or transparent.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 LABEL_CHARS = 58
 ROW_PIXELS = 58
 Layout = dict[str, Any]
-"""A part of a layout, in plotly's words."""
+"""Part of a plotly layout."""
 MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 
 
 def new_figure(height: float, *, x: Layout, y: Layout, show_legend: bool = True) -> Figure:
-    """A plotly figure without a template, as wide as its place on the page.
+    """Return a plotly figure without a template, as wide as its container.
 
     Args:
         height: In pixels.
-        x: The horizontal axis in plotly's words.
-        y: The vertical one.
-        show_legend: Whether the traces are named below.
+        x: Plotly settings of the horizontal axis.
+        y: Plotly settings of the vertical axis.
+        show_legend: Whether to show the legend.
 
     Returns:
         An empty figure.
@@ -53,24 +53,24 @@ def new_figure(height: float, *, x: Layout, y: Layout, show_legend: bool = True)
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hoverlabel": {"align": "left"},
-        # On top: below it would run into the labels of the axis.
+        # Above the plot: below, it would overlap the axis labels.
         "legend": {"orientation": "h", "xanchor": "left", "x": 0, "yanchor": "bottom", "y": 1.02},
     }
     return Figure(layout=layout)
 
 
 def axis(title: str) -> Layout:
-    """An axis with a grid and without a zero line of its own."""
+    """Return the settings of an axis with a grid and without a zero line."""
     return {"title": {"text": title}, "gridcolor": "#DDDDDD", "zeroline": False, "automargin": True}
 
 
 def count_axis(title: str, highest: int) -> Layout:
-    """An axis of whole numbers up to some highest one."""
+    """Return the settings of an axis of integers up to a maximum."""
     return {**axis(title), **({"dtick": 1} if highest <= 12 else {"tickformat": "d"})}
 
 
 def names_axis(labels: Sequence[str]) -> Layout:
-    """An axis of names at 0, 1, ..., the first on top."""
+    """Return the settings of an axis of names at 0, 1, ..., the first on top."""
     return {
         "tickvals": list(range(len(labels))),
         "ticktext": [html.escape(label) for label in labels],
@@ -82,7 +82,7 @@ def names_axis(labels: Sequence[str]) -> Layout:
 
 
 def hover_of(comparison: Comparison) -> str:
-    """All numbers of a comparison, for a hover text."""
+    """Return all numbers of a comparison as a hover text."""
     lines = [f"<b>{html.escape(f'{comparison.a} minus {comparison.b}')}</b>"]
     if name := group_name(comparison):
         lines.append(html.escape(name))
@@ -93,10 +93,10 @@ def hover_of(comparison: Comparison) -> str:
 
 
 def forest_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """The forest plot; each label stands above its interval, so that it reads on a narrow screen too.
+    """Return the forest plot; labels stand above their intervals, so that it is readable on a narrow screen.
 
     Args:
-        comparisons: At least one; those of one data set and family side by side.
+        comparisons: At least one; those of one data set and family must be adjacent.
 
     Returns:
         A figure in percentage points.
@@ -167,13 +167,13 @@ def _add_verdict(
 
 
 def slopes_figure(comparison: Comparison) -> Figure:
-    """Paired slopes: one line per block, and the means on top.
+    """Return paired slopes: one line per block, with the means on top.
 
     Args:
-        comparison: One with at least one common block.
+        comparison: A comparison with at least one common block.
 
     Returns:
-        A figure in per cent.
+        A figure in percent.
     """
     names = [html.escape(short(name, 24)) for name in (comparison.a, comparison.b)]
     figure = new_figure(
@@ -221,7 +221,7 @@ def slopes_figure(comparison: Comparison) -> Figure:
 
 
 def superiority_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """The matrix of P(A > B); a dash stands for a pair that was not compared.
+    """Return the matrix of P(A > B); a dash marks a pair that was not compared.
 
     Args:
         comparisons: At least one, of one data set.

@@ -1,4 +1,4 @@
-"""The pictures of trials, plans and classes for a page: plotly figures whose hover texts hold the full numbers."""
+"""Plotly figures of trials, power analyses and classes for HTML pages, with the full numbers as hover texts."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def best_of_figure(
     band: tuple[NDArray[Any], NDArray[Any]] | None = None,
     band_label: str = "",
 ) -> Figure:
-    """Expected best validation accuracy of k trials; arguments as of `best_of_plot`.
+    """Return the curve of the expected best validation accuracy of k trials, as `best_of_plot` draws it.
 
     Args:
-        expected: Of k trials drawn with replacement, fractions, (K,).
-        unbiased: Of k trials drawn without, (K,).
-        band: Its lower and its upper edge, (K,) each.
-        band_label: What the band is.
+        expected: Expected best of k trials drawn with replacement, fractions, (K,).
+        unbiased: The same for trials drawn without replacement, (K,).
+        band: Lower and upper edge of a band, (K,) each.
+        band_label: Label of the band.
 
     Returns:
-        A figure in per cent.
+        A figure in percent.
     """
     budgets = np.arange(1, len(expected) + 1)
     figure = new_figure(400, x=count_axis("number of trials", len(expected)), y=axis("validation accuracy (%)"))
@@ -70,7 +70,7 @@ def best_of_figure(
 
 
 def planning_figure(lines: Sequence[PlanningLine], *, rope: float) -> Figure:
-    """Smallest detectable difference against the number of repeats; arguments as of `planning_plot`.
+    """Return the smallest detectable difference against the number of repeats, as `planning_plot` draws it.
 
     Args:
         lines: At least one.
@@ -139,7 +139,7 @@ def planning_figure(lines: Sequence[PlanningLine], *, rope: float) -> Figure:
 
 
 def per_class_figure(classes: Sequence[ClassDifference], *, overall: float | None = None) -> Figure:
-    """The difference in accuracy class by class, the largest gain on top.
+    """Return the difference in accuracy class by class, the largest gain on top.
 
     Args:
         classes: At least one.

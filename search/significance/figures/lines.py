@@ -1,4 +1,4 @@
-"""Comparisons as lines of a planning curve: what each could detect with other numbers of repeats."""
+"""Convert comparisons into lines of a planning curve: the detectable difference for other numbers of repeats."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from search.significance.tests import crossed, resampled, signflip
 
 MIN_REPEATS = 3
 NOISE = 1e-9
-"""A ratio below is 0 but for rounding."""
+"""A smaller ratio is 0 up to rounding errors."""
 REACH = 4
-"""The curve goes on to so many times the repeats that there are, and to 30 at least."""
+"""The curve extends to this multiple of the existing repeats, and at least to 30."""
 
 
 def planning_lines(comparisons: Sequence[Comparison], *, max_lines: int = 6) -> list[PlanningLine]:
-    """What comparisons could detect with other numbers of repeats, at alpha / family size and 80 % power.
+    """Return the detectable difference for other numbers of repeats, at alpha / family size and 80 % power.
 
-    As good as the variances that were seen: of five repeats, within a factor of about two.
+    It is as reliable as the estimated variances: for five repeats, within a factor of about two.
 
     Args:
-        comparisons: Those without variances, as refused ones, are passed over.
-        max_lines: The first so many are taken; more cannot be told apart.
+        comparisons: Comparisons without variances, such as refused ones, are ignored.
+        max_lines: Only the first so many are drawn, so that the lines stay distinguishable.
 
     Returns:
-        One line per comparison that has one.
+        One line per comparison with variances.
     """
     designs = [(comparison, design) for comparison in comparisons if (design := _design(comparison)) is not None]
     return [_line(comparison, design) for comparison, design in designs[:max_lines]]

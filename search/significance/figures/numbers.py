@@ -1,4 +1,4 @@
-"""Every number of a comparison in words: for hover texts and tables."""
+"""All numbers of a comparison as text, for hover texts and tables."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from search.significance.rounding import digits_apart, points, significant
 from search.significance.wording import adjustment, marks_of
 
 DIGITS = 2
-"""Decimals of a percentage point, where there is room."""
+"""Decimals of a percentage point in figures and tables."""
 
 
 def numbers_of(c: Comparison) -> tuple[tuple[str, str], ...]:
-    """Write out what a comparison holds.
+    """Return all numbers of a comparison as text.
 
     Args:
-        c: Judged or refused.
+        c: A judged or refused comparison.
 
     Returns:
-        What each number is, and the number; without those that are not there.
+        Pairs of label and number, without missing numbers.
     """
     return tuple((name, value) for name, value in _numbers(c) if value)
 
@@ -46,7 +46,7 @@ def _numbers(c: Comparison) -> Iterator[tuple[str, str]]:
         yield f"{symbol}, {adjustment(c.adjust_method)} over {c.family_size}", number(c.adjusted_p, c.alpha)
     if c.t is not None and c.df is not None:
         yield "t", f"{c.t:.2f} with {c.df:.1f} degrees of freedom"
-    elif c.t is not None and c.se:  # the law of the crossed test has no degrees of freedom
+    elif c.t is not None and c.se:  # the crossed test has no degrees of freedom
         yield "difference over standard error", f"{c.t:.2f}"
     yield "d_z and g_z", f"{c.d_z:.2f} and {c.g_z:.2f}" if c.d_z is not None and c.g_z is not None else ""
     if c.p_a_gt_b is not None:
@@ -83,7 +83,7 @@ def _level(interval: Interval | None) -> str:
 
 
 def interval_text(interval: Interval | None, marks: Sequence[float] = ()) -> str:
-    """An interval of differences in percentage points, no end rounded onto a mark; empty where there is none."""
+    """Return an interval in percentage points, with no end rounded onto a mark; empty if there is none."""
     if interval is None:
         return ""
     if not is_bounded(interval):
@@ -93,7 +93,7 @@ def interval_text(interval: Interval | None, marks: Sequence[float] = ()) -> str
 
 
 def number(value: float | None, mark: float | None = None) -> str:
-    """Three significant digits, more where rounding would take it over a mark; a dash where there is none."""
+    """Return three significant digits, or more if rounding would reach or cross a mark; a dash if there is no value."""
     if value is None or math.isnan(value):
         return "-"
     return f"{value:.3g}" if mark is None else significant(value, mark)

@@ -1,4 +1,4 @@
-"""Where a difference comes from: class by class, as a dot plot."""
+"""Dot plot of a difference class by class."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_CLASSES = 40
-"""Beyond, the classes at both ends are drawn and those in between are left out."""
+"""Of more classes, only those with the largest and smallest differences are drawn."""
 NAME_CHARS = 24
 
 
 def per_class_plot(classes: Sequence[ClassDifference], *, a: str, b: str, overall: float | None = None) -> Figure:
     """Draw the difference in accuracy class by class, the largest gain on top.
 
-    The thick bar is the class's own interval, the thin one covers all classes at once. Descriptive: nobody declared
-    these comparisons.
+    The thick bar is the class's own interval, the thin bar the simultaneous one of all classes. Descriptive, since
+    these comparisons were not declared.
 
     Args:
         classes: At least one.
         a: Name of the first configuration.
-        b: Name of the second.
+        b: Name of the second configuration.
         overall: Difference over all images, fraction; a dashed line.
 
     Returns:
@@ -58,13 +58,13 @@ def per_class_plot(classes: Sequence[ClassDifference], *, a: str, b: str, overal
 
 
 def chosen(classes: Sequence[ClassDifference]) -> tuple[list[ClassDifference], int]:
-    """Sort by the difference, and keep both ends of a long list.
+    """Sort classes by their difference, and keep both ends of a long list.
 
     Args:
         classes: In any order.
 
     Returns:
-        What is drawn, largest difference first, and how many are left out in the middle.
+        The classes to draw, largest difference first, and the number left out in the middle.
     """
     ranked = sorted(classes, key=lambda item: (-item.estimate, item.name))
     if len(ranked) <= MAX_CLASSES:
@@ -74,7 +74,7 @@ def chosen(classes: Sequence[ClassDifference]) -> tuple[list[ClassDifference], i
 
 
 def heading(num_classes: int, num_left_out: int) -> str:
-    """What a per-class picture shows, in one line."""
+    """Return the heading of a per-class figure."""
     left_out = f", the {num_left_out} in the middle left out" if num_left_out else ""
     return f"per class (number of test images): {num_classes} classes at once{left_out}; descriptive"
 

@@ -1,4 +1,4 @@
-"""How many repeats: the smallest detectable difference against their number, and where it ends."""
+"""Plot the smallest detectable difference, and its floor, against the number of repeats."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ NAME_CHARS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class PlanningLine:
-    """What one comparison could detect with other numbers of repeats."""
+    """Smallest detectable difference of one comparison for other numbers of repeats."""
 
     label: str
     repeats: tuple[int, ...]
     detectable: tuple[float, ...]
-    """Smallest difference found with the wished power, fraction; one per number of repeats."""
+    """Smallest detectable difference at the required power, fraction; one per number of repeats."""
     floor: float | None = None
-    """Smallest detectable difference with repeats without end, fraction; None or 0: there is no floor."""
+    """Smallest detectable difference with infinitely many repeats, fraction; None or 0 if there is no floor."""
     num_now: int | None = None
-    """Repeats that there are."""
+    """Existing number of repeats."""
     detectable_now: float | None = None
-    """Smallest detectable difference with those, fraction."""
+    """Smallest detectable difference with the existing repeats, fraction."""
 
 
 def planning_plot(
@@ -37,12 +37,12 @@ def planning_plot(
 
     Args:
         lines: At least one.
-        rope: Half-width of practical equivalence, fraction: below it a difference is not worth finding.
-        power: Chance of finding the difference, for the label.
-        title: Shown on top; none if None.
+        rope: Half-width of practical equivalence, fraction: smaller differences do not matter.
+        power: Power, for the label.
+        title: Title of the figure; None for no title.
 
     Returns:
-        A figure in percentage points, both axes logarithmic; each floor is a line at its height.
+        A figure in percentage points, both axes logarithmic; floors are horizontal lines.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -103,7 +103,7 @@ def planning_plot(
 
 
 def y_range(lines: Sequence[PlanningLine], rope: float) -> tuple[float, float]:
-    """Ends of the vertical axis, percentage points: all curves and floors, and the rope's edge, are inside."""
+    """Return the ends of the vertical axis, percentage points; all curves, floors and the rope's edge are inside."""
     values = [value for line in lines for value in line.detectable]
     values += [line.floor for line in lines if line.floor]
     low = min([*values, *([rope] if rope > 0 else [])])

@@ -1,4 +1,4 @@
-"""The whole set of pictures of some comparisons, as files: the only place here that writes."""
+"""Write all figures of some comparisons as files; the only module of this package that writes."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_SLOPES = 12
-"""Paired slopes are drawn for so many comparisons, the first ones."""
+"""Paired slopes are drawn for the first comparisons, up to this number."""
 MIN_CONFIGS = 3
-"""A matrix of two configurations is one number."""
+"""Minimum number of configurations of a matrix; with two, it is a single number."""
 DPI = 150
 _OURS = re.compile(r"(forest|slopes-\d+|superiority(-\d+)?|critical-difference|planning)\.png")
 
 
 def save_figures(comparisons: Sequence[Comparison], folder: Path, *, title: str | None = None) -> list[str]:
-    """Write every picture that fits some comparisons into a folder; its earlier ones of these names go.
+    """Write all applicable figures of some comparisons into a folder, replacing earlier ones of the same names.
 
-    `forest.png` always; `slopes-N.png` for comparison N (from 0) where it has blocks; `superiority.png`, or one
-    `superiority-N.png` per data set, from three configurations on; `critical-difference.png` where six data sets or
-    more were judged together; `planning.png` where variances are known.
+    `forest.png` always; `slopes-N.png` for comparison N (from 0) if it has blocks; `superiority.png`, or one
+    `superiority-N.png` per data set, for three or more configurations; `critical-difference.png` if six or more data
+    sets were judged together; `planning.png` if variances are known.
 
     Args:
-        comparisons: In their declared order; none, and nothing is written.
-        folder: Made if missing.
-        title: Above the forest plot.
+        comparisons: In their declared order; if empty, nothing is written.
+        folder: Created if missing.
+        title: Title of the forest plot.
 
     Returns:
-        The names of the files, the main one first.
+        The names of the files, the forest plot first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.iterdir():
@@ -76,7 +76,7 @@ def _drawn(comparisons: Sequence[Comparison], title: str | None) -> Iterator[tup
 
 
 def _ranks(comparisons: Sequence[Comparison]) -> Figure | None:
-    """Mean ranks of the configurations, where every one of them has a score on every data set."""
+    """Return mean ranks of the configurations, if each has a score on every data set."""
     if any(comparison.estimand != NEW_DATA_SETS for comparison in comparisons):
         return None
     scores: dict[str, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""Paired slopes: what the mean of a comparison is the mean of."""
+"""Plot paired slopes: the scores of both configurations on every block."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SIGNS = {
     -1: (LOOKS[Verdict.WORSE], "--", "dash", "second higher"),
     0: (LOOKS[Verdict.INCONCLUSIVE], ":", "dot", "tie"),
 }
-"""Sign of a block's difference -> look, line in matplotlib's and in plotly's words, and what it is called."""
+"""Sign of a block's difference -> look, matplotlib line style, plotly dash style, and label."""
 
 
 def slope_plot(comparison: Comparison) -> Figure:
     """Draw one line per block from the first configuration's accuracy to the second's, and the means on top.
 
     Args:
-        comparison: One with at least one common block.
+        comparison: A comparison with at least one common block.
 
     Returns:
-        A figure in per cent.
+        A figure in percent.
     """
     figure = new_figure(5.4, 5)
     axes = figure.subplots()
@@ -50,10 +50,10 @@ def slope_plot(comparison: Comparison) -> Figure:
 
 
 def signs_of(comparison: Comparison) -> list[int]:
-    """Which one scored higher, block by block: 1 the first, -1 the second, 0 neither."""
+    """Return the sign of the difference per block: 1 if the first is higher, -1 if the second is, 0 if equal."""
     return [(a > b) - (a < b) for a, b in zip(comparison.scores_a, comparison.scores_b, strict=True)]
 
 
 def score_label(comparison: Comparison) -> str:
-    """What the scores of a comparison are, for an axis in per cent."""
+    """Return the axis label of the scores, in percent."""
     return "accuracy on the test images (%)" if comparison.num_images else "accuracy (%)"

@@ -1,4 +1,4 @@
-"""P(A > B) over all configurations: who scores higher on the same block, and how often."""
+"""Plot P(A > B) for all pairs of configurations: how often one scores higher on the same block."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 NAME_CHARS = 26
 DARK_ABOVE = 0.87
-"""From here on, text in a cell is white."""
+"""Text in cells with a larger share is white."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What is known of one configuration against another."""
+    """One configuration compared with another."""
 
     share: float | None
-    """Share of common blocks in which the row scored above the column, ties half; None where unknown."""
+    """Share of common blocks in which the row scored above the column, ties half; None if unknown."""
     low: float | None = None
-    """End of the share's interval."""
+    """Ends of the share's interval."""
     high: float | None = None
     num_blocks: int = 0
     is_meaningful: bool = False
-    """The comparison says so, in either direction."""
+    """Whether the comparison is meaningful, in either direction."""
     is_refused: bool = False
 
 
 def superiority_matrix(comparisons: Sequence[Comparison], *, title: str | None = None) -> Figure:
-    """Draw, for every pair that was compared, how often the row scored above the column on the same block.
+    """Draw, for every compared pair, how often the row scored above the column on the same block.
 
-    Configurations stand in the order of their mean scores. Pairs that nobody compared, and refused ones, are hatched.
+    Configurations are sorted by mean score. Undeclared and refused pairs are hatched.
 
     Args:
-        comparisons: At least one, of one data set; of any number of families.
-        title: Shown on top; none if None.
+        comparisons: At least one, of one data set and any number of families.
+        title: Title of the figure; None for no title.
 
     Returns:
         A figure; each cell holds the share and its interval.
@@ -61,7 +61,7 @@ def superiority_matrix(comparisons: Sequence[Comparison], *, title: str | None =
     axes.set_xlim(-0.5, count - 0.5)
     axes.set_ylim(count - 0.5, -0.5)
     axes.set_aspect("equal")
-    num_chars = int(10 * size)  # what a column is wide
+    num_chars = int(10 * size)  # width of a column
     axes.set_xticks(range(count), [folded(name, num_chars, num_lines=4) for name in names], fontsize=9)
     axes.set_yticks(range(count), [folded(name, NAME_CHARS) for name in names], fontsize=9)
     axes.xaxis.tick_top()
@@ -84,7 +84,7 @@ def superiority_matrix(comparisons: Sequence[Comparison], *, title: str | None =
 
 
 def legend_of(comparisons: Sequence[Comparison]) -> str:
-    """Say how a matrix is read."""
+    """Return the explanation of a matrix."""
     level = f"{100 * (1 - comparisons[0].alpha):g} %"
     text = f"interval: {level}, on these images; hatched: not compared, or refused"
     if any(comparison.meaningful for comparison in comparisons):
@@ -96,10 +96,10 @@ def cells_of(comparisons: Sequence[Comparison]) -> tuple[tuple[str, ...], tuple[
     """Arrange comparisons as a matrix.
 
     Args:
-        comparisons: Of one data set. A pair that several families hold is the same pair.
+        comparisons: Comparisons of one data set. A pair in several families is one pair.
 
     Returns:
-        The names, highest mean score first and those without one last, and the cells, rows against columns.
+        The names, highest mean score first and those without a score last, and the cells, rows against columns.
     """
     means: dict[str, float] = {}
     known: dict[tuple[str, str], Cell] = {}
@@ -123,7 +123,7 @@ def _rest(share: float | None) -> float | None:
 
 
 def diverging() -> Colormap:
-    """The colours from 0 to 1."""
+    """Return the diverging colour map from 0 to 1."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("superiority", DIVERGING)
@@ -156,12 +156,12 @@ def _draw_cell(axes: Axes, row: int, column: int, cell: Cell, colours: Colormap)
 
 
 def ink_on(share: float) -> str:
-    """Black or white, whichever is read on the colour of a share."""
+    """Return black or white, whichever has more contrast on the colour of a share."""
     return "white" if share > DARK_ABOVE - 1e-9 else "black"
 
 
 def share_text(share: float) -> str:
-    """A share as `.93`; 0 and 1 only when they are exact."""
+    """Return a share as `.93`; 0 and 1 only if they are exact."""
     if share in (0, 1):
         return f"{share:g}"
     return f"{min(max(share, 0.01), 0.99):.2f}".removeprefix("0")

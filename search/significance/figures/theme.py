@@ -1,4 +1,4 @@
-"""What all pictures share: colours that survive colour blindness, marks that survive gray print, labels that fit."""
+"""Common style of all figures: colours for colour-blind readers, markers for grayscale print, and label layout."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, VERMILION, GREEN, AMBER, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
-"""Of Okabe and Ito's palette."""
+"""From Okabe and Ito's palette."""
 GREY, RULE = "#666666", "#DDDDDD"
 ROPE_ALPHA = 0.2
-"""Opacity of the band of practical equivalence, in AMBER."""
+"""Opacity of the region of practical equivalence, in AMBER."""
 DIVERGING = ("#C56A0A", "#F3BC69", "#F7F7F7", "#7FB2D6", "#00436B")
-"""0 to 1 through a near-white middle; the upper end is the darker one, so that gray print tells the ends apart."""
+"""Colours from 0 to 1 through a near-white middle; the upper end is darker, so that the ends differ in grayscale
+print."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """How one verdict is drawn: told apart without colour too."""
+    """Style of one verdict, distinguishable without colour."""
 
     colour: str
     marker: str
-    """In matplotlib's words."""
+    """Marker in matplotlib."""
     symbol: str
-    """The same in plotly's."""
+    """Marker in plotly."""
 
 
 LOOKS = {
@@ -44,13 +45,13 @@ LOOKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Stroke:
-    """How one of several curves is drawn."""
+    """Style of one of several curves."""
 
     colour: str
     line: Literal["-", "--", "-.", ":"]
-    """In matplotlib's words."""
+    """Line style in matplotlib."""
     dash: str
-    """The same in plotly's."""
+    """Dash style in plotly."""
     marker: str
     symbol: str
 
@@ -63,11 +64,11 @@ STROKES = (
     Stroke(colour=AMBER, line="-", dash="solid", marker="v", symbol="triangle-down"),
     Stroke(colour=GREY, line="--", dash="dash", marker="P", symbol="cross"),
 )
-"""Curves in their order; beyond the last, the first again."""
+"""Styles of curves in order; further curves start again with the first."""
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure without pyplot, which would keep every figure alive.
+    """Return a matplotlib figure without pyplot, which would keep a reference to it.
 
     Args:
         width: In inches.
@@ -85,7 +86,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def plain_axes(axes: Axes, *, grid: str, hidden: tuple[str, ...] = ("top", "right")) -> None:
-    """Leave of the axes what is read: no box, and a light grid along the values.
+    """Remove the box from the axes and add a light grid along the values.
 
     Args:
         axes: Changed in place.
@@ -98,21 +99,24 @@ def plain_axes(axes: Axes, *, grid: str, hidden: tuple[str, ...] = ("top", "righ
 
 
 def is_bounded(interval: Interval | None) -> TypeGuard[Interval]:
-    """Whether there is an interval with two ends; exact tests of few blocks have one without."""
+    """Return whether an interval exists and both ends are finite; exact tests of few blocks can have infinite ends."""
     return interval is not None and math.isfinite(interval.low) and math.isfinite(interval.high)
 
 
 def short(name: str, num_chars: int) -> str:
-    """A name that fits, its end replaced by an ellipsis if need be."""
+    """Return a name, shortened with an ellipsis if necessary."""
     return name if len(name) <= num_chars else f"{name[: num_chars - 1]}…"
 
 
 def pair_label(comparison: Comparison, num_chars: int) -> str:
-    """Name a comparison in one line if it fits, else in two.
+    """Return a comparison's names on one line if they fit, otherwise on two.
 
     Args:
-        comparison: Names its configurations.
+        comparison: The comparison.
         num_chars: Characters per line.
+
+    Returns:
+        One or two lines.
     """
     whole = f"{comparison.a} minus {comparison.b}"
     if len(whole) <= num_chars:
@@ -121,5 +125,5 @@ def pair_label(comparison: Comparison, num_chars: int) -> str:
 
 
 def folded(name: str, num_chars: int, *, num_lines: int = 3) -> str:
-    """A name over several lines, cut after the last of them."""
+    """Wrap a name over several lines, truncated after the last one."""
     return textwrap.fill(name, num_chars, max_lines=num_lines, placeholder=" …")

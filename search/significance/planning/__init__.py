@@ -1,1 +1,1 @@
-"""How many repeats a difference takes."""
+"""Number of repeats that are needed to detect a difference."""

@@ -1,7 +1,7 @@
-"""How many repeats for a difference, and what difference for the repeats: power before anything is trained.
+"""Power analysis before training: repeats for a difference, and the difference that repeats detect.
 
-A design says by what law a test will decide after R repeats. With repeats without
-end (`math.inf`) it says what repeats can never average away, the floor.
+A design gives the distribution by which a test will decide after R repeats. With infinitely many repeats (`math.inf`)
+it gives the floor, which further repeats cannot reduce.
 """
 
 from __future__ import annotations
@@ -21,29 +21,32 @@ from search.significance.tests.student import Student
 
 POWER = 0.8
 MOST = 10**9
-"""Repeats or images beyond which counting is no use: then no number is said to do."""
+"""Maximum number of repeats or images; beyond it, no number is reported."""
 
 
 class Design(Protocol):
-    """What a test rests on after some number of repeats."""
+    """Standard error and error distribution of a test as functions of the number of repeats.
+
+    `num_blocks` may be `math.inf`; the standard error must not increase with it.
+    """
 
     def se(self, num_blocks: float) -> float:
-        """Standard error of the mean difference, fraction; `num_blocks` may be infinite."""
+        """Return the standard error of the mean difference, fraction."""
         ...
 
     def law(self, num_blocks: float) -> Law | None:
-        """How far the mean will be off, as the test takes it; None where the standard error is 0."""
+        """Return the distribution of the estimation error; None where the standard error is 0."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """Plain paired t test, for claims about this data set; or the corrected resampled t, where splits overlap."""
+    """Plain paired t test for claims about this data set, or the corrected resampled t for overlapping splits."""
 
     sd: float
     """Standard deviation of the block differences, fraction."""
     ratio: float = 0.0
-    """Images scored over images trained on, for the corrected t; 0 is the plain one."""
+    """Scored images over training images, for the corrected t; 0 for the plain one."""
 
     def __post_init__(self) -> None:
         if not (0 < self.sd < math.inf and 0 <= self.ratio < math.inf):
@@ -51,26 +54,26 @@ class Paired:
             raise ValueError(msg)
 
     def se(self, num_blocks: float) -> float:
-        """Nadeau & Bengio 2003: sd sqrt(1/R + ratio)."""
+        """Return sd sqrt(1/R + ratio), by Nadeau & Bengio 2003."""
         return self.sd * math.sqrt(1 / num_blocks + self.ratio)
 
     def law(self, num_blocks: float) -> Law | None:
-        """Student's, with one degree of freedom less than there are blocks."""
+        """Return Student's t with R - 1 degrees of freedom."""
         se = self.se(num_blocks)
         return Student(se=se, df=num_blocks - 1) if se > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crossed:
-    """Crossed test, for claims about new images too.
+    """Crossed test, for claims that include new images.
 
-    The power is that of the plain sum of mean squares; the test takes no less than the larger of two of them, so that
-    where neither repeats nor images add anything of their own the power at 80 % is .77.
+    The power is that of the plain sum of mean squares. The test uses at least the larger of two mean squares, so if
+    neither repeats nor images contribute variance of their own, the power at 80 % is .77.
     """
 
     components: Components
     num_images: int
-    """Of the test set, M >= 2."""
+    """Number of test images, M >= 2."""
 
     def __post_init__(self) -> None:
         parts = dataclasses.astuple(self.components)
@@ -82,12 +85,12 @@ class Crossed:
             raise ValueError(msg)
 
     def se(self, num_blocks: float) -> float:
-        """SE^2 = images / M + repeats / R + residual / (R M)."""
+        """Return SE, with SE^2 = images / M + repeats / R + residual / (R M)."""
         parts, images = self.components, self.num_images
         return math.sqrt(parts.images / images + (parts.repeats + parts.residual / images) / num_blocks)
 
     def law(self, num_blocks: float) -> Law | None:
-        """That of the crossed test, with the mean squares that these variances lead one to expect."""
+        """Return the distribution of the crossed test with the expected mean squares of these variances."""
         parts, images = self.components, self.num_images
         of_repeats = (parts.repeats + parts.residual / images) / num_blocks
         expected = Variances(repeats=of_repeats, rest=parts.images / images)
@@ -96,27 +99,27 @@ class Crossed:
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
-    """How many repeats, or images, a wished difference takes."""
+    """Number of repeats or images for a target difference."""
 
     difference: float
-    """The wished difference, fraction."""
+    """The target difference, fraction."""
     number: int | None
-    """The smallest that will do; None: no number does."""
+    """The smallest sufficient number; None if no number suffices."""
     floor: float
-    """Smallest detectable difference as that number grows without end; 0 where it has no floor."""
+    """Smallest detectable difference as that number goes to infinity; 0 if there is no floor."""
 
 
 def detectable(design: Design, num_blocks: float, *, alpha: float = 0.05, power: float = POWER) -> float:
-    """Smallest true difference that a two-sided test would find with the wished power.
+    """Return the smallest true difference that a two-sided test detects with a given power.
 
-    The promise is as good as the variances: from a pilot of five repeats the standard deviation is known to within a
-    factor of .6 to 2.9.
+    It is as reliable as the variances: a pilot of five repeats determines the standard deviation to within a factor of
+    .6 to 2.9.
 
     Args:
-        design: What is known of the variances.
+        design: Assumed or estimated variances.
         num_blocks: Repeats R >= 2; `math.inf` for the floor.
         alpha: Level of the test; alpha / family size for the first step of Holm.
-        power: Chance of finding it.
+        power: Required power.
 
     Returns:
         The difference, fraction.
@@ -126,16 +129,16 @@ def detectable(design: Design, num_blocks: float, *, alpha: float = 0.05, power:
 
 
 def chance_of_finding(design: Design, difference: float, num_blocks: float, *, alpha: float = 0.05) -> float:
-    """Power: the chance that a two-sided test finds a true difference, on whichever side.
+    """Return the power: the probability that a two-sided test rejects, on either side, for a true difference.
 
     Args:
-        design: What is known of the variances.
+        design: Assumed or estimated variances.
         difference: The true difference, fraction.
         num_blocks: Repeats R >= 2.
         alpha: Level of the test.
 
     Returns:
-        A probability, alpha where the difference is 0.
+        A probability; alpha if the difference is 0.
     """
     law = design.law(num_blocks)
     assert law is not None, "a finite number of repeats leaves a standard error"
@@ -143,13 +146,13 @@ def chance_of_finding(design: Design, difference: float, num_blocks: float, *, a
 
 
 def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, power: float = POWER) -> Needed:
-    """Fewest repeats after which a true difference would be found with the wished power.
+    """Return the smallest number of repeats that detects a true difference with a given power.
 
     Args:
-        design: What is known of the variances.
-        difference: The wished difference, fraction, above 0.
+        design: Assumed or estimated variances.
+        difference: The target difference, fraction, above 0.
         alpha: Level of the test; alpha / family size for the first step of Holm.
-        power: Chance of finding it.
+        power: Required power.
 
     Returns:
         The number, at least 2; None at or below the floor.
@@ -166,19 +169,19 @@ def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, pow
 def images_needed(
     design: Crossed, difference: float, num_blocks: float, *, alpha: float = 0.05, power: float = POWER
 ) -> Needed:
-    """Fewest test images with which a number of repeats would find a true difference: what repeats cannot buy.
+    """Return the smallest number of test images with which a number of repeats detects a true difference.
 
-    The images must be new ones of the same kind. The promise fails when they are easier, harder or near copies.
+    The images must be new ones of the same kind. The result does not hold if they are easier, harder or near copies.
 
     Args:
-        design: What is known of the variances; its own number of images plays no part.
-        difference: The wished difference, fraction, above 0.
-        num_blocks: Repeats R >= 2; `math.inf` for the images without which no number of repeats finds it.
+        design: Assumed or estimated variances; its own number of images is ignored.
+        difference: The target difference, fraction, above 0.
+        num_blocks: Repeats R >= 2; `math.inf` for the number of images below which no number of repeats suffices.
         alpha: Level of the test.
-        power: Chance of finding it.
+        power: Required power.
 
     Returns:
-        The number, at least 2; None at or below the floor, which the variance between repeats sets.
+        The number, at least 2; None at or below the floor that the variance between repeats sets.
     """
 
     def enough(num_images: int) -> bool:
@@ -193,7 +196,7 @@ def images_needed(
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:
-    """Smallest whole number from 2 on that is enough, where every larger one is too."""
+    """Return the smallest integer from 2 on that is enough, assuming that all larger ones are too."""
     high = 2
     while not enough(high):
         high *= 2
@@ -207,12 +210,12 @@ def _fewest(enough: Callable[[int], bool]) -> int | None:
 
 
 def upper_variance(variance: float, df: float, *, confidence: float = POWER) -> float:
-    """Upper confidence limit of a variance from a pilot: planning on the plain estimate is too hopeful half the time.
+    """Return the upper confidence limit of a pilot's variance; the plain estimate is too small half the time.
 
     Args:
-        variance: As the pilot has it.
+        variance: The pilot's estimate.
         df: Its degrees of freedom.
-        confidence: Chance that the true variance is no larger, for normal values.
+        confidence: Probability that the true variance is no larger, for normal values.
 
     Returns:
         The limit, in the unit of the variance.
@@ -226,16 +229,16 @@ def upper_variance(variance: float, df: float, *, confidence: float = POWER) -> 
 def upper_components(
     components: Components, *, num_blocks: int, num_images: int, confidence: float = POWER
 ) -> Components:
-    """Upper confidence limits of a pilot's variances, by those of their mean squares.
+    """Return upper confidence limits of a pilot's variance components, from those of their mean squares.
 
     Args:
-        components: As the pilot has them.
+        components: The pilot's estimates.
         num_blocks: Repeats of the pilot, R >= 2.
         num_images: Its test images, M >= 2.
-        confidence: For each variance alone.
+        confidence: Level of each limit alone.
 
     Returns:
-        Variances no smaller; the residual, which thousands of cells have fixed, as it was.
+        Variances that are no smaller; the residual is unchanged, since thousands of cells determine it.
     """
     rest = components.residual
     of_repeats = upper_variance(num_images * components.repeats + rest, num_blocks - 1, confidence=confidence)
@@ -246,12 +249,12 @@ def upper_components(
 
 
 def upper_design(design: Crossed | Paired, *, num_blocks: int, confidence: float = POWER) -> Crossed | Paired:
-    """The design with a pilot's variances at their upper confidence limits.
+    """Return the design with a pilot's variances at their upper confidence limits.
 
     Args:
-        design: As the pilot has it, on its own number of images.
+        design: The pilot's design, with its own number of images.
         num_blocks: Repeats of the pilot, R >= 2.
-        confidence: For each variance alone.
+        confidence: Level of each limit alone.
 
     Returns:
         The same kind of design, with larger variances.
@@ -267,12 +270,15 @@ def upper_design(design: Crossed | Paired, *, num_blocks: int, confidence: float
 
 
 def noether_n(*, gamma: float = 0.75, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Paired repeats for showing that P(A > B) lies above one half, where it really is gamma.
+    """Return the number of paired repeats that shows P(A > B) > .5 if it is gamma, by Noether's formula.
+
+    >>> noether_n()
+    29
 
     Args:
         gamma: The true share of blocks in which A scores higher, above .5 and below 1.
         alpha: Level, one-sided.
-        power: Chance of showing it.
+        power: Required power.
 
     Returns:
         The number, rounded up: 29 for .75 with error rates of .05 on either side.

@@ -1,1 +1,1 @@
-"""Tests that may be read while repeats are still running."""
+"""Sequential tests, which may be read while repeats are still running."""

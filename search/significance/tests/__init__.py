@@ -1,1 +1,1 @@
-"""Significance tests: arrays in, one `MeanTest` out."""
+"""Significance tests: functions from arrays to a `MeanTest`."""

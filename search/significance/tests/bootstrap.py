@@ -1,6 +1,6 @@
-"""Resampling: repeats and images drawn again together (Multi-Bootstrap), and the BCa interval over blocks.
+"""Multi-Bootstrap, which resamples repeats and images together, and the BCa interval over blocks.
 
-Both stand beside the tests that decide: with few repeats a bootstrap has too few of them to draw from.
+Both are reported beside the deciding test, since a bootstrap needs more repeats than are usual.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ NAME = "Multi-Bootstrap"
 NUM_SAMPLES = 1000
 NUM_BCA_SAMPLES = 9999
 BLOCK_CELLS = 2**21
-"""Weights of images that are held at once."""
+"""Maximum number of image weights held at a time."""
 EXACT = 2**24
-"""Whole numbers up to this are exact in float32."""
+"""Integers up to this value are exact in float32."""
 
 
 def multi_bootstrap(
     diff: NDArray[Any], *, num_samples: int = NUM_SAMPLES, alpha: float = 0.05, seed: int = 0
 ) -> MeanTest:
-    """Test the mean of D against zero by drawing repeats and images again, both with replacement.
+    """Test the mean of D against zero by resampling repeats and images, both with replacement.
 
-    The promise fails with few repeats: drawn from R of them, their variance comes out (R - 1) / R as large as it is,
-    and t's longer tails are missing. Where repeats made most of the variance, equal learners were told apart at .05 in
-    .23 of simulations with 3 repeats, .15 with 5, .09 with 10, .06 with 20 and .05 with 30. The residual counts about
-    threefold, which errs to the cautious side.
+    The guarantee fails with few repeats: their variance is underestimated by the factor (R - 1) / R, and the heavier
+    tails of t are missing. Where repeats made most of the variance, equal learners were called different at .05 in .23
+    of simulations with 3 repeats, .15 with 5, .09 with 10, .06 with 20 and .05 with 30. The residual counts about
+    threefold, which is conservative.
 
     Args:
         diff: D of shape (R, M), R >= 2 and M >= 2.
-        num_samples: Resamples B; p is never below 2 / (B + 1).
-        alpha: The interval covers 1 - alpha.
-        seed: Of the resampling.
+        num_samples: Number of resamples B; p is never below 2 / (B + 1).
+        alpha: The interval covers with probability 1 - alpha.
+        seed: Seed of the resampling.
 
     Returns:
-        The test, as `from_samples` has it.
+        The test, as returned by `from_samples`.
 
     Reference:
         Sellam et al. 2022, The MultiBERTs, arXiv 2106.16163, section 3 and appendix A; residual: Owen 2007, The
@@ -56,14 +56,14 @@ def multi_bootstrap(
 def resampled_means(
     configs: Sequence[NDArray[Any]], *, num_samples: int = NUM_SAMPLES, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Mean over repeats and images of several configurations, all resampled alike.
+    """Return the mean over repeats and images of several configurations, with the same resamples for all.
 
-    A mean is linear: the resampled difference of two configurations is the difference of their rows here, so that all
-    pairs of k configurations cost k products with the weights.
+    A mean is linear: the resampled difference of two configurations is the difference of their rows, so all pairs of k
+    configurations take k products with the weights.
 
     Args:
         configs: Per configuration its correctness (or differences), each (R, M), over the same blocks and images.
-        num_samples: Resamples B.
+        num_samples: Number of resamples B.
         seed: Equal seeds give equal weights, for equal R, M and B.
 
     Returns:
@@ -71,7 +71,7 @@ def resampled_means(
     """
     rows, cols = configs[0].shape
     whole = all(np.issubdtype(config.dtype, np.integer) for config in configs)
-    dtype = np.float32 if whole and cols < EXACT else np.float64  # of whole numbers float32 loses nothing here
+    dtype = np.float32 if whole and cols < EXACT else np.float64  # float32 is exact for these integers
     stacked = np.concatenate(configs).astype(dtype)
     repeats_rng, images_rng = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2))
     means: NDArray[np.float64] = np.empty((len(configs), num_samples))
@@ -87,7 +87,7 @@ def resampled_means(
 
 
 def _counts(rng: np.random.Generator, out: NDArray[Any]) -> NDArray[Any]:
-    """Fill each row with how often each of its places comes up in as many draws with replacement."""
+    """Fill each row with the counts of its positions in as many draws with replacement."""
     size = out.shape[1]
     for row in out:
         row[:] = np.bincount(rng.integers(0, size, size), minlength=size)
@@ -95,21 +95,21 @@ def _counts(rng: np.random.Generator, out: NDArray[Any]) -> NDArray[Any]:
 
 
 def from_samples(diff: NDArray[Any], means: NDArray[np.float64], *, alpha: float = 0.05) -> MeanTest:
-    """Complete the Multi-Bootstrap of one pair from its resampled mean differences.
+    """Return the Multi-Bootstrap test of one pair from its resampled mean differences.
 
     Args:
         diff: D of shape (R, M).
-        means: Its resampled means, shape (B,): of D, or the difference of two rows of `resampled_means`.
-        alpha: The interval covers 1 - alpha.
+        means: Resampled means, shape (B,): of D, or the difference of two rows of `resampled_means`.
+        alpha: The interval covers with probability 1 - alpha.
 
     Returns:
-        The test. Its interval is the percentile interval; p is twice the smaller share of resamples on either side of
-        0, itself counted as one more resample; the statistic is the share above 0, a tie counting one half; the degrees
-        of freedom are Satterthwaite's. The standard error is 0, and p is NaN, where nothing varied.
+        The test. The interval is the percentile interval. p is twice the smaller share of resamples on either side of
+        0, with 0 itself counted as one more resample. The statistic is the share above 0, a tie counting one half; the
+        degrees of freedom are Satterthwaite's. The standard error is 0, and p is NaN, where nothing varied.
     """
     num = means.size
     rows, cols = diff.shape
-    varied = float(np.ptp(means)) > 1e-12  # below: float noise
+    varied = float(np.ptp(means)) > 1e-12  # below: rounding errors
     se = float(np.std(means, ddof=1)) if varied else 0.0
     above, below = int((means > 0).sum()), int((means < 0).sum())
     tail = (1 + num - max(above, below)) / (num + 1)
@@ -132,26 +132,26 @@ def from_samples(diff: NDArray[Any], means: NDArray[np.float64], *, alpha: float
 
 
 def bca_interval(diff: NDArray[Any], *, level: float = 0.95, seed: int = 0) -> Interval | None:
-    """Bias-corrected and accelerated bootstrap interval of the mean difference, over blocks.
+    """Return the bias-corrected and accelerated bootstrap interval of the mean difference, over blocks.
 
-    Blocks alone are drawn again: it speaks of "this data set". The promise fails below about 20 blocks, where it is
-    narrower than it should be; with 8 it is a fifth shorter than the t interval.
+    Only blocks are resampled, so it applies to "this data set". The guarantee fails below about 20 blocks, where the
+    interval is too narrow; with 8 it is a fifth shorter than the t interval.
 
     Args:
         diff: Score differences, shape (R,).
-        level: Coverage it aims at.
-        seed: Of the resampling.
+        level: Nominal coverage.
+        seed: Seed of the resampling.
 
     Returns:
-        The interval; None where there are fewer than two blocks or they do not vary.
+        The interval; None if there are fewer than two blocks or they do not vary.
 
     Reference:
         Efron 1987, Better Bootstrap Confidence Intervals, Journal of the American Statistical Association 82.
     """
-    if diff.size < 2 or float(np.ptp(diff)) < 1e-12:  # below: float noise of equal scores
+    if diff.size < 2 or float(np.ptp(diff)) < 1e-12:  # below: rounding errors of equal scores
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # then its ends are NaN
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # its ends are then NaN
         found = stats.bootstrap(
             (diff,),
             np.mean,

@@ -1,4 +1,4 @@
-"""Five times twofold cross-validation: Dietterich's t and Alpaydin's F, for results that come in that form."""
+"""5x2 cross-validation: Dietterich's t and Alpaydin's F, for results of five twofold splits."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ F_NAME = "5x2cv F"
 
 
 def five_by_two_t(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
-    """Dietterich's 5x2cv paired t: the first difference over the spread within the five pairs, 5 degrees of freedom.
+    """Run Dietterich's 5x2cv paired t: the first difference over the spread within pairs, 5 degrees of freedom.
 
-    The two halves of a split share no training image, so the spread within a pair is honest where that over ten random
-    splits is not. Right for "new data of this kind", at half of the training size. The promise fails when the ten
-    differences are not five twofold splits; it leans on normal differences and on pairs that are independent, which
-    they are only nearly. The numerator is one single difference: swapping two folds changes the answer, which is why
-    Alpaydin's F is to be preferred.
+    The two halves of a split share no training images, so the spread within a pair is valid, unlike the spread over ten
+    random splits. Valid for "new data of this kind", at half of the training size. The guarantee fails if the ten
+    differences are not from five twofold splits. It assumes normal differences and independent pairs, which holds only
+    approximately. The numerator is a single difference, so swapping two folds changes the result; prefer Alpaydin's F.
 
     Args:
         diff: Score differences, shape (5, 2): split, fold.
-        alpha: The interval covers 1 - alpha.
+        alpha: The interval covers with probability 1 - alpha.
 
     Returns:
-        The test; the estimate is diff[0, 0], by definition. p is NaN where no pair varies.
+        The test; the estimate is diff[0, 0], by definition. p is NaN if no pair varies.
 
     Raises:
-        ScoresError: Another shape, or a difference is not finite.
+        ScoresError: The shape is wrong, or a difference is not finite.
 
     Reference:
         Dietterich 1998, Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms,
@@ -46,21 +45,22 @@ def five_by_two_t(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
 
 
 def five_by_two_f(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
-    """Alpaydin's combined 5x2cv F: all ten squared differences over twice the spread within pairs, F(10, 5).
+    """Run Alpaydin's combined 5x2cv F: all ten squared differences over twice the spread within pairs, F(10, 5).
 
-    Does not depend on the order of folds and rejects less often in error than Dietterich's t. The promise fails as that
-    of the t does. F knows no direction: it can reject because differences are large in both directions.
+    It does not depend on the order of folds and has fewer false rejections than Dietterich's t. The guarantee fails
+    where that of the t does. F has no direction: it can reject because differences are large in both directions.
 
     Args:
         diff: Score differences, shape (5, 2): split, fold.
-        alpha: The interval covers 1 - alpha.
+        alpha: The interval covers with probability 1 - alpha.
 
     Returns:
-        The test; `statistic` is F, p is F's. The estimate is the mean of the ten; se, df, t and interval are a t test
-        of it with the variance of a single difference, whose t squared never exceeds F. p is NaN where no pair varies.
+        The test; `statistic` is F, and p is F's. The estimate is the mean of the ten; se, df, t and interval are those
+        of its t test with the variance of a single difference, whose t squared never exceeds F. p is NaN if no pair
+        varies.
 
     Raises:
-        ScoresError: Another shape, or a difference is not finite.
+        ScoresError: The shape is wrong, or a difference is not finite.
 
     Reference:
         Alpaydin 1999, Combined 5x2 cv F Test for Comparing Supervised Classification Learning Algorithms, Neural
@@ -76,7 +76,7 @@ def five_by_two_f(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
 
 def _t(name: str, values: NDArray[np.float64], *, estimate: float, alpha: float) -> MeanTest:
     within = np.ptp(values, axis=1)
-    spread = math.sqrt(float((within**2).sum()) / 10)  # half the squared range is a pair's sum of squares; of five
+    spread = math.sqrt(float((within**2).sum()) / 10)  # a pair's sum of squares is half its squared range; five pairs
     return t_result(
         name, estimate=estimate, se=spread if within.max() > 1e-12 else 0.0, df=5.0, alpha=alpha, num_blocks=10
     )

@@ -1,7 +1,7 @@
-"""The headline test: repeats crossed with the images of one fixed test set, both of them random.
+"""The default test: repeats crossed with the images of one fixed test set, both as random effects.
 
-D[r, i] = correct_A - correct_B of repeat r on image i. A plain t test over repeats forgets that another test set would
-have given another mean; a test over images forgets that another training would. Here both count.
+D[r, i] = correct_A - correct_B of repeat r on image i. A plain t test over repeats ignores that another test set would
+give another mean; a test over images ignores that another training would. This test accounts for both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from search.significance.tests.student import complete_test, t_result
 NAME = "crossed repeats x images"
 SATTERTHWAITE = f"{NAME}, Satterthwaite"
 FEW_IMAGES = 200
-"""Up to so many, the variance from images is averaged over too, instead of taken for known."""
+"""Up to this number of images, the variance from images is integrated over as well, instead of treated as known."""
 
 Variance = Literal["conservative", "plain"]
 
@@ -41,7 +41,7 @@ class MeanSquares:
 
 
 def mean_squares(diff: NDArray[Any]) -> MeanSquares:
-    """Split the variation of D into repeats, images and the rest, from row sums, column sums and squares only.
+    """Return the mean squares of repeats, images and residual, from row sums, column sums and squares only.
 
     Integer input is summed exactly, so that no variation gives exactly 0.
 
@@ -57,7 +57,7 @@ def mean_squares(diff: NDArray[Any]) -> MeanSquares:
         row_sums = [int(value) for value in diff.sum(axis=1, dtype=np.int64)]
         col_sums = diff.sum(axis=0, dtype=np.int64)
         total, size = sum(row_sums), rows * cols
-        # Each sum of squares times R * M is a whole number; Python's integers hold it without rounding.
+        # Each sum of squares times R * M is an integer, which Python computes exactly.
         between_rows = rows * sum(value * value for value in row_sums) - total**2
         between_cols = cols * int(np.dot(col_sums, col_sums)) - total**2
         everything = size * int(np.count_nonzero(diff)) - total**2
@@ -80,7 +80,7 @@ def mean_squares(diff: NDArray[Any]) -> MeanSquares:
 
 
 def components(diff: NDArray[Any]) -> Components:
-    """Split the variance of one D[r, i] by its source, with what comes out negative by chance taken as 0.
+    """Return the variance components of one D[r, i]; negative estimates are set to 0.
 
     Args:
         diff: D of shape (R, M), R >= 2 and M >= 2.
@@ -101,16 +101,16 @@ def components(diff: NDArray[Any]) -> Components:
 
 @dataclass(frozen=True, kw_only=True)
 class Variances:
-    """The variance of the mean of D, by where it comes from, in squared fractions."""
+    """The variance of the mean of D, by source, in squared fractions."""
 
     repeats: float
-    """MS_R / (R M), or the whole where that is less."""
+    """MS_R / (R M), or the total if that is less."""
     rest: float
-    """What the whole has beyond that."""
+    """The total minus `repeats`."""
 
 
 def variances(squares: MeanSquares, *, variance: Variance = "conservative") -> Variances:
-    """The variance of the mean of D for new repeats and new images, in the two parts that the test tells apart.
+    """Return the variance of the mean of D for new repeats and new images, in the two parts that the test uses.
 
     Args:
         squares: The mean squares.
@@ -126,15 +126,15 @@ def variances(squares: MeanSquares, *, variance: Variance = "conservative") -> V
 
 
 def law_of(parts: Variances, *, num_repeats: float, num_images: int) -> Mixture | None:
-    """How far the mean of D may be off.
+    """Return the distribution of the estimation error of the mean of D.
 
     Args:
         parts: Its variance.
-        num_repeats: R; infinite for repeats without end.
+        num_repeats: R; infinity is allowed.
         num_images: M.
 
     Returns:
-        The law; None where nothing varied.
+        The distribution; None where nothing varied.
     """
     if not parts.repeats + parts.rest > 0:
         return None
@@ -143,15 +143,15 @@ def law_of(parts: Variances, *, num_repeats: float, num_images: int) -> Mixture 
 
 
 def satterthwaite_df(squares: MeanSquares) -> float:
-    """Satterthwaite's degrees of freedom of the plain sum of mean squares.
+    """Return Satterthwaite's degrees of freedom of the plain sum of mean squares.
 
-    Never fewer than min(R, M) - 1, the fewest that any single mean square carries.
+    They are never fewer than min(R, M) - 1, the minimum of the single mean squares.
 
     Args:
         squares: The mean squares.
 
     Returns:
-        Degrees of freedom, not always whole.
+        Degrees of freedom, not always an integer.
 
     Reference:
         Satterthwaite 1946, An approximate distribution of estimates of variance components, Biometrics Bulletin 2.
@@ -170,26 +170,25 @@ def satterthwaite_df(squares: MeanSquares) -> float:
 def crossed_test(diff: NDArray[Any], *, alpha: float = 0.05, variance: Variance = "conservative") -> MeanTest:
     """Test the mean of D against zero, for new repeats and new images of the same kind.
 
-    The variance of the mean is (MS_R + MS_I - MS_E) / (R M). `conservative` takes no less than MS_R / (R M) or MS_I /
-    (R M), which keeps a chance-low difference of mean squares from passing for precision. p is a generalized p-value:
-    with few repeats MS_R is known from R - 1 degrees of freedom only, so the normal tail is averaged over what it may
-    have been (`mixture`). With 200 images or fewer the rest of the variance is averaged over likewise. Where repeats
-    are all that varies, this is the t test with R - 1 degrees of freedom.
+    The variance of the mean is (MS_R + MS_I - MS_E) / (R M). `conservative` uses at least MS_R / (R M) and at least
+    MS_I / (R M), so that a difference of mean squares that is low by chance does not suggest precision. p is a
+    generalized p-value: with few repeats MS_R has only R - 1 degrees of freedom, so the normal tail is averaged over
+    its distribution (`mixture`). With 200 images or fewer the rest of the variance is averaged over in the same way. If
+    only repeats vary, this is the t test with R - 1 degrees of freedom.
 
-    The promise fails when the repeats are not exchangeable (a seed that never reaches the training), when all repeats
-    share a training pool that is itself unusual (it is one draw, and its variance is not seen), and when the test
-    images were chosen with either configuration in view. Where repeats and tastes in images differ strongly, any of
-    equal configurations was told apart in .035 to .047 of simulations at .05, with 3 to 20 repeats, alone and in
-    families of up to 28 adjusted by Holm (`bench/calibration.md`).
+    The guarantee fails if the repeats are not exchangeable (a seed that does not affect the training), if all repeats
+    share an unusual training pool (it is a single draw, whose variance is not observed), and if the test images were
+    chosen by the results of either configuration. In simulations where repeats and preferences for images differed
+    strongly, equal configurations were called different in .035 to .047 of cases at .05, with 3 to 20 repeats, alone
+    and in families of up to 28 adjusted by Holm (`bench/calibration.md`).
 
     Args:
         diff: D of shape (R, M), R >= 2 and M >= 2.
-        alpha: The interval covers 1 - alpha.
-        variance: `conservative`, or `plain` for the unbiased combination, which can be 0 or less: then there is no
-            test.
+        alpha: The interval covers with probability 1 - alpha.
+        variance: `conservative`, or `plain` for the unbiased combination; if that is 0 or less, there is no test.
 
     Returns:
-        The test; its standard error is 0, and p is NaN, where nothing varied. There are no degrees of freedom: NaN.
+        The test; its standard error is 0, and p is NaN, where nothing varied. The degrees of freedom are NaN.
 
     Reference:
         Tsui & Weerahandi 1989, Generalized p-values in significance testing of hypotheses in the presence of nuisance
@@ -212,16 +211,16 @@ def crossed_test(diff: NDArray[Any], *, alpha: float = 0.05, variance: Variance 
 
 
 def satterthwaite_test(diff: NDArray[Any], *, alpha: float = 0.05, variance: Variance = "conservative") -> MeanTest:
-    """The same estimate and variance with a t distribution of Satterthwaite's degrees of freedom.
+    """Run the test with the same estimate and variance, and a t distribution with Satterthwaite's degrees of freedom.
 
-    The promise fails with few repeats that differ strongly, and more so in families: t with estimated degrees of
-    freedom has too light tails far out, where the smallest p of a family is read. Where the crossed test claimed in
-    .035 of families of 28 with 3 repeats, this one did in .35 (`bench/calibration.md`). It is here to be set beside the
-    crossed test, never to decide.
+    For comparison with the crossed test, never for a decision. The guarantee fails with few repeats that differ
+    strongly, and more so in families: the tails of t with estimated degrees of freedom are too light far out, where the
+    smallest p of a family is read. Where the crossed test rejected in .035 of families of 28 with 3 repeats, this one
+    rejected in .35 (`bench/calibration.md`).
 
     Args:
         diff: D of shape (R, M), R >= 2 and M >= 2.
-        alpha: The interval covers 1 - alpha.
+        alpha: The interval covers with probability 1 - alpha.
         variance: As in `crossed_test`.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Score differences as the tests on them want them: checked once, and float noise told from difference.
+"""Validation of score differences, and equality up to rounding errors.
 
-0.7408 - 0.7325 and 0.7447 - 0.7364 are the same 0.0083, but not the same float. Ranks and sums that treat them as
-different invent an order that nobody measured, so equality here always means equality up to `tolerance`.
+0.7408 - 0.7325 and 0.7447 - 0.7364 are both 0.0083, but not the same float. Ranks and sums that treat them as different
+create an order that was not measured, so equality here means equality up to `tolerance`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from search.significance.tests.student import t_result
 
 
 def checked(diff: NDArray[Any], *, num_axes: int = 1) -> NDArray[np.float64]:
-    """Refuse what is no set of differences.
+    """Validate score differences.
 
     Args:
         diff: Shape (R,), or (R, P) with two axes; R >= 2.
@@ -28,7 +28,7 @@ def checked(diff: NDArray[Any], *, num_axes: int = 1) -> NDArray[np.float64]:
         The same as float64.
 
     Raises:
-        ScoresError: Another shape, fewer than two blocks, or a value that is not finite.
+        ScoresError: The shape is wrong, there are fewer than two blocks, or a value is not finite.
     """
     values = np.asarray(diff, dtype=np.float64)
     wanted = "(num_blocks,)" if num_axes == 1 else "(num_blocks, num_comparisons)"
@@ -42,17 +42,17 @@ def checked(diff: NDArray[Any], *, num_axes: int = 1) -> NDArray[np.float64]:
 
 
 def tolerance(values: NDArray[np.float64]) -> float:
-    """Distance below which two of these values, or two sums of them, count as equal.
+    """Return the distance below which two of these values, or two sums of them, count as equal.
 
-    Float noise of scores around 1 is 1e-16 and the smallest honest step, one image of a million, is 1e-6.
+    Rounding errors of scores around 1 are 1e-16; the smallest real step, one image of a million, is 1e-6.
     """
     return max(1e-9 * float(np.abs(values).sum()) / max(len(values), 1), 1e-12)
 
 
 def merged(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give values that differ by float noise only the same float.
+    """Replace values that differ only by rounding errors by the same float.
 
-    Rounding to a number of decimals would tear apart two that lie on both sides of a rounding edge.
+    Rounding to a number of decimals would separate two values on both sides of a rounding edge.
 
     Args:
         values: Shape (n,).
@@ -70,20 +70,20 @@ def merged(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def varies(diff: NDArray[np.float64]) -> bool:
-    """Whether more than float noise sets the values apart."""
+    """Return whether the values differ by more than rounding errors."""
     return bool(np.ptp(diff) > tolerance(diff))
 
 
 def t_part(name: str, diff: NDArray[np.float64], *, alpha: float) -> MeanTest:
-    """Estimate, standard error and t interval that go with a test of another kind.
+    """Return the plain paired t test, whose estimate, standard error and interval accompany another test.
 
     Args:
-        name: The test's.
+        name: Name of the other test.
         diff: Checked differences, shape (R,).
-        alpha: The interval covers 1 - alpha.
+        alpha: The interval covers with probability 1 - alpha.
 
     Returns:
-        The plain paired t test; standard error 0, and so no p, where nothing varied.
+        The test; standard error 0, and no p, where nothing varied.
     """
     spread = float(np.std(diff, ddof=1)) if varies(diff) else 0.0
     return t_result(

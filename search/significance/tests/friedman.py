@@ -1,8 +1,8 @@
-"""Several configurations over several data sets, by ranks: Friedman, Iman-Davenport, Nemenyi, and z against a control.
+"""Rank tests of several configurations over several data sets: Friedman, Iman-Davenport, Nemenyi.
 
-Ranks within a data set, 1 for the best, so that a data set on which everything differs by ten percentage points counts
-no more than one with tenths. Mean ranks depend on who else takes part: a third configuration can turn "A differs from
-B" around (Benavoli et al. 2016). Decide pairs by Wilcoxon and Holm; the critical difference describes.
+Configurations are ranked within each data set, 1 for the best, so that a data set with differences of ten percentage
+points counts as much as one with tenths. Mean ranks depend on the other configurations: a third one can reverse "A
+differs from B" (Benavoli et al. 2016). Decide pairs by Wilcoxon and Holm; the critical difference is descriptive.
 """
 
 from __future__ import annotations
@@ -21,47 +21,47 @@ from search.significance.tests.differences import merged
 
 @dataclass(frozen=True, kw_only=True)
 class FriedmanTest:
-    """Whether k configurations rank alike over N data sets."""
+    """Friedman's test of whether k configurations rank alike over N data sets."""
 
     num_datasets: int
     num_configs: int
     average_ranks: tuple[float, ...]
-    """Per configuration, 1 is best."""
+    """Mean rank of each configuration; 1 is best."""
     chi2: float
-    """Friedman's chi squared, with k - 1 degrees of freedom, corrected for ties unless that was declined; NaN where
-    every data set ties everywhere."""
+    """Friedman's chi squared with k - 1 degrees of freedom, corrected for ties unless this was disabled; NaN if all
+    scores are tied on every data set."""
     p_chi2: float
     f: float
-    """Iman and Davenport's F; infinite where all data sets agree."""
+    """Iman and Davenport's F; infinite if all data sets agree."""
     df: tuple[int, int]
     """(k - 1, (k - 1)(N - 1))"""
     p_f: float
-    """Of F; where that is infinite, the exact chance of full agreement."""
+    """p-value of F; if F is infinite, the exact probability of full agreement."""
     tie_correction: bool
 
 
 def friedman(
     scores: NDArray[Any] | None = None, ranks: NDArray[Any] | None = None, *, tie_correction: bool = True
 ) -> FriedmanTest:
-    """Friedman test with Iman and Davenport's F.
+    """Run Friedman's test with Iman and Davenport's F.
 
-    The promise fails when data sets are variants of each other, and when repeats on one data set are passed off as data
-    sets. With few of them F is a little too bold (exactly equal configurations were told apart in .060 of simulations
-    at .05 for four on six data sets, .055 on twelve, .051 on twenty) and chi squared too careful (.037, .046, .048);
-    `permutation_p` is neither. With ties and without the correction both are too careful; many printed tables of the
-    field, Demsar's among them, do without it.
+    The guarantee fails if data sets are variants of each other, and if repeats on one data set are passed as data sets.
+    With few data sets F is slightly liberal (equal configurations were called different in .060 of simulations at .05
+    for four on six data sets, .055 on twelve, .051 on twenty) and chi squared conservative (.037, .046, .048);
+    `permutation_p` is neither. With ties and without the correction both are conservative; many published tables,
+    including Demsar's, do not use the correction.
 
     Args:
-        scores: Mean scores, higher is better, shape (D, K): D >= 2 data sets, K >= 3 configurations. Equal up to float
-            noise is a tie.
-        ranks: The ranks themselves instead, 1 is best, each row summing to K (K + 1) / 2.
-        tie_correction: Divide by the variance that ties leave, as SciPy and R do.
+        scores: Mean scores, higher is better, shape (D, K): D >= 2 data sets, K >= 3 configurations. Scores equal up to
+            rounding errors are ties.
+        ranks: Ranks instead of scores, 1 is best, each row summing to K (K + 1) / 2.
+        tie_correction: Divide by the variance under the observed ties, as SciPy and R do.
 
     Returns:
         The test.
 
     Raises:
-        ScoresError: Neither or both are given, or they are not what they should be.
+        ScoresError: Neither or both are given, or they are malformed.
 
     Reference:
         Friedman 1937; Iman & Davenport 1980, Communications in Statistics; Demsar 2006, JMLR 7, section 3.2.2.
@@ -80,7 +80,7 @@ def friedman(
     p_chi2 = float(stats.chi2.sf(chi2, k - 1))
     df = (k - 1, (k - 1) * (num - 1))
     rest = num * (k - 1) - chi2
-    if rest < 1e-9 * num:  # all data sets rank alike: the chance that each further one repeats the first by luck
+    if rest < 1e-9 * num:  # all data sets rank alike: the probability that each further one repeats the first by chance
         log_orders = math.lgamma(k + 1) - sum(math.lgamma(count + 1) for count in _counts(ranked[0]))
         f, p_f = math.inf, math.exp((1 - num) * log_orders)
     else:
@@ -100,21 +100,21 @@ def friedman(
 
 
 def permutation_p(ranks: NDArray[Any], *, num_samples: int = 100_000, seed: int = 0) -> tuple[float, float]:
-    """Friedman's test without chi squared or F: the ranks of every data set are shuffled, as if nothing differed.
+    """Return the p-value of Friedman's test by permutation: ranks are shuffled within every data set.
 
-    Keeps its promise for any number of data sets, and ties need no correction. Chi squared, corrected or not, and F all
-    order the shuffled tables alike, so this is the p of each. It fails where data sets are not independent.
+    The guarantee holds for any number of data sets, and ties need no correction. Chi squared, corrected or not, and F
+    all order the shuffled tables in the same way, so this is the p of each. It fails if data sets are not independent.
 
     Args:
         ranks: Shape (D, K), see `rank_scores`.
-        num_samples: Random tables; the observed one is added to them.
-        seed: Of the random tables.
+        num_samples: Number of random tables; the observed one is added to them.
+        seed: Seed of the random tables.
 
     Returns:
         p and its Monte-Carlo standard error.
 
     Raises:
-        ScoresError: The ranks are not what they should be.
+        ScoresError: The ranks are malformed.
     """
     ranked, rng = _checked_ranks(ranks), np.random.default_rng(seed)
     sums = np.zeros((num_samples, ranked.shape[1]))
@@ -122,13 +122,13 @@ def permutation_p(ranks: NDArray[Any], *, num_samples: int = 100_000, seed: int 
         sums += rng.permuted(np.tile(row, (num_samples, 1)), axis=1)
     centre = ranked.sum() / ranked.shape[1]
     observed = float(((ranked.sum(axis=0) - centre) ** 2).sum())
-    reached = int((((sums - centre) ** 2).sum(axis=1) >= observed - 1e-6).sum())  # squares of quarters: far apart
+    reached = int((((sums - centre) ** 2).sum(axis=1) >= observed - 1e-6).sum())  # steps are at least 1/4
     p = (reached + 1) / (num_samples + 1)
     return p, math.sqrt(p * (1 - p) / (num_samples + 1))
 
 
 def rank_scores(scores: NDArray[Any]) -> NDArray[np.float64]:
-    """Rank configurations within every data set, 1 for the highest score, ties sharing their mean rank.
+    """Return the ranks of configurations within every data set, 1 for the highest score; ties share their mean rank.
 
     Args:
         scores: Shape (D, K).
@@ -137,7 +137,7 @@ def rank_scores(scores: NDArray[Any]) -> NDArray[np.float64]:
         Ranks, shape (D, K).
 
     Raises:
-        ScoresError: Fewer than two data sets or three configurations, or a score that is not finite.
+        ScoresError: There are fewer than two data sets or three configurations, or a score is not finite.
     """
     values = np.asarray(scores, dtype=np.float64)
     _check_shape(values, "scores")
@@ -145,13 +145,13 @@ def rank_scores(scores: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def nemenyi_difference(num_configs: int, num_datasets: int, *, alpha: float = 0.05) -> float:
-    """Smallest difference of two mean ranks that Nemenyi's test calls significant, all pairs together.
+    """Return the smallest difference of two mean ranks that is significant in Nemenyi's test of all pairs.
 
-    The promise fails as Friedman's does, and it is descriptive: it depends on which configurations take part.
+    The guarantee fails where Friedman's does. Descriptive: the ranks depend on the set of configurations.
 
     Args:
-        num_configs: K, at least 2.
-        num_datasets: D.
+        num_configs: Number of configurations K, at least 2.
+        num_datasets: Number of data sets D.
         alpha: Family-wise error rate over all pairs.
 
     Returns:
@@ -165,7 +165,7 @@ def nemenyi_difference(num_configs: int, num_datasets: int, *, alpha: float = 0.
 
 
 def rank_error(num_configs: int, num_datasets: int) -> float:
-    """Standard error of a difference of two mean ranks."""
+    """Return the standard error of a difference of two mean ranks."""
     return math.sqrt(num_configs * (num_configs + 1) / (6 * num_datasets))
 
 

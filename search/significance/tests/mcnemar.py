@@ -1,4 +1,4 @@
-"""McNemar's test: two classifiers on the same images, of which only those count that one of them alone gets right."""
+"""McNemar's test of two classifiers on the same images, by the images that only one of them classifies correctly."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ NAME = "McNemar test"
 def mcnemar_test(
     correct_a: NDArray[Any], correct_b: NDArray[Any], *, variant: Variant = "mid-p", alpha: float = 0.05
 ) -> MeanTest:
-    """Two-sided McNemar test of two trained classifiers on one test set.
+    """Run the two-sided McNemar test of two trained classifiers on one test set.
 
-    It speaks of these two checkpoints on images of this kind. The promise fails for the configurations behind them: one
-    training each says nothing about the next, however many images there are. It fails, too, when images are not
-    independent of each other (crops of one photograph).
+    It applies to these two checkpoints on images of this kind. The guarantee fails for the configurations: a single
+    training each carries no information about the next, for any number of images. It also fails if images are not
+    independent (crops of one photograph).
 
     Args:
-        correct_a: Whether the first got each image right, 0 and 1, shape (M,), M >= 2.
-        correct_b: The same of the second, in the same order.
-        variant: `exact` never rejects more often than alpha; `mid-p` loses less power and exceeds alpha by a hair at
-            most; `chi2` is for 25 and more discordant images; `chi2-corrected` imitates the exact test.
-        alpha: The interval covers 1 - alpha.
+        correct_a: Whether the first classified each image correctly, 0 and 1, shape (M,), M >= 2.
+        correct_b: The same for the second, in the same order.
+        variant: `exact` never rejects more often than alpha; `mid-p` is more powerful and exceeds alpha only slightly;
+            `chi2` is for 25 or more discordant images; `chi2-corrected` approximates the exact test.
+        alpha: The interval covers with probability 1 - alpha.
 
     Returns:
-        The test; the estimate is the difference in accuracy, se, df, t and interval are those of the paired t over
+        The test. The estimate is the difference in accuracy; se, df, t and interval are those of the paired t over
         images. `statistic` is chi squared, or the smaller discordant count. p is NaN where nothing varied.
 
     Raises:
@@ -72,15 +72,18 @@ def mcnemar_test(
 
 
 def discordant_test(only_a: int, only_b: int, *, variant: Variant = "exact") -> tuple[float, float]:
-    """McNemar's test from the two discordant counts.
+    """Run McNemar's test on the two discordant counts.
+
+    >>> discordant_test(1, 5)
+    (1.0, 0.21875)
 
     Args:
-        only_a: Cases in which only the first was right (or failed).
-        only_b: Cases in which only the second was.
-        variant: Which form.
+        only_a: Number of cases in which only the first was right (or failed).
+        only_b: Number of cases in which only the second was right (or failed).
+        variant: As in `mcnemar_test`.
 
     Returns:
-        The statistic (chi squared, or the smaller count) and the two-sided p-value; p is 1 where both counts are equal.
+        The statistic (chi squared, or the smaller count) and the two-sided p-value; p is 1 if both counts are equal.
 
     Raises:
         ScoresError: The variant is unknown.
@@ -89,7 +92,7 @@ def discordant_test(only_a: int, only_b: int, *, variant: Variant = "exact") -> 
         msg = f"unknown McNemar variant {variant!r}; known: {', '.join(get_args(Variant))}"
         raise ScoresError(msg)
     smaller, total = min(only_a, only_b), only_a + only_b
-    if only_a == only_b:  # the continuity correction would turn no difference at all into chi squared above 0
+    if only_a == only_b:  # the continuity correction would give chi squared above 0 without any difference
         return (0.0 if variant.startswith("chi2") else float(smaller)), 1.0
     if variant == "exact":
         return float(smaller), float(stats.binomtest(smaller, total).pvalue)

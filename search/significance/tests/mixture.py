@@ -1,16 +1,16 @@
-"""The law of a mean whose variance is known from few repeats: normal, averaged over what that variance may be.
+"""Distribution of a mean whose variance is estimated from few repeats: a normal averaged over the possible variances.
 
-A t distribution with estimated (Satterthwaite's) degrees of freedom has too light tails far out, where the smallest p
-of a family is read. Here the part of the variance that repeats contribute is not estimated and then taken for known: it
+The tails of a t distribution with estimated (Satterthwaite's) degrees of freedom are too light far out, where the
+smallest p of a family is read. Here the variance contributed by repeats is not estimated and then treated as known: it
 is averaged over its own distribution, chi-squared with R - 1 degrees of freedom.
 
     Var(W) = runs df_runs / W + rest        W ~ chi2(df_runs)
-    P(miss by more than d) = E_W[Phi(-d / sqrt(Var(W)))]
+    P(error > d) = E_W[Phi(-d / sqrt(Var(W)))]
 
-With the repeats' part alone this is exactly Student's t. Where the rest is known from few images, it is averaged over a
+If only repeats vary this is exactly Student's t. If the rest is estimated from few images, it is averaged over a
 chi-squared variable of its own.
 
-The functions take arrays, one entry per comparison, so that thousands are computed at once.
+The functions take arrays with one entry per comparison, so that thousands are computed at once.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from scipy import interpolate, special, stats
 Array = NDArray[np.float64]
 
 _LOGITS = np.linspace(-15, 15, 37)
-"""log(runs / rest) at which half-widths are tabulated for the power; beyond, one of the two is nothing."""
+"""log(runs / rest) at which half-widths are tabulated for the power; beyond, one of the two is negligible."""
 _PLANNED = 1e-8
-"""Probability left out of a planned power; what it finds is right to three digits or more."""
+"""Probability left out when computing power; the result is accurate to three digits or more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,13 @@ class Grid:
     runs: Array
     """df_runs / W at every node, shape (N,)."""
     rest: Array
-    """The same for the rest; ones where the rest is taken for known."""
+    """The same for the rest; ones if the rest is treated as known."""
     weights: Array
     """Probabilities, which sum to 1."""
 
 
 def _axis(df: float, *, left_out: float, step: float) -> tuple[Array, Array]:
-    """Nodes df / W for W ~ chi2(df) at equal steps of log W, and their probabilities."""
+    """Return nodes df / W for W ~ chi2(df) at equal steps of log W, and their probabilities."""
     if math.isinf(df):
         return np.ones(1), np.ones(1)
     low, high = (math.log(value / df) for value in (stats.chi2.ppf(left_out, df), stats.chi2.isf(left_out, df)))
@@ -60,13 +60,13 @@ def _axis(df: float, *, left_out: float, step: float) -> tuple[Array, Array]:
 def grid(
     df_runs: float, df_rest: float = math.inf, *, left_out: float = 1e-16, steps: tuple[float, float] = (0.25, 0.25)
 ) -> Grid:
-    """Lay out the nodes of the integral.
+    """Return the nodes of the integral.
 
     Args:
         df_runs: Degrees of freedom of the repeats' mean square.
-        df_rest: Degrees of freedom of the rest; infinite where it is taken for known.
+        df_rest: Degrees of freedom of the rest; infinite if it is treated as known.
         left_out: Probability beyond each end.
-        steps: Of log W, for the repeats and the rest; a quarter gives twelve digits.
+        steps: Steps of log W, for the repeats and the rest; a quarter gives twelve digits.
 
     Returns:
         The nodes.
@@ -79,12 +79,12 @@ def grid(
 
 
 def tails(distance: NDArray[Any], runs: NDArray[Any], rest: NDArray[Any], nodes: Grid) -> Array:
-    """Chance that the estimate misses by more than a distance to one side, for many comparisons at once.
+    """Return the probability that the error exceeds a distance on one side, for many comparisons at once.
 
     Args:
-        distance: Of either sign, shape (K,).
-        runs: Variance of each mean that the repeats contribute, as their mean square has it, shape (K,).
-        rest: Variance from everything else, shape (K,); the two add to more than 0.
+        distance: Distances of either sign, shape (K,).
+        runs: Variance of each mean contributed by repeats, as estimated by their mean square, shape (K,).
+        rest: Variance from all other sources, shape (K,); the sum of both is above 0.
         nodes: From `grid`.
 
     Returns:
@@ -93,11 +93,11 @@ def tails(distance: NDArray[Any], runs: NDArray[Any], rest: NDArray[Any], nodes:
     variance = np.multiply.outer(np.asarray(runs, np.float64), nodes.runs)
     variance += np.multiply.outer(np.asarray(rest, np.float64), nodes.rest)
     scaled = np.asarray(distance, np.float64)[..., None] / np.sqrt(variance)
-    return np.minimum(special.ndtr(-scaled) @ nodes.weights, 1.0)  # the weights sum to 1 but for rounding
+    return np.minimum(special.ndtr(-scaled) @ nodes.weights, 1.0)  # the weights sum to 1 up to rounding
 
 
 def half_widths(alpha: float, runs: NDArray[Any], rest: NDArray[Any], nodes: Grid) -> Array:
-    """Distance that the estimate misses by, to either side, with probability alpha.
+    """Return the distance that the error exceeds, on either side, with probability alpha.
 
     Args:
         alpha: Between 0 and 1.
@@ -106,7 +106,7 @@ def half_widths(alpha: float, runs: NDArray[Any], rest: NDArray[Any], nodes: Gri
         nodes: From `grid`.
 
     Returns:
-        Half of each interval of level 1 - alpha, shape (K,).
+        Half-widths of the intervals of level 1 - alpha, shape (K,).
     """
     variance = np.multiply.outer(np.asarray(runs, np.float64), nodes.runs)
     variance += np.multiply.outer(np.asarray(rest, np.float64), nodes.rest)
@@ -125,7 +125,7 @@ def half_widths(alpha: float, runs: NDArray[Any], rest: NDArray[Any], nodes: Gri
     while (outside := excess(high)[0] > 0).any():
         high = np.where(outside, high + 2, high)
     width = (low + high) / 2
-    for _ in range(100):  # Newton's steps, halving the bracket where one would leave it
+    for _ in range(100):  # Newton's steps; bisection where one would leave the bracket
         value, slope = excess(width)
         low, high = np.where(value > 0, width, low), np.where(value > 0, high, width)
         step = width - value / slope
@@ -138,7 +138,7 @@ def half_widths(alpha: float, runs: NDArray[Any], rest: NDArray[Any], nodes: Gri
 
 @lru_cache(maxsize=512)
 def _critical(df_runs: float, df_rest: float, alpha: float) -> interpolate.CubicSpline:
-    """Half-width over the standard error, by log(runs / rest)."""
+    """Return the half-width divided by the standard error, as a function of log(runs / rest)."""
     share = special.expit(_LOGITS)
     nodes = grid(df_runs, df_rest, left_out=_PLANNED, steps=(0.5, 0.5))
     return interpolate.CubicSpline(_LOGITS, half_widths(alpha, share, 1 - share, nodes))
@@ -146,34 +146,34 @@ def _critical(df_runs: float, df_rest: float, alpha: float) -> interpolate.Cubic
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """The law by which the crossed test decides."""
+    """The distribution by which the crossed test decides."""
 
     runs: float
-    """Variance of the mean that the repeats contribute, as their mean square has it."""
+    """Variance of the mean contributed by repeats, as estimated by their mean square."""
     rest: float
-    """Variance of the mean from everything else; the two add to more than 0."""
+    """Variance of the mean from all other sources; the sum of both is above 0."""
     df_runs: float
-    """R - 1; infinite for repeats without end."""
+    """R - 1; infinite for infinitely many repeats."""
     df_rest: float = math.inf
-    """M - 1 where there are few images; infinite where the rest is taken for known."""
+    """M - 1 if there are few images; infinite if the rest is treated as known."""
 
     def tail(self, distance: float) -> float:
-        """Chance that the estimate misses by more than a distance, of either sign, to one side."""
+        """Return the probability that the error exceeds a distance, of either sign, on one side."""
         nodes = grid(self.df_runs, self.df_rest)
         return float(tails(np.array([distance]), np.array([self.runs]), np.array([self.rest]), nodes)[0])
 
     def half_width(self, level: float) -> float:
-        """Half of the interval of a level."""
+        """Return the half-width of an interval with this coverage."""
         nodes = grid(self.df_runs, self.df_rest)
         return float(half_widths(1 - level, np.array([self.runs]), np.array([self.rest]), nodes)[0])
 
     def finds(self, difference: float, *, alpha: float) -> float:
-        """Chance that this test claims a true difference, on the side of the sign that it has.
+        """Return the probability that the test rejects on the side of a true difference.
 
-        Both variances are taken for the true ones; in each experiment the test sees its own draw of them, and its
-        critical value follows.
+        Both variances are assumed to be the true ones; each simulated experiment estimates them anew, and the critical
+        value depends on the estimates.
         """
-        # Far out the chance of a claim goes from 0 to 1 within a small part of a step of log W.
+        # In the tails the probability of a rejection changes from 0 to 1 within a small part of a step of log W.
         nodes = grid(self.df_runs, self.df_rest, left_out=_PLANNED, steps=(0.08, 0.5))
         seen_runs, seen_rest = self.runs / nodes.runs, self.rest / nodes.rest
         with np.errstate(divide="ignore"):

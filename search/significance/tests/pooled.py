@@ -1,4 +1,4 @@
-"""The test that the ECRNN paper prints: images of all runs as if they were independent. Not a valid test; see below."""
+"""The test of the ECRNN paper, which treats the images of all runs as independent. Not a valid test; see below."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ def pooled_images_t(
 ) -> MeanTest:
     """Compare two accuracies as proportions of n = runs x images independent images each.
 
-    Standard error sqrt((p (1 - p) + q (1 - q)) / n). With n = 3 x 15,000 it gives every significance mark that Woo,
-    Kim and Choi (2023) print, from their printed accuracies alone.
+    Standard error sqrt((p (1 - p) + q (1 - q)) / n). With n = 3 x 15,000 it reproduces every significance mark of Woo,
+    Kim and Choi (2023) from their printed accuracies alone.
 
-    The promise fails always: images of one run share its weights, and the runs share images, so that variation between
-    runs is forgotten. Exactly equal learners were told apart in .10 to .53 of simulations at .05. It is here to be set
-    beside a valid test, never to decide.
+    For comparison with a valid test, never for a decision. The guarantee never holds: images of one run share its
+    weights, and the runs share images, so variation between runs is ignored. Equal learners were called different in
+    .10 to .53 of simulations at .05.
 
     Args:
         accuracy_a: Mean accuracy of the first over its runs, fraction.
-        accuracy_b: The same of the second.
-        num_runs: Runs of each.
-        num_images: Images scored in each run.
-        alpha: The interval covers 1 - alpha.
+        accuracy_b: Mean accuracy of the second.
+        num_runs: Number of runs of each.
+        num_images: Number of images scored in each run.
+        alpha: The interval covers with probability 1 - alpha.
 
     Returns:
-        The test; its standard error is 0, and p is NaN, where both are always right or always wrong.
+        The test; its standard error is 0, and p is NaN, if both are always right or always wrong.
     """
     pooled = num_runs * num_images
     return t_result(
@@ -46,5 +46,5 @@ def pooled_images_t(
 
 
 def num_stars(p: float, thresholds: Sequence[float]) -> int:
-    """How many of the thresholds p lies below; NaN lies below none."""
+    """Return the number of thresholds above p; 0 for NaN."""
     return sum(p < threshold for threshold in thresholds)

@@ -1,4 +1,4 @@
-"""Tests on one score per block: the plain paired t, and its correction for training sets that overlap."""
+"""Tests on one score per block: the paired t, and its correction for overlapping training sets."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ CORRECTED = "corrected resampled t"
 
 
 def paired_t(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
-    """Paired t test over blocks.
+    """Run the paired t test over blocks.
 
-    Right for "on this data set": with the data and the split given, repeats under fresh seeds are independent. The
-    promise fails for "on new data of this kind": blocks share images, and equal learners are then told apart in .12 to
+    Valid for "on this data set": given the data and the split, repeats with fresh seeds are independent. The guarantee
+    fails for "on new data of this kind": blocks share images, and equal learners are then called different in .12 to
     .86 of simulations at .05.
 
     Args:
         diff: Score differences, shape (R,), R >= 2.
-        alpha: The interval covers 1 - alpha.
+        alpha: The interval covers with probability 1 - alpha.
 
     Returns:
         The test.
@@ -34,19 +34,19 @@ def paired_t(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
 
 
 def corrected_resampled_t(diff: NDArray[Any], *, ratio: float, alpha: float = 0.05) -> MeanTest:
-    """Paired t test over random splits, with the variance that overlapping training sets hide put back.
+    """Run the paired t test over random splits, with the variance corrected for overlapping training sets.
 
     Variance s^2 (1/n + n_test/n_train), n - 1 degrees of freedom. The second term does not shrink with n: there is a
-    smallest difference that no number of splits can show.
+    smallest difference that no number of splits detects.
 
-    The promise fails on one fixed test set, where all scores share the same images (.02 to .78 at .05): use the crossed
-    test there. The correction assumes a correlation of n_test / (n_test + n_train) between splits; with fewer than five
-    splits it is mostly assumption.
+    The guarantee fails on one fixed test set, where all scores share the same images (.02 to .78 at .05); use the
+    crossed test there. The correction assumes a correlation of n_test / (n_test + n_train) between splits; with fewer
+    than five splits the result depends mostly on this assumption.
 
     Args:
         diff: Score differences, shape (R,), R >= 2.
-        ratio: Images scored over images trained on, n_test / n_train; 3/7 for a 7:3 split.
-        alpha: The interval covers 1 - alpha.
+        ratio: Scored images over training images, n_test / n_train; 3/7 for a 7:3 split.
+        alpha: The interval covers with probability 1 - alpha.
 
     Returns:
         The test.
@@ -58,7 +58,7 @@ def corrected_resampled_t(diff: NDArray[Any], *, ratio: float, alpha: float = 0.
 
 
 def _t(name: str, diff: NDArray[Any], *, inflation: float, alpha: float) -> MeanTest:
-    spread = float(np.std(diff, ddof=1)) if varies(diff) else 0.0  # float noise of equal differences is no spread
+    spread = float(np.std(diff, ddof=1)) if varies(diff) else 0.0  # ignore rounding errors of equal differences
     return t_result(
         name,
         estimate=float(np.mean(diff)),

@@ -1,4 +1,4 @@
-"""Equivalence by signed ranks: the test that decides it over data sets, and the posterior that stands beside it."""
+"""Equivalence over data sets by signed ranks: the two one-sided tests that decide it, and the posterior beside them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from search.significance.tests.differences import checked, tolerance
 from search.significance.tests.wilcoxon import MAX_EXACT, hodges_lehmann, null_distribution
 
 PRIOR_STRENGTH = 0.5
-"""Weight of one pseudo-difference of 0, against 1 for every difference that was seen."""
+"""Weight of one pseudo-difference of 0, relative to 1 for every observed difference."""
 NUM_SAMPLES = 50_000
 CHUNK_CELLS = 2_000_000
-"""Weights drawn at a time."""
+"""Number of weights drawn at a time."""
 
 
 def signed_rank_equivalence(diff: NDArray[Any], *, rope: float, alpha: float) -> Equivalence:
-    """Show by signed ranks that the typical difference lies inside +-rope.
+    """Test by signed ranks whether the typical difference lies inside +-rope.
 
     Args:
         diff: Differences, shape (N,), N >= 2.
-        rope: Half-width of practical equivalence, fraction, fixed before looking.
-        alpha: The interval covers 1 - 2 alpha.
+        rope: Half-width of practical equivalence, fraction, fixed before seeing the results.
+        alpha: The interval covers with probability 1 - 2 alpha.
 
     Returns:
-        p of the two one-sided tests, the interval that belongs to them, and the posterior, which decides nothing.
+        p of the two one-sided tests, the matching interval, and the posterior, which is not used for the decision.
 
     Raises:
         ScoresError: The differences are malformed.
@@ -43,15 +43,15 @@ def signed_rank_equivalence(diff: NDArray[Any], *, rope: float, alpha: float) ->
 
 
 def signed_rank_tost(diff: NDArray[Any], *, rope: float) -> float:
-    """Two one-sided signed-rank tests: small when the typical difference is shown to lie inside +-rope.
+    """Return p of two one-sided signed-rank tests: small if the typical difference is shown to lie inside +-rope.
 
     Each side counts the Walsh averages (d_i + d_j) / 2, i <= j, at or beyond its edge; without ties that is Wilcoxon's
-    rank sum of the differences from the edge. What lies on the edge counts as beyond it, so ties only make the test
-    more careful, and p is at most alpha exactly where `hodges_lehmann` at 1 - 2 alpha lies inside the rope. The
+    rank sum of the differences from the edge. An average on the edge counts as beyond it, so ties only make the test
+    more conservative, and p is at most alpha exactly if `hodges_lehmann` at 1 - 2 alpha lies inside the rope. The
     smallest p that N differences can reach is 2^-N: 5 data sets for one comparison at .05, 7 for four.
 
-    The promise fails where that of `wilcoxon_test` does: the data sets are variants of each other, or the differences
-    are not symmetric around their typical value.
+    The guarantee fails where that of `wilcoxon_test` does: if the data sets are variants of each other, or the
+    differences are not symmetric around their typical value.
 
     Args:
         diff: Differences, shape (N,), N >= 2.
@@ -81,17 +81,17 @@ def signed_rank_tost(diff: NDArray[Any], *, rope: float) -> float:
 def signed_rank_probabilities(
     diff: NDArray[Any], *, rope: float, num_samples: int = NUM_SAMPLES, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Bayesian signed-rank test: how probable it is that the difference is mostly below, inside, above +-rope.
+    """Run the Bayesian signed-rank test: the probabilities that the difference is mostly below, inside, above +-rope.
 
-    The distribution of differences gets a Dirichlet-process prior with one pseudo-difference of 0. Every draw weighs
-    the differences, and the region that holds most weight of the Walsh averages wins the draw. A posterior makes no
-    promise about error rates: it is shown, and decides nothing.
+    The distribution of differences has a Dirichlet-process prior with one pseudo-difference of 0. Every draw weighs the
+    differences, and selects the region with the largest weight of Walsh averages. A posterior does not control error
+    rates, so it is reported but not used for the decision.
 
     Args:
         diff: Differences, shape (N,), N >= 2.
         rope: Half-width of practical equivalence, fraction.
-        num_samples: Draws; the standard error of a probability is at most .0022 with 50,000.
-        seed: Of the draws.
+        num_samples: Number of draws; the standard error of a probability is at most .0022 with 50,000.
+        seed: Seed of the draws.
 
     Returns:
         Three probabilities that sum to 1.
@@ -100,11 +100,12 @@ def signed_rank_probabilities(
         ScoresError: The differences are malformed.
 
     Reference:
-        Benavoli et al. 2014, A Bayesian Wilcoxon signed-rank test based on the Dirichlet process, ICML; Benavoli et
-        al. 2017, Time for a Change, JMLR 18, section 4.2.
+        Benavoli et al. 2014, A Bayesian Wilcoxon signed-rank test based on the Dirichlet process, ICML; Benavoli et al.
+        2017, Time for a Change, JMLR 18, section 4.2.
     """
     values = checked(diff)
-    # In the order of their size: the order of the data sets does not matter, and swapping A and B mirrors exactly.
+    # Sorted by size, so that the order of the data sets does not matter, and swapping A and B mirrors the result
+    # exactly.
     values = np.concatenate([[0.0], values[np.argsort(np.abs(values), kind="stable")]])
     slack = tolerance(values)
     gap_NN = (values[:, None] + values[None, :]) / 2
@@ -128,6 +129,6 @@ def signed_rank_probabilities(
 
 
 def _step(values: NDArray[np.float64], edge: float, slack: float) -> NDArray[np.float64]:
-    """1 beyond the edge, one half on it, else 0."""
+    """Return 1 beyond the edge, one half on it, else 0."""
     on_edge = np.abs(values - edge) <= slack
     return np.where(on_edge, 0.5, (values > edge).astype(np.float64))

@@ -1,4 +1,4 @@
-"""Sign-flip test: if A and B are equal, each block's difference might as well have had the other sign."""
+"""Sign-flip test: if A and B are equal, each block's difference could equally have the opposite sign."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ from search.significance.tests.differences import checked, t_part, tolerance
 
 NAME = "sign-flip test"
 CHUNK = 8192
-"""Sign vectors drawn at a time."""
+"""Number of sign vectors drawn at a time."""
 
 
 def smallest_p(num_blocks: int) -> float:
-    """Smallest two-sided p-value that this many blocks can reach, 2 / 2^R; Wilcoxon's is the same."""
+    """Return the smallest two-sided p-value that this many blocks can reach, 2 / 2^R; the same as Wilcoxon's.
+
+    >>> smallest_p(6)
+    0.03125
+    """
     return math.ldexp(1.0, 1 - num_blocks)
 
 
 def fewest_blocks(*, alpha: float, family_size: int = 1) -> int:
-    """Blocks from which on the test can reject at all under Holm: 1 + log2(m / alpha), rounded up.
+    """Return the minimum number of blocks for a rejection under Holm: 1 + log2(m / alpha), rounded up.
+
+    >>> fewest_blocks(alpha=0.05)
+    6
 
     Args:
         alpha: Family-wise error rate.
-        family_size: Declared comparisons, m.
+        family_size: Number of declared comparisons m.
 
     Returns:
         6 for one comparison at .05, 9 for eight.
@@ -38,26 +45,26 @@ def fewest_blocks(*, alpha: float, family_size: int = 1) -> int:
 def sign_flip_test(
     diff: NDArray[Any], *, alpha: float = 0.05, max_exact: int = 2**20, num_samples: int = 100_000, seed: int = 0
 ) -> MeanTest:
-    """Two-sided test of the mean difference over all 2^R sign vectors of R blocks.
+    """Run the two-sided test of the mean difference over all 2^R sign vectors of R blocks.
 
-    p is the share of sign vectors whose mean is at least as far from 0; up to `max_exact` vectors all are counted,
-    beyond that random ones, with the observed vector added to both counts so that p is never 0. No normal
-    distribution is assumed. The smallest p that R blocks can reach is 2 / 2^R, whatever the difference.
+    p is the share of sign vectors whose mean is at least as far from 0. Up to `max_exact` vectors all are enumerated;
+    beyond that, random ones are drawn and the observed vector is added to both counts, so that p is never 0. No normal
+    distribution is assumed. The smallest p that R blocks can reach is 2 / 2^R, for any difference.
 
-    Right for "on this data set": repeats under fresh seeds on the same images. The promise fails for "new data of this
-    kind", where blocks share images and so are not independent, and when equal means do not come with symmetric
-    differences: between two configurations of unequal spread and skewed scores it tests the distribution, not the mean.
+    Valid for "on this data set": repeats with fresh seeds on the same images. The guarantee fails for "new data of this
+    kind", where blocks share images and are not independent, and if equal means do not imply symmetric differences: for
+    configurations with unequal spread and skewed scores it tests the distribution, not the mean.
 
     Args:
         diff: Score differences, shape (R,), R >= 2.
-        alpha: The t interval beside it covers 1 - alpha.
-        max_exact: Most sign vectors to count one by one.
-        num_samples: Random sign vectors beyond that.
-        seed: Of the random sign vectors.
+        alpha: The accompanying t interval covers with probability 1 - alpha.
+        max_exact: Maximum number of sign vectors to enumerate.
+        num_samples: Number of random sign vectors beyond that.
+        seed: Seed of the random sign vectors.
 
     Returns:
-        The test; `statistic` is the mean difference, se, df, t and interval are those of the plain paired t. p is NaN
-        where nothing varied.
+        The test; `statistic` is the mean difference, and se, df, t and interval are those of the plain paired t. p is
+        NaN where nothing varied.
 
     Raises:
         ScoresError: The differences are malformed.
@@ -70,7 +77,7 @@ def sign_flip_test(
     test = t_part(NAME, values, alpha=alpha)
     if not test.se > 0:
         return test
-    # Two sums that are equal on paper may differ by float noise: the observed one must not lose to itself.
+    # Sums that are mathematically equal may differ by rounding errors: the observed sum must count as reaching itself.
     bound = abs(float(values.sum())) - values.size * tolerance(values)
     if 2**values.size <= max_exact:
         p, p_error = _share_of_all(values, bound), None
@@ -81,10 +88,10 @@ def sign_flip_test(
 
 
 def signed_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums of the values under all sign vectors.
+    """Return the sums of the values under all sign vectors.
 
     Args:
-        values: Shape (R,) or (R, P): the signs go to the rows.
+        values: Shape (R,) or (R, P); a sign applies to a row.
 
     Returns:
         Shape (2^R,) or (2^R, P).
@@ -96,7 +103,7 @@ def signed_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _share_of_all(values: NDArray[np.float64], bound: float) -> float:
-    """Share of sign vectors with |sum| >= bound: sums of one half looked up among the sorted sums of the other."""
+    """Return the share of sign vectors with |sum| >= bound, by looking up sums of one half in those of the other."""
     if bound <= 0:
         return 1.0
     middle = values.size // 2

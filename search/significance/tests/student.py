@@ -1,4 +1,4 @@
-"""From the law of a mean difference to p and interval, the last step of every test; and Student's law, the usual."""
+"""Compute p and interval from the distribution of a mean difference, the last step of every test; and Student's t."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.significance.records import Interval, Law, MeanTest
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """The law of a mean whose standard error is estimated: a t distribution."""
+    """Distribution of a mean whose standard error is estimated: a t distribution."""
 
     se: float
     """Standard error of the mean, above 0."""
@@ -20,27 +20,27 @@ class Student:
     """Degrees of freedom."""
 
     def tail(self, distance: float) -> float:
-        """Chance that the estimate misses by more than a distance, of either sign, to one side."""
+        """Return the probability that the error exceeds a distance, of either sign, on one side."""
         return float(special.stdtr(self.df, -distance / self.se))
 
     def half_width(self, level: float) -> float:
-        """Half of the interval of a level."""
+        """Return the half-width of an interval with this coverage."""
         return -float(special.stdtrit(self.df, (1 - level) / 2)) * self.se
 
     def finds(self, difference: float, *, alpha: float) -> float:
-        """Chance that this test claims a true difference, on the side of the sign that it has."""
-        # For the far side too a survival function: nct.cdf is NaN where it should be next to nothing (scipy 1.17).
+        """Return the probability that the test rejects on the side of a true difference."""
+        # A survival function for the lower tail as well: nct.cdf is NaN where it should be almost 0 (scipy 1.17).
         from scipy import stats
 
         return float(stats.nct.sf(-special.stdtrit(self.df, alpha / 2), self.df, difference / self.se))
 
 
 def interval_of(estimate: float, law: Law, *, level: float) -> Interval:
-    """Two-sided interval.
+    """Return the two-sided interval.
 
     Args:
         estimate: The mean.
-        law: How far it may be off.
+        law: Distribution of the estimation error.
         level: Coverage, between 0 and 1.
 
     Returns:
@@ -61,23 +61,23 @@ def complete_test(
     num_blocks: int,
     num_images: int | None = None,
 ) -> MeanTest:
-    """Complete a test of a mean against zero.
+    """Return the test of a mean against zero, from its estimate and distribution.
 
     Args:
-        name: The test's.
+        name: Name of the test.
         estimate: The mean difference.
         se: Its standard error.
-        df: Degrees of freedom; NaN where the law has none.
-        law: How far the estimate may be off; None where nothing varied.
-        alpha: The interval covers 1 - alpha.
-        num_blocks: Repeats.
-        num_images: Images of the fixed test set.
+        df: Degrees of freedom; NaN if the distribution has none.
+        law: Distribution of the estimation error; None if nothing varied.
+        alpha: The interval covers with probability 1 - alpha.
+        num_blocks: Number of repeats.
+        num_images: Number of images of the fixed test set.
 
     Returns:
-        The test; without a law there is none: t, p and the interval are NaN, since zero variance is no evidence.
+        The test; without a law, t, p and the interval are NaN, since zero variance is no evidence.
     """
     if law is not None:
-        t, p = estimate / se, min(2 * law.tail(abs(estimate)), 1.0)  # probabilities are summed in floats
+        t, p = estimate / se, min(2 * law.tail(abs(estimate)), 1.0)  # sums of probabilities can exceed 1 by rounding
         interval = interval_of(estimate, law, level=1 - alpha)
     else:
         t = p = math.nan
@@ -99,10 +99,10 @@ def complete_test(
 def t_result(
     name: str, *, estimate: float, se: float, df: float, alpha: float, num_blocks: int, num_images: int | None = None
 ) -> MeanTest:
-    """Complete a t test.
+    """Return a t test from its estimate and standard error; the arguments are those of `complete_test`.
 
     Returns:
-        The test; with a standard error of 0 there is none: t, p and the interval are NaN.
+        The test; with a standard error of 0, t, p and the interval are NaN.
     """
     law = Student(se=se, df=df) if se > 0 else None
     return complete_test(

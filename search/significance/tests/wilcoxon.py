@@ -1,7 +1,7 @@
-"""Wilcoxon's signed-rank test, exact with ties, and the estimate and interval that belong to it.
+"""Wilcoxon's signed-rank test, exact with ties, and the matching estimate and interval.
 
-With one difference per data set it is the pairwise test over six or more data sets: ranks do not care that one data set
-gives differences of ten percentage points and another of a tenth of one.
+With one difference per data set it is the pairwise test over six or more data sets: ranks give equal weight to a data
+set with differences of ten percentage points and one with tenths.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ from search.significance.tests.differences import checked, merged, t_part, toler
 
 NAME = "Wilcoxon signed-rank test"
 MAX_EXACT = 500
-"""Nonzero differences up to which the null distribution is computed; beyond, the normal one is as good."""
+"""Maximum number of nonzero differences for the exact null distribution; beyond it, the normal approximation is
+accurate."""
 
 
 def wilcoxon_test(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
-    """Two-sided signed-rank test, exact given the ranks that occurred.
+    """Run the two-sided signed-rank test, exact given the observed ranks.
 
-    Differences equal up to float noise share their mean rank; zeros say nothing about direction and are left out, as in
-    Wilcoxon's paper. The null distribution is that of the ranks at hand under all sign vectors, so ties need no
+    Differences equal up to rounding errors share their mean rank; zeros have no direction and are left out, as in
+    Wilcoxon's paper. The null distribution is that of the observed ranks under all sign vectors, so ties need no
     correction. The smallest p that n nonzero differences can reach is 2 / 2^n: 6 for one comparison at .05.
 
-    Right over data sets (one difference each, data sets independent), or over repeats for "this data set". The promise
-    fails for repeats and "new data of this kind", where blocks share images; when equal configurations would not give
-    symmetric differences; and when the data sets are variants of each other. Over data sets it speaks of data sets like
-    these, all of equal weight, not of any one of them.
+    Valid over data sets (one difference each, independent data sets), or over repeats for "this data set". The
+    guarantee fails for repeats and "new data of this kind", where blocks share images; if equal configurations would
+    not give symmetric differences; and if the data sets are variants of each other. Over data sets the claim is about
+    similar data sets, equally weighted, not about any one of them.
 
     Args:
         diff: Differences, shape (R,), R >= 2.
-        alpha: The t interval beside it covers 1 - alpha; see `hodges_lehmann` for the interval of this test.
+        alpha: The accompanying t interval covers with probability 1 - alpha; `hodges_lehmann` returns this test's own
+            interval.
 
     Returns:
         The test; `statistic` is the smaller of the two rank sums; estimate, se, df, t and interval are those of the
@@ -68,13 +70,13 @@ def wilcoxon_test(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
 
 
 def null_distribution(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability of every doubled rank sum when each rank counts with probability one half.
+    """Return the probability of every doubled rank sum if each rank counts with probability one half.
 
     Args:
-        ranks: Mean ranks, whole or half, shape (n,).
+        ranks: Mean ranks, integers or half-integers, shape (n,).
 
     Returns:
-        Shape (2 * sum of ranks + 1,); tied ranks are half numbers, so twice a sum is whole.
+        Shape (2 * sum of ranks + 1,); sums are doubled because tied ranks can be half-integers.
     """
     doubled = np.rint(2 * ranks).astype(int)
     chance = np.zeros(int(doubled.sum()) + 1)
@@ -86,19 +88,19 @@ def null_distribution(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def hodges_lehmann(diff: NDArray[Any], *, level: float = 0.95) -> tuple[float, Interval | None]:
-    """Estimate of the typical difference that goes with the signed-rank test, with its exact interval.
+    """Return the estimate of the typical difference that belongs to the signed-rank test, with its exact interval.
 
-    The estimate is the median of all Walsh averages (d_i + d_j) / 2, i <= j. The interval holds every shift that the
-    test without ties would not reject at 1 - level; it covers at least `level`, more where there are ties. The promise
-    fails where the test's own does, and for differences that are not symmetric: then it is the pseudo-median that is
-    estimated, neither mean nor median.
+    The estimate is the median of all Walsh averages (d_i + d_j) / 2, i <= j. The interval contains every shift that the
+    test without ties would not reject at 1 - level; it covers with at least `level`, more if there are ties. The
+    guarantee fails where the test's does. If the differences are not symmetric, the estimate is the pseudo-median,
+    neither mean nor median.
 
     Args:
         diff: Differences, shape (R,), R >= 2.
         level: Coverage.
 
     Returns:
-        The estimate and its interval; None where so few differences cannot reach this level (five for .95), or nothing
+        The estimate and its interval; None if so few differences cannot reach this level (five for .95), or nothing
         varied.
 
     Raises:
@@ -113,7 +115,7 @@ def hodges_lehmann(diff: NDArray[Any], *, level: float = 0.95) -> tuple[float, I
     walsh = np.sort((values[first] + values[second]) / 2)
     estimate = float(np.median(walsh))
     n = values.size
-    if n <= MAX_EXACT:  # the largest rank sum with a tail within the level, and one: averages to drop on each side
+    if n <= MAX_EXACT:  # averages to drop on each side: 1 + the largest rank sum whose tail is within the level
         tails = np.cumsum(null_distribution(np.arange(1.0, n + 1)))[::2]
         cut = int((tails <= (1 - level) / 2).sum())
     else:
@@ -125,22 +127,22 @@ def hodges_lehmann(diff: NDArray[Any], *, level: float = 0.95) -> tuple[float, I
 
 @dataclass(frozen=True, kw_only=True)
 class NormalWilcoxon:
-    """The signed-rank test by its normal approximation, as Demsar prints it."""
+    """Normal approximation of the signed-rank test, as in Demsar's tables."""
 
     r_plus: float
-    """Sum of the ranks on which the first was better, half of the zeros' among them."""
+    """Sum of the ranks on which the first was better, including half of the ranks of zeros."""
     r_minus: float
     t: float
-    """The smaller of the two."""
+    """The smaller of the two rank sums."""
     z: float
     p: float
-    """Two-sided."""
+    """Two-sided p-value."""
 
 
 def demsar_wilcoxon(diff: NDArray[Any]) -> NormalWilcoxon:
-    """Signed-rank test as in Demsar's tables: zeros are ranked and split, z without correction for ties or continuity.
+    """Run the signed-rank test as in Demsar's tables: zeros are ranked and split, z has no corrections.
 
-    For comparing with papers that follow it; `wilcoxon_test` decides. The promise fails below some 25 differences,
+    For comparison with papers that use it; `wilcoxon_test` decides. The guarantee fails below about 25 differences,
     where z is not normal, and with many ties.
 
     Args:
