@@ -1,4 +1,4 @@
-"""A study as one page: what was asked, what came of it, and what may be said."""
+"""The report of a study as one HTML page, and the overview that `status` prints."""
 
 from search.report.write import FILE_NAME, Report, write_report
 
