@@ -20,7 +20,7 @@ from search.study.config import StudyConfig
 
 
 def cell_rows(paper: Paper, data: str, outcomes: Mapping[str, Outcome], *, num_classes: int) -> list[dict[str, Any]]:
-    """Return one row per cell and score: printed and reproduced accuracy, and whether our interval holds the printed."""
+    """Return one row per cell and score: printed and reproduced accuracy, and whether our interval holds the first."""
     return [
         _cell_row(paper, data, name, score, scored, outcome, chance=1 / num_classes)
         for name, outcome in outcomes.items()
