@@ -1,1 +1,1 @@
-"""What is measured, and the peers it is measured against."""
+"""Benchmarks, and the reference implementations that they compare with."""

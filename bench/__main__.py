@@ -1,4 +1,4 @@
-"""Run every measurement and write its page; on a quiet machine, for half an hour."""
+"""Run every benchmark and write its page. Takes half an hour on an otherwise idle machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the analysis costs: ten configurations on 50,000 images, and the crossed test against a plain statsmodels loop.
+"""Speed of the analysis: ten configurations on 50,000 images, and the crossed test against a plain statsmodels loop.
 
-Each measurement is a process of its own on one core, which reads its input from a file as a user's would and reports
-its own peak memory. Rounds alternate between ours and the peer, so that noise meets both alike.
+Each measurement runs in a separate process on one core, which reads its input from a file and reports its peak memory.
+Rounds alternate between our code and the peer, so that noise affects both equally.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.report import machine, write_page
 NUM_CONFIGS, NUM_BLOCKS, NUM_IMAGES = 10, 30, 50_000
 NUM_PAIRS = NUM_CONFIGS * (NUM_CONFIGS - 1) // 2
 PEER_SIZES = (100, 300, 1000)
-"""Test images at which the peer still fits into memory."""
+"""Numbers of test images for which the peer fits into memory."""
 ROUNDS = 3
 MAX_SECS, MAX_GIB, MIN_RATIO = 20, 2, 50
 
@@ -106,7 +106,7 @@ done(loop_secs=time.perf_counter() - start, p=p)
 
 
 def simulate(num_images: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Correctness of ten configurations a quarter of a percentage point apart, shape (configs, blocks, images)."""
+    """Simulate correctness of ten configurations 0.25 percentage points apart, shape (configs, blocks, images)."""
     rng = np.random.default_rng(seed)
     hardness = rng.normal(1, 1.5, num_images).astype(np.float32)
     correct = np.empty((NUM_CONFIGS, NUM_BLOCKS, num_images), dtype=np.uint8)
@@ -119,7 +119,7 @@ def simulate(num_images: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint
 
 
 def store(folder: Path, num_images: int) -> Path:
-    """Write simulated results as `hybrid-search analyze` reads them."""
+    """Write simulated results to a file that `hybrid-search analyze` reads."""
     path = folder / f"{num_images}.npz"
     np.savez_compressed(
         path,
@@ -131,7 +131,7 @@ def store(folder: Path, num_images: int) -> Path:
 
 
 def measure(script: str, path: Path, num_pairs: int) -> dict[str, Any]:
-    """Run one script on one file, in a process of its own."""
+    """Run one script on one file in a separate process."""
     reading = "" if script is COMMAND else READ
     command = [sys.executable, "-c", START + reading + script, str(path), str(num_pairs)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -141,7 +141,7 @@ def measure(script: str, path: Path, num_pairs: int) -> dict[str, Any]:
 
 
 def beside_peer(path: Path, num_pairs: int) -> dict[str, float]:
-    """Seconds per pair and peak memory of both, over alternating rounds; both must give the same p-values."""
+    """Measure seconds per pair and peak memory of our code and the peer, and check that their p-values are equal."""
     ours, peer = [], []
     for _ in range(ROUNDS):
         peer.append(measure(PEER, path, num_pairs))
@@ -164,7 +164,7 @@ def to_page(
     bare: dict[str, Any],
     small: Mapping[int, Mapping[str, float]],
 ) -> str:
-    """Write the page."""
+    """Return the page as Markdown."""
     rows = "\n".join(
         f"| {NUM_BLOCKS} x {size:,} | {1000 * row['ours']:.2f} ms | {row['peer']:.2f} s | {row['ratio']:,.0f} "
         f"| {1000 * row['whole']:.0f} ms | {row['ours_gib']:.2f} GiB | {row['peer_gib']:.2f} GiB |"

@@ -1,10 +1,10 @@
-"""How often the analysis cries wolf, and what it finds: from stored repeats of real trainings, and from simulation.
+"""Calibration: false-positive rates and power of the analysis, from stored repeats of real training and simulation.
 
-Null studies (`bench/nulls.py`) hold the correctness bits of one configuration trained on many blocks. Split into two
-fake configurations, again and again, they say how often a test tells a configuration from itself. Families of
-configurations with tastes of their own are in `bench/families.py`.
+Null studies (`bench/nulls.py`) hold the correctness bits of one configuration trained on many blocks. Splitting them
+repeatedly into two fake configurations shows how often a test claims a difference where there is none. Families of
+configurations that interact with images are in `bench/families.py`.
 
-`python -m bench.calibration` counts everything in pieces that are kept (`bench/pieces.py`), and writes the page.
+`python -m bench.calibration` counts everything in cached pieces (`bench/pieces.py`) and writes the page.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ STUDIES = ("digits", "cifar10")
 BLOCKS = (3, 5, 10, 30)
 NUM_SPLITS = 1000
 CHUNK = 250
-"""Splits in one piece."""
+"""Number of splits per piece."""
 FAMILIES = 1000
-"""Simulated families in one piece."""
+"""Number of simulated families per piece."""
 STUDIES_JUDGED = 50
-"""Families through the judge in one piece."""
+"""Number of families per piece that the whole analysis judges."""
 AGAIN = 5
-"""So many times as many splits for what exceeds."""
+"""Factor by which the number of splits grows when a rate above alpha is counted again."""
 NUM_POWER_SPLITS = 400
 NUM_SIMS = 4000
 NUM_JUDGED = 1000
 JUDGED_CELL = (families.STRONG, 500, 3)
-"""World, images and repeats of the families that go through the judge."""
+"""World, number of images and number of repeats of the families that the whole analysis judges."""
 DROPS = {"digits": (0.005, 0.01, 0.02, 0.04), "cifar10": (0.0025, 0.005, 0.01, 0.02)}
 POWER_BLOCKS = (5, 10, 30)
 SIM_BLOCKS = (3, 5, 10, 30)
@@ -83,7 +83,7 @@ def _again(name: str, num_blocks: int, title: str, num_splits: int) -> Share:
 
 
 def recount(pieces: Pieces, found: Mapping[str, Nulls], num_splits: int) -> dict[str, Share]:
-    """Count what exceeds once more, on fresh splits: luck does not strike twice."""
+    """Count rates that exceed alpha again on more, independent splits, which tells bias from Monte-Carlo error."""
     jobs = {
         cell_name(title, name, number): pieces.ask(_again, name, number, title, num_splits)
         for name, nulls in found.items()
@@ -99,7 +99,7 @@ def _power(name: str, num_blocks: int, drop: float, num_splits: int) -> dict[str
 
 
 def run(pieces: Pieces, name: str, num_splits: int, num_power_splits: int) -> Nulls:
-    """Count everything on one null study."""
+    """Count claims, verdicts and power on one null study."""
     num_repeats = len(load_null(name).correct)
     blocks = [number for number in BLOCKS if 2 * number <= num_repeats]
     counted = {
@@ -126,7 +126,7 @@ def run(pieces: Pieces, name: str, num_splits: int, num_power_splits: int) -> Nu
 
 
 def simulate(pieces: Pieces, num_sims: int) -> dict[str, Any]:
-    """Everything that no stored repeat can show."""
+    """Count what stored repeats cannot show, by simulation."""
     worlds = list(enumerate(simulated.WORLDS))
     fixed = {
         number: {world.name: pieces.ask(simulated.fixed_test_set, place, number, num_sims) for place, world in worlds}
@@ -144,7 +144,7 @@ def simulate(pieces: Pieces, num_sims: int) -> dict[str, Any]:
 
 
 def count_families(pieces: Pieces, num_families: int, num_judged: int) -> Families:
-    """Families of configurations with tastes: simulated, stored, and through the judge."""
+    """Count claims in families: simulated, made from stored repeats, and judged by the whole analysis."""
     world, num_images, num_repeats = JUDGED_CELL
     cells = [
         [pieces.ask(families.simulated_cell, place, images, number, *part) for part in _chunks(num_families, FAMILIES)]
@@ -182,7 +182,7 @@ def main(
     *,
     folder: Path = FOLDER,
 ) -> None:
-    """Count, and write bench/calibration.md with its picture."""
+    """Count everything, and write bench/calibration.md and its figure."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         pieces = Pieces(pool, folder)
         tasty = count_families(pieces, num_sims, num_judged)

@@ -1,4 +1,4 @@
-"""The words and tables of bench/calibration.md."""
+"""The text and tables of bench/calibration.md."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ TITLES = {"digits": "scikit-learn's digits, full size", "cifar10": "CIFAR-10, re
 
 @dataclass(frozen=True, kw_only=True)
 class Nulls:
-    """What was counted on one null study."""
+    """Counts of one null study."""
 
     singles: dict[int, dict[str, Share]]
-    """R -> test -> share of claims."""
+    """R -> test -> share of splits with a claim."""
     families: dict[int, dict[str, Share]]
     verdicts: dict[int, dict[str, int]]
-    """R -> verdict -> how often the whole analysis gave it."""
+    """R -> verdict -> number of splits in which the whole analysis gave it."""
     power: dict[tuple[int, float], dict[str, Found]]
-    """(R, planted drop) -> test -> what it found."""
+    """(R, planted drop) -> test -> its findings."""
 
 
 def claims_table(rows: list[Row], counted: Mapping[int, Mapping[str, Share]]) -> str:
-    """Tests by number of blocks; offered ones first, in their own order."""
+    """Return a table of tests by number of blocks, offered tests first, in their given order."""
     blocks = sorted(counted)
     ordered = sorted(((row.title, row.offered_for) for row in rows), key=lambda row: not row[1])
     return table(
@@ -54,7 +54,7 @@ def claims_table(rows: list[Row], counted: Mapping[int, Mapping[str, Share]]) ->
 
 
 def offered_on(nulls: Nulls, num_blocks: int) -> dict[str, Share]:
-    """What was counted of offered tests at one number of blocks, by title."""
+    """Return the shares of the offered tests at one number of blocks, by title."""
     counted = nulls.singles[num_blocks] | nulls.families[num_blocks]
     rows = [*single_rows(), *family_rows(10_000, num_blocks)]
     titles = (JUDGED, *(row.title for row in rows if row.offered_for))
@@ -62,12 +62,12 @@ def offered_on(nulls: Nulls, num_blocks: int) -> dict[str, Share]:
 
 
 def cell_name(title: str, study: str, num_blocks: int) -> str:
-    """What a cell is called outside its table."""
+    """Return the name of a table cell for use in the text."""
     return f"{title} ({study}, R = {num_blocks})"
 
 
 def offered_shares(found: Mapping[str, Nulls], more: Mapping[str, Any], tasty: Families) -> dict[str, Share]:
-    """Every cell that must keep to alpha, by a name."""
+    """Return every share that must not exceed alpha, by name."""
     cells = family_shares(tasty)
     for name, nulls in found.items():
         for number in nulls.singles:
@@ -156,7 +156,7 @@ def _points(drop: float) -> str:
 
 
 def observed_detectable(nulls: Nulls, method: str, num_blocks: int) -> float | None:
-    """Planted difference that was found in 80 % of splits, between the planted ones; None where none reached it."""
+    """Return the planted difference found in 80 % of splits, by interpolation; None if no difference reached 80 %."""
     drops = sorted(drop for number, drop in nulls.power if number == num_blocks)
     powers = [nulls.power[num_blocks, drop][method].power.rate for drop in drops]
     for (low, below), (high, above) in zip(
@@ -292,7 +292,7 @@ def to_page(
     *,
     spread: str,
 ) -> str:
-    """Write the whole page."""
+    """Return the page as Markdown."""
     splits = _most(shares for item in found.values() for shares in item.singles.values())
     power_splits = _most(tests for item in found.values() for tests in item.power.values())
     sims = _most(shares for worlds in more["fixed"].values() for shares in worlds.values())
@@ -373,7 +373,7 @@ what happens when it is taken for the configurations. Data sets: simulated, of u
 
 
 def spread_words(ratios: Iterable[float]) -> str:
-    """What the dependence of splits amounts to."""
+    """Return a sentence on the effect of the dependence between splits."""
     values = np.array(list(ratios))
     return (
         "How wrong that is, simulated pools of as many repeats show (plain paired t, normal scores): from pool to pool "

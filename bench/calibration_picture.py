@@ -1,4 +1,4 @@
-"""The picture of bench/calibration.md: shares of claims on real trainings and in simulation, and power."""
+"""The figure of bench/calibration.md: shares of claims on real training and in simulation, and power."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SHOWN = (
     ("exact McNemar of the first pair, taken for the configurations", "McNemar, first pair*"),
 )
 LOOKS = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", ":"), ("#666666", "D", "-."))
-"""Okabe and Ito's colours; marker and line tell the same without colour."""
+"""Okabe and Ito's colours, marker and line style; each alone identifies the series."""
 
 
 def draw(found: Mapping[str, Nulls], more: Mapping[str, Any], path: Path) -> None:
-    """Draw shares of claims on the left, simulated ones in the middle, power on the right."""
+    """Draw shares of claims on real training on the left, in simulation in the middle, and power on the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Shares of claims: fake pairs drawn from the repeats of one configuration, and how often a test tells them apart.
+"""Shares of false claims: fake pairs drawn from the repeats of one configuration, and how often a test separates them.
 
 Shapes: K arms (fake configurations), R blocks, M test images.
 """
@@ -20,23 +20,23 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """How many of some trials ended in a claim."""
+    """The share of trials that ended in a claim."""
 
     count: int
     total: int
 
     @property
     def rate(self) -> float:
-        """Claims over trials."""
+        """Number of claims divided by the number of trials."""
         return self.count / self.total
 
     def __add__(self, other: Share) -> Share:
-        """Both counts taken together."""
+        """Pool two counts."""
         return Share(count=self.count + other.count, total=self.total + other.total)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Clopper and Pearson's 95 % interval, as if the trials were independent."""
+        """Clopper-Pearson 95 % interval, which assumes independent trials."""
         from scipy.stats import binomtest
 
         found = binomtest(self.count, self.total).proportion_ci(0.95, "exact")
@@ -44,7 +44,7 @@ class Share:
 
     @property
     def exceeds(self) -> bool:
-        """More claims than alpha and two Monte-Carlo errors allow."""
+        """Whether the rate exceeds alpha by more than two Monte-Carlo standard errors."""
         return self.rate > ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / self.total)
 
     def __str__(self) -> str:
@@ -59,18 +59,18 @@ def _short(share: float) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arms:
-    """Fake configurations over the same blocks: disjoint draws from the repeats of a single one."""
+    """Fake configurations over the same blocks: disjoint samples of one configuration's repeats."""
 
     correct: NDArray[np.uint8]
     """Correctness of every test image, 0 or 1, shape (K, R, M)."""
     val_scores: NDArray[np.float64]
     """Validation accuracies, shape (K, R)."""
     ratio: float
-    """Validation images over training images."""
+    """Number of validation images divided by the number of training images."""
 
     @property
     def num_blocks(self) -> int:
-        """Blocks of every arm."""
+        """Number of blocks of each arm."""
         return int(self.correct.shape[1])
 
     @property
@@ -79,11 +79,11 @@ class Arms:
         return np.asarray(self.correct.mean(axis=2), dtype=np.float64)
 
     def on_test(self, first: int = 0, second: int = 1) -> Pair:
-        """Two arms side by side, image by image."""
+        """Return two arms as a pair of per-image correctness."""
         return _pair(self.correct[first], self.correct[second])
 
     def on_validation(self, first: int = 0, second: int = 1) -> Pair:
-        """Two arms side by side, by their validation accuracies."""
+        """Return two arms as a pair of validation accuracies."""
         return _pair(self.val_scores[first], self.val_scores[second])
 
 
@@ -102,47 +102,47 @@ def _pair(first: NDArray[np.generic], second: NDArray[np.generic]) -> Pair:
 
 
 def draw_arms(null: NullStudy, num_arms: int, num_blocks: int, rng: np.random.Generator) -> Arms:
-    """Draw fake configurations without replacement: no repeat is in two of them."""
+    """Draw fake configurations without replacement, so that no repeat is in two of them."""
     chosen_KR = rng.permutation(len(null.correct))[: num_arms * num_blocks].reshape(num_arms, num_blocks)
     return Arms(correct=null.correct[chosen_KR], val_scores=null.val_accuracy[chosen_KR], ratio=null.ratio)
 
 
 def draws(null: NullStudy, num_arms: int, num_blocks: int, num_splits: int, *, first: int = 0) -> Iterator[Arms]:
-    """Split the repeats again and again; split s of R blocks is the same whatever else is asked for."""
+    """Yield random splits of the repeats; the random numbers of a split depend only on its number and on R."""
     for split in range(first, first + num_splits):
         yield draw_arms(null, num_arms, num_blocks, np.random.default_rng([num_blocks, split]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One test in the table."""
+    """One test of the table."""
 
     title: str
     offered_for: str
-    """What it may be claimed of; empty where it is shown for contrast only."""
+    """The population that a claim refers to; empty if the test is shown for contrast only."""
     claims: Callable[[Arms], bool]
-    """Whether some two arms are told apart."""
+    """Function that returns whether the test separates any two arms."""
     fewest: int = 2
-    """Blocks below which it is refused."""
+    """Minimum number of blocks of the test."""
     most: int = 10_000
-    """Blocks above which it does not apply."""
+    """Maximum number of blocks of the test."""
     num_arms: int = 2
     every: int = 1
-    """Run on one split in so many: for what is slow."""
+    """Run the test on every n-th split only, for slow tests."""
 
 
 def count_claims(
     null: NullStudy, rows: list[Row], num_blocks: int, num_splits: int, *, first: int = 0
 ) -> dict[str, Share]:
-    """Run every row on the same splits of the repeats.
+    """Count the claims of every test on the same splits of the repeats.
 
     Args:
         null: Repeats of one configuration.
-        rows: Tests; those that do not apply to so few or so many blocks, or need more repeats than there are, are left
-            out.
+        rows: Tests; those that do not apply to `num_blocks` blocks, or need more repeats than the study has, are
+            skipped.
         num_blocks: R of each arm.
-        num_splits: Splits to draw.
-        first: Number of the first one.
+        num_splits: Number of splits.
+        first: Number of the first split.
 
     Returns:
         Title -> share of splits with a claim.

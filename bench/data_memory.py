@@ -1,6 +1,6 @@
-"""What the decoded data cost in memory: mapped and shared, against a copy in each process.
+"""Memory of the decoded data: mapped and shared, against a copy in each process.
 
-Each worker reads every training image once per epoch, two epochs. Linux only (`/proc/self/smaps_rollup`).
+Each worker reads every training image once per epoch, for two epochs. Linux only (`/proc/self/smaps_rollup`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LABELS = {
 
 
 def memory_mib() -> dict[str, float]:
-    """Resident, proportional and private memory of this process, in MiB."""
+    """Return the resident, proportional and private memory of this process, MiB."""
     fields: dict[str, int] = {}
     for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]:
         name, value = line.split(":")
@@ -35,7 +35,7 @@ def memory_mib() -> dict[str, float]:
 
 
 def worker(mode: str, root: str, cache: str, ready: Barrier, results: multiprocessing.Queue[dict[str, float]]) -> None:
-    """Read the whole training part and report the memory while all workers still hold theirs."""
+    """Read the whole training part, and report memory while all other workers still hold theirs."""
     import numpy as np
     import torch
 
@@ -67,7 +67,7 @@ def worker(mode: str, root: str, cache: str, ready: Barrier, results: multiproce
 
 
 def measure(mode: str, num_processes: int, root: str, cache: str) -> dict[str, float]:
-    """Sum over the processes, in MiB; seconds as means."""
+    """Run the workers; return memory summed over processes, MiB, and mean seconds."""
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(num_processes)
     results: multiprocessing.Queue[dict[str, float]] = context.Queue()
@@ -82,13 +82,13 @@ def measure(mode: str, num_processes: int, root: str, cache: str) -> dict[str, f
 
 
 def main() -> None:
-    """Measure and write bench/data_memory.md; needs HYBRID_SEARCH_TEST_DATA to name the folder of CIFAR-10 images."""
+    """Measure and write bench/data_memory.md; HYBRID_SEARCH_TEST_DATA must name the folder of CIFAR-10 images."""
     root = os.environ.get("HYBRID_SEARCH_TEST_DATA")
     if root is None:
         print("data_memory: set HYBRID_SEARCH_TEST_DATA to the folder that holds cifar10/; skipped")
         return
     with tempfile.TemporaryDirectory() as cache:
-        # Decoded in a process of its own, so that the first worker is like the others.
+        # Decode in a separate process, so that the first worker does not differ from the others.
         script = (
             "import sys; from pathlib import Path; from search.data.datasets import DataConfig;"
             "from search.data.store import open_data;"

@@ -1,7 +1,7 @@
-"""What decoding costs: Tiny ImageNet's folder through the store, against a bare Pillow loop; then opened again.
+"""Decoding speed: Tiny ImageNet's folder through the store, against a plain Pillow loop; then reopening the cache.
 
-Each round is a process of its own that times one of them; rounds alternate, so that noise meets all alike. What counts
-is the processor's time, user and system: on a shared machine the clock tells of the neighbours. Linux only.
+Each round is a separate process that times one of them; rounds alternate, so that noise affects all equally. CPU time
+(user and system) is compared, because wall time on a shared machine depends on other processes. Linux only.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ print(json.dumps({"num": len(paths), **seconds}))
 
 
 def measure(mode: str, root: str, num_cores: int) -> dict[str, float]:
-    """Run one round: seconds, and the number of images."""
+    """Run one round; return seconds and the number of images."""
     command = [sys.executable, "-c", SCRIPT, mode, root, str(num_cores)]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
 
 def main() -> None:
-    """Measure and write bench/decoding.md; needs HYBRID_SEARCH_TEST_DATA to name the folder of the images."""
+    """Measure and write bench/decoding.md; HYBRID_SEARCH_TEST_DATA must name the folder of the images."""
     root = os.environ.get("HYBRID_SEARCH_TEST_DATA")
     if root is None:
         print("decoding: set HYBRID_SEARCH_TEST_DATA to the folder that holds tiny-imagenet-200/; skipped")

@@ -1,4 +1,4 @@
-"""Nulls of tests that want other data than repeats on one test set: 5x2 cross-validation, and several data sets."""
+"""Null studies of tests that do not use repeats on one test set: 5x2 cross-validation, and several data sets."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ NUM_FEATURES = 100
 NUM_SHUFFLES = 1999
 RIDGE = 1e-1
 CONTRAST_ONLY = ("Friedman, Iman and Davenport's F",)
-"""Said to be too bold with few data sets; shuffled ranks are offered in its place."""
+"""Tests that are known to be liberal with few data sets; a permutation test of ranks is offered instead."""
 
 
 def five_by_two(num_studies: int, seed: int = 0) -> dict[str, Share]:
-    """Ridge regression on random features of scikit-learn's digits against itself under other features.
+    """Compare ridge regression on random features of scikit-learn's digits with itself under other random features.
 
-    Each study draws five halvings and new features for every training: one configuration, trained 20 times.
+    Each study draws five halvings, and new features for every fit: one configuration, fitted 20 times.
 
     Returns:
-        Test -> share of studies in which it tells the configuration from itself.
+        Test -> share of studies with a false claim.
     """
     from sklearn.datasets import load_digits
 
@@ -64,10 +64,10 @@ def _accuracy(
 
 
 def over_data_sets(num_datasets: int, num_configs: int, num_studies: int, seed: int = 0) -> dict[str, Share]:
-    """Equal configurations on simulated data sets of unequal difficulty and unequal noise.
+    """Compare equal configurations on simulated data sets of unequal difficulty and unequal noise.
 
     Returns:
-        Test -> share of studies with a claim; of families, any claim within the family.
+        Test -> share of studies with a claim; for families, with any claim within the family.
     """
     rng = np.random.default_rng([seed, num_datasets])
     names = (

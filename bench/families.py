@@ -1,9 +1,9 @@
-"""Families of equal configurations with tastes of their own: any false claim, false equivalence, and power.
+"""Families of equal configurations that interact with images: family-wise false claims, false equivalence, and power.
 
-A configuration has a taste where it finds some images easier than another one does. Then a fixed test set favours one
-of two that are equal over all images, and only a test that takes images for a sample keeps to alpha. `bench/simulated`
-gives such configurations by arithmetic; stored trainings are given tastes by showing each fake configuration images of
-its own in a share of the places. Shapes: K configurations, R repeats, M images, P pairs.
+A configuration's *taste* is its interaction with images: some images are easier for it than for another configuration.
+A fixed test set then favours one of two configurations that are equal over all images, and only a test that treats
+images as a sample keeps its level. `bench/simulated.py` simulates tastes; stored runs receive them by giving each fake
+configuration different images in a share of the places. Shapes: K configurations, R repeats, M images, P pairs.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from search.significance.tests.mixture import grid, tails
 
 STRONG = next(world for world in WORLDS if world.name == "runs and tastes differ strongly")
 DIGITS_SPREAD = World(name="the digits' own spread of runs", luck=0.17, taste=0.5)
-"""Accuracy varies by 3.3 percentage points between runs, as in the stored trainings on the digits."""
+"""World with an SD of accuracy between runs of 3.3 percentage points, as in the stored runs on the digits."""
 CELLS = ((STRONG, 250), (DIGITS_SPREAD, 250), (STRONG, 150))
-"""Worlds and numbers of images; from 200 images down the test averages over their variance as well."""
+"""Worlds and numbers of images; up to 200 images, the test also averages over the variance of images."""
 REPEATS = (3, 5, 10, 20)
 NUM_FAMILIES = 4000
 NUM_CONFIGS = 8
@@ -44,15 +44,15 @@ SIZES: dict[int, tuple[tuple[int, int], ...]] = {
     7: tuple((0, place) for place in range(1, NUM_CONFIGS)),
     28: PAIRS,
 }
-"""Family size -> its comparisons: one pair, all pairs of three, all against a control, all pairs of eight."""
+"""Family size -> its pairs: one pair, all pairs of three, all against a control, all pairs of eight."""
 EDGE_SIZES = (1, 3, 8, 27)
-"""Comparisons against one control from which all of them differ by the rope exactly."""
+"""Family sizes of comparisons with one control, from which all configurations differ by exactly the rope."""
 ROPE = 0.25
-"""So wide that its far edge plays no part."""
+"""Half-width of the region of practical equivalence, so wide that its far edge has no effect."""
 TRUE_ERRORS = 3.5
-"""True standard errors by which a difference is planted to see the power."""
+"""Size of the planted difference for power, in true standard errors."""
 OWN_IMAGES = 0.5
-"""Share of places in which a stored training sees an image of its own."""
+"""Share of places in which each fake configuration has a different image."""
 NUM_PLACES = 500
 
 Variant = Literal["generalized", "Satterthwaite"]
@@ -62,7 +62,7 @@ VARIANTS: tuple[Variant, ...] = ("generalized", "Satterthwaite")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Squares:
-    """Means and mean squares of many differences of two configurations, all of the same R and M."""
+    """Means and mean squares of many pairwise differences, all with the same R and M."""
 
     mean: NDArray[np.float64]
     repeats: NDArray[np.float64]
@@ -72,14 +72,14 @@ class Squares:
     num_images: int
 
     def variances(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What repeats and the rest contribute to the variance of each mean, as in `crossed.variances`."""
+        """Return the contributions of repeats and of the rest to the variance of each mean, as `crossed.variances`."""
         plain = self.repeats + self.images - self.residual
         chosen = np.maximum.reduce([plain, self.repeats, self.images])
         cells = self.num_repeats * self.num_images
         return self.repeats / cells, (chosen - self.repeats) / cells
 
     def tails(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Chance that a mean misses by more than a distance, by the law of the crossed test."""
+        """Return the probability that a mean deviates by more than a distance, as the crossed test computes it."""
         runs, rest = self.variances()
         few = self.num_images <= FEW_IMAGES
         nodes = grid(self.num_repeats - 1, self.num_images - 1 if few else math.inf)
@@ -90,7 +90,7 @@ class Squares:
         return np.concatenate([tails(*part, nodes) for part in parts])
 
     def p_values(self, variant: Variant, shift: float = 0.0) -> NDArray[np.float64]:
-        """Two-sided, with every mean moved by a shift; 1 where nothing varied."""
+        """Return two-sided p-values of the means plus a shift; 1 if nothing varied."""
         runs, rest = self.variances()
         varied = runs + rest > 0
         mean = self.mean + shift
@@ -109,14 +109,14 @@ class Squares:
 
 
 def squares_of(families: Iterator[NDArray[np.int8]], pairs: tuple[tuple[int, int], ...]) -> Squares:
-    """Mean squares of every pair of every family, from sums alone: as `crossed.mean_squares` one by one, but faster.
+    """Return the mean squares of every pair of every family, equal to `crossed.mean_squares` but faster.
 
     Args:
-        families: Correctness of the configurations of each, shape (K, R, M).
-        pairs: Which to compare.
+        families: Correctness of the configurations of each of N families, shape (K, R, M).
+        pairs: Pairs of configurations to compare.
 
     Returns:
-        N families times P pairs, family by family.
+        Arrays of length N * P, family by family.
     """
     first, second = np.array(pairs).T
     found, shape = [], (0, 0)
@@ -124,7 +124,7 @@ def squares_of(families: Iterator[NDArray[np.int8]], pairs: tuple[tuple[int, int
         num, rows, cols = correct_KRM.shape
         shape = rows, cols
         flat = correct_KRM.reshape(num, -1).astype(np.float32)
-        both = (flat @ flat.T).astype(np.float64)  # whole numbers below 2^24, so exact
+        both = (flat @ flat.T).astype(np.float64)  # exact, as all values are integers below 2^24
         right = np.diag(both)
         by_row, by_col = (correct_KRM.sum(axis=axis, dtype=np.int32).astype(np.float64) for axis in (2, 1))
         total = right[first] - right[second]
@@ -142,22 +142,22 @@ def squares_of(families: Iterator[NDArray[np.int8]], pairs: tuple[tuple[int, int
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyCell:
-    """What was counted with one number of repeats in one world."""
+    """Counts for one world and number of repeats."""
 
     world: str
     num_images: int
     num_repeats: int
     claims: dict[Variant, dict[int, Share]]
-    """Variant -> family size -> families in which any equal pair was told apart at .05, Holm-adjusted."""
+    """Variant -> family size -> share of families with any false claim at .05, Holm-adjusted."""
     power: dict[Variant, Share]
-    """One comparison: shares in which a difference of 3.5 true standard errors was found."""
+    """Variant -> share of single comparisons in which a difference of 3.5 true standard errors was found."""
     equivalent: dict[int, Share]
-    """Family size -> families in which any comparison at the rope's edge was called equivalent by adjusted TOST."""
+    """Family size -> share of families in which adjusted TOST called any comparison at the rope's edge equivalent."""
     posterior: dict[int, Share]
-    """The same by a posterior of .95 inside the rope, unadjusted: what does not decide."""
+    """The same for an unadjusted posterior of .95 inside the rope, which does not decide verdicts."""
 
     def __add__(self, other: FamilyCell) -> FamilyCell:
-        """More families of the same kind."""
+        """Pool the counts of two sets of families."""
         return dataclasses.replace(
             self,
             claims={variant: _add(shares, other.claims[variant]) for variant, shares in self.claims.items()},
@@ -179,14 +179,14 @@ def count_cell(
     *,
     num_configs: int = NUM_CONFIGS,
 ) -> FamilyCell:
-    """Count over families.
+    """Count claims, power and equivalence over families.
 
     Args:
-        world: Its name.
+        world: Name of the world.
         num_repeats: R of each configuration.
-        equal: Families of equal configurations.
-        edge: Families in which all differ from the first one by the rope; None where that cannot be had.
-        num_configs: K of the equal ones; sizes that need more are left out.
+        equal: Returns families of equal configurations.
+        edge: Returns families in which all configurations differ from the first one by the rope; None if unavailable.
+        num_configs: K of the equal configurations; family sizes that need more are skipped.
 
     Returns:
         The shares.
@@ -201,7 +201,7 @@ def count_cell(
     shift = TRUE_ERRORS * float(squares.mean.reshape(-1, len(pairs))[:, 0].std())
     for variant in VARIANTS:
         p_NP = squares.p_values(variant).reshape(-1, len(pairs))
-        # Holm rejects something exactly where the smallest p is at or below alpha / m.
+        # Holm rejects at least one hypothesis if and only if the smallest p is at most alpha / m.
         claims[variant] = {size: _share(p_NP[:, chosen].min(axis=1) <= ALPHA / size) for size, chosen in sizes.items()}
         power[variant] = _share(squares.p_values(variant, shift).reshape(-1, len(pairs))[:, 0] <= ALPHA)
     equivalent: dict[int, Share] = {}
@@ -231,7 +231,7 @@ def _share(told: NDArray[np.bool_]) -> Share:
 
 
 def simulated_cell(world: World, num_images: int, num_repeats: int, first: int, num_families: int) -> FamilyCell:
-    """Equal configurations of one simulated world, and others at the edge of the rope."""
+    """Count over simulated families of one world: equal configurations, and configurations at the rope's edge."""
     rng = np.random.default_rng([num_images, num_repeats, first])
 
     def families(leads: tuple[float, ...]) -> Iterator[NDArray[np.int8]]:
@@ -248,16 +248,16 @@ def simulated_cell(world: World, num_images: int, num_repeats: int, first: int, 
 def with_tastes(
     null: NullStudy, num_configs: int, num_repeats: int, rng: np.random.Generator, num_images: int = NUM_PLACES
 ) -> NDArray[np.int8]:
-    """Fake configurations from the stored repeats of one, each with images of its own in a share of the places.
+    """Make fake configurations from the stored repeats of one, each with different images in a share of the places.
 
-    Every place draws its image from all of the stored ones, so that no configuration is better over all images.
+    Every place draws its image from all stored images, so that no configuration is better over all images.
 
     Args:
         null: The stored repeats.
         num_configs: K.
-        num_repeats: R of each, all different.
-        rng: Draws repeats and images.
-        num_images: Places M.
+        num_repeats: R of each configuration; no repeat is used twice.
+        rng: Source of repeats and images.
+        num_images: Number of places, M.
 
     Returns:
         Correctness, shape (K, R, M).
@@ -270,7 +270,7 @@ def with_tastes(
 
 
 def stored_cell(name: str, num_repeats: int, first: int, num_families: int) -> FamilyCell:
-    """Fake configurations of one null study."""
+    """Count over families of fake configurations of one null study."""
     null, rng = load_null(name), np.random.default_rng([num_repeats, first])
     num_configs = min(NUM_CONFIGS, len(null.correct) // num_repeats)
     return count_cell(
@@ -283,30 +283,30 @@ def stored_cell(name: str, num_repeats: int, first: int, num_families: int) -> F
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedFamilies:
-    """Null studies through the whole analysis."""
+    """Counts of null studies that the whole analysis judged."""
 
     claims: Share
-    """Studies in which any of the comparisons ended in better or worse."""
+    """Share of studies in which any verdict was better or worse."""
     num_unlike: int
-    """Comparisons whose p from the judge is not that of the fast functions that the other families are counted by."""
+    """Number of comparisons whose p differs between the analysis and the fast functions of this module."""
 
     def __add__(self, other: JudgedFamilies) -> JudgedFamilies:
-        """Both taken together."""
+        """Pool two counts."""
         return JudgedFamilies(claims=self.claims + other.claims, num_unlike=self.num_unlike + other.num_unlike)
 
 
 def judge_families(world: World, num_images: int, num_repeats: int, first: int, num_studies: int) -> JudgedFamilies:
-    """Judge families of seven equal configurations against a control.
+    """Judge families of seven configurations and an equal control with the whole analysis.
 
     Args:
-        world: What they differ in.
+        world: The simulated world.
         num_images: M.
         num_repeats: R.
-        first: Number of the first family; each has a seed of its own.
-        num_studies: How many families.
+        first: Number of the first family, which determines its seed.
+        num_studies: Number of families.
 
     Returns:
-        What was claimed, by the verdicts.
+        Counts of claims and of unequal p-values.
     """
     names = tuple(f"config {place}" for place in range(NUM_CONFIGS))
     family = [(names[a], names[b]) for a, b in SIZES[7]]

@@ -1,4 +1,4 @@
-"""The part of bench/calibration.md about families of configurations with tastes."""
+"""The section of bench/calibration.md on families of configurations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Families:
-    """What was counted of families."""
+    """Counts of all families."""
 
     simulated: tuple[FamilyCell, ...]
     stored: tuple[FamilyCell, ...]
@@ -26,7 +26,7 @@ class Families:
 
 
 def family_shares(found: Families) -> dict[str, Share]:
-    """Every cell that must keep to alpha, by a name."""
+    """Return every share that must not exceed alpha, by name."""
     cells = {}
     for cell in (*found.simulated, *found.stored):
         where = f"{cell.world}, {cell.num_images} images, R = {cell.num_repeats}"
@@ -38,7 +38,7 @@ def family_shares(found: Families) -> dict[str, Share]:
 
 
 def families_section(found: Families) -> str:
-    """The section, with its heading."""
+    """Return the section as Markdown, with its heading."""
     total = found.simulated[0].claims["generalized"][1].total
     return f"""## Families, where configurations have tastes
 

@@ -1,8 +1,8 @@
-"""Training steps of every preset against the same model written plainly: images per second and peak memory.
+"""Training speed and peak memory of every preset, against the same model in plain PyTorch.
 
-Both train in float32 at batch 128 with Adam: ours as the training loop runs it (channels-last memory, `objective`), the
-peer (`bench/peers/plain_models.py`) as tutorials do. Steps alternate, each pair gives a ratio, the median is reported.
-Choose presets by the beginning of their names: `python -m bench.models yin/ yilmaz/cnn`.
+Both train in float32 with batches of 128 and Adam: ours as the training loop does (channels-last memory, `objective`),
+the peer (`bench/peers/plain_models.py`) as tutorials do. Steps alternate, and the median ratio of paired steps is
+reported. Select presets by prefixes of their names: `python -m bench.models yin/ yilmaz/cnn`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Step = Callable[[], None]
 
 
 def make_step(name: str, side: str, device: str) -> Step:
-    """One training step of a preset, `ours` or `plain`."""
+    """Return a function that runs one training step of a preset; `side` is `ours` or `plain`."""
     images = torch.randn(BATCH, 3, 32, 32, device=device)
     labels = torch.randint(10, (BATCH,), device=device)
     if side == "ours":
@@ -61,16 +61,16 @@ def make_step(name: str, side: str, device: str) -> Step:
 
 
 def time_pairs(name: str, device: str) -> dict[str, float]:
-    """Seconds of both sides' steps, and the median over pairs of plain / ours."""
+    """Time alternating steps; return seconds of both sides, and the median over pairs of plain / ours."""
     steps = {side: make_step(name, side, device) for side in ("ours", "plain")}
     assert len({step.num_parameters for step in steps.values()}) == 1, name  # type: ignore[attr-defined]
     secs: dict[str, list[float]] = {side: [] for side in steps}
     started = time.perf_counter()
     while len(secs["ours"]) <= MIN_PAIRS or time.perf_counter() - started < MIN_SECS:
-        # In turn first and second, lest the second always find a warm cache.
+        # Alternate the order, because the second step of a pair finds a warm cache.
         for side in sorted(steps, reverse=len(secs["ours"]) % 2 == 1):
             secs[side].append(_timed(steps[side], device))
-    pairs = list(zip(secs["ours"], secs["plain"], strict=True))[1:]  # the first is warming up
+    pairs = list(zip(secs["ours"], secs["plain"], strict=True))[1:]  # the first pair is a warm-up
     return {
         "ours_secs": statistics.median(ours for ours, _ in pairs),
         "plain_secs": statistics.median(plain for _, plain in pairs),
@@ -92,7 +92,7 @@ def _wait(device: str) -> None:
 
 
 def peak_memory(name: str, side: str, device: str) -> float:
-    """MiB that two training steps add at their peak to a process without a model."""
+    """Return the peak memory, MiB, that two training steps add to a process without a model."""
     if device == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
@@ -113,14 +113,14 @@ def _resident(field: str) -> float:
 
 
 def run_apart(job: Callable[..., Any], *args: str) -> Any:
-    """Run a job in a process of its own; on a CPU one that has torch loaded already."""
+    """Run a job in a separate process; on a CPU, in one that has imported torch already."""
     context = multiprocessing.get_context("spawn" if "cuda" in args else "fork")
     with ProcessPoolExecutor(1, mp_context=context, initializer=keep_freed_memory) as pool:
         return pool.submit(job, *args).result()
 
 
 def measure(name: str, device: str) -> dict[str, Any]:
-    """Both sides of one preset."""
+    """Measure both sides of one preset."""
     row = {"name": name, **run_apart(time_pairs, name, device)}
     for side in ("ours", "plain"):
         row[f"{side}_mib"] = run_apart(peak_memory, name, side, device)
@@ -129,7 +129,7 @@ def measure(name: str, device: str) -> dict[str, Any]:
 
 
 def to_row(row: dict[str, Any]) -> str:
-    """A line of the table."""
+    """Return a row of the table as Markdown."""
     pace = [BATCH / row[f"{side}_secs"] for side in ("ours", "plain")]
     return (
         f"| {row['name']} | {pace[0]:,.0f} | {pace[1]:,.0f} | {row['ratio']:.2f} "
@@ -138,7 +138,7 @@ def to_row(row: dict[str, Any]) -> str:
 
 
 def to_section(rows: list[dict[str, Any]], title: str) -> str:
-    """A table and its summary."""
+    """Return a table and its summary as Markdown."""
     ratios = [row["ratio"] for row in rows]
     mean = math.exp(statistics.fmean(map(math.log, ratios)))
     slow = [f"{row['name']} ({row['ratio']:.2f})" for row in rows if row["ratio"] < BOUND]
@@ -154,7 +154,7 @@ def to_section(rows: list[dict[str, Any]], title: str) -> str:
 
 
 def main(prefixes: tuple[str, ...] = ()) -> None:
-    """Measure; write bench/models.md unless only some presets were chosen."""
+    """Measure, and write bench/models.md unless only some presets were selected."""
     torch.set_num_threads(1)
     names = [name for name in preset_names() if name.startswith(prefixes or "")]
     sections = [to_section([measure(name, "cpu") for name in names], "One CPU thread")]

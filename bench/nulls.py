@@ -1,8 +1,8 @@
-"""Null studies: one configuration trained on many blocks, by the project's own loop, kept as correctness bits.
+"""Null studies: one configuration trained on many blocks with this project's training loop, stored as correctness bits.
 
-`python -m bench.nulls digits` trains scikit-learn's digits at full size; `python -m bench.nulls cifar10 FOLDER` a fifth
-of CIFAR-10's images, found below FOLDER and squeezed to 16x16. Either goes on from the repeats that are stored already,
-up to the number that may follow; delete the file to begin anew. No image is kept, only which test images were right.
+`python -m bench.nulls digits` trains on scikit-learn's digits; `python -m bench.nulls cifar10 FOLDER` on a fifth of the
+CIFAR-10 images in FOLDER, resized to 16x16. An optional last argument is the number of repeats. Both continue from the
+stored repeats; delete the file to start again. Images are not stored.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent / "nulls"
 SEED = 4
-"""Study seed of the blocks: split, initial weights and order of every repeat derive from it."""
+"""Study seed, from which split, initial weights and batch order of every repeat are derived."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is trained."""
+    """The configuration, data and training settings of a null study."""
 
     data: dict[str, Any]
     preset: str
@@ -60,9 +60,9 @@ class NullStudy:
     val_accuracy: NDArray[np.float64]
     """Validation accuracy, fraction, shape (R,)."""
     ratio: float
-    """Validation images over training images."""
+    """Number of validation images divided by the number of training images."""
     meta: dict[str, Any]
-    """Recipe, versions, seconds per repeat, digest of the test images' names."""
+    """Recipe, versions, seconds per repeat, and a digest of the test images' names."""
 
 
 def load_null(name: str, folder: Path = FOLDER) -> NullStudy:
@@ -79,14 +79,14 @@ def load_null(name: str, folder: Path = FOLDER) -> NullStudy:
 
 
 def save_null(path: Path, rows: list[NDArray[np.uint8]], val_accuracy: list[float], meta: dict[str, Any]) -> None:
-    """Write packed rows, validation accuracies and what was trained; whole or not at all."""
+    """Write packed rows, validation accuracies and metadata atomically."""
     beside = path.with_suffix(".partial.npz")
     np.savez_compressed(beside, correct=np.stack(rows), val_accuracy=np.array(val_accuracy), meta=json.dumps(meta))
     beside.replace(path)
 
 
 def train_null(name: str, root: str | None, num_repeats: int) -> None:
-    """Train what is missing of a null study, one repeat after the other on one thread, storing as it goes."""
+    """Train the missing repeats of a null study one by one on one thread, and store each."""
     import torch
 
     from search.data.splits import SplitConfig, second_size
@@ -135,7 +135,7 @@ def train_null(name: str, root: str | None, num_repeats: int) -> None:
             rows, val_accuracy, secs = list(stored["correct"]), stored["val_accuracy"].tolist(), before["secs"]
     for index in range(len(rows), num_repeats):
         start = time.perf_counter()
-        # The purpose that repeats outside a sweep have.
+        # Repeats outside a sweep have the purpose "compare".
         block = make_block(SEED, "compare", index)
         spec = bind(study, load_preset(recipe.preset), facts, (block,), score_test=True, label=recipe.preset)
         last: Progress | None = None

@@ -1,4 +1,4 @@
-"""Every test that the analysis offers, and some that it does not, as rows of the calibration's table."""
+"""The tests of the calibration table: all that the analysis offers, and some for contrast."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from search.significance.tests.crossed import crossed_test
 from search.significance.tests.resampled import paired_t
 
 SLOW = 4
-"""Of what is slow, one split in so many is run."""
+"""Slow tests run on every n-th split only."""
 VERY_SLOW = 10
 MAX_CONTROLLED = 8
-"""Configurations against a control, where there are repeats enough."""
+"""Maximum number of configurations that are compared with a control."""
 MAX_ALL_PAIRS = 4
-"""Configurations of which all pairs are compared."""
+"""Maximum number of configurations of which all pairs are compared."""
 LOOK_EVERY = 5
-"""Blocks between declared looks."""
+"""Number of blocks between declared interim analyses."""
 LOOKS: tuple[tuple[Kind, str], ...] = (("obrien-fleming", "O'Brien-Fleming"), ("pocock", "Pocock"))
 ELSEWHERE = (
     "crossed-satterthwaite",
@@ -41,7 +41,7 @@ ELSEWHERE = (
     "mcnemar-mid-p",
     "pooled-images",
 )
-"""Methods that have rows of their own making."""
+"""Methods that `single_rows` does not list with the others."""
 
 JUDGED = "the whole analysis: better or worse"
 NEWCOMERS = "k against a control"
@@ -49,25 +49,25 @@ ALL_PAIRS = "all pairs of 4"
 
 
 def declared(arms: Arms) -> Declared:
-    """What a claim on these arms rests on."""
+    """Return the declared design of a comparison of these arms."""
     return Declared(ratio=arms.ratio, num_classes=10, alpha=ALPHA)
 
 
-@lru_cache(maxsize=256)  # families of the same arms share their pairs
+@lru_cache(maxsize=256)  # families of the same arms share pairs
 def p_value(method: str, arms: Arms, first: int = 0, second: int = 1) -> float:
-    """One test of the analysis on two arms; NaN where there is none."""
+    """Return the p-value of one method on two arms; NaN if it gives none."""
     entry = METHODS[method]
     pair = (arms.on_validation if entry.needs_scores else arms.on_test)(first, second)
     return entry.run(pair, declared(arms)).p
 
 
 def told(method: str, arms: Arms) -> bool:
-    """Whether one test tells two arms apart."""
+    """Return whether one method separates the first two arms at level alpha."""
     return p_value(method, arms) <= ALPHA
 
 
 def judged(arms: Arms) -> Comparison:
-    """Two arms through the whole analysis, with correctness and validation scores."""
+    """Run the whole analysis on two arms with correctness and validation scores."""
     names = ("first", "second")
     blocks = tuple(map(str, range(arms.num_blocks)))
     results = Results(
@@ -89,7 +89,7 @@ def _diff(arms: Arms) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 
 def e_process(arms: Arms) -> bool:
-    """Whether the e-process ever reaches 1 / alpha, looked at after every block."""
+    """Return whether the e-process reaches 1 / alpha after any block."""
     return bool((np.asarray(e_values(_diff(arms))) >= 1 / ALPHA).any())
 
 
@@ -144,7 +144,7 @@ def _title(how: str) -> str:
 
 
 def single_rows() -> list[Row]:
-    """One comparison at a time."""
+    """Return the tests of single comparisons."""
     rows = [
         Row(
             title=entry.title + (", on validation scores" if entry.needs_scores else ""),
@@ -185,11 +185,11 @@ def single_rows() -> list[Row]:
 
 
 def family_rows(num_repeats: int, num_blocks: int) -> list[Row]:
-    """Families of comparisons: a claim is any, within the family.
+    """Return the tests of families of comparisons, in which a claim is any claim within the family.
 
     Args:
-        num_repeats: Repeats that there are to draw from.
-        num_blocks: Blocks of each arm.
+        num_repeats: Number of stored repeats.
+        num_blocks: Number of blocks of each arm.
     """
     size = min(MAX_CONTROLLED, num_repeats // num_blocks - 1)
     control = [(place, 0) for place in range(1, size + 1)]

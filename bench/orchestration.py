@@ -1,4 +1,4 @@
-"""What a trial costs beyond its training: 200 one-epoch trials of a trivial model, MLflow included."""
+"""Overhead per trial: 200 one-epoch trials of a trivial model, with MLflow."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def main() -> None:
             events = list(read_events(folder / "trivial" / "journal.jsonl"))
         ends = [event["at"] for event in events if event["event"] == "end"]
         assert len(ends) == NUM_TRIALS
-        # Two trials run side by side: half the training time is wall time.
+        # Two trials run in parallel, so that wall time is half the training time.
         training = sum(record.elapsed_secs for record in records) / 2
-        # From the first trial's end on: workers are up, which any runner pays once.
+        # Measured from the end of the first trial, to exclude the start of the workers.
         per_trial = (ends[-1] - ends[0] - training * (NUM_TRIALS - 1) / NUM_TRIALS) / (NUM_TRIALS - 1)
         total = (process_secs - training) / NUM_TRIALS
         costs.append(per_trial)

@@ -1,4 +1,4 @@
-"""Long counts in pieces that are kept: a run that is interrupted goes on with what is missing."""
+"""Cached pieces of long computations, so that an interrupted run resumes with the missing ones."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / ".counted"
-"""Not under version control; delete it after a change of what is counted."""
+"""Cache folder, not under version control; delete it after a change to the computation."""
 
 
 def kept(folder: Path, key: str, count: Callable[..., Any], args: tuple[object, ...]) -> Any:
-    """Return what was counted before, or count it now and keep it.
+    """Return a cached result, or compute and cache it.
 
     Args:
-        folder: Where pieces are kept.
-        key: Names the piece with everything that its result depends on.
-        count: Counts it.
-        args: Handed to `count`.
+        folder: The cache folder.
+        key: Name of the piece, which must include everything that the result depends on.
+        count: Function that computes the piece.
+        args: Arguments of `count`.
 
     Returns:
-        What `count` returned, now or before.
+        The result of `count`.
     """
     path = folder / f"{key}.pickle"
     if path.is_file():
-        return pickle.loads(path.read_bytes())  # our own file
+        return pickle.loads(path.read_bytes())  # written by this function
     result = count(*args)
     folder.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}")
@@ -37,18 +37,18 @@ def kept(folder: Path, key: str, count: Callable[..., Any], args: tuple[object, 
 
 
 class Pieces:
-    """Pieces that are counted side by side.
+    """Cached pieces that are computed in parallel.
 
     Args:
-        pool: Where they are counted.
-        folder: Where they are kept.
+        pool: Executor that computes the pieces.
+        folder: The cache folder.
     """
 
     def __init__(self, pool: Executor, folder: Path) -> None:
         self.pool, self.folder = pool, folder
 
     def ask(self, count: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Have a piece counted; the name of the function and its arguments are its key."""
+        """Submit a piece; its key is made of the name and the arguments of the function."""
         words = [count.__name__.strip("_"), *(getattr(value, "name", str(value)) for value in args)]
         key = "-".join(words).replace("/", "-").replace(" ", "-")
         return self.pool.submit(kept, self.folder, key, count, args)

@@ -1,4 +1,4 @@
-"""Power: the same repeats, with a known share of one arm's correct answers turned wrong."""
+"""Power: stored repeats in which a known share of one arm's correct predictions is made wrong."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from search.significance.methods import METHODS
 
 
 def turning_chances(accuracy_M: NDArray[np.float64], drop: float) -> NDArray[np.float64]:
-    """Chance that a correct answer is turned wrong, per image: the more, the harder the image.
+    """Return the probability, per image, that a correct prediction is made wrong; it is higher for harder images.
 
     Args:
-        accuracy_M: Share of repeats that got each image right.
-        drop: Wished drop of the mean accuracy, fraction; below the mean accuracy.
+        accuracy_M: Share of repeats with a correct prediction, per image.
+        drop: Target drop of the mean accuracy, fraction; must be below the mean accuracy.
 
     Returns:
-        Chances proportional to 1 - accuracy, with one repeat's worth added so that no image is safe, none above 1, such
-        that the mean drop is exact.
+        Probabilities proportional to 1.01 - accuracy, so that no image has probability 0, clipped to 1, and scaled so
+        that the expected drop is exact.
     """
     from scipy.optimize import brentq
 
@@ -40,19 +40,19 @@ def turning_chances(accuracy_M: NDArray[np.float64], drop: float) -> NDArray[np.
 
 
 def plant(arms: Arms, chances_M: NDArray[np.float64], num_val: int, drop: float, rng: np.random.Generator) -> Arms:
-    """Turn some of the second arm's correct answers wrong, on the test images and as many on validation.
+    """Make some of the second arm's correct predictions wrong, at the same rate on test and on validation images.
 
-    Of validation images only how many were right is known, so there each right answer has the same chance.
+    Only the number of correct validation predictions is stored, so that each of them has the same probability.
 
     Args:
-        arms: At least two.
-        chances_M: From `turning_chances`, of the same drop.
-        num_val: Validation images of each repeat.
+        arms: At least two arms.
+        chances_M: Result of `turning_chances` for the same drop.
+        num_val: Number of validation images of each repeat.
         drop: Drop of the mean accuracy, fraction.
-        rng: Decides which answers are turned.
+        rng: Selects the predictions.
 
     Returns:
-        The arms, the second one worse by the drop on average.
+        The arms, of which the second is worse by the drop on average.
     """
     correct_KRM, val_KR = arms.correct.copy(), arms.val_scores.copy()
     correct_KRM[1] &= rng.random(correct_KRM[1].shape) >= chances_M
@@ -64,21 +64,21 @@ def plant(arms: Arms, chances_M: NDArray[np.float64], num_val: int, drop: float,
 
 @dataclass(kw_only=True)
 class Found:
-    """What one test made of planted differences, over all splits."""
+    """Findings of one test on planted differences, over all splits."""
 
     right: int = 0
-    """The first arm, which is better, was called better (p at alpha, whatever its size)."""
+    """Splits in which the first arm, which is better, was called better at alpha, whatever the size of the effect."""
     wrong: int = 0
-    """It was called worse."""
+    """Splits in which the first arm was called worse."""
     equivalent: int = 0
-    """Two one-sided tests rejected, with a rope just as wide as the planted difference."""
+    """Splits in which two one-sided tests rejected, with a rope as wide as the planted difference."""
     total: int = 0
     detectable: list[float] = field(default_factory=list)
-    """The smallest detectable difference that each split's own comparison states."""
+    """Smallest detectable difference as reported by the comparison of each split."""
 
     @property
     def power(self) -> Share:
-        """Share of right claims."""
+        """Share of splits with a correct claim."""
         return Share(count=self.right, total=self.total)
 
 
@@ -86,10 +86,10 @@ TESTS = ("crossed", "corrected-t", "paired-t", "sign-flip", "wilcoxon")
 
 
 def measure_power(null: NullStudy, drop: float, num_blocks: int, num_splits: int) -> dict[str, Found]:
-    """Plant one difference in many splits and test them all.
+    """Plant a difference in many splits, and run every test on them.
 
     Returns:
-        Method of the analysis, or `e-process` -> what it found; methods that need more blocks are left out.
+        Method of the analysis, or `e-process` -> its findings; methods that need more blocks are skipped.
     """
     chances_M = turning_chances(null.correct.mean(axis=0), drop)
     tests = [name for name in TESTS if METHODS[name].blocks_needed(Declared(alpha=ALPHA), 1) <= num_blocks]

@@ -1,4 +1,4 @@
-"""Pages of results: where they lie, and on what machine they were measured."""
+"""Writes the result pages, and describes the machine on which they were measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.journal.versions import versions
 
 
 def machine() -> str:
-    """One paragraph on the machine and the software."""
+    """Return one paragraph on the machine and the software."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = re.search(r"model name\s*:\s*(.+)", info)
     flags = "with" if "avx512_bf16" in info else "without"
@@ -24,6 +24,6 @@ def machine() -> str:
 
 
 def write_page(name: str, text: str) -> None:
-    """Write one page beside this file."""
+    """Write a page to the folder of this module."""
     (Path(__file__).parent / name).write_text(text, encoding="utf-8")
     print(f"bench/{name} written")

@@ -1,4 +1,4 @@
-"""Resuming thousands of recorded trials, what a trial costs beside its training, and how that grows."""
+"""Time to resume a study with thousands of trials, overhead per trial, and its growth with the number of trials."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WINDOW = 500
 NUM_PROPOSALS = 15
 TRIAL_SECS = 10.0
 EPOCHS, NUM_RECORDED = 10, 150
-"""A 10-second trial: epochs of a second."""
+"""Epochs of a recorded trial, which stands for 10 seconds of training, and number of recorded trials."""
 NUM_COPIED, CHUNK = 1_500, 250
 COLOURS = ("#999999", "#0072B2", "#56B4E9", "#D55E00", "#009E73")
-"""Okabe and Ito's, in the order of `PARTS`."""
+"""Okabe and Ito's colours in the order of `PARTS`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and write bench/resume.md and its picture."""
+    """Measure and write bench/resume.md and its figure."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=NUM_TRIALS)
     num_trials = parser.parse_args(arguments).trials
@@ -66,7 +66,7 @@ def _tell(line: str, began: float) -> None:
 
 
 def windows(rows: Sequence[Row], part: str) -> list[float]:
-    """Mean milliseconds of a part, window by window."""
+    """Return the mean milliseconds of a part in consecutive windows of trials."""
     size = min(WINDOW, max(1, len(rows) // 10))
     starts = range(0, len(rows) - size + 1, size)
     return [1000 * statistics.fmean(row[part] for row in rows[start : start + size]) for start in starts]
@@ -81,7 +81,7 @@ def page(
     pictures: float,
     total_secs: float,
 ) -> str:
-    """The whole page."""
+    """Return the page as Markdown."""
     many = max(resumed)
     tenth = max(1, len(rows) // 10)
     grown = "\n".join(_growth(rows, part, tenth) for part in PARTS)
@@ -163,7 +163,7 @@ def _growth(rows: Sequence[Row], part: str, num: int) -> str:
 
 
 def draw(rows: Sequence[Row], proposals: dict[int, tuple[float, float]], path: Path) -> None:
-    """Draw the cost of a trial by part on the left, TPE's own on the right."""
+    """Draw the time per trial by part on the left, and that of TPE's proposals on the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

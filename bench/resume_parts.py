@@ -1,4 +1,4 @@
-"""The measurements behind bench/resume.md: a long run by parts, resuming, Optuna's own share, MLflow's copy."""
+"""Measurements for bench/resume.md: parts of a long run, resuming, Optuna's share, MLflow's copy."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
 
 PARTS = ("training", "Optuna: proposal", "Optuna: outcome", "journal", "rest")
-"""What the time of a trial is split into; the rest is binding, display, runner and tidying."""
+"""Parts of the time of a trial; the rest is binding, display, runner and cleanup."""
 Row = dict[str, float]
 
 
 def make_study(storage: Path, num_trials: int, *, sampler: str = "random", epochs: int = 1) -> StudyConfig:
-    """The trivial study of bench/orchestration.md, inline and without MLflow."""
+    """Return the trivial study of bench/orchestration.md, with the inline runner and without MLflow."""
     data = yaml.safe_load(STUDY)
     data |= {"storage": str(storage), "tracking": {"enabled": False}, "resources": {"runner": "inline"}}
     data["search"] |= {"trials": num_trials, "sampler": sampler}
@@ -50,7 +50,7 @@ def make_study(storage: Path, num_trials: int, *, sampler: str = "random", epoch
 
 
 class Clock:
-    """Seconds of processor time that each part took, trial by trial; none of them calls another one."""
+    """CPU seconds of each part, per trial; parts must not be nested."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -58,7 +58,7 @@ class Clock:
         self._since = time.process_time()
 
     def next_trial(self) -> None:
-        """The trial in hand is over."""
+        """Start counting for the next trial."""
         now = time.process_time()
         if self._row:
             total = now - self._since
@@ -67,7 +67,7 @@ class Clock:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Whatever happens inside is this part's."""
+        """Add the CPU time of the `with` block to a part."""
         start = time.process_time()
         try:
             yield
@@ -76,7 +76,7 @@ class Clock:
                 self._row[name] += time.process_time() - start
 
     def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, timed."""
+        """Return a function whose CPU time is added to a part."""
 
         @functools.wraps(call)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -87,7 +87,7 @@ class Clock:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Time the parts of whatever sweep runs inside."""
+        """Time the parts of a sweep that runs in the `with` block."""
         places = [
             (Sampler, "ask", PARTS[1]),
             (Sampler, "tell", PARTS[2]),
@@ -126,7 +126,7 @@ class Clock:
 
 
 def run_trials(storage: Path, num_trials: int) -> list[Row]:
-    """Train a sweep in this process, or go on with it; seconds of each part, trial by trial."""
+    """Run or resume a sweep in this process; return the seconds of each part, per trial."""
     clock = Clock()
     with clock.watching(), contextlib.redirect_stderr(io.StringIO()):
         run_sweep(make_study(storage, num_trials))
@@ -134,7 +134,7 @@ def run_trials(storage: Path, num_trials: int) -> list[Row]:
 
 
 def recorded_trials(storage: Path, num_trials: int, epochs: int) -> list[Row]:
-    """The same without training: epochs that are made up, through the real classes."""
+    """Record a sweep of made-up epochs with the real classes, without training; return the seconds of each part."""
     study = make_study(storage, num_trials, sampler="tpe", epochs=epochs)
     clock = Clock()
     facts = load_facts(study)
@@ -150,7 +150,7 @@ def recorded_trials(storage: Path, num_trials: int, epochs: int) -> list[Row]:
 
 
 def made_up(epoch: int) -> EpochMetrics:
-    """One epoch of a training that never was."""
+    """Return the metrics of a made-up epoch."""
     return EpochMetrics(
         epoch=epoch,
         train_loss=1.0,
@@ -164,11 +164,10 @@ def made_up(epoch: int) -> EpochMetrics:
 
 
 def resume_secs(storage: Path, num_trials: int) -> tuple[float, float]:
-    """Continue a recorded study, which learns by TPE from now on.
+    """Resume a recorded study with the TPE sampler and run one trial.
 
     Returns:
-        Seconds from the start of the command to the first new trial, and processor time of the whole command, which
-        trains that one trial.
+        Seconds from the start of the command to the first new trial, and CPU seconds of the whole command.
     """
     study = storage / "again.yaml"
     shutil.copytree(storage / "trivial", storage / "again" / "trivial")
@@ -187,7 +186,7 @@ def resume_secs(storage: Path, num_trials: int) -> tuple[float, float]:
 
 
 def log_of(source: Path, num_trials: int, folder: Path) -> None:
-    """Optuna's log as it was after so many trials: it only grows."""
+    """Write the prefix of Optuna's log for a number of trials; the log is append-only."""
     folder.mkdir(parents=True)
     with (source / "optuna.log").open("rb") as stream, (folder / "optuna.log").open("wb") as target:
         num_begun = 0
@@ -199,7 +198,7 @@ def log_of(source: Path, num_trials: int, folder: Path) -> None:
 
 
 def our_proposals(source: Path, num_trials: int, folder: Path, num: int) -> float:
-    """Median seconds of processor time of a TPE proposal and its outcome, through our sampler, after so many trials."""
+    """Return the median CPU seconds of a TPE proposal and its outcome with our sampler, after a number of trials."""
     journal_of(source, num_trials, folder / "trivial")
     study = make_study(folder, num_trials, sampler="tpe")
     with Journal(study.folder) as journal:
@@ -215,7 +214,7 @@ def our_proposals(source: Path, num_trials: int, folder: Path, num: int) -> floa
 
 
 def journal_of(source: Path, num_trials: int, folder: Path) -> None:
-    """The journal as it was after so many trials."""
+    """Write the prefix of the journal for a number of trials."""
     folder.mkdir(parents=True)
     with (source / "journal.jsonl").open("rb") as stream, (folder / "journal.jsonl").open("wb") as target:
         num_ended = 0
@@ -233,7 +232,7 @@ def _completed() -> Any:
 
 
 def plain_proposals(source: Path, num_trials: int, folder: Path, num: int) -> float:
-    """The same in plain Optuna: `study.optimize` with the same sampler, storage and parameters."""
+    """Return the same for plain Optuna: `study.optimize` with the same sampler, storage and parameters."""
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -257,10 +256,10 @@ def plain_proposals(source: Path, num_trials: int, folder: Path, num: int) -> fl
 
 
 def mirror_secs(source: Path, folder: Path, num_trials: int, chunk: int) -> list[float]:
-    """Seconds of processor time that MLflow's copy takes per trial, chunk by chunk of a recorded journal."""
+    """Return the CPU seconds per trial of MLflow's copy, for each chunk of a recorded journal."""
     target = folder / "trivial"
     target.mkdir(parents=True)
-    connect(default_uri(folder)).search_experiments()  # makes its tables
+    connect(default_uri(folder)).search_experiments()  # creates the tables of the database
     mirror = Mirror(target, uri=default_uri(folder), experiment="trivial")
     secs, num_ended = [], 0
     lines = (source / "journal.jsonl").read_bytes().splitlines(keepends=True)
@@ -278,7 +277,7 @@ def mirror_secs(source: Path, folder: Path, num_trials: int, chunk: int) -> list
 
 
 def with_pictures(source: Path, folder: Path, num_trials: int) -> float:
-    """The same per trial for trainings of several epochs, their pictures drawn."""
+    """Return the same per trial for runs of several epochs, including their figures."""
     (folder / "trivial").mkdir(parents=True)
     shutil.copy(source / "journal.jsonl", folder / "trivial")
     connect(default_uri(folder)).search_experiments()

@@ -1,11 +1,11 @@
-"""Learners that are equal over all images of their kind, and not on the ones at hand: only simulation has them.
+"""Simulated learners that are equal over the population of images, but not on a fixed test set.
 
-Each image has a hardness that both learners feel, each learner a taste of its own in images, each run its luck:
+Each image has a hardness, each learner a taste (its interaction with an image), each run a random effect (`luck`):
 
     correct[k, r, i] = hardness[i] + taste[k, i] + luck[k, r] + noise > 0
 
-All learners draw from the same distributions, so none is better on new images; on a fixed test set one is. With a lead
-of its own, a learner is better or worse by a known difference. Shapes: K learners, R runs, M images.
+All learners draw from the same distributions, so that none is better on new images, while one is better on a fixed test
+set. A lead makes a learner better or worse by a known difference. Shapes: K learners, R runs, M images.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from search.significance.tests.signflip import sign_flip_test
 
 NUM_IMAGES = 250
 NOISE, HARDNESS, EASE = 0.7, 1.5, 1.0
-"""Standard deviations of noise and hardness; mean of the latent scale."""
+"""Standard deviations of noise and hardness, and mean of the latent scale."""
 RATIO = 3 / 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """How much runs and tastes differ, as standard deviations on the latent scale."""
+    """Standard deviations of run effects and tastes on the latent scale."""
 
     name: str
     luck: float
@@ -43,11 +43,11 @@ class World:
 
     @property
     def accuracy(self) -> float:
-        """Over all images and runs."""
+        """Expected accuracy over all images and runs."""
         return float(ndtr(EASE / self._spread))
 
     def lead(self, difference: float) -> float:
-        """What must be added to a learner's latent scale for an accuracy that differs by so much, over all images."""
+        """Return the shift on the latent scale that changes a learner's expected accuracy by a difference."""
         return float(ndtri(self.accuracy + difference)) * self._spread - EASE
 
     @property
@@ -72,7 +72,7 @@ def simulate(
     *,
     leads: Sequence[float] = (0.0, 0.0),
 ) -> NDArray[np.int8]:
-    """Correctness of learners, equal unless one has a lead on the latent scale: 0 or 1, shape (K, R, M)."""
+    """Simulate correctness, 0 or 1, of learners with leads on the latent scale; shape (K, R, M)."""
     single, num = np.float32, len(leads)
     latent_KRM = rng.standard_normal((num, num_runs, num_images), dtype=single) * single(NOISE)
     latent_KRM += single(EASE) + single(HARDNESS) * rng.standard_normal(num_images, dtype=single)
@@ -87,9 +87,9 @@ class SimulatedRow:
 
     title: str
     offered: bool
-    """Offered for a claim on new images, which is what is simulated."""
+    """Whether the analysis offers the test for claims about new images, which the simulation checks."""
     p_value: Callable[[NDArray[np.int8]], float]
-    """Of correctness (2, R, M)."""
+    """Function from correctness (2, R, M) to a p-value."""
     every: int = 1
 
 
@@ -134,13 +134,13 @@ ROWS = (
 
 
 def fixed_test_set(number: int, num_runs: int, num_sims: int, seed: int = 0) -> dict[str, Share]:
-    """Tell equal learners of one world apart, again and again.
+    """Test pairs of equal learners of one world on a fixed test set, in many simulations.
 
     Args:
-        number: Of the world.
+        number: Number of the world.
         num_runs: R of each learner.
-        num_sims: Simulations.
-        seed: Of the simulations.
+        num_sims: Number of simulations.
+        seed: Seed of the simulations.
 
     Returns:
         Test -> share of simulations in which p <= alpha.
@@ -158,7 +158,7 @@ def fixed_test_set(number: int, num_runs: int, num_sims: int, seed: int = 0) -> 
 
 
 def two_checkpoints(num_sims: int, seed: int = 0) -> dict[str, Share]:
-    """McNemar's test of two checkpoints that are equally good over all images, which is what it speaks of."""
+    """Test two checkpoints that are equal over all images with McNemar's test, whose claim is about checkpoints."""
     rng = np.random.default_rng(seed)
     world = World(name="two checkpoints", luck=0.0, taste=1.0)
     counts = {"exact": 0, "mid-p": 0}
@@ -170,12 +170,12 @@ def two_checkpoints(num_sims: int, seed: int = 0) -> dict[str, Share]:
 
 
 def spread_over_pools(num_repeats: int, num_blocks: int, num_pools: int = 200, num_splits: int = 1000) -> float:
-    """How much more the share of claims varies from pool to pool of repeats than independent splits would make it.
+    """Return the overdispersion of the share of claims between pools of repeats, relative to independent splits.
 
-    Scores are normal, the test is the plain paired t, so the expected share is alpha exactly.
+    Scores are normal and the test is the plain paired t, so that the expected share is exactly alpha.
 
     Returns:
-        Standard deviation of the share over pools, by that of a binomial share of as many splits.
+        Standard deviation of the share over pools, divided by that of a binomial share of the same number of splits.
     """
     from scipy.stats import t
 

@@ -1,7 +1,7 @@
-"""The significance marks of the ECRNN paper: reproduced, and what a valid test would have said.
+"""The significance marks of the ECRNN paper, reproduced, and compared with valid tests.
 
-Nothing is measured here: everything follows from the printed accuracies and from what is stated below.
-`bench.stars_page` writes them into docs/stars.md; a test holds page and code together.
+Nothing is measured: all numbers follow from the printed accuracies and the assumptions below. `bench.stars_page` writes
+docs/stars.md; a test checks that the page is up to date.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ RATIO = 3 / 7
 ALPHA = 0.05
 TEST_IMAGES = 10_000
 DEPENDENCE = 0.75
-"""Disagreement as a share of what independent errors would give: .64 to .82 between shipped presets, on CIFAR-10 images
-with 2,800 to train and 800 to test."""
+"""Disagreement relative to that of independent errors; .64 to .82 was measured between shipped presets trained on 2,800
+and tested on 800 CIFAR-10 images."""
 LASTING = 0.25
-"""Share of the disagreement that no further training takes back: at most a sixth was seen there."""
+"""Share of the disagreement that averaging over runs does not remove; at most a sixth was measured there."""
 SD_SEEDS = 0.005
-"""Standard deviation that seeds add to a difference, beyond the choice of images."""
+"""Standard deviation of a difference due to seeds, in addition to the sampling of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,44 +37,44 @@ class Row:
     first: str
     second: str
     printed: float
-    """Difference as printed, percentage points; where it is not that of the printed accuracies, these count."""
+    """Printed difference, percentage points; `difference` is used where the two disagree."""
     difference: float
-    """Of the printed accuracies, fraction."""
+    """Difference of the printed accuracies, fraction."""
     printed_stars: int
     p: float
-    """Of the pooled test."""
+    """p-value of the pooled test."""
     stars: int
     allowed: float
-    """Standard deviation of the runs' differences up to which the corrected t would have been below .05."""
+    """Largest standard deviation of the runs' differences for which the corrected t gives p below .05."""
     allowed_holm: float
-    """The same after Holm, if all of the family's were that large."""
+    """The same after Holm's adjustment, if all differences of the family have that standard deviation."""
     noise: float
-    """Standard deviation that the choice of validation images alone gives one run's difference."""
+    """Standard deviation of one run's difference due to the sampling of validation images alone."""
     chance: float
-    """Of three runs differing so little, if nothing but that choice made them differ."""
+    """Probability that three runs vary no more than `allowed`, if only that sampling makes them differ."""
     chance_holm: float
-    """The same in its table."""
+    """The same for `allowed_holm`."""
     runs: int | None
-    """Runs for the corrected t, if the runs differed by nothing else."""
+    """Runs needed by the corrected t, if only that sampling makes runs differ."""
     runs_seeds: int | None
-    """The same if seeds add to it."""
+    """The same if seeds make runs differ as well."""
     runs_crossed: int | None
-    """Repeats for the crossed test on the test images that the paper left unused."""
+    """Repeats needed by the crossed test on the test images that the paper did not use."""
 
 
 def marked_families(paper: Paper) -> list[Family]:
-    """Those whose comparisons the paper marks."""
+    """Return the families whose comparisons the paper marks."""
     return [family for family in paper.families if family.pairs[0].stars is not None]
 
 
 def rows_of(paper: Paper, family: Family) -> list[Row]:
-    """Everything about the comparisons of one table."""
+    """Return one row per comparison of a table."""
     allowed = allowed_after_holm([_difference(paper, pair) for pair in family.pairs])
     return [_row(paper, pair, after, len(family.pairs)) for pair, after in zip(family.pairs, allowed, strict=True)]
 
 
 def misses(paper: Paper, *, num_images: int) -> int:
-    """Printed marks that the pooled test does not give with so many images in all."""
+    """Return the number of printed marks that the pooled test does not give for `num_images` images in total."""
     found = 0
     for pair in (pair for family in marked_families(paper) for pair in family.pairs):
         a, b = (_accuracy(paper, name) for name in (pair.a, pair.b))
@@ -127,17 +127,17 @@ def _difference(paper: Paper, pair: Pair) -> float:
 
 
 def _critical(alpha: float, *, num_runs: int = 3) -> float:
-    """Mean over standard deviation of the runs' differences at which the corrected t reaches the level."""
+    """Return the ratio of mean and standard deviation of the runs' differences at which the corrected t gives alpha."""
     return float(stats.t.isf(alpha / 2, num_runs - 1)) * math.sqrt(1 / num_runs + RATIO)
 
 
 def _chance(allowed: float, sd: float) -> float:
-    """That the standard deviation of three normal values with standard deviation `sd` is no larger than allowed."""
+    """Return the probability that the sample SD of three normal values with SD `sd` is at most `allowed`."""
     return float(stats.chi2.cdf(2 * (allowed / sd) ** 2, 2))
 
 
 def allowed_after_holm(differences: Sequence[float]) -> list[float]:
-    """Common standard deviation up to which each would be rejected: Holm reaches it only past all larger ones."""
+    """Return, for each difference, the largest common standard deviation at which Holm's procedure rejects it."""
     order = sorted(range(len(differences)), key=lambda place: -abs(differences[place]))
     allowed, so_far = [0.0] * len(differences), math.inf
     for step, place in enumerate(order):

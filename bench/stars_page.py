@@ -1,4 +1,4 @@
-"""docs/stars.md in words and its picture, from the rows of bench.stars."""
+"""Writes docs/stars.md and its figure from the rows of `bench.stars`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ are large, and `hybrid-search reproduce ecrnn` is the way to find out.
 
 
 def write(paper: Paper) -> None:
-    """Write the page and its picture."""
+    """Write the page and its figure."""
     (DOCS / PAGE).write_text(make_page(paper), encoding="utf-8")
     (DOCS / PICTURE).parent.mkdir(exist_ok=True)
     draw(paper).savefig(DOCS / PICTURE, dpi=110)
@@ -100,13 +100,13 @@ def write(paper: Paper) -> None:
 
 
 def make_page(paper: Paper) -> str:
-    """The whole page."""
+    """Return the page as Markdown."""
     families = [(family.title, rows_of(paper, family)) for family in marked_families(paper)]
     rows = [row for _, found in families for row in found]
     scored = paper.data["cifar10"].scores["validation"]
     noise = [100 * row.noise for row in rows]
     best = max(rows, key=lambda row: row.chance_holm)
-    wanted = math.sqrt(-math.log(1 - POWER))  # allowed over actual deviation that gives three runs that chance
+    wanted = math.sqrt(-math.log(1 - POWER))  # ratio of allowed and true SD at which three runs have that power
     crossed = [row.runs_crossed for row in rows if row.runs_crossed is not None]
     distinct = len({frozenset((row.first, row.second)) for row in rows})
     return TEXT.format(
@@ -136,7 +136,7 @@ def make_page(paper: Paper) -> str:
 
 
 def draw(paper: Paper) -> Figure:
-    """What the runs may vary, against what images alone make them vary, one row per comparison."""
+    """Plot the allowed SD of the runs against the SD due to sampling of images, one row per comparison."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Markdown tables of the calibration's pages."""
+"""Markdown tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NOTHING = "·"
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [list(header), *map(list, rows)]
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""Training epochs per second of the digits ECRNN sweep, against the plain Ray Tune script, in turn, several times."""
+"""Training epochs per second of the digits ECRNN sweep, against a plain Ray Tune script, in alternating rounds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ search: {{trials: {NUM_TRIALS}, sampler: random, scheduler: asha, grace_epochs: 
 
 
 def measure_ours(study: StudyConfig, storage: str) -> dict[str, float]:
-    """Run our sweep in a process of its own; the seconds are those from the joined cluster to the last trial."""
+    """Run our sweep in a separate process; return the seconds from joining the cluster to the last trial."""
     script = (
         "import sys, time, json\n"
         "from pathlib import Path\n"
@@ -57,7 +57,7 @@ def _last_line(command: list[str]) -> dict[str, float]:
 
 
 def draw_points(study_path: Path, folder: Path) -> list[dict[str, Any]]:
-    """The points that our sweep will draw from this study: the sampler is deterministic."""
+    """Return the points that our sweep will draw from this study, as the sampler is deterministic."""
     study = load_study(study_path, [f"storage={folder}"])
     study.folder.mkdir(parents=True)
     sampler = make_sampler(study, load_facts(study))

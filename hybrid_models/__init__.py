@@ -1,1 +1,1 @@
-"""What is trained: classifiers that mix convolution with recurrence. Needs torch only."""
+"""Image classifiers that combine convolution and recurrence. Depends on torch only."""

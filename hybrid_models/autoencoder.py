@@ -1,4 +1,4 @@
-"""The autoencoder family: a code from which both the image and the class are read.
+"""The autoencoder family: reconstructs and classifies an image from the same code.
 
 Shapes: B batch, C channels, H height, W width, K classes.
 """
@@ -16,12 +16,14 @@ from hybrid_models.layers.layouts import Flatten
 
 
 class Autoencoder(nn.Module):
-    """Convolutions down to a code of 1/8 of each side, transposed ones back, one dense layer to the logits.
+    """A convolutional autoencoder whose code also feeds a dense layer to the logits.
 
-    Train it with `objective`, which weighs reconstruction against classification.
+    Three convolutions halve the sides to a code of 1/8 of each side; transposed convolutions reconstruct the image.
+    Create it with `build`, which also initialises the weights, and train it with `objective`, which weighs the
+    reconstruction error against the classification error.
 
     Args:
-        config: Of family autoencoder. Make it with `build`, which also draws the weights.
+        config: A configuration of the family autoencoder.
 
     Reference:
         Yilmaz et al., model 4.
@@ -45,24 +47,24 @@ class Autoencoder(nn.Module):
         self.head = Head(self.flatten.size, (), 0.0, config.num_classes)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images (B, C, H, W), normalised -> logits (B, K)."""
+        """Compute logits (B, K) from normalised images (B, C, H, W)."""
         return self.classify(self.encode(images_BCHW))
 
     def encode(self, images_BCHW: Tensor) -> Tensor:
-        """Images (B, C, H, W), normalised -> code (B, 48, H/8, W/8)."""
+        """Compute the code (B, 48, H/8, W/8) of normalised images (B, C, H, W)."""
         out: Tensor = self.encoder(images_BCHW)
         return out
 
     def classify(self, code_BCHW: Tensor) -> Tensor:
-        """Code -> logits (B, K)."""
+        """Compute logits (B, K) from the code."""
         out: Tensor = self.head(self.flatten(code_BCHW))
         return out
 
     def decode(self, code_BCHW: Tensor) -> Tensor:
-        """Code -> images (B, C, H, W), normalised."""
+        """Compute normalised images (B, C, H, W) from the code."""
         out: Tensor = self.decoder(code_BCHW)
         return out
 
     def reconstruct(self, images_BCHW: Tensor) -> Tensor:
-        """Images (B, C, H, W), normalised -> what is left of them after the code, of the same shape."""
+        """Encode and decode normalised images (B, C, H, W); the result has the same shape."""
         return self.decode(self.encode(images_BCHW))

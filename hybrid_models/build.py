@@ -1,4 +1,4 @@
-"""ModelConfig -> model: the only dispatch."""
+"""Builds models from configurations."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from hybrid_models.init import initialise
 from hybrid_models.segments import SegmentConsensus
 
 Model = HybridClassifier | Autoencoder | SegmentConsensus
-"""A classifier of any family; `config` says what it is."""
+"""A model of any family; its `config` attribute holds its configuration."""
 FAMILIES: dict[str, Callable[[ModelConfig], Model]] = {
     "hybrid": HybridClassifier,
     "autoencoder": Autoencoder,
     "tsn": SegmentConsensus,
 }
-"""Family -> maker."""
+"""Family -> class of the model."""
 
 
 def build(config: ModelConfig, generator: torch.Generator) -> Model:
-    """Assemble a model and draw its weights.
+    """Build a model and initialise its weights.
 
     Args:
-        config: What to build.
-        generator: Decides every initial weight; the global generator stays as it is.
+        config: The configuration of the model.
+        generator: Source of all initial weights, on the CPU; the global generator is left unchanged.
 
     Returns:
-        The model in training mode, float32, on the CPU. Images (B, C, H, W) -> logits (B, num_classes).
+        The model in training mode, float32, on the CPU. It maps normalised images (B, C, H, W) to logits
+        (B, num_classes).
     """
-    # torch's own constructors draw from the global generator, for weights that are overwritten here.
+    # Constructors of torch layers draw weights from the global generator; `initialise` overwrites them.
     with torch.random.fork_rng(devices=[]):
         model = FAMILIES[config.family](config)
     initialise(model, config.init, generator)

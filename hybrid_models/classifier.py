@@ -1,4 +1,4 @@
-"""The hybrid family: image -> wavelet filter -> CNN -> encoder-decoder -> RNN and CNN merged -> head.
+"""The hybrid family: wavelet filter, CNN, encoder-decoder, RNN merged with the CNN, head.
 
 Shapes: B batch, C channels, H height, W width, D width of a vector, K classes.
 """
@@ -17,10 +17,12 @@ from hybrid_models.layers.wavelet import Haar
 
 
 class HybridClassifier(nn.Module):
-    """Image -> logits.
+    """A classifier made of a CNN, an RNN or both.
+
+    Create it with `build`, which also initialises the weights.
 
     Args:
-        config: What to assemble. Make it with `build`, which also draws the weights.
+        config: A configuration of the family hybrid.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -35,7 +37,7 @@ class HybridClassifier(nn.Module):
         self.head = Head(self.merge.width, fc_widths(config.fc), config.dropout, config.num_classes)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images (B, C, H, W), normalised -> logits (B, K); with readout per_step, log-probabilities."""
+        """Compute logits (B, K) from normalised images (B, C, H, W); log-probabilities with readout per_step."""
         map_BCHW, taps = self.backbone(self.filter(images_BCHW))
         feats_BD = self.merge(self.bottleneck(map_BCHW), taps)
         logits_BK: Tensor = self.head(feats_BD)

@@ -1,4 +1,4 @@
-"""Parameters of a built model by two conventions; `arithmetic` foretells them.
+"""Counts the parameters of a built model by two conventions. `config.arithmetic` computes them without building it.
 
 keras_total = torch_trainable + running mean and variance of every batch normalisation
               - the second bias (`bias_hh`) of every LSTM and simple RNN.
@@ -10,16 +10,16 @@ from torch import nn
 
 
 def torch_trainable(model: nn.Module) -> int:
-    """Values in `model.parameters()`.
+    """Return the number of values in `model.parameters()`.
 
-    Both biases of a recurrent layer count, whether `init: keras` has frozen the second or not: the number belongs to
-    the architecture, not to its initialisation.
+    Both biases of a recurrent layer are counted, even if `init: keras` has frozen the second one, so that the number
+    depends on the architecture only.
     """
     return sum(weight.numel() for weight in model.parameters())
 
 
 def keras_total(model: nn.Module) -> int:
-    """What Keras' `summary()` calls total parameters. GRUs count as `reset_after=True`, the default of TensorFlow 2."""
+    """Return the total of Keras' `summary()`. GRUs are counted with `reset_after=True`, the default of TensorFlow 2."""
     total = torch_trainable(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

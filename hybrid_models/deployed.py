@@ -1,4 +1,4 @@
-"""A trained model with its preprocessing, ready to classify."""
+"""A trained model combined with its preprocessing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hybrid_models.build import Model
 
 
 class Deployed(nn.Module):
-    """Images in, class probabilities out.
+    """A module from uint8 images to class probabilities.
 
     Args:
-        model: Trained.
-        mean: Of (pixel / 255 - mean) / std, one per channel.
-        std: Likewise.
+        model: The trained model.
+        mean: Mean of each channel; pixels are normalised as (pixel / 255 - mean) / std.
+        std: Standard deviation of each channel.
     """
 
     def __init__(self, model: Model, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -29,7 +29,7 @@ class Deployed(nn.Module):
         self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1))
 
     def forward(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
-        """Classify a batch.
+        """Compute class probabilities of a batch of images.
 
         Args:
             pixels_BHWC: uint8 RGB images, (B, H, W, 3).

@@ -1,6 +1,6 @@
-"""Initial weights, drawn from a generator that is an argument.
+"""Initial weights, drawn from an explicit generator.
 
-Both styles walk the modules in the order of their names, so one seed gives one model on every run.
+Both styles visit the modules in the order of their names, so that a seed gives the same model in every run.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from hybrid_models.layers.recurrent import Recurrence
 Dense = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 
 IRNN_INPUT_STD = 1e-3
-"""Spread of an IRNN's input kernel (Le, Jaitly, Hinton 2015, section 3)."""
+"""Standard deviation of an IRNN's input kernel (Le, Jaitly, Hinton 2015, section 3)."""
 
 
 def initialise(model: nn.Module, style: str, generator: torch.Generator) -> None:
-    """Draw all weights anew.
+    """Initialise all weights of a model in place.
 
     Args:
-        model: Changed in place.
+        model: The model, which is changed in place.
         style: A key of `INITS`.
-        generator: On the CPU; the global generator stays as it is.
+        generator: Source of the weights, on the CPU; the global generator is left unchanged.
     """
     dense, recurrent = INITS[style]
     with torch.no_grad():
@@ -65,16 +65,16 @@ def _keras_recurrent(module: Recurrence, generator: torch.Generator) -> None:
     is_gru = isinstance(module.layers, nn.GRU)
     for name, weight in module.layers.named_parameters():
         if name.startswith("weight_ih"):
-            # Over all gates at once: Keras holds them in one kernel (features, gates * nodes).
+            # One draw over all gates, because Keras stores them in one kernel (features, gates * nodes).
             nn.init.xavier_uniform_(weight, generator=generator)
         elif name.startswith("weight_hh"):
-            nn.init.orthogonal_(weight, generator=generator)  # one matrix over all gates, too
+            nn.init.orthogonal_(weight, generator=generator)  # also one matrix over all gates
         else:
             weight.zero_()
             if name.startswith("bias_ih") and isinstance(module.layers, nn.LSTM):
                 weight[nodes : 2 * nodes] = 1.0  # gates are i, f, g, o
             if name.startswith("bias_hh") and not is_gru:
-                # Keras has one bias per gate. A second one that learns would double the bias's learning rate.
+                # Keras has one bias per gate. Training the second one as well would double the bias's learning rate.
                 weight.requires_grad_(False)
 
 
@@ -98,7 +98,7 @@ def _conv_lstm(module: ConvLSTM, style: str, generator: torch.Generator) -> None
         elif name.startswith("weight_ih"):
             nn.init.xavier_uniform_(weight, generator=generator)
         elif name.startswith("weight_hh"):
-            # Over all gates at once: Keras holds them in one kernel (side, side, hidden, gates * hidden).
+            # One draw over all gates, because Keras stores them in one kernel (side, side, hidden, gates * hidden).
             nn.init.orthogonal_(weight, generator=generator)
         else:
             weight.zero_()
@@ -110,4 +110,4 @@ INITS: dict[str, Draw] = {
     "torch": (_torch_dense, _torch_recurrent),
     "keras": (_keras_dense, _keras_recurrent),
 }
-"""Style -> how to draw convolutions and dense layers, how to draw recurrences."""
+"""Style -> initialisation of convolutions and dense layers, and of recurrences."""

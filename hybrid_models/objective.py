@@ -1,4 +1,4 @@
-"""What training minimises.
+"""The training objective.
 
 Shapes: B batch, C channels, H height, W width, K classes.
 """
@@ -22,22 +22,22 @@ def objective(
     label_smoothing: float = 0.0,
     rnn_l2: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Loss of a batch: cross-entropy, mixed with the autoencoder's reconstruction error, plus the RNN penalty.
+    """Compute the loss of a batch: cross-entropy, an autoencoder's reconstruction error, and an L2 penalty on RNNs.
 
-    Both losses are computed in float32 even under autocast, which casts their inputs.
+    Cross-entropy and reconstruction error are computed in float32 even under autocast.
 
     Args:
-        model: Of any family.
+        model: A model of any family.
         images_BCHW: Normalised images.
-        labels_B: Classes as integers.
-        label_smoothing: Share of the target that is spread over all classes.
-        rnn_l2: Weight of the sum of squares of the input and recurrent kernels of every recurrence; 0 without one.
+        labels_B: Class indices.
+        label_smoothing: Share of the target that is distributed over all classes.
+        rnn_l2: Weight of the sum of squares of the input and recurrent kernels of all recurrences.
 
     Returns:
         The loss, a scalar, and the logits (B, K).
 
     Reference:
-        Yilmaz et al., section IV: 0.5 MSE + 0.5 CE; the target is the normalised input, the mean over all elements.
+        Yilmaz et al., section IV: 0.5 MSE + 0.5 CE; the MSE is the mean over all elements of the normalised input.
         Yin, Zhang, Shao (2019), section 3: a norm penalty on the RNN's weights.
     """
     if isinstance(model, Autoencoder):
@@ -55,7 +55,7 @@ def objective(
 
 
 def recurrent_kernels(model: nn.Module) -> Iterator[nn.Parameter]:
-    """Input and recurrent kernels of every recurrence; no biases, no peepholes."""
+    """Yield the input and recurrent kernels of all recurrences, without biases and peepholes."""
     for module in model.modules():
         if isinstance(module, nn.RNNBase | ConvLSTM):
             yield from (weight for name, weight in module.named_parameters() if name.startswith("weight_"))

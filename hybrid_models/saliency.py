@@ -1,4 +1,4 @@
-"""Which pixels a class score hangs on.
+"""Saliency maps.
 
 Shapes: B batch, C channels, H height, W width, K classes.
 """
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 
 def saliency(model: nn.Module, images_BCHW: Tensor, labels_B: Tensor) -> Tensor:
-    """Size of the gradient of the true class's score by each pixel; the score is the logit, not a probability.
+    """Compute the gradient magnitude of the true class's logit with respect to each pixel.
 
-    With readout per_step, which has no logits, it is the logarithm of the averaged probability.
+    Readout per_step has no logits; the logarithm of the averaged probability takes their place.
 
     Args:
-        model: Evaluated (no dropout, running statistics), and left as it is.
+        model: The model; it is run in evaluation mode and left unchanged.
         images_BCHW: Normalised images.
-        labels_B: True classes as integers.
+        labels_B: True class indices.
 
     Returns:
-        Per pixel (B, H, W) the largest absolute value over the channels.
+        Saliency of each pixel, (B, H, W): the largest absolute gradient over the channels.
 
     Reference:
         Simonyan, Vedaldi, Zisserman (2013), section 3.1.
@@ -29,10 +29,10 @@ def saliency(model: nn.Module, images_BCHW: Tensor, labels_B: Tensor) -> Tensor:
     images_BCHW = images_BCHW.detach().requires_grad_(True)
     try:
         model.eval()
-        # cuDNN's RNNs have no backward pass outside training mode.
+        # RNNs of cuDNN have no backward pass in evaluation mode.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             scores_B1 = model(images_BCHW).gather(1, labels_B[:, None])
-            # Evaluated, no image of a batch depends on another, so the sum's gradient is each score's own.
+            # In evaluation mode images do not affect each other, so the gradient of the sum is that of each score.
             (gradient_BCHW,) = torch.autograd.grad(scores_B1.sum(), images_BCHW)
     finally:
         for module, training in was_training.items():

@@ -1,4 +1,4 @@
-"""The tsn family: strips of the image, one shared CNN, mean of the class scores. No recurrence.
+"""The tsn family: a shared CNN over strips of the image, whose class scores are averaged. No recurrence.
 
 Shapes: B batch, S strips, C channels, H height, W width, K classes.
 """
@@ -15,17 +15,19 @@ from hybrid_models.layers.heads import Head
 from hybrid_models.layers.layouts import GlobalPool
 
 DROPOUT = 0.5
-"""Share of values dropped before the class scores [O]."""
+"""Dropout probability before the class scores; our choice, as the paper gives none."""
 
 
 class SegmentConsensus(nn.Module):
-    """Overlapping strips of half the image's height (of 32 rows: 0-15, 8-23, 16-31) share one cnn6 with normalisation.
+    """A cnn6 with normalisation, shared by three overlapping strips of half the image's height.
+
+    Create it with `build`, which also initialises the weights.
 
     Args:
-        config: Of family tsn. Make it with `build`, which also draws the weights.
+        config: A configuration of the family tsn.
 
     Reference:
-        Wang et al. (2016), average consensus over three segments; there of a video.
+        Wang et al. (2016), average consensus over three segments of a video.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -37,14 +39,14 @@ class SegmentConsensus(nn.Module):
         self.head = Head(blocks[-1].widths[-1], (), DROPOUT, config.num_classes)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images (B, C, H, W), normalised -> logits (B, K)."""
+        """Compute logits (B, K) from normalised images (B, C, H, W)."""
         map_BCHW, _ = self.backbone(torch.cat(strips(images_BCHW)))
         scores_BK: Tensor = self.head(self.pool(map_BCHW))
         return scores_BK.reshape(STRIPS, -1, scores_BK.shape[1]).mean(dim=0)
 
 
 def strips(images_BCHW: Tensor) -> list[Tensor]:
-    """Images (B, C, H, W) -> top, middle and bottom strip (B, C, H // 2, W)."""
+    """Return the top, middle and bottom strips (B, C, H // 2, W) of images; of 32 rows: 0-15, 8-23, 16-31."""
     height = images_BCHW.shape[2]
     length = height // 2
     starts = [index * (height - length) // (STRIPS - 1) for index in range(STRIPS)]

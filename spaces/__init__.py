@@ -1,1 +1,1 @@
-"""What may vary: parameters, conditions, presets. Plain Python, no torch."""
+"""Search spaces: parameters, domains, conditions and presets. Plain Python, no torch."""

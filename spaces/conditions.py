@@ -1,7 +1,7 @@
-"""When a parameter is active: plain data, no expressions to evaluate.
+"""Conditions under which a parameter is active, as plain data; no expressions are evaluated.
 
-A condition is a list of alternatives (any), each a set of tests (all). A test about an inactive parameter never holds,
-not even a negated one: `chunk: {not: 4}` means "chunk is active and is not 4".
+A condition is a list of alternatives, of which any must hold; an alternative is a set of tests, which must all hold. A
+test of an inactive parameter never holds, even if negated: `chunk: {not: 4}` means "chunk is active and is not 4".
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from spaces.errors import near_matches
 
 @dataclass(frozen=True)
 class Test:
-    """One parameter is (or is not) one of some values."""
+    """A test whether a parameter has, or does not have, one of some values."""
 
     __test__ = False  # pytest: not a test class
 
     name: str
-    """The parameter asked about."""
+    """Name of the tested parameter."""
     values: tuple[Value, ...]
-    """What it is compared with; at least one."""
+    """Values to compare with; at least one."""
     negated: bool = False
-    """Whether it must be none of them."""
+    """Whether the parameter must have none of the values."""
 
     def holds(self, values: Mapping[str, Value]) -> bool:
-        """Whether the active parameters' values satisfy the test."""
+        """Return whether the values of the active parameters satisfy the test."""
         if self.name not in values:
             return False
         found = values[self.name]
@@ -36,27 +36,31 @@ class Test:
 
 
 Condition: TypeAlias = tuple[tuple[Test, ...], ...]
-"""Alternatives of tests; the empty tuple means always."""
+"""Alternatives, each a tuple of tests; the empty tuple always holds."""
 
 
 def holds(condition: Condition, values: Mapping[str, Value]) -> bool:
-    """Whether one alternative has all its tests satisfied."""
+    """Return whether all tests of at least one alternative hold.
+
+    >>> holds(((Test("rnn", ("lstm", "gru")),),), {"rnn": "gru"})
+    True
+    """
     return not condition or any(all(test.holds(values) for test in clause) for clause in condition)
 
 
 def names_in(condition: Condition) -> frozenset[str]:
-    """Every parameter that the condition asks about."""
+    """Return the names of all parameters that a condition tests."""
     return frozenset(test.name for clause in condition for test in clause)
 
 
 def parse_condition(data: object, where: str, known: Mapping[str, Domain], faults: list[str]) -> Condition:
-    """Read a condition, noting what is wrong with it.
+    """Read a condition and collect its faults.
 
     Args:
         data: A mapping parameter -> value, list of values or {not: ...}; or a list of such mappings.
-        where: Named in the faults.
-        known: Parameters that may be named, with their domains.
-        faults: Lines are appended here.
+        where: Path of the condition, for fault lines.
+        known: Parameters declared earlier, with their domains; a condition may name no others.
+        faults: Receives one line per fault.
     """
     clauses: list[Any] = data if isinstance(data, list) else [data]
     if not clauses or not all(isinstance(clause, Mapping) and clause for clause in clauses):
@@ -91,7 +95,7 @@ def _parse_test(name: str, wanted: object, where: str, known: Mapping[str, Domai
     for value in listed:
         stored = domain.match(value)
         if stored is None and isinstance(domain, Fixed) and isinstance(value, bool | int | float | str):
-            stored = value  # a pinned parameter leaves tests about its other values behind; they never hold
+            stored = value  # tests of other values than a pinned one remain in the space; they never hold
         if stored is None:
             faults.append(f"{where}.{name}: expected {domain.describe()}, found {show(value)}")
         else:
@@ -100,7 +104,7 @@ def _parse_test(name: str, wanted: object, where: str, known: Mapping[str, Domai
 
 
 def condition_data(condition: Condition) -> object:
-    """Write a condition as the plain data it was read from."""
+    """Return a condition as the plain data that `parse_condition` reads."""
 
     def plain(test: Test) -> object:
         listed: object = test.values[0] if len(test.values) == 1 else list(test.values)

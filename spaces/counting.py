@@ -1,7 +1,8 @@
-"""What a partial assignment can still become, without building points: how many, and which values lead to one.
+"""Counts the points that complete a partial assignment, and finds the values that lead to one, without listing points.
 
-Points are counted class by class: of each parameter only the values that some condition or forbidden clause names are
-told apart, the others share one class with a multiplicity. What depends on the same earlier classes is computed once.
+Points are counted by classes of values: each value that a condition or forbidden clause names is a class of its own,
+and all other values of the parameter share one class with a multiplicity. Counts are cached by the earlier classes
+that they depend on.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from spaces.domains import Choice, Domain, Value
 from spaces.parse import Parameter
 
 Alternative = tuple[Test, ...]
-"""Tests that together forbid a point."""
+"""Tests of a forbidden clause: a point for which all of them hold is forbidden."""
 _UNNAMED = 0
-"""The class of every value that nobody asks about."""
+"""The class of all values that no test names."""
 _State = Mapping[str, int]
-"""Active parameters and the classes of their values."""
+"""Active parameter -> class of its value."""
 _Tests = list[tuple[str, frozenset[int]]]
-"""Parameters that must be active, each with the classes that will do."""
+"""Parameters that must be active, each with the classes that satisfy the tests."""
 
 
 def due_alternatives(
     parameters: Sequence[Parameter], forbidden: Sequence[tuple[Condition, str]]
 ) -> list[list[tuple[Alternative, str]]]:
-    """Per parameter, the forbidden combinations that are decided once it has its value; none holds without one."""
+    """Return, per parameter, the forbidden alternatives whose last tested parameter it is, with the reasons."""
     position = {parameter.name: index for index, parameter in enumerate(parameters)}
     due: list[list[tuple[Alternative, str]]] = [[] for _ in parameters]
     for when, why in forbidden:
@@ -35,21 +36,21 @@ def due_alternatives(
 
 
 class Completions:
-    """The points that begin with given values.
+    """Completions of partial assignments, made in the order of the parameters.
 
     Args:
-        parameters: In order; conditions name earlier ones.
-        forbidden: Clauses that no point satisfies.
+        parameters: The parameters in order; conditions test earlier ones only.
+        forbidden: Clauses that no point may satisfy, with the reasons.
 
     Attributes:
-        num_points: Points in all, each continuous parameter counted as one value.
+        num_points: Number of points; a continuous parameter counts as one value.
         active: Parameters that are active in at least one point.
     """
 
     def __init__(self, parameters: Sequence[Parameter], forbidden: Sequence[tuple[Condition, str]]) -> None:
         self._parameters = parameters
         due = [[tests for tests, _ in alternatives] for alternatives in due_alternatives(parameters, forbidden)]
-        # Per parameter, the values told apart and their numbers.
+        # Per parameter, the values with a class of their own and its number.
         self._classes: dict[str, dict[tuple[type, Value], int]] = {item.name: {} for item in parameters}
         last_use: dict[str, int] = {}
         for index, parameter in enumerate(parameters):
@@ -60,12 +61,12 @@ class Completions:
                     classes.setdefault((type(value), value), len(classes) + 1)
         self._sizes = [self._class_sizes(item) for item in parameters]
         self._when = [[self._compile(tests) for tests in item.when] for item in parameters]
-        # Per place and class, what the earlier values must not be.
+        # Per position and class, the tests that forbid it together with earlier values.
         self._barred = [
             {each: [self._compile(rest) for rest in self._left(due[index], item.name, each)] for each in sizes}
             for index, (item, sizes) in enumerate(zip(parameters, self._sizes, strict=True))
         ]
-        # Per place, the earlier parameters that a condition or clause from here on asks about.
+        # Per position, the earlier parameters that a condition or clause at or after it tests.
         self._needed = [
             [item.name for item in parameters[:index] if last_use.get(item.name, -1) >= index]
             for index in range(len(parameters) + 1)
@@ -76,7 +77,7 @@ class Completions:
         self.num_points = self._count(0, {})
 
     def _class_sizes(self, parameter: Parameter) -> dict[int, int]:
-        """How many of a parameter's values each class has; a continuous rest counts as one."""
+        """Return the number of values in each class of a parameter; a continuous rest counts as one."""
         domain = parameter.domain
         named = {
             number: 1
@@ -95,17 +96,17 @@ class Completions:
         return [(test.name, self._ids(test)) for test in tests]
 
     def _left(self, alternatives: Iterable[Alternative], name: str, chosen: int) -> Iterator[Alternative]:
-        """Combinations that a choice for `name` leaves possible, each without its tests on it."""
+        """Yield the alternatives that still apply if `name` has the chosen class, each without its tests of `name`."""
         for tests in alternatives:
             if all(chosen in self._ids(test) for test in tests if test.name == name):
                 yield tuple(test for test in tests if test.name != name)
 
     def narrowed(self, index: int, values: Mapping[str, Value]) -> Domain:
-        """Narrow an active parameter to what can still become a point; the domain itself if that is every value.
+        """Return the values of an active parameter from which a point can be completed, or its domain if all can.
 
         Args:
-            index: The parameter's place.
-            values: Of the active parameters before it; some point begins with them.
+            index: Position of the parameter.
+            values: Values of the earlier active parameters, with which at least one point exists.
         """
         state = {
             name: self._classes[name].get((type(values[name]), values[name]), _UNNAMED)
@@ -131,7 +132,7 @@ class Completions:
         return tuple(state.get(name, -1) for name in self._needed[index])
 
     def _count(self, index: int, state: _State) -> int:
-        """How many points begin with these values of the parameters before `index`."""
+        """Return the number of points with these classes of the parameters before `index`."""
         if index == len(self._parameters):
             return 1
         key = self._key(index, state)

@@ -1,7 +1,7 @@
-"""The sets a parameter's value may come from.
+"""Domains: the sets of values that a parameter can take.
 
-A value keeps one type: `match` returns it as its domain stores it (a Float stores float, an Int stores int), so that
-1, 1.0 and True never stand for each other in a digest. Text and truth values are never converted.
+`match` returns a value in the type that the domain stores (float for Float, int for Int), so that 1, 1.0 and True have
+different digests. Text and truth values are never converted.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ def _same(value: object, stored: Value) -> bool:
 
 @dataclass(frozen=True)
 class Float:
-    """Every number from `low` to `high`, both included."""
+    """Real numbers from `low` to `high`, both included.
+
+    >>> Float(0.1, 1.0).match(1)
+    1.0
+    """
 
     low: float
     """Smallest value; above 0 if `log`."""
     high: float
     """Largest value."""
     log: bool = False
-    """Whether ratios, not differences, are what matters."""
+    """Whether values are sampled on a logarithmic scale."""
 
     def __post_init__(self) -> None:
         """Check the bounds and store them as floats."""
@@ -50,26 +54,26 @@ class Float:
         _require(not self.log or self.low > 0, f"expected low > 0 with log, found {self.low!r}")
 
     def match(self, value: object) -> float | None:
-        """The value as stored, None when outside."""
+        """Return the value in its stored type, None if it is outside."""
         if not isinstance(value, int | float) or isinstance(value, bool) or not self.low <= value <= self.high:
             return None
         return float(value) + 0.0  # -0.0 becomes 0.0
 
     def contains(self, value: object) -> bool:
-        """Whether the value lies in the range."""
+        """Return whether the value is in the range."""
         return self.match(value) is not None
 
     def describe(self) -> str:
-        """Say in words what is allowed."""
+        """Return the allowed values in words, for error messages."""
         return f"a number from {self.low!r} to {self.high!r}{' (log)' if self.log else ''}"
 
     @property
     def size(self) -> int | None:
-        """None: continuous (1 when low equals high)."""
+        """None because the domain is continuous; 1 if low equals high."""
         return 1 if self.low == self.high else None
 
     def members(self) -> Iterator[float]:
-        """Yield the one value of a degenerate range.
+        """Yield the only value of a range with low equal to high.
 
         Raises:
             SpaceError: The range is continuous.
@@ -80,16 +84,20 @@ class Float:
 
 @dataclass(frozen=True)
 class Int:
-    """Whole numbers low, low + step, ... up to `high`."""
+    """Integers low, low + step, ... up to `high`.
+
+    >>> list(Int(16, 64, step=16).members())
+    [16, 32, 48, 64]
+    """
 
     low: int
     """Smallest value; above 0 if `log`."""
     high: int
-    """No value is larger."""
+    """Upper bound; the largest value is smaller if the steps do not end on it."""
     step: int = 1
-    """Distance between neighbours; 1 if `log`."""
+    """Difference between consecutive values; 1 if `log`."""
     log: bool = False
-    """Whether ratios, not differences, are what matters."""
+    """Whether values are sampled on a logarithmic scale."""
 
     def __post_init__(self) -> None:
         """Check bounds and step."""
@@ -101,28 +109,28 @@ class Int:
         _require(not self.log or self.step == 1, f"step: expected 1 with log, found {self.step}")
 
     def match(self, value: object) -> int | None:
-        """The value as stored, None when outside. 16.0 is outside: it is no whole number's spelling."""
+        """Return the value, None if it is outside. Floats are outside, even 16.0."""
         if not isinstance(value, int) or isinstance(value, bool):
             return None
         return value if self.low <= value <= self.high and (value - self.low) % self.step == 0 else None
 
     def contains(self, value: object) -> bool:
-        """Whether the value is one of the numbers."""
+        """Return whether the value is one of the integers."""
         return self.match(value) is not None
 
     @property
     def last(self) -> int:
-        """Largest value: `high`, or less where the steps do not end on it."""
+        """Largest value: `high`, or less if the steps do not end on it."""
         return self.low + (self.high - self.low) // self.step * self.step
 
     def describe(self) -> str:
-        """Say in words what is allowed."""
+        """Return the allowed values in words, for error messages."""
         step = f" in steps of {self.step}" if self.step != 1 else ""
         return f"a whole number from {self.low} to {self.high}{step}{' (log)' if self.log else ''}"
 
     @property
     def size(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return (self.high - self.low) // self.step + 1
 
     def members(self) -> Iterator[int]:
@@ -132,13 +140,13 @@ class Int:
 
 @dataclass(frozen=True)
 class Choice:
-    """Listed values, in the order given."""
+    """A list of values, in the given order."""
 
     values: tuple[Value, ...]
-    """At least one; no two alike."""
+    """The values; at least one, without duplicates."""
 
     def __post_init__(self) -> None:
-        """Check that there is a choice."""
+        """Check the values."""
         object.__setattr__(self, "values", tuple(self.values))
         _require(bool(self.values), "expected at least one value, found an empty choice")
         seen = set()
@@ -148,7 +156,7 @@ class Choice:
             seen.add((type(value), value))
 
     def match(self, value: object) -> Value | None:
-        """The value as stored, None when not listed. 0 stands for a listed 0.0, nothing else is converted."""
+        """Return the listed value, None if there is none. An int matches an equal float; nothing else is converted."""
         for stored in self.values:
             if _same(value, stored):
                 return stored
@@ -157,53 +165,53 @@ class Choice:
         return None
 
     def contains(self, value: object) -> bool:
-        """Whether the value is listed."""
+        """Return whether the value is listed."""
         return self.match(value) is not None
 
     def describe(self) -> str:
-        """Say in words what is allowed."""
+        """Return the allowed values in words, for error messages."""
         return f"one of {', '.join(map(show, self.values))}"
 
     @property
     def size(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return len(self.values)
 
     def members(self) -> Iterator[Value]:
-        """Yield the values in order."""
+        """Yield the values in the given order."""
         yield from self.values
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """One value: nothing is searched."""
+    """A single value: the parameter is not searched."""
 
     value: Value
     """The only value."""
 
     def __post_init__(self) -> None:
-        """Check that it is a plain value."""
+        """Check that the value is a number, text or truth value."""
         _require_scalar(self.value)
 
     def match(self, value: object) -> Value | None:
-        """The value as stored, None when it is another one."""
+        """Return the value in its stored type, None if it differs."""
         return Choice((self.value,)).match(value)
 
     def contains(self, value: object) -> bool:
-        """Whether it is the value."""
+        """Return whether the value is the fixed one."""
         return self.match(value) is not None
 
     def describe(self) -> str:
-        """Say in words what is allowed."""
+        """Return the allowed values in words, for error messages."""
         return f"exactly {show(self.value)}"
 
     @property
     def size(self) -> int:
-        """One."""
+        """Number of values, 1."""
         return 1
 
     def members(self) -> Iterator[Value]:
-        """Yield the value."""
+        """Yield the fixed value."""
         yield self.value
 
 
@@ -217,5 +225,5 @@ def _require_scalar(value: object) -> None:
 
 
 def show(value: object) -> str:
-    """Write a value as YAML would."""
+    """Return a value as YAML writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, str) else repr(value)

@@ -1,4 +1,4 @@
-"""What can be wrong with a space, a point of it, or a name."""
+"""Errors of spaces, points and preset names."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import difflib
 from collections.abc import Iterable
 
 MAX_LISTED = 8
-"""A message lists so many names at most."""
+"""Maximum number of names that a message lists."""
 
 
 class SpaceError(ValueError):
-    """A space, or a point of one, does not hold together.
+    """A space, or a point of one, is invalid.
 
     Attributes:
-        faults: One line each: where, what was expected, what was found.
+        faults: One line per fault: where, what was expected, what was found.
     """
 
     def __init__(self, *faults: str) -> None:
@@ -21,12 +21,12 @@ class SpaceError(ValueError):
         self.faults: tuple[str, ...] = faults
 
     def __reduce__(self) -> tuple[type[SpaceError], tuple[str, ...]]:
-        """Survive pickling with all faults."""
+        """Support pickling with all faults."""
         return type(self), self.faults
 
 
 class UnknownPreset(ValueError):
-    """No preset or space has this name."""
+    """There is no preset or space of this name."""
 
     def __init__(self, kind: str, name: str, known: tuple[str, ...]) -> None:
         near = near_matches(name, known)
@@ -40,10 +40,14 @@ class UnknownPreset(ValueError):
         self.kind, self.name, self.known, self.near = kind, name, known, near
 
     def __reduce__(self) -> tuple[type[UnknownPreset], tuple[str, str, tuple[str, ...]]]:
-        """Survive pickling with all fields."""
+        """Support pickling with all fields."""
         return type(self), (self.kind, self.name, self.known)
 
 
 def near_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
-    """List up to three known names that look like a misspelt one, nearest first."""
+    """Return up to three known names similar to a misspelt one, the most similar first.
+
+    >>> near_matches("lsmt", ["lstm", "gru"])
+    ('lstm',)
+    """
     return tuple(difflib.get_close_matches(name, tuple(known), n=3, cutoff=0.6))

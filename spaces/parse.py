@@ -1,4 +1,4 @@
-"""YAML forms of domains and parameters, both ways."""
+"""Reads and writes domains and parameters as plain data from YAML."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ KINDS: dict[str, frozenset[str]] = {
     "fixed": frozenset(),
 }
 FORMS = "a value, a list, {float: [low, high]}, {int: [low, high]}, {choice: [...]} or {fixed: value}"
-# YAML 1.1 reads 1e-4 as text: a number needs its point there.
+# YAML 1.1 reads 1e-4 as text, because a float needs a decimal point.
 _POINTLESS = re.compile(r"[+-]?\d+[eE][+-]?\d+")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One thing that may vary."""
+    """A parameter of a space."""
 
     name: str
-    """Unique within the space."""
+    """Name, unique within the space."""
     domain: Domain
-    """Where its value comes from."""
+    """The values it can take."""
     when: Condition = ()
-    """When it is active; empty means always."""
+    """Condition under which it is active; empty means always."""
 
 
 def parse_parameter(
     name: str, data: object, where: str, known: Mapping[str, Domain], faults: list[str]
 ) -> Parameter | None:
-    """Read one entry of a space, noting what is wrong with it; None if its domain is unusable."""
+    """Read a parameter from an entry of a space and collect its faults; return None if its domain is invalid."""
     when: Condition = ()
     if isinstance(data, Mapping) and "when" in data:
         when = parse_condition(data["when"], f"{where}.when", known, faults)
@@ -108,7 +108,7 @@ def _scalar(value: Any) -> Value:  # noqa: ANN401 - YAML holds anything; the dom
 
 
 def parameter_data(parameter: Parameter) -> object:
-    """Write a parameter as plain data, in the shortest form that reads back alike."""
+    """Return a parameter as plain data, in the shortest form that reads back equal."""
     data: dict[str, object]
     match parameter.domain:
         case Float(low=low, high=high, log=log):

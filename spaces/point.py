@@ -1,4 +1,4 @@
-"""One full assignment of a space."""
+"""Points: complete assignments of a space."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from spaces.domains import Value
 
 
 def digest_of(data: object) -> str:
-    """First 16 hex digits of the SHA-256 of canonical JSON."""
+    """Return the first 16 hex digits of the SHA-256 of data as canonical JSON.
+
+    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    True
+    """
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Point(Mapping[str, Value]):
-    """Active parameters and their values: immutable, hashable, in the order of the space.
+    """An immutable, hashable mapping of the active parameters to their values, in the order of the space.
 
-    Make one with `Space.point` or `Space.assemble`: they give each value the type that its domain stores.
+    Create points with `Space.point` or `Space.assemble`, which convert each value to the type that its domain stores.
 
     Attributes:
-        digest: 16 hex digits; equal for equal points, whatever the order of the keys.
+        digest: 16 hex digits; equal for equal points, independent of the order of the keys.
     """
 
     __slots__ = ("_values", "digest")
@@ -31,29 +35,29 @@ class Point(Mapping[str, Value]):
         self.digest = digest_of(self._values)
 
     def __getitem__(self, name: str) -> Value:
-        """The value of an active parameter."""
+        """Return the value of an active parameter."""
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the active parameters."""
+        """Iterate over the names of the active parameters."""
         return iter(self._values)
 
     def __len__(self) -> int:
-        """Number of active parameters."""
+        """Return the number of active parameters."""
         return len(self._values)
 
     def __eq__(self, other: object) -> bool:
-        """Points are equal by digest: 1, 1.0 and True differ. Other mappings compare as dicts do."""
+        """Compare points by digest, for which 1, 1.0 and True differ; compare with other mappings as dicts do."""
         if isinstance(other, Point):
             return self.digest == other.digest
         return self._values == other if isinstance(other, Mapping) else NotImplemented
 
     def __hash__(self) -> int:
-        """Hash of the digest."""
+        """Return the hash of the digest."""
         return hash(self.digest)
 
     def __repr__(self) -> str:
-        """The values, readable."""
+        """Return a readable form of the values."""
         return f"Point({self._values!r})"
 
     def __reduce__(self) -> tuple[type[Point], tuple[dict[str, Value]]]:

@@ -1,4 +1,4 @@
-"""Shipped spaces and named points, read from `papers/*.yaml`."""
+"""Shipped spaces and presets (named points), read from `papers/*.yaml`."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def _pick(kind: str, name: str, known: Mapping[str, Any]) -> Any:  # noqa: ANN40
 
 
 def preset_names() -> tuple[str, ...]:
-    """Names of the shipped points, paper by paper."""
+    """Return the names of the presets, grouped by paper."""
     return tuple(_presets())
 
 
 def space_names() -> tuple[str, ...]:
-    """Names of the shipped spaces."""
+    """Return the names of the shipped spaces."""
     return tuple(_section("space"))
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The architecture of a named point, such as `ecrnn/ecrnn-bilstm-16`.
+    """Return the model settings of a preset, such as `ecrnn/ecrnn-bilstm-16`.
 
     Raises:
-        UnknownPreset: No point has this name.
+        UnknownPreset: There is no preset of this name.
     """
     point: dict[str, Any] = _pick("preset", name, _presets())
     return point
@@ -59,9 +59,9 @@ def load_preset(name: str) -> dict[str, Any]:
 
 @cache
 def load_space(name: str) -> Space:
-    """A shipped space, such as `ecrnn`.
+    """Return a shipped space, such as `ecrnn`.
 
     Raises:
-        UnknownPreset: No space has this name.
+        UnknownPreset: There is no space of this name.
     """
     return Space.from_dict(name, _pick("space", name, _section("space")))

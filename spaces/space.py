@@ -1,4 +1,4 @@
-"""What may vary: parameters in order, when each is active, which combinations are forbidden."""
+"""Search spaces: ordered parameters with conditions, and forbidden combinations."""
 
 from __future__ import annotations
 
@@ -19,26 +19,33 @@ from spaces.point import Point, digest_of
 __all__ = ["Forbidden", "Parameter", "Point", "Space", "SpaceError"]
 
 Forbidden = tuple[Condition, str]
-"""A combination no point may have, and why."""
+"""A forbidden combination, and the reason."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Parameters in order; a condition names only parameters before its own.
+    """A search space with conditional parameters and forbidden combinations.
 
     Raises:
-        SpaceError: A name comes twice, a condition looks ahead, or no point is possible.
+        SpaceError: A name is used twice, a condition tests a later parameter, or the space has no point.
+
+    Example:
+        >>> space = Space.from_dict("s", {"rnn": ["none", "lstm"], "nodes": {"int": [8, 64], "when": {"rnn": "lstm"}}})
+        >>> space.size
+        58
+        >>> dict(space.point({"rnn": "lstm", "nodes": 16}))
+        {'rnn': 'lstm', 'nodes': 16}
     """
 
     name: str
-    """Named in every fault."""
+    """Name of the space, for error messages."""
     parameters: tuple[Parameter, ...]
-    """At least one, each with another name."""
+    """At least one parameter, with unique names; a condition tests earlier parameters only."""
     forbidden: tuple[Forbidden, ...] = ()
-    """Combinations that are no points."""
+    """Combinations that no point has."""
 
     def __post_init__(self) -> None:
-        """Check the order of the names and that a point exists."""
+        """Check names and conditions, and that a point exists."""
         faults: list[str] = []
         declared: dict[str, Domain] = {}
         for parameter in self.parameters:
@@ -59,10 +66,14 @@ class Space:
 
     @classmethod
     def from_dict(cls, name: str, data: Mapping[str, Any]) -> Space:
-        """Read a space: parameter names with their domains, and `forbidden` with a list of {when, why}.
+        """Read a space from plain data.
+
+        Args:
+            name: Name of the space.
+            data: Parameter name -> domain, and optionally `forbidden` -> list of {when, why}.
 
         Raises:
-            SpaceError: With every fault of the data.
+            SpaceError: The data are invalid; holds every fault.
         """
         if not isinstance(data, Mapping):
             raise SpaceError(f"{name}: expected a mapping of parameters, found {data!r}")
@@ -73,7 +84,7 @@ class Space:
             if key == "forbidden":
                 continue
             parameter = parse_parameter(str(key), entry, f"{name}.{key}", known, faults)
-            # An unusable domain stays nameable: its conditions are no second fault.
+            # Keep the name known, so that conditions on it are not reported as further faults.
             known[str(key)] = parameter.domain if parameter else Fixed("?")
             if parameter:
                 parameters.append(parameter)
@@ -93,7 +104,7 @@ class Space:
         return cls(name, tuple(parameters), tuple(forbidden))
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the space as plain data; `from_dict` reads it back alike."""
+        """Return the space as plain data, which `from_dict` reads back equal."""
         data: dict[str, Any] = {parameter.name: parameter_data(parameter) for parameter in self.parameters}
         if self.forbidden:
             data["forbidden"] = [{"when": condition_data(when), "why": why} for when, why in self.forbidden]
@@ -101,7 +112,7 @@ class Space:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of all parameters in order and all clauses; the name does not count."""
+        """16 hex digits that identify the parameters, their order and the forbidden clauses, but not the name."""
         data = self.to_dict()
         return digest_of(
             [[parameter.name, data[parameter.name]] for parameter in self.parameters] + [data.get("forbidden")]
@@ -117,26 +128,29 @@ class Space:
 
     @property
     def free(self) -> tuple[str, ...]:
-        """Names that can vary: active in some point and of more than one value."""
+        """Names of the parameters that vary: active in at least one point, with more than one value."""
         active = self._completions.active
         return tuple(item.name for item in self.parameters if item.name in active and item.domain.size != 1)
 
     @property
     def continuous(self) -> tuple[str, ...]:
-        """Names of active parameters whose values cannot be listed."""
+        """Names of the continuous parameters that are active in at least one point."""
         active = self._completions.active
         return tuple(item.name for item in self.parameters if item.name in active and item.domain.size is None)
 
     @property
     def size(self) -> int | None:
-        """Exact number of points; None with a continuous parameter."""
+        """Exact number of points; None if a parameter is continuous."""
         return None if self.continuous else self._completions.num_points
 
     def pin(self, fix: Mapping[str, Value]) -> Space:
-        """Fix parameters to one value each; one that can then never be active stays, inactive.
+        """Return a space with some parameters fixed; a fixed parameter that is never active remains, inactive.
+
+        Args:
+            fix: Parameter name -> value.
 
         Raises:
-            SpaceError: An unknown name, a value outside its domain, or no point left.
+            SpaceError: A name is unknown, a value is outside its domain, or no point is left.
         """
         if not fix:
             return self
@@ -161,15 +175,18 @@ class Space:
         )
 
     def point(self, values: Mapping[str, object]) -> Point:
-        """Check a full assignment. Fixed parameters may be left out: they have one value only.
+        """Check a complete assignment and return it as a point.
+
+        Args:
+            values: Values of all active parameters; fixed ones may be omitted.
 
         Raises:
-            SpaceError: With every fault of the assignment.
+            SpaceError: The assignment is invalid; holds every fault.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         faults = [_unknown(f"{self.name}.{name}", name, known) for name in values if name not in known]
         stored: dict[str, Value] = {}
-        unclear: set[str] = set()  # wrong or missing: what depends on them is not judged
+        unclear: set[str] = set()  # wrong or missing; parameters that depend on them are not checked
         for parameter, due in zip(self.parameters, self._due, strict=True):
             name, where = parameter.name, f"{self.name}.{parameter.name}"
             given = values.get(name, parameter.domain.value if isinstance(parameter.domain, Fixed) else None)
@@ -196,13 +213,15 @@ class Space:
         return Point(stored)
 
     def assemble(self, suggest: Callable[[str, Domain], object]) -> Point:
-        """Draw a point: `suggest` is asked, in order, for each active parameter that is not fixed.
+        """Build a point from the values that `suggest` returns for each active parameter that is not fixed.
 
-        It is shown the domain narrowed to the values from which a point can still be completed, so that no draw ends
-        in a forbidden one.
+        Args:
+            suggest: Function from the name of a parameter and its domain to a value. It is called in the order of the
+                parameters, with the domain restricted to the values from which a point can be completed, so that every
+                draw gives a valid point.
 
         Raises:
-            SpaceError: A suggestion lies outside what was offered.
+            SpaceError: A suggested value is outside the restricted domain.
         """
         values: dict[str, Value] = {}
         for index, parameter in enumerate(self.parameters):
@@ -218,7 +237,7 @@ class Space:
         return Point(values)
 
     def enumerate(self, limit: int | None = None) -> Iterator[Point]:
-        """List the points of a finite space, the last parameter changing fastest, at most `limit`.
+        """Iterate over the points of a finite space, at most `limit`; the last parameter changes fastest.
 
         Raises:
             SpaceError: A parameter is continuous.

@@ -1,1 +1,1 @@
-"""The same work as others would write it."""
+"""Reference implementations in plain library code, which the benchmarks compare with."""

@@ -1,6 +1,6 @@
-"""Every preset as people write it: torch's own layers in a row, default memory format, no configuration.
+"""Every preset in plain PyTorch: torch layers in sequence, default memory format, no configuration.
 
-`make(name)` gives a module; `loss(module, images, labels)` what it is trained on.
+`make(name)` returns a module, `loss(module, images, labels)` its training loss.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def rnn(cell, features, nodes, depth=1, bidirectional=False):
 
 
 def last(layer, tokens):
-    """Final states of the last layer, both directions side by side."""
+    """Return the final states of the last layer, both directions concatenated."""
     _, state = layer(tokens)
     state = state[0] if isinstance(state, tuple) else state
     directions = 2 if layer.bidirectional else 1
@@ -26,7 +26,7 @@ def last(layer, tokens):
 
 
 def convolutions(*widths, channels=3, bn=False, drop=0.0):
-    """3x3 convolutions with ReLU; "M" is a pooling."""
+    """Return 3x3 convolutions with ReLU; "M" stands for max pooling."""
     layers = []
     for width in widths:
         if width == "M":
@@ -46,7 +46,7 @@ def cnn6(bn):
 
 
 class Flatten(nn.Module):
-    """(h, w, c) order, as in Keras."""
+    """Flatten in (h, w, c) order, as in Keras."""
 
     def forward(self, x):
         return x.permute(0, 2, 3, 1).flatten(1)
@@ -58,7 +58,7 @@ class Pool(nn.Module):
 
 
 class Last(nn.Module):
-    """An RNN's final states."""
+    """The final states of an RNN."""
 
     def __init__(self, layer, steps):
         super().__init__()
@@ -86,7 +86,7 @@ def ecrnn(kind):
 
 
 class ConvLSTM(nn.Module):
-    """One direction, one convolution over frame and state per step."""
+    """One direction of a ConvLSTM, with one convolution over frame and state per step."""
 
     def __init__(self, channels, hidden, frame, peephole):
         super().__init__()
@@ -106,7 +106,7 @@ class ConvLSTM(nn.Module):
 
 
 class PatchRNN(nn.Module):
-    """Both ways along each column of 2x2 patches, normalised."""
+    """A bidirectional RNN along each column of 2x2 patches, with batch normalisation."""
 
     def __init__(self, cell, channels, width):
         super().__init__()
@@ -145,7 +145,7 @@ class Residual(nn.Module):
 
 
 def stages(backbone):
-    """Tapped parts of a backbone, the shapes of their maps, and what follows."""
+    """Return the tapped parts of a backbone, the shapes of their maps, and the remaining layers."""
     if backbone == "cnn":
         parts = [convolutions(32, 32, "M", drop=0.25), convolutions(64, 64, "M", channels=32, drop=0.25)]
         shapes, pool, head = [(32, 16, 16), (64, 8, 8)], Flatten(), (512,)
@@ -195,7 +195,7 @@ class Yin(nn.Module):
 
 
 class LRCN(nn.Module):
-    """Softmax at every step, averaged."""
+    """A classifier that averages the softmax of every step."""
 
     def __init__(self):
         super().__init__()
@@ -275,7 +275,7 @@ def yilmaz(kind):
 
 
 def make(name):
-    """The plain model of a preset."""
+    """Return the plain model of a preset."""
     paper, kind = name.split("/")
     if paper == "yin":
         return Yin(*kind.split("+"))
@@ -283,7 +283,7 @@ def make(name):
 
 
 def loss(model, images, labels):
-    """What the paper minimises."""
+    """Return the training loss of the paper."""
     out = model(images)
     if isinstance(out, tuple):
         return 0.5 * F.mse_loss(out[1], images) + 0.5 * F.cross_entropy(out[0], labels)

@@ -1,8 +1,7 @@
-"""The plain script: the same sweep as people write it from the libraries' own tutorials.
+"""The same sweep as a plain script, written after the tutorials of the libraries.
 
-Ray Tune function trainable, OptunaSearch, ASHAScheduler, MLflowLoggerCallback, DataLoader over a Dataset with
-torchvision transforms. The models, the points, the split, the batches and the epochs are those of the study; only the
-machinery differs.
+It uses a Ray Tune function trainable, OptunaSearch, ASHAScheduler, MLflowLoggerCallback, and a DataLoader with
+torchvision transforms. Models, points, split, batches and epochs are those of the study.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from spaces.space import Space
 
 
 class Digits(Dataset[tuple[torch.Tensor, int]]):
-    """Images in memory, transformed one by one."""
+    """Images in memory, each transformed when it is read."""
 
     def __init__(self, pixels: Any, labels: Any, mean: float, std: float) -> None:
         self.pixels, self.labels = pixels, labels
@@ -46,7 +45,7 @@ class Digits(Dataset[tuple[torch.Tensor, int]]):
 
 
 def train(config: dict[str, Any], study: StudyConfig) -> None:
-    """Train one point; report each epoch."""
+    """Train one point and report each epoch."""
     block = make_block(study.seed, "sweep", 0)
     spec = bind(study, config, load_facts(study), (block,))
     data = open_data(study.data, default_cache_dir())
@@ -84,7 +83,7 @@ def train(config: dict[str, Any], study: StudyConfig) -> None:
 
 
 class Define:
-    """The space, define-by-run; a class because the searcher is pickled."""
+    """The search space as a define-by-run callable; a class, because the searcher is pickled."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
@@ -103,7 +102,7 @@ class Define:
 
 
 def main(study_path: str, points_path: str, storage: str) -> None:
-    """Run the sweep over given points; print one line of JSON with the seconds it took."""
+    """Run the sweep over given points, and print the elapsed seconds as one line of JSON."""
     import ray
 
     study = load_study(Path(study_path))

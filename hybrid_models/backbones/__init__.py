@@ -1,1 +1,1 @@
-"""Convolutional parts: image to feature map."""
+"""Backbones: the convolutional part of a model, from image to feature map."""

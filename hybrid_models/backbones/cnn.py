@@ -1,4 +1,4 @@
-"""Convolutional parts: image -> feature map.
+"""Backbones: chains of convolution blocks from an image to a feature map.
 
 Shapes: B batch, C channels, H height, W width.
 """
@@ -17,11 +17,11 @@ from hybrid_models.layers.units import Unit
 
 
 class Backbone(nn.ModuleList):
-    """Blocks one after another; without a block the image itself is the map.
+    """A sequence of blocks that also returns intermediate maps; without a block, the image is the feature map.
 
     Args:
-        blocks: Each takes the map that the one before gives.
-        tapped: Which blocks' maps are wanted besides the last.
+        blocks: The blocks, applied in order.
+        tapped: Selects the blocks whose maps are returned in addition to the last map.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], tapped: slice | None = None) -> None:
@@ -29,7 +29,7 @@ class Backbone(nn.ModuleList):
         self.tapped = frozenset(range(len(self))[tapped]) if tapped is not None else frozenset()
 
     def forward(self, map_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Images (B, C, H, W) -> feature map (B, C', H', W'), and the tapped maps in order."""
+        """Compute the feature map (B, C', H', W') of images (B, C, H, W), and the tapped maps in order."""
         taps = []
         for index, block in enumerate(self):
             map_BCHW = block(map_BCHW)
@@ -39,7 +39,7 @@ class Backbone(nn.ModuleList):
 
 
 def make_backbone(config: ModelConfig) -> Backbone:
-    """Assemble what `config.backbone` names; it takes a map of `shapes.image_shape`."""
+    """Build the backbone that `config.backbone` names; its input has the shape `shapes.image_shape(config)`."""
     tapped = None if config.taps is None else TAPS[config.taps]
     return Backbone(_blocks(config), tapped)
 
@@ -69,15 +69,15 @@ def conv_blocks(
     dropout: float = 0.0,
     same_pooling: bool = False,
 ) -> list[nn.Sequential]:
-    """Blocks of 3x3 convolutions, then perhaps 2x2 pooling, then dropout.
+    """Build blocks of 3x3 convolutions, optional 2x2 max pooling, and dropout.
 
     Args:
-        in_channels: Channels of the map that comes in.
-        blocks: Widths, and whether to pool.
-        bn_style: Style of the batch normalisation of each convolution, None for none.
-        norm_first: Whether it stands before the ReLU.
-        dropout: Share of values dropped at the end of each block.
-        same_pooling: Whether pooling keeps an odd row or column (a 1x1 map then stays 1x1).
+        in_channels: Channels of the input map.
+        blocks: Channels of the convolutions of each block, and whether it pools.
+        bn_style: Style of the batch normalisation after each convolution; None for no normalisation.
+        norm_first: Whether normalisation precedes the ReLU.
+        dropout: Probability of dropping a value at the end of each block.
+        same_pooling: Whether pooling keeps an odd last row or column, so that a 1x1 map remains 1x1.
     """
     made = []
     for block in blocks:

@@ -1,4 +1,4 @@
-"""The residual network of CIFAR-10 with 20 layers.
+"""ResNet-20, the residual network for CIFAR-10 with 20 layers.
 
 Shapes: B batch, C channels, H height, W width.
 
@@ -17,10 +17,10 @@ from hybrid_models.layers.units import Unit
 
 
 class ZeroPad(nn.Module):
-    """Shortcut A: every other row and column, new channels filled with zeros.
+    """Shortcut A: take every other row and column, and add channels of zeros.
 
     Args:
-        num_new: Channels to add, behind the others.
+        num_new: Number of channels to add after the existing ones.
     """
 
     def __init__(self, num_new: int) -> None:
@@ -28,16 +28,16 @@ class ZeroPad(nn.Module):
         self.num_new = num_new
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> (B, C + num_new, ceil(H/2), ceil(W/2))."""
+        """Map (B, C, H, W) to (B, C + num_new, ceil(H/2), ceil(W/2))."""
         return F.pad(map_BCHW[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.num_new))
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut around them; normalisation before each ReLU, the last one after the sum.
+    """Two 3x3 convolutions with a shortcut; normalisation precedes each ReLU, and the last ReLU follows the sum.
 
     Args:
-        in_channels: Channels of the map that comes in.
-        out_channels: Channels of the map that goes out; where they differ the sides are halved.
+        in_channels: Channels of the input map.
+        out_channels: Channels of the output map; if they differ from `in_channels`, the sides are halved.
         shortcut: A, B or keras; see `ModelConfig.shortcut`.
         bn_style: Style of the batch normalisation.
     """
@@ -56,7 +56,7 @@ class ResidualBlock(nn.Module):
             self.shortcut = Unit(projection, norm, relu=False)
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> (B, out_channels, H', W'), H' = H or ceil(H/2)."""
+        """Map (B, C, H, W) to (B, out_channels, H', W'), where H' is H or ceil(H/2)."""
         return torch.relu(self.second(self.first(map_BCHW)) + self.shortcut(map_BCHW))
 
 
@@ -66,7 +66,7 @@ def _conv_unit(before: int, after: int, bn_style: str, *, stride: int = 1, bias:
 
 
 def resnet20_stages(in_channels: int, shortcut: str, bn_style: str) -> list[nn.Sequential]:
-    """Three stages of three blocks; the first begins with a convolution, the others with a halving."""
+    """Build the three stages of three blocks; the first starts with a convolution, the others halve the sides."""
     stages: list[nn.Sequential] = []
     channels = RESNET20_WIDTHS[0]
     stem = _conv_unit(in_channels, channels, bn_style, bias=shortcut == "keras")

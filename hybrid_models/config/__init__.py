@@ -1,1 +1,1 @@
-"""What a model is, as plain values: settings, rules, shapes, counts. Imports no torch."""
+"""Model configurations: validation, shapes and parameter counts. Imports no torch."""

@@ -1,8 +1,8 @@
-"""Layers, parameters and FLOPs by arithmetic, without building a model or importing torch.
+"""Computes layers, parameters and FLOPs of a model without building it. Imports no torch.
 
-FLOPs are two per multiply-add of convolutions, dense layers and recurrences, for one image on its way to the logits.
-Biases, activations, normalisation, pooling, the wavelet filter and a ConvLSTM's peepholes are not counted; a 'same'
-convolution counts its padding. The autoencoder's decoder counts none: classifying does not run it.
+FLOPs count two per multiply-add of the convolutions, dense layers and recurrences that compute the logits of one image.
+Biases, activations, normalisation, pooling, the wavelet filter and a ConvLSTM's peepholes are not counted. A 'same'
+convolution counts its padding. The autoencoder's decoder is not counted, because classification does not run it.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ from hybrid_models.settings import ModelSettings
 
 
 def num_parameters(config: ModelSettings) -> int:
-    """Values in `parameters()` of the model."""
+    """Return the number of values in the model's `parameters()`."""
     return sum(layer.torch for layer in layers(config))
 
 
 def num_parameters_keras(config: ModelSettings) -> int:
-    """Parameters of the model as Keras counts them."""
+    """Return the number of parameters as Keras counts them."""
     return sum(layer.keras for layer in layers(config))
 
 
 def flops_per_image(config: ModelSettings) -> int:
-    """Two per multiply-add from one image to its logits."""
+    """Return the FLOPs for the logits of one image, two per multiply-add."""
     return sum(layer.flops for layer in layers(config))
 
 
 def layers(config: ModelSettings) -> Iterator[Layer]:
-    """List the layers in the order in which an image passes them, branches one after another."""
+    """Yield the layers in forward order, parallel branches one after another."""
     yield Layer(kind="Input", output=hwc((config.input_channels, config.input_height, config.input_width)))
     yield from FAMILY_LAYERS[config.family](config)
 
@@ -132,7 +132,7 @@ def _bottleneck(config: ModelSettings) -> Iterator[Layer]:
 
 
 def _feature(config: ModelSettings) -> Iterator[Layer]:
-    """From the backbone's map to the vector (or, per step, the states) that the head takes."""
+    """Yield the layers between the backbone's map and the head's input, a vector or the states of every step."""
     if config.merge is None:
         yield from _pool(config)
         return
@@ -162,7 +162,7 @@ def _pool(config: ModelSettings) -> Iterator[Layer]:
 
 
 def _as_map(config: ModelSettings) -> Iterator[Layer]:
-    """Back from the encoder-decoder's vector."""
+    """Yield the reshape of the encoder-decoder's vector to a map."""
     if config.enc_on:
         yield Layer(kind="Reshape", output=hwc(feature_shape(config)))
 
@@ -200,7 +200,7 @@ def _scan_sequence(config: ModelSettings, num_steps: int, features: int) -> Iter
 
 
 def _scan_patches(config: ModelSettings, shape: MapShape) -> Iterator[Layer]:
-    """Both ways along columns of patches, or along the whole grid; the final states side by side."""
+    """Yield bidirectional layers over columns of patches, or over the whole grid; final states are concatenated."""
     rnn = rnn_settings(config)
     length, features = patch_sequence(shape, rnn.patch, raster=bool(config.raster))
     num_reads = shape[1] * shape[2] // rnn.patch**2
@@ -232,7 +232,7 @@ def _scan_renet(config: ModelSettings) -> Iterator[Layer]:
 
 
 def _head(config: ModelSettings, output: tuple[int, ...]) -> Iterator[Layer]:
-    """Dense layers to the logits; the same at every step where states come one by one."""
+    """Yield the dense layers to the logits, applied at every step if the input has steps."""
     *steps, before = output
     widths = fc_widths(config.fc or "-")
     if not widths:
@@ -286,4 +286,4 @@ FAMILY_LAYERS: dict[str, Callable[[ModelSettings], Iterator[Layer]]] = {
     "tsn": _tsn,
     "autoencoder": _autoencoder,
 }
-"""Family -> its layers from image to class probabilities."""
+"""Family -> function that yields its layers from image to class probabilities."""

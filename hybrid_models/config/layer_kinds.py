@@ -1,6 +1,6 @@
-"""One row of a layer table for each kind of layer: output, parameters, FLOPs. Imports no torch.
+"""Rows of a layer table: output shape, parameters and FLOPs of each kind of layer. Imports no torch.
 
-Shapes in the table are those of papers: maps as H, W, C; sequences as steps, features.
+Shapes are written as in papers: maps as H, W, C; sequences as steps, features.
 """
 
 from __future__ import annotations
@@ -15,57 +15,61 @@ class Layer:
     """One row of a layer table."""
 
     kind: str
-    """Keras' name where it has one."""
+    """Name of the layer; Keras' name if it has one."""
     output: tuple[int, ...] = ()
-    """Shape without the batch."""
+    """Output shape without the batch dimension."""
     torch: int = 0
     """Parameters that torch trains."""
     keras: int = 0
-    """Parameters as Keras' `summary()` counts them: with running statistics, with one bias per gate."""
+    """Parameters as Keras' `summary()` counts them: with running statistics, and one bias per gate."""
     flops: int = 0
-    """Two per multiply-add, for one image."""
+    """FLOPs for one image, two per multiply-add."""
 
 
 KERAS_NAMES = {"rnn_tanh": "SimpleRNN", "irnn": "IRNN", "gru": "GRU", "lstm": "LSTM", "convlstm": "ConvLSTM2D"}
-"""Cell -> name in the table."""
+"""Cell -> name in the layer table."""
 
 
 def hwc(shape: MapShape) -> tuple[int, int, int]:
-    """Map C, H, W -> as papers write it."""
+    """Return a map's shape (C, H, W) as (H, W, C).
+
+    >>> hwc((3, 32, 24))
+    (32, 24, 3)
+    """
     return shape[1], shape[2], shape[0]
 
 
 def convolution(in_channels: int, shape: MapShape, *, kernel: int = 3, bias: bool = True) -> Layer:
-    """Convolution to a map of this shape."""
+    """Return the row of a convolution whose output map has shape (C, H, W)."""
     weights = kernel**2 * in_channels * shape[0]
     count = weights + bias * shape[0]
     return Layer(kind="Conv2D", output=hwc(shape), torch=count, keras=count, flops=2 * weights * shape[1] * shape[2])
 
 
 def batch_norm(output: tuple[int, ...]) -> Layer:
-    """Batch normalisation per channel or feature."""
+    """Return the row of a batch normalisation per channel or feature."""
     return Layer(kind="BatchNormalization", output=output, torch=2 * output[-1], keras=4 * output[-1])
 
 
 def dense(in_features: int, out_features: int) -> Layer:
-    """Dense layer with a bias."""
+    """Return the row of a dense layer with a bias."""
     count = (in_features + 1) * out_features
     return Layer(kind="Dense", output=(out_features,), torch=count, keras=count, flops=2 * in_features * out_features)
 
 
 def recurrent(cell: str, features: int, nodes: int, num_reads: int, *, directions: int = 1) -> Layer:
-    """One recurrent layer, in one direction or both.
+    """Return the row of one recurrent layer.
 
     Args:
-        cell: One that reads vectors, without `bi`.
-        features: Of a step.
-        nodes: Width of one direction's state.
-        num_reads: Steps of all sequences of an image together.
+        cell: A cell that reads vectors, named without `bi`.
+        features: Number of features per step.
+        nodes: Width of the state of one direction.
+        num_reads: Total number of steps over all sequences of an image.
         directions: 1 or 2.
     """
     kernels = directions * GATES[cell] * nodes * (features + nodes)
     biases = directions * GATES[cell] * nodes
-    # torch has two biases per gate; Keras has the second only in the GRU, where the two differ.
+    # torch has two biases per gate; Keras has two only in the GRU, where they are not redundant.
     keras_biases = 2 * biases if cell == "gru" else biases
     return Layer(
         kind=KERAS_NAMES[cell],
@@ -76,14 +80,14 @@ def recurrent(cell: str, features: int, nodes: int, num_reads: int, *, direction
 
 
 def conv_lstm(channels: int, hidden: int, num_reads: int, frame: int, *, has_peepholes: bool) -> Layer:
-    """One ConvLSTM layer in both directions.
+    """Return the row of one bidirectional ConvLSTM layer.
 
     Args:
-        channels: Of a frame.
-        hidden: Channels of one direction's state.
-        num_reads: Frames of all sequences of an image together.
-        frame: Side of a frame.
-        has_peepholes: Three per state value.
+        channels: Channels of a frame.
+        hidden: Channels of the state of one direction.
+        num_reads: Total number of frames over all sequences of an image.
+        frame: Side of a square frame.
+        has_peepholes: Whether to count peepholes, three per state value.
     """
     kernels, area = 4 * 9 * hidden * (channels + hidden), frame**2
     count = 2 * (kernels + 4 * hidden + 3 * hidden * area * has_peepholes)

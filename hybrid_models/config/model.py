@@ -1,4 +1,4 @@
-"""What a model is, as plain values. Imports no torch, so that a plan or `--help` stays fast."""
+"""The validated configuration of a model. Imports no torch, so that commands such as `plan` start fast."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hybrid_models.settings import ModelSettings
 
 
 class ConfigError(ValueError):
-    """A model configuration does not hold together.
+    """A model configuration is invalid.
 
     Attributes:
-        faults: One line each: what was expected, what was found.
+        faults: One line per fault: setting, what was expected, what was found.
     """
 
     def __init__(self, *faults: str) -> None:
@@ -23,30 +23,30 @@ class ConfigError(ValueError):
         self.faults: tuple[str, ...] = faults
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, ...]]:
-        """Survive pickling with all faults."""
+        """Support pickling with all faults."""
         return type(self), self.faults
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(ModelSettings):
-    """One classifier whose settings hold together.
+    """A validated configuration of one classifier.
 
     Raises:
-        ConfigError: With every fault at once.
+        ConfigError: The settings are invalid; holds every fault of the first kind of check that fails.
     """
 
     def __post_init__(self) -> None:
-        """Collect all faults; a later kind makes sense only where the earlier ones are absent."""
+        """Raise all faults of the first kind of check that fails; later kinds assume that the earlier ones pass."""
         for check in (value_faults, activity_faults, combination_faults, shape_faults):
             if faults := list(check(self)):
                 raise ConfigError(*faults)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:
-        """Make a configuration from plain values.
+        """Create a configuration from plain values.
 
         Raises:
-            ConfigError: Unknown, missing or faulty settings.
+            ConfigError: Settings are unknown, missing or invalid.
         """
         known = {field.name: field for field in fields(cls)}
         faults = []

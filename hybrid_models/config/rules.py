@@ -1,4 +1,4 @@
-"""What keeps a configuration from being a model: values, settings that do not apply, combinations, sizes.
+"""Validation rules of model configurations: values, settings that do not apply, combinations, sizes.
 
 Each fault is one line: setting, what was expected, what was found. Imports no torch.
 """
@@ -29,17 +29,17 @@ from hybrid_models.config.shapes import (
 from hybrid_models.settings import ModelSettings
 
 MAX_STEPS = 1024
-"""Longest sequence."""
+"""Maximum number of steps of a sequence."""
 MAX_FLATTENED = 16_384
-"""Most steps times nodes of the flatten_all readout."""
+"""Maximum width of the flatten_all readout, steps times nodes."""
 MAX_ENCODED = 8_192
-"""Widest feature that the encoder-decoder takes."""
+"""Maximum width of the encoder-decoder's input."""
 MAX_PARAMETERS = 60_000_000
-"""Largest model."""
+"""Maximum number of parameters of a model."""
 MAX_DEPTH = 64
-"""Most layers of an RNN or of one half of an encoder-decoder: what is counted layer by layer must have an end."""
+"""Maximum number of layers of an RNN or of half an encoder-decoder, which bounds the cost of counting layers."""
 MIN_STRIP = 8
-"""Fewest rows of a strip of tsn, and fewest columns: the three poolings of cnn6."""
+"""Minimum number of rows and columns of a tsn strip, which cnn6 halves three times."""
 
 NAMES: dict[str, tuple[str, ...]] = {
     "family": ("hybrid", "autoencoder", "tsn"),
@@ -60,7 +60,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "enc_output": ("relu", "linear"),
     "sum_branch": ("relu", "linear"),
 }
-"""Setting -> its possible words."""
+"""Setting -> its allowed names."""
 _LEAST = {
     **dict.fromkeys(("enc_code", "chunk", "patch", "nodes"), 1),
     **dict.fromkeys(("input_channels", "input_height", "input_width"), 1),
@@ -75,7 +75,7 @@ _NEVER_NONE = (
 
 
 def value_faults(config: ModelSettings) -> Iterator[str]:
-    """Check each setting by itself."""
+    """Yield the faults of single settings."""
     for name, expected, is_right in _expectations():
         value = getattr(config, name)
         if not is_right(value) and not (value is None and name not in _NEVER_NONE):
@@ -168,18 +168,18 @@ ACTIVE: dict[str, Rule] = {
     ),
     "peephole": (lambda config: config.rnn == "convlstm", "rnn is convlstm"),
 }
-"""Setting -> when it applies, as a test and in words."""
+"""Setting -> condition under which it applies, as a test and in words."""
 _DECIDING = ("backbone", "rnn", "enc_on", "merge", "layout", "readout")
-"""Settings on which others depend."""
+"""Settings that determine which others apply."""
 
 
 def activity_faults(config: ModelSettings) -> Iterator[str]:
-    """Check that what applies is set, and nothing else."""
+    """Yield a fault for each setting that applies but is missing, and for each that is set but does not apply."""
     if config.family != "hybrid" and config.wavelet != "none":
         yield f"wavelet: expected none unless family is hybrid, found {config.wavelet!r}"
     faults = {name: fault for name in ACTIVE if (fault := _activity_fault(config, name))}
     missing = [name for name in faults if getattr(config, name) is None]
-    # Without one of them, what depends on it would look out of place.
+    # If a deciding setting is missing, faults of the settings that depend on it would mislead.
     yield from (faults[name] for name in (missing if any(name in _DECIDING for name in missing) else faults))
 
 
@@ -194,7 +194,7 @@ def _activity_fault(config: ModelSettings, name: str) -> str | None:
 
 
 def combination_faults(config: ModelSettings) -> Iterator[str]:
-    """Check what no model has, whatever the images."""
+    """Yield the faults of combinations that are invalid for images of any size."""
     rnn, layout, merge = config.rnn or "none", config.layout, config.merge
     scan = "merge taps" if merge == "taps" else f"layout {layout}"
     if config.backbone == "none" and rnn == "none":
@@ -214,7 +214,7 @@ def combination_faults(config: ModelSettings) -> Iterator[str]:
 
 
 def shape_faults(config: ModelSettings) -> Iterator[str]:
-    """Check what depends on the size of the images."""
+    """Yield the faults that depend on the size of the images."""
     faults = list(_FAMILY_FAULTS[config.family](config))
     yield from faults
     if not faults and (found := num_parameters(config)) > MAX_PARAMETERS:
@@ -236,7 +236,7 @@ def _tsn_faults(config: ModelSettings) -> Iterator[str]:
 
 def _hybrid_faults(config: ModelSettings) -> Iterator[str]:
     if too_small := _pooling_fault(config):
-        yield too_small  # whatever follows has no size
+        yield too_small  # the shapes of the following layers are undefined
         return
     size = volume(feature_shape(config))
     if config.enc_on and size > MAX_ENCODED:

@@ -1,4 +1,4 @@
-"""Shapes by arithmetic, without building a model or importing torch.
+"""Computes the shapes inside a model without building it. Imports no torch.
 
 Shapes: C channels, H height, W width, L steps of a sequence, F features of a step.
 """
@@ -15,7 +15,7 @@ from hybrid_models.settings import ModelSettings
 
 @dataclass(frozen=True)
 class Block:
-    """3x3 convolutions that keep the size, then perhaps a pooling that halves it. Its output is a tap."""
+    """3x3 convolutions that keep the size, and optional pooling that halves it. The output can be tapped."""
 
     widths: tuple[int, ...]
     """Output channels of each convolution."""
@@ -23,11 +23,11 @@ class Block:
 
 
 PLAIN_WIDTHS = (32, 64, 128, 128, 256, 256, 256, 256)
-"""Output channels of the convolutions of `plain`; the first `n_conv` are used."""
+"""Output channels of the convolutions of `plain`, of which the first `n_conv` are used."""
 RESNET20_WIDTHS = (16, 32, 64)
-"""Channels of the three stages of `resnet20`."""
+"""Output channels of the three stages of `resnet20`."""
 RESNET20_BLOCKS = 3
-"""Residual blocks of a stage, two convolutions each."""
+"""Number of residual blocks per stage, two convolutions each."""
 _CNN6 = (Block((32, 64)), Block((128, 128)), Block((256, 256)))
 _VGG9 = {
     "vgg_a": (Block((64,)), Block((128,)), Block((256, 256)), Block((512, 512), pool=False)),
@@ -38,7 +38,7 @@ _VGG9 = {
 
 def _plain(config: ModelSettings) -> tuple[Block, ...]:
     widths = PLAIN_WIDTHS[: config.n_conv or 0]
-    # Pooling follows each pair, so an odd last convolution is a block without one.
+    # Pooling follows each pair of convolutions; a single last one is a block without pooling.
     return tuple(Block(pair, pool=len(pair) == 2) for pair in (widths[i : i + 2] for i in range(0, len(widths), 2)))
 
 
@@ -49,17 +49,17 @@ BLOCKS: dict[str, Callable[[ModelSettings], tuple[Block, ...]]] = {
     "yincnn": lambda _: (Block((32, 32)), Block((64, 64))),
     "plain": _plain,
 }
-"""Backbones that are a chain of convolutions, block by block.
+"""Backbone -> function that returns its chain of blocks.
 
-Reference: cnn4 Woo, Kim, Choi (2023), Table 1; cnn6, yincnn and plain follow the papers' descriptions, which give no
-widths; vgg9 is VGG-A without its last block and two of its poolings, `fed` the usual one of federated learning.
+Reference: cnn4 is Woo, Kim, Choi (2023), Table 1. cnn6, yincnn and plain follow the papers' descriptions, which give no
+widths. vgg9 is VGG-A without its last block and two of its poolings; `fed` is the variant used in federated learning.
 """
 SAME_POOLING = ("cnn4",)
 """Backbones whose pooling keeps an odd row or column; the others drop it."""
 STRIPS = 3
-"""Overlapping strips, each of half the height, that tsn cuts an image into."""
+"""Number of overlapping strips of half the height that tsn divides an image into."""
 AUTOENCODER_WIDTHS = (12, 24, 48)
-"""Channels of the autoencoder's 4x4 convolutions, each of which halves the sides."""
+"""Output channels of the autoencoder's 4x4 convolutions, each of which halves the sides."""
 
 LAYOUT_SHAPES: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "flat_scalar": lambda c, h, w, _: (h * w * c, 1),
@@ -70,31 +70,39 @@ LAYOUT_SHAPES: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "cols": lambda c, h, w, _: (w, h * c),
     "channels": lambda c, h, w, _: (c, h * w),
 }
-"""Feature map C, H, W and chunk -> sequence (L, F)."""
+"""Layout -> function from C, H, W of the feature map and chunk to the shape (L, F) of the sequence."""
 FLAT_LAYOUTS = ("flat_scalar", "flat_chunk", "single_step")
-"""Layouts of the flattened map, whatever its sides."""
+"""Layouts that read the flattened map."""
 PATCH_LAYOUTS = ("patches_bidir", "renet4")
-"""Layouts that scan a grid of patches in several directions instead of one sequence."""
+"""Layouts that scan a grid of patches in several directions instead of reading one sequence."""
 
 
 def fc_widths(fc: str) -> tuple[int, ...]:
-    """Widths of the dense layers that `fc` names: none for "-"."""
+    """Return the widths of the dense layers that `fc` names; "-" stands for no layer.
+
+    >>> fc_widths("1024-512")
+    (1024, 512)
+    """
     return () if fc == "-" else tuple(int(width) for width in fc.split("-"))
 
 
 def encoder_widths(depth: int, code: int) -> tuple[int, ...]:
-    """Hidden widths of the encoder-decoder: code * 2^(depth-1), ..., code, and mirrored back."""
+    """Return the hidden widths of the encoder-decoder: code * 2^(depth-1), ..., code, and mirrored back.
+
+    >>> encoder_widths(depth=3, code=16)
+    (64, 32, 16, 32, 64)
+    """
     down = [code * 2 ** (depth - 1 - index) for index in range(depth)]
     return (*down, *down[-2::-1])
 
 
 def volume(shape: MapShape) -> int:
-    """Values in a map."""
+    """Return the number of values in a map."""
     return math.prod(shape)
 
 
 def image_shape(config: ModelSettings) -> MapShape:
-    """Shape of what the backbone sees: the image, or its wavelet bands."""
+    """Return the shape of the backbone's input: the image, or its wavelet bands."""
     channels, height, width = config.input_channels, config.input_height, config.input_width
     if config.wavelet == "none":
         return channels, height, width
@@ -103,7 +111,7 @@ def image_shape(config: ModelSettings) -> MapShape:
 
 
 def stage_shapes(config: ModelSettings) -> tuple[MapShape, ...]:
-    """Shape of the map after each block or stage of the backbone; a side of 0 means that the image was too small."""
+    """Return the shape of the map after each block or stage; a side of 0 means that the image is too small."""
     _, height, width = image_shape(config)
     shapes: list[MapShape] = []
     if config.backbone == "resnet20":
@@ -120,21 +128,21 @@ def stage_shapes(config: ModelSettings) -> tuple[MapShape, ...]:
 
 
 def feature_shape(config: ModelSettings) -> MapShape:
-    """Shape of the map that leaves the backbone; the encoder-decoder keeps it."""
+    """Return the shape of the backbone's output; the encoder-decoder keeps it."""
     return (image_shape(config), *stage_shapes(config))[-1]
 
 
 TAPS: dict[str, slice] = {"all": slice(None), "last2": slice(-2, None), "first": slice(1)}
-"""Which blocks or stages are tapped."""
+"""Value of `taps` -> the blocks or stages that are tapped."""
 
 
 def tap_shapes(config: ModelSettings) -> tuple[MapShape, ...]:
-    """Shapes of the maps that patch RNNs read beside the backbone; empty unless merge is taps."""
+    """Return the shapes of the tapped maps that patch RNNs read; empty unless merge is taps."""
     return stage_shapes(config)[TAPS[config.taps]] if config.taps is not None else ()
 
 
 def sequence_shape(config: ModelSettings) -> tuple[int, int] | None:
-    """Shape (L, F) of the sequence that the RNN reads; None without an RNN, or where it scans patches."""
+    """Return the shape (L, F) of the RNN's sequence; None without an RNN, or if it scans patches."""
     if config.layout not in LAYOUT_SHAPES:
         return None
     return LAYOUT_SHAPES[config.layout](*feature_shape(config), config.chunk or 0)
@@ -142,17 +150,17 @@ def sequence_shape(config: ModelSettings) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class RnnSettings:
-    """What a checked configuration with an RNN says of it."""
+    """The RNN settings of a validated configuration, none of them None."""
 
     cell: str
     nodes: int
     depth: int
     patch: int
-    """1 where no patches are read."""
+    """Side of a patch; 1 if the RNN does not read patches."""
 
 
 def rnn_settings(config: ModelSettings) -> RnnSettings:
-    """Settings of the RNN of a configuration that has one."""
+    """Return the RNN settings of a configuration that has an RNN."""
     assert config.rnn is not None
     assert config.nodes is not None
     assert config.depth is not None
@@ -160,9 +168,9 @@ def rnn_settings(config: ModelSettings) -> RnnSettings:
 
 
 def sequential_steps(config: ModelSettings) -> int:
-    """Recurrent steps that cannot run in parallel.
+    """Return the number of recurrent steps that must run one after another.
 
-    Layers wait for each other; directions, columns of patches and taps do not.
+    Layers run in sequence; directions, columns of patches and taps could run in parallel.
     """
     if config.depth is None:
         return 0

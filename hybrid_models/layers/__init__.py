@@ -1,1 +1,1 @@
-"""The layers that models are made of."""
+"""Layers of the models."""

@@ -1,4 +1,4 @@
-"""Encoder-decoder between CNN and RNN.
+"""The dense encoder-decoder between CNN and RNN.
 
 Shapes: B batch, C channels, H height, W width, D = H * W * C.
 """
@@ -18,16 +18,16 @@ from hybrid_models.layers.units import Unit
 
 
 class Bottleneck(nn.Module):
-    """Dense layers down to a code and up again, over the whole flattened map.
+    """An encoder-decoder of dense layers over the flattened map.
 
-    Widths are code * 2^(depth-1), ..., code, and mirrored back; the last is D, so the map keeps its shape.
+    Its widths are code * 2^(depth-1), ..., code, and mirrored back; the last is D, so that the map keeps its shape.
 
     Args:
         map_shape: C, H and W of the map.
-        depth: Dense layers down to the code.
+        depth: Number of dense layers from the map to the code.
         code: Width of the code.
-        bn_style: Style of each layer's batch normalisation, None for none.
-        norm_first: Whether it stands before the ReLU.
+        bn_style: Style of the batch normalisation of each layer; None for no normalisation.
+        norm_first: Whether normalisation precedes the ReLU.
         relu_output: Whether the last layer has a ReLU.
 
     Reference:
@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
             self.layers.append(Unit(nn.Linear(before, after), norm, norm_first=norm_first, relu=relu))
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> map of the same shape, its memory channels-last."""
+        """Map (B, C, H, W) to a map of the same shape in channels-last memory."""
         channels, height, width = self.map_shape
         feats_BD = self.layers(self.flatten(map_BCHW))
         out: Tensor = feats_BD.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
@@ -64,7 +64,7 @@ class Bottleneck(nn.Module):
 
 
 def make_bottleneck(config: ModelConfig) -> nn.Module:
-    """Encoder-decoder of the configuration, or nothing where it has none."""
+    """Build the encoder-decoder of a configuration, or an identity if it has none."""
     if config.enc_depth is None or config.enc_code is None:
         return nn.Identity()
     return Bottleneck(

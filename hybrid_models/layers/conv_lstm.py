@@ -1,4 +1,4 @@
-"""ConvLSTM: an LSTM whose state is a map and whose transformations are convolutions (Shi et al. 2015).
+"""ConvLSTM: an LSTM whose states are maps and whose transformations are convolutions (Shi et al. 2015).
 
 Shapes: B batch, L steps, C channels of a frame, O output channels of a kernel, K its side, H height, W width,
 N channels of a state (hidden, twice that in two directions). Gates are i, f, g, o in torch's order.
@@ -17,27 +17,31 @@ from torch import Tensor, nn
 from hybrid_models.layers.precision import full_precision
 
 PEEPHOLES = ("none", "printed", "original")
-"""`none`: Keras. `original`: o sees the new memory (Shi et al. 2015). `printed`: o sees the old (Yin et al. 2019)."""
+"""Peephole variants.
+
+`none` is Keras' ConvLSTM. With `original`, the output gate reads the new memory (Shi et al. 2015); with `printed`, the
+old one (Yin et al. 2019).
+"""
 
 
 class ConvLSTM(nn.Module):
-    """ConvLSTM layers, each reading the whole sequence of the one below from zero states.
+    """A stack of ConvLSTM layers with zero initial states.
 
     Parameters are named as in `nn.LSTM`, with one bias per gate: `weight_ih_l0` (4 hidden, C, K, K), `weight_hh_l0`
-    (4 hidden, hidden, K, K), `bias_l0` (4 hidden), `peephole_l0` (3, hidden, H, W) for i, f and o; those of the
-    backward direction end in `_reverse`. Runs in its parameters' precision even under autocast, like `Recurrence`.
+    (4 hidden, hidden, K, K), `bias_l0` (4 hidden), `peephole_l0` (3, hidden, H, W) for i, f and o; names of the
+    backward direction end in `_reverse`. Computes in its parameters' precision even under autocast, like `Recurrence`.
 
     Args:
         in_channels: Channels of a frame.
-        hidden: Channels of one direction's state.
-        frame_size: H and W, kept by zero padding.
-        kernel: Side of both kernels; odd.
+        hidden: Channels of the state of one direction.
+        frame_size: H and W of a frame, which zero padding keeps.
+        kernel: Side of the input and recurrent kernels; odd.
         peephole: One of `PEEPHOLES`.
         depth: Number of layers.
-        bidirectional: Whether the sequence is read from both ends.
+        bidirectional: Whether the sequence is also read backward.
 
     Raises:
-        ValueError: The kernel is even, or the peephole is none of `PEEPHOLES`.
+        ValueError: The kernel is even, or the peephole is not in `PEEPHOLES`.
     """
 
     def __init__(
@@ -70,12 +74,12 @@ class ConvLSTM(nn.Module):
                 shapes["peephole"] = (3, hidden, *frame_size)
             for name, shape in shapes.items():
                 self.register_parameter(f"{name}_l{layer}{suffix}", nn.Parameter(torch.empty(shape)))
-        # Where the kernel reaches from every position to every other, a matrix does the same without padding.
+        # If the kernel covers the frame from every position, a matrix gives the same result without padding.
         self.taps = _taps(frame_size, kernel) if max(frame_size) <= kernel // 2 + 1 else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw kernels and biases as torch draws an LSTM's; peepholes are zero."""
+        """Initialise kernels and biases as torch does for an LSTM, and peepholes with zeros."""
         bound = self.hidden**-0.5
         for name, weight in self.named_parameters():
             if name.startswith("peephole"):
@@ -84,25 +88,25 @@ class ConvLSTM(nn.Module):
                 nn.init.uniform_(weight, -bound, bound)
 
     def forward(self, frames_BLCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Same as `scan`."""
+        """Call `scan`."""
         return self.scan(frames_BLCHW)
 
     def scan(self, frames_BLCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Read a sequence of frames (B, L, C, H, W).
 
         Returns:
-            States of the last layer at every step (B, L, N, H, W), and its final states (B, N, H, W): the forward
-            direction's after the last step beside the backward direction's after the first.
+            States of the last layer at every step (B, L, N, H, W), and its final states (B, N, H, W). The final states
+            concatenate the forward state at the last step and the backward state at the first step.
         """
         sides = self._sides(frames_BLCHW)
         return torch.cat([torch.stack(states, dim=1) for states in sides], dim=2), _ends(sides)
 
     def final(self, frames_BLCHW: Tensor) -> Tensor:
-        """Final states of `scan` alone."""
+        """Return only the final states of `scan`, (B, N, H, W)."""
         return _ends(self._sides(frames_BLCHW))
 
     def _sides(self, frames_BLCHW: Tensor) -> list[list[Tensor]]:
-        """States of the last layer, per direction and step."""
+        """Return the states of the last layer, per direction and step."""
         sides: list[list[Tensor]] = []
         with full_precision(frames_BLCHW):
             frames_LBCHW = frames_BLCHW.to(self.get_parameter("bias_l0").dtype).transpose(0, 1)
@@ -113,10 +117,10 @@ class ConvLSTM(nn.Module):
         return sides
 
     def _read(self, frames_LBCHW: Tensor, name: str) -> list[Tensor]:
-        """States (B, hidden, H, W) of one layer and direction, in the order of the frames."""
+        """Return the states (B, hidden, H, W) of one layer and direction, in the order of the frames."""
         w_x, w_h, bias = (self.get_parameter(f"{kind}{name}") for kind in ("weight_ih", "weight_hh", "bias"))
         peephole = None if self.peephole == "none" else self.get_parameter(f"peephole{name}")
-        if self.taps is None or len(frames_LBCHW) == 1:  # one step does not repay the matrices
+        if self.taps is None or len(frames_LBCHW) == 1:  # building the matrices costs more than one step saves
             steps, gates = _by_convolution(frames_LBCHW, w_x, w_h, bias)
         else:
             steps, gates = _by_matrix(frames_LBCHW, w_x, w_h, bias, self.taps)
@@ -131,16 +135,16 @@ class ConvLSTM(nn.Module):
 
 
 def _ends(sides: list[list[Tensor]]) -> Tensor:
-    """The forward direction's last state beside the backward direction's first."""
+    """Concatenate the forward direction's last state and the backward direction's first."""
     return torch.cat([states[-1 if side == 0 else 0] for side, states in enumerate(sides)], dim=1)
 
 
 Gates = Callable[[Tensor, Tensor], Tensor]
-"""From what a step brings and the state before it to the gates (B, 4 hidden, H, W)."""
+"""Function from the input of a step and the previous state to the gates (B, 4 hidden, H, W)."""
 
 
 def _by_convolution(frames_LBCHW: Tensor, w_x: Tensor, w_h: Tensor, bias: Tensor) -> tuple[Sequence[Tensor], Gates]:
-    """One convolution over frame and state together: on CPU faster than adding up two, the inputs' done beforehand."""
+    """Return the frames, and gates by one convolution over frame and state, which is faster on CPUs than two."""
     kernel = torch.cat((w_x, w_h), dim=1)
 
     def gates(frame_BCHW: Tensor, state_BNHW: Tensor) -> Tensor:
@@ -152,7 +156,7 @@ def _by_convolution(frames_LBCHW: Tensor, w_x: Tensor, w_h: Tensor, bias: Tensor
 def _by_matrix(
     frames_LBCHW: Tensor, w_x: Tensor, w_h: Tensor, bias: Tensor, taps: list[int]
 ) -> tuple[Sequence[Tensor], Gates]:
-    """The same by matrices, which multiply no padding; the inputs' share of all steps in one call."""
+    """Return the projected inputs of all steps, and gates by matrix products, which skip the padding."""
     num_steps, num_frames, _, height, width = frames_LBCHW.shape
     flat = frames_LBCHW.reshape(num_steps * num_frames, -1)
     inputs = torch.addmm(bias.repeat_interleave(height * width), flat, _matrix(w_x, taps))
@@ -165,17 +169,17 @@ def _by_matrix(
 
 
 def _matrix(kernel_OCKK: Tensor, taps: list[int]) -> Tensor:
-    """Matrix (C * H * W, O * H * W) that does to a flattened frame what the padded kernel does to the frame."""
+    """Return the matrix (C * H * W, O * H * W) that is equivalent to a padded convolution of the flattened frame."""
     num_out, num_in = kernel_OCKK.shape[:2]
     area = math.isqrt(len(taps))
     entries = kernel_OCKK.flatten(2).permute(2, 0, 1).contiguous().unbind(0)
-    # Stacked rather than gathered: on a GPU the gradient of a gather adds up in changing order.
+    # Stacked instead of gathered: the gradient of a gather is not deterministic on GPUs.
     pairs = torch.stack([entries[tap] for tap in taps]).view(area, area, num_out, num_in)
     return pairs.permute(2, 0, 3, 1).reshape(num_out * area, num_in * area).T
 
 
 def _step(gates: Tensor, memory: Tensor, peephole: Tensor | None, *, original: bool) -> tuple[Tensor, Tensor]:
-    """State and memory after a step. Reference: Shi et al. 2015, eq. 3; Yin et al. 2019 print o on the old memory."""
+    """Return state and memory after a step (Shi et al. 2015, eq. 3; in Yin et al. 2019, o reads the old memory)."""
     i, f, g, o = gates.chunk(4, dim=1)
     if peephole is not None:
         i, f = i + peephole[0] * memory, f + peephole[1] * memory
@@ -186,7 +190,7 @@ def _step(gates: Tensor, memory: Tensor, peephole: Tensor | None, *, original: b
 
 
 def _taps(frame_size: tuple[int, int], kernel: int) -> list[int]:
-    """Which kernel entry joins an output position to an input position, for every such pair in row-major order."""
+    """Return the kernel entry that connects each pair of output and input position, in row-major order."""
     (height, width), reach = frame_size, kernel // 2
     positions = list(itertools.product(range(height), range(width)))
     return [(u - y + reach) * kernel + (v - x + reach) for y, x in positions for u, v in positions]

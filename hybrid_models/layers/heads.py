@@ -1,4 +1,4 @@
-"""From states to one vector, and from a vector to logits.
+"""Readouts, from the states of an RNN to a vector, and the head, from a vector to logits.
 
 Shapes: B batch, L steps, N states of a step, D width of a vector, K classes.
 """
@@ -19,23 +19,23 @@ READOUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "flatten_all": lambda states_BLN, final_BN: states_BLN.flatten(1),  # noqa: ARG005
     "per_step": lambda states_BLN, final_BN: states_BLN,  # noqa: ARG005
 }
-"""All states (B, L, N) and final states (B, N) -> vector; per_step keeps all states for the head."""
+"""Readout -> function from all states (B, L, N) and final states (B, N) to a vector; per_step keeps all states."""
 
 
 def readout_width(readout: str, num_steps: int, width: int) -> int:
-    """Width of the vector that a readout makes of L steps of N states."""
+    """Return the width of the readout of `num_steps` states of `width` values."""
     return num_steps * width if readout == "flatten_all" else width
 
 
 class Head(nn.Module):
-    """Dense layers with ReLU and dropout, then logits.
+    """Dense layers with ReLU and dropout, and a linear layer to the logits.
 
-    The logits are computed in the parameters' precision even under autocast; the layer is tiny, the loss is not.
+    The logits are computed in the parameters' precision even under autocast, because rounding them costs accuracy.
 
     Args:
-        in_features: Width of the vector that comes in.
+        in_features: Width of the input vector.
         widths: Widths of the dense layers; may be empty.
-        dropout: Share of values dropped after each dense layer, or before the logits if there is none.
+        dropout: Probability of dropping a value after each dense layer, or before the logits if there is none.
         num_classes: Number of logits.
     """
 
@@ -47,7 +47,7 @@ class Head(nn.Module):
         self.logits = nn.Linear(before[-1], num_classes)
 
     def forward(self, feats_BD: Tensor) -> Tensor:
-        """Vector (B, D) -> logits (B, K); or one for each step, (B, L, D) -> (B, L, K)."""
+        """Compute logits (B, K) from vectors (B, D), or (B, L, K) from (B, L, D)."""
         for layer in self.dense:
             feats_BD = self.drop(torch.relu(layer(feats_BD)))
         if not self.dense:
@@ -58,7 +58,7 @@ class Head(nn.Module):
 
 
 def average_probabilities(logits_BLK: Tensor) -> Tensor:
-    """Logits of every step (B, L, K) -> logarithm of the class probabilities averaged over steps (B, K).
+    """Average class probabilities over the steps of logits (B, L, K), and return their logarithm (B, K).
 
     Reference: Donahue et al. (2015), section 4.
     """

@@ -1,7 +1,7 @@
-"""Feature map -> sequence, feature map -> vector.
+"""Layouts, from a feature map to a sequence, and pooling heads, from a feature map to a vector.
 
 Shapes: B batch, C channels, H height, W width, L steps, F features of a step, D = H * W * C.
-Flattening goes by (h, w, c) as in Keras; in channels-last memory that is a view.
+Maps are flattened in (h, w, c) order as in Keras; in channels-last memory this is a view.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hybrid_models.config.shapes import LAYOUT_SHAPES, volume
 
 
 class Flatten(nn.Module):
-    """Map to vector in (h, w, c) order.
+    """Flatten a map to a vector in (h, w, c) order.
 
     Args:
         shape: C, H and W of the map.
@@ -27,15 +27,15 @@ class Flatten(nn.Module):
         self.size = volume(shape)
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> (B, D)."""
+        """Map (B, C, H, W) to (B, D)."""
         return map_BCHW.permute(0, 2, 3, 1).reshape(-1, self.size)
 
 
 class GlobalPool(nn.Module):
-    """Mean over all positions."""
+    """Average a map over all positions."""
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> (B, C)."""
+        """Map (B, C, H, W) to (B, C)."""
         return map_BCHW.mean(dim=(2, 3))
 
 
@@ -44,16 +44,16 @@ _ORDERS: dict[str, tuple[int, int, int, int]] = {
     "cols": (0, 3, 2, 1),
     "channels": (0, 1, 2, 3),
 }
-"""Axes of the map in the order in which they are read; elsewhere (h, w, c)."""
+"""Layout -> order of the map's axes; (h, w, c) for all others."""
 
 
 class Layout(nn.Module):
-    """Reads a map as a sequence; `shape` is (L, F).
+    """Rearrange a map into a sequence of shape (L, F), the attribute `shape`.
 
     Args:
         name: A key of `shapes.LAYOUT_SHAPES`.
         map_shape: C, H and W of the map.
-        chunk: Features per step of flat_chunk.
+        chunk: Features per step of the layout flat_chunk.
     """
 
     def __init__(self, name: str, map_shape: MapShape, chunk: int | None = None) -> None:
@@ -65,7 +65,7 @@ class Layout(nn.Module):
         self.size, self.padding = size, self.shape[0] * self.shape[1] - size
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> sequence (B, L, F); a last incomplete chunk is filled with zeros."""
+        """Map (B, C, H, W) to a sequence (B, L, F); an incomplete last chunk is padded with zeros."""
         flat_BD = map_BCHW.permute(*self.order).reshape(-1, self.size)
         if self.padding:
             flat_BD = F.pad(flat_BD, (0, self.padding))
@@ -76,4 +76,4 @@ POOL_HEADS: dict[str, Callable[[MapShape], tuple[nn.Module, int]]] = {
     "flatten": lambda shape: (Flatten(shape), volume(shape)),
     "gap": lambda shape: (GlobalPool(), shape[0]),
 }
-"""Name -> (module, width of its vector)."""
+"""Pooling head -> function from a map's shape to the module and the width of its vector."""

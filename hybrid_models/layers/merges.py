@@ -1,4 +1,4 @@
-"""What the head sees of CNN and RNN: feature map and tapped maps -> one vector of `width` values.
+"""Merges: combine CNN and RNN features into the head's input, a vector of `width` values.
 
 Shapes: B batch, C channels, H height, W width, D width of a vector.
 """
@@ -17,7 +17,7 @@ from hybrid_models.layers.readers import make_patch_reader, make_reader
 
 
 class Pooled(nn.Module):
-    """The CNN alone."""
+    """Features of the CNN only."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -25,13 +25,13 @@ class Pooled(nn.Module):
         self.pool, self.width = POOL_HEADS[config.pool_head](feature_shape(config))
 
     def forward(self, map_BCHW: Tensor, taps: list[Tensor]) -> Tensor:  # noqa: ARG002
-        """Feature map (B, C, H, W) -> vector (B, D)."""
+        """Compute vectors (B, D) from a feature map (B, C, H, W)."""
         out: Tensor = self.pool(map_BCHW)
         return out
 
 
 class Serial(nn.Module):
-    """The RNN, which has read the CNN's map."""
+    """Features of an RNN that reads the CNN's map."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -39,13 +39,13 @@ class Serial(nn.Module):
         self.width = self.reader.width
 
     def forward(self, map_BCHW: Tensor, taps: list[Tensor]) -> Tensor:  # noqa: ARG002
-        """Feature map (B, C, H, W) -> vector (B, D), or (B, L, D) with readout per_step."""
+        """Compute vectors (B, D), or (B, L, D) with readout per_step, from a feature map (B, C, H, W)."""
         out: Tensor = self.reader(map_BCHW)
         return out
 
 
 class Sum(nn.Module):
-    """The RNN's vector plus a dense branch from the CNN's.
+    """Sum of the RNN's vector and a dense projection of the CNN's vector.
 
     Reference: Yilmaz et al., model 3 ("skip").
     """
@@ -59,7 +59,7 @@ class Sum(nn.Module):
         self.relu = config.sum_branch == "relu"
 
     def forward(self, map_BCHW: Tensor, taps: list[Tensor]) -> Tensor:
-        """Feature map (B, C, H, W) -> vector (B, D)."""
+        """Compute vectors (B, D) from a feature map (B, C, H, W)."""
         branch_BD: Tensor = self.branch(self.pooled(map_BCHW, taps))
         if self.relu:
             branch_BD = torch.relu(branch_BD)
@@ -68,7 +68,7 @@ class Sum(nn.Module):
 
 
 class Concat(nn.Module):
-    """The CNN's vector beside the RNN's."""
+    """Concatenation of the CNN's and the RNN's vectors."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -77,12 +77,12 @@ class Concat(nn.Module):
         self.width = self.pooled.width + self.reader.width
 
     def forward(self, map_BCHW: Tensor, taps: list[Tensor]) -> Tensor:
-        """Feature map (B, C, H, W) -> vector (B, D)."""
+        """Compute vectors (B, D) from a feature map (B, C, H, W)."""
         return torch.cat((self.pooled(map_BCHW, taps), self.reader(map_BCHW)), dim=1)
 
 
 class Taps(nn.Module):
-    """The CNN's vector beside what RNNs read in its intermediate maps.
+    """Concatenation of the CNN's vector and the vectors of patch RNNs over its intermediate maps.
 
     Reference: Yin, Zhang, Shao (2019), Fig. 1.
     """
@@ -95,7 +95,7 @@ class Taps(nn.Module):
         self.width = self.pooled.width + sum(reader.width for reader in readers)
 
     def forward(self, map_BCHW: Tensor, taps: list[Tensor]) -> Tensor:
-        """Feature map (B, C, H, W) and tapped maps -> vector (B, D)."""
+        """Compute vectors (B, D) from a feature map (B, C, H, W) and the tapped maps."""
         read = [reader(tap_BCHW) for reader, tap_BCHW in zip(self.readers, taps, strict=True)]
         return torch.cat((self.pooled(map_BCHW, taps), *read), dim=1)
 
@@ -107,4 +107,4 @@ MERGES: dict[str, Callable[[ModelConfig], Pooled | Serial | Sum | Concat | Taps]
     "concat": Concat,
     "taps": Taps,
 }
-"""Value of `merge`, or none -> maker."""
+"""Value of `merge`, or none -> class of the module."""

@@ -1,20 +1,20 @@
-"""Batch normalisation in the two styles the papers' frameworks have."""
+"""Batch normalisation with the defaults of torch or Keras."""
 
 from __future__ import annotations
 
 from torch import nn
 
 BN_STYLES: dict[str, tuple[float, float]] = {"torch": (0.1, 1e-5), "keras": (0.01, 1e-3)}
-"""Style -> momentum in torch's sense (weight of the new batch) and epsilon."""
+"""Style -> momentum as torch defines it (weight of the new batch), epsilon."""
 
 
 def batch_norm_2d(num_channels: int, style: str) -> nn.BatchNorm2d:
-    """Normalise a map (B, C, H, W) per channel."""
+    """Return a batch normalisation of maps (B, C, H, W), per channel."""
     momentum, eps = BN_STYLES[style]
     return nn.BatchNorm2d(num_channels, momentum=momentum, eps=eps)
 
 
 def batch_norm_1d(num_features: int, style: str) -> nn.BatchNorm1d:
-    """Normalise a vector (B, D) per feature."""
+    """Return a batch normalisation of vectors (B, D), per feature."""
     momentum, eps = BN_STYLES[style]
     return nn.BatchNorm1d(num_features, momentum=momentum, eps=eps)

@@ -1,4 +1,4 @@
-"""Recurrences that read a map patch by patch: the patch RNN of Yin et al. 2019 and ReNet (Visin et al. 2015).
+"""Recurrences over patches of a map: the patch RNN (Yin et al. 2019) and ReNet (Visin et al. 2015).
 
 Shapes: B batch, C channels, H height, W width, I and J rows and columns of patches, P side of a patch, L steps,
 F = P * P * C features of a patch in the order (h, w, c), N features of a state, D width of a vector.
@@ -15,24 +15,24 @@ from hybrid_models.layers.recurrent import Recurrence
 
 
 class PatchRNN(nn.Module):
-    """Final states of a bidirectional recurrence over the patches of a map.
+    """A bidirectional recurrence over the patches of a map, which returns its final states.
 
-    Every column of patches is a sequence from top to bottom; all share the weights (Yin et al. 2019, eq. 1 and 2).
-    The vector holds column after column, each the forward beside the backward state; a ConvLSTM's states are
-    flattened by (h, w, c), so that both directions lie side by side at each position.
+    Each column of patches is a sequence from top to bottom; all columns share weights (Yin et al. 2019, eq. 1 and 2).
+    The output concatenates the columns, each with its forward and its backward state. States of a ConvLSTM are
+    flattened in (h, w, c) order, so that both directions are adjacent at each position.
 
     Args:
         cell: A key of `patch_shapes.GATES`.
         map_shape: C, H and W.
         patch: Side of a patch; divides H and W.
-        nodes: Width of one direction's state; of a ConvLSTM its channels.
-        depth: Recurrent layers; inner ones pass on their whole sequence.
-        raster: Whether all patches, row by row, are one sequence instead.
-        peephole: Of a ConvLSTM; see `conv_lstm.PEEPHOLES`.
-        bn_style: Key of `norm.BN_STYLES` to normalise the vector, or None.
+        nodes: Width of the state of one direction; for a ConvLSTM, its channels.
+        depth: Number of recurrent layers; each but the last passes its whole sequence on.
+        raster: Whether to read all patches, row by row, as one sequence instead of columns.
+        peephole: Peephole variant of a ConvLSTM; see `conv_lstm.PEEPHOLES`.
+        bn_style: A key of `norm.BN_STYLES` to normalise the output; None for no normalisation.
 
     Raises:
-        ValueError: The cell reads no patches, or the map does not divide.
+        ValueError: The cell cannot read patches, or `patch` does not divide the map.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class PatchRNN(nn.Module):
         self.norm = None if bn_style is None else batch_norm_1d(self.width, bn_style)
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> vector (B, D)."""
+        """Map (B, C, H, W) to vectors (B, D)."""
         patches_BIJPPC = cut(map_BCHW, self.patch)
         if not self.raster:
-            patches_BIJPPC = patches_BIJPPC.transpose(1, 2)  # a column's patches follow each other
+            patches_BIJPPC = patches_BIJPPC.transpose(1, 2)  # patches of a column become consecutive
         if isinstance(self.recurrence, ConvLSTM):
             frames = patches_BIJPPC.permute(0, 1, 2, 5, 3, 4).reshape(-1, self.shape[0], *self.frame)
             final = self.recurrence.final(frames).permute(0, 2, 3, 1)
@@ -81,19 +81,19 @@ class PatchRNN(nn.Module):
 
 
 class ReNet(nn.Module):
-    """Layers that sweep over patches down and up, then over the result across and back (Visin et al. 2015, section 2).
+    """ReNet layers: bidirectional recurrences along columns of patches, then along rows (Visin et al. 2015, section 2).
 
-    Each layer reads patches of the map below, so it divides the sides by `patch`, and gives 2 * nodes channels.
+    Each layer divides the sides of its input by `patch` and returns 2 * nodes channels.
 
     Args:
         cell: A key of `patch_shapes.GATES` other than convlstm.
         map_shape: C, H and W.
-        patch: Side of a patch; divides the sides of every layer's map.
-        nodes: Width of one direction's state.
+        patch: Side of a patch; divides the sides of every layer's input.
+        nodes: Width of the state of one direction.
         depth: Number of layers.
 
     Raises:
-        ValueError: The cell reads no vectors, or a map does not divide.
+        ValueError: The cell cannot read vectors, or `patch` does not divide a layer's input.
     """
 
     def __init__(self, cell: str, map_shape: MapShape, patch: int, nodes: int, *, depth: int = 1) -> None:
@@ -107,7 +107,7 @@ class ReNet(nn.Module):
         self.horizontal = nn.ModuleList(Recurrence(cell, 2 * nodes, nodes, 1, bidirectional=True) for _ in widths)
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> map (B, 2 * nodes, H / patch**depth, W / patch**depth), channels last in memory."""
+        """Map (B, C, H, W) to (B, 2 * nodes, H / patch**depth, W / patch**depth) in channels-last memory."""
         for vertical, horizontal in zip(self.vertical, self.horizontal, strict=True):
             columns_BJIF = cut(map_BCHW, self.patch).transpose(1, 2).flatten(3)
             rows_BIJN = _sweep(vertical, columns_BJIF).transpose(1, 2)
@@ -116,14 +116,14 @@ class ReNet(nn.Module):
 
 
 def cut(map_BCHW: Tensor, patch: int) -> Tensor:
-    """Map (B, C, H, W) -> view of its patches (B, I, J, P, P, C): grid rows and columns, then (h, w, c) within."""
+    """Return a view of a map (B, C, H, W) as patches (B, I, J, P, P, C): grid rows and columns, then (h, w, c)."""
     num_channels, height, width = map_BCHW.shape[1:]
     grid_BCIPJP = map_BCHW.view(-1, num_channels, height // patch, patch, width // patch, patch)
     return grid_BCIPJP.permute(0, 2, 4, 3, 5, 1)
 
 
 def _sweep(recurrence: nn.Module, lines: Tensor) -> Tensor:
-    """States of every line of a grid: (B, lines, L, F) -> (B, lines, L, N)."""
+    """Run a recurrence over every line of a grid, from (B, lines, L, F) to (B, lines, L, N)."""
     states, _ = recurrence(lines.reshape(-1, *lines.shape[2:]))
     swept: Tensor = states.view(-1, *lines.shape[1:3], states.shape[-1])
     return swept

@@ -1,4 +1,4 @@
-"""Where full precision is kept although the surrounding code runs in bfloat16."""
+"""Full precision for layers that are called under autocast."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def full_precision(values: Tensor) -> torch.autocast:
-    """Context in which autocast is off, on the device of `values`."""
+    """Return a context that disables autocast on the device of `values`."""
     return torch.autocast(device_type=values.device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""What reads a map with an RNN: feature map -> vector, or a vector for each step.
+"""Readers: RNNs from a feature map to a vector, or to a vector per step.
 
 Shapes: B batch, C channels, H height, W width, L steps, D width of a vector.
 """
@@ -18,15 +18,15 @@ from hybrid_models.layers.recurrent import Recurrence
 
 
 class SequenceReader(nn.Module):
-    """Map -> sequence -> states -> vector of `width` values.
+    """An RNN over a map that is rearranged into a sequence; returns a vector of `width` values.
 
     Args:
-        config: With an RNN and the layout of a sequence.
+        config: A configuration with an RNN and a sequence layout.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        # The configuration has checked that these are set.
+        # The configuration is validated; the assertions inform the type checker.
         assert config.layout is not None
         assert config.readout is not None
         rnn = rnn_settings(config)
@@ -38,17 +38,17 @@ class SequenceReader(nn.Module):
         self.norm = batch_norm_1d(self.width, config.bn_style) if config.rnn_bn else nn.Identity()
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> vector (B, D), or (B, L, D) with readout per_step."""
+        """Map (B, C, H, W) to vectors (B, D), or to (B, L, D) with readout per_step."""
         states_BLN, final_BN = self.recurrence(self.layout(map_BCHW))
         out: Tensor = self.norm(self.readout(states_BLN, final_BN))
         return out
 
 
 class ReNetReader(nn.Module):
-    """Map -> ReNet layers -> their map, flattened to `width` values.
+    """ReNet layers over a map; returns their output flattened to `width` values.
 
     Args:
-        config: With layout renet4.
+        config: A configuration with layout renet4.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -59,13 +59,13 @@ class ReNetReader(nn.Module):
         self.width = self.flatten.size
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """Map (B, C, H, W) -> vector (B, D)."""
+        """Map (B, C, H, W) to vectors (B, D)."""
         out: Tensor = self.flatten(self.renet(map_BCHW))
         return out
 
 
 def make_patch_reader(config: ModelConfig, map_shape: MapShape) -> PatchRNN:
-    """Reader of one map, patch by patch; its vector has `width` values."""
+    """Build a patch RNN for a map; it returns a vector of `width` values."""
     rnn = rnn_settings(config)
     return PatchRNN(
         rnn.cell,
@@ -80,7 +80,7 @@ def make_patch_reader(config: ModelConfig, map_shape: MapShape) -> PatchRNN:
 
 
 def make_reader(config: ModelConfig) -> SequenceReader | ReNetReader | PatchRNN:
-    """Reader of the feature map for the layout of the configuration; its vector has `width` values."""
+    """Build the reader for the configuration's layout; it returns a vector of `width` values."""
     if config.layout == "renet4":
         return ReNetReader(config)
     if config.layout == "patches_bidir":

@@ -1,4 +1,4 @@
-"""Every recurrence: cells, directions, depth, behind one `scan`.
+"""Recurrent layers of every cell except ConvLSTM, with one interface.
 
 Shapes: B batch, L steps, F features of a step, N states of a step (nodes, twice that in two directions).
 """
@@ -15,14 +15,14 @@ from hybrid_models.layers.precision import full_precision
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell's name means."""
+    """Specification of a cell."""
 
     make: Callable[..., nn.RNNBase]
-    """Maker of the torch module."""
+    """Class of the torch module."""
     bidirectional: bool = False
-    """Whether the sequence is read from both ends."""
+    """Whether the sequence is also read backward."""
     nonlinearity: str | None = None
-    """Of the simple RNN: tanh or relu."""
+    """Nonlinearity of the simple RNN: tanh or relu."""
 
 
 CELLS: dict[str, Cell] = {
@@ -33,20 +33,21 @@ CELLS: dict[str, Cell] = {
     "bigru": Cell(nn.GRU, bidirectional=True),
     "bilstm": Cell(nn.LSTM, bidirectional=True),
 }
-"""`irnn` is a ReLU RNN that starts from the identity (Le, Jaitly, Hinton 2015); see `init`."""
+"""Name -> cell. `irnn` is a ReLU RNN initialised with the identity (Le, Jaitly, Hinton 2015); see `init`."""
 
 
 class Recurrence(nn.Module):
-    """Recurrent layers of one kind, each reading the whole sequence of the one below.
+    """A stack of recurrent layers with zero initial states.
 
-    Runs in its parameters' precision even under autocast: over a thousand steps bfloat16 states would drift.
+    Computes in its parameters' precision even under autocast, because errors of bfloat16 states accumulate over many
+    steps.
 
     Args:
         cell: A key of `CELLS`.
         in_features: Features of a step.
-        nodes: Width of one direction's state.
+        nodes: Width of the state of one direction.
         depth: Number of layers.
-        bidirectional: Whether a cell that reads one way reads both ways here.
+        bidirectional: Whether a cell without `bi` in its name is also run backward.
     """
 
     def __init__(self, cell: str, in_features: int, nodes: int, depth: int, *, bidirectional: bool = False) -> None:
@@ -57,11 +58,11 @@ class Recurrence(nn.Module):
         self.num_directions = 2 if bidirectional else 1
         self.width = nodes * self.num_directions
         options = {} if kind.nonlinearity is None else {"nonlinearity": kind.nonlinearity}
-        # One bidirectional call: on CPU oneDNN's fused LSTM beats two calls, time-major input and written-out steps.
+        # One bidirectional call: on CPUs, oneDNN's fused LSTM is faster than two calls, time-major input, or a loop.
         self.layers = kind.make(in_features, nodes, depth, batch_first=True, bidirectional=bidirectional, **options)
 
     def forward(self, tokens_BLF: Tensor) -> tuple[Tensor, Tensor]:
-        """Same as `scan`."""
+        """Call `scan`."""
         return self.scan(tokens_BLF)
 
     def scan(self, tokens_BLF: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,8 +72,8 @@ class Recurrence(nn.Module):
             tokens_BLF: Sequence (B, L, F).
 
         Returns:
-            States of the last layer at every step (B, L, N), and its final states (B, N): the forward direction's
-            after the last step beside the backward direction's after the first.
+            States of the last layer at every step (B, L, N), and its final states (B, N). The final states concatenate
+            the forward state at the last step and the backward state at the first step.
         """
         with full_precision(tokens_BLF):
             states_BLN, carry = self.layers(tokens_BLF.to(next(self.layers.parameters()).dtype))

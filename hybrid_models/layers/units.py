@@ -1,4 +1,4 @@
-"""A layer with its activation and batch normalisation: what CNNs and encoder-decoders are made of."""
+"""A layer with activation and batch normalisation, the unit of CNNs and encoder-decoders."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 
 class Unit(nn.Module):
-    """A convolution or dense layer, ReLU, batch normalisation.
+    """A convolution or dense layer with ReLU and batch normalisation.
 
     Args:
         layer: The convolution or dense layer.
-        norm: The normalisation, None for none.
-        norm_first: Whether it stands before the ReLU.
-        relu: Whether there is a ReLU at all.
+        norm: The normalisation; None for no normalisation.
+        norm_first: Whether normalisation precedes the ReLU.
+        relu: Whether the unit has a ReLU.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Unit(nn.Module):
         self.norm_first, self.relu = norm_first, relu
 
     def forward(self, values: Tensor) -> Tensor:
-        """Map or vector, as the layer takes it -> as the layer gives it."""
+        """Apply the unit to maps or vectors; shapes are those of `layer`."""
         out: Tensor = self.layer(values)
         if self.norm_first:
             out = self.norm(out)

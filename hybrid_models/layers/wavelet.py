@@ -1,4 +1,4 @@
-"""One level of the Haar wavelet, as a filter of the image.
+"""A one-level Haar wavelet filter.
 
 Shapes: B batch, C channels, H height, W width.
 """
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 
 class Haar(nn.Module):
-    """Orthonormal Haar bands; equals PyWavelets' `dwt2(image, "haar")`.
+    """One level of the orthonormal Haar transform, equal to PyWavelets' `dwt2(image, "haar")`.
 
     Args:
-        all_bands: Whether the horizontal, vertical and diagonal details follow the low-pass band, each with all
-            channels of the image (PyWavelets' cA, cH, cV, cD).
+        all_bands: Whether to return the horizontal, vertical and diagonal details after the low-pass band, each with
+            all channels of the image (PyWavelets' cA, cH, cV, cD).
     """
 
     def __init__(self, all_bands: bool) -> None:
@@ -23,7 +23,7 @@ class Haar(nn.Module):
         self.all_bands = all_bands
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images (B, C, H, W) -> (B, C or 4C, ceil(H/2), ceil(W/2)); an odd last row or column is doubled."""
+        """Map (B, C, H, W) to (B, C or 4C, ceil(H/2), ceil(W/2)); an odd last row or column is repeated."""
         height, width = images_BCHW.shape[2:]
         if height % 2 or width % 2:
             images_BCHW = F.pad(images_BCHW, (0, width % 2, 0, height % 2), mode="replicate")

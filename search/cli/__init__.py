@@ -1,4 +1,4 @@
-"""The command line: parse, call, print."""
+"""The command line: parses arguments, calls the commands and prints their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Everything heavy is imported inside the verbs."""
+"""The commands that work on a study. Heavy modules are imported inside the commands, so that `--help` stays fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verbs that need no study of one's own: predict, models, reproduce, data, analyze."""
+"""The commands that need no study: predict, models, reproduce, data, analyze."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the verbs share at the terminal: common options, and results kept apart from everything else printed."""
+"""Options shared by the commands, and printing that keeps results apart from logs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Address = Annotated[
 ]
 
 _result: list[TextIO] = []
-"""Where results go while everything else that is printed goes to standard error."""
+"""The stream that receives results while all other output is redirected to standard error."""
 
 
 class _Lasting(io.TextIOWrapper):
@@ -61,7 +61,7 @@ class _Lasting(io.TextIOWrapper):
         try:
             yield
         except BrokenPipeError:
-            # What is buffered goes to nowhere, too. Click would end the command with 1.
+            # The rest of the buffer is discarded as well. Click would exit with 1 here.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._number)
             os.close(nowhere)
@@ -71,7 +71,7 @@ def prepare_streams() -> None:
     """Let any text be printed, and a command go on whose output no one reads any more."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        # Not what a test or a notebook has put in its place.
+        # Leave streams alone that a test or a notebook has replaced.
         if stream is getattr(sys, f"__{name}__") and type(stream) is io.TextIOWrapper:
             setattr(sys, name, _Lasting(stream))
 

@@ -1,1 +1,1 @@
-"""What the small commands do: plan, status, check, models, data, ui, demo."""
+"""Commands without a package of their own: plan, status --check, models, data, ui, demo."""

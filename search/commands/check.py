@@ -1,4 +1,4 @@
-"""Whether the copies of the journal, Optuna's and MLflow's, say the same of every trial: looked at, nothing changed."""
+"""`status --check`: compares Optuna's and MLflow's copies with the journal, trial by trial. Changes nothing."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from search.tracking.mlflow_tracker import KEY_TAG
 from search.uris import withheld_fault
 
 EXIT_AGREE, EXIT_DIFFER, EXIT_UNREADABLE = 0, 1, 2
-"""As `diff` ends."""
+"""Exit codes, the same as those of `diff`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What a look at all three stores has shown."""
+    """The result of comparing Optuna and MLflow with the journal."""
 
     study: str
     num_trials: int
     num_repeats: int
     stores: tuple[str, ...]
-    """Those that were compared with the journal."""
+    """Stores that were compared with the journal."""
     differences: tuple[Difference, ...]
     unreadable: tuple[str, ...]
-    """One line for each store that is away or cannot be read."""
+    """One line for each store that is unreachable or cannot be read."""
     driven: bool
-    """A driver is at work: what it does just now may not be everywhere yet."""
+    """Whether a driver is running; its latest changes may not have reached every store."""
 
     @property
     def exit_code(self) -> int:
-        """0 if all agree, 1 if they differ, 2 if a store could not be read."""
+        """0 if all stores agree, 1 if they differ, 2 if one could not be read."""
         if self.differences:
             return EXIT_DIFFER
         return EXIT_UNREADABLE if self.unreadable else EXIT_AGREE
 
 
 def check(study: StudyConfig) -> Check:
-    """Compare the journal of a study with Optuna and MLflow.
+    """Compare Optuna's and MLflow's copies of a study with its journal.
 
     Raises:
-        InputError: The journal was damaged.
-        StoreAwayError: The study's object store cannot be reached.
+        InputError: The journal is damaged.
+        StoreAwayError: The study's object store is unreachable.
     """
     uri = study.location.uri
     driven = is_driven(study.folder) or (uri is not None and is_renewed(Store(uri)))
@@ -95,7 +95,7 @@ def _look_at_optuna(study: StudyConfig, trials: dict[str, TrialRecord], *, drive
     wanted = TrialMaker(study.build_space()).known(trials, read_draws(study.folder))
     held = known_trials(found) if found is not None else []
     differences = optuna_differences(in_words(wanted.values()), held, trials.values())
-    # The copy follows a driver at work: what has just happened is not there yet.
+    # Optuna's copy is updated after the journal, so it lacks the latest changes of a running driver.
     is_behind = driven and found is not None
     return [item for item in differences if not (is_behind and item.cure in {Repair.TELL, Repair.ADD})]
 
@@ -124,13 +124,13 @@ def _look_at_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, drive
 
 
 def _refuse_absent(study: StudyConfig) -> None:
-    """Of a study on an object store only the driver's machine has what is made from the journal."""
+    """Raise if the study is on an object store: its local copies exist on the driver's machine only."""
     if study.location.uri is not None:
         raise NothingThereError("what it knows of this study lies on the driver's machine, not here; ask there")
 
 
 def to_dict(found: Check) -> dict[str, Any]:
-    """The look as plain data."""
+    """Return the result as plain data for `--json`."""
     rows = [
         {name: value for name, value in asdict(item).items() if name != "cure"} | {"cure": item.cure.value}
         for item in found.differences
@@ -139,7 +139,7 @@ def to_dict(found: Check) -> dict[str, Any]:
 
 
 def to_lines(found: Check) -> list[str]:
-    """The look for people."""
+    """Return the result as lines of text."""
     lines = [
         f"{item.store:8}{item.trial}: {item.journal} in the journal, {item.found} in {item.store}"
         for item in found.differences

@@ -1,4 +1,4 @@
-"""What is there, in words and numbers."""
+"""The `data` command: describes a data set."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from search.data.store import entry_folder, open_entry
 
 
 def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any]:
-    """Say what a data set holds, fetching it first where `config.download` says so; decodes nothing.
+    """Describe a data set without decoding it; download it first if `config.download` is set.
 
     Returns:
-        JSON-able: name, root (None where the source is embedded), classes, per part (train, val where the data set has
-        a validation part of its own, test) the number of images and the images per class, notes (how the folders were
-        read), num_ignored (files that are not images), left_out (folders that are no class, with their images),
-        streamed (decoded while it is used, not ahead), cached, cache (folder), and once it is cached image_size
-        (height, width), digest and bytes_on_disk; None before.
+        JSON-able: name; root (None if the source is embedded); classes; per part (train, test, and val if the data set
+        has one) the number of images and the images per class; notes (how the folders were read); num_ignored (files
+        that are not images); left_out (folders that are not classes, with their numbers of images); streamed (decoded
+        during training, not in advance); cached; cache (folder); and image_size (height, width), digest and
+        bytes_on_disk, which are None until the data set is cached.
 
     Raises:
-        DataError: The images are missing or in no known layout, or could not be fetched.
+        DataError: The images are missing, have an unknown layout, or could not be downloaded.
     """
     if config.download:
         fetch(config)

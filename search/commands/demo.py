@@ -1,4 +1,4 @@
-"""The whole path on the embedded digits: sweep, repeats, verdict, export, prediction."""
+"""The `demo` command: sweep, comparison, export and prediction on the embedded digits."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ NUM_IMAGES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """What the demo has shown."""
+    """Results of the demo."""
 
     study: StudyConfig
     document: dict[str, Any]
-    """The comparison."""
+    """Content of comparison.json."""
     export_folder: Path
     registered: str
-    """Name and version in MLflow's registry, or why it is not there."""
+    """Name and version in MLflow's registry, or why the model is not registered."""
     predictions: tuple[tuple[str, Prediction], ...]
-    """True class and prediction of a few test images."""
+    """True class and prediction of some test images."""
     elapsed_secs: float
 
 
 def run_demo(overrides: list[str]) -> DemoResult:
-    """Run the shipped demo study; again, it goes on where it was or shows what it found."""
+    """Run the shipped demo study; resume it if it was interrupted, and return its results if it is complete."""
     start = time.monotonic()
     study = load_study(STUDY, overrides)
     say("1/4 sweep: the ECRNN space on 8x8 digits")

@@ -1,4 +1,4 @@
-"""What `models` lists: presets with their counts, and the layers of one. By arithmetic: no model is built."""
+"""The `models` command: lists presets with their counts, or the layers of one preset. Builds no model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.errors import InputError
 from spaces.presets import UnknownPreset, load_preset, preset_names
 
 INPUT = {"input_channels": 3, "input_height": 32, "input_width": 32, "num_classes": 10}
-"""The counts are those of CIFAR-10 input, as in the papers."""
+"""Input of the counted models: CIFAR-10, as in the papers."""
 
 
 def _config(name: str) -> ModelConfig:
@@ -20,7 +20,7 @@ def _config(name: str) -> ModelConfig:
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Count every preset by both conventions, its sequential steps, and its FLOPs for one image."""
+    """Return parameters by both conventions, sequential steps, and FLOPs per image of every preset."""
     configs = {name: _config(name) for name in preset_names()}
     return [
         {
@@ -35,7 +35,7 @@ def list_models() -> list[dict[str, Any]]:
 
 
 def to_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """The list for people."""
+    """Return the presets as lines of text."""
     width = max(len(row["name"]) for row in rows)
     return [
         f"{'preset':{width}}{'torch':>12}{'keras':>12}{'steps':>8}{'MFLOP/image':>13}",
@@ -48,10 +48,10 @@ def to_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def list_layers(name: str) -> list[dict[str, Any]]:
-    """List the layers of one preset as papers do: numbered names, outputs as H, W, C, parameters as Keras counts them.
+    """Return the layers of a preset as papers print them: numbered names, outputs (H, W, C), parameters as in Keras.
 
     Raises:
-        InputError: No preset of that name.
+        InputError: There is no preset of that name.
     """
     try:
         config = _config(name)
@@ -60,14 +60,14 @@ def list_layers(name: str) -> list[dict[str, Any]]:
     seen: Counter[str] = Counter()
     rows = []
     for layer in layers(config):
-        number = f"_{seen[layer.kind]}" if seen[layer.kind] else ""  # the first of a kind has none, as in Keras
+        number = f"_{seen[layer.kind]}" if seen[layer.kind] else ""  # Keras does not number the first of a kind
         seen[layer.kind] += 1
         rows.append({"layer": layer.kind + number, "output": list(layer.output), "parameters": layer.keras})
     return rows
 
 
 def layers_to_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """The layer table for people."""
+    """Return the layer table as lines of text."""
     lines = [f"{'layer':36}{'output':>16}{'parameters':>14}"]
     lines += [f"{row['layer']:36}{'x'.join(map(str, row['output'])):>16}{row['parameters']:>14,}" for row in rows]
     return [*lines, f"{'total':36}{'':16}{sum(row['parameters'] for row in rows):>14,}"]

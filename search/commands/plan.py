@@ -1,4 +1,4 @@
-"""What a sweep would do, before it does: checks everything and trains nothing."""
+"""The `plan` command: checks a study and estimates its cost and power. Trains nothing."""
 
 from __future__ import annotations
 
@@ -22,67 +22,67 @@ from search.training.spec import TrialSpec
 from spaces.space import Point, Space
 
 NUM_SAMPLES = 40
-"""Of those that are models, so many stand for the space."""
+"""Number of valid points that are sampled to represent the space."""
 NUM_TIMED = 5
-"""Of these, so many are timed for a step each."""
+"""Number of sampled points that are timed for one step each."""
 BYTES_PER_PARAMETER = 16
-"""float32 weights, gradient and Adam's two moments."""
+"""float32 weight, gradient and Adam's two moments."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a sweep and its comparison would do and cost."""
+    """Size, cost and power of a sweep and its comparison, as estimated before training."""
 
     study: str
     folder: str
     tracking: str
     space_size: int | None
-    """Points; None where a parameter is continuous."""
+    """Number of points; None if a parameter is continuous."""
     free: tuple[str, ...]
     """Parameters that vary."""
     num_drawn: int
     rejected: dict[str, int]
-    """Of the draws, those that are no models after all, by reason; the sweep never trains such a point."""
+    """Number of drawn points that are not valid models, by reason; the sweep rejects them before training."""
     num_sampled: int
-    """Models that the following figures are about."""
+    """Number of sampled models that the following estimates are based on."""
     parameters: tuple[int, int, int]
     """Smallest, median and largest number of trained parameters among the sampled points."""
     sequential_steps: tuple[int, int, int]
     memory_gib: float
-    """Of the largest sampled model with its optimizer; activations come on top."""
+    """Memory of the largest sampled model and its optimizer, GiB, without activations."""
     num_train: int
     num_val: int
     num_test: int
     data_notes: tuple[str, ...]
-    """How the folders of images were read."""
+    """Notes on how the image folders were read."""
     trials: int
     epochs: int
     secs_per_epoch: tuple[float, float, float]
     """Fastest, median and slowest timed point on this machine's CPU, one thread."""
     sweep_hours: tuple[float, float]
-    """Trial-hours on this machine's CPU if every trial is stopped at its first epoch, and if none is stopped."""
+    """Trial-hours on this machine's CPU if every trial is stopped after its first epoch, and if none is stopped."""
     compare_hours: float
-    """Trial-hours of the comparison at the median pace."""
+    """Trial-hours of the comparison at the median speed."""
     claims: str
-    """What is declared about the comparison."""
+    """The declared comparisons and their claim, in words."""
     warnings: tuple[str, ...]
-    """What is odd about the study, one line each; they are printed before the plan."""
+    """Warnings about the study, one line each; printed before the plan."""
     foresight: PowerEstimate
-    """How many repeats a difference takes, and what the declared ones can find."""
+    """Repeats needed for a target difference, and the difference that the declared repeats can detect."""
 
 
 def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
-    """Check a study, estimate its cost, and what its comparison can find.
+    """Check a study, and estimate its cost and the power of its comparison.
 
     Args:
         study: The study.
-        stated: The difference that must not be missed, and what is known of the variances.
+        stated: The target difference, and assumptions about the variances.
 
     Returns:
         The plan.
 
     Raises:
-        InputError: Whatever would keep the sweep or the comparison from running.
+        InputError: Any fault that would stop the sweep or the comparison.
     """
     from hybrid_models.config.arithmetic import num_parameters
     from hybrid_models.config.shapes import sequential_steps
@@ -94,7 +94,7 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
     checked = check_study(study, "plan")
     facts = checked.facts
     if study.resources.runner == "ray" and study.resources.address is not None:
-        with open_runner(study, facts):  # joins the cluster, and so finds out about its token, versions and nodes
+        with open_runner(study, facts):  # joining the cluster checks its token, versions and nodes
             pass
     place = tracking_place(study)
     data = open_data(study.data, default_cache_dir())
@@ -148,7 +148,7 @@ def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[Tr
             rejected[why] += 1
         else:
             points.append(point)
-    # A small space was listed: one model in it may have escaped the draws.
+    # Random draws may miss the valid points of a small space; listing it finds one.
     points = points or [next(point for point in space.enumerate() if why_not(study, point, facts) is None)]
     specs = [bind(study, point, facts, (block,), label=describe(dict(point))) for point in points[:NUM_SAMPLES]]
     return specs, dict(rejected)
@@ -159,7 +159,7 @@ def _spread(values: list[int]) -> tuple[int, int, int]:
 
 
 def to_lines(plan: Plan) -> list[str]:
-    """The plan for people."""
+    """Return the plan as lines of text."""
     low, mid, high = plan.parameters
     steps = plan.sequential_steps
     fast, median, slow = plan.secs_per_epoch
@@ -192,7 +192,7 @@ def _pace(secs: float) -> str:
 
 
 def _cost(hours: float) -> str:
-    """Trial-hours on one core, in a unit that leaves a number to read."""
+    """Format trial-hours on one core in a readable unit."""
     for unit, amount in (("core-hours", hours), ("core-minutes", 60 * hours)):
         if amount >= 1:
             return f"{amount:,.1f} {unit}"
@@ -200,5 +200,5 @@ def _cost(hours: float) -> str:
 
 
 def to_dict(plan: Plan) -> dict[str, Any]:
-    """The plan as plain data."""
+    """Return the plan as plain data for `--json`."""
     return asdict(plan)

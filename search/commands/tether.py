@@ -1,7 +1,7 @@
-"""A program that runs a server and ends it, with all its workers, as soon as the process that started it is gone.
+"""A program that runs a server and terminates it, with all its workers, when the parent process exits.
 
-That process holds the other end of standard input and writes nothing: the system closes it however the process ends,
-by SIGKILL, too. Run by its path, it needs nothing but the standard library:
+The parent holds the other end of standard input and writes nothing. The operating system closes the pipe however the
+parent exits, including by SIGKILL. Run by its path, the program needs only the standard library:
 
     python tether.py COMMAND...
 """
@@ -16,11 +16,11 @@ import threading
 import time
 
 PATIENCE_SECS = 5.0
-"""For the server to end by itself before it is killed."""
+"""Time that the server has to shut down before it is killed."""
 
 
 def main(command: list[str]) -> None:
-    """Run a command until it ends, or until standard input does. This process must lead a process group."""
+    """Run a command until it exits or standard input closes. This process must lead a process group."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the whole group below
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=_end_at_end_of_input, args=(server,), daemon=True).start()
@@ -35,7 +35,7 @@ def _end_at_end_of_input(server: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + PATIENCE_SECS
     while server.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
-    os.killpg(0, signal.SIGKILL)  # workers that outlived it, and this process
+    os.killpg(0, signal.SIGKILL)  # remaining workers, and this process
 
 
 if __name__ == "__main__":

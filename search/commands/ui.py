@@ -1,4 +1,4 @@
-"""The MLflow UI on a study's store."""
+"""The `ui` command: serves the MLflow UI on a study's store."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ from search.study.config import StudyConfig
 
 
 def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
-    """Serve the UI until Ctrl-C or SIGTERM.
+    """Serve the MLflow UI until Ctrl-C or SIGTERM.
+
+    Args:
+        study: The study whose store is served.
+        host: Address to listen on.
+        port: Port to listen on.
 
     Returns:
         The server's exit code.
 
     Raises:
-        InputError: Tracking is switched off, a server of its own shows this study, or the port is taken.
+        InputError: Tracking is disabled, the study is tracked on an MLflow server, which has its own UI, or the port is
+            in use.
     """
     place = tracking_place(study)
     if place is None:
@@ -35,20 +41,20 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
         say(f"warning: {host} lets everybody who can reach this machine read and change the runs")
     say(f"experiment `{place.experiment}` at {_page(place.uri, place.experiment, host, port)}   (Ctrl-C ends)")
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
-    # The address is not on the command line, which everybody on this machine may read. Jobs are for language models:
-    # seven processes and a queue of pickles.
+    # The address may hold a password, and every user can read command lines. Job execution serves language models
+    # only, and would start seven processes and a queue of pickles.
     settings = {"MLFLOW_BACKEND_STORE_URI": place.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     return run_tethered(command, settings)
 
 
 def run_tethered(command: list[str], settings: Mapping[str, str]) -> int:
-    """Run a server until it ends, or Ctrl-C or SIGTERM; its workers end with it, so that the port is free again.
+    """Run a server until it exits, or until Ctrl-C or SIGTERM; its workers are terminated, which frees the port.
 
-    The server ends as well when this process does, whatever ends it: a closed terminal, or SIGKILL.
+    The server is also terminated if this process exits in any other way, such as by a closed terminal or SIGKILL.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     env = {**os.environ, **settings, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    # A process group of its own: Ctrl-C in the terminal is for this process, which then ends all of them.
+    # A separate process group: Ctrl-C reaches this process only, which then terminates the whole group.
     server = subprocess.Popen(
         [sys.executable, "-P", tether.__file__, *command], env=env, stdin=subprocess.PIPE, start_new_session=True
     )

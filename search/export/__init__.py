@@ -1,1 +1,1 @@
-"""Pick the winner, write its folder, verify it, and predict with it."""
+"""Exports: select a configuration, write its folder, verify it, and predict with it."""

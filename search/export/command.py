@@ -1,4 +1,4 @@
-"""What `export` does with its options: one configuration, or several trials into subfolders, and what it prints."""
+"""The `export` command: one configuration, or several trials in subfolders; and its output."""
 
 from __future__ import annotations
 
@@ -20,29 +20,28 @@ from search.study.config import StudyConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """What became of an export in MLflow's registry."""
+    """The result of registering an export in MLflow's model registry."""
 
     version: str | None
-    """Registered name and version; None if it is not there."""
+    """Registered name and version; None if it is not registered."""
     alias: str | None
     problem: str | None
-    """Why it is not registered; None if it is, and with tracking switched off."""
+    """Why it is not registered; None if it is registered or tracking is disabled."""
 
     def in_words(self) -> str:
-        """For people."""
+        """Return one line of text."""
         if self.version is None:
             return f"not registered: {self.problem}" if self.problem else "not registered: tracking is switched off"
         return f"{self.version}{f', alias {self.alias}' if self.alias else ''}"
 
 
 def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration]:
-    """Log export folders in MLflow and register the models there, with the alias that each has earned.
+    """Log export folders in MLflow and register their models, each with the alias of its state.
 
-    The folders are complete whatever MLflow does: if it is away or refuses, that is recorded, and nothing further is
-    sent to it.
+    An MLflow error does not affect the folders: it is recorded in the result, and nothing more is sent to MLflow.
 
     Returns:
-        What became of each.
+        One registration per export, in the same order.
     """
     from search.tracking.mlflow_registry import register as register_in_mlflow
 
@@ -90,17 +89,17 @@ Exported = list[tuple[Export, Registration]]
 def export_all(
     study: StudyConfig, to: Path, *, config: str | None = None, trial: int | None = None, top: int | None = None
 ) -> Exported:
-    """Write what was asked for, then register it.
+    """Export one configuration or several trials, then register them in MLflow.
 
     Args:
         study: The study.
-        to: The folder; with `top` it holds one folder `trial-N` for each.
-        config: A configuration of the comparison, instead of the study's choice.
-        trial: A trial of the sweep, likewise.
-        top: So many of the trials that the sweep ranks highest, likewise.
+        to: The folder to write; with `top`, it receives one subfolder `trial-N` per trial.
+        config: Name of a configuration of the comparison, instead of the study's choice.
+        trial: Number of a trial of the sweep, instead of the study's choice.
+        top: Number of highest-ranked trials of the sweep, instead of the study's choice.
 
     Raises:
-        InputError: More than one of the three is asked for, or what is asked for is not there.
+        InputError: More than one of `config`, `trial` and `top` is given, or it does not exist.
     """
     given = [name for name, value in (("--config", config), ("--trial", trial), ("--top", top)) if value is not None]
     if len(given) > 1:
@@ -117,7 +116,7 @@ def export_all(
 
 
 def to_rows(exported: Exported, is_list: bool) -> Any:  # noqa: ANN401
-    """As plain data."""
+    """Return the result of `export` as plain data for `--json`."""
     rows = [
         {
             "name": item.winner.name,
@@ -135,7 +134,7 @@ def to_rows(exported: Exported, is_list: bool) -> Any:  # noqa: ANN401
 
 
 def to_lines(exported: Exported) -> list[str]:
-    """For people."""
+    """Return the result of `export` as lines of text."""
     return [
         line
         for item, registration in exported

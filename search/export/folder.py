@@ -1,8 +1,8 @@
-"""The folder of an export: recognised by its evidence, and replaced so that a kill at any moment loses nothing.
+"""The folder of an export: identified by its evidence.json, and replaced as a whole.
 
-The new export is written beside the old one, under a hidden name. Then the old one is moved aside, the new one takes
-its place, and the old one is removed. A process that is killed in between leaves hidden folders: the next export to
-the same place puts the old one back if nothing is in its place, and removes the rest.
+The new export is written to a hidden folder beside the old one. Then the old folder is renamed, the new one is renamed
+to the target, and the old one is deleted. A killed process therefore loses nothing: it leaves hidden folders, and the
+next export to the same target restores the old export if the target is missing, and deletes the rest.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import yaml
 from search.errors import InputError
 
 FILES = ("README.md", "config.yaml", "evidence.json", "model.pt2", "model.safetensors")
-"""What an export consists of."""
+"""Files of an export."""
 MAX_EVIDENCE_BYTES = 1 << 28
-"""Evidence holds every repeat and block of a comparison; nothing sensible comes near this."""
+"""Size limit of evidence.json, which holds every repeat of a comparison; real files are far smaller."""
 
 
 def read_evidence(folder: Path) -> dict[str, Any] | None:
-    """The evidence of an export; None if the folder is none: no other file says that it is one."""
+    """Return the evidence of an export, or None if the folder is not an export; evidence.json alone decides."""
     path = folder / "evidence.json"
     try:
         if not path.is_file() or path.stat().st_size > MAX_EVIDENCE_BYTES:
@@ -41,19 +41,19 @@ def read_evidence(folder: Path) -> dict[str, Any] | None:
 
 
 def check_target(folder: Path, study: str) -> Path:
-    """Check that an export may be written to a folder, before anything is computed.
+    """Check that an export may be written to a folder, and recover from a killed export first.
 
-    What a killed export left there is put back or removed first.
+    Call it before anything is computed.
 
     Args:
-        folder: As the user named it.
-        study: Name of the study that is exported.
+        folder: The target as the user named it.
+        study: Name of the exported study.
 
     Returns:
-        The folder itself, with links followed.
+        The target with symbolic links resolved.
 
     Raises:
-        InputError: Something else is there: a file, other files, or the export of another study.
+        InputError: The target is a file, or holds other files or the export of another study.
     """
     target = Path(os.path.realpath(folder.expanduser()))
     try:
@@ -83,7 +83,7 @@ def check_target(folder: Path, study: str) -> Path:
 
 
 def _study_of(folder: Path, evidence: dict[str, Any]) -> str:
-    """Name of the study that an export is of; exports of earlier versions say it in config.yaml only."""
+    """Return the study name of an export; earlier versions wrote it to config.yaml only."""
     if "study" in evidence:
         return str(evidence["study"])
     try:
@@ -95,16 +95,16 @@ def _study_of(folder: Path, evidence: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Write a folder as a whole.
+    """Replace a folder as a whole by what is written in a `with` block.
 
     Args:
-        folder: As `check_target` returns it.
+        folder: The target, as returned by `check_target`.
 
     Yields:
-        An empty folder to write into; it takes the other's place at the end of the block, unless that raises.
+        An empty folder to write to. It replaces the target when the block ends, unless the block raises.
 
     Raises:
-        InputError: The place cannot be written.
+        InputError: The target cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def _exchange(folder: Path, new: Path) -> None:
-    """Put the new folder in place of the old one, which is moved aside first and removed last."""
+    """Rename the old folder, rename the new one to the target, then delete the old one."""
     aside = _hidden(folder, "old")
     try:
         with _locked(folder.parent):
@@ -144,7 +144,7 @@ def _exchange(folder: Path, new: Path) -> None:
 
 
 def old_of(folder: Path) -> Path | None:
-    """The export that an interrupted one left aside, where nothing is in its place."""
+    """Return the previous export that a killed process renamed, if the target is missing; else None."""
     aside = _hidden(folder.absolute(), "old")
     return aside if not folder.exists() and read_evidence(aside) is not None else None
 
@@ -154,7 +154,7 @@ def _hidden(folder: Path, kind: str) -> Path:
 
 
 def _recover(folder: Path) -> None:
-    """Put back an export that was moved aside by a process that was killed."""
+    """Restore an export that a killed process renamed."""
     aside = _hidden(folder, "old")
     if old_of(folder) is not None:
         aside.rename(folder)
@@ -163,14 +163,14 @@ def _recover(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove an export, what says that it is one first: half of it is never put back."""
+    """Delete an export, its evidence.json first, so that a partly deleted export is never restored."""
     with contextlib.suppress(OSError):
         (folder / "evidence.json").unlink()
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _clean(folder: Path) -> None:
-    """Recover, and remove what killed processes were writing; one that still writes holds a lock on its folder."""
+    """Recover, and delete what killed processes left; a process that still writes holds a lock on its folder."""
     _recover(folder)
     prefix = _hidden(folder, "new-").name
     for path in folder.parent.iterdir():
@@ -186,7 +186,7 @@ def _clean(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one export at a time move folders around here; a file system without locks has one user at a time anyway."""
+    """Hold the lock that lets one export at a time rename folders here; no lock where the file system has none."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -197,10 +197,10 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(folder: Path) -> int:
-    """Hold a folder for this process, where the file system has locks.
+    """Lock a folder for this process, where the file system supports locks.
 
     Raises:
-        BlockingIOError: Another process holds it.
+        BlockingIOError: Another process holds the lock.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -209,12 +209,12 @@ def _lock(folder: Path) -> int:
         os.close(handle)
         raise
     except OSError:
-        pass  # one user at a time anyway, as above
+        pass  # the file system has no locks
     return handle
 
 
 def _flush(path: Path) -> None:
-    """Let a power cut find the file or folder whole, where the file system can promise that."""
+    """Flush a file or folder to disk (fsync), where the file system supports it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):

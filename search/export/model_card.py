@@ -1,4 +1,4 @@
-"""The model card of an export in words. Names come from folders and files, so each is escaped for Markdown."""
+"""The text of an export's model card. Names come from folders and files, so each is escaped for Markdown."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from search.text.printable import printable
 
 NUM_CLASSES_SHOWN = 20
 _MARKUP = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]~$"})
-"""Characters that mean something inside a line of Markdown."""
+"""Characters that are special within a line of Markdown, with their escapes."""
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"})
-"""And those that HTML and tables begin with."""
+"""Characters that are special in HTML and in Markdown tables, with their escapes."""
 
 
 def escaped(text: str) -> str:
-    """A text as one line of Markdown that shows it as it is: no markup, no HTML, no control character."""
+    """Escape a text as one line of Markdown that shows it unchanged: no markup, HTML or control characters.
+
+    >>> escaped("a | <b>")
+    'a &#124; &lt;b&gt;'
+    """
     return printable(text).translate(_MARKUP).translate(_HTML)
 
 
 def to_card(
     evidence: dict[str, Any], *, study: str, data: str, sentences: Sequence[str], places: dict[str, str]
 ) -> str:
-    """Write the model card.
+    """Return the model card as Markdown.
 
     Args:
-        evidence: As evidence.json holds it.
+        evidence: Content of evidence.json.
         study: Name of the study.
         data: Name of the data set.
-        sentences: Verdicts of the comparisons that the configuration is part of.
-        places: Field of config.yaml -> the place on this machine that it names.
+        sentences: Verdict sentences of the configuration's comparisons.
+        places: Field of config.yaml -> the path or address on this machine that it contains.
     """
     model, weights, program = evidence["model"], evidence["weights"], evidence["program"]
     classes = model["classes"]
@@ -86,7 +90,7 @@ It was judged on images like those of `{data}` only. Its probabilities are not c
 
 
 def _claim(state: str) -> str:
-    """What is claimed without a comparison."""
+    """Return the claim of a configuration that was not compared."""
     if state.startswith("nominated"):
         return "Nominated, not confirmed: the sweep chose it for its score in one run. Run `hybrid-search compare`."
     return "Chosen by hand: no declared comparison speaks of it."

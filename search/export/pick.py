@@ -1,4 +1,4 @@
-"""Which training an export takes its weights from: the study's choice, or what was asked for."""
+"""Selects the run whose weights are exported: the study's choice, or the one that the user named."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ BY_HAND = "chosen by hand, not confirmed"
 
 @dataclass(frozen=True, kw_only=True)
 class Winner:
-    """What is exported, and on what grounds."""
+    """The run that is exported, and the reason for it."""
 
     name: str
     point: dict[str, Any]
     record: TrialRecord
-    """The training whose weights are taken."""
+    """The run whose weights are exported."""
     comparisons: list[dict[str, Any]]
-    """Comparisons that speak of it; empty when none was run."""
+    """Comparisons that include the configuration; empty if none was run."""
     state: str
-    """As of `choice.state_of`, or BY_HAND."""
+    """State as returned by `nominee.state_of`, or BY_HAND."""
     why: str
-    """Why these weights."""
+    """Why these weights were selected, in words."""
     is_choice: bool
-    """Whether these are the weights that `export` takes by default; otherwise they were asked for."""
+    """Whether `export` takes these weights by default; False if the user named them."""
     notes: tuple[str, ...]
-    """As of `choice.Choice`."""
+    """Notes on the choice, as in `nominee.Choice`."""
 
     @property
     def alias(self) -> str | None:
-        """Its alias in MLflow's registry: `champion` of a confirmed winner, `candidate` of a nominee."""
+        """Alias in MLflow's registry: `champion` for a confirmed winner, `candidate` for a nominee, else None."""
         if not self.is_choice:
             return None
         return "candidate" if self.state == NOMINATED else "champion"
@@ -48,27 +48,27 @@ class Winner:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is asked for instead of the study's choice; at most one of the two."""
+    """The configuration or trial to export instead of the study's choice; at most one of the two."""
 
     config: str | None = None
-    """A configuration of the comparison, by its name."""
+    """Name of a configuration of the comparison."""
     trial: int | None = None
-    """A trial of the sweep, by its number."""
+    """Number of a trial of the sweep."""
 
 
 def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
-    """Pick what `choice.choose` says, or what was asked for.
+    """Select the run to export: the one that `nominee.choose` returns, or the wanted one.
 
-    A configuration that was compared has the weights of its first block: chosen before any score was seen, not because
-    it scored well. A trial has its own.
+    A configuration of a comparison is exported with the weights of its first repeat, a rule that does not depend on any
+    score. A trial is exported with its own weights.
 
     Args:
         study: The study.
-        wanted: What was asked for.
+        wanted: A configuration or trial to export instead of the study's choice.
 
     Raises:
-        NothingToDoError: Nothing was trained yet, or the weights are gone.
-        InputError: No configuration or trial of that name.
+        NothingToDoError: Nothing was trained yet, or the weights were deleted.
+        InputError: There is no configuration or trial of that name.
     """
     wanted = wanted or Wanted()
     records = read_records(study.folder)
@@ -144,14 +144,14 @@ def _trial_of(study: StudyConfig, trials: Sequence[TrialRecord], number: int | N
 
 
 def pick_top(study: StudyConfig, count: int) -> list[Wanted]:
-    """Name the sweep's trials with the highest validation accuracy.
+    """Return the trials of the sweep with the highest validation accuracy, best first.
 
     Args:
         study: The study.
-        count: How many.
+        count: Number of trials.
 
     Raises:
-        InputError: The sweep has fewer, or has not kept their weights.
+        InputError: The sweep has fewer trials, or did not keep their weights.
     """
     records = [record for record in read_records(study.folder).values() if record.kind == "trial"]
     ranked = best_first(records)

@@ -1,4 +1,4 @@
-"""An exported model on image files: needs the export folder and nothing else of the study."""
+"""Prediction on image files with an exported model. Needs the export folder and nothing else of the study."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ NUM_SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What the model says of one image."""
+    """The predicted classes of one image."""
 
     path: str
     label: str
     """The most probable class."""
     probability: float
-    """As the model states it; not calibrated."""
+    """Softmax probability of `label`; not calibrated."""
     top: tuple[tuple[str, float], ...]
     """The most probable classes and their probabilities, best first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unread:
-    """A place that gave no prediction."""
+    """A path without a prediction."""
 
     path: str
     reason: str
@@ -49,28 +49,28 @@ class Unread:
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """What came of all places."""
+    """The predictions for all paths."""
 
     predictions: tuple[Prediction, ...]
-    """In the order of the places; the images of a folder sorted by path."""
+    """In the order of the paths; the images of a folder are sorted by path."""
     faults: tuple[Unread, ...]
-    """Likewise: everything that could not be read."""
+    """Files and folders that could not be read, in the same order."""
 
 
 def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
     """Classify images with an exported model.
 
     Args:
-        folder: What `export` wrote.
-        paths: Image files of any size and mode, which become RGB of the model's size; folders, searched at any depth;
-            patterns such as `images/*.png`, for shells that leave them alone.
+        folder: An export folder.
+        paths: Image files of any size and mode, which are converted to RGB and resized; folders, which are searched
+            recursively; patterns such as `images/*.png`, for shells that do not expand them.
         batch: Images per forward pass.
 
     Returns:
-        The predictions, and what could not be read: it keeps no other image from being classified.
+        The predictions, and the paths that could not be read; an unreadable file does not stop the others.
 
     Raises:
-        InputError: The folder is no export, or its model is damaged.
+        InputError: The folder is not an export, or its model is damaged.
     """
     import numpy as np
     import torch
@@ -111,11 +111,11 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
 
 
 def find_images(paths: Iterable[Path]) -> Iterator[Path | Unread]:
-    """Find the image files that are meant, in order; whatever is no readable regular file comes as `Unread`.
+    """Yield the image files of some paths in order, and an `Unread` for each path that is not a readable regular file.
 
     Args:
-        paths: As of `predict`. In a folder hidden files, and those whose name does not end as an image's does, are
-            passed over; links to folders are not followed.
+        paths: As for `predict`. In folders, hidden files and files without an image suffix are skipped, and symbolic
+            links to folders are not followed.
     """
     for path in paths:
         if os.path.isdir(path):  # noqa: PTH112  unlike a Path's, it never raises
@@ -131,7 +131,7 @@ def find_images(paths: Iterable[Path]) -> Iterator[Path | Unread]:
 
 
 def _matching(pattern: Path) -> list[Path]:
-    """What a pattern matches, sorted; `**` follows no links, and hidden names are to be written out, as in a shell."""
+    """Return the sorted matches of a pattern; as in a shell, `**` follows no links and wildcards skip hidden names."""
     base = Path(pattern.anchor or ".")
     found = base.glob(str(pattern.relative_to(pattern.anchor)))
     hidden = {part for part in pattern.parts if part.startswith(".")}
@@ -163,7 +163,7 @@ def _in_folder(folder: Path) -> Iterator[Path | Unread]:
 
 
 def _regular(path: Path) -> Path | Unread:
-    """A file, or why it is none: reading a pipe or a device may never end."""
+    """Return the path of a regular file, or why it is not one: reading a pipe or a device may never return."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -181,7 +181,7 @@ def _regular(path: Path) -> Path | Unread:
 
 @dataclass(frozen=True, kw_only=True)
 class _Exported:
-    """What an export says of its model."""
+    """The facts of evidence.json that prediction needs."""
 
     config: ModelConfig
     classes: tuple[str, ...]
@@ -223,7 +223,7 @@ def _read_evidence(folder: Path) -> _Exported:
 
 
 def _load_model(folder: Path, exported: _Exported) -> Deployed:
-    """Build the model and fill in its weights. Nothing in the folder can execute: torch.export's programs could."""
+    """Build the model and load its weights, not the torch.export program: loading a program could execute code."""
     import torch
 
     from hybrid_models.build import build
@@ -247,7 +247,7 @@ def _load_model(folder: Path, exported: _Exported) -> Deployed:
 
 
 def _read(path: Path, height: int, width: int, squeezed_to: int | None) -> NDArray[np.uint8]:
-    """Read an image as it was read to score: squeezed into the size, or into a larger square and cropped in it."""
+    """Read an image as test images are read: resized to the model's size, or to a larger square and center-cropped."""
     from search.data.images import crop_middle, read_image
 
     side = (squeezed_to, squeezed_to) if squeezed_to else (height, width)

@@ -1,4 +1,4 @@
-"""Whether an exported program says what the training said whose scores it is handed over with.
+"""Checks that an exported program reproduces the predictions whose scores are exported with it.
 
 Shapes: B batch, N images, R blocks.
 """
@@ -27,29 +27,29 @@ Classifier = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """The program on a sample of test images, without a look at their labels."""
+    """Share of test images on which the exported program and the trained model agree; labels are not used."""
 
     num_images: int
     share: float
-    """Of equal predictions; 0 to 1."""
+    """Share of equal predictions, 0 to 1."""
     with_what: str
-    """Whose predictions they are compared with."""
+    """Source of the predictions that the program is compared with, in words."""
 
 
 def compare_predictions(
     program: Classifier, model: Classifier, data: ImageData, *, precision: str, predictions: Path | None
 ) -> Agreement:
-    """Compare a program's predictions with the training's own, or with the model's where it left none.
+    """Compare a program's predictions with those stored by the run, or with the model's if none were stored.
 
     Args:
-        program: What is handed over; computes in float32.
-        model: The same weights, run in the training's precision on this CPU.
-        data: For its test images.
-        precision: float32 or bfloat16: what the scores were measured in.
-        predictions: The training's predictions of the test set, (R, N); its first block is the program's.
+        program: The exported program; computes in float32.
+        model: The model with the same weights, run on the CPU in the precision of training.
+        data: The data set; a sample of its test images is classified.
+        precision: float32 or bfloat16, the precision in which the scores were measured.
+        predictions: File of the stored test predictions, (R, N); the program belongs to the first block.
     """
     num_test = len(data.test.labels)
-    # Spread over the set, as it may be in the order of its classes.
+    # Evenly spaced, because the test set may be sorted by class.
     rows = np.unique(np.linspace(0, num_test - 1, min(NUM_IMAGES, num_test)).astype(np.int64))
     said = _classify(program, data, rows)
     if predictions is not None:

@@ -1,4 +1,4 @@
-"""Weights from a safetensors file into a model: numbers only, of the right names and shapes, and finite."""
+"""Loads safetensors weights into a model and checks names, shapes and values."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ REASON_CHARS = 120
 
 
 def fill(model: nn.Module, content: bytes, *, place: Path, mend: str) -> None:
-    """Fill a model's weights in.
+    """Load weights into a model.
 
     Args:
-        model: Gets the weights.
-        content: Of a safetensors file. Nothing in it can execute.
-        place: The file, for the words of a fault.
-        mend: What a person does about a fault.
+        model: The model that receives the weights.
+        content: Content of a safetensors file; loading it executes no code.
+        place: Path of the file, for error messages.
+        mend: How to fix a fault, for error messages.
 
     Raises:
-        InputError: The content is damaged, of another model, or not finite.
+        InputError: The content is damaged, belongs to another model, or has values that are not finite.
     """
     import torch
     from safetensors import SafetensorError

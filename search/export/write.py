@@ -1,4 +1,4 @@
-"""A configuration, handed over: config, weights, exported program, evidence and a model card, in one folder."""
+"""Writes an export folder: config, weights, exported program, evidence and model card."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.training.spec import TrialSpec
 
 ALIKE = 0.99
-"""A program that agrees on fewer images than this share is worth a warning."""
+"""If the program agrees with the model on a smaller share of images, a warning is printed."""
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """A folder that was written, and what is in it."""
+    """An export folder that was written."""
 
     folder: Path
     winner: Winner
@@ -55,17 +55,17 @@ class Export:
 
 
 def export(study: StudyConfig, folder: Path, wanted: Wanted | None = None) -> Export:
-    """Write a configuration's folder; an existing export there is replaced as a whole.
+    """Write the export folder of a configuration; an existing export is replaced as a whole.
 
     Args:
         study: The study.
-        folder: Where to.
-        wanted: What is exported instead of the study's choice.
+        folder: The folder to write.
+        wanted: The configuration or trial to export instead of the study's choice.
 
     Raises:
-        InputError: The target holds something else, or the weights are damaged.
-        NothingToDoError: They are gone.
-        StorageFaultError: The disk is full or read-only; an export that was there still is.
+        InputError: The folder holds other files, or the weights are damaged.
+        NothingToDoError: The weights were deleted.
+        StorageFaultError: The disk is full or read-only; an existing export is left unchanged.
     """
     winner = pick_winner(study, wanted)
     target = check_target(folder, study.name)
@@ -102,7 +102,7 @@ def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
 
 
 def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deployed:
-    """The model of a finished training, ready to classify: weights, and the normalisation of its training part."""
+    """Return the model of a completed run with its weights and the normalisation of its training part."""
     from search.data.augment import fit_normaliser
     from search.data.store import default_cache_dir, open_data
 
@@ -164,7 +164,7 @@ def _check_program(
 
 
 def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
-    """A study file with one point: the winner, ready to be run again, from any folder of this machine."""
+    """Return a study file that trains the exported configuration again; its paths are absolute."""
     data = to_dict(study)
     data["name"] = f"{study.name}-winner"
     data["space"] = {key: {"fixed": value} for key, value in winner.point.items()}
@@ -178,11 +178,11 @@ def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
 
 
 _PLACES = (("", "storage"), ("data", "root"), ("tracking", "uri"), ("search", "database"))
-"""Section and field of a study file that name a place."""
+"""Section and field of each study file entry that is a path or an address."""
 
 
 def places_in(config: dict[str, Any]) -> dict[str, str]:
-    """The places on this machine that an exported study file names, by their fields."""
+    """Return the paths and addresses of this machine in an exported study file, by field."""
     found = {
         f"{section}.{field}" if section else field: (config[section] if section else config)[field]
         for section, field in _PLACES
@@ -191,7 +191,7 @@ def places_in(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _absolute(place: str) -> str:
-    """A folder, or the file of an SQLite address, wherever the command is run; other addresses as they are."""
+    """Make a path, or the file of an SQLite address, absolute; return other addresses unchanged."""
     if place.startswith(SQLITE):
         return sqlite_uri(path_of(place).absolute())
     if _SCHEME.match(place) or place.startswith("$"):
@@ -208,7 +208,7 @@ def to_evidence(
     digest: str,
     agreement: Agreement,
 ) -> dict[str, Any]:
-    """What the claim rests on, as plain data."""
+    """Return the content of evidence.json: data, scores, comparisons and versions, as plain data."""
     from hybrid_models.config.shapes import sequential_steps
     from hybrid_models.counting import keras_total, torch_trainable
     from search.data.stream import resized_side

@@ -1,1 +1,1 @@
-"""A study as one page: what was asked, what came of it, and what may be said."""
+"""Build one HTML page about a study: what was asked, what was found, and what may be claimed."""

@@ -1,4 +1,4 @@
-"""What was asked, before anything was seen: data, space, budget, and what is claimed of which comparisons."""
+"""Report section: the design of the study, as declared before any score: data, budget, comparisons, search space."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ESTIMANDS = {
 
 
 def make(material: Material) -> Html:
-    """Data, budget, claim, and the space."""
+    """Return the section: data, budget, comparisons and their claim, and the search space."""
     study = material.study
     facts = [*_data(material), *_budget(study), *_claim(material)]
     return section("asked", "What was asked", definitions(facts), *_families(material), _space(study))
@@ -72,7 +72,7 @@ def _claim(material: Material) -> Iterator[tuple[str, str]]:
 
 
 def _families(material: Material) -> Iterator[Html]:
-    """The declared pairs, from what was judged."""
+    """Yield the declared comparisons of each family."""
     if not material.comparisons:
         return
     rows = [

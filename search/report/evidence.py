@@ -1,4 +1,4 @@
-"""The comparisons in pictures, and every number behind the verdicts."""
+"""Report sections: figures of the comparisons, and the numbers behind the verdicts."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from search.significance.rounding import points
 from search.significance.wording import marks_of
 
 MAX_PAIRS = 12
-"""Comparisons with slopes and classes of their own on the page."""
+"""Maximum number of comparisons shown with a slope plot and per-class differences."""
 CELL_PIXELS = 50
-"""Narrowest cell of the matrix that holds its numbers."""
+"""Minimum width of a matrix cell that fits its numbers."""
 OFF_CURVE = 0.02
-"""Share by which a mark may miss its curve before that is explained."""
+"""Relative distance between a mark and its curve above which a note explains the distance."""
 NUM_OPEN = 2
-"""So many of them are in view at once."""
+"""Number of comparisons that are unfolded at first."""
 
 
 def make_pictures(material: Material) -> Html | None:
-    """Slopes, the matrix, what more repeats would show, and the classes."""
+    """Return the figures: slope plots, matrices, planning curves, differences per class; None without a comparison."""
     comparisons = material.comparisons
     if not comparisons:
         return None
@@ -79,7 +79,7 @@ def _planning(material: Material) -> Iterator[Html]:
 
 
 def _off_curve(lines: Sequence[PlanningLine]) -> str:
-    """Why a mark may lie beside its curve, if one does."""
+    """Return a note on marks that lie off their curve, or an empty text."""
     for line in lines:
         if line.num_now and line.detectable_now and line.num_now in line.repeats:
             expected = line.detectable[line.repeats.index(line.num_now)]
@@ -89,7 +89,7 @@ def _off_curve(lines: Sequence[PlanningLine]) -> str:
 
 
 def _pairs(material: Material) -> Iterator[Html]:
-    """Slopes and classes, the first few in view."""
+    """Yield slope plots and per-class differences, the first NUM_OPEN unfolded."""
     drawn = 0
     for position, comparison in enumerate(material.comparisons):
         if not comparison.blocks or drawn == MAX_PAIRS:
@@ -134,7 +134,7 @@ def _per_class(material: Material, position: int) -> Html:
 
 
 def make_numbers(material: Material) -> Html | None:
-    """Every comparison's numbers: one row each, then everything about each."""
+    """Return a table with one row per comparison, then the details of each; None without a comparison."""
     comparisons = material.comparisons
     if not comparisons:
         return None

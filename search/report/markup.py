@@ -1,4 +1,4 @@
-"""HTML from small pieces: whatever is not markup already is escaped, so that no name can break a page."""
+"""HTML elements from text and markup. Text is escaped, so that no name can break the page."""
 
 from __future__ import annotations
 
@@ -7,31 +7,39 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 class Html(str):
-    """Text that is markup."""
+    """A string that is HTML already and is not escaped again."""
 
     __slots__ = ()
 
 
 def text(value: str) -> Html:
-    """Escape a text; markup stays as it is."""
+    """Escape a text; return `Html` unchanged.
+
+    >>> text("a < b")
+    'a &lt; b'
+    """
     return value if isinstance(value, Html) else Html(html.escape(value))
 
 
 def join(parts: Iterable[str]) -> Html:
-    """Put pieces one after another."""
+    """Escape and concatenate texts and markup."""
     return Html("".join(text(part) for part in parts))
 
 
 def tag(name: str, *children: str, attributes: Mapping[str, str] | None = None) -> Html:
-    """An element.
+    """Return an HTML element.
 
     Args:
-        name: Such as `p`.
-        *children: Texts, which are escaped, and markup.
-        attributes: Such as `class`; values are escaped.
+        name: Tag name, such as `p`.
+        *children: Content; texts are escaped, markup is not.
+        attributes: Attributes such as `class`; values are escaped.
 
     Returns:
-        Its markup.
+        The markup.
+
+    Example:
+        >>> tag("p", "a < b", attributes={"class": "note"})
+        '<p class="note">a &lt; b</p>'
     """
     inside = "".join(f' {key}="{html.escape(value)}"' for key, value in (attributes or {}).items())
     if name in {"img", "meta"}:
@@ -40,34 +48,34 @@ def tag(name: str, *children: str, attributes: Mapping[str, str] | None = None) 
 
 
 def styled(name: str, classes: str, *children: str) -> Html:
-    """An element with classes."""
+    """Return an HTML element with CSS classes, separated by spaces."""
     return tag(name, *children, attributes={"class": classes})
 
 
 def section(anchor: str, title: str, *children: str) -> Html:
-    """A part of the page that the table of contents leads to."""
+    """Return a section of the page with an anchor for the table of contents."""
     heading = tag("h2", title, attributes={"id": f"{anchor}-title"})
     return tag("section", heading, *children, attributes={"id": anchor, "aria-labelledby": f"{anchor}-title"})
 
 
 def definitions(rows: Iterable[tuple[str, str]]) -> Html:
-    """Names and what they stand for, side by side."""
+    """Return a definition list (`dl`) of terms and their descriptions."""
     return styled("dl", "facts", *(styled("div", "fact", tag("dt", name), tag("dd", value)) for name, value in rows))
 
 
 def table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, words: Collection[int] = (0,)
 ) -> Html:
-    """A table that scrolls sideways where it must.
+    """Return a table that scrolls horizontally if it is wider than the page.
 
     Args:
-        headings: Of the columns.
-        rows: Cells; the first of each row is its heading.
-        caption: Said above it.
-        words: Positions of the columns that are read from the left; the others hold numbers.
+        headings: Column headings.
+        rows: Cells of each row; the first is the row's heading.
+        caption: Caption above the table.
+        words: Positions of the left-aligned text columns; the others hold numbers.
 
     Returns:
-        Its markup.
+        The markup.
     """
 
     def cell(name: str, position: int, value: str, scope: str = "") -> Html:
@@ -86,6 +94,6 @@ def table(
         for row in rows
     ]
     whole = tag("table", tag("thead", head), tag("tbody", *body), attributes={"aria-label": caption})
-    # A region that scrolls must be reachable without a mouse, and named.
+    # Accessibility: a scrolling region needs keyboard focus and a name.
     region = {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"table: {caption}"}
     return join([styled("p", "caption", caption), tag("div", whole, attributes=region)])

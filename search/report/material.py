@@ -1,4 +1,4 @@
-"""What a report is about, read from the study's folder: nothing is trained, and no test image is looked at."""
+"""Reads the input of a report from the study's folder. Trains nothing and decodes no test image."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from search.study.folder import load_comparison
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """A study, as its report needs it."""
+    """The state of a study, as input to its report."""
 
     study: StudyConfig
     trials: tuple[TrialRecord, ...]
     repeats: tuple[TrialRecord, ...]
     status: Status
-    """Of the sweep."""
+    """Counts and failures of the sweep."""
     sessions: tuple[Mapping[str, Any], ...]
-    """`session` events: which verb ran where, with which versions, on which data."""
+    """`session` events of the journal: the command, the machine, the versions and the data of each session."""
     document: Mapping[str, Any]
-    """comparison.json; empty before a comparison."""
+    """Content of comparison.json; empty before a comparison."""
     comparisons: tuple[Comparison, ...]
     selection: Mapping[str, Any]
-    """The nominee's scores as they stand now; empty before there is a nominee."""
+    """The nominee's current scores; empty without a nominee."""
     choice: Mapping[str, Any]
-    """The configuration that `export` takes now, its state and notes on it; empty before there is a nominee."""
+    """The configuration that `export` would take now, its state and notes; empty without a nominee."""
     classes: tuple[tuple[ClassDifference, ...], ...] = ()
-    """Per comparison, its differences class by class; empty where they are not known."""
+    """Per comparison, its difference for each class; empty if unknown."""
     why_no_classes: str = ""
-    """Why they are not, where there is a comparison."""
+    """Why `classes` is empty although there is a comparison."""
 
     @property
     def last(self) -> Mapping[str, Any]:
-        """The latest session."""
+        """The latest session event."""
         return self.sessions[-1] if self.sessions else {}
 
 
 def gather(study: StudyConfig) -> Material:
-    """Read a study's folder.
+    """Read the input of a report from a study's folder.
 
     Raises:
-        InputError: Its journal or its comparison was damaged.
+        InputError: The journal or comparison.json is damaged.
     """
     records = list(read_records(study.folder).values())
     trials = tuple(record for record in records if record.kind == "trial")
@@ -87,7 +87,7 @@ def gather(study: StudyConfig) -> Material:
 def _classes(
     study: StudyConfig, document: Mapping[str, Any], comparisons: Sequence[Comparison]
 ) -> tuple[tuple[tuple[ClassDifference, ...], ...], str]:
-    """Every comparison class by class, or why not."""
+    """Return the differences per class of every comparison, or why they are unknown."""
     if not any(comparison.num_images for comparison in comparisons):
         return (), "no comparison rests on test images"
     found = _labels(study, document["data"])
@@ -117,7 +117,7 @@ def _classes(
 
 
 def _labels(study: StudyConfig, data: Mapping[str, Any]) -> tuple[NDArray[np.int64], tuple[str, ...]] | str:
-    """True classes of the test images and their names, or why they are not known; decodes and downloads nothing."""
+    """Return the labels of the test images and the class names, or why they are unknown; reads only cached data."""
     from search.data.errors import DataError
     from search.data.store import default_cache_dir, entry_folder, open_entry
 

@@ -1,4 +1,4 @@
-"""What `status` says of a study: the sweep's counts and nominee, and the verdicts if there are any."""
+"""The overview that `status` prints: counts, nominee and failures of the sweep, and the verdicts if there are any."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUM_NOMINATED = 5
 
 
 def make_overview(study: StudyConfig) -> dict[str, Any]:
-    """Read a study's state from its journal, as plain data."""
+    """Return the state of a study, read from its journal and comparison.json, as plain data."""
     history = read_history(study.folder)
     by_key = history.records
     marks = [event for event in history.marks if event["event"] in {"session", "stop"}]
@@ -64,7 +64,7 @@ def _select(
     marks: list[Mapping[str, Any]],
     document: dict[str, Any] | None,
 ) -> dict[str, Any] | None:
-    """The nominee's three scores; None before there is a nominee."""
+    """Return the nominee's three scores; None without a nominee."""
     session = next((event for event in reversed(marks) if event["event"] == "session"), None)
     if session is None:
         return None
@@ -92,7 +92,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
 
 
 def to_lines(overview: dict[str, Any]) -> list[str]:
-    """The state for people."""
+    """Return the overview as lines of text."""
     counts = overview["trials"]
     over = counts["completed"] + counts["stopped"] + counts["failed"]
     lines = [
@@ -129,7 +129,7 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
 
 
 def choice_lines(choice: Mapping[str, Any] | None) -> list[str]:
-    """The configuration that `export` takes, and the notes on it."""
+    """Return lines on the configuration that `export` would take, with its notes."""
     if choice is None:
         return []
     return [f"export      {choice['name']}: {choice['state']}", *(f"note        {note}" for note in choice["notes"])]

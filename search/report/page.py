@@ -1,4 +1,4 @@
-"""The page itself: one file that needs no network, reads without scripts, and prints."""
+"""The HTML document of a report: one file that needs no network, works without scripts, and prints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search.report.material import Material
 from search.report.verdict import counted, headline
 
 POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""Nothing may be fetched: what is not in the file is not on the page."""
+"""Content security policy of the page: it fetches nothing from outside the file."""
 TITLES = {
     "verdict": "Verdict",
     "scores": "Winner's curse",
@@ -21,17 +21,17 @@ TITLES = {
     "numbers": "Every number",
     "provenance": "How to get this again",
 }
-"""Anchor -> what the table of contents calls it."""
+"""Anchor -> title in the table of contents."""
 
 
 def make_page(material: Material) -> str:
-    """Write a study's report as HTML.
+    """Return a study's report as HTML.
 
     Args:
-        material: What was read from the study's folder; the same gives the same page, byte for byte.
+        material: The state of the study; equal input gives the same page, byte for byte.
 
     Returns:
-        The whole document.
+        The HTML document.
     """
     made = {
         "verdict": verdict.make(material),
@@ -82,7 +82,7 @@ def _top(material: Material) -> Html:
 
 
 def _scripts() -> list[Html]:
-    """The drawing library, once, and the few lines that use it."""
+    """Return the script elements: plotly.js, once, and the code that draws the figures."""
     from plotly.offline import get_plotlyjs
 
     ours = Html(Path(__file__).with_name("page.js").read_text(encoding="utf-8"))

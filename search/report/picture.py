@@ -1,4 +1,4 @@
-"""A picture on the page: a still one for print and for readers without scripts, a live one for all others."""
+"""Figures of the page: a static version for print and browsers without scripts, and an interactive version."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ DPI = 110
 
 
 def picture(still: Figure, live: LiveFigure, *, alt: str, caption: str, min_width: int = 0) -> Html:
-    """Both versions of a picture with a caption.
+    """Return a `figure` element with a static and an interactive version and a caption.
 
     Args:
-        still: For paper: dark on white.
-        live: For the screen; its text takes the page's colours.
-        alt: What it shows, for whoever does not see it.
-        caption: How it is read, in a sentence or two.
-        min_width: Pixels below which the live version scrolls instead of shrinking.
+        still: The static version for print, dark on white.
+        live: The interactive version for the screen; its text takes the page's colours.
+        alt: Alternative text for screen readers.
+        caption: How to read the figure, in one or two sentences.
+        min_width: Width in pixels below which the interactive version scrolls instead of shrinking.
 
     Returns:
-        A `figure` element. The live version's numbers lie in it as JSON, which a script of the page draws.
+        The markup. It contains the interactive version's data as JSON, which a script of the page draws.
     """
     image = tag("img", attributes={"class": "still", "src": to_source(still), "alt": alt})
-    # An end tag inside a name would end the script.
+    # A name that contains "</script>" would end the script element.
     numbers = Html(json.dumps(json.loads(live.to_json()), separators=(",", ":")).replace("<", "\\u003c"))
     data = tag("script", numbers, attributes={"type": "application/json"})
     size = f"min-height:{live.layout.height:.0f}px;min-width:{min_width}px"
@@ -39,18 +39,18 @@ def picture(still: Figure, live: LiveFigure, *, alt: str, caption: str, min_widt
 
 
 def to_source(still: Figure) -> str:
-    """A picture as the address of itself."""
+    """Return a figure as a data URL."""
     stream = io.BytesIO()
     still.savefig(stream, format="png", dpi=DPI, facecolor="white")
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def folded_away(title: str, *children: str, is_open: bool = False) -> Html:
-    """Something that is shown on request, and in print."""
+    """Return a collapsible `details` element, which is always expanded in print."""
     attributes = {"open": ""} if is_open else {}
     return tag("details", tag("summary", title), *children, attributes=attributes)
 
 
 def note(*children: str) -> Html:
-    """A remark beside the numbers."""
+    """Return a paragraph styled as a note."""
     return styled("p", "note", *children)

@@ -1,4 +1,4 @@
-"""Where every number came from, and how to get it again."""
+"""Report section: provenance, and how to reproduce the study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.study.config import to_dict
 
 
 def make(material: Material) -> Html:
-    """Commands, data, versions, blocks, and the study file itself."""
+    """Return the section: commands, data, versions, repeats, and the study file."""
     study = material.study
     resolved = yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True)
     steps = "\n".join(f"hybrid-search {verb} study.yaml" for verb in ("sweep", "compare", "report"))
@@ -51,7 +51,7 @@ def _in_words(machine: Mapping[str, Any]) -> str:
 
 
 def _sessions(material: Material) -> list[Html]:
-    """Versions, once per verb and set of versions."""
+    """Return the versions, once per command and set of versions."""
     if not material.sessions:
         return []
     latest = {str(session["verb"]): session for session in material.sessions}

@@ -1,4 +1,7 @@
-"""A race, where there was one: what block after block made of each pair, before fresh blocks judged the survivor."""
+"""Report section: the race of `compare --until-decided`, in which repeats are added one by one until pairs are decided.
+
+The verdicts rest on fresh repeats that are trained after the race.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from search.significance.figures.numbers import number
 
 
 def make(material: Material) -> Html | None:
-    """The race; None where blocks were not added one by one."""
+    """Return the section; None if the comparison was not a race."""
     race: Mapping[str, Any] | None = material.document.get("race")
     if race is None:
         return None
@@ -28,14 +31,14 @@ def make(material: Material) -> Html | None:
     headings = ("pair", "outcome", "blocks", "E", "E needed")
     whole = table(headings, rows, caption="How every pair ended", words=(0, 1))
     said = [tag("li", f"{sentence.rstrip('.:')}.") for sentence in race.get("sentences", ())]
-    # Earlier versions raced on test accuracy, and did not say so.
+    # Earlier versions raced on test accuracy and did not record it.
     scores = race.get("scores", "test accuracy")
     words = tag("p", f"The race went by {scores}; the verdict above rests on the fresh blocks alone.")
     return section("race", "The race", tag("ul", *said), whole, words)
 
 
 def _last(e_values: Sequence[float | None]) -> str:
-    """The E that it ended with; JSON has no word for an infinite one."""
+    """Return the last e-value as text; JSON stores an infinite one as null."""
     if not e_values:
         return "-"
     return "infinite" if e_values[-1] is None else number(e_values[-1])

@@ -1,4 +1,4 @@
-"""The winner's curse: what the nominee was chosen for, what is left of it, and what it did on fresh blocks."""
+"""Report section: the winner's curse, shown by the nominee's scores at selection, corrected, and on fresh repeats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from search.report.material import Material
 
 
 def make(material: Material) -> Html | None:
-    """The nominee's three scores, never one without the others; None before there is a nominee."""
+    """Return the section with the nominee's three scores; None without a nominee."""
     selection = material.selection
     if not selection:
         return None

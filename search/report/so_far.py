@@ -1,4 +1,4 @@
-"""A sweep trial by trial: what each scored, and the highest so far."""
+"""Optimisation history of a sweep: validation accuracy of each trial, and the highest so far."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ KINDS = (
     (Completed, "completed", BLUE, "o", "circle"),
     (Stopped, "stopped early by the scheduler", GREY, "x", "x-thin-open"),
 )
-"""Outcome, what it is called, colour, and the mark in matplotlib's and in plotly's words."""
+"""Outcome class, label, colour, matplotlib marker, plotly marker."""
 
 
 def highest_so_far(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float]]:
-    """The highest validation accuracy of completed trials after each of them, by trial number.
+    """Return the running maximum of validation accuracy over the completed trials, in order of trial number.
 
     Args:
-        trials: Of a sweep.
+        trials: Trials of a sweep.
 
     Returns:
-        Numbers of the completed trials, and the accuracies, fractions.
+        Numbers of the completed trials, and the running maximum as fractions; two lists of equal length.
     """
     numbers: list[int] = []
     heights: list[float] = []
@@ -41,13 +41,13 @@ def highest_so_far(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float
 
 
 def so_far_plot(trials: Sequence[TrialRecord]) -> Figure:
-    """Validation accuracy of every trial and the highest so far.
+    """Plot validation accuracy of every trial and the highest so far with matplotlib.
 
     Args:
-        trials: Of a sweep; those without a validated epoch do not show.
+        trials: Trials of a sweep; trials without a validated epoch are not shown.
 
     Returns:
-        A figure in per cent.
+        A figure; accuracies are in per cent.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -71,13 +71,13 @@ def so_far_plot(trials: Sequence[TrialRecord]) -> Figure:
 
 
 def so_far_figure(trials: Sequence[TrialRecord]) -> LiveFigure:
-    """The same for a page, with what each trial was on hover.
+    """Plot validation accuracy of every trial and the highest so far with plotly; hovering shows a trial's settings.
 
     Args:
-        trials: Of a sweep; those without a validated epoch do not show.
+        trials: Trials of a sweep; trials without a validated epoch are not shown.
 
     Returns:
-        A figure in per cent.
+        A figure; accuracies are in per cent.
     """
     last = max((record.number for record in trials), default=0)
     figure = new_live_figure(400, x=count_axis("trial", last), y=axis("validation accuracy (%)"))

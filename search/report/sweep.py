@@ -1,4 +1,4 @@
-"""What the sweep came to: counts, failures with their reasons, how it went, and what more trials would buy."""
+"""Report section: the sweep's counts, failures, nominees, history, and expected maximum by number of trials."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from search.significance.selection import expected_best_of
 
 NUM_SHOWN = 10
 BAND = (0.1, 0.9)
-"""Quantiles of the highest of k trials between which the band lies."""
+"""Lower and upper quantile of the best of k trials, the edges of the band."""
 
 
 def make(material: Material) -> Html | None:
-    """The sweep; None where nothing was swept."""
+    """Return the section; None without a sweep."""
     if not material.trials:
         return None
     status = material.status
@@ -83,15 +83,15 @@ def _curves(material: Material) -> list[Html]:
 
 
 def values_of(trials: Sequence[TrialRecord]) -> NDArray[np.float64]:
-    """Validation accuracies of the completed trials, (N,)."""
+    """Return the validation accuracies of the completed trials, (N,)."""
     done = [record.val_accuracy for record in trials if isinstance(record.outcome, Completed)]
     return np.array([value for value in done if value is not None])
 
 
 def band_of(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Between which the highest of k trials drawn with replacement lies in 80 % of draws, for k = 1 to N.
+    """Return the band that holds the best of k trials, drawn with replacement, in 80 % of draws, for k = 1 to N.
 
-    The highest of k is at most v with the chance F(v)^k, so its quantile q is that of the trials at q^(1/k).
+    The best of k is at most v with probability F(v)^k, so its q-quantile is the trials' q^(1/k)-quantile.
 
     Args:
         values: Scores of the trials, (N,).

@@ -1,4 +1,4 @@
-"""The top of the page: the sentence that matters, then every verdict in words."""
+"""Report section: the headline and the verdict of every comparison."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MARKS = {
     Verdict.INCONCLUSIVE: ("●", "open"),
     Verdict.REFUSED: ("✕", "refused"),
 }
-"""Verdict -> its mark, as in the pictures, and its class in the style sheet."""
+"""Verdict -> its mark, as in the figures, and its CSS class."""
 _NUMBERS = re.compile(r" \(\d+(\.\d+)? % interval")
 
 
 def headline(material: Material) -> str:
-    """The one sentence that a reader in a hurry takes away."""
+    """Return the main result of the study in one sentence."""
     comparisons = material.comparisons
     if len(comparisons) == 1:
         return f"{parted(comparisons[0])[0].rstrip('.')}."
@@ -52,13 +52,13 @@ def headline(material: Material) -> str:
 
 
 def counted(comparisons: Sequence[Comparison]) -> str:
-    """How many of each verdict: `5 better, 2 inconclusive`."""
+    """Return the number of comparisons per verdict, such as `5 better, 2 inconclusive`."""
     counts = Counter(comparison.verdict for comparison in comparisons)
     return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
 
 
 def parted(comparison: Comparison) -> tuple[str, str]:
-    """Cut a verdict's sentence into what it says and what that rests on."""
+    """Split a verdict's sentence into the statement and its evidence."""
     sentence = comparison.sentence
     refusal = f"Refused: {comparison.a} against {comparison.b}"
     if found := _NUMBERS.search(sentence):
@@ -71,7 +71,7 @@ def parted(comparison: Comparison) -> tuple[str, str]:
 
 
 def badge(verdict: Verdict, *, provisional: bool = False) -> Html:
-    """A verdict's mark and word."""
+    """Return a `span` with a verdict's mark and word."""
     mark, name = MARKS[verdict]
     word = f"{verdict.value}, provisional" if provisional else verdict.value
     sign = tag("span", mark, attributes={"aria-hidden": "true"})
@@ -79,7 +79,7 @@ def badge(verdict: Verdict, *, provisional: bool = False) -> Html:
 
 
 def make(material: Material) -> Html:
-    """The verdicts, and the forest plot below them."""
+    """Return the section: the verdicts, and a forest plot."""
     comparisons = material.comparisons
     if not comparisons:
         return section("verdict", "Verdict", _none_yet(material))
@@ -109,7 +109,7 @@ def make(material: Material) -> Html:
 
 
 def _choice(material: Material) -> list[Html]:
-    """The configuration that `export` takes, and the notes on it."""
+    """Return the configuration that `export` would take, and its notes."""
     choice = material.choice
     if not choice:
         return []

@@ -1,4 +1,4 @@
-"""The page as a file, and its copy in MLflow."""
+"""Writes the report to a file and logs it to MLflow."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ from search.study.config import StudyConfig
 from search.study.folder import write_atomically
 
 FILE_NAME = "report.html"
-"""In the study's folder."""
+"""Name of the report in the study's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A page that was written."""
+    """A report that was written."""
 
     file: Path
     headline: str
-    """The sentence on top of it."""
+    """The report's first sentence, the main result."""
     verdicts: tuple[str, ...]
     num_bytes: int
 
 
 def write_report(study: StudyConfig, to: Path | None = None, *, patience: float = TRACKER_PATIENCE_SECS) -> Report:
-    """Write a study's report into its folder, and hand it to MLflow as an artifact of the sweep's run.
+    """Write a study's report to its folder, and log it to MLflow as an artifact of the sweep's run.
 
-    Nothing is trained. While another process works on the study the page is written all the same; MLflow gets it with
-    the next report.
+    Nothing is trained. If another process is running the study, the page is written but not logged; the next report
+    logs it.
 
     Args:
-        study: A study that began.
-        to: A second place for the page.
-        patience: Seconds that MLflow is given.
+        study: A study that was started.
+        to: A second path for the page.
+        patience: Timeout for MLflow, seconds.
 
     Returns:
-        What was written, at `to` if that was asked for.
+        The report; its path is `to` if given.
 
     Raises:
-        InputError: The study's files were damaged, or the page cannot be written.
+        InputError: The study's files are damaged, or the page cannot be written.
     """
     material = gather(study)
     page = make_page(material)
@@ -102,7 +102,7 @@ def _write(file: Path, page: str, *, option: str) -> None:
 
 
 def _track(study: StudyConfig, page: str, patience: float) -> None:
-    """Note the page in the journal, as comparisons are, and let MLflow follow it."""
+    """Record the page in the journal, as comparisons are, and log it to MLflow."""
     try:
         place = tracking_place(study)
     except TrackingError as error:

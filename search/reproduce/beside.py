@@ -1,4 +1,4 @@
-"""Ours beside theirs: every cell with its interval, every difference with the paper's mark and a valid one."""
+"""Rows of a reproduction: cells with printed and reproduced accuracy, differences with the paper's and valid marks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from search.study.config import StudyConfig
 
 
 def cell_rows(paper: Paper, data: str, outcomes: Mapping[str, Outcome], *, num_classes: int) -> list[dict[str, Any]]:
-    """One row per cell and score: theirs, ours with its interval, the difference, and whether theirs lies inside."""
+    """Return one row per cell and score: printed and reproduced accuracy, and whether our interval holds the first."""
     return [
         _cell_row(paper, data, name, score, scored, outcome, chance=1 / num_classes)
         for name, outcome in outcomes.items()
@@ -64,24 +64,24 @@ def _cell_row(
 
 
 def _error_of(theirs: float | None, score: ScoreName, scored: Scored) -> float | None:
-    # Of images that were trained on, the choice says nothing.
+    # Sampling error does not apply to training accuracy.
     return None if theirs is None or score == "train" else sampling_error(theirs, scored.images * scored.runs)
 
 
 def sampling_error(accuracy: float, num_images: int) -> float:
-    """Half-width of the 95 % interval that the choice of images alone gives an accuracy."""
+    """Return the half-width of an accuracy's 95 % interval due to the sampling of images alone."""
     return 1.96 * math.sqrt(accuracy * (1 - accuracy) / num_images)
 
 
 def _holds(interval: Interval | None, value: float | None, step: float) -> bool | None:
-    """Whether the interval has room for a value that was printed to a step."""
+    """Return whether an interval holds a printed value, allowing for rounding to `step`."""
     if interval is None or value is None:
         return None
     return interval.low - step / 2 <= value <= interval.high + step / 2
 
 
 def _accuracies(interval: Interval | None) -> dict[str, float] | None:
-    """The ends, cut to what an accuracy can be."""
+    """Return the ends of an interval, clipped to [0, 1]."""
     if interval is None:
         return None
     return {"low": max(interval.low, 0.0), "high": min(interval.high, 1.0), "level": interval.level}
@@ -96,17 +96,17 @@ def family_tables(
     num_classes: int,
     num_validation: int,
 ) -> list[dict[str, Any]]:
-    """One table per family: the differences between cells that were trained, with theirs and our marks.
+    """Return one table per family: differences between trained cells, with the paper's marks and ours.
 
-    The family that is corrected for is what stands in the table: every pair of the paper's whose two cells were
-    trained, whatever came of them.
+    The correction for multiple testing covers the comparisons in the table: every pair of the paper whose two cells
+    were trained, whatever the result.
     """
     tables = []
     for family in paper.families:
         pairs = [pair for pair in family.pairs if pair.a in outcomes and pair.b in outcomes]
         if not pairs:
             continue
-        # Where the paper scored validation images, the test images that it left unused allow the stronger test too.
+        # If the paper scored validation images, its unused test images allow the more powerful test as well.
         scores: tuple[ScoreName, ...] = ("validation", "test") if family.score == "validation" else ("test",)
         judged = {score: _judge(study, pairs, outcomes, score, num_classes=num_classes) for score in scores}
         pooled = paper.data[data].pooled
@@ -133,7 +133,7 @@ def family_tables(
 def _judge(
     study: StudyConfig, pairs: list[Pair], outcomes: Mapping[str, Outcome], score: ScoreName, *, num_classes: int
 ) -> tuple[Comparison, ...]:
-    """Judge a family on the scores of random splits, or on the images of the fixed test set."""
+    """Test a family on the scores of random splits, or on the images of the fixed test set."""
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.a, pair.b)))
     results = Results(
         configs=tuple(names),
@@ -171,7 +171,7 @@ def _pair_row(paper: Paper, data: str, family: Family, pair: Pair, judged: Mappi
 
 
 def _stars(paper: Paper, comparison: Comparison) -> int | None:
-    """Our mark on the paper's scale, by the adjusted p; None where no test was allowed."""
+    """Return the number of stars for the adjusted p on the paper's scale; None without a valid test."""
     if comparison.adjusted_p is None:
         return None
     withheld = comparison.verdict is Verdict.INCONCLUSIVE and comparison.reason is not None
@@ -179,7 +179,7 @@ def _stars(paper: Paper, comparison: Comparison) -> int | None:
 
 
 def _published(paper: Paper, comparison: Comparison, num_images: int) -> dict[str, Any] | None:
-    """The paper's own test on our numbers."""
+    """Apply the paper's own test to the reproduced results."""
     if comparison.mean_a is None or comparison.mean_b is None:
         return None
     test = pooled_images_t(comparison.mean_a, comparison.mean_b, num_runs=comparison.num_blocks, num_images=num_images)

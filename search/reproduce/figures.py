@@ -1,4 +1,4 @@
-"""The pictures of a reproduction. Theirs and ours differ in colour (Okabe and Ito's) and in shape.
+"""Figures of a reproduction. The paper's results and ours differ in colour (Okabe and Ito's palette) and in marker.
 
 Shapes: B images, H height, W width, C classes.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OURS, THEIRS, SECOND, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
 DPI = 120
 MAX_NUMBERED_CLASSES = 12
-"""Up to so many classes each cell of a confusion matrix shows its count."""
+"""Largest number of classes for which a confusion matrix shows its counts."""
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,22 @@ class ConfusionPanel:
     title: str
     classes: Sequence[str]
     counts: NDArray[Any]
-    """(C, C), rows true; may be means over runs."""
+    """Counts (C, C), rows are true classes; may be means over runs."""
 
 
 @dataclass(frozen=True)
 class SaliencyRow:
-    """The maps of one model."""
+    """Saliency maps of one model."""
 
     label: str
     maps: NDArray[Any]
-    """(B, H, W)."""
+    """Saliency of each pixel, (B, H, W)."""
     captions: Sequence[str]
-    """What the model takes each image for."""
+    """The predicted class of each image."""
 
 
 def draw_cells(document: dict[str, Any]) -> Figure:
-    """Theirs and ours, cell by cell, one panel per score."""
+    """Plot the printed and the reproduced accuracy of each cell, one panel per score."""
     scores = list(dict.fromkeys(row["score"] for row in document["cells"]))
     labels = list(dict.fromkeys(row["label"] for row in document["cells"]))
     figure, axes = _figure(1, len(scores), (3.4 + 4.2 * len(scores), 1.5 + 0.36 * len(labels)), sharey=True)
@@ -95,7 +95,7 @@ def _cell_row(axes: Axes, at: int, row: dict[str, Any]) -> None:
 
 
 def draw_differences(document: dict[str, Any]) -> Figure:
-    """Every difference, theirs and ours with the interval of each valid test, family by family."""
+    """Plot printed and reproduced differences with the interval of each valid test, one panel per family."""
     rows: list[tuple[str, dict[str, Any] | None]] = []
     for family in document["families"]:
         rows += [(family["title"], None), *((f"{p['label_a']}\nminus {p['label_b']}", p) for p in family["pairs"])]
@@ -146,11 +146,11 @@ def _note(pair: dict[str, Any]) -> str:
 
 
 def draw_heat_map(scores: Sequence[Sequence[NDArray[Any]]], heat_map: HeatMap) -> Figure:
-    """Mean accuracy over a grid, with its interval in each field.
+    """Plot mean accuracy over a grid as a heat map, with the interval in each field.
 
     Args:
-        scores: Rows of columns of accuracies per run, each (R,); NaN where nothing was trained.
-        heat_map: Titles and axes.
+        scores: Accuracies per run, (R,), of each field, row by row; NaN if not trained.
+        heat_map: Title and axes.
     """
     finite = [[item[np.isfinite(item)] for item in line] for line in scores]
     means = np.array([[100 * item.mean() if item.size else np.nan for item in line] for line in finite])
@@ -182,9 +182,9 @@ def _field(scores: NDArray[Any]) -> str:
 
 
 def draw_curves(curves: Mapping[str, Sequence[Sequence[EpochMetrics]]]) -> Figure:
-    """Training and validation loss of each model: thin lines are runs, thick ones their mean.
+    """Plot training and validation loss of each model: thin lines for runs, thick lines for their mean.
 
-    The two are different quantities where more than the cross-entropy is minimised, as by the auto-encoder.
+    The two losses are not comparable if training minimises more than the cross-entropy, as the autoencoder's does.
 
     Args:
         curves: Model -> learning curves of its runs; epochs without validation have no validation loss.
@@ -221,7 +221,7 @@ def draw_curves(curves: Mapping[str, Sequence[Sequence[EpochMetrics]]]) -> Figur
 
 
 def draw_confusions(panels: Sequence[ConfusionPanel]) -> Figure:
-    """Confusion matrices, shaded by the share of the true class, with counts where they fit."""
+    """Plot confusion matrices, shaded by the share of the true class, with counts if they fit."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     size = 2.2 + 0.36 * max(min(len(panel.classes), MAX_NUMBERED_CLASSES) for panel in panels)
@@ -248,12 +248,12 @@ def draw_confusions(panels: Sequence[ConfusionPanel]) -> Figure:
 
 
 def draw_saliency(pixels: NDArray[np.uint8], captions: Sequence[str], rows: Sequence[SaliencyRow]) -> Figure:
-    """Images on top, each model's saliency below: brighter pixels move the true class's score more.
+    """Plot images, and below them each model's saliency maps: brighter pixels change the true class's score more.
 
     Args:
         pixels: (B, H, W, 3).
         captions: True class of each image.
-        rows: One per model.
+        rows: Saliency maps, one row per model.
     """
     count = len(pixels)
     figure, axes = _figure(1 + len(rows), count, (1.4 + 1.15 * count, 1.42 * (1 + len(rows)) + 0.3))
@@ -274,7 +274,7 @@ def _show(axes: Axes, picture: NDArray[Any], caption: str, look: dict[str, Any])
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float], **layout: Any) -> tuple[Figure, Any]:  # noqa: ANN401
-    """A figure without pyplot, which would keep every figure alive, and its axes (rows, columns)."""
+    """Return a figure and its axes (rows, columns); made without pyplot, which would keep every figure in memory."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

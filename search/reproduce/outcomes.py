@@ -1,4 +1,4 @@
-"""What the cells came to: their scores on every block, read from the records.
+"""Outcomes of the cells: their scores on every block, read from the journal.
 
 Shapes: R blocks, M test images.
 """
@@ -25,21 +25,21 @@ from search.study.config import StudyConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one cell came to on its blocks."""
+    """Outcome of one cell on its blocks."""
 
     blocks: tuple[str, ...]
     """Names of the blocks, length R."""
     records: tuple[TrialRecord | None, ...]
-    """What was trained, length R; None where nothing was."""
+    """Records of the repeats, length R; None if not trained."""
     scores: Mapping[ScoreName, NDArray[np.float64]]
-    """Accuracies, shape (R,); NaN where there is none. A diverged repeat has its last finite checkpoint's, if any."""
+    """Accuracies, shape (R,); NaN if missing. A diverged repeat has that of its last finite checkpoint, if any."""
     correct: tuple[NDArray[np.uint8] | None, ...]
-    """Correctness of each test image, (M,) of 0 and 1, length R."""
+    """Correctness of each test image, (M,) of 0 and 1, for each block; length R."""
     diverged: frozenset[str]
-    """Blocks on which the training diverged."""
+    """Names of the blocks on which training diverged."""
 
     def of(self, score: ScoreName, *, chance: float) -> NDArray[np.float64]:
-        """Scores of the repeats that have an outcome; chance for one that diverged and left none."""
+        """Return the scores of the finished repeats; `chance` for a diverged repeat without a score."""
         found = self.scores[score]
         lost = np.array([block in self.diverged for block in self.blocks]) & ~np.isfinite(found)
         filled = np.where(lost, chance, found)
@@ -59,9 +59,9 @@ class Outcome:
 def everything_trained(
     study: StudyConfig, paper: Paper, facts: DataFacts, repeats: Repeats, journal: Journal
 ) -> Repeats:
-    """This command's cells and those that earlier ones trained in this folder, on every block that any was trained on.
+    """Return all cells trained in this folder, by this and earlier commands, on every block with a trained cell.
 
-    A table over the cells of one command alone would let a reader pick its rows after seeing them.
+    A table of one command's cells alone would allow choosing its rows after seeing the results.
     """
     records = [record for record in journal.records.values() if record.kind == "repeat"]
     points = [dict(record.point) for record in records]
@@ -77,12 +77,12 @@ def everything_trained(
     known = [item for item in candidates if item.name in asked or item.point in points]
     try:
         return all_of(known)
-    except StudyError:  # an earlier cell that this setting cannot have
+    except StudyError:  # an earlier cell that is invalid in this setting
         return all_of([item for item in known if item.name in asked])
 
 
 def gather(study: StudyConfig, facts: DataFacts, repeats: Repeats) -> dict[str, Outcome]:
-    """Read what every cell came to."""
+    """Read the outcome of every cell from the journal."""
     return {item.name: _outcome(study, facts, repeats, item) for item in repeats.contenders}
 
 

@@ -1,4 +1,4 @@
-"""What a paper prints, read from `printed/*.yaml`: its cells, their numbers, the differences it claims."""
+"""A paper's printed results, read from `printed/*.yaml`: cells, accuracies, and claimed differences."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Scalar = bool | int | float | str
 
 
 class Section(BaseModel):
-    """A part of the file: immutable, and no key is ignored."""
+    """Base of all parts of the file: immutable; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Scored(Section):
-    """What the paper scored, and how finely it printed that."""
+    """The images that the paper scored, and the rounding of the printed scores."""
 
     images: int
-    """Images per run."""
+    """Number of images per run."""
     runs: int
-    """Runs that a printed number is the mean of; 1 where the paper does not say."""
+    """Number of runs that a printed number averages; 1 if the paper does not say."""
     step: float
-    """Last printed digit, percentage points: 80 % may be anything from 79.5 to 80.5."""
+    """Unit of the last printed digit, percentage points: at 1, a printed 80 % means 79.5 to 80.5."""
 
 
 class Setting(Section):
@@ -41,31 +41,31 @@ class Setting(Section):
     study: str
     """Shipped study file with the paper's protocol and recipe."""
     overrides: tuple[str, ...] = ()
-    """Where the paper differs from that file, as `path.to.key=value`."""
+    """Changes of the paper to that file, as `path.to.key=value`."""
     scores: dict[ScoreName, Scored]
     other_images: bool = False
-    """Its test images are another draw than ours, so that its numbers are no further runs of ours."""
+    """Whether the paper's test images differ from ours; the interval expected for further runs then does not apply."""
     pooled: bool = False
-    """The paper's marks come from a test that pools the images of all runs."""
+    """Whether the paper's marks come from a test that pools the images of all runs."""
 
 
 class Cell(Section):
     """One configuration of a table."""
 
     label: str
-    """What a reader calls it."""
+    """Name of the configuration in tables and figures."""
     table: str
-    """The paper's tables that it stands in, or `ours`."""
+    """The paper's tables that contain it, or `ours`."""
     preset: str
-    """The shipped point; unset: <paper>/<cell>."""
+    """Name of the shipped point; <paper>/<cell> if unset."""
     set: dict[str, Scalar] = Field(default_factory=dict)
-    """Model and training settings beside the preset's."""
+    """Model and training settings that override the preset's."""
     printed: dict[str, dict[ScoreName, float]] = Field(default_factory=dict)
     """Data set -> score -> accuracy, per cent."""
 
     @property
     def point(self) -> dict[str, Scalar]:
-        """The preset with the cell's own settings."""
+        """The preset's settings, updated with the cell's own."""
         return {**load_preset(self.preset), **self.set}
 
 
@@ -75,13 +75,13 @@ class Pair(Section):
     a: str
     b: str
     difference: float | None = None
-    """As printed, percentage points; unset: follows from the printed accuracies."""
+    """Printed difference, percentage points; computed from the printed accuracies if unset."""
     stars: int | None = None
-    """The paper's mark; unset: it gives none."""
+    """The paper's significance mark, a number of stars; unset if the paper gives none."""
 
 
 class Family(Section):
-    """Comparisons that are judged together."""
+    """Comparisons that are tested together, with one correction for multiple testing."""
 
     title: str
     score: ScoreName
@@ -100,7 +100,7 @@ class HeatMap(Section):
 
     title: str
     cell: str
-    """Name of a cell with {row} and {column} in it."""
+    """Template of the cells' names, with {row} and {column}."""
     rows: Axis
     columns: Axis
 
@@ -111,7 +111,7 @@ class PrintedConfusion(Section):
     cell: str
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
-    """Rows true."""
+    """Counts; rows are true classes."""
 
 
 class Confusion(Section):
@@ -119,7 +119,7 @@ class Confusion(Section):
 
     cells: tuple[str, ...]
     printed: dict[str, PrintedConfusion] = Field(default_factory=dict)
-    """Data set -> the paper's own."""
+    """Data set -> the paper's confusion matrix."""
 
 
 class Paper(Section):
@@ -128,13 +128,13 @@ class Paper(Section):
     name: str
     title: str
     marks: tuple[float, ...]
-    """p below the first is one star, below the second two, and so on."""
+    """Significance levels: p below the first gives one star, below the second two, and so on."""
     data: dict[str, Setting]
-    """The first is the default."""
+    """Data sets by name; the first is the default."""
     default: tuple[str, ...]
-    """Cells and groups that are trained unless told otherwise."""
+    """Cells and groups that are trained by default."""
     groups: dict[str, tuple[str, ...]]
-    """Names for several cells and groups."""
+    """Group -> its cells and groups."""
     cells: dict[str, Cell]
     families: tuple[Family, ...]
     curves: tuple[str, ...] = ()
@@ -151,7 +151,7 @@ class Paper(Section):
         return {**data, "cells": cells}
 
     def setting(self, name: str | None) -> tuple[str, Setting]:
-        """One of the paper's data sets; the first unless named.
+        """Return the name and setting of one of the paper's data sets; the first if `name` is None.
 
         Raises:
             InputError: The paper has no such data set.
@@ -162,10 +162,10 @@ class Paper(Section):
         return chosen, self.data[chosen]
 
     def choose(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Cells by their names and groups, in the paper's order, each once.
+        """Return the cells that some names of cells and groups select, in the paper's order, without duplicates.
 
         Raises:
-            InputError: With one line per name that is neither.
+            InputError: A name is neither a cell nor a group; one line for each.
         """
         known = ["all", *self.groups, *self.cells]
         faults = [
@@ -187,17 +187,17 @@ class Paper(Section):
 
 
 def paper_names() -> tuple[str, ...]:
-    """The papers whose tables can be reproduced."""
+    """Return the names of the papers that can be reproduced."""
     folder = resources.files("search.reproduce") / "printed"
     return tuple(sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")))
 
 
 @cache
 def load_paper(name: str) -> Paper:
-    """Read what a paper prints.
+    """Read a paper's printed results.
 
     Raises:
-        InputError: No such paper.
+        InputError: There is no paper of that name.
     """
     if name not in paper_names():
         raise InputError(_unknown(name, "paper", paper_names()))

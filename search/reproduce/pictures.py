@@ -1,4 +1,4 @@
-"""What a paper shows beside its tables: sensitivity grid, loss curves, confusion matrices, saliency maps.
+"""A paper's figures, drawn from the reproduction: sensitivity grid, loss curves, confusion matrices, saliency maps.
 
 Shapes: B images, H height, W width, C classes.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_SALIENCY = 10
-"""Images whose saliency is drawn unless they are named: the first of each class."""
+"""Maximum number of images whose saliency is drawn by default: the first of each class."""
 
 
 def draw(
@@ -36,10 +36,10 @@ def draw(
     repeats: Repeats,
     outcomes: Mapping[str, Outcome],
 ) -> tuple[dict[str, Figure], list[str]]:
-    """Draw what the paper shows and this run can.
+    """Draw the paper's figures, as far as the trained cells allow.
 
     Returns:
-        The pictures by name, and a line for each that could not be drawn.
+        The figures by name, and one line for each that could not be drawn.
     """
     drawn: dict[str, Figure] = {}
     missing: list[str] = []
@@ -62,7 +62,7 @@ def draw(
 
 
 def _grid(heat_map: HeatMap, trained: Mapping[str, Outcome]) -> list[list[NDArray[np.float64]]]:
-    """Test accuracies of each field of the grid, NaN where nothing was trained; empty if nothing was at all."""
+    """Return the test accuracies of each field of the grid, NaN if not trained; empty if no field was trained."""
     names = [
         [heat_map.cell.format(row=row, column=column) for column in heat_map.columns.values]
         for row in heat_map.rows.values
@@ -83,7 +83,7 @@ def _confusions(
     trained: Mapping[str, Outcome],
     missing: list[str],
 ) -> list[figures.ConfusionPanel]:
-    """Theirs first, then ours, averaged over the runs."""
+    """Return the paper's confusion matrices, then ours, averaged over runs."""
     panels = []
     printed = confusion.printed.get(data)
     if printed and printed.cell in trained:
@@ -104,7 +104,7 @@ def _confusions(
 
 
 def _confusion(study: StudyConfig, facts: DataFacts, file: str | None) -> NDArray[np.int64] | None:
-    """Counts of test images, (C, C), rows true; None where the predictions are gone."""
+    """Return the confusion matrix of the test images, (C, C), rows true; None if the predictions were deleted."""
     from search.data.store import open_data
 
     if file is None or not (study.folder / file).is_file():
@@ -123,7 +123,7 @@ def _saliency(
     repeats: Repeats,
     trained: Mapping[str, Outcome],
 ) -> Figure:
-    """Draw which pixels the true class's score hangs on, for the model of each cell's first completed run."""
+    """Draw saliency maps of the true class for the model of each cell's first completed run."""
     import torch
 
     from hybrid_models.saliency import saliency

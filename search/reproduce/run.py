@@ -1,4 +1,4 @@
-"""Drives a reproduction: trains the cells as repeats over shared blocks, then writes ours beside theirs."""
+"""The `reproduce` command: trains a paper's cells as repeats over shared blocks and writes the comparison."""
 
 from __future__ import annotations
 
@@ -24,17 +24,21 @@ from search.study.config import StudyConfig
 from search.study.folder import write_atomically
 
 FOLDER = "reproduction"
-"""Inside the study's folder: table.md, reproduction.json and the pictures."""
+"""Subfolder of the study's folder that holds table.md, reproduction.json and the figures."""
 
 
 def reproduce(name: str, options: Options) -> dict[str, Any]:
-    """Train what is missing of a paper's cells, set ours beside theirs, write it down.
+    """Train the missing repeats of a paper's cells, compare them with the printed results, and write the tables.
+
+    Args:
+        name: Name of the paper.
+        options: Options of the command.
 
     Returns:
-        The document that reproduction.json holds.
+        The content of reproduction.json.
 
     Raises:
-        HybridSearchError: Whatever keeps it from running; what was computed is saved.
+        HybridSearchError: The reproduction cannot be run or completed; completed repeats are saved.
     """
     paper = load_paper(name)
     data, setting = paper.setting(options.data)
@@ -108,7 +112,7 @@ def _conclude(
 def to_document(
     study: StudyConfig, paper: Paper, data: str, facts: DataFacts, outcomes: Mapping[str, Outcome]
 ) -> dict[str, Any]:
-    """Everything a reader needs to check the table, as plain data; accuracies are fractions."""
+    """Return the content of reproduction.json: the numbers behind the table as plain data, accuracies as fractions."""
     num_validation = second_size(facts.num_train, study.split, facts.num_val)
     num_classes = len(facts.classes)
     blocks = next(iter(outcomes.values())).blocks
@@ -138,7 +142,7 @@ def to_document(
 
 
 def _note(study: StudyConfig, journal: Journal, document: dict[str, Any], shown: Repeats, look: Look) -> None:
-    """Tell MLflow: the files, and a number per cell."""
+    """Log the files, and one metric per cell, to MLflow."""
     rows = [row for row in document["cells"] if row["runs"]]
     journal.note(
         "comparison",

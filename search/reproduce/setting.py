@@ -1,4 +1,4 @@
-"""From a paper's shipped study file and the options of the command to the study that is run."""
+"""Makes the study of a reproduction from the paper's shipped study file and the options of the command."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from search.reproduce.paper import Paper, Setting
 from search.study.config import StudyConfig, load_study, to_dict
 
 COMPARED = ("seed", "data", "split", "fix", "model", "train")
-"""Sections that decide what a training comes to."""
+"""Sections of a study file that determine the result of a training run."""
 UNCOMPARED = ("data.root", "data.download")
-"""What within them is the machine's, not the paper's."""
+"""Fields of these sections that depend on the machine, not on the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line says; None and empty: as the paper's study file has it."""
+    """Options of the command; None and empty values keep those of the paper's study file."""
 
     data: str | None = None
     root: str | None = None
@@ -30,14 +30,14 @@ class Options:
     limit: int | None = None
     cells: tuple[str, ...] = ()
     images: tuple[int, ...] = ()
-    """Positions of the test images whose saliency is drawn."""
+    """Positions of the test images whose saliency maps are drawn."""
     overrides: tuple[str, ...] = ()
     storage: str | None = None
     address: str | None = None
     seed: int | None = None
 
     def assignments(self) -> list[str]:
-        """As `path.to.key=value`, those of --set last."""
+        """Return the options as `path.to.key=value`, those of --set last."""
         named = {
             "data.root": self.root,
             "compare.repeats": self.repeats,
@@ -51,10 +51,10 @@ class Options:
 
 
 def parse_numbers(where: str, text: str) -> tuple[int, ...]:
-    """Read whole numbers with commas between them.
+    """Parse integers separated by commas.
 
     Raises:
-        InputError: Something else stands there.
+        InputError: The text contains anything else.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     faults = [
@@ -66,17 +66,17 @@ def parse_numbers(where: str, text: str) -> tuple[int, ...]:
 
 
 def load_shipped(setting: Setting, overrides: list[str]) -> StudyConfig:
-    """The study file with the paper's recipe, and its protocol where a sweep needs another one."""
+    """Load the study file with the paper's recipe and protocol."""
     path = Path(spaces.__file__).parent / "studies" / f"{setting.study}.yaml"
-    # All four papers computed in float32, whatever this machine would settle on.
+    # All four papers trained in float32, whatever the default precision of this machine.
     return load_study(path, ["train.precision=float32", *setting.overrides, *overrides])
 
 
 def make_study(setting: Setting, options: Options) -> StudyConfig:
-    """The study that is run, under a name of its own for each scale.
+    """Return the study to run, with a name for each scale (limit, epochs, seed) unless the user named it.
 
     Raises:
-        StudyError: An option or override that no study file can have.
+        StudyError: An option or override is invalid.
     """
     shipped = load_shipped(setting, [])
     assignments = options.assignments()
@@ -93,7 +93,7 @@ def make_study(setting: Setting, options: Options) -> StudyConfig:
 
 
 def _shortened(shipped: StudyConfig, assignments: list[str]) -> list[str]:
-    """A run shorter than the epochs between two validations validates at its end."""
+    """Lower the validation interval of a run with fewer epochs than the interval, so that it validates at its end."""
     given = [value for key, _, value in (item.partition("=") for item in assignments) if key == "train.epochs"]
     if not given or not given[-1].isdecimal() or int(given[-1]) >= shipped.train.validate_every:
         return []
@@ -101,22 +101,22 @@ def _shortened(shipped: StudyConfig, assignments: list[str]) -> list[str]:
 
 
 def with_cells(study: StudyConfig, paper: Paper, names: tuple[str, ...]) -> StudyConfig:
-    """The study with the cells as its baselines, so that they are checked and recorded as such."""
+    """Return the study with the cells as its baselines, which are checked and recorded like any others."""
     points = tuple(paper.cells[name].point for name in names)
-    # The families of a study file speak of its own baselines; the paper's tables bring theirs.
+    # A study file's families name its own baselines; here the paper's tables define the families.
     changes = {"baselines": points, "family": "baselines"}
     return study.model_copy(update={"compare": study.compare.model_copy(update=changes)})
 
 
 def contender(study: StudyConfig, paper: Paper, name: str) -> Contender:
-    """A cell as something to be trained."""
+    """Return a cell as a contender of the comparison."""
     from search.study.bind import complete_point
 
     return Contender(name=name, point=complete_point(study, paper.cells[name].point), trial=None, sweep_rank=None)
 
 
 def changes(setting: Setting, study: StudyConfig) -> list[dict[str, Any]]:
-    """What differs from the shipped study: field, its value there, its value here."""
+    """Return the fields that differ from the shipped study, with the value there and the value here."""
     shipped, here = (
         dict(_flat({name: to_dict(item)[name] for name in COMPARED})) for item in (load_shipped(setting, []), study)
     )

@@ -1,4 +1,4 @@
-"""The reproduction as Markdown that can also be read in a terminal."""
+"""The tables of a reproduction as Markdown that is also readable in a terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from search.significance.rounding import p_value
 
 TESTS = {"validation": "ours, validation: corrected t", "test": "ours, test images: crossed"}
-"""Score -> the valid test's column: by what the comparisons were judged."""
+"""Score -> heading of the column of its valid test."""
 
 
 def to_table(document: dict[str, Any]) -> str:
-    """Theirs beside ours: cells, differences with both marks, and what was done otherwise than in the paper."""
+    """Return the tables: cells, differences with both marks, and deviations from the paper's setting."""
     lines = [f"# {document['title']}", "", *_setting(document), "", *_cells(document["cells"])]
     for family in document["families"]:
         lines += ["", f"## {family['title']}", "", *_family(family)]
@@ -68,7 +68,7 @@ def _cell(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def without_interval(num_runs: int) -> str:
-    """Why a mean stands alone."""
+    """Return why a mean has no interval."""
     return {1: "one run", 2: "two runs"}.get(num_runs, "no spread")
 
 
@@ -156,7 +156,7 @@ def _test(item: dict[str, Any]) -> str:
 
 
 def _aligned(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table whose columns line up."""
+    """Return the lines of a Markdown table with aligned columns."""
     widths = [max(len(line[place]) for line in (heading, *rows)) for place in range(len(heading))]
 
     def line(cells: Sequence[str]) -> str:
