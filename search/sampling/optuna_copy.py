@@ -119,7 +119,7 @@ def _has_tables(url: str) -> bool:
     try:
         parsed = make_url(with_driver(url))
     except ArgumentError:  # its message may contain the whole URL, including a password
-        raise StudyError("search.database: cannot be opened (not the URL of a database); correct the URL") from None
+        raise StudyError("search.database: expected a URL, such as sqlite:////home/me/optuna.db") from None
     backend = parsed.drivername.partition("+")[0]
     if backend == "sqlite" and parsed.database not in {None, "", ":memory:"}:
         file = Path(str(parsed.database))

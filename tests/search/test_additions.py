@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -98,7 +99,7 @@ ADDITIONS: dict[str, list[Edit]] = {
         ),
         (
             "search/significance/methods.py",
-            'NEW_DATA = "new data of this kind"',
+            "@dataclass(frozen=True, kw_only=True)\nclass Method:",
             "from search.significance.tests.sign import sign_test\n\n",
         ),
         ("search/significance/declared.py", '    "wilcoxon",', '    "sign",\n'),
@@ -164,10 +165,15 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(packages: Path, *command: str) -> str:
+def run(packages: Path, *command: str, state: Path | None = None) -> str:
     script = f"import sys; sys.path.insert(0, {str(packages)!r}); from search.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script, *command], cwd=packages.parent, capture_output=True, text=True, timeout=120
+        [sys.executable, "-P", "-c", script, *command],
+        cwd=packages.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "HYBRID_SEARCH_STATE": str(state or packages.parent / "state")},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -185,9 +191,10 @@ def test_they_work_together(packages: Path, tmp_path: Path) -> None:
     study = tmp_path / "added.yaml"
     storage = tmp_path / "runs"
     study.write_text(STUDY.format(storage=f"file://{storage}"), encoding="utf-8")
-    run(packages, "sweep", str(study), "--json")
-    segments = sorted(path for path in (storage / "added").rglob("*") if path.is_file() and "journal" in path.name)
-    events = [json.loads(line) for path in segments for line in path.read_text(encoding="utf-8").splitlines()]
+    run(packages, "sweep", str(study), "--json", state=tmp_path / "state")
+    (journal,) = (tmp_path / "state").rglob("journal.jsonl")
+    assert (storage / "added").is_dir()
+    events = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
     ends = [event["outcome"]["word"] for event in events if event["event"] == "end"]
     assert ends == ["stopped", "stopped"], "the scheduler stops each trial after its first epoch"
     epochs = [event for event in events if event["event"] == "epoch"]
@@ -196,9 +203,13 @@ def test_they_work_together(packages: Path, tmp_path: Path) -> None:
 
 
 def test_the_significance_test_decides(packages: Path, tmp_path: Path) -> None:
-    rows = [f"{name},{block},{0.5 + 0.1 * (name == 'a') + block / 1000}" for name in "ab" for block in range(8)]
+    rows = [
+        f"{name},{block},{start + block / slope:.4f}"
+        for name, start, slope in (("a", 0.6, 100), ("b", 0.5, 210))
+        for block in range(8)
+    ]
     table = tmp_path / "scores.csv"
-    table.write_text("\n".join(["config,block,score", *rows]).replace("0.607", "0.611"), encoding="utf-8")
+    table.write_text("\n".join(["config,block,score", *rows]), encoding="utf-8")
     found = json.loads(
         run(packages, "analyze", str(table), "--method", "sign", "--estimand", "this-data", "--all-pairs", "--json")
     )

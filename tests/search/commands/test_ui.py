@@ -40,7 +40,15 @@ def wait_for(condition: object, secs: float = 60.0) -> bool:
     return bool(condition())
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_the_server_and_its_workers_end_with_the_command(tmp_path: Path, number: signal.Signals) -> None:
     port, mark = free_port(), tmp_path / "serves"
     worker = WORKER.format(port=port, mark=str(mark))

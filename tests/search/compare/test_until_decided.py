@@ -450,7 +450,7 @@ def test_the_test_images_choose_nobody(
 def test_without_a_validation_part_it_is_refused_before_anything(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.compare.run.load_facts", lambda *_, **__: pytest.fail("decodes images"))
+    monkeypatch.setattr("search.runners.checks.load_facts", lambda *_, **__: pytest.fail("decodes images"))
     study = make_study("split.method=none", compare={"baselines": ["ecrnn/cnn"]}, **TINY)
     with pytest.raises(
         StudyError, match=r"^split\.method: expected random or stratified with --until-decided, found none; [^\n]+$"

@@ -119,11 +119,12 @@ def test_the_config_is_a_study_of_one_point(nominated: Path, study: StudyConfig,
     assert [dict(item) for item in space.enumerate()] == [point]
     assert (again.train, again.data, again.split, again.seed) == (study.train, study.data, study.split, study.seed)
     again.folder.mkdir(parents=True)
-    sampler = make_sampler(again, facts)
-    asked = sampler.ask()
-    assert asked is not None
-    assert dict(asked[1]) == point
-    assert sampler.ask() is None
+    with Journal(again.folder) as journal:
+        sampler = make_sampler(again, facts, journal)
+        asked = sampler.ask()
+        assert asked is not None
+        assert dict(asked[1]) == point
+        assert sampler.ask() is None
 
 
 def test_the_config_trains_the_same_weights_again(nominated: Path, driver: Any, tmp_path: Path) -> None:

@@ -151,7 +151,15 @@ def told(make_record: Callable[..., TrialRecord]) -> Callable[..., StudyConfig]:
                     "name": name,
                     "finalist": place == 0,
                     "point": {"rnn": "none" if place == 0 else name},
-                    "repeats": [{"key": "k", "block": "compare-0", "test_accuracy": 0.75, "diverged_in_epoch": None}],
+                    "repeats": [
+                        {
+                            "key": "k",
+                            "block": "compare-0",
+                            "state": "completed",
+                            "test_accuracy": 0.75,
+                            "diverged_in_epoch": None,
+                        }
+                    ],
                 }
                 for place, name in enumerate(names)
             ]

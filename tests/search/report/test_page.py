@@ -183,7 +183,7 @@ def test_a_race_is_told_with_what_it_led_to(
 ) -> None:
     pair = {"a": evil, "b": "cnn", "outcome": "undecided", "num_blocks": 5, "needed": 20.0, "e_values": [1.5, 12.5]}
     won = {**pair, "a": "crnn", "outcome": "decided", "e_values": [1.5, None]}
-    raced = [{"name": "crnn", "point": {"rnn": "none"}}]
+    raced = [{"name": "crnn", "point": {"rnn": "none"}, "repeats": []}]
     sentences = [f"{evil} lost.", "Survivor: crnn:"]
     race = {"pairs": [pair, won], "sentences": sentences, "contenders": raced, "survivor": "crnn"}
     declared = {"alpha": 0.05, "rope": 0.005, "repeats": 20, "confirm": 5, "family": "baselines"}
@@ -202,7 +202,7 @@ def test_a_race_is_told_with_what_it_led_to(
 
 def test_a_comparison_that_cannot_be_read_is_named(study: StudyConfig, told: Told, judged: Judged) -> None:
     told(study, [0.9], judged(["crnn"]), document={"comparisons": [{"a": "crnn"}]})
-    with pytest.raises(InputError, match=r"comparison\.json cannot be read \(a comparison must have b, verdict"):
+    with pytest.raises(InputError, match=r"comparison\.json: damaged \(comparisons\.0\.b: missing"):
         gather(study)
 
 

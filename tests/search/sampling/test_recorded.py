@@ -13,7 +13,7 @@ import pytest
 
 from search.commands.check import EXIT_AGREE, check
 from search.errors import InputError
-from search.journal.journal import FILE_NAME, Journal, read_draws, read_events, read_records
+from search.journal.journal import FILE_NAME, Journal, read_draws, read_records
 from search.records import NOT_KNOWN
 from search.study.config import StudyConfig, load_study
 from search.sweep.sweep import Sweep
@@ -164,4 +164,4 @@ def test_a_journal_with_every_kind_of_event_is_read(tmp_path: Path) -> None:
         stream.write('{"at":11.0,"event":"session","verb":"sweep","version":3}\n')
     with pytest.raises(InputError, match=r"journal is of version 3, and this program reads up to 2"):
         Journal(tmp_path)
-    assert len(list(read_events(tmp_path / FILE_NAME))) == len(lines) + 1
+    assert len((tmp_path / FILE_NAME).read_text(encoding="utf-8").splitlines()) == len(lines) + 1, "it is left as it is"

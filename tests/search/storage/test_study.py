@@ -23,6 +23,7 @@ from search.storage.lease import Lease
 from search.storage.store import Store
 from search.storage.working_copy import fetch, refresh
 from search.study import folder
+from search.study.bind import load_facts
 from search.study.config import StudyConfig, find_study, load_study, to_dict
 from search.study.folder import check_folder
 from search.sweep import run as drive
@@ -112,7 +113,8 @@ def test_a_comparison_elsewhere_goes_on_with_the_sweeps_results(
     found = find_study(str(study.location.uri))
     assert folder.load_comparison(found.folder) is not None
     repeats = [record for record in read_records(found.folder).values() if record.kind == "repeat"]
-    assert [load_correct(found.folder, record, 20).shape for record in repeats] == [(20,)] * 4
+    num_test = load_facts(study).num_test
+    assert [load_correct(found.folder, record, num_test).shape for record in repeats] == [(num_test,)] * 4
     decide.run_compare(study)
     assert len(count_epochs) == num_swept + 2 * 2 * 2, "nothing is trained again"
 
