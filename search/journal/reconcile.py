@@ -19,7 +19,7 @@ PARENT_RUNS = {"sweep": "the run of the sweep", "compare": "the run of all repea
 class Repair(Enum):
     """How a difference is repaired."""
 
-    TELL = "Optuna's copy is told how the trial ended"
+    TELL = "Optuna's copy receives the outcome of the trial"
     ADD = "the trial is added to Optuna's copy"
     REWRITE = "Optuna's copy is written again: what is finished there cannot be changed"
     SEND = "MLflow is sent what it lacks"

@@ -46,7 +46,7 @@ def check_folder(study: StudyConfig) -> None:
     storage = study.storage
     if study.resources.runner == "ray" and isinstance(storage, Uri) and storage.holds_secret and is_uri(storage):
         raise StudyError(
-            "storage: expected no key in it, as no worker would hear of one; set AWS_ACCESS_KEY_ID and "
+            "storage: expected no key in it, as no worker would receive it; set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY (or what this store takes) on every node, or name a variable of theirs: ${NAME}"
         )
     refresh(study.location)
