@@ -6,22 +6,23 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from search.data.errors import DataError, LayoutError, counted, some
+from search.data.errors import DataError, LayoutError, some
 from search.data.images import EXTENSIONS
 from search.data.layout import at, describe_folder, roles_of
 from search.data.walk import DANGLING, DENIED, LOOP, SPECIAL, Problem, Tree, Trees
+from search.text.counted import counted
 from search.text.printable import printable
 
 FIXES = {
     DANGLING: (
-        "leads nowhere",
-        "lead nowhere",
-        "remove it, or put back what it leads to",
-        "remove them, or put back what they lead to",
+        "is a broken link",
+        "are broken links",
+        "remove it, or restore its target",
+        "remove them, or restore their targets",
     ),
     LOOP: (
-        "leads back to itself or to a folder above it",
-        "lead back to themselves or to folders above them",
+        "is a link to itself or to a folder above it",
+        "are links to themselves or to folders above them",
         "remove it",
         "remove them",
     ),
@@ -80,7 +81,7 @@ def _part_faults(place: Path, role: str, tree: Tree, known: str, *, named: bool)
     folder = place / tree.folder
     if len(tree.files) < 2 and not named:
         loose = next((number for name, number in tree.left_out.items() if name.startswith(f"{tree.folder}/ (")), 0)
-        ways = f"; {counted(loose, 'image')} of it without a class: {WITHOUT_CLASSES[role]}" if loose else ""
+        ways = f"; {counted(loose, 'image')} of it without a class folder: {WITHOUT_CLASSES[role]}" if loose else ""
         yield (
             f"{at(folder)}: at least 2 class folders are needed, got {len(tree.files)}; looked for {known}; "
             f"{describe_folder(folder)}{ways}"
@@ -142,7 +143,7 @@ def _one_sided(place: Path, train: Tree, other: Tree, said: Collection[str]) -> 
         if len(missing) == 1:
             yield (
                 f"{at(place)}: class {printable(missing[0])} has {count(missing[0])} images in {where} and no folder "
-                f"in {there_is}; add images of it there, or list the other classes in data.classes"
+                f"in {there_is}; add images of this class there, or list the other classes in data.classes"
             )
         elif missing:
             yield (
@@ -169,8 +170,8 @@ def _name_faults(place: Path, names: Sequence[str], twins: Sequence[Sequence[str
     if twins:
         shown = [f"{' and '.join(map(repr, alike))}: {_difference(alike)}" for alike in twins]
         yield (
-            f"{at(place)}: classes that differ so little are hardly two ({some(shown)}); give one class one name in "
-            "all parts, or name them apart"
+            f"{at(place)}: these class names differ too little to be two classes ({some(shown)}); give one class one "
+            "name in all parts, or rename one of them"
         )
 
 

@@ -96,13 +96,13 @@ def test_limit_keeps_the_same_share_of_the_validation_part(make: MakeFolder) -> 
 
 
 REFUSED = [
-    ({"test": 6}, r"found test/ and no training part; put .*set data\.root to .*images/test to hold a test part out"),
+    ({"test": 6}, r"found test/ and no training part; put .*set data\.root to .*images/test to hold out a test part"),
     ({"val": 3, "test": 6}, "found test/, val/ and no training part"),
     ({"fold1": 3, "fold2": 3, "fold3": 3}, r"fold1/, fold2/, fold3/ look like folds or parts .*list them in data\.cl"),
     ({"fold_0": 3, "fold_1": 3}, "look like folds"),
     ({"cv1": 3, "cv2": 3}, "look like folds"),
     ({"split1": 3, "split2": 3}, "look like folds"),
-    ({"A": 3, "B": 3}, r"A/, B/ all hold the same folders \(cat/, dog/\), so they look like parts"),
+    ({"A": 3, "B": 3}, r"A/, B/ all contain the same folders \(cat/, dog/\), so they look like parts"),
     ({"entrenamiento": 3, "prueba": 3}, "look like parts, not classes; name them train/, val/ and test/"),
     ({"train": 3, "Train": 3, "test": 2}, "Train/, train/ all look like the training part; keep one"),
     ({"train_1": 3, "train_2": 3}, "train_1/, train_2/ all look like the training part"),
@@ -110,7 +110,7 @@ REFUSED = [
     ({"train": 3, "test": 2, "eval": 2}, "not clear which part eval/ should be; rename it to val/ or test/"),
     ({"train": 3, "test": 2, "holdout": 2}, "not clear which part holdout/ should be"),
     ({"train": 3, "holdout": 2}, "not clear which part holdout/ should be; rename it to val/ or test/"),
-    ({"flowers": 3}, r"at least 2 class folders are needed, got 1, flowers/; it holds cat/, dog/: .*images/flowers"),
+    ({"flowers": 3}, r"at least 2 class folders are needed, got 1, flowers/; it contains cat/, dog/: .*images/flowers"),
 ]
 
 
@@ -132,7 +132,8 @@ def test_a_class_called_as_a_part_is_asked_for_and_can_be_named(
 ) -> None:
     root = make_folder(dict.fromkeys(names, 6), size=None)
     with pytest.raises(
-        LayoutError, match=r"named as (a part|parts) of a data set, beside .*list all classes in data\."
+        LayoutError,
+        match=(r"(has the name of a part|have names of parts) of a data set, next to .*list all classes in data\."),
     ):
         _scan(root)
     assert _scan(root, classes=names).classes == names
@@ -140,7 +141,7 @@ def test_a_class_called_as_a_part_is_asked_for_and_can_be_named(
 
 def test_parts_inside_the_classes_are_refused(make_folder: MakeFolder) -> None:
     both = make_folder({"cat/train": 3, "cat/test": 3, "dog/train": 3, "dog/test": 3}, size=None, name="both")
-    with pytest.raises(LayoutError, match=r"each hold test/, train/; the parts must be outside"):
+    with pytest.raises(LayoutError, match=r"each contain test/, train/; the parts must be outside"):
         _scan(both)
     one = make_folder({"cat/train": 3, "cat/test": 3, "dog": 3}, size=None, name="one")
     with pytest.raises(LayoutError, match=r"images lie inside the class folders \(cat\), where they would be mixed"):
@@ -150,7 +151,7 @@ def test_parts_inside_the_classes_are_refused(make_folder: MakeFolder) -> None:
 def test_folders_taken_together_and_folders_left_out_are_said(make: MakeFolder, make_folder: MakeFolder) -> None:
     root = make_folder({"animal/cat": 3, "animal/dog": 3, "vehicle": 3}, size=None, name="deep")
     assert _scan(root).notes == (
-        "images of 1 class folder lie in several folders and are taken together: animal of 2 folders",
+        "images of 1 class folder with images in several subfolders, which are merged: animal of 2 folders",
     )
     root = make({"train": 6, "test": 3}, pred=4)
     dataset = _scan(root)
@@ -168,7 +169,7 @@ def test_test_images_without_classes_can_be_left_out(make_folder: MakeFolder) ->
     with pytest.raises(LayoutError) as caught:
         _scan(root)
     assert len(caught.value.faults) == 1
-    assert "5 images of it without a class: " in caught.value.faults[0]
+    assert "5 images of it without a class folder: " in caught.value.faults[0]
     assert "set data.test to held-out" in caught.value.faults[0]
     assert _numbers(_scan(root, test="held-out")) == (8, None, 4)
 
@@ -180,7 +181,7 @@ def test_a_part_that_is_another_ones_folder_or_leads_nowhere(make: MakeFolder) -
         _scan(root)
     (root / "test").unlink()
     (root / "test").symlink_to("/nowhere/at/all")
-    with pytest.raises(LayoutError, match="the link test leads nowhere"):
+    with pytest.raises(LayoutError, match="the link test is a broken link"):
         _scan(root)
 
 
@@ -229,9 +230,9 @@ def test_everything_that_cannot_be_read_is_named_at_once(make: MakeFolder) -> No
     faults = "\n".join(caught.value.faults)
     assert len(caught.value.faults) == 5
     assert "train/eel: no image in this class folder" in faults
-    assert "3 entries lead nowhere" in faults
+    assert "3 entries are broken links" in faults
     assert f"{root}/train/gnu" in faults
-    assert "2 entries lead back to themselves or to folders above them" in faults
+    assert "2 entries are links to themselves or to folders above them" in faults
     assert f"{root}/train/dog/up)" in faults
     assert "2 entries are not regular files" in faults
     assert "zero.png (a link to a device), " in faults
