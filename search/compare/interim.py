@@ -78,5 +78,5 @@ def mention_looks(comparison: Comparison, num_looks: int) -> Comparison:
     """Add the number of the interim analysis to the sentence of a comparison with a p-value, from the second one on."""
     if num_looks == 1 or comparison.adjusted_p is None:
         return comparison
-    clause = f"This is look number {num_looks} at this study: p-values are no longer exact."
+    clause = f"This is interim analysis {num_looks} of this study: p-values are no longer exact."
     return dataclasses.replace(comparison, sentence=f"{comparison.sentence} {clause}")
