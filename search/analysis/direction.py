@@ -38,10 +38,10 @@ def direction_fault(name: str) -> str:
     turned = {"neg", "negative"} & set(words_of(name))
     if turned:
         return (
-            f"{name!r} may be a loss whose sign is turned; add --higher-is-better if its values are negated, "
-            "else --lower-is-better"
+            f"{name!r} may be a loss with the sign reversed; add --higher-is-better if its values are negated, else "
+            "--lower-is-better"
         )
     return (
-        f"of {name!r} lower values are better by its name, and the larger mean would win; add --lower-is-better "
-        "(or --higher-is-better, if the name misleads)"
+        f"the name {name!r} suggests that lower values are better, but the larger mean would win; add "
+        "--lower-is-better (or --higher-is-better, if the name is misleading)"
     )
