@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from search.data.errors import DataError, LayoutError, some
-from search.data.images import EXTENSIONS
+from search.data.errors import DataError, LayoutError, UnreadableError, some, unreadable_lines
+from search.data.images import EXTENSIONS, read_image
 from search.data.layout import at, describe_folder, roles_of
 from search.data.walk import DANGLING, DENIED, LOOP, SPECIAL, Problem, Tree, Trees
 from search.text.counted import counted
@@ -31,6 +31,9 @@ FIXES = {
 }
 """Kind of problem -> description for one entry, for several, and the fix for one and for several."""
 
+
+MAX_DECODED = 2000
+"""Largest number of images that are decoded only to complete a list of faults; larger sets would take too long."""
 
 WITHOUT_CLASSES = {
     "train": "sort them into class folders",
@@ -63,7 +66,7 @@ def check_trees(place: Path, trees: Trees, known: str, *, named: bool = False) -
         if role != "train" and (named or (tree.files and trees["train"].files)):
             faults += _one_sided(place, trees["train"], tree, said)
     if faults:
-        raise LayoutError(*faults)
+        raise LayoutError(*faults, *_unreadable_faults(place, trees.values()))
 
 
 def unknown_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
@@ -104,6 +107,18 @@ def _part_faults(place: Path, role: str, tree: Tree, known: str, *, named: bool)
             "or list the other classes in data.classes"
         ),
     )
+
+
+def _unreadable_faults(place: Path, trees: Iterable[Tree]) -> list[str]:
+    """Describe the images that cannot be decoded in a set that is refused anyway, unless it is large."""
+    paths = [place / tree.folder / path for tree in trees for files in tree.files.values() for path in files]
+    errors: list[UnreadableError] = []
+    for path in paths if len(paths) <= MAX_DECODED else ():
+        try:
+            read_image(path, None, [])
+        except UnreadableError as error:
+            errors.append(error)
+    return unreadable_lines(errors)
 
 
 def _holds_parts(files: Sequence[str]) -> bool:

@@ -130,6 +130,10 @@ def test_what_is_stated_is_taken(take: Read) -> None:
     [
         *((name, True) for name in ("loss", "val_loss", "trainLoss", "val/Error", "top1_err", "NLL", "ppl", "valloss")),
         *((name, True) for name in ("brier-score", "ECE", "metrics.rmse", "test MAE", "neg_log_loss", "cross_entropy")),
+        *(
+            (name, True)
+            for name in ("1-acc", "1 - accuracy", "one_minus_auc", "val/1-f1", "num_parameters", "inference_ms")
+        ),
         *((name, True) for name in ("latency_ms", "testmse")),
         *((name, False) for name in ("accuracy", "score", "glossary", "terrible", "lossless", "val_acc", "ecernn")),
     ],
