@@ -235,7 +235,7 @@ def test_a_method_must_speak_of_what_is_declared() -> None:
         {"estimand": "this-data", "method": "corrected-t", "ratio": 3 / 7},
         {"estimand": "this-data", "method": "crossed"},
     ):
-        with pytest.raises(ScoresError, match=r"speaks of .*, and (new|this)-data was declared"):
+        with pytest.raises(ScoresError, match=r"allows claims about .*, but (new|this)-data was declared"):
             judged(results(), **declared)
     with pytest.raises(ScoresError, match="over 8 data sets, claims are about new data sets, found this-data"):
         judge_results(many(8), [("A", "B")], Declared(estimand="this-data"))
