@@ -104,9 +104,13 @@ def test_permutations_need_blocks_enough_for_the_family() -> None:
     def found(num: int, family: list[tuple[str, str]]) -> Comparison:
         return judge_results([results(num=num)], family, Declared(method="sign-flip"))[0]
 
-    assert "needs at least 6 paired repeats for a significant result among 1, got 5" in found(5, [("A", "B")]).sentence
+    assert ("needs at least 6 paired repeats for a significant result among 1 comparison, got 5") in found(
+        5, [("A", "B")]
+    ).sentence
     assert found(6, [("A", "B")]).p is not None
-    assert "needs at least 7 paired repeats for a significant result among 3, got 6" in found(6, ALL_PAIRS).sentence
+    assert ("needs at least 7 paired repeats for a significant result among 3 comparisons, got 6") in found(
+        6, ALL_PAIRS
+    ).sentence
     assert found(7, ALL_PAIRS).p is not None
     joint = Declared(estimand="this-data", adjust="max-t")  # its smallest p is 2 / 2^R for any family
     six, five = (judge_results([results(num=num)], ALL_PAIRS, joint)[0] for num in (6, 5))
