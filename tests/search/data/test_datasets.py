@@ -138,7 +138,7 @@ def test_class_on_one_side_only(make_folder: MakeFolder) -> None:
 def test_class_too_small_to_hold_out(make_folder: MakeFolder) -> None:
     root = make_folder({"cat": 12, "dog": 1})
     with pytest.raises(
-        ClassMissingError, match="class dog must be in both parts, got 1 images for training and 0 for the"
+        ClassMissingError, match="class dog must be in both parts, got 1 image for training and 0 for the"
     ):
         scan(DataConfig(name="folder", root=str(root), test_fraction=0.2))
 

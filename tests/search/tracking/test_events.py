@@ -57,7 +57,7 @@ HOSTILE = {
     "NaN": (b'{"event": "stop", "at": NaN}', "NaN is not a JSON number"),
     "infinity": (b'{"event": "stop", "at": -Infinity}', "-Infinity is not a JSON number"),
     "above a float": (b'{"event": "stop", "at": 1e999}', "1e999 is not a JSON number"),
-    "a key twice": (b'{"event": "stop", "at": 1, "at": 2}', "key 'at' twice"),
+    "a key twice": (b'{"event": "stop", "at": 1, "at": 2}', "key 'at' occurs twice"),
     "deep": (b"[" * 200_000, "nested too deeply"),
     "deep inside": (b'{"event":"stop","at":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
     "half a pair": (b'{"event": "stop", "at": 1, "x": "\\ud800"}', "not a JSON line"),
