@@ -273,19 +273,16 @@ def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
                 yield from (fault.removeprefix("point ") for fault in error.faults)
 
 
-def load_facts(
-    study: StudyConfig, cache_dir: Path | None = None, on_progress: Callable[[int, int], None] | None = None
-) -> DataFacts:
+def load_facts(study: StudyConfig, on_progress: Callable[[int, int], None] | None = None) -> DataFacts:
     """Return the properties of a data set, decoding it first if it is not in the node's cache.
 
     Args:
         study: The study.
-        cache_dir: Folder of decoded images; None uses the default.
         on_progress: Receives the number of decoded images and the total.
     """
     from search.data.store import open_data
 
-    data = open_data(study.data, cache_dir, on_progress)
+    data = open_data(study.data, on_progress=on_progress)
     height, width = data.image_size
     return DataFacts(
         key=data.digest,

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from search.significance.records import Interval
-
-Kind = Literal["obrien-fleming", "pocock"]
 MAX_LOOKS = 100
 
 
@@ -52,41 +49,6 @@ def e_values(diff: NDArray[Any], *, g: float = 1.0) -> NDArray[np.float64]:
         )
 
 
-def anytime_p(e_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return anytime-valid p-values: the smallest 1/E so far, at most 1.
-
-    Args:
-        e_values: E_n in the order of the blocks.
-
-    Returns:
-        The same shape, non-increasing.
-    """
-    return np.minimum.accumulate(1 / np.maximum(e_values, 1.0))
-
-
-def anytime_interval(diff: NDArray[Any], *, alpha: float = 0.05, g: float = 1.0) -> Interval | None:
-    """Return an anytime-valid interval: the means against which the e-process is currently below 1/alpha.
-
-    It excludes 0 exactly if the last of `e_values` has reached 1/alpha, and has the same guarantee.
-
-    Args:
-        diff: Score differences in the order in which the blocks were run, shape (R,).
-        alpha: The intervals after all R blocks cover together with probability 1 - alpha.
-        g: As for `e_values`.
-
-    Returns:
-        The interval; None while it is unbounded (few blocks) or nothing varied.
-    """
-    n, means, squares = (values[-1:] for values in _running(diff, g))
-    inflation = 1 + n * g
-    threshold = np.exp((np.log(inflation) - 2 * math.log(alpha)) / n)
-    if diff.size < 2 or threshold[0] >= inflation[0] or math.sqrt(squares[0] / (n[0] - 1)) < 1e-12:
-        return None
-    ratio = (threshold - 1) / (1 - threshold / inflation)
-    middle, half = float(means[0]), math.sqrt(float(ratio[0] * squares[0] / n[0]))
-    return Interval(low=middle - half, high=middle + half, level=1 - alpha)
-
-
 def _running(diff: NDArray[Any], g: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return number, mean and sum of squared deviations of the first n blocks, n = 2 to R."""
     if not g > 0:
@@ -101,11 +63,10 @@ def _running(diff: NDArray[Any], g: float) -> tuple[NDArray[Any], NDArray[Any], 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Bounds for equally spaced, declared interim analyses."""
+    """O'Brien and Fleming's bounds for equally spaced, declared interim analyses."""
 
-    kind: Kind
     constant: float
-    """C_B or C_P of the tables."""
+    """C_B of the tables."""
     z: tuple[float, ...]
     """Reject at analysis k if |z| reaches this value."""
     nominal: tuple[float, ...]
@@ -113,18 +74,16 @@ class Bounds:
     p."""
 
 
-def group_sequential_bounds(num_looks: int, *, alpha: float = 0.05, kind: Kind = "obrien-fleming") -> Bounds:
+def group_sequential_bounds(num_looks: int, *, alpha: float = 0.05) -> Bounds:
     """Return bounds that keep the probability of any false rejection over all interim analyses at alpha.
 
-    The guarantee fails if analyses are added, moved or chosen by the results, and if blocks are not independent. It
-    holds for normal statistics: with t's p at the nominal levels, and a first analysis after two or three blocks, .054
-    (O'Brien-Fleming) and .058 (Pocock) of null experiments were rejected at .05.
+    They are strict at first and almost unadjusted at the last analysis. The guarantee fails if analyses are added,
+    moved or chosen by the results, and if blocks are not independent. It holds for normal statistics: with t's p at the
+    nominal levels, and a first analysis after two or three blocks, .054 of null experiments were rejected at .05.
 
     Args:
         num_looks: Number of analyses, each after the same number of further blocks; 1 to 100.
         alpha: Probability of a false rejection at any analysis, two-sided.
-        kind: `obrien-fleming`: strict at first, almost unadjusted at the last analysis; `pocock`: equal at every
-            analysis.
 
     Returns:
         The bounds.
@@ -133,39 +92,33 @@ def group_sequential_bounds(num_looks: int, *, alpha: float = 0.05, kind: Kind =
         ValueError: A number is out of range.
 
     Reference:
-        Armitage, McPherson & Rowe 1969 (recursion); Jennison & Turnbull 2000, Group Sequential Methods, sections 2.4
-        and 2.5, tables 2.1 and 2.3.
+        O'Brien & Fleming 1979, Biometrics 35; Armitage, McPherson & Rowe 1969 (recursion); Jennison & Turnbull 2000,
+        Group Sequential Methods, section 2.5, table 2.3.
     """
     if not (1 <= num_looks <= MAX_LOOKS and 0 < alpha < 1):
         msg = f"num_looks must be 1 to {MAX_LOOKS} and alpha in (0, 1), got {num_looks} and {alpha}"
         raise ValueError(msg)
-    looks = np.arange(1, num_looks + 1)
-    shape = np.sqrt(num_looks / looks) if kind == "obrien-fleming" else np.ones(num_looks)
     # The bound of a single analysis is too low for several, Bonferroni's too high.
     low, high = float(stats.norm.isf(alpha / 2)), float(stats.norm.isf(alpha / 2 / num_looks))
-    widest = high * float((shape * np.sqrt(looks)).max())
-    nodes = np.polynomial.legendre.leggauss(
-        40 + 4 * math.ceil(widest)
-    )  # four per standard deviation of one step, or more
-
-    def excess(constant: float) -> float:
-        return 1 - _chance_to_stay(constant * shape, *nodes) - alpha
-
-    constant = float(optimize.brentq(excess, low, high, xtol=1e-10)) if num_looks > 1 else low
-    z = constant * shape
-    return Bounds(
-        kind=kind,
-        constant=constant,
-        z=tuple(z.tolist()),
-        nominal=tuple((2 * stats.norm.sf(z)).tolist()),
-    )
+    constant = low
+    if num_looks > 1:
+        constant = float(optimize.brentq(lambda c: _crossed_by(c, num_looks)[-1] - alpha, low, high, xtol=1e-10))
+    z = constant * np.sqrt(num_looks / np.arange(1, num_looks + 1))
+    return Bounds(constant=constant, z=tuple(z.tolist()), nominal=tuple((2 * stats.norm.sf(z)).tolist()))
 
 
-def _chance_to_stay(z: NDArray[np.float64], nodes: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Return P(no |z| exceeds its bound): the density of the sum, propagated between analyses by quadrature."""
-    places, mass = np.zeros(1), np.ones(1)
-    for end in z * np.sqrt(np.arange(1, z.size + 1)):
-        steps = end * nodes[:, None] - places
+def _crossed_by(constant: float, num_looks: int) -> list[float]:
+    """Return P(|z| reached its bound at analysis k or before), k = 1 to K.
+
+    The bounds z_k = C sqrt(K / k) are a straight barrier C sqrt(K) for the sum, whose density is propagated between
+    analyses by quadrature.
+    """
+    barrier = constant * math.sqrt(num_looks)
+    nodes, weights = np.polynomial.legendre.leggauss(40 + 4 * math.ceil(barrier))  # 4 or more per SD of a step
+    places, mass, crossed = np.zeros(1), np.ones(1), []
+    for _ in range(num_looks):
+        steps = barrier * nodes[:, None] - places
         arrived = np.exp(-(steps**2) / 2) @ mass / math.sqrt(2 * math.pi)  # stats.norm.pdf is ten times slower
-        places, mass = end * nodes, end * weights * arrived
-    return float(mass.sum())
+        places, mass = barrier * nodes, barrier * weights * arrived
+        crossed.append(1 - float(mass.sum()))
+    return crossed
