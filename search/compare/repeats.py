@@ -182,6 +182,7 @@ def judge_repeats(
             Declared(
                 estimand=study.compare.estimand,
                 adjust=adjust_for(study.compare, family),
+                interim=study.compare.interim_after(len(repeats.blocks)),
                 alpha=study.compare.alpha,
                 rope=study.compare.rope,
                 # The corrected resampled t is for random splits; a fixed validation set has none.

@@ -191,11 +191,16 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
 
 
 def check_race(study: StudyConfig) -> None:
-    """Check the requirement of a race: a validation part, as test images must not be used for selection.
+    """Check that there is a validation part, as test images must not be used for selection, and no interim analyses.
 
     Raises:
-        StudyError: There is no validation part.
+        StudyError: There is no validation part, or interim analyses are declared.
     """
+    if study.compare.interim is not None:
+        raise StudyError(
+            "compare.interim: expected none with --until-decided, which analyses after every block by itself, found "
+            f"{study.compare.interim}; leave out one of them"
+        )
     if study.split.method == "none":
         raise StudyError(
             "split.method: expected random or stratified with --until-decided, found none; a race drops by validation "

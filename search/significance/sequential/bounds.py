@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 MAX_LOOKS = 100
+FAR = 7.0
+"""From this constant on, the sum over the analyses is used: quadrature is less precise than such probabilities."""
 
 
 def e_values(diff: NDArray[Any], *, g: float = 1.0) -> NDArray[np.float64]:
@@ -72,8 +75,11 @@ class Bounds:
     nominal: tuple[float, ...]
     """The same as two-sided levels: reject at analysis k if p is at or below it. For few blocks, use these with t's
     p."""
+    spent: tuple[float, ...]
+    """Probability of a false rejection at analysis k or before; alpha at the last one."""
 
 
+@lru_cache(maxsize=64)
 def group_sequential_bounds(num_looks: int, *, alpha: float = 0.05) -> Bounds:
     """Return bounds that keep the probability of any false rejection over all interim analyses at alpha.
 
@@ -103,8 +109,55 @@ def group_sequential_bounds(num_looks: int, *, alpha: float = 0.05) -> Bounds:
     constant = low
     if num_looks > 1:
         constant = float(optimize.brentq(lambda c: _crossed_by(c, num_looks)[-1] - alpha, low, high, xtol=1e-10))
-    z = constant * np.sqrt(num_looks / np.arange(1, num_looks + 1))
-    return Bounds(constant=constant, z=tuple(z.tolist()), nominal=tuple((2 * stats.norm.sf(z)).tolist()))
+    z = constant * _shape(num_looks)
+    return Bounds(
+        constant=constant,
+        z=tuple(z.tolist()),
+        nominal=tuple((2 * stats.norm.sf(z)).tolist()),
+        spent=tuple(_crossed_by(constant, num_looks)),
+    )
+
+
+def interim_p(p: float, *, look: int, num_looks: int) -> float:
+    """Return the p-value of a declared interim analysis: the smallest alpha whose bounds reject at this analysis.
+
+    It may be read at every analysis, and an experiment may stop at any of them: without a difference, the smallest of
+    them all is at or below alpha with probability alpha (a repeated p-value). An adjustment of a family that rests on
+    Bonferroni's inequality, such as Holm's, therefore keeps its guarantee at whichever analysis the family stops.
+
+    >>> round(interim_p(0.0226, look=4, num_looks=5), 3)
+    0.05
+
+    Args:
+        p: Two-sided p-value of the blocks so far.
+        look: Number of this analysis, from 1.
+        num_looks: Number of declared analyses, each after the same number of further blocks.
+
+    Returns:
+        A p-value, at least as large as p; NaN if p is.
+
+    Reference:
+        Jennison & Turnbull 2000, Group Sequential Methods, chapter 9.
+    """
+    if math.isnan(p) or num_looks == 1:
+        return p
+    constant = float(stats.norm.isf(p / 2)) * math.sqrt(look / num_looks)
+    if constant > FAR:
+        return max(p, float(2 * stats.norm.sf(constant * _shape(num_looks)).sum()))
+    return max(p, _crossed_by(constant, num_looks)[-1])
+
+
+def interim_level(alpha: float, interim: tuple[int, int] | None) -> float:
+    """Return the level at which a declared interim analysis rejects; alpha if there is only one analysis."""
+    if interim is None:
+        return alpha
+    look, num_looks = interim
+    return group_sequential_bounds(num_looks, alpha=alpha).nominal[look - 1]
+
+
+def _shape(num_looks: int) -> NDArray[np.float64]:
+    """Return z_k / C, k = 1 to K."""
+    return np.sqrt(num_looks / np.arange(1, num_looks + 1))
 
 
 def _crossed_by(constant: float, num_looks: int) -> list[float]:
@@ -115,10 +168,11 @@ def _crossed_by(constant: float, num_looks: int) -> list[float]:
     """
     barrier = constant * math.sqrt(num_looks)
     nodes, weights = np.polynomial.legendre.leggauss(40 + 4 * math.ceil(barrier))  # 4 or more per SD of a step
-    places, mass, crossed = np.zeros(1), np.ones(1), []
+    places, mass = np.zeros(1), np.ones(1)
+    crossed: list[float] = []
     for _ in range(num_looks):
         steps = barrier * nodes[:, None] - places
         arrived = np.exp(-(steps**2) / 2) @ mass / math.sqrt(2 * math.pi)  # stats.norm.pdf is ten times slower
         places, mass = barrier * nodes, barrier * weights * arrived
-        crossed.append(1 - float(mass.sum()))
+        crossed.append(max(1 - float(mass.sum()), *crossed, 0.0))
     return crossed

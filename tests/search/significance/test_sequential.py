@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from search.significance.sequential.bounds import e_values, group_sequential_bounds
+from search.significance.sequential.bounds import e_values, group_sequential_bounds, interim_p
 from search.significance.tests.resampled import paired_t
 
 quick = settings(max_examples=50, deadline=None)
@@ -144,3 +144,49 @@ def test_declared_looks_keep_alpha() -> None:
     told = np.mean((p <= np.array(group_sequential_bounds(5).nominal)).any(axis=1))
     assert ALPHA / 2 < told <= highest_allowed()
     assert np.mean((p <= ALPHA).any(axis=1)) > 0.1  # five looks, each at .05
+
+
+@pytest.mark.parametrize("num_looks", [2, 3, 5, 12])
+def test_the_p_of_a_look_is_the_alpha_whose_bound_it_meets(num_looks: int) -> None:
+    for alpha in (0.001, 0.05, 0.3):
+        bounds = group_sequential_bounds(num_looks, alpha=alpha)
+        for look, level in enumerate(bounds.nominal, 1):
+            assert interim_p(level, look=look, num_looks=num_looks) == pytest.approx(alpha, abs=1e-7)
+        assert bounds.spent[0] == pytest.approx(bounds.nominal[0], abs=1e-9)
+        assert list(bounds.spent) == sorted(bounds.spent)
+        assert bounds.spent[-1] == pytest.approx(alpha, abs=1e-9)
+
+
+@quick
+@given(st.floats(0, 1), st.integers(1, 4), st.integers(0, 4))
+def test_a_look_never_makes_a_p_smaller(p: float, look: int, further: int) -> None:
+    found = interim_p(p, look=look, num_looks=look + further)
+    assert p <= found <= 1 + 1e-9
+    assert interim_p(p / 2, look=look, num_looks=look + further) <= found + 1e-9
+    assert interim_p(p, look=1, num_looks=1) == p
+
+
+def test_the_p_of_a_look_far_out_and_of_nothing() -> None:
+    # The two ways of computing meet where they change over.
+    edge = 2 * stats.norm.sf(7.0 * math.sqrt(3))
+    below, above = (interim_p(edge * (1 + shift), look=1, num_looks=3) for shift in (1e-3, -1e-3))
+    assert below == pytest.approx(above, rel=0.1, abs=1e-13)
+    assert interim_p(0.0, look=1, num_looks=3) == 0
+    assert interim_p(1.0, look=1, num_looks=3) == 1
+    assert math.isnan(interim_p(math.nan, look=1, num_looks=3))
+
+
+@pytest.mark.parametrize(("num_looks", "each"), [(2, 5), (3, 5), (4, 10)])
+def test_stopping_at_any_look_keeps_a_familys_alpha(num_looks: int, each: int) -> None:
+    """Three equal configurations and their control, stopped at the look at which Holm claims anything."""
+    num_sims, rng = 2000, np.random.default_rng(8)
+    scores = rng.normal(0, 0.01, (num_sims, 4, num_looks * each))
+    diff = scores[:, 1:] - scores[:, :1]
+    claimed = np.zeros(num_sims, dtype=bool)
+    naive = claimed.copy()
+    for look in range(1, num_looks + 1):
+        p = stats.ttest_1samp(diff[:, :, : look * each], 0, axis=2).pvalue.min(axis=1)  # Holm's first step
+        claimed |= p <= group_sequential_bounds(num_looks, alpha=ALPHA / 3).nominal[look - 1]
+        naive |= p <= ALPHA / 3
+    assert 0.02 < claimed.mean() <= highest_allowed()
+    assert naive.mean() > claimed.mean()
