@@ -13,6 +13,7 @@ from search.significance.records import Comparison
 from search.significance.sequential.bounds import group_sequential_bounds
 from search.study.claims import CompareSection
 from search.study.config import StudyConfig
+from search.text.counted import counted
 
 
 def key_of(study: StudyConfig, repeats: Repeats, raced: Sequence[str] = ()) -> str:
@@ -88,7 +89,7 @@ def undecided(section: CompareSection, num_blocks: int, comparisons: Sequence[Co
     return (
         f"analysis {look} of {num_looks}, after {num_blocks} repeats (p at or below {bounds.nominal[look - 1]:.2g} "
         f"decides, before any adjustment; {bounds.spent[look - 1]:.2g} of alpha {section.alpha:g} is spent): "
-        f"{num_open} of {len(comparisons)} comparisons undecided, so training continues"
+        f"{num_open} of {counted(len(comparisons), 'comparison')} undecided, so training continues"
     )
 
 
@@ -102,5 +103,5 @@ def mention_looks(comparison: Comparison, num_looks: int) -> Comparison:
     """Add the number of the interim analysis to the sentence of a comparison with a p-value, from the second one on."""
     if num_looks == 1 or comparison.adjusted_p is None:
         return comparison
-    clause = f"This is look number {num_looks} at this study: p-values are no longer exact."
+    clause = f"This is interim analysis {num_looks} of this study: p-values are no longer exact."
     return dataclasses.replace(comparison, sentence=f"{comparison.sentence} {clause}")

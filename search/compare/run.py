@@ -93,7 +93,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
             before, race = race, rounds.race()
             _tell(study, news(before, race))
         survivor = rounds.survivor(race)
-        title = f"{study.name}: confirm {survivor} on fresh blocks"
+        title = f"{study.name}: confirm {survivor} on fresh repeats"
         confirmed = _train(run, partial(rounds.confirmation, survivor), title=lambda _: title)
         families = rounds.claims(survivor)
         document = write_results(

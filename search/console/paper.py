@@ -89,7 +89,7 @@ def software() -> str:
 
 def _caption(comparisons: Comparisons) -> str:
     tested = [item for item in comparisons if item.get("adjusted_p") is not None]
-    about = f" Claims are on {_listed(item['estimand'] for item in tested)}." if tested else ""
+    about = f" Claims are about {_listed(item['estimand'] for item in tested)}." if tested else ""
     unit = "" if any(item.get("own_unit") for item in comparisons) else " in percentage points"
     lower = " Lower is better." if any(item.get("lower_is_better") for item in comparisons) else ""
     return f"Difference of a minus b{unit}, with its interval.{lower}{about} {_count(comparisons)}".strip()
@@ -114,7 +114,10 @@ def _methods(comparisons: Comparisons) -> Iterator[str]:
         return
     yield _unit(tested)
     tests = _listed(SOURCES.get(item["test"], f"the {item['test']}") for item in tested)
-    yield f"Differences were tested two-sided by {tests}; claims are on {_listed(item['estimand'] for item in tested)}."
+    yield (
+        f"Differences were tested two-sided by {tests}; claims are about "
+        f"{_listed(item['estimand'] for item in tested)}."
+    )
     yield from _families(tested)
     if interim := tested[0].get("interim"):
         look, num_looks = interim
@@ -175,8 +178,8 @@ def _incomplete(comparisons: Comparisons) -> Iterator[str]:
     diverged = any(item.get("failures_a") or item.get("failures_b") for item in comparisons)
     if diverged:
         yield (
-            "Trainings that diverged count by their last finite checkpoint, or as chance where there is none; a "
-            "verdict that changes without them is given as inconclusive."
+            "Diverged trainings are scored by their last finite checkpoint, or as chance without one; a verdict that "
+            "changes without them is reported as inconclusive."
         )
     if missing:
         where = "data sets" if _is_over_data_sets(comparisons) else "pairs"

@@ -62,10 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="search.copies")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--experiment", help="MLflow's experiment; without it nothing is copied to MLflow")
-    parser.add_argument("--optuna", action="store_true", help="keep Optuna's study, too")
-    parser.add_argument("--parent", type=int, help="process that drives the study; this one ends after it")
-    parser.add_argument("--grace", type=float, default=GRACE_SECS, help="seconds to go on trying after the end")
+    parser.add_argument("--experiment", help="MLflow experiment; if unset, nothing is copied to MLflow")
+    parser.add_argument("--optuna", action="store_true", help="also copy to Optuna's study")
+    parser.add_argument("--parent", type=int, help="process id of the driver; this process ends after it")
+    parser.add_argument("--grace", type=float, default=GRACE_SECS, help="seconds to retry after the driver has ended")
     options = parser.parse_args(arguments)
     uri, database = os.environ.pop(URI_VARIABLE, ""), os.environ.pop(DATABASE_VARIABLE, None)
     os.nice(10)
@@ -133,15 +133,15 @@ class _Thread(threading.Thread):
         while not self.stop.wait(pause_secs):
             fault = attempt(copy.sync)
             if fault is None:
-                self._told = {line for line in self._told if not line.endswith("; trying again")}
+                self._told = {line for line in self._told if not line.endswith("; retrying")}
                 pause_secs = POLL_SECS
             else:
-                self._tell_once(f"{fault}; trying again")
+                self._tell_once(f"{fault}; retrying")
                 pause_secs = min(2 * pause_secs, MAX_PAUSE_SECS)
         until = time.monotonic() + self._grace_secs
         while (fault := attempt(copy.finish)) is not None:
             if time.monotonic() + POLL_SECS > until:
-                _tell(f"{self._label}: {fault}; {copy.num_waiting} trials, repeats or comparisons are not there yet")
+                _tell(f"{self._label}: {fault}; {copy.num_waiting} trials, repeats or comparisons not copied yet")
                 return 1
             time.sleep(POLL_SECS)
         return 0

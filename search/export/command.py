@@ -31,7 +31,7 @@ class Registration:
     def in_words(self) -> str:
         """Return one line of text."""
         if self.version is None:
-            return f"not registered: {self.problem}" if self.problem else "not registered: tracking is switched off"
+            return f"not registered: {self.problem}" if self.problem else "not registered: tracking is disabled"
         return f"{self.version}{f', alias {self.alias}' if self.alias else ''}"
 
 
@@ -103,7 +103,7 @@ def export_all(
     """
     given = [name for name, value in (("--config", config), ("--trial", trial), ("--top", top)) if value is not None]
     if len(given) > 1:
-        raise InputError(f"{' and '.join(given)}: expected one of them, found {len(given)}; export twice")
+        raise InputError(f"{' and '.join(given)}: expected one of them, found {len(given)}; run one export for each")
     if top is None:
         exports = [export(study, to, Wanted(config=config, trial=trial))]
     else:
@@ -111,7 +111,7 @@ def export_all(
         exports = [export(study, to / f"trial-{item.trial}", item) for item in wanted]
     registrations = register(study, exports)
     if problem := next((item.problem for item in registrations if item.problem), None):
-        say(f"warning: not registered: {problem}; every folder is complete, the same command tries again")
+        say(f"warning: not registered: {problem}; every folder is complete; run the same command again to retry")
     return list(zip(exports, registrations, strict=True))
 
 

@@ -63,22 +63,24 @@ def check_target(folder: Path, study: str) -> Path:
         if not target.exists():
             return target
         if not target.is_dir():
-            raise InputError(f"--to {folder}: expected a folder, found a file; name a folder")
+            raise InputError(f"--to {folder}: expected a folder, found a file; choose a folder")
         names = sorted(path.name for path in target.iterdir())
     except OSError as error:
-        raise InputError(f"--to {folder}: cannot be read ({error.strerror}); name another folder") from None
+        raise InputError(f"--to {folder}: cannot be read ({error.strerror}); choose another folder") from None
     if not names:
         return target
     if others := [name for name in names if name not in FILES]:
-        raise InputError(f"--to {folder}: the folder holds other files ({others[0]}); name an empty or new one")
+        raise InputError(f"--to {folder}: the folder contains other files ({others[0]}); choose an empty or new one")
     evidence = read_evidence(target)
     if evidence is None:
         raise InputError(
-            f"--to {folder}: the folder holds {names[0]} and no evidence.json of an export, so it is left alone; name "
-            "an empty or new one"
+            f"--to {folder}: the folder contains {names[0]} and no evidence.json of an export, so it is not replaced; "
+            "choose an empty or new one"
         )
     if (found := _study_of(target, evidence)) != study:
-        raise InputError(f"--to {folder}: the folder holds the export of another study ({found}); name another one")
+        raise InputError(
+            f"--to {folder}: the folder contains the export of another study ({found}); choose another one"
+        )
     return target
 
 
@@ -114,7 +116,7 @@ def replacing(folder: Path) -> Iterator[Path]:
             new.mkdir()
             held.enter_context(holding(new))
     except OSError as error:
-        raise InputError(f"--to {folder}: cannot be written ({error.strerror}); name another folder") from None
+        raise InputError(f"--to {folder}: cannot be written ({error.strerror}); choose another folder") from None
     with held:
         try:
             yield new
@@ -141,7 +143,7 @@ def _exchange(folder: Path, new: Path) -> None:
             _flush(folder.parent)
             _remove(aside)
     except OSError as error:
-        raise InputError(f"--to {folder}: cannot be replaced ({error.strerror}); name another folder") from None
+        raise InputError(f"--to {folder}: cannot be replaced ({error.strerror}); choose another folder") from None
 
 
 def old_of(folder: Path) -> Path | None:

@@ -16,6 +16,7 @@ from search.journal.summary import best_first, summarise
 from search.records import Completed, Failed, TrialRecord
 from search.study.config import StudyConfig
 from search.study.folder import load_comparison
+from search.text.counted import counted
 
 NUM_NOMINATED = 5
 
@@ -107,7 +108,7 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
     selection = overview["selection"]
     if selection:
         lines.append(f"nominee     {selection['name']}: {selection['state']}")
-        lines += [f"            {name:21}{score:>8}  {words}" for name, score, words in score_rows(selection)]
+        lines += [f"            {name:22}{score:>8}  {words}" for name, score, words in score_rows(selection)]
         if selection["expected_highest"]:
             lines.append(f"            {expected_line(selection['expected_highest'])}")
     lines += choice_lines(overview["choice"])
@@ -115,7 +116,8 @@ def to_lines(overview: dict[str, Any]) -> list[str]:
     if rows:
         lines.append("nominated   by validation accuracy of one run each")
         lines += [
-            f"            {100 * row['val_accuracy']:6.2f} %  {row['label']}, {row['epochs']} epochs" for row in rows
+            f"            {100 * row['val_accuracy']:6.2f} %  {row['label']}, {counted(row['epochs'], 'epoch')}"
+            for row in rows
         ]
     repeats = overview["repeats"]
     if any(repeats.values()):

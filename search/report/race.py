@@ -28,12 +28,12 @@ def make(material: Material) -> Html | None:
         )
         for pair in race["pairs"]
     ]
-    headings = ("pair", "outcome", "blocks", "E", "E needed")
-    whole = table(headings, rows, caption="How every pair ended", words=(0, 1))
+    headings = ("pair", "outcome", "repeats", "E", "E needed")
+    whole = table(headings, rows, caption="Outcome of every pair", words=(0, 1))
     said = [tag("li", f"{sentence.rstrip('.:')}.") for sentence in race.get("sentences", ())]
     # Earlier versions raced on test accuracy and did not record it.
     scores = race.get("scores", "test accuracy")
-    words = tag("p", f"The race went by {scores}; the verdict above rests on the fresh blocks alone.")
+    words = tag("p", f"The race used {scores}; the verdict above uses only the fresh repeats.")
     return section("race", "The race", tag("ul", *said), whole, words)
 
 

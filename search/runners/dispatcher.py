@@ -86,7 +86,7 @@ class Dispatcher(ABC):
         folder = self.folder_of(record.key)
         if folder.is_symlink():
             raise InputError(
-                f"{folder}: expected a folder, found a link; nothing outside the study is touched: remove it"
+                f"{folder}: expected a folder, found a link; remove it, as only files inside the study are deleted"
             )
         if record.outcome is None or self.is_tried_again(record):
             return
@@ -129,7 +129,7 @@ class Dispatcher(ABC):
         """
         if self.interrupted is not None:
             raise InterruptedStudyError(
-                f"interrupted by {self.interrupted}; everything is saved, the same command goes on"
+                f"interrupted by {self.interrupted}; everything is saved, run the same command again to continue"
             )
 
     @abstractmethod
@@ -166,8 +166,8 @@ class Dispatcher(ABC):
             spec = self.rebuild(record)
             if spec.key != record.key:
                 raise InputError(
-                    f"{self._folder}: trial {record.number} was begun as {record.key} and would now be {spec.key}: "
-                    "the data or the program changed since; restore them, or give the study another name"
+                    f"{self._folder}: trial {record.number} was started as {record.key} and would now be {spec.key}: "
+                    "the data or the program has changed; restore them, or give the study another name"
                 )
             self._journal.resume(spec.key)
             return self._assign(spec)
@@ -316,8 +316,8 @@ def _carry_out(assignment: Assignment, device: str) -> Generator[Progress | None
         data = _open_once(spec.data, spec.data_key)
     if data.digest != spec.data_key:
         raise InputError(
-            f"data.root: node {socket.gethostname()} holds other {spec.data.name} data ({data.digest}) than the study "
-            f"began with ({spec.data_key}); give all nodes the same files"
+            f"data.root: node {socket.gethostname()} has different {spec.data.name} data ({data.digest}) than the "
+            f"study was started with ({spec.data_key}); give all nodes the same files"
         )
 
     def begin(folder: Path) -> Generator[Progress | None, None, None]:

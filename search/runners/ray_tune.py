@@ -268,7 +268,7 @@ def _fit(tuner: tune.Tuner, work: Dispatcher, link: Link, watch: Watch) -> None:
             except KeyboardInterrupt:
                 if work.interrupted:
                     raise InterruptedStudyError(
-                        "interrupted twice; what was saved stays, the same command goes on"
+                        "interrupted twice; saved work is kept, run the same command again to continue"
                     ) from None
                 work.interrupt("Ctrl-C")
         if link.fault is not None:

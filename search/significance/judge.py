@@ -34,9 +34,13 @@ SINGLE_STEPS = {"shaffer", "bergmann-hommel", "max-t"}
 
 ESTIMANDS = {"new-data": NEW_DATA, "this-data": THIS_DATA}
 ADJUSTMENT_LIMITS = {
-    "hochberg": "Hochberg's adjustment holds for tests that lean the same way, which pairs of one family need not.",
-    "hommel": "Hommel's adjustment holds for tests that lean the same way, which pairs of one family need not.",
-    "max-t": "A refused comparison takes no part in the family's largest statistic.",
+    "hochberg": (
+        "Hochberg's adjustment is valid for positively dependent tests, and the pairs of a family may be otherwise."
+    ),
+    "hommel": (
+        "Hommel's adjustment is valid for positively dependent tests, and the pairs of a family may be otherwise."
+    ),
+    "max-t": "A refused comparison is not part of the family's largest statistic.",
     "bh": "Benjamini-Hochberg bounds the share of false claims among all claims, not the chance of any.",
 }
 """Conditions of an adjustment beyond the limits of the test."""
@@ -120,15 +124,16 @@ def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declar
     asked = METHODS.get(declared.method)
     if asked is not None and ESTIMANDS.get(declared.estimand, asked.estimand) != asked.estimand:
         raise ScoresError(
-            f"method: {declared.method} speaks of {asked.estimand}, and {declared.estimand} was declared; declare what "
-            "it speaks of, or take another method"
+            f"method: {declared.method} allows claims about {asked.estimand}, but {declared.estimand} was declared; "
+            "declare that estimand, or use another method"
         )
     if len(results) >= MIN_DATA_SETS and declared.estimand == "this-data":
         raise ScoresError(
-            f"estimand: over {len(results)} data sets claims are on new data sets, found this-data; analyse each alone"
+            f"estimand: over {len(results)} data sets, claims are about new data sets, found this-data; analyse each "
+            "data set alone"
         )
     if declared.adjust in SINGLE_STEPS and len(results) > 1:
-        raise ScoresError(f"adjust: {declared.adjust} expects one data set, found {len(results)}; take holm")
+        raise ScoresError(f"adjust: {declared.adjust} expects one data set, found {len(results)}; use holm")
     if declared.interim is not None and not (
         declared.estimand == "this-data"
         and declared.method in {"auto", "paired-t"}
@@ -144,8 +149,8 @@ def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declar
         declared.estimand != "this-data" or declared.method not in {"auto", "sign-flip"}
     ):
         raise ScoresError(
-            "adjust: max-t expects estimand this-data and its own sign-flip test, "
-            f"found {declared.estimand} and {declared.method}; declare these, or take holm"
+            f"adjust: max-t expects estimand this-data and its own sign-flip test, found {declared.estimand} and "
+            f"{declared.method}; declare these, or use holm"
         )
 
 
@@ -204,7 +209,7 @@ def _comparison(
     sensitivity_verdict = second.verdict if item.diverged and test else None
     verdict, reason = _combine(first.verdict, sensitivity_verdict, pair, across=method is ACROSS)
     if method is not None and not method.decides and test is not None:
-        verdict, reason = Verdict.REFUSED, f"'{method.title}' is shown beside a test and does not decide"
+        verdict, reason = Verdict.REFUSED, f"'{method.title}' is shown together with a test and gives no verdict"
     comparison = Comparison(
         a=item.names[0],
         b=item.names[1],
@@ -259,10 +264,10 @@ def _combine(
     if sensitivity in (None, primary):
         return primary, None
     if sensitivity is Verdict.REFUSED:
-        return Verdict.INCONCLUSIVE, "too few repeats are left without the diverged ones to confirm it"
+        return Verdict.INCONCLUSIVE, "without the diverged repeats, too few are left to confirm it"
     return (
         Verdict.INCONCLUSIVE,
-        f"it hangs on the diverged repeats: with them it is {primary.value}, without them {sensitivity.value}",
+        f"it depends on the diverged repeats: with them it is {primary.value}, without them {sensitivity.value}",
     )
 
 

@@ -74,7 +74,7 @@ def _decide(
     elif test.interval.high < -NOISE:
         verdict = Verdict.WORSE
     else:
-        verdict, reason = Verdict.INCONCLUSIVE, "the interval has room for no difference"
+        verdict, reason = Verdict.INCONCLUSIVE, "the interval includes 0"
     return Decision(
         verdict=verdict,
         reason=reason,

@@ -62,7 +62,10 @@ class Lease:
         """
         first = self._read()
         if first is not None and first.get("copy") != self._copy:
-            say(f"{self._store}: {first.get('owner')} had it last; up to {PATIENCE_SECS:.0f} s to see if it is alive")
+            say(
+                f"{self._store}: {first.get('owner')} used it last; waiting up to {PATIENCE_SECS:.0f} s to see whether "
+                "that process is still running"
+            )
             now = self.watch(first)
             if now is not None:
                 raise self._refusal(now)
@@ -106,8 +109,8 @@ class Lease:
         found = self._read()
         if found is None:
             raise StudyLockedError(
-                f"{self._store}: the lease is gone, as another command worked on this study while this one was not "
-                "heard of; run the same command again"
+                f"{self._store}: the lease was lost, because another command used this study while this one could not "
+                "renew the lease; run the same command again"
             )
         if found.get("nonce") != self.nonce:
             raise self._refusal(found)

@@ -38,7 +38,7 @@ def locked(
         while not try_lock(stream):
             waited = time.monotonic() - since
             if waited > patience_secs:
-                msg = f"{path}: another process held it for {patience_secs:.0f} s"
+                msg = f"{path}: locked by another process for {patience_secs:.0f} s"
                 raise TimeoutError(msg)
             if waited > TOLD_SECS and not told:
                 told = True

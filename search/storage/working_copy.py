@@ -101,8 +101,8 @@ def pulling(location: Location) -> Iterator[None]:
             yield
     except OSError as error:
         raise StoreError(
-            f"{location.folder}: the working copy of {location} cannot be written ({error.strerror or error}); make "
-            "room there, or set HYBRID_SEARCH_STATE to another folder"
+            f"{location.folder}: the working copy of {location} cannot be written ({error.strerror or error}); free "
+            "disk space there, or set HYBRID_SEARCH_STATE to another folder"
         ) from None
 
 
@@ -145,8 +145,8 @@ def _pull_journal(location: Location, segments: Segments, known: dict[str, objec
     if here[:common] != there[:common]:
         number = next(at for at, (a, b) in enumerate(zip(_lines(here), _lines(there), strict=False), start=1) if a != b)
         raise StoreError(
-            f"{path}: differs from {location}/{SEGMENTS} from line {number} on: two machines went on from there; to go "
-            f"on with the store's, move {location.folder} away"
+            f"{path}: differs from {location}/{SEGMENTS} from line {number} on: two machines continued from the same "
+            f"point; to continue with the journal of the store, move {location.folder} away"
         )
     if len(there) > len(here):
         path.parent.mkdir(parents=True, exist_ok=True)

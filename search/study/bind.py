@@ -100,7 +100,7 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
     for name, value in point.items():
         setting = BINDS_TO.get(name, name)
         if setting in recipe:
-            raise _Unfit(f"{name}: expected one value of {setting}, found two")
+            raise _Unfit(f"{name}: expected one value for {setting}, found two")
         (recipe if setting in TRAIN_FIELDS else model)[setting] = value
     model |= {
         "input_channels": 3,
@@ -184,7 +184,7 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
     """
     if study.split.method == "none" and not facts.num_val:
         raise StudyError(
-            "split.method: expected random or stratified for a sweep, found none; a sweep chooses by validation "
+            "split.method: expected random or stratified for a sweep, found none; a sweep ranks trials by validation "
             "accuracy: set split.method"
         )
     check_points(study, facts)
@@ -203,8 +203,8 @@ def check_race(study: StudyConfig) -> None:
         )
     if study.split.method == "none":
         raise StudyError(
-            "split.method: expected random or stratified with --until-decided, found none; a race drops by validation "
-            "accuracy: set split.method, or compare without --until-decided"
+            "split.method: expected random or stratified with --until-decided, found none; a race drops losers by "
+            "validation accuracy: set split.method, or compare without --until-decided"
         )
 
 
@@ -241,7 +241,7 @@ def check_baselines(study: StudyConfig) -> None:
     """
     points = [complete_point(study, like) for like in study.compare.baselines]
     faults = [
-        f"compare.baselines.{position}: the same point as compare.baselines.{points.index(point)}; name it once"
+        f"compare.baselines.{position}: the same point as compare.baselines.{points.index(point)}; remove one of them"
         for position, point in enumerate(points)
         if point in points[:position]
     ]

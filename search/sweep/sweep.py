@@ -19,6 +19,7 @@ from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, why_not
 from search.study.config import StudyConfig
 from search.sweep.schedulers import make_scheduler
+from search.text.counted import counted
 from search.training.spec import TrialSpec
 from spaces.space import Point, SpaceError
 
@@ -98,8 +99,8 @@ class Sweep(Dispatcher):
             self._journal.draw(draw)
         if num_lost:
             say(
-                f"{self._study.name}: of {len(missing)} draws that became no trials {num_lost} are not known any more; "
-                "their numbers stay taken, the next proposals are the same"
+                f"{self._study.name}: {num_lost} of {counted(len(missing), 'rejected draw')} unknown; the numbers "
+                "stay reserved, and the next proposals do not change"
             )
 
     def _replay(self) -> None:

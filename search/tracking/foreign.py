@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from search.errors import HybridSearchError, TrackingError
+from search.text.counted import counted
 from search.tracking.sqlite_uri import SQLITE, path_of
 from search.uris import redacted
 
@@ -61,8 +62,8 @@ def not_ours(experiment: str, foreign: Iterable[str]) -> str:
     """
     names = list(foreign)
     return (
-        f"experiment {experiment} holds {len(names)} run{'s' * (len(names) > 1)} that hybrid-search did not make "
-        f"(such as {names[0]!r}), and nothing is added to them; set tracking.experiment to another name"
+        f"experiment {experiment} contains {counted(len(names), 'run')} that hybrid-search did not make "
+        f"(such as {names[0]!r}), so nothing is added to it; set tracking.experiment to another name"
     )
 
 

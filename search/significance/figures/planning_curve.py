@@ -70,9 +70,9 @@ def planning_plot(lines: Sequence[PlanningLine], *, rope: float) -> Figure:
             )
         )
     if any(line.num_now for line in lines):
-        handles.append(Line2D([], [], color="black", marker="o", linestyle="", label="mark: repeats so far"))
+        handles.append(Line2D([], [], color="black", marker="o", linestyle="", label="mark: current number of repeats"))
     if any(line.floor for line in lines):
-        words = "floor: no number of repeats goes below"
+        words = "floor: not detectable with any number of repeats"
         handles.append(Line2D([], [], color="black", linewidth=0.9, linestyle=(0, (1, 3)), label=words))
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -179,7 +179,7 @@ def _check_shape(values: NDArray[np.float64], what: str) -> None:
         raise ScoresError(msg)
     if not np.isfinite(values).all():
         rows = (np.flatnonzero(~np.isfinite(values).all(axis=1)) + 1).tolist()
-        msg = f"{what} must be finite, rows {rows} are not: leave out data sets that a configuration has no result on"
+        msg = f"{what} must be finite, rows {rows} are not: remove data sets on which a configuration has no result"
         raise ScoresError(msg)
 
 

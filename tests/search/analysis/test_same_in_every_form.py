@@ -153,7 +153,7 @@ def test_rows_of_a_parquet_file_are_numbered_as_in_a_spreadsheet(
     assert faults_of(write_parquet(tmp_path / "r.parquet", columns)) == [
         "row 5: config: expected a printable name, found ''; name it",
         "row 4: score: expected a number from 0 to 1, found '1.5'; give accuracies as fractions of 1, or add --scale 1 "
-        "to take any number (--lower-is-better for a loss)",
+        "to accept any number (--lower-is-better for a loss)",
     ]
 
 

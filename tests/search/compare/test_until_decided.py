@@ -197,11 +197,11 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
 
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert f"race: still in: {finalist}, {hopeless}, {alike}" in shown.err
-    assert "race, blocks 1 to 6 of at most 8, 3 still in: 18/18 repeats" in shown.err
-    assert f"race, block {dropped_after + 1} of at most 8, 2 still in" in shown.err
-    assert f"{finalist} beat {hopeless} after {dropped_after} blocks (E = " in shown.err
-    assert f"confirm {finalist} on fresh blocks: 9/9 repeats" in shown.err
+    assert f"race: remaining: {finalist}, {hopeless}, {alike}" in shown.err
+    assert "race, repeats 1 to 6 of at most 8, 3 configurations left: 18/18 repeats" in shown.err
+    assert f"race, repeat {dropped_after + 1} of at most 8, 2 configurations left" in shown.err
+    assert f"{finalist} beat {hopeless} after {dropped_after} repeats (E = " in shown.err
+    assert f"confirm {finalist} on fresh repeats: 9/9 repeats" in shown.err
 
     (note,) = [event for event in read_events(study.folder / "journal.jsonl") if event["event"] == "comparison"]
     repeats = [key for key, record in read_records(study.folder).items() if record.kind == "repeat"]
@@ -211,7 +211,7 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert "dropped" in note["tags"]["race.1"]
     table = (study.folder / "comparison" / "table.md").read_text()
     assert f"| {finalist} | {hopeless} | {dropped_after} |" in table
-    assert f"Survivor: {finalist}, judged on the test images and 3 fresh blocks, which the race never saw:" in table
+    assert f"Survivor: {finalist}, judged on the test images and 3 fresh repeats, which the race did not use:" in table
     written = json.loads((study.folder / "comparison" / "comparison.json").read_text())
     assert written == json.loads(json.dumps(document))
 
@@ -309,14 +309,14 @@ def test_a_race_is_a_look_at_the_blocks_of_a_comparison_and_none_at_fresh_ones(s
     raced = run_until_decided(change(study, repeats=6))
     again = run_compare(change(study, repeats=7))
     assert (ordinary["num_looks"], raced["num_looks"], again["num_looks"]) == (1, 1, 3)
-    assert "look number" not in "".join(item["sentence"] for item in raced["comparisons"])
-    assert "This is look number 3" in again["comparisons"][1]["sentence"]
+    assert "interim analysis" not in "".join(item["sentence"] for item in raced["comparisons"])
+    assert "This is interim analysis 3" in again["comparisons"][1]["sentence"]
     assert ordinary["num_looks"] == run_compare(change(study, repeats=6))["num_looks"]
 
 
 def test_too_few_blocks_to_decide_anything_are_refused_before_training(study: StudyConfig) -> None:
     with pytest.raises(
-        InputError, match=r"compare\.repeats: 5 blocks can decide none of the 2 pairs, .* take at least 6"
+        InputError, match=(r"compare\.repeats: 5 repeats cannot decide any of 2 pairs, .* use at least 6")
     ):
         run_until_decided(change(study, repeats=5))
     assert blocks_of(study) == {}
@@ -326,14 +326,16 @@ def test_a_family_too_large_for_the_blocks_is_said(study: StudyConfig, capsys: p
     pairs = (("finalist-1", "baseline-1"), ("baseline-2", "baseline-1"))
     family = {"two": pairs, "one": (("finalist-1", "baseline-2"),)}
     document = run_until_decided(change(study, repeats=5, family=family))
-    assert "5 blocks can decide none of the 2 pairs of family two, however clear; take at" in capsys.readouterr().err
+    assert (
+        "5 repeats cannot decide any of 2 pairs of family two, however large the difference; use at"
+    ) in capsys.readouterr().err
     assert [pair["outcome"] for pair in document["race"]["pairs"][:2]] == ["undecided", "undecided"]
 
 
 def test_few_blocks_to_confirm_are_said_before_training(study: StudyConfig, capsys: pytest.CaptureFixture[str]) -> None:
     document = run_until_decided(change(study, repeats=6, confirm=2))
     assert (
-        "compare.confirm: 2 can lead to no verdict, whatever the results; with compare.estimand new-data and"
+        "compare.confirm: 2 cannot lead to a verdict, whatever the results; with compare.estimand new-data and"
         in capsys.readouterr().err
     )
     assert {item["verdict"] for item in document["comparisons"]} == {"refused"}
@@ -394,7 +396,7 @@ def test_what_was_lost_is_tried_again_before_the_race_goes_on(
             raise RuntimeError("the node went away")
 
     pretence.trouble = lose
-    with pytest.raises(TooManyFailuresError, match="1 of 18 repeats were lost, and the race cannot go on") as caught:
+    with pytest.raises(TooManyFailuresError, match="1 of 18 repeats were lost, and the race cannot continue") as caught:
         run_until_decided(study)
     assert "compare-3: RuntimeError: the node went away" in caught.value.faults[1]
     assert not (study.folder / "comparison").exists()
@@ -494,7 +496,7 @@ def test_a_clear_difference_ends_at_the_first_interim_analysis(
     # Whoever goes on after all has looked twice.
     longer = run_compare(change(study, interim=None))
     assert (len(longer["blocks"]), longer["num_looks"]) == (15, 2)
-    assert "look number 2" in longer["comparisons"][0]["sentence"]
+    assert "interim analysis 2" in longer["comparisons"][0]["sentence"]
     assert longer["key"] != document["key"]
 
 

@@ -134,7 +134,7 @@ def test_a_twin_is_held_against_its_record(record: TrialRecord) -> None:
     [
         ({"status": "RUNNING"}, "RUNNING, completed"),
         ({"outcome": ""}, "FINISHED, no outcome"),
-        ({"num_epochs": 1}, "1 epochs instead of 2"),
+        ({"num_epochs": 1}, "1 epoch instead of 2"),
         ({"val_accuracy": 0.7}, "val_accuracy 0.7 instead of 0.75"),
         ({"test_accuracy": 0.7}, "test_accuracy 0.7 instead of None"),
     ],
@@ -169,8 +169,8 @@ def test_runs_that_are_too_many_missing_or_left(record: TrialRecord) -> None:
 def test_the_line_about_what_was_mended(record: TrialRecord) -> None:
     found = mlflow_differences([record], {})
     assert mended_in_words([], "trial") == ""
-    assert mended_in_words(found, "trial") == "mended from the journal: 1 trial"
-    assert mended_in_words(found * 3, "run") == "mended from the journal: 3 runs"
+    assert mended_in_words(found, "trial") == "repaired from the journal: 1 trial"
+    assert mended_in_words(found * 3, "run") == "repaired from the journal: 3 runs"
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_status_check_from_agreement_to_differences_and_back(
     )
     assert "RUNNING, " in lines[4]
     assert lines[5].endswith("no run in MLflow")
-    assert lines[6] == "6 difference(s) over 4 trials; the next start of the study mends them"
+    assert lines[6] == "6 differences over 4 trials; the next start of the study repairs the copies"
     assert snapshot(swept) == before
     code, text = ask("--json")
     document = json.loads(text)
@@ -252,7 +252,7 @@ def test_status_check_from_agreement_to_differences_and_back(
     study = parse_study(yaml.safe_load((swept / "study.yaml").read_text()), "study.yaml")
     start(swept)
     driver.sweep(study)
-    assert bring(swept) == ["mended from the journal: 2 runs"]
+    assert bring(swept) == ["repaired from the journal: 2 runs"]
     assert ask() == (0, "journal, Optuna and MLflow agree on 4 trials\n")
     start(swept)
     assert bring(swept) == []
@@ -305,7 +305,7 @@ def test_a_driver_at_work_is_said(swept: Path) -> None:
     with Journal(swept):
         assert is_driven(swept)
         lines = to_lines(check(study))
-    assert lines[-1] == "a driver is at work: what it does just now may not be everywhere yet"
+    assert lines[-1] == "a driver is running: its latest changes may not have reached every store yet"
     assert not is_driven(swept)
     assert not is_driven(swept / "nowhere")
 

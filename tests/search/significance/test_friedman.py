@@ -102,7 +102,7 @@ def test_ties_everywhere_are_no_evidence() -> None:
 
 def test_what_cannot_be_ranked_is_refused() -> None:
     scores = np.array([[0.1, 0.2, 0.3], [0.3, np.nan, 0.1], [0.1, 0.2, 0.3]])
-    with pytest.raises(ScoresError, match=r"scores must be finite, rows \[2\] are not: leave out data sets"):
+    with pytest.raises(ScoresError, match=r"scores must be finite, rows \[2\] are not: remove data sets"):
         friedman(scores)
     with pytest.raises(ScoresError, match=r"at least 2 by 3, got \(3, 2\)"):
         friedman(scores[:, ::2])

@@ -110,7 +110,7 @@ def test_an_interval_without_zero_is_explained_when_holm_disagrees() -> None:
     assert comparison.p is not None
     assert comparison.p < 0.05
     assert comparison.verdict is Verdict.INCONCLUSIVE
-    assert "does not hold up among 37" in comparison.sentence
+    assert "adjusted over 37 comparisons, the difference is not significant" in comparison.sentence
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_refusals_name_their_reason_and_keep_their_place_in_the_family() -> None
     reasons = [
         "",
         "zero variance",
-        "their test sets differ, with 2000 and 100",
+        "their test sets differ in size ( 2000 and 100",
         "they share no block: train both on the same seeds and splits",
         "no results",
     ]
@@ -202,7 +202,7 @@ def test_a_verdict_that_only_the_finished_repeats_support_is_inconclusive() -> N
     comparison = one([None, *GOOD[1:]], CNN, num_classes=10, failed={"A": [BLOCKS[0]]})
     assert comparison.sensitivity_verdict is Verdict.BETTER
     assert comparison.verdict is Verdict.INCONCLUSIVE
-    words = "it hangs on the diverged repeats: with them it is inconclusive, without them better."
+    words = "it depends on the diverged repeats: with them it is inconclusive, without them better."
     assert f"No verdict, because {words}" in comparison.sentence
     assert "repeats would find" not in comparison.sentence
     assert "would take" not in comparison.sentence
@@ -218,9 +218,9 @@ def test_a_fallback_checkpoint_is_used_as_it_is() -> None:
 def test_divergence_everywhere_leaves_nothing_to_confirm() -> None:
     comparison = one([None] * 10, CNN, num_classes=10, failed={"A": BLOCKS})
     assert comparison.verdict is Verdict.INCONCLUSIVE
-    assert "too few repeats are left" in comparison.sentence
+    assert "too few are left" in comparison.sentence
     assert comparison.failures_p == pytest.approx(2 * 0.5**10)
-    assert "neither left a result" in one([None] * 10, [None] * 10, num_classes=10).sentence
+    assert "neither has a result" in one([None] * 10, [None] * 10, num_classes=10).sentence
 
 
 def test_analyses_that_disagree_are_inconclusive() -> None:

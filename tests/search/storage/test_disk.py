@@ -59,7 +59,9 @@ def test_a_full_disk_is_told_in_words_and_keeps_the_old_file(small_disk: Path, n
     with pytest.raises(StorageFaultError) as caught:
         write(path, torch.zeros(10**7))
     (line,) = caught.value.faults
-    assert f"{name}: node {os.uname().nodename} cannot use it (No space left on device); make room, then run" in line
+    assert (
+        f"{name}: node {os.uname().nodename} cannot use it (No space left on device); free disk space, then run"
+    ) in line
     assert line.count(str(small_disk)) == 1
     assert path.read_bytes() == before
     assert names(small_disk) == [name]
@@ -213,7 +215,7 @@ def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path, make_spec: Make
     training = train(make_spec(epochs=3), digits, trials / "a", device="cpu")
     assert next(training) is not None
     (tmp_path / "study").rename(tmp_path / "moved")
-    with pytest.raises(StorageFaultError, match=r"\(No such file or directory\); put the folder back where it was"):
+    with pytest.raises(StorageFaultError, match=r"\(No such file or directory\); move the folder back to its place"):
         list(training)
     assert names(tmp_path) == ["moved"]
     assert names(tmp_path / "moved" / "trials" / "a") == ["checkpoint.pt"]
@@ -276,7 +278,7 @@ def test_nothing_of_a_checkpoint_outlives_its_trial(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "expected an array that a training left, found no file"),
+        (None, "expected an array from a training run, found no file"),
         (b"", "damaged (EOF"),
         (b"PK\x03\x04", "damaged ("),
         (np.zeros((2, 5), "uint8"), None),
@@ -302,5 +304,5 @@ def test_an_array_of_a_training_is_checked_where_it_is_read(tmp_path: Path, cont
     if words is None:
         assert load_array(path, "uint8", 5).tolist() == content.tolist()
         return
-    with pytest.raises(InputError, match=rf"correct\.npy: .*{re.escape(words)}.*; put it back from a copy"):
+    with pytest.raises(InputError, match=rf"correct\.npy: .*{re.escape(words)}.*; restore it from a copy"):
         load_array(path, "uint8", 5)

@@ -170,7 +170,9 @@ def test_a_gpu_without_bfloat16_is_refused_in_words(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Old GPU")
     gpu = torch.device("cuda")
-    with pytest.raises(ResourceError, match=r"train\.precision: bfloat16 asked for, and Old GPU has none in hardware"):
+    with pytest.raises(
+        ResourceError, match=(r"train\.precision: bfloat16 requested, but Old GPU does not support it in hardware")
+    ):
         uses_bfloat16("bfloat16", gpu)
     assert not uses_bfloat16("float32", gpu)
     assert uses_bfloat16("bfloat16", CPU)
