@@ -98,8 +98,9 @@ def digits_apart(fractions: Sequence[float], marks: Sequence[float], digits: int
     return digits
 
 
-def significant(value: float, mark: float, digits: int = 3) -> str:
+def significant(value: float, mark: float) -> str:
     """Return three significant digits, or as many as keep a number on its side of a mark."""
+    digits = 3
     while digits < MAX_DIGITS and _side(float(f"{value:.{digits}g}") - mark) != _side(value - mark):
         digits += 1
     return f"{value:.{digits}g}"

@@ -76,7 +76,7 @@ def _judged(c: Comparison) -> str:
         first = f"Provisional, few repeats: {first}"
     elif c.verdict is Verdict.INCONCLUSIVE:
         first = first[0].upper() + first[1:]
-    return f"{first}{_reach(c, digits)}"
+    return f"{first}{_reach(c, digits)}{_interim(c)}"
 
 
 def marks_of(c: Comparison) -> tuple[float, ...]:
@@ -117,6 +117,17 @@ def _chances(c: Comparison) -> str:
             return f" P(|difference| < {rope}) {probability(inside)}."
         case _:
             return f" P(difference > {rope}) {probability(above)}, P(difference < -{rope}) {probability(below)}."
+
+
+def _interim(c: Comparison) -> str:
+    """Return which of the declared interim analyses this is, and how much of alpha they have spent."""
+    if c.interim is None:
+        return ""
+    from search.significance.sequential.bounds import group_sequential_bounds  # reading a comparison needs no SciPy
+
+    look, num_looks = c.interim
+    spent = group_sequential_bounds(num_looks, alpha=c.alpha).spent[look - 1]
+    return f" Analysis {look} of {num_looks} as declared (O'Brien-Fleming): {spent:.2g} of alpha {c.alpha:g} is spent."
 
 
 def _reach(c: Comparison, digits: int) -> str:
