@@ -213,7 +213,7 @@ def _refuse_twice(place: Path, parts: Mapping[str, str]) -> None:
         found = (place / name).stat()
         same.setdefault((found.st_dev, found.st_ino), []).append(f"{name}/")
     faults += [
-        f"{at(place)}: {' and '.join(names)} are links to the same folder; each part needs its own images"
+        f"{at(place)}: {' and '.join(names)} are the same folder, one of them by a link; each part needs its own images"
         for names in same.values()
         if len(names) > 1
     ]

@@ -9,4 +9,4 @@ def counted(number: int, noun: str) -> str:
     >>> counted(1, "repeat"), counted(2000, "image")
     ('1 repeat', '2,000 images')
     """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun if number == 1 else noun + 's'}"

@@ -149,7 +149,7 @@ def test_a_study_names_variables(
     assert "http://me:${MLFLOW_PW}@host" in text
     check_folder(study)
     monkeypatch.delenv("MLFLOW_PW")
-    with pytest.raises(StudyError, match=r"tracking\.uri: names \$\{MLFLOW_PW\}, .*; set MLFLOW_PW"):
+    with pytest.raises(StudyError, match=r"tracking\.uri: refers to \$\{MLFLOW_PW\}, .*; set MLFLOW_PW"):
         load_study(study.folder / "study.yaml")
     check_folder(make_study())  # where MLflow records may change; the old variable is not needed for it
 

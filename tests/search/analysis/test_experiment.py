@@ -208,7 +208,7 @@ def test_nothing_is_left(store: Store) -> None:
 def test_experiments_that_are_not_there(store: Store, logged: str) -> None:
     with pytest.raises(TrackingError, match="no experiment is called 'Experimen 1'; did you mean 'experiment"):
         fetch_runs(store.uri, "Experimen 1")
-    with pytest.raises(TrackingError, match="no experiment is called 'xyz'; known: experiment  "):
+    with pytest.raises(TrackingError, match="no experiment is called 'xyz'; known: experiment "):
         fetch_runs(store.uri, "xyz")
     store.client.delete_experiment(store.client.get_experiment_by_name(logged).experiment_id)
     with pytest.raises(TrackingError, match="was deleted; restore it in MLflow"):

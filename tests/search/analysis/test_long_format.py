@@ -129,7 +129,10 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "no names": (
         (HEAD, ",0,0.5", "a,,0.5", "b,0,0.5"),
-        ("row 2: config: expected a printable name, found ''; name it", "row 3: block: expected a printable name"),
+        (
+            "row 2: config: expected a printable name, found ''; give it a name",
+            "row 3: block: expected a printable name",
+        ),
     ),
     "one configuration": (
         (HEAD, *GOOD[:2]),

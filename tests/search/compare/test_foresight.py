@@ -121,7 +121,7 @@ def test_what_is_stated_goes_before_what_is_assumed(make_study: MakeStudy) -> No
     # So little between blocks leaves no room for the images' noise: 0.3 / 10,000 would be a variance of .0055^2.
     assert both.components == Components(repeats=0.0, images=pytest.approx(0.1), residual=pytest.approx(0.01))
     assert both.sources[-2:] == (
-        "stated: 40 % of the test images",
+        "stated: the two configurations disagree on 40 % of the test images",
         "stated: 0.1 pp SD of the differences between repeats",
     )
     assert not any("(--" in line for line in both.sources)

@@ -50,7 +50,7 @@ def study(make_study: MakeStudy, root: Path, cnn: dict[str, Any]) -> StudyConfig
 def test_plan_says_the_three_parts(study: StudyConfig) -> None:
     lines = to_lines(make_plan(study))
     assert "data        24 training, 10 validation, 12 test images" in lines
-    assert any("validation part: val/, 10 images, the same for every block" in line for line in lines)
+    assert any("validation part: val/, 10 images, the same for every repeat" in line for line in lines)
 
 
 @pytest.mark.parametrize("override", ["split.method=none", "split.method=random", "split.fraction=0.2"])

@@ -84,7 +84,7 @@ def test_a_file_is_bounded_in_bytes(tmp_path: Path) -> None:
         read_regular(path, 4)
     with path.open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
-    with pytest.raises(UnreadableError, match=r"more than the 536,870,912 that are read\); save it smaller"):
+    with pytest.raises(UnreadableError, match=r"and the maximum is 536,870,912\); save it smaller"):
         read_image(path, (8, 8))
 
 

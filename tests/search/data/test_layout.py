@@ -68,7 +68,7 @@ def test_a_validation_part_of_the_data_sets_own(make: MakeFolder, val: str) -> N
     assert _numbers(dataset) == (12, 4, 6)
     assert dataset.val is not None
     assert dataset.val.ids[0] == f"{val}/cat/000.png"
-    assert f"validation part: {val}/, 4 images, the same for every block" in dataset.notes[0]
+    assert f"validation part: {val}/, 4 images, the same for every repeat" in dataset.notes[0]
 
 
 @pytest.mark.parametrize(("parts", "val"), [({"train": 6}, None), ({"train": 6, "val": 2}, 4)])

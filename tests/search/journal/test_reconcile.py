@@ -108,7 +108,7 @@ def test_what_the_journal_does_not_know(record: TrialRecord) -> None:
     records = {"a": dataclasses.replace(record, number=1)}
     assert differences(records, [fail, second]) == [], "a draw that a journal of before does not have"
     (unknown,) = differences(records, [TRIAL, second])
-    assert (unknown.trial, unknown.journal, unknown.found) == ("trial 0", "never began", "COMPLETE (0.7500)")
+    assert (unknown.trial, unknown.journal, unknown.found) == ("trial 0", "never started", "COMPLETE (0.7500)")
     last = dataclasses.replace(fail, number=2)
     (left,) = differences(records, [fail, second, last])
     assert (left.number, left.found, left.cure) == (2, "FAIL", Repair.REWRITE)
@@ -238,7 +238,7 @@ def test_status_check_from_agreement_to_differences_and_back(
     assert len(lines) == 4 + 2 + 1
     assert (
         lines[0]
-        == f"Optuna  {records[first].label}: {in_words(records[first])} in the journal, no such trial in Optuna"
+        == f"Optuna  {records[first].label}: {in_words(records[first])} in the journal, but no such trial in Optuna"
     )
     assert "RUNNING, " in lines[4]
     assert lines[5].endswith("no run in MLflow")
@@ -330,5 +330,7 @@ def test_an_epoch_of_a_trial_that_never_began_is_a_damaged_journal(swept: Path) 
     lines = path.read_bytes().splitlines(keepends=True)
     begin = next(index for index, line in enumerate(lines) if b'"begin"' in line)
     path.write_bytes(b"".join(lines[:begin] + lines[begin + 1 :]))
-    with pytest.raises(InputError, match=r"trial '\w+' never began; the journal was damaged, restore it from a copy"):
+    with pytest.raises(
+        InputError, match=r"trial '\w+' was never started; the journal was damaged, restore it from a copy"
+    ):
         Journal(swept)

@@ -252,7 +252,9 @@ def test_a_worker_that_can_never_be_started_ends_the_run_with_the_reason(
     assert key(link.take("1")) == "a"
     link.lose("1", error)
     clock.now += 2.0
-    with pytest.raises(ResourceError, match=rf"could not start a worker 3 times in a row \({reason}\); mend") as caught:
+    with pytest.raises(
+        ResourceError, match=rf"could not start a worker 3 times in a row \({reason}\); fix this"
+    ) as caught:
         link.take("1")
     assert link.fault is caught.value
     assert not work.failed, "that is not the training's fault"

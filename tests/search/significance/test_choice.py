@@ -104,9 +104,13 @@ def test_permutations_need_blocks_enough_for_the_family() -> None:
     def found(num: int, family: list[tuple[str, str]]) -> Comparison:
         return judge_results([results(num=num)], family, Declared(method="sign-flip"))[0]
 
-    assert "needs at least 6 paired repeats for a significant result among 1, got 5" in found(5, [("A", "B")]).sentence
+    assert ("needs at least 6 paired repeats for a significant result among 1 comparison, got 5") in found(
+        5, [("A", "B")]
+    ).sentence
     assert found(6, [("A", "B")]).p is not None
-    assert "needs at least 7 paired repeats for a significant result among 3, got 6" in found(6, ALL_PAIRS).sentence
+    assert ("needs at least 7 paired repeats for a significant result among 3 comparisons, got 6") in found(
+        6, ALL_PAIRS
+    ).sentence
     assert found(7, ALL_PAIRS).p is not None
     joint = Declared(estimand="this-data", adjust="max-t")  # its smallest p is 2 / 2^R for any family
     six, five = (judge_results([results(num=num)], ALL_PAIRS, joint)[0] for num in (6, 5))
@@ -235,7 +239,7 @@ def test_a_method_must_speak_of_what_is_declared() -> None:
         {"estimand": "this-data", "method": "corrected-t", "ratio": 3 / 7},
         {"estimand": "this-data", "method": "crossed"},
     ):
-        with pytest.raises(ScoresError, match=r"speaks of .*, and (new|this)-data was declared"):
+        with pytest.raises(ScoresError, match=r"allows claims about .*, but (new|this)-data was declared"):
             judged(results(), **declared)
     with pytest.raises(ScoresError, match="over 8 data sets, claims are about new data sets, found this-data"):
         judge_results(many(8), [("A", "B")], Declared(estimand="this-data"))

@@ -138,7 +138,7 @@ def test_refusals_name_their_reason_and_keep_their_place_in_the_family() -> None
     reasons = [
         "",
         "zero variance",
-        "their test sets differ in size ( 2000 and 100",
+        "their test sets differ in size (2000 and 100",
         "they share no block: train both on the same seeds and splits",
         "no results",
     ]

@@ -204,7 +204,8 @@ def test_a_full_disk_is_told_in_words(
                 journal.copy.bring(["trials/a/confusion.npy"])
             full_disk()
         with pytest.raises(
-            StorageFaultError, match=(r"cannot use it \(No space left on device\); free disk space, then run")
+            StorageFaultError,
+            match=(r"cannot be used on node .* \(No space left on device\); free disk space, then run"),
         ):
             journal.copy.settle() if is_away else journal.copy.bring(["trials/a/confusion.npy"])
 

@@ -60,7 +60,7 @@ def test_a_full_disk_is_told_in_words_and_keeps_the_old_file(small_disk: Path, n
         write(path, torch.zeros(10**7))
     (line,) = caught.value.faults
     assert (
-        f"{name}: node {os.uname().nodename} cannot use it (No space left on device); free disk space, then run"
+        f"{name}: cannot be used on node {os.uname().nodename} (No space left on device); free disk space, then run"
     ) in line
     assert line.count(str(small_disk)) == 1
     assert path.read_bytes() == before
@@ -72,7 +72,9 @@ def test_a_full_disk_is_told_in_words_and_keeps_the_old_file(small_disk: Path, n
 def test_a_read_only_disk_is_told_in_words(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for name, write in WRITERS.items():
-        with pytest.raises(StorageFaultError, match=r"cannot use it \(Read-only file system\); make it writable, then"):
+        with pytest.raises(
+            StorageFaultError, match=(r"cannot be used on node .* \(Read-only file system\); make it writable, then")
+        ):
             write(small_disk / name, torch.zeros(10))
 
 
@@ -92,7 +94,9 @@ def test_a_training_on_a_full_disk_goes_on_where_it_was(
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
         while True:
             stream.write(b"0" * 4096)
-    with pytest.raises(StorageFaultError, match=r"checkpoint\.pt: node .* cannot use it \(No space left on device\)"):
+    with pytest.raises(
+        StorageFaultError, match=(r"checkpoint\.pt: cannot be used on node .* \(No space left on device\)")
+    ):
         list(training)
     assert names(folder) == ["checkpoint.pt"]
     ballast.unlink()
@@ -243,7 +247,9 @@ def test_a_fault_of_the_machine_ends_a_sweep_in_words_and_no_trial_fails(
 
     with monkeypatch.context() as patch:
         patch.setattr(f"search.training.loop.{place}", fail)
-        with pytest.raises(StorageFaultError, match=r"^/disk/file: node .*, then run the same command"):
+        with pytest.raises(
+            StorageFaultError, match=r"^/disk/file: cannot be used on node .*, then run the same command"
+        ):
             driver.sweep(study)
     (waiting,) = read_records(study.folder).values()
     assert waiting.outcome is None

@@ -448,7 +448,7 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a pair with itself": (
         {"compare": {"family": {"x": [["ecrnn/cnn", "baseline-1"]]}, "baselines": ["ecrnn/cnn"]}},
-        "compare.family.x.0: expected two configurations, found ecrnn/cnn twice",
+        "compare.family.x.0: expected two different configurations, found ecrnn/cnn twice",
     ),
     "a pair twice, in two families and two directions": (
         {

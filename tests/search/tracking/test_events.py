@@ -80,7 +80,7 @@ HOSTILE = {
     "an epoch as a number": (epoch(epoch=1e300), r"epoch: metrics\.epoch: .*got 1e\+300"),
     "an epoch that is missing": (epoch(epoch=5), "epoch: epoch 5 of trial a follows epoch 1; lines are missing"),
     "an outcome": (end(outcome={"word": "won"}), r"end: outcome\.word: must be 'completed', 'stopped' or 'failed'"),
-    "an unknown trial": (end(key="zz"), "end: trial 'zz' never began"),
+    "an unknown trial": (end(key="zz"), "end: trial 'zz' was never started"),
     "a file elsewhere": (end(artifacts={"x": "../../etc/passwd"}), r"end: artifacts\.x.*must be a path below"),
     "an absolute file": (end(artifacts={"x": "/etc/passwd"}), "must be a path below"),
     "a file of a comparison": (
