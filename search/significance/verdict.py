@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from search.significance.adjust.multiplicity import holm
 from search.significance.effects import equivalence_of
 from search.significance.records import Equivalence, MeanTest, Verdict
-from search.significance.rounding import NOISE
+from search.significance.rounding import NOISE_FRACTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +69,9 @@ def _decide(
         verdict = Verdict.EQUIVALENT
     elif adjusted_p > alpha:
         verdict = Verdict.INCONCLUSIVE
-    elif test.interval.low > NOISE:
+    elif test.interval.low > NOISE_FRACTION:
         verdict = Verdict.BETTER
-    elif test.interval.high < -NOISE:
+    elif test.interval.high < -NOISE_FRACTION:
         verdict = Verdict.WORSE
     else:
         verdict, reason = Verdict.INCONCLUSIVE, "the interval includes 0"

@@ -6,7 +6,7 @@ import math
 
 from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS
 from search.significance.records import Comparison, Interval, Verdict
-from search.significance.rounding import NOISE, digits_apart, digits_for, p_value, plain, points, probability
+from search.significance.rounding import NOISE_FRACTION, digits_apart, digits_for, p_value, plain, points, probability
 
 ADJUSTMENTS = {
     "holm": "Holm",
@@ -156,7 +156,7 @@ def _why_not(c: Comparison) -> str:
     """Return why there is no verdict although the numbers alone suggest one."""
     if c.reason:
         return f" No verdict, because {c.reason}."
-    if c.interval and (c.interval.low > NOISE or c.interval.high < -NOISE):
+    if c.interval and (c.interval.low > NOISE_FRACTION or c.interval.high < -NOISE_FRACTION):
         if c.family_size == 1:
             return f" The interval excludes 0, but the {c.test} decides."
         return (

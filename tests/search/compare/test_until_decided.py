@@ -11,7 +11,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,10 +29,11 @@ from search.records import Completed, EpochMetrics, Progress, TrialRecord, Trial
 from search.report.overview import make_overview, to_lines
 from search.runners import inline
 from search.runners.dispatcher import Assignment
-from search.significance import figures
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.training.spec import TrialSpec
+
+pytestmark = pytest.mark.usefixtures("undrawn", "copied_here")
 
 MakeStudy = Callable[..., StudyConfig]
 GOOD, ALIKE, HOPELESS, WORSE = 0.01, 0.011, 1e-7, 1e-8
@@ -90,10 +90,9 @@ class Pretence:
 
 @pytest.fixture
 def pretence(monkeypatch: pytest.MonkeyPatch) -> Pretence:
-    """Nothing is trained or drawn from here on."""
+    """Nothing is trained from here on."""
     made = Pretence()
     monkeypatch.setattr(inline, "run_assignment", made.run)
-    monkeypatch.setattr(figures, "forest_plot", lambda _: SimpleNamespace(savefig=lambda path, dpi: path.touch()))
     return made
 
 
