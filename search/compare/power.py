@@ -133,7 +133,8 @@ def foresee(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEs
     """
     section = study.compare
     family_size = max(len(family.pairs) for family in families_of(section)) or 1
-    alpha = interim_level(section.alpha / family_size, section.interim and (section.interim, section.interim))
+    last = (section.interim, section.interim) if section.interim else None
+    alpha = interim_level(section.alpha / family_size, last)
     pilot = _read_pilot(study, alpha)
     components, sources = _settle(pilot, stated, num_images)
     design = _design(components, num_images, section)

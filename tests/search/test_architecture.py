@@ -1,10 +1,15 @@
-"""docs/architecture.md names the packages that there are, in the order of their layers, and files that exist."""
+"""docs/architecture.md names packages and files that exist; pyproject.toml names what is imported."""
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -42,3 +47,39 @@ def test_every_function_that_the_page_names_is_in_its_file() -> None:
 def _files(name: str) -> list[Path]:
     places = [ROOT / name, ROOT / "search" / name, ROOT / "search" / "significance" / name]
     return [place for place in places if place.is_file()]
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OWN = ("search", "spaces", "hybrid_models")
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Names of the distributions that some requirements ask for, normalised."""
+    return {re.split(r"[\[>=<]", item)[0].lower().replace("_", "-") for item in requirements}
+
+
+def imported(*folders: str) -> dict[str, set[str]]:
+    """Top-level module of other authors -> the distributions that contain it."""
+    there = metadata.packages_distributions()
+    found = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    beside = {path.stem for path in (ROOT / "tests").rglob("*.py")}  # scripts of a folder that import each other
+    others = found - set(sys.stdlib_module_names) - beside - {*OWN, "bench", "tests"}
+    return {module: names(there.get(module, [module])) for module in others}
+
+
+def test_the_packages_need_what_they_import_and_nothing_else() -> None:
+    declared, needed = names(PROJECT["dependencies"]), imported(*OWN)
+    assert not {module for module, found in needed.items() if not found & declared}
+    assert not declared - set().union(*needed.values())
+
+
+@pytest.mark.parametrize("folder", ["tests", "bench", "docs"])
+def test_what_tests_and_measurements_import_is_declared(folder: str) -> None:
+    declared = names(PROJECT["dependencies"]) | names(PROJECT["optional-dependencies"]["dev"])
+    assert not {module for module, found in imported(folder).items() if not found & declared}

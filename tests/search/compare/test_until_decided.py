@@ -185,7 +185,7 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert {item["num_blocks"] for item in document["comparisons"]} == {3}
     assert document["declared"]["confirm"] == 3
     told = "\n".join(to_lines(make_overview(study)))
-    assert "race        Raced on validation accuracy: 8 blocks of at most 8." in told
+    assert "race        Raced on validation accuracy: 8 repeats of at most 8." in told
     # Nothing is shown against the one that is alike, so the survivor stays what it was.
     assert (pick_winner(study).name, pick_winner(study).state) == (finalist, NOMINATED)
     for pair in race["pairs"]:
