@@ -27,7 +27,7 @@ class Test:
     negated: bool = False
     """Whether the parameter must have none of the values."""
 
-    def holds(self, values: Mapping[str, Value]) -> bool:
+    def holds(self, values: Mapping[str, object]) -> bool:
         """Return whether the values of the active parameters satisfy the test."""
         if self.name not in values:
             return False

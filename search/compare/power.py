@@ -19,6 +19,7 @@ from search.significance.planning.design import (
     upper_components,
 )
 from search.significance.records import Components
+from search.significance.sequential.bounds import interim_level
 from search.significance.tests import crossed, resampled
 from search.study.claims import CompareSection, families_of, fewest_repeats
 from search.study.config import StudyConfig
@@ -82,7 +83,8 @@ class PowerEstimate:
     family_size: int
     """Number of comparisons in the largest declared family."""
     alpha: float
-    """Level of each comparison: alpha / family size, as in the first step of the adjustment."""
+    """Level of each comparison: alpha / family size, as in the first step of the adjustment; with interim analyses,
+    their level at the last one."""
     num_images: int
     """Number of test images."""
     components: Components
@@ -131,7 +133,8 @@ def foresee(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEs
     """
     section = study.compare
     family_size = max(len(family.pairs) for family in families_of(section)) or 1
-    alpha = section.alpha / family_size
+    last = (section.interim, section.interim) if section.interim else None
+    alpha = interim_level(section.alpha / family_size, last)
     pilot = _read_pilot(study, alpha)
     components, sources = _settle(pilot, stated, num_images)
     design = _design(components, num_images, section)

@@ -81,6 +81,7 @@ def _declared(section: CompareSection, families: Sequence[Mapping[str, Any]]) ->
     """Return the declared settings and the families derived from them."""
     return {
         **section.model_dump(mode="json", include={"family", "estimand", "adjust", "alpha", "rope", "repeats"}),
+        **({"interim": section.interim} if section.interim else {}),
         "confirm": section.num_confirm,
         "error_rate": error_rate_of(section.adjust),
         "families": list(families),

@@ -119,6 +119,12 @@ def _methods(comparisons: Comparisons) -> Iterator[str]:
         f"{_listed(item['estimand'] for item in tested)}."
     )
     yield from _families(tested)
+    if interim := tested[0].get("interim"):
+        look, num_looks = interim
+        yield (
+            f"{num_looks} analyses after equal shares of the repeats were declared, with O'Brien and Fleming's (1979) "
+            f"bounds; this is analysis {look}, and p-values and intervals hold at all of them."
+        )
     alpha, rope = tested[0].get("alpha", Declared.alpha), tested[0].get("rope", 0.0)
     if rope and any(item.get("adjusted_tost_p") is not None for item in tested):
         several = ", adjusted by Holm's procedure over the same family," if _is_family(tested) else ""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import select
 import sys
@@ -15,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from search.copies.process import DATABASE_VARIABLE, URI_VARIABLE
 from search.errors import HybridSearchError, InputError
+from search.storage.locks import try_lock
 from search.text.printable import printable
 from search.uris import redacted
 
@@ -213,7 +213,7 @@ def _alone(file: Path, orders: _Orders, grace_secs: float) -> Iterator[bool]:
     """Wait for the lock of this study's copies; yield False if held `grace_secs` after the driver stopped."""
     with file.open("a") as stream:
         until: float | None = None
-        while not _try_lock(stream):
+        while not try_lock(stream):
             if orders.stop_within(0.1):
                 until = until or time.monotonic() + grace_secs
                 if time.monotonic() > until:
@@ -221,14 +221,6 @@ def _alone(file: Path, orders: _Orders, grace_secs: float) -> Iterator[bool]:
                     return
                 time.sleep(0.1)
         yield True
-
-
-def _try_lock(stream: IO[str]) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _tell(line: str) -> None:

@@ -38,8 +38,6 @@ class Choice:
     point: Mapping[str, Any]
     trial: int | None
     """Number of the sweep's trial with this point; None for a baseline that is not a trial of the sweep."""
-    is_compared: bool
-    """Whether the newest comparison contains the configuration."""
     state: str
     """State as returned by `state_of`."""
     notes: tuple[str, ...]
@@ -82,7 +80,6 @@ def choose(trials: Sequence[TrialRecord], document: Mapping[str, Any] | None) ->
         name=name,
         point=dict(point),
         trial=trial.number if trial else None,
-        is_compared=contender is not None,
         state=state_in(document, name) if contender else NOMINATED,
         notes=tuple(_notes(ranked, document, contender)),
     )

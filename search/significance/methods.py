@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from search.significance.declared import CHECKPOINTS, FIRM_BLOCKS, MIN_BLOCKS, NEW_DATA, THIS_DATA, Declared
 from search.significance.pairing import Pair, ScoresError
 from search.significance.records import Interval, MeanTest
+from search.significance.sequential.bounds import interim_level, interim_p
 from search.significance.tests import (
     bootstrap,
     cross_validation,
@@ -99,6 +100,19 @@ def run_wilcoxon(pair: Pair, declared: Declared) -> MeanTest:
     )
 
 
+def _run_paired_t(pair: Pair, declared: Declared) -> MeanTest:
+    """Run the paired t; at an interim analysis with its p-value, and an interval that covers at all of them."""
+    if declared.interim is None:
+        return resampled.paired_t(pair.per_block, alpha=declared.alpha)
+    look, num_looks = declared.interim
+    test = resampled.paired_t(pair.per_block, alpha=interim_level(declared.alpha, declared.interim))
+    return dataclasses.replace(
+        test,
+        p=interim_p(test.p, look=look, num_looks=num_looks),
+        interval=dataclasses.replace(test.interval, level=1 - declared.alpha),
+    )
+
+
 def _run_pooled(pair: Pair, declared: Declared) -> MeanTest:
     num_images = pair.diff.shape[1] if pair.diff.ndim == 2 else declared.num_images
     if num_images is None:
@@ -175,7 +189,7 @@ METHODS: dict[str, Method] = {
         estimand=THIS_DATA,
         why="The claim is about this data set only, and given the data the repeats are independent.",
         limits=_SAME_IMAGES,
-        run=lambda pair, declared: resampled.paired_t(pair.per_block, alpha=declared.alpha),
+        run=_run_paired_t,
     ),
     "sign-flip": Method(
         title=signflip.NAME,

@@ -34,7 +34,7 @@ class Lease:
     longer than `PATIENCE_SECS` loses its lease, notices this only on its next access, and may complete a request in
     transit. Two drivers that start at the same moment detect each other by writing, waiting and reading again; a store
     that returns old content for longer than `SETTLE_SECS` defeats this. In both cases no segment of the journal is
-    overwritten, and readers report that two drivers have written.
+    overwritten, and readers report that two drivers have written. docs/architecture.md says why not conditional writes.
 
     Args:
         store: The study's folder on the store.

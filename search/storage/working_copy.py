@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import socket
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from search.errors import StoreError
 from search.storage.location import Location, bare
-from search.storage.locks import locked
+from search.storage.locks import holding, locked
 from search.storage.segments import Segments
 from search.storage.store import Store
 from search.storage.synced import STATE, Synced, put
@@ -188,10 +187,7 @@ def _arrays(journal: Path) -> list[str]:
 def is_driven(folder: Path) -> bool:
     """Return whether a running process on this machine writes the study's journal."""
     try:
-        with (folder / LOCK).open("rb") as stream:  # NFS grants a shared lock only on a file open for reading
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        with holding(folder / LOCK, shared=True) as is_free:
+            return not is_free
     except OSError:
         return False
-    return False

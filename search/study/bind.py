@@ -191,11 +191,16 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
 
 
 def check_race(study: StudyConfig) -> None:
-    """Check the requirement of a race: a validation part, as test images must not be used for selection.
+    """Check that there is a validation part, as test images must not be used for selection, and no interim analyses.
 
     Raises:
-        StudyError: There is no validation part.
+        StudyError: There is no validation part, or interim analyses are declared.
     """
+    if study.compare.interim is not None:
+        raise StudyError(
+            "compare.interim: expected none with --until-decided, which analyses after every block by itself, found "
+            f"{study.compare.interim}; leave out one of them"
+        )
     if study.split.method == "none":
         raise StudyError(
             "split.method: expected random or stratified with --until-decided, found none; a race drops losers by "
@@ -273,19 +278,16 @@ def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
                 yield from (fault.removeprefix("point ") for fault in error.faults)
 
 
-def load_facts(
-    study: StudyConfig, cache_dir: Path | None = None, on_progress: Callable[[int, int], None] | None = None
-) -> DataFacts:
+def load_facts(study: StudyConfig, on_progress: Callable[[int, int], None] | None = None) -> DataFacts:
     """Return the properties of a data set, decoding it first if it is not in the node's cache.
 
     Args:
         study: The study.
-        cache_dir: Folder of decoded images; None uses the default.
         on_progress: Receives the number of decoded images and the total.
     """
     from search.data.store import open_data
 
-    data = open_data(study.data, cache_dir, on_progress)
+    data = open_data(study.data, on_progress=on_progress)
     height, width = data.image_size
     return DataFacts(
         key=data.digest,

@@ -30,6 +30,9 @@ class CompareSection(Section):
     """Presets or points to compare the finalists with; `baseline-1` is the first one."""
     repeats: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Number of repeats (seeds and splits), the same for all configurations. With --until-decided: the maximum."""
+    interim: Annotated[int, Field(ge=2, le=20)] | None = None
+    """Number of analyses, each after the same number of further repeats; the comparison ends at the first one that
+    decides all pairs (O'Brien-Fleming bounds, this-data only). Unset: one analysis, after all repeats."""
     confirm: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Number of new repeats on which --until-decided confirms its survivor; unset: `repeats`."""
     family: Literal["baselines", "all-pairs"] | dict[str, tuple[tuple[str, ...], ...]] = "baselines"
@@ -43,6 +46,16 @@ class CompareSection(Section):
     """Error rate of each family: family-wise, or false discovery rate with bh."""
     rope: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
     """Largest difference in accuracy that is considered practically equivalent."""
+
+    @property
+    def analysed_after(self) -> tuple[int, ...]:
+        """Numbers of repeats after which the comparison is analysed; the last one is `repeats`."""
+        num = self.interim or 1
+        return tuple(self.repeats * look // num for look in range(1, num + 1))
+
+    def interim_after(self, num_blocks: int) -> tuple[int, int] | None:
+        """Return the number of the analysis after some repeats, and of all of them; None if there is only one."""
+        return None if self.interim is None else (self.analysed_after.index(num_blocks) + 1, self.interim)
 
     @property
     def num_confirm(self) -> int:
@@ -126,6 +139,29 @@ def claim_faults(section: CompareSection) -> Iterator[str]:
         )
     if section.adjust in NEED_ALL_PAIRS and not named:
         yield from _all_pairs_faults(section)
+    if section.interim is not None:
+        yield from _interim_faults(section, section.interim)
+
+
+def _interim_faults(section: CompareSection, num_looks: int) -> Iterator[str]:
+    from search.significance.declared import BONFERRONI_BASED, FIRM_BLOCKS
+
+    if section.estimand != "this-data":
+        yield (
+            "compare.interim: expects compare.estimand this-data, found new-data; all repeats are scored on the same "
+            "test images, so that analyses of claims on new data do not add up: declare this-data, or one analysis"
+        )
+    if section.adjust not in BONFERRONI_BASED:
+        yield (
+            f"compare.interim: expects compare.adjust {' or '.join(BONFERRONI_BASED)}, found {section.adjust}, which "
+            "does not hold at several analyses; use holm, or declare one analysis"
+        )
+    if section.repeats % num_looks or section.repeats < FIRM_BLOCKS * num_looks:
+        yield (
+            f"compare.interim: {num_looks} analyses, each after the same number of further repeats and at least "
+            f"{FIRM_BLOCKS}, found compare.repeats {section.repeats}; use "
+            f"{num_looks * max(FIRM_BLOCKS, -(-section.repeats // num_looks))}"
+        )
 
 
 def _family_faults(section: CompareSection) -> Iterator[str]:
@@ -195,7 +231,10 @@ def tell_claims(section: CompareSection) -> str:
     about = "new data of this kind" if section.estimand == "new-data" else "this data set"
     rate = f"{error_rate_of(section.adjust)} {section.alpha:g}"
     per_family = " each" if len(families) > 1 else ""
-    return f"{counted(sum(sizes), 'comparison')}{each}, about {about}; {section.adjust}, {rate}{per_family}"
+    claims = f"{counted(sum(sizes), 'comparison')}{each}, about {about}; {section.adjust}, {rate}{per_family}"
+    if section.interim is None:
+        return claims
+    return f"{claims}; analysed after {', '.join(map(str, section.analysed_after))} repeats (O'Brien-Fleming)"
 
 
 def adjust_for(section: CompareSection, family: Family) -> Adjust:

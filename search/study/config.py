@@ -150,7 +150,7 @@ class StudyConfig(Section):
         return _build_space(json.dumps([self.name, self.space, self.fix if pinned else {}]))
 
 
-@lru_cache(maxsize=4)  # counting a large space takes a quarter of a second
+@lru_cache(maxsize=4)  # counting a large space takes a few hundredths of a second
 def _build_space(description: str) -> Space:
     name, space, fix = json.loads(description)
     return (load_space(space) if isinstance(space, str) else Space.from_dict(name, space)).pin(fix)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from search.errors import StudyError, TooManyFailuresError
 from search.journal.journal import Journal
@@ -36,7 +35,6 @@ class Sweep(Dispatcher):
         facts: Facts about its data.
         journal: Its open journal; the unfinished trials in it are resumed first.
         on_change: Called after each change, for display.
-        cache_dir: Node-local folder for decoded images; None for each node's default.
         say: Receives lines for the user.
 
     Attributes:
@@ -50,7 +48,6 @@ class Sweep(Dispatcher):
         facts: DataFacts,
         journal: Journal,
         on_change: Callable[[], None] = lambda: None,
-        cache_dir: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         budget = study.search.time_budget_mins
@@ -58,7 +55,6 @@ class Sweep(Dispatcher):
             journal=journal,
             folder=study.folder,
             kind="trial",
-            cache_dir=cache_dir,
             deadline=None if budget is None else time.monotonic() + 60 * budget,
             on_change=on_change,
         )

@@ -1,4 +1,4 @@
-"""`compare --until-decided` on tiny studies: race, drop, confirm, and every way to be cut off.
+"""`compare --until-decided` and declared interim analyses on tiny studies, and every way to be cut off.
 
 Trainings are pretended, but for one slow test: a CNN gets right as many images as its learning rate deserves.
 """
@@ -11,7 +11,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from search.cli import main
 from search.compare.run import run_compare, run_until_decided
 from search.console.progress import Display
 from search.data.store import open_data
-from search.errors import DivergedError, InputError, StudyError, TooManyFailuresError
+from search.errors import DivergedError, InputError, InterruptedStudyError, StudyError, TooManyFailuresError
 from search.export.pick import pick_winner
 from search.journal.journal import Journal, read_events, read_records
 from search.journal.nominee import NOMINATED, PROVISIONAL
@@ -30,10 +29,11 @@ from search.records import Completed, EpochMetrics, Progress, TrialRecord, Trial
 from search.report.overview import make_overview, to_lines
 from search.runners import inline
 from search.runners.dispatcher import Assignment
-from search.significance import figures
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.training.spec import TrialSpec
+
+pytestmark = pytest.mark.usefixtures("undrawn", "copied_here")
 
 MakeStudy = Callable[..., StudyConfig]
 GOOD, ALIKE, HOPELESS, WORSE = 0.01, 0.011, 1e-7, 1e-8
@@ -90,10 +90,9 @@ class Pretence:
 
 @pytest.fixture
 def pretence(monkeypatch: pytest.MonkeyPatch) -> Pretence:
-    """Nothing is trained or drawn from here on."""
+    """Nothing is trained from here on."""
     made = Pretence()
     monkeypatch.setattr(inline, "run_assignment", made.run)
-    monkeypatch.setattr(figures, "forest_plot", lambda _: SimpleNamespace(savefig=lambda path, dpi: path.touch()))
     return made
 
 
@@ -186,7 +185,7 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert {item["num_blocks"] for item in document["comparisons"]} == {3}
     assert document["declared"]["confirm"] == 3
     told = "\n".join(to_lines(make_overview(study)))
-    assert "race        Raced on validation accuracy: 8 blocks of at most 8." in told
+    assert "race        Raced on validation accuracy: 8 repeats of at most 8." in told
     # Nothing is shown against the one that is alike, so the survivor stays what it was.
     assert (pick_winner(study).name, pick_winner(study).state) == (finalist, NOMINATED)
     for pair in race["pairs"]:
@@ -472,3 +471,64 @@ def test_only_the_document_is_on_standard_output(
     shown = capsys.readouterr()
     assert json.loads(shown.out)["race"]["max_blocks"] == 6
     assert "race, blocks 1 to 6 of at most 6" in shown.err
+
+
+def declared(study: StudyConfig, **settings: Any) -> StudyConfig:
+    """The same study with three interim analyses after five repeats each."""
+    return change(study, **{"repeats": 15, "interim": 3, "estimand": "this-data", **settings})
+
+
+def test_a_clear_difference_ends_at_the_first_interim_analysis(
+    study: StudyConfig, pretence: Pretence, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = declared(study, baselines=study.compare.baselines[:1])
+    document = run_compare(study)
+    assert [block["name"] for block in document["blocks"]] == [f"compare-{index}" for index in range(5)]
+    (found,) = document["comparisons"]
+    assert (found["verdict"], found["interim"], document["num_looks"]) == ("better", [1, 3], 1)
+    assert "Analysis 1 of 3 as declared" in found["sentence"]
+    assert document["declared"]["interim"] == 3
+    trained = len(pretence.epochs)
+    assert run_compare(study) == document  # the same analyses, none of them counted again
+    assert len(pretence.epochs) == trained
+    assert "continues" not in capsys.readouterr().err
+    # Whoever goes on after all has looked twice.
+    longer = run_compare(change(study, interim=None))
+    assert (len(longer["blocks"]), longer["num_looks"]) == (15, 2)
+    assert "interim analysis 2" in longer["comparisons"][0]["sentence"]
+    assert longer["key"] != document["key"]
+
+
+def test_an_open_comparison_goes_on_to_the_last_analysis(
+    study: StudyConfig, pretence: Pretence, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = run_compare(declared(study))
+    assert len(document["blocks"]) == 15
+    assert [item["interim"] for item in document["comparisons"]] == [[3, 3]] * 2
+    assert document["comparisons"][0]["verdict"] == "better"
+    said = capsys.readouterr().err
+    assert "analysis 1 of 3, after 5 repeats (p at or below 0.00052 decides" in said
+    assert "analysis 2 of 3, after 10 repeats (p at or below 0.014 decides" in said
+    assert said.count("1 of 2 comparisons undecided, so training continues") == 2
+
+
+def test_a_comparison_killed_between_analyses_ends_alike(
+    study: StudyConfig, nominate: Callable[..., StudyConfig], pretence: Pretence
+) -> None:
+    calm = run_compare(nominate(declared(study, name="calm"), GOOD))
+    study, left = declared(study), [25]
+
+    def pull_the_plug(_: TrialSpec) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    pretence.trouble = pull_the_plug
+    with pytest.raises(InterruptedStudyError):
+        run_compare(study)
+    assert run_compare(study)["comparisons"] == calm["comparisons"]
+
+
+def test_interim_analyses_and_a_race_are_two_ways(study: StudyConfig) -> None:
+    with pytest.raises(StudyError, match=r"^compare\.interim: expected none with --until-decided, [^\n]+ found 3; "):
+        run_until_decided(declared(study))

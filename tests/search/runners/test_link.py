@@ -29,7 +29,7 @@ class FakeWork:
         if not self.waiting:
             return None
         spec: Any = SimpleNamespace(key=self.waiting.pop(0))
-        return Assignment(spec=spec, folder="", cache_dir=None, num_known_epochs=0)
+        return Assignment(spec=spec, folder="", num_known_epochs=0)
 
     def fail(self, key: str, reason: str) -> None:
         self.failed[key] = reason

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from search.significance import Comparison, Declared, Results, ScoresError, Verdict, judge_results
 from search.significance.judge import _combine
 from search.significance.pairing import bits_of, pair_up
+from search.significance.restored import restore
 
 Rows = Sequence[NDArray[np.uint8] | None] | NDArray[np.uint8]
 BLOCKS = [f"compare-{r}" for r in range(10)]
@@ -299,3 +300,59 @@ def test_forty_five_pairs_of_thirty_blocks_take_seconds() -> None:
     found = judge(list(correct), correct, {}, list(combinations(correct, 2)), blocks=blocks)
     assert time.perf_counter() - start < 20  # 0.4 s on an idle core
     assert len(found) == 45
+
+
+def test_at_a_declared_interim_analysis_p_and_interval_hold_at_all_of_them() -> None:
+    blocks = dict.fromkeys(("good", "cnn"), BLOCKS)
+    shared = {"blocks": blocks, "estimand": "this-data"}
+    (plain,) = judge(("good", "cnn"), {"good": GOOD, "cnn": CNN}, {}, [("good", "cnn")], **shared)
+    early, late = (
+        judge(("good", "cnn"), {"good": GOOD, "cnn": CNN}, {}, [("good", "cnn")], **shared, interim=(look, 2))[0]
+        for look in (1, 2)
+    )
+    assert plain.interim is None
+    assert "Analysis" not in plain.sentence
+    for found in (early, late):
+        assert (found.verdict, found.estimate, found.t) == (Verdict.BETTER, plain.estimate, plain.t)
+        assert found.p == found.adjusted_p >= plain.p
+        assert found.interval.level == 0.95
+        assert found.interval.low < plain.interval.low < plain.interval.high < found.interval.high
+        assert found.smallest_detectable > plain.smallest_detectable
+    assert early.p > 1e-6 > late.p
+    assert early.interval.low < late.interval.low
+    assert "Analysis 1 of 2 as declared (O'Brien-Fleming): 0.0052 of alpha 0.05 is spent." in early.sentence
+    assert "Analysis 2 of 2 as declared (O'Brien-Fleming): 0.05 of alpha 0.05 is spent." in late.sentence
+    assert restore(json.loads(json.dumps(early.to_dict()))).interim == (1, 2)
+
+
+def test_equivalence_is_for_the_last_analysis() -> None:
+    blocks = dict.fromkeys(("same", "cnn"), BLOCKS)
+    verdicts = [
+        judge(
+            ("same", "cnn"),
+            {"same": SAME, "cnn": CNN},
+            {},
+            [("same", "cnn")],
+            blocks=blocks,
+            estimand="this-data",
+            rope=0.1,
+            interim=interim,
+        )[0].verdict
+        for interim in (None, (2, 2), (1, 2))
+    ]
+    assert verdicts == [Verdict.EQUIVALENT, Verdict.EQUIVALENT, Verdict.INCONCLUSIVE]
+
+
+@pytest.mark.parametrize(
+    "change", [{"estimand": "new-data"}, {"adjust": "hommel"}, {"adjust": "bh"}, {"method": "sign-flip"}]
+)
+def test_interim_analyses_are_of_the_paired_t_on_this_data(change: dict[str, Any]) -> None:
+    with pytest.raises(ScoresError, match=r"^interim: expected estimand this-data, method paired-t, adjust holm or"):
+        judge(
+            ("good", "cnn"),
+            {"good": GOOD, "cnn": CNN},
+            {},
+            [("good", "cnn")],
+            blocks=dict.fromkeys(("good", "cnn"), BLOCKS),
+            **{"estimand": "this-data", "interim": (1, 2), **change},
+        )

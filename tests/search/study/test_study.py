@@ -484,6 +484,19 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
         {"compare": {"adjust": "max-t"}},
         "compare.adjust: max-t expects compare.estimand this-data, found new-data",
     ),
+    "interim analyses about new data": (
+        {"compare": {"interim": 2}},
+        "compare.interim: expects compare.estimand this-data, found new-data; all repeats are scored on the same test",
+    ),
+    "interim analyses of false discoveries": (
+        {"compare": {"interim": 2, "estimand": "this-data", "adjust": "bh"}},
+        "compare.interim: expects compare.adjust holm or shaffer or bergmann-hommel, found bh, which does not hold at",
+    ),
+    "interim analyses of unequal shares": (
+        {"compare": {"interim": 3, "estimand": "this-data", "repeats": 20}},
+        "compare.interim: 3 analyses, each after the same number of further repeats and at least 5, found "
+        "compare.repeats 20; use 21",
+    ),
     "no such adjustment": ({"compare": {"adjust": "bonferoni"}}, "compare.adjust: must be 'holm', 'hommel', "),
     "no such estimand": ({"compare": {"estimand": "auto"}}, "compare.estimand: must be 'new-data' or 'this-data', got"),
     "nothing to confirm on": (
