@@ -108,6 +108,7 @@ def _check_given(study: str, overrides: list[str] | None, config: Any, *, refuse
 def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     """The whole path on the embedded digits, in minutes, without a network."""
     from search.commands.demo import run_demo
+    from search.journal.comparison_file import to_dict
 
     result = run_demo(overrides or [])
     study = result.study
@@ -115,7 +116,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     def lines() -> list[str]:
         return [
             "",
-            *(item["sentence"] for item in result.document["comparisons"]),
+            *(item.sentence for item in result.document.comparisons),
             "",
             *(
                 f"{Path(item.path).name}: a {truth}, predicted {item.label} ({item.probability:.2f})"
@@ -131,7 +132,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     show(
         as_json,
         lambda: {
-            "comparison": result.document,
+            "comparison": to_dict(result.document),
             "export": str(result.export_folder),
             "elapsed_secs": result.elapsed_secs,
         },
@@ -213,7 +214,7 @@ def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
     from search.report import overview
 
     found = overview.make_overview(config)
-    show(as_json, lambda: found, lambda: overview.to_lines(found))
+    show(as_json, lambda: overview.to_dict(found), lambda: overview.to_lines(found))
 
 
 @app.command()
@@ -231,6 +232,7 @@ def compare(
     """Train finalists and baselines on fresh shared blocks, and judge."""
     from search.compare.run import run_compare, run_until_decided
     from search.console.tables import to_table
+    from search.journal.comparison_file import to_dict
     from search.study.config import find_study
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
@@ -240,7 +242,7 @@ def compare(
     document = run_until_decided(config) if until_decided else run_compare(config)
     show(
         as_json,
-        lambda: document,
+        lambda: to_dict(document),
         lambda: [*to_table(document).splitlines(), "", f"files       {config.folder / 'comparison'}"],
     )
 

@@ -12,35 +12,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from search.journal.selection import NUM_FOLDS, Correction
 from search.journal.summary import best_first
 from search.records import Stopped, TrialRecord
 from search.seeds import derive
 from search.significance.selection import tibshirani
 from search.storage.disk import load_array
 
-NUM_FOLDS = 4
-"""The maximum over equal candidates is biased by b on N images, and by sqrt(K) b on N/K of them. The correction
-estimates the difference, (sqrt(K) - 1) b: b itself with four folds, 2.2 b with ten."""
-
 MAX_GAP = 0.01
 """Tolerance between a reported accuracy and the stored correctness: a training that was interrupted after its last
 checkpoint is validated again, possibly on another device."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Correction:
-    """Correction of the nominee's selection score."""
-
-    bias: float
-    """Mean over the folds of the highest accuracy minus the nominee's accuracy; fraction, at least 0."""
-    num_candidates: int
-    """Number of completed trials, including the nominee."""
-    num_images: int
-    """Number of validation images, which all candidates share."""
-    num_folds: int = NUM_FOLDS
-    num_stopped: int = 0
-    """Trials that the scheduler stopped. They were candidates too; including their correctness could only increase the
-    bias."""
 
 
 @dataclass(frozen=True, kw_only=True)

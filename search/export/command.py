@@ -140,7 +140,7 @@ def to_lines(exported: Exported) -> list[str]:
         for item, registration in exported
         for line in (
             f"{item.winner.name}: {item.winner.state}",
-            *(comparison["sentence"] for comparison in item.winner.comparisons),
+            *(comparison.sentence for comparison in item.winner.comparisons),
             *(f"note        {note}" for note in item.winner.notes),
             f"folder      {item.folder}",
             f"registry    {registration.in_words()}",

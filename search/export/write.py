@@ -24,6 +24,8 @@ from search.export.model_card import to_card
 from search.export.pick import Wanted, Winner, pick_winner
 from search.export.verify import Agreement, compare_predictions
 from search.export.weights import fill
+from search.journal.comparison_file import to_dict as comparison_to_dict
+from search.journal.selection import Selection
 from search.journal.versions import git_revision, versions
 from search.records import TrialRecord, digest_of
 from search.runners.session import say
@@ -32,7 +34,7 @@ from search.storage.disk import telling_disk_faults
 from search.storage.working_copy import fetch
 from search.study.bind import DataFacts, bind, load_facts
 from search.study.config import StudyConfig, to_dict
-from search.study.folder import load_comparison, write_atomically
+from search.study.folder import write_atomically
 from search.sweep.sweep import KEEP_WEIGHTS
 from search.text.printable import printable
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
@@ -136,10 +138,19 @@ def _write(
     torch.export.save(program, target / "model.pt2")
     agreement = _check_program(study, winner, spec, deployed, program.module())
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement)
+    selection = selection_of(study, facts, list(winner.records.values()), winner.document, winner.point)
+    assert selection is not None
+    evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement, selection)
     write_atomically(target / "evidence.json", json.dumps(evidence, indent=1, allow_nan=False))
-    sentences = [item["sentence"] for item in winner.comparisons]
-    card = to_card(evidence, study=study.name, data=study.data.name, sentences=sentences, places=places)
+    sentences = [item.sentence for item in winner.comparisons]
+    card = to_card(
+        evidence,
+        study=study.name,
+        data=study.data.name,
+        selection=selection,
+        sentences=sentences,
+        places=places,
+    )
     write_atomically(target / "README.md", card)
     return digest
 
@@ -207,13 +218,13 @@ def to_evidence(
     deployed: Deployed,
     digest: str,
     agreement: Agreement,
+    selection: Selection,
 ) -> dict[str, Any]:
     """Return the content of evidence.json: data, scores, comparisons and versions, as plain data."""
     from hybrid_models.config.shapes import sequential_steps
     from hybrid_models.counting import keras_total, torch_trainable
     from search.data.stream import resized_side
 
-    document = load_comparison(study.folder)
     return {
         "study": study.name,
         "name": winner.name,
@@ -246,8 +257,8 @@ def to_evidence(
             "why": winner.why,
         },
         "program": {"precision": "float32", **asdict(agreement)},
-        "selection": selection_of(study, facts, document, winner.point),
-        "comparison": document,
+        "selection": asdict(selection),
+        "comparison": comparison_to_dict(winner.document) if winner.document else None,
         "data": {"name": study.data.name, "digest": facts.key, "num_train": facts.num_train},
         "versions": versions(),
         "git": git_revision(),

@@ -40,7 +40,7 @@ def _facts(material: Material) -> list[tuple[str, str]]:
         facts.append(("data digest", str(last["data"]["digest"])))
     facts.append(("git", str(last.get("git") or "not in a repository")))
     if document:
-        facts += [("comparison", str(document["key"])), ("looks at it", str(document.get("num_looks", 1)))]
+        facts += [("comparison", document.key), ("looks at it", str(document.num_looks))]
     machines = {tuple(record.machine.items()) for record in (*material.trials, *material.repeats) if record.machine}
     facts.append(("computed on", "; ".join(sorted(_in_words(dict(machine)) for machine in machines)) or "not told"))
     return facts
@@ -62,10 +62,9 @@ def _sessions(material: Material) -> list[Html]:
 
 
 def _blocks(material: Material) -> list[Html]:
-    blocks = material.document.get("blocks", ())
+    blocks = material.document.blocks if material.document else ()
     if not blocks:
         return []
-    seeds = ("split_seed", "init_seed", "order_seed")
-    rows = [(block["name"], *(str(block[seed]) for seed in seeds)) for block in blocks]
+    rows = [(block.name, *map(str, (block.split_seed, block.init_seed, block.order_seed))) for block in blocks]
     whole = table(("block", "split", "weights", "order"), rows, caption="Seeds of the shared blocks")
     return [folded_away(f"Seeds of the {len(blocks)} blocks", whole)]

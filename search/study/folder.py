@@ -7,28 +7,18 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
 
 import yaml
-from pydantic import ConfigDict, Strict, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
-from search.errors import InputError, StudyChangedError, StudyError
-from search.journal.events import read_json
+from search.errors import StudyChangedError, StudyError
 from search.journal.journal import read_events, read_records
-from search.significance.records import Verdict
 from search.storage.disk import write_bytes
 from search.storage.location import is_uri
 from search.storage.working_copy import JOURNAL, refresh
 from search.study.config import EXTENDABLE, FREE, StudyConfig, check_memory, load_study, to_dict
-from search.text.explain import explain
-from search.text.names import Key
 from search.uris import Uri
 
 OPTUNA_LOG = "optuna.log"
-COMPARISON = "comparison"
-"""Subfolder of comparisons: one folder per comparison, named by its key, and copies of the latest comparison's
-files."""
 
 
 def check_folder(study: StudyConfig) -> None:
@@ -205,100 +195,3 @@ def _show(value: object) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file atomically."""
     write_bytes(path, text.encode())
-
-
-class _Dict(TypedDict):
-    __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]
-
-
-class _Comparison(_Dict):
-    a: str
-    b: str
-    verdict: Annotated[Verdict, Strict(False)]
-    sentence: str
-    estimand: str
-    provisional: bool
-    adjust_method: str
-    family_size: int
-    num_blocks: int
-    num_images: int | None
-    estimate: float | None
-    interval: dict[str, Any] | None
-    adjusted_p: float | None
-    p_a_gt_b: float | None
-    components: NotRequired[dict[str, float] | None]
-
-
-class _Raced(_Dict):
-    key: Key
-    block: str
-
-
-class _Repeat(_Raced):
-    state: str
-    diverged_in_epoch: int | None
-    test_accuracy: float | None
-
-
-class _Racer(_Dict):
-    name: str
-    point: dict[str, Any]
-    repeats: list[_Raced]
-
-
-class _Contender(_Dict):
-    name: str
-    finalist: bool
-    point: dict[str, Any]
-    repeats: list[_Repeat]
-
-
-class _Race(_Dict):
-    sentences: list[str]
-    survivor: str
-    contenders: list[_Racer]
-
-
-class _Data(_Dict):
-    digest: str
-    num_classes: NotRequired[int]
-
-
-class _Document(_Dict):
-    """The fields of a comparison that all readers need; the report checks further fields itself."""
-
-    key: Key
-    num_looks: NotRequired[int]
-    data: _Data
-    comparisons: list[_Comparison]
-    contenders: list[_Contender]
-    race: NotRequired[_Race]
-
-
-MAX_BYTES = 1 << 28
-"""Size limit of a comparison file."""
-_DOCUMENT: TypeAdapter[Any] = TypeAdapter(_Document)
-
-
-def load_comparison(folder: Path) -> dict[str, Any] | None:
-    """Return the latest comparison of a study, or None.
-
-    Raises:
-        InputError: The file is damaged.
-    """
-    path = folder / COMPARISON / "comparison.json"
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as stream:
-            document: dict[str, Any] = read_json(stream.read(MAX_BYTES))
-        _DOCUMENT.validate_python(document)
-        race = document.get("race")
-        if race and race["survivor"] not in {item["name"] for item in race["contenders"]}:
-            raise ValueError(f"race.survivor: no contender is called {race['survivor']!r}")
-    except ValidationError as error:
-        fault = next(explain(error, document, dict, ()))
-        raise InputError(f"{path}: damaged ({fault}); `hybrid-search compare` writes it again") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
-    return document
