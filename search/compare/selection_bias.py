@@ -17,7 +17,7 @@ from search.journal.summary import best_first
 from search.records import Stopped, TrialRecord
 from search.seeds import derive
 from search.significance.selection import tibshirani
-from search.storage.disk import load_array
+from search.storage.disk import load_bits
 
 MAX_GAP = 0.01
 """Tolerance between a reported accuracy and the stored correctness: a training that was interrupted after its last
@@ -104,11 +104,11 @@ def load_val_correct(folder: Path, record: TrialRecord, num_images: int) -> NDAr
         OSError: The file cannot be read.
         ValueError: The file is missing, damaged, or does not match the accuracy that the trial reported.
     """
-    packed_RB = load_array(folder / record.artifacts["val_correct"], "uint8", -(-num_images // 8))
-    if len(packed_RB) != len(record.blocks):
-        msg = f"expected the bits of {len(record.blocks)} blocks, found {len(packed_RB)}"
+    correct_RN = load_bits(folder / record.artifacts["val_correct"], num_images)
+    if len(correct_RN) != len(record.blocks):
+        msg = f"expected the bits of {len(record.blocks)} blocks, found {len(correct_RN)}"
         raise ValueError(msg)
-    correct_N: NDArray[np.uint8] = np.unpackbits(packed_RB, axis=1, count=num_images).reshape(-1)
+    correct_N = correct_RN.reshape(-1)
     if abs(correct_N.mean() - (record.val_accuracy or 0.0)) > MAX_GAP + 1 / correct_N.size:
         msg = f"an accuracy of {correct_N.mean():.4f}, and it told {record.val_accuracy:.4f}"
         raise ValueError(msg)

@@ -94,7 +94,10 @@ def test_what_a_terminal_acts_on_is_shown_escaped(begun: StudyConfig, capsys: py
         ("[" * 100_000, "recursion"),
         ('{"comparisons": [{"sentence": NaN}]}', "NaN"),
         ('{"key": "../x"}', "be letters"),
-        ('{"key": "k", "data": {"digest": "d"}, "contenders": [], "comparisons": 3}', "comparisons: expected a list, got 3"),
+        (
+            '{"key": "k", "data": {"digest": "d"}, "contenders": [], "comparisons": 3}',
+            "comparisons: expected a list, got 3",
+        ),
         ("\x00", "Expecting value"),
     ],
 )
