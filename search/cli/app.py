@@ -95,13 +95,16 @@ def _with_address(overrides: list[str] | None, address: str | None) -> list[str]
     return [*(overrides or []), *([f"resources.address={address}"] if address else [])]
 
 
-def _check_given(study: str, overrides: list[str] | None, config: Any, *, refuse: bool = False) -> None:  # noqa: ANN401
-    """Refuse a study file that says something else than the study was run with, or say so."""
-    from search.runners.session import say
+def _find(study: str, overrides: list[str] | None, *, train: bool = False) -> Any:  # noqa: ANN401
+    """Return a study as it was run. If its file says something else, say so; refuse it if the command trains."""
+    from search.console.messages import say
+    from search.study.config import find_with_file
     from search.study.folder import check_given
 
-    for line in check_given(study, overrides or [], config, refuse=refuse):
+    found, given = find_with_file(study, overrides or [], fill=train)
+    for line in check_given(study, overrides or [], found, given, refuse=train):
         say(f"note: {line}")
+    return found
 
 
 @app.command()
@@ -196,10 +199,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Counts, nominee and failures of a study."""
-    from search.study.config import find_study
-
-    config = find_study(study, overrides or [])
-    _check_given(study, overrides, config)
+    config = _find(study, overrides)
     if not check:
         _show_status(config, as_json)
         return
@@ -233,12 +233,10 @@ def compare(
     from search.compare.run import run_compare, run_until_decided
     from search.console.tables import to_table
     from search.journal.comparison_file import to_dict
-    from search.study.config import find_study
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
     given = [*_with_address(overrides, address), *extra]
-    config = find_study(study, given, fill=True)
-    _check_given(study, given, config, refuse=True)
+    config = _find(study, given, train=True)
     document = run_until_decided(config) if until_decided else run_compare(config)
     show(
         as_json,
@@ -256,10 +254,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about a study into its folder; MLflow gets a copy."""
     from search.report.write import write_report
-    from search.study.config import find_study
 
-    config = find_study(study, overrides or [])
-    _check_given(study, overrides, config)
+    config = _find(study, overrides)
     written = write_report(config, to)
     show(
         as_json,
@@ -293,10 +289,8 @@ def export(
     That is the confirmed winner of the comparison, else the sweep's nominee, as `status` says.
     """
     from search.export.command import export_all, to_lines, to_rows
-    from search.study.config import find_study
 
-    found = find_study(study, overrides or [])
-    _check_given(study, overrides, found)
+    found = _find(study, overrides)
     exported = export_all(found, to, config=config_name, trial=trial, top=top)
     show(as_json, lambda: to_rows(exported, top is not None), lambda: to_lines(exported))
 

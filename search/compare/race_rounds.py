@@ -30,7 +30,7 @@ from search.compare.repeats import Repeats, describe_repeat, is_diverged
 from search.compare.results import describe_contender, describe_families
 from search.errors import InputError, TooManyFailuresError
 from search.journal.comparison import PairOfRace, RacedContender, RacedRepeat, RaceRecord
-from search.journal.journal import Journal, read_events
+from search.journal.journal import Journal
 from search.records import Completed, Failed, TrialRecord
 from search.seeds import Block, make_block
 from search.study.bind import DataFacts
@@ -86,7 +86,7 @@ class Rounds:
 
     def begin(self) -> None:
         """Write a race event to the journal once; it counts as an interim analysis of the blocks."""
-        if not any(event["event"] == "race" for event in read_events(self._journal.path)):
+        if not any(event["event"] == "race" for event in self._journal.marks):
             self._journal.note("race")
 
     def race(self) -> Race:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hybrid_models.build import build
 from hybrid_models.deployed import Deployed
 from hybrid_models.export import export_program
 from search.compare.nomination import selection_of
+from search.data.store import ImageData, open_data
 from search.errors import InputError, NothingToDoError
 from search.export.folder import check_target, replacing
 from search.export.model_card import to_card
@@ -32,7 +34,7 @@ from search.runners.session import say
 from search.seeds import Block, make_block
 from search.storage.disk import telling_disk_faults
 from search.storage.working_copy import fetch
-from search.study.bind import DataFacts, bind, load_facts
+from search.study.bind import DataFacts, bind, facts_of
 from search.study.config import StudyConfig, to_dict
 from search.study.folder import write_atomically
 from search.sweep.sweep import KEEP_WEIGHTS
@@ -56,13 +58,16 @@ class Export:
     """SHA-256 of the weights file."""
 
 
-def export(study: StudyConfig, folder: Path, wanted: Wanted | None = None) -> Export:
+def export(
+    study: StudyConfig, folder: Path, wanted: Wanted | None = None, *, images: Callable[[], ImageData] | None = None
+) -> Export:
     """Write the export folder of a configuration; an existing export is replaced as a whole.
 
     Args:
         study: The study.
         folder: The folder to write.
         wanted: The configuration or trial to export instead of the study's choice.
+        images: Returns the opened data set, for several exports of one study; by default it is opened here.
 
     Raises:
         InputError: The folder holds other files, or the weights are damaged.
@@ -71,7 +76,8 @@ def export(study: StudyConfig, folder: Path, wanted: Wanted | None = None) -> Ex
     """
     winner = pick_winner(study, wanted)
     target = check_target(folder, study.name)
-    facts = load_facts(study)
+    data = images() if images is not None else open_data(study.data)
+    facts = facts_of(data)
     block = _block_of(study, winner.record)
     spec = bind(study, winner.point, facts, (block,), score_test=winner.record.kind == "repeat", label=winner.name)
     if spec.key != winner.record.key:
@@ -86,9 +92,9 @@ def export(study: StudyConfig, folder: Path, wanted: Wanted | None = None) -> Ex
             f"{study.folder}: the weights of {winner.name} are gone{_why_gone(study, winner.record)}; put them back "
             "from a copy, or export another configuration with --config or --trial"
         )
-    deployed = load_deployed(study, spec, file)
+    deployed = load_deployed(study, spec, file, data)
     with telling_disk_faults(target), replacing(target) as new:
-        digest = _write(new, study, facts, winner, spec, deployed, file)
+        digest = _write(new, study, data, winner, spec, deployed, file)
     return Export(folder=target, winner=winner, model=deployed, digest=digest)
 
 
@@ -103,14 +109,12 @@ def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
     return make_block(study.seed, purpose, int(index))
 
 
-def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deployed:
+def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path, data: ImageData) -> Deployed:
     """Return the model of a completed run with its weights and the normalisation of its training part."""
     from search.data.augment import fit_normaliser
-    from search.data.store import default_cache_dir, open_data
 
     model = build(spec.model, torch.Generator().manual_seed(0))
     fill(model, weights.read_bytes(), place=weights, mend="put it back from a copy")
-    data = open_data(study.data, default_cache_dir())
     rows, _ = data.divide(study.split, spec.blocks[0].split_seed)
     normaliser = fit_normaliser(data.train, rows, spec.train.normalise)
     return Deployed(model, normaliser.mean, normaliser.std).eval()
@@ -119,12 +123,13 @@ def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deploye
 def _write(
     target: Path,
     study: StudyConfig,
-    facts: DataFacts,
+    data: ImageData,
     winner: Winner,
     spec: TrialSpec,
     deployed: Deployed,
     weights: Path,
 ) -> str:
+    facts = facts_of(data)
     config = to_config(study, winner)
     places = places_in(config)
     header = "".join(f"# {field}: {printable(place)}\n" for field, place in places.items())
@@ -136,7 +141,7 @@ def _write(
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
     program = export_program(deployed, example)
     torch.export.save(program, target / "model.pt2")
-    agreement = _check_program(study, winner, spec, deployed, program.module())
+    agreement = _check_program(study, data, winner, spec, deployed, program.module())
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     selection = selection_of(study, facts, list(winner.records.values()), winner.document, winner.point)
     assert selection is not None
@@ -156,16 +161,14 @@ def _write(
 
 
 def _check_program(
-    study: StudyConfig, winner: Winner, spec: TrialSpec, deployed: Deployed, program: nn.Module
+    study: StudyConfig, data: ImageData, winner: Winner, spec: TrialSpec, deployed: Deployed, program: nn.Module
 ) -> Agreement:
-    from search.data.store import default_cache_dir, open_data
-
     stored = winner.record.artifacts.get("predictions")
     predictions = study.folder / stored if stored else None
     agreement = compare_predictions(
         program,
         deployed,
-        open_data(study.data, default_cache_dir()),
+        data,
         precision=spec.train.precision,
         predictions=predictions if predictions is not None and predictions.is_file() else None,
     )

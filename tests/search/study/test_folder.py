@@ -16,7 +16,7 @@ from search.errors import InputError, StudyChangedError, StudyError
 from search.journal.comparison_file import FOLDER, load_comparison
 from search.runners import checks
 from search.study.bind import DataFacts
-from search.study.config import StudyConfig, find_study
+from search.study.config import StudyConfig, find_study, find_with_file
 from search.study.folder import check_given
 from search.sweep.run import run_sweep
 
@@ -79,4 +79,4 @@ def test_the_recorded_file_differs_from_nothing_and_fills_in_nothing(
     run_sweep(make_study("tracking={enabled: false, uri: 'http://${PLACE}'}", search={"trials": 1}, resources=INLINE))
     monkeypatch.delenv("PLACE")
     path = make_study().folder / "study.yaml"
-    assert check_given(str(path), [], find_study(path), refuse=True) == []
+    assert check_given(str(path), [], *find_with_file(path), refuse=True) == []
