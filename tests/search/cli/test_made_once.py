@@ -21,6 +21,7 @@ import search.report.write
 import search.sweep.run  # noqa: F401  before anything is replaced in them
 from search.cli import main
 from search.journal.journal import Journal
+from search.study import config
 
 COUNTED = {
     "check_folder": "search.study.folder",
@@ -82,6 +83,7 @@ def run(counts: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def call(*words: object) -> dict[str, int]:
         counts.clear()
+        config._read_recorded.cache_clear()  # each command is a process of its own
         monkeypatch.setattr(sys, "argv", ["hybrid-search", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -120,10 +122,10 @@ def test_each_command_makes_everything_once(
         "sweep": {"load_study": 1, "check_folder": 1, "make_folder": 1, "open_data": 2, "load_comparison": 1},
         # Two files: the study file, and the study as its folder records it.
         "status of a file": {"load_study": 2, "load_comparison": 1},
-        "compare": {"load_study": 1, "check_folder": 1, "make_folder": 1, "open_data": 1},
-        "status of a folder": {"load_comparison": 1},
-        "report": {"load_comparison": 1},
-        "export": {"open_data": 1, "load_comparison": 1},
+        "compare": {"load_study": 2, "check_folder": 1, "make_folder": 1, "open_data": 1},
+        "status of a folder": {"load_study": 1, "load_comparison": 1},
+        "report": {"load_study": 1, "load_comparison": 1},
+        "export": {"load_study": 1, "open_data": 1, "load_comparison": 1},
         "predict": {},
     }
     assert _while_open == []
