@@ -1,13 +1,14 @@
 """Counts the points that complete a partial assignment, and finds the values that lead to one, without listing points.
 
-Points are counted by classes of values: each value that a condition or forbidden clause names is a class of its own,
-and all other values of the parameter share one class with a multiplicity. Counts are cached by the earlier classes
-that they depend on.
+A condition, like a forbidden clause, consists of alternatives, and an alternative holds if all its tests hold. All that
+earlier values mean for later parameters is which alternatives they leave possible: a set, stored as the bits of an
+integer. Counts are cached by this set, and values of a parameter that leave the same set are counted together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from spaces.conditions import Condition, Test
 from spaces.domains import Choice, Domain, Value
@@ -15,12 +16,10 @@ from spaces.parse import Parameter
 
 Alternative = tuple[Test, ...]
 """Tests of a forbidden clause: a point for which all of them hold is forbidden."""
-_UNNAMED = 0
-"""The class of all values that no test names."""
-_State = Mapping[str, int]
-"""Active parameter -> class of its value."""
-_Tests = list[tuple[str, frozenset[int]]]
-"""Parameters that must be active, each with the classes that satisfy the tests."""
+_Bits = int
+"""A set of alternatives; a negative number is an infinite set, the complement of a finite one."""
+_UNNAMED = object()
+"""Stands for all values that no test names."""
 
 
 def due_alternatives(
@@ -33,6 +32,39 @@ def due_alternatives(
         for alternative in when:
             due[max(position[test.name] for test in alternative)].append((alternative, why))
     return due
+
+
+class _Effects:
+    """Which alternatives each value of a parameter leaves possible.
+
+    Args:
+        parameter: The parameter.
+        tests: All tests of it, each with the bit of its alternative.
+
+    Attributes:
+        inactive: What the inactive parameter leaves possible: every alternative without a test of it.
+        sizes: What a value leaves possible -> number of such values; a continuous rest counts as one.
+    """
+
+    def __init__(self, parameter: Parameter, tests: Sequence[tuple[_Bits, Test]]) -> None:
+        self._name = parameter.name
+        self.inactive = _left(tests, {})
+        self._rest = _left(tests, {self._name: _UNNAMED})
+        self._named = {
+            (type(value), value): _left(tests, {self._name: value}) for _, test in tests for value in test.values
+        }
+        match = parameter.domain.match
+        self.sizes = Counter(left for (kind, value), left in self._named.items() if type(match(value)) is kind)
+        if num_unnamed := (parameter.domain.size or 1) - self.sizes.total():
+            self.sizes[self._rest] += num_unnamed
+
+    def of(self, value: Value) -> _Bits:
+        """Return what a value of the active parameter leaves possible."""
+        return self._named.get((type(value), value), self._rest)
+
+    def among(self, values: Mapping[str, Value]) -> _Bits:
+        """Return what the parameter leaves possible, given the values of all active ones."""
+        return self.of(values[self._name]) if self._name in values else self.inactive
 
 
 class Completions:
@@ -49,57 +81,31 @@ class Completions:
 
     def __init__(self, parameters: Sequence[Parameter], forbidden: Sequence[tuple[Condition, str]]) -> None:
         self._parameters = parameters
-        due = [[tests for tests, _ in alternatives] for alternatives in due_alternatives(parameters, forbidden)]
-        # Per parameter, the values with a class of their own and its number.
-        self._classes: dict[str, dict[tuple[type, Value], int]] = {item.name: {} for item in parameters}
-        last_use: dict[str, int] = {}
-        for index, parameter in enumerate(parameters):
-            for test in (test for tests in (*parameter.when, *due[index]) for test in tests):
-                last_use[test.name] = index
-                classes = self._classes[test.name]
-                for value in test.values:
-                    classes.setdefault((type(value), value), len(classes) + 1)
-        self._sizes = [self._class_sizes(item) for item in parameters]
-        self._when = [[self._compile(tests) for tests in item.when] for item in parameters]
-        # Per position and class, the tests that forbid it together with earlier values.
-        self._barred = [
-            {each: [self._compile(rest) for rest in self._left(due[index], item.name, each)] for each in sizes}
-            for index, (item, sizes) in enumerate(zip(parameters, self._sizes, strict=True))
-        ]
-        # Per position, the earlier parameters that a condition or clause at or after it tests.
+        tests: dict[str, list[tuple[_Bits, Test]]] = {item.name: [] for item in parameters}
+        bit = 1
+        # Per parameter: the alternatives of its condition, the forbidden ones that it completes, and all from there on.
+        self._when: list[_Bits] = []
+        self._barred: list[_Bits] = []
+        self._ahead: list[_Bits] = []
+        for item, due in zip(parameters, due_alternatives(parameters, forbidden), strict=True):
+            self._ahead.append(-bit)
+            for role, alternatives in ((self._when, item.when), (self._barred, [clause for clause, _ in due])):
+                first = bit
+                for alternative in alternatives:
+                    for test in alternative:
+                        tests[test.name].append((bit, test))
+                    bit <<= 1
+                role.append(bit - first)
+        self._effects = [_Effects(item, tests[item.name]) for item in parameters]
+        # Per position, the earlier parameters that an alternative at or after it tests.
         self._needed = [
-            [item.name for item in parameters[:index] if last_use.get(item.name, -1) >= index]
-            for index in range(len(parameters) + 1)
+            [effects for effects in self._effects[:index] if ~effects.inactive & ahead]
+            for index, ahead in enumerate(self._ahead)
         ]
-        self._counts: list[dict[tuple[int, ...], int]] = [{} for _ in self._needed]
-        self._offers: list[dict[tuple[int, ...], Domain]] = [{} for _ in self._needed]
+        self._counts: list[dict[_Bits, int]] = [{} for _ in parameters]
+        self._offers: list[dict[_Bits, Domain]] = [{} for _ in parameters]
         self.active: set[str] = set()
-        self.num_points = self._count(0, {})
-
-    def _class_sizes(self, parameter: Parameter) -> dict[int, int]:
-        """Return the number of values in each class of a parameter; a continuous rest counts as one."""
-        domain = parameter.domain
-        named = {
-            number: 1
-            for (kind, value), number in self._classes[parameter.name].items()
-            if type(domain.match(value)) is kind
-        }
-        rest = (domain.size or 1) - len(named)
-        return {**named, _UNNAMED: rest} if rest else named
-
-    def _ids(self, test: Test) -> frozenset[int]:
-        classes = self._classes[test.name]
-        named = frozenset(classes[type(value), value] for value in test.values)
-        return frozenset(range(len(classes) + 1)) - named if test.negated else named
-
-    def _compile(self, tests: Iterable[Test]) -> _Tests:
-        return [(test.name, self._ids(test)) for test in tests]
-
-    def _left(self, alternatives: Iterable[Alternative], name: str, chosen: int) -> Iterator[Alternative]:
-        """Yield the alternatives that still apply if `name` has the chosen class, each without its tests of `name`."""
-        for tests in alternatives:
-            if all(chosen in self._ids(test) for test in tests if test.name == name):
-                yield tuple(test for test in tests if test.name != name)
+        self.num_points = self._count(0, -1)
 
     def narrowed(self, index: int, values: Mapping[str, Value]) -> Domain:
         """Return the values of an active parameter from which a point can be completed, or its domain if all can.
@@ -108,53 +114,45 @@ class Completions:
             index: Position of the parameter.
             values: Values of the earlier active parameters, with which at least one point exists.
         """
-        state = {
-            name: self._classes[name].get((type(values[name]), values[name]), _UNNAMED)
-            for name in self._needed[index]
-            if name in values
-        }
-        key = self._key(index, state)
-        offer = self._offers[index].get(key)
+        possible = self._ahead[index]
+        for effects in self._needed[index]:
+            possible &= effects.among(values)
+        offer = self._offers[index].get(possible)
         if offer is None:
-            offer = self._offers[index][key] = self._narrow(index, state)
+            offer = self._offers[index][possible] = self._narrow(index, possible)
         return offer
 
-    def _narrow(self, index: int, state: _State) -> Domain:
-        name, domain = self._parameters[index].name, self._parameters[index].domain
-        lives = {chosen for chosen in self._sizes[index] if self._count_with(index, state, chosen)}
-        if len(lives) == len(self._sizes[index]):
+    def _narrow(self, index: int, possible: _Bits) -> Domain:
+        domain, effects = self._parameters[index].domain, self._effects[index]
+        lives = {left for left in effects.sizes if self._count_after(index, possible & left)}
+        if len(lives) == len(effects.sizes):
             return domain
-        classes = self._classes[name]
-        members = (value for value in domain.members() if classes.get((type(value), value), _UNNAMED) in lives)
-        return Choice(tuple(members))
+        return Choice(tuple(value for value in domain.members() if effects.of(value) in lives))
 
-    def _key(self, index: int, state: _State) -> tuple[int, ...]:
-        return tuple(state.get(name, -1) for name in self._needed[index])
-
-    def _count(self, index: int, state: _State) -> int:
-        """Return the number of points with these classes of the parameters before `index`."""
+    def _count(self, index: int, possible: _Bits) -> int:
+        """Return the number of points with values of the parameters before `index` that leave this possible."""
         if index == len(self._parameters):
             return 1
-        key = self._key(index, state)
-        found = self._counts[index].get(key)
+        possible &= self._ahead[index]
+        found = self._counts[index].get(possible)
         if found is None:
-            found = self._counts[index][key] = self._branch(index, state)
+            found = self._counts[index][possible] = self._branch(index, possible)
         return found
 
-    def _branch(self, index: int, state: _State) -> int:
-        when = self._when[index]
-        if when and not any(_hold(tests, state) for tests in when):
-            return self._count(index + 1, state)
-        total = sum(size * self._count_with(index, state, each) for each, size in self._sizes[index].items())
+    def _branch(self, index: int, possible: _Bits) -> int:
+        effects = self._effects[index]
+        if self._when[index] and not self._when[index] & possible:
+            return self._count(index + 1, possible & effects.inactive)
+        total = sum(size * self._count_after(index, possible & left) for left, size in effects.sizes.items())
         if total:
             self.active.add(self._parameters[index].name)
         return total
 
-    def _count_with(self, index: int, state: _State, chosen: int) -> int:
-        if any(_hold(tests, state) for tests in self._barred[index][chosen]):
-            return 0
-        return self._count(index + 1, {**state, self._parameters[index].name: chosen})
+    def _count_after(self, index: int, possible: _Bits) -> int:
+        """Return the number of points with values of the parameters up to `index` that leave this possible."""
+        return 0 if self._barred[index] & possible else self._count(index + 1, possible)
 
 
-def _hold(tests: _Tests, state: _State) -> bool:
-    return all(state.get(name, -1) in classes for name, classes in tests)
+def _left(tests: Sequence[tuple[_Bits, Test]], values: Mapping[str, object]) -> _Bits:
+    """Return the alternatives of which no test fails."""
+    return ~sum({bit for bit, test in tests if not test.holds(values)})

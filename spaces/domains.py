@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from spaces.errors import SpaceError
 
 Value: TypeAlias = bool | int | float | str
+MAX_SHOWN = 80
+"""Maximum number of characters of a value in a message."""
 
 
 def _is_number(value: object) -> bool:
@@ -182,7 +184,7 @@ class Choice:
         seen = set()
         for value in self.values:
             _require_scalar(value)
-            _require((type(value), value) not in seen, f"expected different values, found {value!r} twice")
+            _require((type(value), value) not in seen, f"expected different values, found {show(value)} twice")
             seen.add((type(value), value))
 
     def match(self, value: object) -> Value | None:
@@ -277,9 +279,24 @@ Domain: TypeAlias = Float | Int | Choice | Fixed
 def _require_scalar(value: object) -> None:
     plain = isinstance(value, bool | int | float | str)
     finite = not isinstance(value, float) or math.isfinite(value)
-    _require(plain and finite, f"expected a truth value, a finite number or text, found {value!r}")
+    _require(plain and finite, f"expected a truth value, a finite number or text, found {show(value)}")
 
 
 def show(value: object) -> str:
-    """Return a value as YAML writes it."""
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, str) else repr(value)
+    """Return a value as YAML writes it; a long one is cut.
+
+    >>> show({"int": [1, 3], "log": True})
+    '{int: [1, 3], log: true}'
+    """
+    text = _yaml(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_yaml(key)}: {_yaml(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else "null" if value is None else repr(value)

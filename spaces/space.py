@@ -76,7 +76,7 @@ class Space:
             SpaceError: The data are invalid; holds every fault.
         """
         if not isinstance(data, Mapping):
-            raise SpaceError(f"{name}: expected a mapping of parameters, found {data!r}")
+            raise SpaceError(f"{name}: expected a mapping of parameters, found {show(data)}")
         faults: list[str] = []
         known: dict[str, Domain] = {}
         parameters: list[Parameter] = []
@@ -91,12 +91,12 @@ class Space:
         clauses = data.get("forbidden", [])
         forbidden: list[Forbidden] = []
         if not isinstance(clauses, list):
-            faults.append(f"{name}.forbidden: expected a list of {{when, why}}, found {clauses!r}")
+            faults.append(f"{name}.forbidden: expected a list of {{when, why}}, found {show(clauses)}")
             clauses = []
         for index, clause in enumerate(clauses):
             where = f"{name}.forbidden.{index}"
             if not isinstance(clause, Mapping) or set(clause) != {"when", "why"} or not isinstance(clause["why"], str):
-                faults.append(f"{where}: expected {{when: condition, why: text}}, found {clause!r}")
+                faults.append(f"{where}: expected {{when: condition, why: text}}, found {show(clause)}")
                 continue
             forbidden.append((parse_condition(clause["when"], f"{where}.when", known, faults), clause["why"]))
         if faults:

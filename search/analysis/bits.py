@@ -62,7 +62,7 @@ def _rows_with_image(table: Table, repeats: Repeats, marks: NDArray[np.int8], fa
     with_image = np.bincount(repeats.repeat_of[~nameless], minlength=repeats.num_repeats) > 0
     wrong = np.flatnonzero(nameless & ((marks != -1) | with_image[repeats.repeat_of]))
     if wrong.size:
-        faults.add("expected the name of an image, found nothing; name it", table.places.words(wrong))
+        faults.add("expected the name of an image, found nothing; fill it in", table.places.words(wrong))
     return np.flatnonzero(~nameless)
 
 
@@ -107,15 +107,15 @@ def _whole(
         if codes.size < seen.sum():
             missing = np.setdiff1d(np.flatnonzero(seen), codes)
             names = some([repr(images[code]) for code in missing.tolist()])
-            what = f"all {seen.sum()} images of the data set, found {codes.size} of them, without {names}"
-            lines.append((f"{repeats.name(at)}: expected {what}; add them, or leave the repeat out", rows))
+            what = f"all {seen.sum()} images of the data set, found {codes.size}, missing {names}"
+            lines.append((f"{repeats.name(at)}: expected {what}; add them, or remove the repeat", rows))
         elif gaps.size:
             what = f"the correctness of all {codes.size} images or of none, found it missing for {gaps.size}"
-            lines.append((f"{repeats.name(at)}: expected {what}; fill it in, or leave the repeat out", gaps))
+            lines.append((f"{repeats.name(at)}: expected {what}; fill it in, or remove the repeat", gaps))
         else:
             whole[at] = values.view(np.uint8)
     for line, rows in lines[:NUM_SHOWN]:
         faults.add(line, table.places.words(rows))
     if len(lines) > NUM_SHOWN:
-        faults.add(f"{len(lines) - NUM_SHOWN} more repeats do not have all images; complete them")
+        faults.add(f"{len(lines) - NUM_SHOWN} more repeats lack images; complete them")
     return whole

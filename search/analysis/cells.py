@@ -22,7 +22,7 @@ YES_NO = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
 _WRAPPED = re.compile(r"(?:np\.|numpy\.)?(?:float|int|uint|bfloat|tensor|array)\d*\(([^(),\[\]]+)(?:,[^()]*)?\)")
 """A number as written by `repr`: np.float64(0.91), tensor(0.91, device='cuda:0')."""
 _SPREAD = re.compile(r"^\s*[+-]?[\d.,]+\s*%?\s*(?:±|\+/?-|\\pm|\$\\pm\$|\()\s*[\d.,]+\s*%?\s*\)?\s*$")
-SPREAD_MEND = "a mean with its spread holds no repeats: bring one row per repeat, with that repeat's own score"
+SPREAD_MEND = "a mean with its spread has no repeats: give one row per repeat, with the score of that repeat"
 _SUMMARY = frozenset(
     ["mean", "avg", "average", "median", "std", "sd", "stddev", "stderr", "sem", "var", "variance", "min", "max"]
 )
@@ -75,7 +75,7 @@ def check_names(table: Table, faults: Faults) -> None:
             np.array([not 0 < len(value) <= MAX_NAME or not value.isprintable() for value in column.values]),
             faults,
             f"{name}: expected a printable name",
-            "name it",
+            "give it a name",
         )
         if name != CONFIG:
             _tell(
@@ -84,7 +84,7 @@ def check_names(table: Table, faults: Faults) -> None:
                 np.array([_is_summary(value) for value in column.values]),
                 faults,
                 f"{name}: expected one {'repeat' if name == BLOCK else 'data set'} per name",
-                "such rows sum up the others: leave them out",
+                "such rows summarise the others: remove them",
             )
 
 
@@ -129,7 +129,7 @@ def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) 
             there = numbers[np.isfinite(numbers)]
             if (asked.scale or 1) >= 10 and asked.direction != "lower" and there.size and there.max() <= 1:
                 faults.add(
-                    f"{name}: no score is above 1, so they are fractions already; leave out --scale {asked.scale:g}"
+                    f"{name}: no score is above 1, so the scores are already fractions; remove --scale {asked.scale:g}"
                 )
     return np.where(missing | strange | outside, np.nan, numbers) / (asked.scale or 1)
 
@@ -149,7 +149,9 @@ def marks_of(table: Table, name: str, faults: Faults) -> NDArray[np.int8]:
     empty = 0 if name == FAILED else -1
     words = [value.lower() for value in column.values]
     marks = np.array([empty if word in MISSING else YES_NO.get(word, -2) for word in words], dtype=np.int8)
-    mend = "say per image whether it was right" if name == CORRECT else "1 marks a training that diverged"
+    mend = (
+        "use 1 for an image that was classified correctly" if name == CORRECT else "use 1 for a training that diverged"
+    )
     _tell(table, column, marks == -2, faults, f"{name}: expected 0 or 1", mend)
     return marks
 
@@ -178,8 +180,8 @@ def _tell_mixed(
         return False
     rows = [table.places.words(column.rows_with(np.isin(numbers, part))) for part in (high, low)]
     faults.add(
-        f"{name}: some scores look like percent ({rows[0]}), others like fractions of 1 ({rows[1]}); write all in one "
-        f"unit{', or add --scale 100 if they are percent, every one' if is_lone else ''}"
+        f"{name}: some scores look like percent ({rows[0]}), others like fractions of 1 ({rows[1]}); use one unit for "
+        f"all{', or add --scale 100 if all of them are percent' if is_lone else ''}"
     )
     return True
 
@@ -187,16 +189,16 @@ def _tell_mixed(
 def _unit_hint(numbers: NDArray[np.float64], asked: Asked) -> str:
     if asked.scale is not None:
         top = f"{asked.scale:g}"
-        return f"--scale {top} says that none is above {top}; give another scale, or 1 to take them as they are"
+        return f"--scale {top} means that no score is above {top}; give another scale, or 1 to keep the unit"
     there = numbers[np.isfinite(numbers)]
     if there.size and np.median(there) > 1 and there.max() <= 100 and there.min() >= 0:
         return "scores look like percent: add --scale 100 (if lower is better: --lower-is-better)"
     if there.size and there.max() <= 0:
         return (
-            "add --scale 1 to take any number (losses whose sign is turned, as scikit-learn's scores are, need no "
+            "add --scale 1 to accept any number (losses with the sign reversed, as in scikit-learn, do not need "
             "--lower-is-better)"
         )
-    return "give accuracies as fractions of 1, or add --scale 1 to take any number (--lower-is-better for a loss)"
+    return "give accuracies as fractions of 1, or add --scale 1 to accept any number (--lower-is-better for a loss)"
 
 
 def _decimals_after_comma(texts: list[str]) -> bool:
@@ -225,12 +227,12 @@ def _mend_text(text: str) -> str:
     if _SPREAD.match(text):
         return SPREAD_MEND
     if _GROUPED.fullmatch(text):
-        return "a comma may part thousands here: write the decimals after a point"
+        return "the comma may separate thousands: write decimals after a point"
     if _COMMA.fullmatch(text):
-        return "write the decimals after a point"
+        return "write decimals after a point"
     if text.endswith("%"):
-        return "leave out the per cent sign and add --scale 100"
-    return "leave the cell empty where a repeat left no result"
+        return "remove the percent sign and add --scale 100"
+    return "leave the cell empty where a repeat has no result"
 
 
 def _short(text: str) -> str:

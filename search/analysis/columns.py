@@ -143,7 +143,7 @@ class Headings:
             faults.add(f"{option}: {len(found)} columns are called {wanted!r}; rename one", "row 1")
         else:
             meant = closest(wanted, stripped)
-            hint = f"did you mean {meant!r}?" if meant else f"there are: {self.listed()}"
+            hint = f"did you mean {meant!r}?" if meant else f"known: {self.listed()}"
             faults.add(f"{option}: no column is called {wanted!r}; {hint}")
         return ()
 
@@ -171,12 +171,12 @@ class Headings:
         names = [self.texts[at].strip() for at in found]
         if len({*names}) < len(names) or meaning == FAILED:
             once = names[0] if names[0] == names[1] else " and ".join(map(shown, names[:2]))
-            faults.add(f"expected the column {shown(once)} once, found it twice; remove one", "row 1")
+            faults.add(f"expected the column {shown(once)} once, found two; remove one", "row 1")
         else:
             first = next((name for name in names if not _OVER_STEPS & {*words_of(name)}), names[0])
             faults.add(
-                f"{some(map(shown, names), 8)} may each be the {meaning}; say which by {option} {shown(first)}"
-                f"{' (several that belong together: by commas)' if meaning in (CONFIG, BLOCK) else ''}",
+                f"{some(map(shown, names), 8)} may each be the {meaning}; choose with {option} "
+                f"{shown(first)}{' (separate several columns by commas)' if meaning in (CONFIG, BLOCK) else ''}",
                 "row 1",
             )
         return tuple(found[:1])

@@ -39,8 +39,8 @@ def to_reading(table: Table, asked: Asked = DETECTED) -> Reading:
         faults.add(f"expected at least two configurations in the column {CONFIG}, {found}; add another")
     if len(repeats.configs) > MAX_CONFIGS:
         faults.add(
-            f"expected at most {MAX_CONFIGS:,} configurations, found {len(repeats.configs):,}: another column is "
-            "meant; say which by --config-column"
+            f"expected at most {MAX_CONFIGS:,} configurations, found {len(repeats.configs):,}: this is probably "
+            "another column; choose one with --config-column"
         )
         faults.check()
     if CORRECT in table.columns:

@@ -27,6 +27,7 @@ from search.significance.methods import METHODS
 from search.significance.records import Comparison
 from search.significance.units import in_unit, negated
 from search.significance.unpaired import judge_unpaired
+from search.text.counted import counted
 
 WIDE_ROPE = 0.05
 """A larger rope may have been given in percent by mistake."""
@@ -60,9 +61,7 @@ def analyze(
     """
     declared = declare(options, asked)
     if isinstance(source, Question) and (wrong := asked.columns):
-        raise AnalysisError(
-            f"{', '.join(wrong)}: for a file only; with --mlflow it is --group-by, --block and --metric, leave it out"
-        )
+        raise AnalysisError(f"{', '.join(wrong)}: only for a file; with --mlflow, use --group-by, --block and --metric")
     reading = read_file(source, asked, tell=tell) if isinstance(source, Path) else _from_mlflow(source, asked, tell)
     families = declare_families(
         reading.configs, control=options.control, all_pairs=options.all_pairs, file=options.family
@@ -100,8 +99,8 @@ def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Itera
         shared = [set.intersection(*map(set, item.blocks.values())) for item in reading.results]
         if count := sum(map(len, shared)):
             yield (
-                f"the configurations share {count} blocks by name: if these are the same seeds or splits, leave "
-                "--unpaired out, as paired runs tell smaller differences apart"
+                f"the configurations share {counted(count, 'block')} by name: if these are the same seeds or splits, "
+                "remove --unpaired, because paired runs detect smaller differences"
             )
         return
     folds = reading.source.get("folds")
@@ -110,28 +109,28 @@ def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Itera
         if folds:
             yield (
                 f"the blocks are {folds}, whose trainings share images: without --ratio (images scored over images "
-                "trained on; 1/9 for ten folds) they are taken for independent, which claims too much"
+                "trained on; 1/9 for ten folds) they are treated as independent, which overstates the evidence"
             )
             return
         yield (
-            "without --ratio these are claims on this data set alone; where every block is a random split of the data, "
-            "--ratio (images scored over images trained on) allows claims on new data"
+            "without --ratio, claims are about this data set only; if every block is a random split of the data, "
+            "--ratio (images scored over images trained on) allows claims about new data"
         )
     if declared.ratio is not None and declared.ratio > 1:
-        yield f"--ratio {declared.ratio:.3g} says that more images were scored than trained on; a 7:3 split is 3/7"
+        yield f"--ratio {declared.ratio:.3g} means that more images were scored than trained on; a 7:3 split is 3/7"
 
 
 def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], asked: Asked) -> Iterator[str]:
     """Yield notes on options that had no effect."""
     if asked.direction == "lower" and not any(item.lower_is_better for item in comparisons):
-        yield "--lower-is-better was not used: being right on an image is always better"
+        yield "--lower-is-better was not used: for the correctness of images, higher is always better"
     tests = {item.test for item in comparisons} | {item.secondary.name for item in comparisons if item.secondary}
     if declared.ratio is not None and METHODS["corrected-t"].title not in tests:
-        yield "--ratio was not used: it belongs to scores of random splits and the claim on new data"
+        yield "--ratio was not used: it is for scores of random splits and claims about new data"
     if declared.rope > WIDE_ROPE and not asked.own_unit:
         yield f"--rope {declared.rope:g} is {100 * declared.rope:g} percentage points; half a point is 0.005"
     if declared.num_images is not None and declared.method != "pooled-images":
-        yield "--num-images was not used: it belongs to --method pooled-images"
+        yield "--num-images was not used: it is for --method pooled-images"
     if declared.num_classes is not None and not any(item.failures_a or item.failures_b for item in comparisons):
         yield "--num-classes was not used: no training diverged"
 
@@ -151,9 +150,11 @@ def _check_results(reading: Reading, declared: Declared, asked: Asked) -> None:
             if not left_nothing:
                 continue
             where = f"{item.dataset}, {config}" if item.dataset else config
-            what = f"{where}: {blocks_in_words(left_nothing)} diverged and left no result"
+            what = f"{where}: {blocks_in_words(left_nothing)} diverged without a result"
             if item.scores and (asked.own_unit or asked.direction == "lower"):
-                faults.add(f"{what}, and the score of a guess is known of accuracies only; give a score or no row")
+                faults.add(
+                    f"{what}, and the chance level is known only for accuracies; give a score, or remove the row"
+                )
             elif declared.num_classes is None:
-                faults.add(f"{what}, which counts as chance; give --num-classes")
+                faults.add(f"{what}, which is scored as chance; give --num-classes")
     faults.check()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from importlib.util import find_spec
@@ -18,7 +20,7 @@ from search.text.printable import printable
 
 app = typer.Typer(
     name="hybrid-search",
-    help="Searches image classifiers that mix convolution with recurrence, and says which difference is real.",
+    help="Search image classifiers that mix convolution with recurrence, and test which differences are real.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,6 +35,7 @@ def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
     os.umask(os.umask(0o077) | 0o002)  # what is written here is never for everybody to change
     prepare_streams()
+    atexit.register(gc.freeze)  # searching torch for cycles at the end would take a second
     code: Any = 0
     try:
         with results_only(), interruptible():
@@ -48,7 +51,7 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
         sys.exit(_fault_exit(error))
     if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a result
-        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
+        print("error: interrupted; finished work is saved, run the same command again to continue", file=sys.stderr)
     # A verb that has an exit code of its own raises click's Exit, which becomes the result.
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -70,7 +73,7 @@ def _find_own_packages() -> None:
         spec = find_spec(name)
         if spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(here / name):
             raise InputError(
-                f"{spec.origin}: hides the package {name} of hybrid-search; rename it, or take its folder out of "
+                f"{spec.origin}: hides the package {name} of hybrid-search; rename it, or remove its folder from "
                 "PYTHONPATH"
             )
 
@@ -109,7 +112,10 @@ def _find(study: str, overrides: list[str] | None, *, train: bool = False) -> An
 
 @app.command()
 def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """The whole path on the embedded digits, in minutes, without a network."""
+    """Run the whole path on the embedded digits, in a few minutes.
+
+    Runs sweep, compare, export and predict without a network.
+    """
     from search.commands.demo import run_demo
     from search.journal.comparison_file import to_dict
 
@@ -146,19 +152,15 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
 @app.command()
 def plan(
     study: StudyFile,
-    difference: Annotated[
-        float | None, typer.Option(help="How many repeats for it? A fraction: 0.01 is one percentage point.")
-    ] = None,
-    sd_repeats: Annotated[
-        float | None, typer.Option(help="Standard deviation of the differences between blocks, a fraction.")
-    ] = None,
+    difference: Annotated[float | None, typer.Option(help="Target difference, a fraction; 0.01 is one point.")] = None,
+    sd_repeats: Annotated[float | None, typer.Option(help="SD of the differences between repeats, a fraction.")] = None,
     discordance: Annotated[
-        float | None, typer.Option(help="Share of test images on which two configurations disagree.")
+        float | None, typer.Option(help="Share of test images on which two models disagree.")
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check everything, estimate the cost and how many repeats a difference takes; train nothing."""
+    """Check a study and estimate cost and repeats; train nothing."""
     from search.commands import plan as planning
     from search.compare.power import Assumptions
     from search.study.config import load_study
@@ -173,13 +175,13 @@ def sweep(
     study: StudyFile,
     time_budget: Annotated[
         float | None,
-        typer.Option(metavar="MINUTES", help="Save and end after this long; the same as search.time_budget_mins."),
+        typer.Option(metavar="MINUTES", help="Save and stop after this many minutes."),
     ] = None,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the sweep of a study, or go on with it."""
+    """Run the sweep of a study, or resume it."""
     from search.study.config import load_study
     from search.sweep.run import run_sweep
 
@@ -193,12 +195,12 @@ def sweep(
 def status(
     study: StudyPath,
     check: Annotated[
-        bool, typer.Option("--check", help="Do journal, Optuna and MLflow agree? Changes nothing; exits with 1 if not.")
+        bool, typer.Option("--check", help="Do journal, Optuna and MLflow agree? Exit code 1 if not.")
     ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Counts, nominee and failures of a study."""
+    """Show the counts, nominee and failures of a study."""
     config = _find(study, overrides)
     if not check:
         _show_status(config, as_json)
@@ -220,16 +222,19 @@ def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
 @app.command()
 def compare(
     study: StudyPath,
-    repeats: Annotated[int | None, typer.Option(min=1, help="Blocks to train on, instead of the file's.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Repeats to train, instead of the file's.")] = None,
     until_decided: Annotated[
         bool,
-        typer.Option("--until-decided", help="Add block after block, drop decided losers, confirm the survivor."),
+        typer.Option("--until-decided", help="Race: add repeats, drop losers, confirm the winner."),
     ] = False,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train finalists and baselines on fresh shared blocks, and judge."""
+    """Train finalists and baselines on fresh repeats and test them.
+
+    All configurations share the seed and split of each repeat.
+    """
     from search.compare.run import run_compare, run_until_decided
     from search.console.tables import to_table
     from search.journal.comparison_file import to_dict
@@ -248,11 +253,14 @@ def compare(
 @app.command()
 def report(
     study: StudyPath,
-    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="A second place for the page.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Also write the page to this file.")] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write one self-contained HTML page about a study into its folder; MLflow gets a copy."""
+    """Write one self-contained HTML page about a study.
+
+    The page is written into the study's folder and copied to MLflow.
+    """
     from search.report.write import write_report
 
     config = _find(study, overrides)
@@ -274,19 +282,23 @@ def export(
     study: StudyPath,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],
     config_name: Annotated[
-        str | None, typer.Option("--config", metavar="NAME", help="A configuration of the comparison instead.")
+        str | None,
+        typer.Option("--config", metavar="NAME", help=("Export this configuration of the comparison instead.")),
     ] = None,
-    trial: Annotated[int | None, typer.Option(min=0, metavar="N", help="A trial of the sweep instead.")] = None,
+    trial: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Export this trial of the sweep instead.")
+    ] = None,
     top: Annotated[
         int | None,
-        typer.Option(min=1, metavar="K", help="The K highest-ranked trials of the sweep, in subfolders."),
+        typer.Option(min=1, metavar="K", help="Export the K highest-ranked trials, in subfolders."),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the winner's folder: config, weights, program, evidence, model card; register it in MLflow.
+    """Write the winner to a folder and register it in MLflow.
 
-    That is the confirmed winner of the comparison, else the sweep's nominee, as `status` says.
+    The folder contains config, weights, program, evidence and a model card. The winner is the confirmed winner of the
+    comparison, else the sweep's nominee; `status` shows which.
     """
     from search.export.command import export_all, to_lines, to_rows
 

@@ -19,6 +19,7 @@ from search.storage.store import Store
 from search.storage.working_copy import is_driven
 from search.study.config import StudyConfig
 from search.study.tracking_place import tracking_place
+from search.text.counted import counted
 from search.tracking.mlflow_runs import fetch_runs
 from search.uris import withheld_fault
 
@@ -124,7 +125,7 @@ def _look_at_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, drive
 def _refuse_absent(study: StudyConfig) -> None:
     """Raise if the study is on an object store: its local copies exist on the driver's machine only."""
     if study.location.uri is not None:
-        raise NothingThereError("what it knows of this study lies on the driver's machine, not here; ask there")
+        raise NothingThereError("its data about this study is on the driver's machine; run this command there")
 
 
 def to_dict(found: Check) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def to_dict(found: Check) -> dict[str, Any]:
 def to_lines(found: Check) -> list[str]:
     """Return the result as lines of text."""
     lines = [
-        f"{item.store:8}{item.trial}: {item.journal} in the journal, {item.found} in {item.store}"
+        f"{item.store:8}{item.trial}: {item.journal} in the journal, but {item.found} in {item.store}"
         for item in found.differences
     ]
     lines += [f"not read: {line}" for line in found.unreadable]
@@ -148,13 +149,14 @@ def to_lines(found: Check) -> list[str]:
         lines.append(f"{', '.join(first)} and {last} agree on {_count(found)}")
     if found.differences:
         lines.append(
-            f"{len(found.differences)} difference(s) over {_count(found)}; the next start of the study mends them"
+            f"{counted(len(found.differences), 'difference')} over {_count(found)}; the next start of the study "
+            "repairs the copies"
         )
     if found.driven and found.differences:
-        lines.append("a driver is at work: what it does just now may not be everywhere yet")
+        lines.append("a driver is running: its latest changes may not have reached every store yet")
     return lines
 
 
 def _count(found: Check) -> str:
-    repeats = f" and {found.num_repeats} repeats" if found.num_repeats else ""
-    return f"{found.num_trials} trials{repeats}"
+    repeats = f" and {counted(found.num_repeats, 'repeat')}" if found.num_repeats else ""
+    return f"{counted(found.num_trials, 'trial')}{repeats}"

@@ -40,7 +40,7 @@ def run_demo(overrides: list[str]) -> DemoResult:
     study = load_study(STUDY, overrides)
     say("1/4 sweep: the ECRNN space on 8x8 digits")
     run_sweep(study)
-    say("2/4 compare: the nominee and the CNN, again, on fresh blocks")
+    say("2/4 compare: the nominee and the CNN, trained again on fresh repeats")
     document = run_compare(study)
     say("3/4 export")
     folder = study.folder / "export"

@@ -102,7 +102,7 @@ def _correct(study: StudyConfig, trials: Sequence[TrialRecord], rank: int | None
     if rank is None:
         return Unknown(reason="the sweep did not choose it")
     if rank > 1:
-        return Unknown(reason=f"the correction is for the sweep's first nominee, and this is number {rank}")
+        return Unknown(reason=f"the correction applies to the sweep's first nominee, and this is nominee {rank}")
     return correct(study.folder, trials, num_images=num_val, seed=study.seed)
 
 
@@ -114,7 +114,7 @@ def _confirm(
         return Unknown(reason=f"{missing}, run `hybrid-search compare`")
     scores = fresh_scores(contender, chance=1 / num_classes)
     if not scores:
-        return Unknown(reason="no repeat left a score, run `hybrid-search compare`")
+        return Unknown(reason="no repeat has a score, run `hybrid-search compare`")
     mean = mean_of_repeats(np.array(scores))
     return ConfirmedScore(mean=mean.mean, num_repeats=mean.num_repeats, interval=mean.interval)
 

@@ -36,6 +36,7 @@ from search.seeds import Block, make_block
 from search.study.bind import DataFacts
 from search.study.claims import Family
 from search.study.config import StudyConfig
+from search.text.counted import counted
 
 
 class Rounds:
@@ -80,8 +81,9 @@ class Rounds:
             if fewest > cap:
                 of = f" of family {family.name}" if family.name else ""
                 yield (
-                    f"compare.repeats: {cap} blocks can decide none of the {len(family.pairs)} pairs{of}, however "
-                    f"clear; take at least {fewest} with --until-decided"
+                    f"compare.repeats: {counted(cap, 'repeat')} cannot decide any of "
+                    f"{counted(len(family.pairs), 'pair')}{of}, however large the difference; use at least {fewest} "
+                    "with --until-decided"
                 )
 
     def begin(self) -> None:
@@ -116,8 +118,8 @@ class Rounds:
         lost = [record for record in repeats.wanted_records if self._score(record) is None]
         if lost:
             raise TooManyFailuresError(
-                f"{len(lost)} of {repeats.num_planned} repeats were lost, and the race cannot go on without them; the "
-                "same command tries them again:",
+                f"{len(lost)} of {repeats.num_planned} repeats were lost, and the race cannot continue without them; "
+                "run the same command again to retry them:",
                 *(f"  {item.label}: {item.outcome.reason}" for item in lost if isinstance(item.outcome, Failed)),
             )
 
@@ -257,13 +259,12 @@ def _describe_pair(pair: RacedPair) -> PairOfRace:
 
 def to_sentences(race: Race, survivor: str, *, num_confirm: int) -> list[str]:
     """Return sentences on when each pair was decided and which configuration is confirmed."""
-    many = "block" if race.length == 1 else "blocks"
     return [
-        f"Raced on validation accuracy: {race.length} {many} of at most {race.cap}. "
-        "E-values speak of this data set and hold at any stop.",
+        f"Raced on validation accuracy: {counted(race.length, 'repeat')} of at most {race.cap}. E-values refer to "
+        "this data set and are valid whenever the race stops.",
         *(tell(pair) for pair in race.pairs),
-        f"Survivor: {survivor}, judged on the test images and {num_confirm} fresh block{'s' * (num_confirm != 1)}, "
-        "which the race never saw:",
+        f"Survivor: {survivor}, judged on the test images and {counted(num_confirm, 'fresh repeat')}, which the race "
+        "did not use:",
     ]
 
 
@@ -273,16 +274,19 @@ def tell(pair: RacedPair) -> str:
     match outcome:
         case Decided(after=after, winner=winner, loser=loser):
             return (
-                f"{winner} beat {loser} after {after} blocks (E = {_number(outcome.e_value)}, "
+                f"{winner} beat {loser} after {after} repeats (E = {_number(outcome.e_value)}, "
                 f"{_number(outcome.needed)} was needed): {loser} was dropped."
             )
         case Undecided():
             return (
-                f"{pair.a} against {pair.b}: undecided after {len(pair.e_values) + 1} blocks "
-                f"(E = {_number(pair.e_values[-1])}, {_number(pair.needed)} was needed)."
+                f"{pair.a} against {pair.b}: undecided after {len(pair.e_values) + 1} repeats (E = "
+                f"{_number(pair.e_values[-1])}, {_number(pair.needed)} was needed)."
             )
         case _:
-            return f"{pair.a} against {pair.b}: left open after {outcome.after} blocks, as {outcome.loser} was dropped."
+            return (
+                f"{pair.a} against {pair.b}: left open after {outcome.after} repeats, because {outcome.loser} was "
+                "dropped."
+            )
 
 
 def _number(value: float) -> str:
@@ -292,8 +296,8 @@ def _number(value: float) -> str:
 def race_title(study: StudyConfig, race: Race, repeats: Repeats) -> str:
     """Return the title of the current round: the block, the maximum, and the number of remaining configurations."""
     first, last = (block.index + 1 for block in (repeats.blocks[0], repeats.blocks[-1]))
-    which = f"block {first}" if first == last else f"blocks {first} to {last}"
-    return f"{study.name}: race, {which} of at most {race.cap}, {len(race.running)} still in"
+    which = f"repeat {first}" if first == last else f"repeats {first} to {last}"
+    return f"{study.name}: race, {which} of at most {race.cap}, {counted(len(race.running), 'configuration')} left"
 
 
 def news(before: Race, after: Race) -> list[str]:
@@ -304,4 +308,4 @@ def news(before: Race, after: Race) -> list[str]:
 
 def still_in(race: Race) -> list[str]:
     """Return a line on the configurations that need another block; no line when the race is over."""
-    return [f"race: still in: {', '.join(race.running)}"] if race.running else []
+    return [f"race: remaining: {', '.join(race.running)}"] if race.running else []

@@ -41,7 +41,6 @@ class Repeats(Dispatcher):
         first_block: Index of the first block.
         purpose: Stream that the blocks are drawn from: `compare`, or `confirm` for blocks that no race has used.
         on_change: Called after each change, for display.
-        cache_dir: Node-local folder for decoded images.
     """
 
     def __init__(
@@ -55,7 +54,6 @@ class Repeats(Dispatcher):
         first_block: int = 0,
         purpose: Literal["compare", "confirm"] = "compare",
         on_change: Callable[[], None] = lambda: None,
-        cache_dir: Path | None = None,
     ) -> None:
         # Block by block, so that pairs are complete as early as possible.
         self._wanted: dict[str, tuple[TrialSpec, Point]] = {}
@@ -69,7 +67,7 @@ class Repeats(Dispatcher):
                 spec = describe_repeat(study, facts, contender, block)
                 self._wanted[spec.key] = (spec, contender.point)
                 self.keys[contender.name, block.name] = spec.key
-        super().__init__(journal=journal, folder=study.folder, kind="repeat", cache_dir=cache_dir, on_change=on_change)
+        super().__init__(journal=journal, folder=study.folder, kind="repeat", on_change=on_change)
         self._unfinished = [
             record for record in self.wanted_records if record.outcome is None or self.is_tried_again(record)
         ]
@@ -183,6 +181,7 @@ def judge_repeats(
             Declared(
                 estimand=study.compare.estimand,
                 adjust=adjust_for(study.compare, family),
+                interim=study.compare.interim_after(len(repeats.blocks)),
                 alpha=study.compare.alpha,
                 rope=study.compare.rope,
                 # The corrected resampled t is for random splits; a fixed validation set has none.

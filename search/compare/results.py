@@ -94,6 +94,7 @@ def declaration_of(section: CompareSection, families: tuple[DeclaredFamily, ...]
         adjust=section.adjust,
         alpha=section.alpha,
         rope=section.rope,
+        interim=section.interim,
         confirm=section.num_confirm,
         error_rate=error_rate_of(section.adjust),
         families=families,

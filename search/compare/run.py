@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from search.compare.contenders import Contender, declare_families, pick_contenders
+from search.compare.interim import undecided
 from search.compare.race_rounds import Rounds, news, race_title, still_in
 from search.compare.repeats import Repeats, judge_repeats
 from search.compare.results import write_results
@@ -28,6 +29,8 @@ Document = TypeVar("Document")
 def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> ComparisonDocument:
     """Train the missing repeats of the comparison, judge them and write the results.
 
+    With declared interim analyses, it ends at the first one that decides every comparison.
+
     Args:
         study: The study.
         patience: Maximum wait for MLflow at the end, in seconds.
@@ -35,13 +38,19 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
     Returns:
         The record of the comparison.
     """
+
+    def conclude(facts: DataFacts, repeats: Repeats, journal: Journal) -> ComparisonDocument | None:
+        comparisons = judge_repeats(study, facts, repeats)
+        if line := undecided(study.compare, len(repeats.blocks), comparisons):
+            _tell(study, [line])
+            return None
+        return write_results(study, facts, repeats, comparisons, journal)
+
     return run_repeats(
         study,
         verb="compare",
         pick=lambda records: pick_contenders(study, records),
-        conclude=lambda facts, repeats, journal: write_results(
-            study, facts, repeats, judge_repeats(study, facts, repeats), journal
-        ),
+        conclude=conclude,
         title=f"{study.name}: compare",
         patience=patience,
     )
@@ -87,7 +96,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
             before, race = race, rounds.race()
             _tell(study, news(before, race))
         survivor = rounds.survivor(race)
-        title = f"{study.name}: confirm {survivor} on fresh blocks"
+        title = f"{study.name}: confirm {survivor} on fresh repeats"
         confirmed = _train(run, partial(rounds.confirmation, survivor), title=lambda _: title)
         families = rounds.claims(survivor)
         document = write_results(
@@ -128,17 +137,17 @@ def run_repeats(
     study: StudyConfig,
     *,
     pick: Callable[[list[TrialRecord]], Sequence[Contender]],
-    conclude: Callable[[DataFacts, Repeats, Journal], Document],
+    conclude: Callable[[DataFacts, Repeats, Journal], Document | None],
     title: str,
     verb: Literal["compare", "reproduce"] = "reproduce",
     patience: float = TRACKER_PATIENCE_SECS,
 ) -> Document:
-    """Train the missing repeats of some points on `study.compare.repeats` shared blocks, and write the results.
+    """Train the missing repeats of some points on the declared number of shared blocks, and write the results.
 
     Args:
         study: The study that records the repeats.
         pick: Maps the existing records to the contenders to train.
-        conclude: Writes the results and returns their document.
+        conclude: Writes the results and returns their document; None at an interim analysis, to train on.
         title: Title of the progress display.
         verb: The command whose requirements are checked first.
         patience: Maximum wait for MLflow at the end, in seconds.
@@ -150,19 +159,24 @@ def run_repeats(
     with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
         contenders = pick(list(journal.records.values()))
 
-        def make(on_change: Callable[[], None]) -> Repeats:
+        def make(num_blocks: int, on_change: Callable[[], None]) -> Repeats:
             return Repeats(
                 study=study,
                 facts=facts,
                 journal=journal,
                 contenders=contenders,
-                num_blocks=study.compare.repeats,
+                num_blocks=num_blocks,
                 on_change=on_change,
             )
 
-        repeats = _train(run, make, title=lambda _: title)
-        document = conclude(facts, repeats, journal)
-        _check_repeats(study, repeats.wanted_records)
+        document = None
+        for num_blocks in study.compare.analysed_after:
+            repeats = _train(run, partial(make, num_blocks), title=lambda _: title)
+            document = conclude(facts, repeats, journal)
+            _check_repeats(study, repeats.wanted_records)
+            if document is not None:
+                break
+        assert document is not None, "the last analysis concludes"
         return document
 
 

@@ -88,7 +88,7 @@ def software() -> str:
 
 def _caption(comparisons: Comparisons) -> str:
     tested = [item for item in comparisons if item.adjusted_p is not None]
-    about = f" Claims are on {_listed(item.estimand for item in tested)}." if tested else ""
+    about = f" Claims are about {_listed(item.estimand for item in tested)}." if tested else ""
     unit = "" if any(item.own_unit for item in comparisons) else " in percentage points"
     lower = " Lower is better." if any(item.lower_is_better for item in comparisons) else ""
     return f"Difference of a minus b{unit}, with its interval.{lower}{about} {_count(comparisons)}".strip()
@@ -113,8 +113,16 @@ def _methods(comparisons: Comparisons) -> Iterator[str]:
         return
     yield _unit(tested)
     tests = _listed(SOURCES.get(item.test or "", f"the {item.test}") for item in tested)
-    yield f"Differences were tested two-sided by {tests}; claims are on {_listed(item.estimand for item in tested)}."
+    yield (
+        f"Differences were tested two-sided by {tests}; claims are about {_listed(item.estimand for item in tested)}."
+    )
     yield from _families(tested)
+    if interim := tested[0].interim:
+        look, num_looks = interim
+        yield (
+            f"{num_looks} analyses after equal shares of the repeats were declared, with O'Brien and Fleming's (1979) "
+            f"bounds; this is analysis {look}, and p-values and intervals hold at all of them."
+        )
     alpha, rope = tested[0].alpha, tested[0].rope
     if rope and any(item.adjusted_tost_p is not None for item in tested):
         several = ", adjusted by Holm's procedure over the same family," if _is_family(tested) else ""
@@ -166,8 +174,8 @@ def _incomplete(comparisons: Comparisons) -> Iterator[str]:
     diverged = any(item.failures_a or item.failures_b for item in comparisons)
     if diverged:
         yield (
-            "Trainings that diverged count by their last finite checkpoint, or as chance where there is none; a "
-            "verdict that changes without them is given as inconclusive."
+            "Diverged trainings are scored by their last finite checkpoint, or as chance without one; a verdict that "
+            "changes without them is reported as inconclusive."
         )
     if missing:
         where = "data sets" if _is_over_data_sets(comparisons) else "pairs"

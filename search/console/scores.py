@@ -13,15 +13,18 @@ def score_rows(selection: Selection) -> list[tuple[str, str, str]]:
     elif selection.selection_score is None:
         chosen = "none: it was not validated"
     else:
-        chosen = f"validation accuracy of one run, {'chosen for it' if rank == 1 else f'nominee {rank} of the sweep'}"
+        chosen = (
+            "validation accuracy of one run, "
+            f"{'selected for this score' if rank == 1 else f'nominee {rank} of the sweep'}"
+        )
     is_confirmed = selection.state.startswith("confirmed")
     return [
         ("selection score", percent(selection.selection_score), chosen),
         ("corrected score", percent(selection.corrected_score), _correction(selection)),
         (
-            "confirmed score" if is_confirmed else "score on fresh blocks",
+            "confirmed score" if is_confirmed else "score on fresh repeats",
             percent(confirmed.mean if confirmed else None),
-            _mean(confirmed) if confirmed else f"not known: {selection.confirmed_unknown}",
+            _mean(confirmed) if confirmed else f"unknown: {selection.confirmed_unknown}",
         ),
     ]
 
@@ -29,16 +32,16 @@ def score_rows(selection: Selection) -> list[tuple[str, str, str]]:
 def _correction(selection: Selection) -> str:
     correction = selection.correction
     if correction is None:
-        return f"not known: {selection.correction_unknown}"
+        return f"unknown: {selection.correction_unknown}"
     if correction.num_candidates == 1:
-        return "one candidate: nothing was chosen"
+        return "one candidate: no selection, so no correction"
     num_stopped = correction.num_stopped
     return (
-        f"{'at least ' * bool(num_stopped)}{100 * correction.bias:.2f} pp less, for the luck of "
+        f"{'at least ' * bool(num_stopped)}{100 * correction.bias:.2f} pp less, for selection on "
         f"{correction.num_images:,} validation images among {correction.num_candidates:,} candidates "
         f"(Tibshirani, {correction.num_folds} folds"
-        f"{f'; {num_stopped:,} stopped trials competed as well' if num_stopped else ''}); the luck of the seeds is not "
-        "taken off"
+        f"{f'; {num_stopped:,} stopped trials competed as well' if num_stopped else ''}); the effect of the seeds is "
+        "not corrected"
     )
 
 
@@ -48,7 +51,7 @@ def _mean(confirmed: ConfirmedScore) -> str:
     interval = confirmed.interval
     words = f"test accuracy, mean of {confirmed.num_repeats} repeats on these test images; "
     if interval is None:
-        return words + ("no interval from two" if confirmed.num_repeats == 2 else "no interval, as nothing varied")
+        return words + ("no interval from two" if confirmed.num_repeats == 2 else "no interval, as none varied")
     return f"{words}{100 * interval.level:g} % interval {100 * interval.low:.2f} to {100 * interval.high:.2f} %"
 
 
@@ -56,7 +59,7 @@ def expected_line(expected: Expected) -> str:
     """Describe the validation accuracy expected from further trials."""
     counts = ", ".join(f"{count:,}" for count in expected.num_trials)
     scores = ", ".join(f"{100 * score:.2f}" for score in expected.val_accuracy)
-    hint = "; an indication: trials were stopped early, or are no independent random draws"
+    hint = "; approximate: trials were stopped early, or are not independent random draws"
     return f"highest validation accuracy expected of {counts} trials: {scores} %{'' if expected.is_exact else hint}"
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[str, ...]]
 """Headings, then rows."""
-LEAST_FIRST = ("repeats won", "data sets won", "A12", "raced blocks", "TOST p", "interval, pp", "interval", "repeats")
+LEAST_FIRST = ("repeats won", "data sets won", "A12", "raced repeats", "TOST p", "interval, pp", "interval", "repeats")
 """Endings of the headings that are dropped on narrow terminals, least important first."""
 _WORDS = {"data set", "family", "configuration", "a", "b", "verdict", "race", "score", "what it is"}
 """Left-aligned columns; all others are right-aligned numbers."""
@@ -73,7 +73,7 @@ def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
             table, left_out = _fitted(rows, console)
             console.print(table)
             if left_out:
-                console.print(f"No room for: {'; '.join(left_out)}.")
+                console.print(f"Columns that do not fit: {'; '.join(left_out)}.")
             if not console.is_terminal:
                 console.print()
         for line in remarks:
@@ -147,7 +147,7 @@ def _tables(document: ComparisonDocument) -> list[Rows]:
 
 def _race_rows(race: RaceRecord) -> Rows:
     """Return headings, then one row per pair of the race."""
-    rows: Rows = [("a", "b", "raced blocks", "E", "E needed", "race")]
+    rows: Rows = [("a", "b", "raced repeats", "E", "E needed", "race")]
     for pair in race.pairs:
         e_value = pair.e_values[-1] if pair.e_values else None
         state = {"decided": f"{pair.winner} ahead", "dropped": f"{pair.loser} dropped", "undecided": "undecided"}
@@ -230,7 +230,7 @@ def _remarks(document: ComparisonDocument) -> list[str]:
     )
     return [
         *(
-            f"Nominee {rank} of the sweep is the baseline {name} itself; the next nominee is compared in its place."
+            f"Nominee {rank} of the sweep is the baseline {name}; the next nominee is compared in its place."
             for rank, name in passed_over
         ),
         *(document.race.sentences if document.race else ()),
@@ -243,7 +243,7 @@ def _choice_lines(choice: Choice | None) -> list[str]:
     """Return lines on the configuration that `export` uses; empty for comparisons written by earlier versions."""
     if choice is None:
         return []
-    return [f"`export` takes {choice.name}: {choice.state}.", *(f"Note: {note}." for note in choice.notes)]
+    return [f"`export` chooses {choice.name}: {choice.state}.", *(f"Note: {note}." for note in choice.notes)]
 
 
 def _pp(value: float | None, *, own_unit: bool = False) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import select
 import sys
@@ -15,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from search.copies.process import DATABASE_VARIABLE, URI_VARIABLE
 from search.errors import HybridSearchError, InputError
+from search.storage.locks import try_lock
 from search.text.printable import printable
 from search.uris import redacted
 
@@ -62,10 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="search.copies")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--experiment", help="MLflow's experiment; without it nothing is copied to MLflow")
-    parser.add_argument("--optuna", action="store_true", help="keep Optuna's study, too")
-    parser.add_argument("--parent", type=int, help="process that drives the study; this one ends after it")
-    parser.add_argument("--grace", type=float, default=GRACE_SECS, help="seconds to go on trying after the end")
+    parser.add_argument("--experiment", help="MLflow experiment; if unset, nothing is copied to MLflow")
+    parser.add_argument("--optuna", action="store_true", help="also copy to Optuna's study")
+    parser.add_argument("--parent", type=int, help="process id of the driver; this process ends after it")
+    parser.add_argument("--grace", type=float, default=GRACE_SECS, help="seconds to retry after the driver has ended")
     options = parser.parse_args(arguments)
     uri, database = os.environ.pop(URI_VARIABLE, ""), os.environ.pop(DATABASE_VARIABLE, None)
     os.nice(10)
@@ -133,15 +133,15 @@ class _Thread(threading.Thread):
         while not self.stop.wait(pause_secs):
             fault = attempt(copy.sync)
             if fault is None:
-                self._told = {line for line in self._told if not line.endswith("; trying again")}
+                self._told = {line for line in self._told if not line.endswith("; retrying")}
                 pause_secs = POLL_SECS
             else:
-                self._tell_once(f"{fault}; trying again")
+                self._tell_once(f"{fault}; retrying")
                 pause_secs = min(2 * pause_secs, MAX_PAUSE_SECS)
         until = time.monotonic() + self._grace_secs
         while (fault := attempt(copy.finish)) is not None:
             if time.monotonic() + POLL_SECS > until:
-                _tell(f"{self._label}: {fault}; {copy.num_waiting} trials, repeats or comparisons are not there yet")
+                _tell(f"{self._label}: {fault}; {copy.num_waiting} trials, repeats or comparisons not copied yet")
                 return 1
             time.sleep(POLL_SECS)
         return 0
@@ -213,7 +213,7 @@ def _alone(file: Path, orders: _Orders, grace_secs: float) -> Iterator[bool]:
     """Wait for the lock of this study's copies; yield False if held `grace_secs` after the driver stopped."""
     with file.open("a") as stream:
         until: float | None = None
-        while not _try_lock(stream):
+        while not try_lock(stream):
             if orders.stop_within(0.1):
                 until = until or time.monotonic() + grace_secs
                 if time.monotonic() > until:
@@ -221,14 +221,6 @@ def _alone(file: Path, orders: _Orders, grace_secs: float) -> Iterator[bool]:
                     return
                 time.sleep(0.1)
         yield True
-
-
-def _try_lock(stream: IO[str]) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _tell(line: str) -> None:

@@ -75,8 +75,8 @@ class TrackerProcess:
         """One line for the user about what the copies lack after `close`; None if they are complete."""
         if self._sent is not False:
             return None
-        why = self._lines[-1] if self._lines else "the copies were not done in time"
-        return f"{why}; the journal has everything, and the next start of this study sends the rest"
+        why = self._lines[-1] if self._lines else "the copies were not finished in time"
+        return f"{why}; the journal is complete, and the next start of this study writes the rest"
 
     def close(self, timeout_secs: float) -> bool:
         """Ask the process to write the rest and exit, and wait for it.

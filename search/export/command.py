@@ -33,7 +33,7 @@ class Registration:
     def in_words(self) -> str:
         """Return one line of text."""
         if self.version is None:
-            return f"not registered: {self.problem}" if self.problem else "not registered: tracking is switched off"
+            return f"not registered: {self.problem}" if self.problem else "not registered: tracking is disabled"
         return f"{self.version}{f', alias {self.alias}' if self.alias else ''}"
 
 
@@ -105,7 +105,7 @@ def export_all(
     """
     given = [name for name, value in (("--config", config), ("--trial", trial), ("--top", top)) if value is not None]
     if len(given) > 1:
-        raise InputError(f"{' and '.join(given)}: expected one of them, found {len(given)}; export twice")
+        raise InputError(f"{' and '.join(given)}: expected one of them, found {len(given)}; run one export for each")
     if top is None:
         chosen = [(to, Wanted(config=config, trial=trial))]
     else:
@@ -114,7 +114,7 @@ def export_all(
     exports = [export(study, folder, wanted, images=images) for folder, wanted in chosen]
     registrations = register(study, exports)
     if problem := next((item.problem for item in registrations if item.problem), None):
-        say(f"warning: not registered: {problem}; every folder is complete, the same command tries again")
+        say(f"warning: not registered: {problem}; every folder is complete; run the same command again to retry")
     return list(zip(exports, registrations, strict=True))
 
 

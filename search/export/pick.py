@@ -17,6 +17,7 @@ from search.significance.records import Comparison
 from search.storage.working_copy import fetch
 from search.study.config import StudyConfig
 from search.sweep.sweep import KEEP_WEIGHTS
+from search.text.counted import counted
 
 BY_HAND = "chosen by hand, not confirmed"
 
@@ -103,7 +104,7 @@ def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
     is_chosen_point = chosen == point
     is_choice = is_chosen_point and (contender is None or record.kind == "repeat")
     if record.kind == "repeat":
-        why = "the first block; not chosen by score"
+        why = "the first repeat; not selected by score"
     else:
         why = "the sweep's nominee: one run" if is_choice else f"trial {record.number} of the sweep: one run"
     return Winner(
@@ -122,11 +123,11 @@ def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
 def _contender_of(document: ComparisonDocument | None, name: str) -> ComparedContender:
     if document is None:
         raise InputError(
-            f"--config {name}: nothing was compared yet; run `hybrid-search compare` first, or take --trial"
+            f"--config {name}: there is no comparison yet; run `hybrid-search compare` first, or use --trial"
         )
     known = {item.name: item for item in document.contenders}
     if name not in known:
-        raise InputError(f"--config {name}: not in the comparison; it has: {', '.join(known)}")
+        raise InputError(f"--config {name}: not in the comparison; known: {', '.join(known)}")
     return known[name]
 
 
@@ -134,21 +135,20 @@ def _first_repeat(contender: ComparedContender, records: Mapping[str, TrialRecor
     for run in contender.repeats:
         if run.state == "completed" and run.key in records:
             return records[run.key]
-    raise NothingToDoError(
-        f"{contender.name}: no completed repeat to take weights from; run `hybrid-search compare` again"
-    )
+    raise NothingToDoError(f"{contender.name}: no completed repeat with weights; run `hybrid-search compare` again")
 
 
 def _trial_of(study: StudyConfig, trials: Sequence[TrialRecord], number: int | None) -> TrialRecord:
     record = next((record for record in trials if record.number == number), None)
     if record is None:
         raise InputError(
-            f"--trial {number}: expected a trial of the sweep, which has {len(trials)}; see `hybrid-search status`"
+            f"--trial {number}: expected a trial of the sweep, which has {counted(len(trials), 'trial')}; see "
+            "`hybrid-search status`"
         )
     if "weights-0" not in record.artifacts:
         outcome = record.outcome.word if record.outcome else "not finished"
         way = "; `hybrid-search compare` trains it to the end" if isinstance(record.outcome, Stopped) else ""
-        raise NothingToDoError(f"{study.folder}: trial {record.number} was {outcome} and left no weights{way}")
+        raise NothingToDoError(f"{study.folder}: trial {record.number} was {outcome} and has no weights{way}")
     return record
 
 
@@ -168,9 +168,9 @@ def pick_top(study: StudyConfig, count: int) -> list[Wanted]:
         raise InputError(f"--top {count}: expected 1 to {len(ranked)}, the completed trials of the sweep")
     for place, record in enumerate(ranked[:count]):
         if fetch(study.location, record.artifacts.get("weights-0", "gone")) is None:
-            take = f"; take --top {place}" if place else ""
+            take = f"; use --top {place}" if place else ""
             raise InputError(
-                f"--top {count}: the weights of trial {record.number} are gone; a sweep keeps those of the "
-                f"{max(KEEP_WEIGHTS, study.compare.finalists)} trials that it ranks highest{take}"
+                f"--top {count}: the weights of trial {record.number} were deleted; a sweep keeps those of its "
+                f"{max(KEEP_WEIGHTS, study.compare.finalists)} highest-ranked trials{take}"
             )
     return [Wanted(trial=record.number) for record in ranked[:count]]

@@ -83,14 +83,14 @@ def export(
     if spec.key != winner.record.key:
         raise InputError(
             f"{study.folder}: {winner.name} was trained as {winner.record.key} and would now be {spec.key}: the data, "
-            "the program or --set differ from what was trained; put them back"
+            "the program or --set has changed since the training; restore it"
         )
     weights = winner.record.artifacts.get("weights-0")
     file = fetch(study.location, weights) if weights else None
     if file is None:
         raise NothingToDoError(
-            f"{study.folder}: the weights of {winner.name} are gone{_why_gone(study, winner.record)}; put them back "
-            "from a copy, or export another configuration with --config or --trial"
+            f"{study.folder}: the weights of {winner.name} were deleted{_why_gone(study, winner.record)}; restore "
+            "them from a copy, or export another configuration with --config or --trial"
         )
     deployed = load_deployed(study, spec, file, data)
     with telling_disk_faults(target), replacing(target) as new:
@@ -101,7 +101,7 @@ def export(
 def _why_gone(study: StudyConfig, record: TrialRecord) -> str:
     if record.kind != "trial":
         return ""
-    return f" (a sweep keeps those of the {max(KEEP_WEIGHTS, study.compare.finalists)} trials that it ranks highest)"
+    return f" (a sweep keeps those of its {max(KEEP_WEIGHTS, study.compare.finalists)} highest-ranked trials)"
 
 
 def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
@@ -114,7 +114,7 @@ def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path, data: Imag
     from search.data.augment import fit_normaliser
 
     model = build(spec.model, torch.Generator().manual_seed(0))
-    fill(model, weights.read_bytes(), place=weights, mend="put it back from a copy")
+    fill(model, weights.read_bytes(), place=weights, mend="restore it from a copy")
     rows, _ = data.divide(study.split, spec.blocks[0].split_seed)
     normaliser = fit_normaliser(data.train, rows, spec.train.normalise)
     return Deployed(model, normaliser.mean, normaliser.std).eval()
@@ -133,7 +133,7 @@ def _write(
     config = to_config(study, winner)
     places = places_in(config)
     header = "".join(f"# {field}: {printable(place)}\n" for field, place in places.items())
-    words = "# One configuration, ready to be trained again. Places of the machine that exported it:\n"
+    words = "# One configuration, ready to be trained again. Paths of the machine that exported it:\n"
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     write_atomically(target / "config.yaml", f"{words}{header}{text}")
     shutil.copyfile(weights, target / "model.safetensors")
@@ -173,7 +173,7 @@ def _check_program(
         predictions=predictions if predictions is not None and predictions.is_file() else None,
     )
     if agreement.share < ALIKE:
-        say(f"the program agrees with {agreement.with_what} on {100 * agreement.share:.1f} % of the images only")
+        say(f"the program agrees with {agreement.with_what} on only {100 * agreement.share:.1f} % of the images")
     return agreement
 
 

@@ -54,6 +54,8 @@ class Declaration:
     adjust: str = "holm"
     alpha: float
     rope: float
+    interim: int | None = None
+    """Number of declared interim analyses, including the last one; not stored if none were declared."""
     confirm: int | None = None
     error_rate: str | None = None
     families: tuple[DeclaredFamily, ...] = ()

@@ -34,9 +34,12 @@ is damaged."""
 
 def to_dict(document: ComparisonDocument) -> dict[str, Any]:
     """Return a comparison as JSON-safe data, as `comparison.json` stores it."""
-    without_race = {"race", "confirmed"} if document.race is None else set()
     plain: dict[str, Any] = json_safe(dataclasses.asdict(document))
-    return {name: value for name, value in plain.items() if name not in without_race}
+    if document.race is None:
+        del plain["race"], plain["confirmed"]
+    if document.declared is not None and document.declared.interim is None:
+        del plain["declared"]["interim"]
+    return plain
 
 
 def to_json(document: ComparisonDocument) -> str:
@@ -80,7 +83,7 @@ def _faults(document: ComparisonDocument, plain: Mapping[str, Any]) -> Iterator[
             yield f"comparisons.{position}.num_images: expected a whole number beside components, got None"
     race = document.race
     if race is not None and race.survivor not in {item.name for item in race.contenders}:
-        yield f"race.survivor: no contender is called {race.survivor!r}"
+        yield f"race.survivor: no configuration is called {race.survivor!r}"
 
 
 @cache

@@ -90,7 +90,7 @@ def fold(records: dict[str, TrialRecord], event: Mapping[str, Any], where: str =
     try:
         _fold(records, event)
     except (KeyError, TypeError, ValueError) as error:
-        why = f"trial {error.args[0]!r} never began" if isinstance(error, KeyError) else str(error)
+        why = f"trial {error.args[0]!r} was never started" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{where}: {event['event']}: {why}; the journal was damaged, restore it from a copy") from None
 
 
@@ -281,8 +281,8 @@ class Journal:
             raise self._unwritable(error) from None
         if there is None or not os.path.samestat(there, self._file):
             raise JournalError(
-                f"{self.path}: it was moved, removed or replaced while this command wrote it; nothing recorded is "
-                "lost: put the study's folder back, or run the command on the place where it is now"
+                f"{self.path}: it was moved, removed or replaced while this command wrote it; recorded results are "
+                "kept: move the study's folder back, or run the command on its new place"
             )
 
     def of_kind(self, kind: str) -> list[TrialRecord]:
@@ -412,7 +412,7 @@ class Journal:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> JournalError:
-        mend = MENDS.get(error.errno or 0, "correct that")
+        mend = MENDS.get(error.errno or 0, "fix this")
         return JournalError(
             f"{self.path}: cannot be written ({error.strerror}); {mend}, then run the same command again"
         )

@@ -24,7 +24,7 @@ ON_THESE_IMAGES = "confirmed on these images"
 """Confirmed for further repeats on this data set, not for new data of the same kind."""
 OF_SEVERAL = "confirmed, but for false discoveries"
 """Confirmed under false discovery rate control: a share alpha of the comparisons may be false positives."""
-LOOKED = "confirmed, at look {}"
+LOOKED = "confirmed, at interim analysis {}"
 """Confirmed after earlier interim analyses of the same repeats, so the p-values are not exact."""
 NOMINATED = "nominated, not confirmed"
 
@@ -127,7 +127,7 @@ def state_of(comparisons: Sequence[Comparison], name: str, *, num_looks: int) ->
 
     Returns:
         NOMINATED or CONFIRMED. CONFIRMED is followed by each limitation that applies, in the order ON_THESE_IMAGES,
-        PROVISIONAL, OF_SEVERAL, LOOKED: "confirmed on these images, provisionally, at look 2".
+        PROVISIONAL, OF_SEVERAL, LOOKED: "confirmed on these images, provisionally, at interim analysis 2".
     """
     own = [item for item in comparisons if name in {item.a, item.b}]
     if not own or not all(has_won(item, name) for item in own):
@@ -188,17 +188,19 @@ def _notes(
             other = min(others, key=lambda item: _rank(document, item, ranked))
             notes.append(
                 f"{other.name} has a higher mean test accuracy ({100 * _mean(document, other):.2f} % against "
-                f"{100 * mean:.2f} %); the declared comparisons do not make it the winner"
+                f"{100 * mean:.2f} %), but it did not win its declared comparisons"
             )
         for item in comparisons_of(document, chosen.name):
             rival = item.b if item.a == chosen.name else item.a
             if has_won(item, rival):
-                notes.append(f"{rival} was found better than {chosen.name}, but not than all that it was compared with")
+                notes.append(
+                    f"{rival} was better than {chosen.name}, but not than every configuration it was compared with"
+                )
     raced = document.race.contenders if document.race else ()
     known = [dict(item.point) for item in document.contenders] + [dict(item.point) for item in raced]
     if dict(ranked[0].point) not in known:
         notes.append(
-            f"the sweep now nominates {ranked[0].label}, which the newest comparison does not hold; run "
+            f"the sweep now nominates {ranked[0].label}, which the newest comparison does not contain; run "
             "`hybrid-search compare` again"
         )
     return notes

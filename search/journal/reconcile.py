@@ -12,6 +12,7 @@ from enum import Enum
 
 from search.journal.mlflow_run import MlflowRun
 from search.records import Completed, Failed, Stopped, TrialRecord
+from search.text.counted import counted
 
 PARENT_RUNS = {"sweep": "the run of the sweep", "compare": "the run of all repeats"}
 """Key of each parent run in MLflow -> its name in messages."""
@@ -22,8 +23,8 @@ class Repair(Enum):
 
     TELL = "Optuna's copy receives the outcome of the trial"
     ADD = "the trial is added to Optuna's copy"
-    REWRITE = "Optuna's copy is written again: what is finished there cannot be changed"
-    SEND = "MLflow is sent what it lacks"
+    REWRITE = "Optuna's copy is written again, because finished trials cannot be changed"
+    SEND = "the missing data is sent to MLflow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def optuna_differences(
         fault = _fault(expected.get(number), held.get(number), is_last=number >= max(expected, default=-1))
         if fault is not None:
             record = by_number.get(number)
-            journal = "a draw without a trial" if number in expected else "never began"
+            journal = "a draw without a trial" if number in expected else "never started"
             differences.append(
                 Difference(
                     store="Optuna",
@@ -164,9 +165,9 @@ def mlflow_differences(
         name = PARENT_RUNS.get(key)
         left = any(run.status == "RUNNING" for run in held) and not driven
         if name and (left or len(held) > 1):
-            differences.append(_sent(name, "nobody at work" if left else "one", _plural(held) or "RUNNING"))
+            differences.append(_sent(name, "no command running" if left else "one", _plural(held) or "RUNNING"))
         elif not name and key not in known and any(run.status != "KILLED" for run in held):
-            differences.append(_sent(f"trial {key}", "never began", held[0].status))
+            differences.append(_sent(f"trial {key}", "never started", held[0].status))
     if not driven:
         differences += (_sent(f"comparison {key[:4]}", "over", "RUNNING") for key in running_comparisons)
     return differences
@@ -199,7 +200,7 @@ def value_fault(record: TrialRecord, run: MlflowRun) -> str:
     """Return how the numbers of a run differ from its trial or repeat; empty if they agree."""
     num_epochs = record.curve[-1].epoch if record.curve else 0
     if run.num_epochs != num_epochs:
-        return f"{run.num_epochs} epochs instead of {num_epochs}"
+        return f"{counted(run.num_epochs, 'epoch')} instead of {num_epochs}"
     for name in ("val_accuracy", "test_accuracy"):
         if not _same(getattr(run, name), getattr(record, name)):
             return f"{name} {getattr(run, name)} instead of {getattr(record, name)}"
@@ -215,7 +216,7 @@ def _same(one: float | None, other: float | None) -> bool:
 def _in_words(record: TrialRecord) -> str:
     match record.outcome:
         case None:
-            return f"unfinished after {len(record.curve)} epochs"
+            return f"unfinished after {counted(len(record.curve), 'epoch')}"
         case Stopped(epoch=epoch):
             return f"stopped after epoch {epoch}"
         case Failed():
@@ -225,6 +226,6 @@ def _in_words(record: TrialRecord) -> str:
 
 
 def mended_in_words(differences: Sequence[Difference], noun: str) -> str:
-    """Return one line about what was repaired, such as `mended from the journal: 3 trials`; empty if nothing was."""
+    """Return one line about what was repaired, such as `repaired from the journal: 3 trials`; empty if nothing was."""
     num = len(differences)
-    return f"mended from the journal: {num} {noun}{'s' if num > 1 else ''}" if num else ""
+    return f"repaired from the journal: {counted(num, noun)}" if num else ""

@@ -85,7 +85,7 @@ def _classes(
 ) -> tuple[tuple[tuple[ClassDifference, ...], ...], str]:
     """Return the differences per class of every comparison, or why they are unknown."""
     if document is None or not any(comparison.num_images for comparison in document.comparisons):
-        return (), "no comparison rests on test images"
+        return (), "no comparison has the correctness of test images"
     found = _labels(study, document.data)
     if isinstance(found, str):
         return (), found
@@ -108,7 +108,7 @@ def _classes(
             continue
         a, b = (np.array(side) for side in zip(*both, strict=True))
         every.append(by_class(a, b, labels, names, alpha=comparison.alpha))
-    return tuple(every), "" if any(every) else "the right answers of the repeats are gone"
+    return tuple(every), "" if any(every) else "the correctness of the repeats is missing"
 
 
 def _labels(study: StudyConfig, data: ComparedData) -> tuple[NDArray[np.int64], tuple[str, ...]] | str:
@@ -121,7 +121,7 @@ def _labels(study: StudyConfig, data: ComparedData) -> tuple[NDArray[np.int64], 
     except DataError:
         images = None
     if images is None:
-        return f"the images are not decoded on this machine; `hybrid-search data {study.data.name}` does it"
+        return f"the images are not decoded on this machine; run `hybrid-search data {study.data.name}`"
     if images.digest != data.digest:
         return f"the images on this machine ({images.digest}) are not those of the study ({data.digest})"
     return np.asarray(images.test.labels), images.classes

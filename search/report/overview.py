@@ -19,6 +19,7 @@ from search.journal.selection import Selection
 from search.journal.summary import Status, best_first, summarise
 from search.records import Completed, Failed, TrialRecord
 from search.study.config import StudyConfig
+from search.text.counted import counted
 
 NUM_NOMINATED = 5
 
@@ -148,13 +149,13 @@ def to_lines(overview: Overview) -> list[str]:
     selection, choice = overview.selection, overview.choice
     if selection:
         lines.append(f"nominee     {selection.name}: {selection.state}")
-        lines += [f"            {name:21}{score:>8}  {words}" for name, score, words in score_rows(selection)]
+        lines += [f"            {name:22}{score:>8}  {words}" for name, score, words in score_rows(selection)]
         if selection.expected_highest:
             lines.append(f"            {expected_line(selection.expected_highest)}")
     if choice:
         lines += [f"export      {choice.name}: {choice.state}", *(f"note        {note}" for note in choice.notes)]
     rows = [
-        f"            {100 * record.val_accuracy:6.2f} %  {record.label}, {len(record.curve)} epochs"
+        f"            {100 * record.val_accuracy:6.2f} %  {record.label}, {counted(len(record.curve), 'epoch')}"
         for record in overview.nominated
         if record.val_accuracy is not None
     ]

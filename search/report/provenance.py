@@ -11,6 +11,7 @@ from search.report.markup import Html, definitions, section, table, tag
 from search.report.material import Material
 from search.report.picture import folded_away
 from search.study.config import to_dict
+from search.text.counted import counted
 
 
 def make(material: Material) -> Html:
@@ -20,10 +21,11 @@ def make(material: Material) -> Html:
     steps = "\n".join(f"hybrid-search {verb} study.yaml" for verb in ("sweep", "compare", "report"))
     return section(
         "provenance",
-        "How to get this again",
+        "How to reproduce this",
         tag(
             "p",
-            "Same file, versions and device: the same weights of every point; one trial at a time: the same points.",
+            "The same file, versions and device give the same weights for every point, and with one trial at a time "
+            "also the same points.",
         ),
         tag("pre", tag("code", steps), attributes={"tabindex": "0"}),
         definitions(_facts(material)),
@@ -40,9 +42,9 @@ def _facts(material: Material) -> list[tuple[str, str]]:
         facts.append(("data digest", str(last["data"]["digest"])))
     facts.append(("git", str(last.get("git") or "not in a repository")))
     if document:
-        facts += [("comparison", document.key), ("looks at it", str(document.num_looks))]
+        facts += [("comparison", document.key), ("interim analyses", str(document.num_looks))]
     machines = {tuple(record.machine.items()) for record in (*material.trials, *material.repeats) if record.machine}
-    facts.append(("computed on", "; ".join(sorted(_in_words(dict(machine)) for machine in machines)) or "not told"))
+    facts.append(("computed on", "; ".join(sorted(_in_words(dict(machine)) for machine in machines)) or "unknown"))
     return facts
 
 
@@ -58,7 +60,7 @@ def _sessions(material: Material) -> list[Html]:
     names = list(dict.fromkeys(name for session in latest.values() for name in session.get("versions", {})))
     rows = [(name, *(str(session.get("versions", {}).get(name, "-")) for session in latest.values())) for name in names]
     rows.append(("revision", *((str(session.get("git") or "-"))[:12] for session in latest.values())))
-    return [table(("version of", *latest), rows, caption="Software, at the last run of each verb")]
+    return [table(("version of", *latest), rows, caption="Software at the last run of each command")]
 
 
 def _blocks(material: Material) -> list[Html]:
@@ -66,5 +68,5 @@ def _blocks(material: Material) -> list[Html]:
     if not blocks:
         return []
     rows = [(block.name, *map(str, (block.split_seed, block.init_seed, block.order_seed))) for block in blocks]
-    whole = table(("block", "split", "weights", "order"), rows, caption="Seeds of the shared blocks")
-    return [folded_away(f"Seeds of the {len(blocks)} blocks", whole)]
+    whole = table(("repeat", "split", "weights", "order"), rows, caption="Seeds of the repeats")
+    return [folded_away(f"Seeds of {counted(len(blocks), 'repeat')}", whole)]

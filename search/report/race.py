@@ -21,10 +21,10 @@ def make(material: Material) -> Html | None:
         (f"{pair.a} against {pair.b}", pair.outcome, str(pair.num_blocks), _last(pair.e_values), number(pair.needed))
         for pair in race.pairs
     ]
-    headings = ("pair", "outcome", "blocks", "E", "E needed")
-    whole = table(headings, rows, caption="How every pair ended", words=(0, 1))
+    headings = ("pair", "outcome", "repeats", "E", "E needed")
+    whole = table(headings, rows, caption="Outcome of every pair", words=(0, 1))
     said = [tag("li", f"{sentence.rstrip('.:')}.") for sentence in race.sentences]
-    words = tag("p", f"The race went by {race.scores}; the verdict above rests on the fresh blocks alone.")
+    words = tag("p", f"The race used {race.scores}; the verdict above uses only the fresh repeats.")
     return section("race", "The race", tag("ul", *said), whole, words)
 
 

@@ -17,6 +17,7 @@ from search.significance.figures import forest_plot
 from search.significance.figures.forest import group_name
 from search.significance.figures.interactive import forest_figure
 from search.significance.records import Comparison, Verdict
+from search.text.counted import counted
 
 MARKS = {
     Verdict.BETTER: ("▲", "better"),
@@ -42,16 +43,16 @@ def headline(material: Material) -> str:
         if choice and own:
             wins = sum(has_won(item, choice.name) for item in own)
             return f"{choice.name}: {choice.state}. Better in {wins} of {len(own)} declared comparisons."
-        return f"{len(comparisons)} declared comparisons: {counted(comparisons)}."
+        return f"{len(comparisons)} declared comparisons: {verdict_counts(comparisons)}."
     if material.choice:
         return f"{material.choice.name}: {material.choice.state}."
     if material.repeats:
         count = len(material.repeats)
-        return f"{count} repeat{'s were' if count > 1 else ' was'} trained, and no comparison is written down."
-    return "Nothing is finished yet."
+        return f"{counted(count, 'repeat')} trained, but no comparison was written."
+    return "No trial has finished yet."
 
 
-def counted(comparisons: Sequence[Comparison]) -> str:
+def verdict_counts(comparisons: Sequence[Comparison]) -> str:
     """Return the number of comparisons per verdict, such as `5 better, 2 inconclusive`."""
     counts = Counter(comparison.verdict for comparison in comparisons)
     return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
@@ -88,7 +89,7 @@ def make(material: Material) -> Html:
     parts = _choice(material)
     for name, members in groups:
         if len(groups) > 1:
-            parts.append(tag("h3", f"{name}: {counted(members)}"))
+            parts.append(tag("h3", f"{name}: {verdict_counts(members)}"))
         shown = [item for item in members if len(comparisons) < MANY or is_decided(item.verdict)]
         if shown:
             parts.append(tag("ul", *(_card(item) for item in shown), attributes={"class": "cards"}))
@@ -96,13 +97,18 @@ def make(material: Material) -> Html:
         words = f"Of {len(comparisons)} comparisons: {counts(comparisons)}. Those without a card are in the table."
         parts += [tag("p", words), *(tag("p", reason) for reason in reasons(comparisons))]
     if looks > 1:
-        parts.append(styled("p", "note", f"This is look number {looks} at this study: p-values are no longer exact."))
+        parts.append(
+            styled("p", "note", (f"This is interim analysis {looks} of this study: p-values are no longer exact."))
+        )
     forest = picture(
         forest_plot(comparisons),
         forest_figure(comparisons),
-        alt=f"Forest plot of {len(comparisons)} comparisons: {counted(comparisons)}. Every number is in the table.",
-        caption="Each mark is a difference, the thick bar its own interval, the thin bar the interval that holds for "
-        "the whole family at once. Inside the band the two are practically equivalent.",
+        alt=(
+            f"Forest plot, {counted(len(comparisons), 'comparison')}: {verdict_counts(comparisons)}. All numbers are "
+            "in the table."
+        ),
+        caption="Each mark is a difference. The thick bar is its own interval, the thin bar the interval that holds "
+        "for the whole family at once. Inside the band the two are practically equivalent.",
     )
     return section("verdict", "Verdict", *parts, forest)
 
@@ -112,7 +118,7 @@ def _choice(material: Material) -> list[Html]:
     choice = material.choice
     if choice is None:
         return []
-    taken = tag("p", tag("code", "export"), " takes ", tag("strong", choice.name), f": {choice.state}.")
+    taken = tag("p", tag("code", "export"), " chooses ", tag("strong", choice.name), f": {choice.state}.")
     return [taken, *(styled("p", "note", f"{note[0].upper()}{note[1:]}.") for note in choice.notes)]
 
 
@@ -129,13 +135,15 @@ def _none_yet(material: Material) -> Html:
     if not ranked:
         pages = material.study.folder.glob("*/table.md")
         found = ", ".join(str(page) for page in sorted(pages))
-        where = f" Tables of other verbs: {found}." if found else ""
-        return tag("p", f"No trial is finished, and nothing was compared.{where}")
+        where = f" Tables of other commands: {found}." if found else ""
+        return tag("p", f"No trial has finished, and there is no comparison.{where}")
     record = ranked[0]
     score = "no score" if record.val_accuracy is None else f"{100 * record.val_accuracy:.2f} % validation accuracy"
     return join(
         [
-            tag("p", tag("strong", f"{record.label}: {NOMINATED}."), f" {score} in one run, chosen for this score."),
-            tag("p", "A sweep's highest score is partly luck. What is real shows on fresh repeats: ", command),
+            tag("p", tag("strong", f"{record.label}: {NOMINATED}."), f" {score} in one run, selected for this score."),
+            tag(
+                "p", "The highest score of a sweep is partly chance. Fresh repeats show the real difference: ", command
+            ),
         ]
     )

@@ -68,7 +68,7 @@ def write_report(study: StudyConfig, to: Path | None = None, *, patience: float 
         try:
             write_atomically(kept, page)
         except StorageFaultError as error:
-            say(f"not in the study's folder, so not in MLflow either: {error}")
+            say(f"the report could not be written into the study's folder and was not sent to MLflow: {error}")
             return _report(file, material, page)
     _track(study, page, patience)
     try:
@@ -89,7 +89,7 @@ def _report(file: Path, material: Material, page: str) -> Report:
 
 def _write(file: Path, page: str, *, option: str) -> None:
     if file.is_dir():
-        raise InputError(f"{option}{file}: expected a file, found a folder; name a file such as {file / FILE_NAME}")
+        raise InputError(f"{option}{file}: expected a file, found a folder; give a file such as {file / FILE_NAME}")
     try:
         with telling_disk_faults(file):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _write(file: Path, page: str, *, option: str) -> None:
     except StorageFaultError as error:
         cause = error.__cause__
         why = cause.strerror if isinstance(cause, OSError) else str(error)
-        raise InputError(f"{option}{file}: cannot be written ({why}); name another file with --to") from None
+        raise InputError(f"{option}{file}: cannot be written ({why}); choose another file with --to") from None
 
 
 def _track(study: StudyConfig, page: str, patience: float) -> None:
@@ -119,4 +119,4 @@ def _track(study: StudyConfig, page: str, patience: float) -> None:
             if not tracker.close(patience):
                 say(f"{study.name}: {tracker.backlog}")
     except (StudyLockedError, JournalError, StoreError, StoreAwayError, StorageFaultError, OSError) as error:
-        say(f"not in MLflow yet: {error}; run `hybrid-search report` again")
+        say(f"the report was not sent to MLflow: {error}; run `hybrid-search report` again")

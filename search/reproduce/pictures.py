@@ -57,7 +57,7 @@ def draw(
         try:
             drawn["saliency"] = _saliency(study, paper, cells, options, repeats, trained)
         except FileNotFoundError as error:
-            missing.append(f"saliency, {error.filename} is gone")
+            missing.append(f"saliency, {error.filename} is missing")
     return drawn, missing
 
 
@@ -96,7 +96,7 @@ def _confusions(
         found = [item for item in counts if item is not None]
         label = paper.cells[name].label
         if not found:
-            missing.append(f"the confusion matrix of {label}: its repeats left no predictions")
+            missing.append(f"the confusion matrix of {label}: its repeats have no predictions")
             continue
         runs = "one run" if len(found) == 1 else f"mean of {len(found)} runs"
         panels.append(figures.ConfusionPanel(f"{label}, ours, {runs}", facts.classes, np.mean(found, axis=0)))

@@ -59,14 +59,14 @@ def _check_validation(study: StudyConfig, paper: Paper) -> None:
     num_val = load_facts(study, on_progress=counter("decoding images")).num_val
     if num_val:
         raise InputError(
-            f"data.root: {paper.name} draws its validation part anew for each repeat, found one that is fixed "
-            f"({num_val:,} images); move its folder away from data.root, or join it with the training part"
+            f"data.root: {paper.name} draws a new validation part for each repeat, found a fixed one "
+            f"({num_val:,} images); move its folder out of data.root, or merge it into the training part"
         )
 
 
 def _check_images(study: StudyConfig, paper: Paper, images: tuple[int, ...]) -> None:
     if not paper.saliency:
-        raise InputError(f"--images: expected with a paper that shows saliency maps, found {paper.name}; leave it out")
+        raise InputError(f"--images: expected a paper with saliency maps, found {paper.name}; remove the option")
     last = load_facts(study).num_test - 1
     faults = [f"--images: expected positions in the test set, 0 to {last}, found {at}" for at in images if at > last]
     if faults:
@@ -86,8 +86,8 @@ def _conclude(
     if len(shown.blocks) > study.compare.repeats:
         asked, there = study.compare.repeats, len(shown.blocks)
         say(
-            f"{study.name}: --repeats {asked} asked for; the table holds all {there} that were trained here, as a "
-            "choice among them would not be fair"
+            f"{study.name}: --repeats {asked} requested, but the table uses all {there} repeats trained here, because "
+            "selecting some would bias it"
         )
     outcomes = gather(study, facts, shown)
     look = take_look(journal, key_of(study, shown), shown)

@@ -22,6 +22,7 @@ from search.study.draws import check_possible
 from search.study.folder import check_data, check_folder
 from search.study.oddities import odd_in_compare, odd_in_sweep
 from search.study.tracking_place import tracking_place
+from search.text.counted import counted
 from search.uris import Uri
 
 Verb = Literal["plan", "sweep", "compare", "reproduce"]
@@ -34,7 +35,7 @@ IGNORED = {
 }
 """Environment variables that MLflow and Ray normally follow -> the study's field that decides here instead."""
 LITTLE_ROOM_BYTES = 2**30
-_GOES_ON = "the study has begun and goes on without it"
+_GOES_ON = "the study was already started and continues without this copy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ def _folder(subject: Subject) -> Iterator[str]:
     there = next(path for path in (study.folder, *study.folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < LITTLE_ROOM_BYTES:
-        yield f"storage: {there} has {free / 2**20:,.0f} MiB left; a full disk ends the command"
+        yield f"storage: only {free / 2**20:,.0f} MiB are free in {there}; the command ends when the disk is full"
 
 
 def _request(subject: Subject) -> Iterator[str]:
@@ -148,16 +149,17 @@ def _request(subject: Subject) -> Iterator[str]:
     num_cpus = os.cpu_count() or 1
     if resources.runner == "inline":
         if resources.cpus > num_cpus:
-            yield f"resources.cpus: {resources.cpus:g} threads per trial, and this machine has {num_cpus} CPUs"
+            has = counted(num_cpus, "CPU")
+            yield f"resources.cpus: {resources.cpus:g} threads per trial, but this machine has {has}"
         return
     machine = {"CPU": float(num_cpus), "GPU": float(_num_gpus()) if resources.gpus else 0.0}
     if faults := request_faults(resources, [machine], "this machine"):
         raise ResourceError(*faults)
     fitting = trials_that_fit(resources, machine)
     if resources.concurrency is not None and resources.concurrency > fitting:
-        yield f"resources.concurrency: {resources.concurrency} asked for, and this machine fits {fitting}"
+        yield f"resources.concurrency: {resources.concurrency} requested, but this machine has room for {fitting}"
     if subject.verb == "plan" and not subject.study.gives("resources.gpus") and Path("/dev/nvidia0").exists():
-        yield "resources.gpus: 0, and this machine has a GPU; trials compute on the CPU"
+        yield "resources.gpus: 0, although this machine has a GPU; trials run on the CPU"
 
 
 def _num_gpus() -> int:
@@ -219,7 +221,8 @@ def _claims(subject: Subject) -> Iterator[str]:
         yield from odd_in_compare(study)
     elif subject.verb == "compare" and study.compare.finalists + len(study.compare.baselines) < 2:
         raise NothingToDoError(
-            "compare: one finalist and nothing to compare it with; name compare.baselines, or raise compare.finalists"
+            "compare: one finalist and no other configuration to compare it with; set compare.baselines, or raise "
+            "compare.finalists"
         )
     if subject.verb in {"plan", "compare"}:
         if subject.num_confirm:
@@ -250,7 +253,7 @@ def _environment(subject: Subject) -> Iterator[str]:
     if fields:
         verb = "is" if len(fields) == 1 else "are"
         yield (
-            f"{' and '.join(fields)} {verb} set in the environment and ignored; the study decides, by "
+            f"{' and '.join(fields)} {verb} set in the environment and ignored; use "
             f"{' and '.join(dict.fromkeys(fields.values()))}"
         )
 

@@ -31,7 +31,7 @@ def pick_device(gpus: float) -> str:
     if not torch.cuda.is_available():
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         why = "" if hidden is None else f" visible, as CUDA_VISIBLE_DEVICES is {hidden!r}"
-        raise ResourceError(f"resources.gpus: {gpus:g} asked for, and this machine has none{why}; set it to 0")
+        raise ResourceError(f"resources.gpus: {gpus:g} requested, but this machine has none{why}; set it to 0")
     return "cuda"
 
 
@@ -59,7 +59,9 @@ def run(work: Dispatcher, resources: ResourcesSection) -> None:
                 while _advance(work, assignment.spec.key, training, node):
                     pass
     except KeyboardInterrupt:
-        raise InterruptedStudyError("interrupted; everything is saved, the same command goes on") from None
+        raise InterruptedStudyError(
+            "interrupted; everything is saved, run the same command again to continue"
+        ) from None
     finally:
         torch.set_num_threads(threads)
     work.check_interrupted()

@@ -49,7 +49,7 @@ class Interruption:
         self._work.interrupt(self.why)
         # Not print, which is not reentrant: the signal may interrupt another print.
         with contextlib.suppress(OSError):
-            os.write(2, f"\n{self.why}: saving what runs; once more ends at once\n".encode())
+            os.write(2, f"\n{self.why}: saving the running trials; interrupt again to end at once\n".encode())
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.data.datasets import DataConfig
+from search.text.counted import counted
 
 if TYPE_CHECKING:
     from search.study.bind import DataFacts
@@ -101,14 +102,14 @@ def fault_of(node: str, needs: NodeRequirements, told: NodeReport, driver: NodeR
     if others:
         expected = ", ".join(f"{name} {version}" for name, (version, _) in others.items())
         instead = ", ".join(f"{name} {version}" for name, (_, version) in others.items())
-        faults.append(f"expected {expected} as the driver has, found {instead}: install the same versions there")
+        faults.append(f"expected {expected} as on the driver, found {instead}: install the same versions there")
     if needs.folder is not None and told.mark != driver.mark:
         instead = "none" if told.mark is None else "another one"
         faults.append(f"expected the study's folder {needs.folder}, found {instead}: mount the same storage there")
     if not told.has_images:
         faults.append(
             f"expected the images of {needs.data.name} in data.root {needs.data.folder}, found none: they are read "
-            "while they are used and cannot be sent, mount them there"
+            "during training and cannot be sent, mount them there"
         )
     if told.gpus and all(capability < BFLOAT16_SINCE for _, capability in told.gpus):
         names = ", ".join(sorted({name for name, _ in told.gpus}))
@@ -128,8 +129,10 @@ def request_faults(resources: ResourcesSection, have: Sequence[Mapping[str, floa
     for word, wanted in (("gpus", resources.gpus), ("cpus", resources.cpus)):
         most = max((node.get(word[:-1].upper(), 0.0) for node in have), default=0.0)
         if wanted > most:
-            found = f"{where} has {most:g}" if where else f"no node has more than {most:g} ({len(have)} node(s))"
-            faults.append(f"resources.{word}: a trial asks for {wanted:g}, and {found}; lower it")
+            found = (
+                f"{where} has {most:g}" if where else f"no node has more than {most:g} ({counted(len(have), 'node')})"
+            )
+            faults.append(f"resources.{word}: a trial requests {wanted:g}, but {found}; lower it")
     if not faults and not any(trials_that_fit(resources, node) for node in have):
         faults.append(
             f"resources: no node has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs together; lower one of them"

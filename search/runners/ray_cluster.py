@@ -103,10 +103,10 @@ class Cluster:
         if (fitting == 0) is not self._waiting:
             self._waiting = fitting == 0
             if self._waiting:
-                gpus = f" and {self.resources.gpus:g} GPUs" if self.resources.gpus else ""
-                say(f"no node has {self.resources.cpus:g} CPUs{gpus} for a trial any more; waiting for one to join")
+                needs = f"cpus: {self.resources.cpus:g}, gpus: {self.resources.gpus:g}"
+                say(f"no node has the resources of a trial now ({needs}); waiting for a node to join")
             else:
-                say("a node joined; going on")
+                say("a node joined; continuing")
         return max(1, min(fitting, self.resources.concurrency or fitting))
 
     def _fits(self, have: dict[str, float]) -> int:
@@ -169,8 +169,8 @@ class Cluster:
                 asked[_look.options(scheduling_strategy=there).remote(needs)] = node_id
         done, late = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_CHECK_SECS) if asked else ([], [])
         faults = [
-            f"node {self.name(asked[ref])}: expected its versions within {NODE_CHECK_SECS:g} s, found no answer; look "
-            "at Ray's logs there, or take the node out"
+            f"node {self.name(asked[ref])}: expected its versions within {NODE_CHECK_SECS:g} s, found no answer; "
+            "check Ray's logs there, or remove the node"
             for ref in late
         ]
         for ref in done:

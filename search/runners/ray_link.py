@@ -16,6 +16,7 @@ from search.records import Progress
 from search.runners.dispatcher import Assignment, Dispatcher
 from search.runners.ray_cluster import Cluster, last_line
 from search.storage.disk import find_fault, in_words
+from search.text.counted import counted
 from search.uris import redacted
 
 # isort: split
@@ -211,9 +212,11 @@ class Link:
             if error.actor_init_failed:
                 # No training has started, so this is a fault of the node.
                 name = self._there.name(node_id)
-                raise ResourceError(f"node {name}: a worker cannot begin there ({last_line(error)}); mend or remove it")
+                raise ResourceError(
+                    f"node {name}: a worker cannot start there ({last_line(error)}); repair or remove the node"
+                )
             is_memory = isinstance(error, KilledForMemoryError)
-            how = "killed as the node ran low on memory" if is_memory else "killed or crashed"
+            how = "killed because the node ran low on memory" if is_memory else "killed or crashed"
             lost = _Lost(
                 assignment=assignment,
                 node_id=node_id,
@@ -249,13 +252,13 @@ class Link:
         """Count a node loss, which is not the training's failure; return a reason if it repeats without progress."""
         if item.node_id not in self._told:
             self._told.add(item.node_id)
-            say(f"lost node {name} ({item.reason}); what ran there goes on elsewhere")
+            say(f"lost node {name} ({item.reason}); its trials continue on other nodes")
         luck = self._luck[item.assignment.spec.key]
         luck.num_node_losses += 1
         if luck.num_node_losses < MAX_NODE_LOSSES:
             return None
         times = luck.num_node_losses
-        return f"its node was lost {times} times without a new epoch, the last one {name}: {item.reason}"
+        return f"its node was lost {counted(times, 'time')} without a new epoch; the last one was {name}: {item.reason}"
 
     def _lose_worker(self, item: _Lost, there: Cluster) -> str | None:
         """Count the death of a worker on a living node; return a reason if the training fails."""
@@ -263,8 +266,8 @@ class Link:
         luck.num_deaths += 1
         if luck.num_deaths <= there.resources.max_failures:
             return None
-        times = f"{luck.num_deaths} time{'s' * (luck.num_deaths > 1)}"
-        return f"its worker process died {times}: the last one on node {there.name(item.node_id)} was {item.how}"
+        times = counted(luck.num_deaths, "time")
+        return f"its worker process died {times}; the last one, on node {there.name(item.node_id)}, was {item.how}"
 
     def _count_bad_start(self, item: _Lost) -> None:
         """Count a worker that could not be started.
@@ -276,10 +279,10 @@ class Link:
         luck.num_bad_starts += 1
         if luck.num_bad_starts >= MAX_BAD_STARTS:
             raise ResourceError(
-                f"the Ray cluster could not start a worker {luck.num_bad_starts} times in a row ({item.reason}); "
-                "mend that, then run the same command again"
+                f"the Ray cluster could not start a worker {counted(luck.num_bad_starts, 'time')} in a row "
+                f"({item.reason}); fix this, then run the same command again"
             )
-        say(f"a worker could not be started ({item.reason}); trying again")
+        say(f"a worker could not be started ({item.reason}); retrying")
 
     def to_stop(self, live: list[Any]) -> list[Any]:
         """Return Tune's trials to stop from here after an interrupt: those without a worker, or that do not report."""

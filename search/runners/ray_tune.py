@@ -109,9 +109,8 @@ class Trial(tune.Trainable):
         """Receive the decoded images from the driver's node; return False if this node has them already."""
         from search.data.store import receive
 
-        cache_dir = Path(self._assignment.cache_dir) if self._assignment.cache_dir else None
         try:
-            return receive(home.needs.data, home.needs.data_key, lambda: fetch(home), cache_dir)
+            return receive(home.needs.data, home.needs.data_key, lambda: fetch(home))
         except RayError as error:
             raise ResourceError(f"{missing}; and the driver's node did not send them ({last_line(error)})") from None
 
@@ -269,7 +268,7 @@ def _fit(tuner: tune.Tuner, work: Dispatcher, link: Link, watch: Watch) -> None:
             except KeyboardInterrupt:
                 if work.interrupted:
                     raise InterruptedStudyError(
-                        "interrupted twice; what was saved stays, the same command goes on"
+                        "interrupted twice; saved work is kept, run the same command again to continue"
                     ) from None
                 work.interrupt("Ctrl-C")
         if link.fault is not None:

@@ -16,7 +16,7 @@ HEAD_PATIENCE_SECS = 25.0
 """A head may restart within this time; after a minute without one Ray ends this process without a message."""
 OWN_NODE_PATIENCE_SECS = 4.0
 """This machine's Ray node never restarts; this only allows for a slow machine."""
-HEAD_AWAY = "its head takes no connection"
+HEAD_AWAY = "its head accepts no connection"
 OWN_NODE_ENDED = "this machine's Ray node has ended"
 
 
@@ -81,7 +81,9 @@ class Watch:
 
 def lost(name: str, why: str) -> LostClusterError:
     """Return the error for a lost cluster."""
-    return LostClusterError(f"lost the Ray cluster at {name}: {why}; everything is saved, the same command goes on")
+    return LostClusterError(
+        f"lost the Ray cluster at {name}: {why}; everything is saved, run the same command again to continue"
+    )
 
 
 def takes_connections(host: str, port: int, secs: float) -> bool:

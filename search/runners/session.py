@@ -29,8 +29,8 @@ __all__ = ["Shown", "TrackingPlace", "open_runner", "open_session", "say", "trac
 
 TRACKER_PATIENCE_SECS = 120.0
 """Longest wait in seconds, at the end of a command, for the copies; the next start writes the rest."""
-INTERRUPTED_PATIENCE_SECS = 5.0
-"""The same after an interrupt, whose sender may soon kill the process."""
+INTERRUPTED_PATIENCE_SECS = 2.0
+"""The same after an interrupt, whose sender may soon kill the process: often ten seconds later."""
 
 
 @dataclasses.dataclass

@@ -188,15 +188,24 @@ class Sampler:
             derive(self._seed, purpose, self._index, self._num_in_row) % 2**32
             for purpose in ("proposal", "replacement")
         )
-        if self._method != "tpe" or self._num_in_row >= PATIENCE:
-            return ConstrainedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
-        with warnings.catch_warnings():
-            # `group` learns conditional parameters jointly; Optuna still calls it experimental.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            inner = optuna.samplers.TPESampler(
-                seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=self._startup_trials
-            )
-        return ConstrainedSampler(inner, replacement)
+        match "random" if self._num_in_row >= PATIENCE else self._method:
+            case "tpe":
+                with warnings.catch_warnings():
+                    # `group` learns conditional parameters jointly; Optuna still calls it experimental.
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    inner = optuna.samplers.TPESampler(
+                        seed=seed,
+                        multivariate=True,
+                        group=True,
+                        constant_liar=True,
+                        n_startup_trials=self._startup_trials,
+                    )
+                return ConstrainedSampler(inner, replacement)
+            case "random" | "grid":
+                return ConstrainedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
+            case unknown:
+                msg = f"search.sampler must have a case in Sampler._make_sampler, got {unknown}"
+                raise ValueError(msg)
 
     def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
         """Report the outcome of a trial. A second report of the same trial is ignored.

@@ -169,6 +169,9 @@ class Comparison:
 
     num_blocks: int
     """Number of blocks with an outcome of both."""
+    interim: tuple[int, int] | None = None
+    """Number of this declared interim analysis, and of all of them; p and the intervals hold at all of them. None if
+    there is only one."""
     num_images: int | None = None
     num_mismatched: int = 0
     """Number of blocks that only one of the two has."""

@@ -16,6 +16,7 @@ from search.storage.location import Location, join
 from search.storage.segments import Segments
 from search.storage.store import Store
 from search.storage.working_copy import JOURNAL, SEGMENTS, bring, name_copy, pull, pulling
+from search.text.counted import counted
 
 POLL_SECS = 0.5
 """Interval between transmissions; everything written within it is sent together."""
@@ -201,8 +202,8 @@ class RemoteCopy:
         if self._away is not None and self._fault is None:
             left = self._journal.stat().st_size - self._sent
             self._say(
-                f"{self._location}: {left} bytes of the journal are not there yet; the next start of this study on "
-                f"this machine sends them ({self._away})"
+                f"{self._location}: {counted(left, 'byte')} of the journal not sent yet; the next start of this study "
+                f"on this machine sends the rest ({self._away})"
             )
 
     def _wait_for(self, done: Callable[[], bool]) -> None:
@@ -210,7 +211,9 @@ class RemoteCopy:
         while not done():
             self.check()
             if time.monotonic() > until:
-                raise StoreAwayError(f"{self._away or f'{self._location}: slow'}; the same command goes on")
+                raise StoreAwayError(
+                    f"{self._away or f'{self._location}: slow'}; run the same command again to continue"
+                )
             self._wake.set()
             time.sleep(0.05)
 
@@ -233,7 +236,7 @@ class RemoteCopy:
                     return
             except (StoreError, StoreAwayError) as error:
                 if self._away is None:
-                    self._say(f"{_what(error)}; training goes on, and it is tried again")
+                    self._say(f"{_what(error)}; training continues, and sending is retried")
                 self._away = _what(error)
                 pause = min(max(2 * pause, POLL_SECS), MAX_PAUSE_SECS)
                 if self._until is not None and time.monotonic() + pause > self._until:
@@ -242,11 +245,13 @@ class RemoteCopy:
                 self._fault = error
                 return
             except Exception as error:  # noqa: BLE001  an exception that ends the thread would go unnoticed
-                self._fault = StoreError(f"{self._location}: the copy cannot be kept ({type(error).__name__}: {error})")
+                self._fault = StoreError(
+                    f"{self._location}: the copy cannot be written ({type(error).__name__}: {error})"
+                )
                 return
             else:
                 if self._away is not None:
-                    self._say(f"{self._location}: is back, and has everything")
+                    self._say(f"{self._location}: reachable again, and everything has been sent")
                 self._away = None
                 pause = 0.0 if self._brings else POLL_SECS
 

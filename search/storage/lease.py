@@ -34,7 +34,7 @@ class Lease:
     longer than `PATIENCE_SECS` loses its lease, notices this only on its next access, and may complete a request in
     transit. Two drivers that start at the same moment detect each other by writing, waiting and reading again; a store
     that returns old content for longer than `SETTLE_SECS` defeats this. In both cases no segment of the journal is
-    overwritten, and readers report that two drivers have written.
+    overwritten, and readers report that two drivers have written. docs/architecture.md says why not conditional writes.
 
     Args:
         store: The study's folder on the store.
@@ -62,7 +62,10 @@ class Lease:
         """
         first = self._read()
         if first is not None and first.get("copy") != self._copy:
-            say(f"{self._store}: {first.get('owner')} had it last; up to {PATIENCE_SECS:.0f} s to see if it is alive")
+            say(
+                f"{self._store}: {first.get('owner')} used it last; waiting up to {PATIENCE_SECS:.0f} s to see whether "
+                "that process is still running"
+            )
             now = self.watch(first)
             if now is not None:
                 raise self._refusal(now)
@@ -106,8 +109,8 @@ class Lease:
         found = self._read()
         if found is None:
             raise StudyLockedError(
-                f"{self._store}: the lease is gone, as another command worked on this study while this one was not "
-                "heard of; run the same command again"
+                f"{self._store}: the lease was lost, because another command used this study while this one could not "
+                "renew the lease; run the same command again"
             )
         if found.get("nonce") != self.nonce:
             raise self._refusal(found)

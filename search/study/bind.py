@@ -105,7 +105,7 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
     for name, value in point.items():
         setting = BINDS_TO.get(name, name)
         if setting in recipe:
-            raise _Unfit(f"{name}: expected one value of {setting}, found two")
+            raise _Unfit(f"{name}: expected one value for {setting}, found two")
         (recipe if setting in TRAIN_FIELDS else model)[setting] = value
     model |= {
         "input_channels": 3,
@@ -194,21 +194,26 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
     """
     if study.split.method == "none" and not facts.num_val:
         raise StudyError(
-            "split.method: expected random or stratified for a sweep, found none; a sweep chooses by validation "
+            "split.method: expected random or stratified for a sweep, found none; a sweep ranks trials by validation "
             "accuracy: set split.method"
         )
 
 
 def check_race(study: StudyConfig) -> None:
-    """Check the requirement of a race: a validation part, as test images must not be used for selection.
+    """Check that there is a validation part, as test images must not be used for selection, and no interim analyses.
 
     Raises:
-        StudyError: There is no validation part.
+        StudyError: There is no validation part, or interim analyses are declared.
     """
+    if study.compare.interim is not None:
+        raise StudyError(
+            "compare.interim: expected none with --until-decided, which analyses after every block by itself, found "
+            f"{study.compare.interim}; leave out one of them"
+        )
     if study.split.method == "none":
         raise StudyError(
-            "split.method: expected random or stratified with --until-decided, found none; a race drops by validation "
-            "accuracy: set split.method, or compare without --until-decided"
+            "split.method: expected random or stratified with --until-decided, found none; a race drops losers by "
+            "validation accuracy: set split.method, or compare without --until-decided"
         )
 
 
@@ -243,7 +248,7 @@ def check_baselines(study: StudyConfig) -> None:
     """
     points = [complete_point(study, like) for like in study.compare.baselines]
     faults = [
-        f"compare.baselines.{position}: the same point as compare.baselines.{points.index(point)}; name it once"
+        f"compare.baselines.{position}: the same point as compare.baselines.{points.index(point)}; remove one of them"
         for position, point in enumerate(points)
         if point in points[:position]
     ]
@@ -286,19 +291,16 @@ def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
                 yield from (fault.removeprefix("point ") for fault in error.faults)
 
 
-def load_facts(
-    study: StudyConfig, cache_dir: Path | None = None, on_progress: Callable[[int, int], None] | None = None
-) -> DataFacts:
+def load_facts(study: StudyConfig, on_progress: Callable[[int, int], None] | None = None) -> DataFacts:
     """Return the properties of a data set, decoding it first if it is not in the node's cache.
 
     Args:
         study: The study.
-        cache_dir: Folder of decoded images; None uses the default.
         on_progress: Receives the number of decoded images and the total.
     """
     from search.data.store import open_data
 
-    return facts_of(open_data(study.data, cache_dir, on_progress))
+    return facts_of(open_data(study.data, on_progress=on_progress))
 
 
 def facts_of(data: ImageData) -> DataFacts:

@@ -150,7 +150,7 @@ class StudyConfig(Section):
         return _build_space(json.dumps([self.name, self.space, self.fix if pinned else {}]))
 
 
-@lru_cache(maxsize=4)  # counting a large space takes a quarter of a second
+@lru_cache(maxsize=4)  # counting a large space takes a few hundredths of a second
 def _build_space(description: str) -> Space:
     name, space, fix = json.loads(description)
     return (load_space(space) if isinstance(space, str) else Space.from_dict(name, space)).pin(fix)
@@ -203,8 +203,8 @@ def _check_space(study: StudyConfig) -> Iterator[str]:
         return
     if study.search.sampler == "grid" and space.continuous:
         yield (
-            f"search.sampler: grid expects parameters that can be listed, found {', '.join(space.continuous)} without "
-            "end; list or fix their values, or take tpe or random"
+            f"search.sampler: grid expects parameters that can be listed, found {', '.join(space.continuous)}, which "
+            "are continuous; list or fix their values, or set search.sampler to tpe or random"
         )
 
 
@@ -233,7 +233,7 @@ def _check_addresses(study: StudyConfig) -> Iterator[str]:
         if uri is not None and "://" in uri and (fault := fault_of(uri)):
             yield f"{path}: {fault}"
         for name in uri.unset if isinstance(uri, Uri) and uri.filled else ():
-            yield f"{path}: names ${{{name}}}, and the environment has no such variable; set {name}"
+            yield f"{path}: refers to ${{{name}}}, but this environment variable is not set; set {name}"
 
 
 RESERVED_NAMES = ("mlflow.db", "mlartifacts", "mlruns", "default")
@@ -246,15 +246,15 @@ def _check_names(study: StudyConfig, *, recorded: bool) -> Iterator[str]:
     if experiment is not None:
         if experiment.strip() in {"", ".", ".."} or experiment != experiment.strip() or not experiment.isprintable():
             yield (
-                "tracking.experiment: expected a name of printable characters, other than . and .. and without spaces "
-                f"around it, found {experiment!r}; rename it"
+                "tracking.experiment: expected a name of printable characters, other than . and .., without spaces "
+                f"at either end, found {experiment!r}; rename it"
             )
         elif experiment.casefold() == "default" and not recorded:
             yield f"tracking.experiment: {experiment} is MLflow's own experiment; choose another name"
     if recorded:  # the name of an existing study cannot change
         return
     if study.name.casefold() in RESERVED_NAMES or study.name.casefold().startswith("mlflow.db-"):
-        yield f"name: {study.name} is a name that MLflow uses itself in the storage folder; choose another one"
+        yield f"name: MLflow uses the name {study.name} itself in the storage folder; choose another one"
     if study.name.endswith("."):
         yield f"name: expected a name that does not end with a dot, found {study.name!r}; choose another one"
 
@@ -333,12 +333,12 @@ def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, 
         raise StudyError(f"{path}: no such study file; {hint}") from None
     except IsADirectoryError:
         raise StudyError(
-            f"{path}: expected a study file, found a folder; a study that began has {path}/study.yaml"
+            f"{path}: expected a study file, found a folder; a study that was started has {path}/study.yaml"
         ) from None
     except YamlError as error:
         raise StudyError(*(f"{path}{f':{line}' if line else ''}: {words}" for line, words in error.faults)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not readable as a study file ({error})") from None
+        raise StudyError(f"{path}: cannot be read as a study file ({error})") from None
     return parse_study(data, str(path), overrides, fill=fill, recorded=recorded)
 
 
@@ -406,7 +406,7 @@ def find_with_file(
     if study is None:
         hint = did_you_mean(Path(path)) if given is None else None
         raise NothingToDoError(
-            f"{location}: no study here yet; {hint or 'run `hybrid-search sweep` first (or give its folder)'}"
+            f"{location}: no study here yet; {hint or 'run `hybrid-search sweep` first, or give the study folder'}"
         )
     if overrides or fill:
         study = load_study(resolved, overrides, fill=fill, recorded=True)
@@ -447,6 +447,6 @@ def check_memory(folder: Path) -> None:
     lost = [name for name in (JOURNAL, RESOLVED) if not (folder / name).is_file()]
     if lost and any(folder.glob("trials/*")):
         raise StudyError(
-            f"{folder}: {' and '.join(lost)} is gone, and the trials there mean nothing without it; put it back from a "
-            "copy, or give the study another name"
+            f"{folder}: {' and '.join(lost)} missing, so the trials cannot be used; restore it from a copy, or give "
+            "the study another name"
         )

@@ -40,4 +40,4 @@ def check_possible(study: StudyConfig, facts: DataFacts) -> None:
             return
         rejected[why] += 1
     which = f"its {space.size}" if is_small else f"{NUM_DRAWS} random"
-    raise StudyError(f"space: no model among {which} points: {tell_rejected(rejected)}; loosen fix")
+    raise StudyError(f"space: no valid model among {which} points: {tell_rejected(rejected)}; fix fewer parameters")

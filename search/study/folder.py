@@ -19,6 +19,8 @@ from search.study.config import EXTENDABLE, FREE, StudyConfig, check_memory, rea
 from search.uris import Uri
 
 OPTUNA_LOG = "optuna.log"
+MAX_SHOWN = 80
+"""Maximum number of characters of a mapping in a message."""
 
 
 def check_folder(study: StudyConfig) -> None:
@@ -36,8 +38,9 @@ def check_folder(study: StudyConfig) -> None:
     storage = study.storage
     if study.resources.runner == "ray" and isinstance(storage, Uri) and storage.holds_secret and is_uri(storage):
         raise StudyError(
-            "storage: expected no key in it, as no worker would receive it; set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY (or what this store takes) on every node, or name a variable of theirs: ${NAME}"
+            "storage: expected an address without a key, as workers would not receive the key; set AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY (or the variables of this store) on every node, or refer to an environment "
+            "variable: ${NAME}"
         )
     refresh(study.location)
     folder = study.folder
@@ -74,8 +77,8 @@ def check_data(study: StudyConfig, digest: str) -> None:
     recorded = read_recorded(folder)
     if recorded is None or not _changed(recorded, study):
         raise StudyChangedError(
-            f"{folder}: the study began on data {known[-1]} and finds {digest} now; put the files back, or give the "
-            "study another name"
+            f"{folder}: the study was started on data {known[-1]}, but the data is {digest} now; restore the files, "
+            "or give the study another name"
         )
 
 
@@ -148,8 +151,8 @@ def _changed(before: StudyConfig, after: StudyConfig) -> list[str]:
         if path == "search.trials" and isinstance(was, int) and isinstance(now, int) and now >= was:
             continue
         faults.append(
-            f"{after.folder}: {path} was {_show(was)} when the sweep began and is {_show(now)} now; "
-            "put it back, or give the study another name"
+            f"{after.folder}: {path} was {_show(was)} when the sweep started and is {_show(now)} now; set it back, or "
+            "give the study another name"
         )
     return faults
 
@@ -184,9 +187,9 @@ def check_given(
         if field.startswith("compare."):
             if not any(f"{field}.".startswith(f"{name}.") or name.startswith(f"{field}.") for name in named):
                 ways = (shlex.quote(f"{field}={json.dumps(value)}") for value in (was, now))
-                lines.append(f"{words}; say which one holds: --set {' or --set '.join(ways)}")
+                lines.append(f"{words}; choose one: --set {' or --set '.join(ways)}")
         elif not field.startswith(FREE) and field not in (*EXTENDABLE, "name"):
-            lines.append(f"{words}; repeat the --set of the sweep, or put it back")
+            lines.append(f"{words}; repeat the --set of the sweep, or set it back")
     if lines and refuse:
         raise StudyChangedError(*lines)
     return lines
@@ -212,6 +215,8 @@ def _changes(old: object, new: object, path: str) -> Iterator[tuple[str, object,
 
 
 def _show(value: object) -> str:
+    if isinstance(value, Mapping) and len(repr(value)) > MAX_SHOWN:
+        return f"a mapping with {len(value)} keys"
     return "not set" if value is None else repr(value)
 
 

@@ -46,9 +46,9 @@ def name_fault(name: str, *, recipe: bool = True) -> str | None:
     if name in MODEL_SETTINGS or (recipe and name in RECIPE_SETTINGS):
         return None
     if name in FROM_DATA:
-        return "expected no such setting: it follows from the data; remove it"
+        return "expected no such setting, because the data determines it; remove it"
     if name in COMMON:
-        return f"expected no {name} here, as it is the same for all; set train.{name}"
+        return f"expected no {name} here, because it is the same for all trials; set train.{name}"
     if name in RECIPE_SETTINGS:
         return f"expected a setting of the model; {name} belongs in train"
     known = (*MODEL_SETTINGS, *RECIPE_SETTINGS) if recipe else MODEL_SETTINGS
@@ -96,7 +96,7 @@ def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
     family = next((item.domain for item in space.parameters if item.name == "family"), None)
     if not faults and (family is None or family.contains("hybrid")):
         faults += (
-            f"space.{name}: expected a parameter, or a value under model, found none; add it"
+            f"space.{name}: expected a parameter here or a value in model, found neither; add one"
             for name in REQUIRED
             if name not in names and name not in model
         )

@@ -39,8 +39,8 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
         if sweep.rejected:
             say(f"{study.name}: {tell_rejected(sweep.rejected)} before training")
         if sweep.space_exhausted:
-            say(f"{study.name}: the space has no further points; search.trials is {study.search.trials}")
+            say(f"{study.name}: the space has no further points, although search.trials is {study.search.trials}")
         if not sweep.finished and sweep.out_of_time:
-            say(f"{study.name}: the time budget is used up; the same command goes on")
+            say(f"{study.name}: the time budget is used up; run the same command again to continue")
         sweep.check_failures()
         return summarise(sweep.records, study.search.trials)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from search.errors import StudyError, TooManyFailuresError
 from search.journal.journal import Journal
@@ -20,6 +19,7 @@ from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, why_not
 from search.study.config import StudyConfig
 from search.sweep.schedulers import make_scheduler
+from search.text.counted import counted
 from search.training.spec import TrialSpec
 from spaces.space import Point, SpaceError
 
@@ -35,7 +35,6 @@ class Sweep(Dispatcher):
         facts: Facts about its data.
         journal: Its open journal; the unfinished trials in it are resumed first.
         on_change: Called after each change, for display.
-        cache_dir: Node-local folder for decoded images; None for each node's default.
         say: Receives lines for the user.
 
     Attributes:
@@ -49,7 +48,6 @@ class Sweep(Dispatcher):
         facts: DataFacts,
         journal: Journal,
         on_change: Callable[[], None] = lambda: None,
-        cache_dir: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         budget = study.search.time_budget_mins
@@ -57,7 +55,6 @@ class Sweep(Dispatcher):
             journal=journal,
             folder=study.folder,
             kind="trial",
-            cache_dir=cache_dir,
             deadline=None if budget is None else time.monotonic() + 60 * budget,
             on_change=on_change,
         )
@@ -102,8 +99,8 @@ class Sweep(Dispatcher):
             self._journal.draw(draw)
         if num_lost:
             say(
-                f"{self._study.name}: of {len(missing)} draws that became no trials {num_lost} are not known any more; "
-                "their numbers stay taken, the next proposals are the same"
+                f"{self._study.name}: {num_lost} of {counted(len(missing), 'rejected draw')} unknown; the numbers "
+                "stay reserved, and the next proposals do not change"
             )
 
     def _replay(self) -> None:

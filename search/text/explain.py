@@ -21,7 +21,7 @@ EXPECTED = {
     "dataclass_type": "a mapping",
     "list_type": "a list",
     "tuple_type": "a list",
-    "string_pattern_mismatch": "letters, digits, dots, _ and - that begin with a letter or a digit",
+    "string_pattern_mismatch": "letters, digits, dots, _ and -, starting with a letter or a digit",
 }
 """pydantic's error type -> description of a valid value."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")

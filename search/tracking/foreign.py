@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from search.errors import HybridSearchError, TrackingError
 from search.journal.mlflow_run import JOURNAL_TAG
+from search.text.counted import counted
 from search.tracking.sqlite_uri import SQLITE, path_of
 from search.uris import redacted
 
@@ -59,8 +60,8 @@ def not_ours(experiment: str, foreign: Iterable[str]) -> str:
     """
     names = list(foreign)
     return (
-        f"experiment {experiment} holds {len(names)} run{'s' * (len(names) > 1)} that hybrid-search did not make "
-        f"(such as {names[0]!r}), and nothing is added to them; set tracking.experiment to another name"
+        f"experiment {experiment} contains {counted(len(names), 'run')} that hybrid-search did not make "
+        f"(such as {names[0]!r}), so nothing is added to it; set tracking.experiment to another name"
     )
 
 

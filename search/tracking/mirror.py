@@ -272,7 +272,7 @@ class Mirror:
             if file.exists():
                 store.log_file(run, file)
             else:
-                self._say(f"comparison {key}: {name} is not in the study folder, so not in MLflow either")
+                self._say(f"comparison {key}: {name} is not in the study folder, so it is not copied to MLflow")
         repeats = [known for repeat in event.get("repeats", ()) if (known := held.get(repeat)) is not None]
         tags = {str(name): str(text) for name, text in event.get("tags", {}).items()}
         run = held.log(
@@ -303,7 +303,7 @@ class Mirror:
             if file.exists():
                 store.log_file(run, file)
             else:
-                self._say(f"{name} is not in the study folder, so not in MLflow either")
+                self._say(f"{name} is not in the study folder, so it is not copied to MLflow")
         held.log(run, tags={marker: event["digest"]})
 
     def _update_parent(self, store: Store, held: HeldRuns, verb: str) -> None:
@@ -366,7 +366,7 @@ class Mirror:
                     counts = figures.load_confusion(self._folder / record.artifacts[name])
                     figures.draw_confusion(counts, self._journal.classes, file)
                 except (OSError, ValueError) as error:
-                    self._say(f"{record.label}: no picture of {record.artifacts[name]}: {error}")
+                    self._say(f"{record.label}: no figure of {record.artifacts[name]}: {error}")
                 else:
                     store.log_file(run, file)
         held.log(run, tags={f"{PREFIX}pictures": state})

@@ -60,7 +60,7 @@ def _check_there(uri: str) -> None:
         return
     if not path.exists():
         raise NothingThereError(
-            f"{uri}: nothing is there; name the store with --tracking-uri, such as sqlite:////folder/mlflow.db or "
+            f"{uri}: not found; give the store with --tracking-uri, such as sqlite:////folder/mlflow.db or "
             "http://host:5000"
         )
     if "://" not in uri and path.is_file():
@@ -80,7 +80,7 @@ def _find(client: MlflowClient, uri: str, experiment: str) -> str:
             names = [str(item.name) for item in client.search_experiments(max_results=PAGE)]
             near = difflib.get_close_matches(experiment, names, n=1)
             more = f" and {len(names) - NUM_SHOWN} more" if len(names) > NUM_SHOWN else ""
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names[:NUM_SHOWN])}{more}"
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names[:NUM_SHOWN])}{more}"
             raise NothingThereError(f"{redacted(uri)}: no experiment is called {experiment!r}; {hint}") from None
     if found.lifecycle_stage != "active":
         raise TrackingError(f"{redacted(uri)}: experiment {experiment} was deleted; restore it in MLflow")

@@ -12,7 +12,7 @@ from world import World
 
 CHAINS = (
     ("kill-driver", "cut-journal-line"),
-    ("kill-everything", "lose-journal-line", "cut-checkpoint"),
+    ("term-driver", "lose-journal-line", "cut-checkpoint"),
 )
 LONGER = (
     ("kill-driver", "cut-journal-line", "kill-mirror"),

@@ -10,12 +10,14 @@ import os
 import pickle
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from search.copies import main as copies
 from search.data.store import ImageData, open_data
 from search.journal.comparison import ComparisonDocument
 from search.journal.comparison_file import from_json
@@ -217,6 +219,55 @@ class Bomb:
 def bomb(tmp_path: Path) -> Bomb:
     """What an attacker would hide in a file."""
     return Bomb(tmp_path / "executed")
+
+
+class CopiedHere:
+    """Stands for the process that copies a journal: everything is copied in this process, when the session ends."""
+
+    backlog: str | None = None
+
+    def __init__(
+        self,
+        folder: Path,
+        uri: str | None,
+        experiment: str | None,
+        say: Callable[[str], None],
+        *,
+        optuna: Path | str | None = None,
+    ) -> None:
+        self._makers: list[Callable[[], copies.Copy]] = []
+        if optuna is not None:
+            database = optuna if isinstance(optuna, str) else None
+            self._makers.append(lambda: copies._optuna(folder, database, say))
+        if uri is not None and experiment is not None:
+            self._makers.append(lambda: copies._mlflow(folder, uri, experiment, say))
+
+    def close(self, timeout_secs: float) -> bool:
+        """Copy; what could not be copied is said."""
+        faults = [fault for make in self._makers if (fault := copies.attempt(make().finish)) is not None]
+        self.backlog = "; ".join(faults) or None
+        return not faults
+
+
+@pytest.fixture
+def copied_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions start no process for their copies, which takes seconds."""
+    monkeypatch.setattr("search.runners.session.TrackerProcess", CopiedHere)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and written as one pixel: drawing one takes half a second."""
+    stream = io.BytesIO()
+    Image.new("L", (1, 1)).save(stream, "png")
+
+    def save(figure: object, file: Path | BinaryIO, **settings: object) -> None:
+        if isinstance(file, Path):
+            file.write_bytes(stream.getvalue())
+        else:
+            file.write(stream.getvalue())
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
 
 
 def copy_to_optuna(study: StudyConfig) -> list[str]:

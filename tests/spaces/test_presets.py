@@ -10,7 +10,7 @@ import pytest
 import spaces
 from spaces.conditions import holds
 from spaces.domains import Float
-from spaces.presets import UnknownPreset, load_preset, load_space, preset_names, space_names
+from spaces.presets import UnknownPreset, load_preset, load_space, preset_names
 
 ROOT = Path(__file__).parents[2]
 PAPERS = ("ecrnn", "johnson", "yilmaz", "yin")
@@ -55,7 +55,6 @@ def test_needs_no_torch():
 def test_names():
     assert set(preset_names()) == NAMES
     assert len(preset_names()) == len(NAMES) == 65
-    assert space_names() == ("ecrnn", "johnson", "union", "yilmaz", "yin")
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
@@ -87,8 +86,8 @@ def test_spaces_are_ready_at_once(name):
     assert space.free
     finite = space.pin({item.name: item.domain.low for item in space.parameters if isinstance(item.domain, Float)})
     assert len(list(finite.enumerate(10))) == 10
-    # Measured: union 0.6 to 1.2 s, on a busy machine 2.5 s; the others a few milliseconds.
-    assert time.process_time() - start < 6
+    # Processor time. Measured: union 0.05 s, on a busy machine 0.13 s; the others a few milliseconds.
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -115,7 +115,7 @@ def test_a_few_missing_pairs_leave_a_verdict_many_do_not(write: Any) -> None:
     assert analysis.comparisons[0].verdict.value == "inconclusive"
     assert "4 of 20 pairs are missing, more than 10 %" in analysis.comparisons[0].sentence
     assert analysis.document["notes"] == [
-        "x: blocks that not all have: b lacks blocks 0, 1, 2 and 3; each pair is judged on its common blocks"
+        "x: some configurations lack blocks: b lacks blocks 0, 1, 2 and 3; each pair is compared on its common blocks"
     ]
 
 
@@ -132,11 +132,11 @@ def test_one_block_and_no_variance_are_refused_in_words(write: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Options(), ["without --ratio these are claims on this data set alone"]),
+        (Options(), ["without --ratio, claims are about this data set only"]),
         (Options(estimand="this-data"), []),
         (Options(method="sign-flip"), []),
         (Options(ratio="3/7"), []),
-        (Options(ratio="7/3"), ["--ratio 2.33 says that more images were scored than trained on"]),
+        (Options(ratio="7/3"), ["--ratio 2.33 means that more images were scored than trained on"]),
     ],
 )
 def test_what_the_ratio_does_is_said(write: Any, options: Options, words: list[str]) -> None:
@@ -153,7 +153,7 @@ def test_divergence_without_a_result_needs_chance(write: Any) -> None:
     with pytest.raises(AnalysisError) as caught:
         analyze(path, Options())
     assert caught.value.faults == (
-        f"{path}: a: block 2 diverged and left no result, which counts as chance; give --num-classes",
+        f"{path}: a: block 2 diverged without a result, which is scored as chance; give --num-classes",
     )
     (found,) = analyze(path, Options(num_classes=10)).comparisons
     assert (found.failures_a, found.failures_b, found.scores_a[2]) == (1, 0, pytest.approx(0.1))

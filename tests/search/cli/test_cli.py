@@ -144,7 +144,7 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "GPU asked and none there": (
         {"resources": {"runner": "inline", "gpus": 1}},
-        ("resources.gpus: 1 asked for, and this machine has none; set it to 0",),
+        ("resources.gpus: 1 requested, but this machine has none; set it to 0",),
     ),
     "enqueued point outside the space": (
         {"search": {"trials": 2, "enqueue": ["ecrnn/crnn-lstm-16"]}},
@@ -152,7 +152,7 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "no validation part": (
         {"split": {"method": "none"}},
-        ("split.method: expected random or stratified for a sweep, found none; a sweep chooses by",),
+        ("split.method: expected random or stratified for a sweep, found none; a sweep ranks",),
     ),
     "batch above the training part": (
         {"train": {"epochs": 1, "batch": 64}},
@@ -295,7 +295,7 @@ def test_a_changed_study_is_refused_by_field(call: Any, write: Any, swept: Path,
     before = tree(tmp_path)
     for verb in ("plan", "sweep"):
         shown = call(verb, swept)
-        assert_refused(shown, "seed was 3 when the sweep began and is 4 now", "fix.rnn was not set")
+        assert_refused(shown, "seed was 3 when the sweep started and is 4 now", "fix.rnn was not set")
         assert len(shown.err.splitlines()) == 2
     assert tree(tmp_path) == before
     write(compare={"baselines": [{"rnn": "gru"}]})
@@ -384,7 +384,7 @@ def test_a_forgotten_set_is_refused_where_something_is_trained_and_said_elsewher
     words = (
         "train.epochs was 2 when the study ran and is 1 in",
         "compare.repeats was 2 when the study ran and is 7 in",
-        "say which one holds: --set compare.repeats=2 or --set compare.repeats=7",
+        "choose one: --set compare.repeats=2 or --set compare.repeats=7",
     )
     assert_refused(call("compare", path), *words)
     assert_refused(call("compare", path, "--repeats", "7"), words[0])
@@ -409,7 +409,7 @@ def test_a_forgotten_set_is_refused_where_something_is_trained_and_said_elsewher
 
 
 def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept: Path, tmp_path: Path) -> None:
-    names = ("selection score", "corrected score", "score on fresh blocks")
+    names = ("selection score", "corrected score", "score on fresh repeats")
     before = call("status", swept)
     after = [call("compare", swept), call("status", swept), call("export", swept, "--to", tmp_path / "winner")]
     study = load_study(swept)
@@ -420,8 +420,8 @@ def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept
         places = [text.index(name) for name in names]
         assert places == sorted(places)
         assert "nominated, not confirmed" in text.lower()
-    assert "score on fresh blocks" in before.out
-    assert "-  not known: no comparison yet, run `hybrid-search compare`" in before.out
+    assert "score on fresh repeats" in before.out
+    assert "-  unknown: no comparison yet, run `hybrid-search compare`" in before.out
     for text in shown[1:]:
         assert "test accuracy, mean of 2 repeats on these test images; no interval from two" in text
     for text in (*shown, before.err, *(item.err for item in after), after[-1].out):
@@ -484,7 +484,7 @@ def test_analyze_refuses_in_words(call: Any, tmp_path: Path) -> None:
         call(
             "analyze", "--mlflow", "x", "--metric", "acc", "--group-by", "a", "--block", "b", "--tracking-uri", "no.db"
         ),
-        "no.db: nothing is there; name the store with --tracking-uri",
+        "no.db: not found; give the store with --tracking-uri",
     )
     assert tree(tmp_path) == before
 

@@ -96,7 +96,7 @@ def test_a_wrong_path_is_answered_with_what_is_near(tmp_path: Path, monkeypatch:
     assert did_you_mean(Path("digits")) == "did you mean runs/digits?"
     assert did_you_mean(Path("runs/digit")) == "did you mean runs/digits?"
     assert did_you_mean(Path("min.yaml")) == "did you mean mine.yaml?"
-    assert did_you_mean(Path("runs/nothing")) == "studies nearby: runs/digits, runs/other"
+    assert did_you_mean(Path("runs/nothing")) == "existing studies: runs/digits, runs/other"
 
 
 def test_a_working_folder_that_was_removed_is_named(tmp_path: Path) -> None:

@@ -356,10 +356,10 @@ def test_a_comparison_is_known_by_contenders_blocks_and_settings(
 
 def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
     trials = [nominee("0", 0.8)]
-    clause = "This is look number 2 at this study: p-values are no longer exact."
+    clause = "This is interim analysis 2 of this study: p-values are no longer exact."
     first = compare(study, facts, trials)
     assert first["num_looks"] == 1
-    assert "look number" not in first["comparisons"][0]["sentence"]
+    assert "interim analysis" not in first["comparisons"][0]["sentence"]
     second = compare(change_settings(study, repeats=4), facts, trials)
     assert second["num_looks"] == 2
     assert second["comparisons"][0]["sentence"].endswith(clause)
@@ -370,7 +370,7 @@ def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts,
     # One run of each has no p-value that could be less exact.
     third = compare(change_settings(study, repeats=1), facts, trials)
     assert third["num_looks"] == 3
-    assert "look number" not in third["comparisons"][0]["sentence"]
+    assert "interim analysis" not in third["comparisons"][0]["sentence"]
 
 
 def test_that_the_first_nominee_is_a_baseline_is_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
@@ -378,7 +378,7 @@ def test_that_the_first_nominee_is_a_baseline_is_said(study: StudyConfig, facts:
     one = change_settings(study, repeats=1)
     document = compare(one, facts, [same, nominee("1", 0.8)])
     name = document["contenders"][1]["name"]
-    line = f"Nominee 1 of the sweep is the baseline {name} itself; the next nominee is compared in its place."
+    line = f"Nominee 1 of the sweep is the baseline {name}; the next nominee is compared in its place."
     assert [item["sweep_rank"] for item in document["contenders"]] == [2, 1]
     whole = from_json(json.dumps(document).encode())
     assert to_table(whole).count(line) == to_markdown(whole).count(line) == 1
@@ -396,7 +396,7 @@ def test_a_nominee_that_is_a_baseline_is_passed_over(study: StudyConfig, nominee
         (True, 2),
         (False, None),
     ]
-    with pytest.raises(NothingToDoError, match="no trial to compare with the baselines"):
+    with pytest.raises(NothingToDoError, match="no completed trial to compare with the baselines"):
         pick_contenders(study, [same])
 
 
@@ -426,7 +426,7 @@ def test_failed_unfinished_and_repeated_trials_are_no_finalists_and_stopped_ones
     finalist = pick_contenders(study, [stopped, *others, good])[0]
     assert finalist.trial == good
     assert pick_contenders(study, [*others, stopped])[0].trial == stopped
-    with pytest.raises(NothingToDoError, match="no trial to compare"):
+    with pytest.raises(NothingToDoError, match="no completed trial to compare"):
         pick_contenders(study, others)
 
 
@@ -484,7 +484,9 @@ def test_named_families_are_judged_apart(
     ]
 
     two = make_study(compare={**options, "finalists": 2, "family": {"wins": [["finalist-2", "baseline-1"]]}})
-    with pytest.raises(NothingToDoError, match=r"family\.wins: finalist-2 is declared, and the sweep has nominated 1"):
+    with pytest.raises(
+        NothingToDoError, match=(r"family\.wins: finalist-2 is declared, but the sweep has nominated only 1")
+    ):
         declare_families(two, pick_contenders(two, [nominee("0", 0.8)]))
 
 
@@ -506,7 +508,7 @@ def test_what_is_declared_decides_the_test(make_study: MakeStudy, facts: DataFac
 
 
 def test_nothing_to_compare_with_is_said(make_study: MakeStudy, nominee: Any) -> None:
-    with pytest.raises(NothingToDoError, match=r"nothing to compare it with; name compare\.baselines"):
+    with pytest.raises(NothingToDoError, match=r"no other configuration to compare it with; set compare\.baselines"):
         pick_contenders(make_study(), [nominee("0", 0.9)])
 
 

@@ -70,21 +70,23 @@ def test_without_a_pilot_it_says_what_is_assumed(make_study: MakeStudy) -> None:
     assert found.images_ever == images_needed(design, 0.02, math.inf).number
     assert (found.has_pilot, found.num_blocks_upper, found.is_rope) == (False, None, False)
     text = text_of(found)
-    assert text.startswith(f"{found.num_blocks} would find a difference of 2 pp\n12 as declared would find ")
-    assert f"repeats without end {100 * found.smallest_ever:.2g} pp on these 10,000 test images" in text
-    assert "80 % power; crossed repeats x images at level 0.05, the hardest step of 1 comparison" in text
-    assert "assumed: 1 pp between the differences of blocks (--sd-repeats)" in text
-    assert "assumed: 40 % of the test images disagreed on (--discordance)" in text
-    assert "a cautious guess" in text
+    assert text.startswith(
+        f"{found.num_blocks} repeats would detect a difference of 2 pp\n12 repeats as declared would detect "
+    )
+    assert f"with unlimited repeats {100 * found.smallest_ever:.2g} pp on these 10,000 test images" in text
+    assert "80 % power; crossed repeats x images at level 0.05, the strictest step of 1 comparison" in text
+    assert "assumed: 1 pp SD of the differences between repeats (--sd-repeats)" in text
+    assert "assumed: the two configurations disagree on 40 % of the test images (--discordance)" in text
+    assert "cautious guesses" in text
 
 
 def test_the_rope_is_asked_for_unless_a_difference_is(make_study: MakeStudy) -> None:
     found = foresee(make_study("compare.rope=0.03"), IMAGES, Assumptions())
     assert (found.difference, found.is_rope) == (0.03, True)
-    assert "would find a difference of 3 pp (the rope)" in text_of(found)
+    assert "would detect a difference of 3 pp (the rope)" in text_of(found)
     nothing = foresee(make_study("compare.rope=0"), IMAGES, Assumptions())
     assert (nothing.difference, nothing.num_blocks, nothing.images_ever, nothing.is_rope) == (None, None, None, False)
-    assert text_of(nothing).startswith("10 as declared would find")
+    assert text_of(nothing).startswith("10 repeats as declared would detect")
 
 
 def test_below_the_floor_it_asks_for_images(make_study: MakeStudy) -> None:
@@ -94,17 +96,17 @@ def test_below_the_floor_it_asks_for_images(make_study: MakeStudy) -> None:
     assert found.images_ever is not None
     assert found.images_for_repeats is not None
     first, second = to_lines(found)[:2]
-    assert first == "no number would find a difference of 0.5 pp on these 10,000 test images"
+    assert first == "no number of repeats would detect a difference of 0.5 pp on these 10,000 test images"
     assert second == (
-        "that takes some 32,000 test images, whatever the repeats; "
-        "400 repeats as declared would find it on some 35,000 test images"
+        "it takes about 32,000 test images, with any number of repeats; "
+        "400 repeats as declared would detect it on about 35,000 test images"
     )
     assert 31_000 < found.images_ever <= 32_000
     # .005 = 2.80 SE, and SE^2 = .1 / M + (.0001 + .3 / M) / 400
     assert found.images_for_repeats == pytest.approx(34_330, rel=2e-3)
     few = foresee(make_study("compare.repeats=3"), IMAGES, Assumptions(difference=0.005))
     assert few.images_for_repeats is None
-    assert to_lines(few)[1] == "that takes some 32,000 test images, whatever the repeats"
+    assert to_lines(few)[1] == "it takes about 32,000 test images, with any number of repeats"
 
 
 def test_what_is_stated_goes_before_what_is_assumed(make_study: MakeStudy) -> None:
@@ -120,8 +122,8 @@ def test_what_is_stated_goes_before_what_is_assumed(make_study: MakeStudy) -> No
     # So little between blocks leaves no room for the images' noise: 0.3 / 10,000 would be a variance of .0055^2.
     assert both.components == Components(repeats=0.0, images=pytest.approx(0.1), residual=pytest.approx(0.01))
     assert both.sources[-2:] == (
-        "stated: 40 % of the test images disagreed on",
-        "stated: 0.1 pp between the differences of blocks",
+        "stated: the two configurations disagree on 40 % of the test images",
+        "stated: 0.1 pp SD of the differences between repeats",
     )
     assert not any("(--" in line for line in both.sources)
 
@@ -186,7 +188,7 @@ def test_a_claim_on_this_data_set_needs_no_images(with_pilot: Callable[..., Stud
     assert found.num_blocks == blocks_needed(design, 0.01).number
     assert (found.smallest_ever, found.images_ever, found.images_for_repeats) == (0.0, None, None)
     assert "test images;" not in text_of(found)
-    assert "repeats without end" not in text_of(found)
+    assert "with unlimited repeats" not in text_of(found)
     assert (
         foresee(study, IMAGES, Assumptions(difference=0.1)).num_blocks == 5
     )  # fewer would find it, and lead to no verdict
@@ -209,7 +211,7 @@ def test_the_largest_family_sets_the_level(make_study: MakeStudy) -> None:
         "ours: [[finalist-1, ecrnn/cnn], [finalist-1, johnson/tsn]]}",
     )
     assert foresee(named, IMAGES, Assumptions()).family_size == 2
-    assert "level 0.025, the hardest step of 2 comparisons" in text_of(foresee(named, IMAGES, Assumptions()))
+    assert "level 0.025, the strictest step of 2 comparisons" in text_of(foresee(named, IMAGES, Assumptions()))
     assert foresee(make_study(), IMAGES, Assumptions()).family_size == 1  # one finalist, and nothing to compare it with
 
 
@@ -217,7 +219,9 @@ def test_a_single_repeat_finds_nothing(make_study: MakeStudy) -> None:
     found = foresee(make_study("compare.repeats=1"), IMAGES, Assumptions(difference=0.1))
     assert found.detectable is None
     assert found.images_for_repeats is None
-    assert text_of(found).startswith("3 would find a difference of 10 pp, provisionally, as all below 5\n80 % power")
+    assert text_of(found).startswith(
+        "3 repeats would detect a difference of 10 pp, provisionally, as with any number below 5\n80 % power"
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.01, 1.5, math.nan, math.inf])
@@ -235,7 +239,7 @@ def test_both_numbers_are_given_for_the_declared_repeats_too(with_pilot: Callabl
     assert found.detectable is not None
     assert found.detectable_upper > 1.3 * found.detectable
     lines = to_lines(found)
-    place = next(number for number, line in enumerate(lines) if line.startswith("8 as declared would find"))
+    place = next(number for number, line in enumerate(lines) if line.startswith("8 repeats as declared would detect"))
     assert lines[place + 1] == (
         f"{100 * found.detectable_upper:.2g} pp if the pilot's variances are at their upper 80 % limits"
     )

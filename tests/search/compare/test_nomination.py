@@ -99,12 +99,12 @@ def test_three_scores_of_the_nominee(
     assert (plain["correction"]["bias"], plain["correction_unknown"]) == (0.25, None)
     assert json.loads(json.dumps(plain)) == json.loads(json.dumps(plain, allow_nan=False))
     assert score_rows(found) == [
-        ("selection score", "75.00 %", "validation accuracy of one run, chosen for it"),
+        ("selection score", "75.00 %", "validation accuracy of one run, selected for this score"),
         (
             "corrected score",
             "50.00 %",
-            "25.00 pp less, for the luck of 4 validation images among 3 candidates (Tibshirani, 4 folds); the luck of "
-            "the seeds is not taken off",
+            "25.00 pp less, for selection on 4 validation images among 3 candidates (Tibshirani, 4 folds); the effect "
+            "of the seeds is not corrected",
         ),
         (
             "confirmed score",
@@ -123,13 +123,13 @@ def test_without_its_comparison_nothing_is_confirmed(
     for document, name, reason in (
         (None, "trial 1", "no comparison yet, run `hybrid-search compare`"),
         (other, "trial 1", "it is not in the newest comparison, run `hybrid-search compare`"),
-        (lost, "GRU", "no repeat left a score, run `hybrid-search compare`"),
+        (lost, "GRU", "no repeat has a score, run `hybrid-search compare`"),
     ):
         found = select(make_study(), trials, document and make_document(document), num_val=4, num_classes=10)
         assert found is not None
         assert (found.name, found.state, found.confirmed_score) == (name, NOMINATED, None)
         assert found.confirmed_unknown == reason
-        assert score_rows(found)[2] == ("score on fresh blocks", "-", f"not known: {reason}")
+        assert score_rows(found)[2] == ("score on fresh repeats", "-", f"unknown: {reason}")
 
 
 @pytest.mark.parametrize(
@@ -154,15 +154,15 @@ def test_confirmed_is_who_won_every_comparison(verdicts: list[dict[str, Any]], s
     ("fields", "num_looks", "state"),
     [
         ({"estimand": THIS_DATA}, 1, "confirmed on these images"),
-        ({}, 2, "confirmed, at look 2"),
+        ({}, 2, "confirmed, at interim analysis 2"),
         ({"adjust_method": "bh"}, 1, "confirmed, but for false discoveries"),
         # Of one comparison it is the same error rate.
         ({"adjust_method": "bh", "family_size": 1}, 1, "confirmed"),
-        ({"provisional": True}, 3, "confirmed, provisionally, at look 3"),
+        ({"provisional": True}, 3, "confirmed, provisionally, at interim analysis 3"),
         (
             {"estimand": THIS_DATA, "provisional": True, "adjust_method": "bh"},
             2,
-            "confirmed on these images, provisionally, but for false discoveries, at look 2",
+            "confirmed on these images, provisionally, but for false discoveries, at interim analysis 2",
         ),
     ],
 )
@@ -182,7 +182,7 @@ def test_the_looks_of_a_document_are_in_the_state(
     document = {"num_looks": 2, "contenders": contenders, "comparisons": [verdict("GRU", "CNN", "better")]}
     found = select(make_study(), trials, make_document(document), num_val=4, num_classes=10)
     assert found is not None
-    assert found.state == "confirmed, at look 2"
+    assert found.state == "confirmed, at interim analysis 2"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_the_looks_of_a_document_are_in_the_state(
         (
             (0.6, 0.6, 0.6),
             "60.00 %",
-            "test accuracy, mean of 3 repeats on these test images; no interval, as nothing varied",
+            "test accuracy, mean of 3 repeats on these test images; no interval, as none varied",
         ),
         # A repeat that diverged and left nothing is an outcome: chance.
         ((0.6, None), "35.00 %", "test accuracy, mean of 2 repeats on these test images; no interval from two"),
@@ -212,7 +212,7 @@ def test_few_repeats_and_diverged_ones(
     document["contenders"][0]["repeats"].append(lost)
     found = select(make_study(), trials, make_document(document), num_val=4, num_classes=10)
     assert found is not None
-    assert score_rows(found)[2] == ("score on fresh blocks", mean, words)
+    assert score_rows(found)[2] == ("score on fresh repeats", mean, words)
 
 
 def test_another_nominee_and_a_baseline_have_no_correction(
@@ -223,7 +223,11 @@ def test_another_nominee_and_a_baseline_have_no_correction(
     assert (second.trial, second.sweep_rank, second.selection_score, second.corrected_score) == (2, 2, 0.5, None)
     assert score_rows(second)[:2] == [
         ("selection score", "50.00 %", "validation accuracy of one run, nominee 2 of the sweep"),
-        ("corrected score", "-", "not known: the correction is for the sweep's first nominee, and this is number 2"),
+        (
+            "corrected score",
+            "-",
+            ("unknown: the correction applies to the sweep's first nominee, and this is nominee 2"),
+        ),
     ]
     point = {"rnn": "none"}
     document = {"contenders": [contender("CNN", point, 0.5)], "comparisons": []}
@@ -232,7 +236,7 @@ def test_another_nominee_and_a_baseline_have_no_correction(
     assert (baseline.name, baseline.trial, baseline.selection_score) == ("CNN", None, None)
     assert score_rows(baseline)[:2] == [
         ("selection score", "-", "none: the sweep did not choose it"),
-        ("corrected score", "-", "not known: the sweep did not choose it"),
+        ("corrected score", "-", "unknown: the sweep did not choose it"),
     ]
 
 
@@ -244,7 +248,7 @@ def test_odd_sweeps(
     alone = select(study, [make_trial(0, "1100")], None, num_val=4, num_classes=10)
     assert alone is not None
     assert (alone.selection_score, alone.corrected_score) == (0.5, 0.5)
-    assert score_rows(alone)[1] == ("corrected score", "50.00 %", "one candidate: nothing was chosen")
+    assert score_rows(alone)[1] == ("corrected score", "50.00 %", "one candidate: no selection, so no correction")
     # Stopped ones competed: beside a single completed trial nothing is known, beside several it was at least so much.
     one = [make_trial(0, "1100"), make_trial(1, "1110", outcome=Stopped(epoch=1), artifacts={})]
     beside = select(study, one, None, num_val=4, num_classes=10)
@@ -252,7 +256,7 @@ def test_odd_sweeps(
     assert beside.corrected_score is None
     assert score_rows(beside)[1][1:] == (
         "-",
-        "not known: a trial that the scheduler stopped competed with it, and left no answers to correct by",
+        "unknown: a trial that the scheduler stopped competed with it and left no correctness of the validation images",
     )
     several = select(study, [*one, make_trial(2, "1001")], None, num_val=4, num_classes=10)
     assert several is not None
@@ -270,7 +274,7 @@ def test_odd_sweeps(
     assert never.expected_highest is None
     assert [row[1:] for row in score_rows(never)[:2]] == [
         ("-", "none: it was not validated"),
-        ("-", "not known: there is no validation part"),
+        ("-", "unknown: there is no validation part"),
     ]
 
 
@@ -290,7 +294,7 @@ def test_what_further_trials_would_buy(make_study: MakeStudy, make_trial: Callab
     numbers = ", ".join(f"{100 * value:.2f}" for value in by_hand)
     line = f"highest validation accuracy expected of 1, 2, 5, 10, 12 trials: {numbers} %"
     assert expected_line(expected) == line
-    hint = "; an indication: trials were stopped early, or are no independent random draws"
+    hint = "; approximate: trials were stopped early, or are not independent random draws"
     assert expected_line(dataclasses.replace(expected, is_exact=False)) == line + hint
 
 

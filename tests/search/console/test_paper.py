@@ -101,7 +101,7 @@ def test_the_methods_of_a_family() -> None:
     for words in (
         "The unit is the training run",
         "(n = 8 paired repeats)",
-        "tested two-sided by the corrected resampled t test (Nadeau and Bengio, 2003); claims are on new data",
+        "tested two-sided by the corrected resampled t test (Nadeau and Bengio, 2003); claims are about new data",
         "adjusted over the 2 comparisons of the declared family by Holm's procedure (1979), for a family-wise",
         "error rate of .05.",
         "adjusted by Holm's procedure over the same family, show the difference to lie within ±0.5 percentage points.",

@@ -135,15 +135,15 @@ def test_notes_name_a_higher_mean_and_a_nominee_that_was_not_compared(
     choice = choose(trials, make_document(document))
     assert choice is not None
     assert choice.notes == (
-        "B has a higher mean test accuracy (70.00 % against 60.00 %); the declared comparisons do not make it the "
-        "winner",
-        "X was found better than A, but not than all that it was compared with",
+        "B has a higher mean test accuracy (70.00 % against 60.00 %), but it did not win its declared comparisons",
+        "X was better than A, but not than every configuration it was compared with",
     )
     choice = choose(trials, make_document(compared({"B": 0.7, "X": 0.6}, [("B", "X", "better")])))
     assert choice is not None
     (note,) = choice.notes
     assert note == (
-        "the sweep now nominates trial k0, which the newest comparison does not hold; run `hybrid-search compare` again"
+        "the sweep now nominates trial k0, which the newest comparison does not contain; run `hybrid-search "
+        "compare` again"
     )
     choice = choose(trials, make_document(compared({"A": 0.8, "X": 0.6}, [("A", "X", "better")])))
     assert choice is not None

@@ -116,7 +116,7 @@ def test_what_the_journal_does_not_know(record: TrialRecord) -> None:
     records = {"a": dataclasses.replace(record, number=1)}
     assert differences(records, [fail, second]) == [], "a draw that a journal of before does not have"
     (unknown,) = differences(records, [TRIAL, second])
-    assert (unknown.trial, unknown.journal, unknown.found) == ("trial 0", "never began", "COMPLETE (0.7500)")
+    assert (unknown.trial, unknown.journal, unknown.found) == ("trial 0", "never started", "COMPLETE (0.7500)")
     last = dataclasses.replace(fail, number=2)
     (left,) = differences(records, [fail, second, last])
     assert (left.number, left.found, left.cure) == (2, "FAIL", Repair.REWRITE)
@@ -142,7 +142,7 @@ def test_a_twin_is_held_against_its_record(record: TrialRecord) -> None:
     [
         ({"status": "RUNNING"}, "RUNNING, completed"),
         ({"outcome": ""}, "FINISHED, no outcome"),
-        ({"num_epochs": 1}, "1 epochs instead of 2"),
+        ({"num_epochs": 1}, "1 epoch instead of 2"),
         ({"val_accuracy": 0.7}, "val_accuracy 0.7 instead of 0.75"),
         ({"test_accuracy": 0.7}, "test_accuracy 0.7 instead of None"),
     ],
@@ -177,8 +177,8 @@ def test_runs_that_are_too_many_missing_or_left(record: TrialRecord) -> None:
 def test_the_line_about_what_was_mended(record: TrialRecord) -> None:
     found = mlflow_differences([record], {})
     assert mended_in_words([], "trial") == ""
-    assert mended_in_words(found, "trial") == "mended from the journal: 1 trial"
-    assert mended_in_words(found * 3, "run") == "mended from the journal: 3 runs"
+    assert mended_in_words(found, "trial") == "repaired from the journal: 1 trial"
+    assert mended_in_words(found * 3, "run") == "repaired from the journal: 3 runs"
 
 
 @pytest.fixture
@@ -246,11 +246,11 @@ def test_status_check_from_agreement_to_differences_and_back(
     assert len(lines) == 4 + 2 + 1
     assert (
         lines[0]
-        == f"Optuna  {records[first].label}: {in_words(records[first])} in the journal, no such trial in Optuna"
+        == f"Optuna  {records[first].label}: {in_words(records[first])} in the journal, but no such trial in Optuna"
     )
     assert "RUNNING, " in lines[4]
     assert lines[5].endswith("no run in MLflow")
-    assert lines[6] == "6 difference(s) over 4 trials; the next start of the study mends them"
+    assert lines[6] == "6 differences over 4 trials; the next start of the study repairs the copies"
     assert snapshot(swept) == before
     code, text = ask("--json")
     document = json.loads(text)
@@ -260,7 +260,7 @@ def test_status_check_from_agreement_to_differences_and_back(
     study = parse_study(yaml.safe_load((swept / "study.yaml").read_text()), "study.yaml")
     start(swept)
     driver.sweep(study)
-    assert bring(swept) == ["mended from the journal: 2 runs"]
+    assert bring(swept) == ["repaired from the journal: 2 runs"]
     assert ask() == (0, "journal, Optuna and MLflow agree on 4 trials\n")
     start(swept)
     assert bring(swept) == []
@@ -313,7 +313,7 @@ def test_a_driver_at_work_is_said(swept: Path) -> None:
     with Journal(swept):
         assert is_driven(swept)
         lines = to_lines(check(study))
-    assert lines[-1] == "a driver is at work: what it does just now may not be everywhere yet"
+    assert lines[-1] == "a driver is running: its latest changes may not have reached every store yet"
     assert not is_driven(swept)
     assert not is_driven(swept / "nowhere")
 
@@ -338,5 +338,7 @@ def test_an_epoch_of_a_trial_that_never_began_is_a_damaged_journal(swept: Path) 
     lines = path.read_bytes().splitlines(keepends=True)
     begin = next(index for index, line in enumerate(lines) if b'"begin"' in line)
     path.write_bytes(b"".join(lines[:begin] + lines[begin + 1 :]))
-    with pytest.raises(InputError, match=r"trial '\w+' never began; the journal was damaged, restore it from a copy"):
+    with pytest.raises(
+        InputError, match=r"trial '\w+' was never started; the journal was damaged, restore it from a copy"
+    ):
         Journal(swept)

@@ -19,7 +19,7 @@ from search.report.markup import Html, definitions, join, table, tag
 from search.report.picture import picture
 from search.report.so_far import highest_so_far, so_far_figure, so_far_plot
 from search.report.sweep import band_of
-from search.report.verdict import counted, parted
+from search.report.verdict import parted, verdict_counts
 from search.significance import Comparison, Interval, MeanTest, Verdict
 from search.significance.figures.interactive import forest_figure, slopes_figure, superiority_figure
 from search.significance.figures.interactive_curves import best_of_figure, per_class_figure, planning_figure
@@ -82,7 +82,9 @@ def test_verdicts_are_cut_before_their_numbers(judged: Judged) -> None:
     assert parted(refused) == ("Refused: a (95 % sure) against cnn", ": no blocks.")
     plain = dataclasses.replace(whole, sentence="One run of each. No verdict.")
     assert parted(plain) == ("One run of each.", " No verdict.")
-    assert counted([whole, refused, dataclasses.replace(whole, verdict=Verdict.REFUSED)]) == "2 better, 1 refused"
+    assert verdict_counts([whole, refused, dataclasses.replace(whole, verdict=Verdict.REFUSED)]) == (
+        "2 better, 1 refused"
+    )
 
 
 def test_a_comparison_survives_its_journey_through_json(

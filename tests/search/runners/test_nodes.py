@@ -35,13 +35,13 @@ def test_a_node_like_the_driver_has_no_fault() -> None:
         (
             {"versions": (("python", "3.12"), ("torch", "2.14.1"), *DRIVER.versions[2:])},
             {},
-            "node w: expected python 3.11, torch 2.15.0 as the driver has, found python 3.12, torch 2.14.1: install "
+            "node w: expected python 3.11, torch 2.15.0 as on the driver, found python 3.12, torch 2.14.1: install "
             "the same versions there",
         ),
         (
             {"versions": DRIVER.versions[:3]},
             {},
-            "node w: expected hybrid-search of code a1 as the driver has, found hybrid-search none: install the same "
+            "node w: expected hybrid-search of code a1 as on the driver, found hybrid-search none: install the same "
             "versions there",
         ),
         (
@@ -57,8 +57,8 @@ def test_a_node_like_the_driver_has_no_fault() -> None:
         (
             {"has_images": False},
             {"data": DataConfig(name="imagenet", root="/mnt/imagenet")},
-            "node w: expected the images of imagenet in data.root /mnt/imagenet, found none: they are read while they "
-            "are used and cannot be sent, mount them there",
+            "node w: expected the images of imagenet in data.root /mnt/imagenet, found none: they are read "
+            "during training and cannot be sent, mount them there",
         ),
         (
             {"gpus": (("Tesla T4", 7.5), ("Tesla T4", 7.5))},

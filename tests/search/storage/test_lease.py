@@ -50,7 +50,7 @@ def test_a_lease_is_renewed_by_itself_refuses_the_second_and_names_the_first(pla
     told: list[str] = []
     with pytest.raises(StudyLockedError, match=r"store: process \d+ on .* is working on this study; wait for it"):
         Lease(place, "two").take(told.append)
-    assert "to see if it is alive" in told[0]
+    assert "to see whether that process is still running" in told[0]
     first.look()
 
 
@@ -61,7 +61,7 @@ def test_a_driver_that_slept_through_anothers_whole_command_has_lost_its_lease(
     asleep = taken(place)
     taken(place, "two").give_back()
     asleep.check()
-    with pytest.raises(StudyLockedError, match=r"store: the lease is gone, as another command worked on this study"):
+    with pytest.raises(StudyLockedError, match=r"store: the lease was lost, because another command used this study"):
         asleep.look()
     with pytest.raises(StudyLockedError):
         asleep.renew()

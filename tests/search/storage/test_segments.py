@@ -86,7 +86,7 @@ def test_a_merge_while_somebody_reads_does_no_harm(place: Store, journal: Path) 
 def test_a_missing_segment_is_named(place: Store, journal: Path) -> None:
     write(place, journal, [b"one\n", b"two\n", b"three\n"])
     place.delete("000000000000004-000000000000008-w.jsonl")
-    with pytest.raises(StoreError, match=r"expected the journal's bytes from 4 on, found none; put the missing"):
+    with pytest.raises(StoreError, match=r"expected the journal's bytes from 4 on, found none; restore the missing"):
         reader(place).read(0)
     assert reader(place).read(8) == b"three\n"
 
@@ -94,7 +94,9 @@ def test_a_missing_segment_is_named(place: Store, journal: Path) -> None:
 def test_two_writers_of_different_things_are_named(place: Store, journal: Path) -> None:
     write(place, journal, [b"one\n", b"two\n"], "a")
     place.write("000000000000004-b.jsonl", b"2\n")
-    with pytest.raises(StoreError, match=r"000000000000004-.*\.jsonl: expected what the segments before it say, found"):
+    with pytest.raises(
+        StoreError, match=(r"000000000000004-.*\.jsonl: expected a continuation of the segments before it, found")
+    ):
         reader(place).read(0)
 
 

@@ -41,9 +41,9 @@ def test_trials_without_what_they_mean_are_refused(make_study: MakeStudy, name: 
     before = sorted(study.folder.rglob("*"))
     lost, kept = study.folder / name, study.folder.parent / "kept"
     lost.rename(kept)
-    with pytest.raises(StudyError, match=f"{re.escape(name)} is gone"):
+    with pytest.raises(StudyError, match=f"{re.escape(name)} missing"):
         run_sweep(study)
-    with pytest.raises(StudyError, match=f"{re.escape(name)} is gone"):
+    with pytest.raises(StudyError, match=f"{re.escape(name)} missing"):
         find_study(study.folder)
     kept.rename(lost)
     assert sorted(study.folder.rglob("*")) == before
@@ -64,7 +64,9 @@ def test_other_data_are_refused_by_every_command_before_anything_is_written(
     before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
     monkeypatch.setattr(checks, "load_facts", lambda *_, **__: dataclasses.replace(facts, key="other"))
     for run in (make_plan, run_sweep, run_compare):
-        with pytest.raises(StudyChangedError, match=r"began on data \w+ and finds other now; put the files back"):
+        with pytest.raises(
+            StudyChangedError, match=(r"was started on data \w+, but the data is other now; restore the files")
+        ):
             run(study)
     with pytest.raises(StudyChangedError) as caught:  # the changed field says it all
         make_plan(make_study("data.limit=90", "compare.finalists=2", search={"trials": 1}, resources=INLINE))

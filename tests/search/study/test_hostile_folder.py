@@ -72,7 +72,9 @@ def test_a_trial_that_is_a_link_costs_nothing_behind_it(begun: StudyConfig, vict
     append(begun, event="end", key="a", outcome={"word": "completed"})
     (begun.folder / "trials").mkdir()
     (begun.folder / "trials" / "a").symlink_to(victim)
-    with pytest.raises(InputError, match=r"trials/a: expected a folder, found a link; nothing outside the study"):
+    with pytest.raises(
+        InputError, match=("trials/a: expected a folder, found a link; remove it, as only files inside the study")
+    ):
         driver.sweep(begun)
     assert len(list(victim.iterdir())) == 3
 

@@ -54,14 +54,14 @@ HOSTILE = {
     "an event of no kind": (b'{"event": 3, "at": 1}', "expected"),
     "no time": (b'{"event": "stop"}', "stop: at: missing"),
     "a late time": (b'{"event": "stop", "at": 1e300}', "stop: at: must be less than or equal to 100000000000, got 1e"),
-    "NaN": (b'{"event": "stop", "at": NaN}', "NaN is no number"),
-    "infinity": (b'{"event": "stop", "at": -Infinity}', "-Infinity is no number"),
-    "above a float": (b'{"event": "stop", "at": 1e999}', "1e999 is no number"),
+    "NaN": (b'{"event": "stop", "at": NaN}', "NaN is not a JSON number"),
+    "infinity": (b'{"event": "stop", "at": -Infinity}', "-Infinity is not a JSON number"),
+    "above a float": (b'{"event": "stop", "at": 1e999}', "1e999 is not a JSON number"),
     "a key twice": (b'{"event": "stop", "at": 1, "at": 2}', "key 'at' twice"),
-    "deep": (b"[" * 200_000, "nests too deeply"),
-    "deep inside": (b'{"event":"stop","at":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nests too deeply"),
+    "deep": (b"[" * 200_000, "nested too deeply"),
+    "deep inside": (b'{"event":"stop","at":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
     "half a pair": (b'{"event": "stop", "at": 1, "x": "\\ud800"}', "not a JSON line"),
-    "a NUL": (b'{"event": "stop", "at": 1, "x": "\\u0000"}', "holds a NUL"),
+    "a NUL": (b'{"event": "stop", "at": 1, "x": "\\u0000"}', "contains a NUL"),
     "raw NULs": (b"\0" * 50, "not a JSON line"),
     "UTF-16": ('{"event": "stop"}'.encode("utf-16"), "not a JSON line"),
     "a key that leads away": (begin(key="../../../../victim"), r"begin: key: must be letters.*, got '\.\./\.\./"),
@@ -80,7 +80,7 @@ HOSTILE = {
     "an epoch as a number": (epoch(epoch=1e300), r"epoch: metrics\.epoch: .*got 1e\+300"),
     "an epoch that is missing": (epoch(epoch=5), "epoch: epoch 5 of trial a follows epoch 1; lines are missing"),
     "an outcome": (end(outcome={"word": "won"}), r"end: outcome\.word: must be 'completed', 'stopped' or 'failed'"),
-    "an unknown trial": (end(key="zz"), "end: trial 'zz' never began"),
+    "an unknown trial": (end(key="zz"), "end: trial 'zz' was never started"),
     "a file elsewhere": (end(artifacts={"x": "../../etc/passwd"}), r"end: artifacts\.x.*must be a path below"),
     "an absolute file": (end(artifacts={"x": "/etc/passwd"}), "must be a path below"),
     "a file of a comparison": (
@@ -90,7 +90,7 @@ HOSTILE = {
     "a report elsewhere": (b'{"event": "report", "at": 1, "digest": "d", "artifacts": ["/x"]}', "must be a path below"),
     "a later version": (
         b'{"event": "session", "at": 1, "verb": "sweep", "version": 3}',
-        "the journal is of version 3, and this program reads up to 2; install the newer version",
+        "the journal has version 3, but this program reads versions up to 2; install the newer version",
     ),
 }
 

@@ -136,7 +136,7 @@ def test_surplus_runs_of_an_earlier_mirror_are_taken_away(study: Study, server: 
     assert server.statuses() == {"a": "FINISHED", "sweep": "FINISHED"}
     assert server.run("a").info.run_id == run.info.run_id
     assert server.run("a").data.tags["mlflow.parentRunId"] == server.run("sweep").info.run_id
-    assert said == ["mended from the journal: 2 runs"]
+    assert said == ["repaired from the journal: 2 runs"]
 
 
 def test_a_journal_that_lost_its_last_lines(study: Study, server: Server) -> None:
@@ -158,7 +158,7 @@ def test_a_journal_that_lost_its_last_lines(study: Study, server: Server) -> Non
     assert server.history("a", "epoch") == [(1, 1), (2, 2)]
     assert server.statuses() == {"a": "KILLED", "b": "KILLED", "sweep": "RUNNING"}
     assert server.run("b").data.tags["hybrid_search.outcome"] == "unfinished"
-    assert said == ["mended from the journal: 2 runs"]
+    assert said == ["repaired from the journal: 2 runs"]
     study.journal.resume("a")
     study.epochs("a", 3, 3)
     study.journal.end("a", Completed())
@@ -408,4 +408,4 @@ def test_a_real_server_in_every_bad_mood(
     for index in range(7):
         assert server.history(f"t{index}", "epoch") == [(1, 1), (2, 2)]
     assert lines
-    assert all(line.endswith("; trying again") for line in lines), lines
+    assert all(line.endswith("; retrying") for line in lines), lines

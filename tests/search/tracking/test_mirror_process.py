@@ -100,7 +100,7 @@ def test_nobody_there(study: Study) -> None:
     assert "connection refused" in lines[0]
     assert not process.close(timeout_secs=1)
     assert process.backlog is not None
-    assert "the next start of this study sends the rest" in process.backlog
+    assert "the next start of this study writes the rest" in process.backlog
     assert len(lines) == 1
 
 

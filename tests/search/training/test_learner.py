@@ -104,7 +104,7 @@ def test_an_autoencoder_trains_on_the_mixed_loss_and_is_validated_on_cross_entro
     assert drain(learner.validate())[0] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
     images, labels = part(autoencoder, digits, learner, 0)
     with torch.no_grad():
-        error = F.mse_loss(model.reconstruct(images), images)  # type: ignore[operator]
+        error = F.mse_loss(model.decode(model.encode(images)), images)  # type: ignore[operator]
         expected = 0.7 * error + 0.3 * F.cross_entropy(model(images), labels)
     assert drain(learner.train_epoch(1))[0] == pytest.approx(float(expected), rel=1e-5)
 
@@ -170,7 +170,9 @@ def test_a_gpu_without_bfloat16_is_refused_in_words(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Old GPU")
     gpu = torch.device("cuda")
-    with pytest.raises(ResourceError, match=r"train\.precision: bfloat16 asked for, and Old GPU has none in hardware"):
+    with pytest.raises(
+        ResourceError, match=(r"train\.precision: bfloat16 requested, but Old GPU does not support it in hardware")
+    ):
         uses_bfloat16("bfloat16", gpu)
     assert not uses_bfloat16("float32", gpu)
     assert uses_bfloat16("bfloat16", CPU)
