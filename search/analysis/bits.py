@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from search.analysis.cells import marks_of
 from search.analysis.columns import CORRECT, IMAGE
 from search.analysis.faults import NUM_SHOWN, Faults, some
-from search.analysis.repeats import Repeats, tell_twice
+from search.analysis.repeats import Repeats, report_duplicates
 from search.analysis.table import Table
 
 
@@ -38,7 +38,7 @@ def gather_bits(table: Table, repeats: Repeats, faults: Faults) -> list[NDArray[
     if (keys[1:] < keys[:-1]).any():
         order = np.argsort(keys, kind="stable")
         keys, rows = keys[order], rows[order]
-    _tell_twice(table, repeats, keys, rows, faults)
+    _report_duplicates(table, repeats, keys, rows, faults)
     if faults:
         return []
     starts = np.searchsorted(keys, np.arange(repeats.num_repeats + 1) * width)
@@ -66,7 +66,7 @@ def _rows_with_image(table: Table, repeats: Repeats, marks: NDArray[np.int8], fa
     return np.flatnonzero(~nameless)
 
 
-def _tell_twice(
+def _report_duplicates(
     table: Table, repeats: Repeats, keys: NDArray[np.int64], rows: NDArray[np.intp], faults: Faults
 ) -> None:
     again = np.unique(keys[1:][keys[1:] == keys[:-1]])
@@ -75,7 +75,7 @@ def _tell_twice(
         (f"{repeats.name(key // len(images))}, image {images[key % len(images)]!r}", rows[keys == key])
         for key in again.tolist()
     )
-    tell_twice(table, named, again.size, faults)
+    report_duplicates(table, named, again.size, faults)
 
 
 def _whole(

@@ -9,7 +9,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.asked import DETECTED, Asked
+from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.columns import BLOCK, CONFIG, CORRECT, DATASET, FAILED
 from search.analysis.faults import Faults, some
 from search.analysis.table import Column, Table
@@ -69,7 +69,7 @@ def check_names(table: Table, faults: Faults) -> None:
         column = table.columns.get(name)
         if column is None:
             continue
-        _tell(
+        _report(
             table,
             column,
             np.array([not 0 < len(value) <= MAX_NAME or not value.isprintable() for value in column.values]),
@@ -78,7 +78,7 @@ def check_names(table: Table, faults: Faults) -> None:
             "give it a name",
         )
         if name != CONFIG:
-            _tell(
+            _report(
                 table,
                 column,
                 np.array([_is_summary(value) for value in column.values]),
@@ -94,7 +94,7 @@ def _is_summary(name: str) -> bool:
     return bool(words & _SUMMARY) and words <= _SUMMARY | _SUMMARISED
 
 
-def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) -> NDArray[np.float64]:
+def scores_of(table: Table, name: str, faults: Faults, asked: ReadOptions = DETECTED) -> NDArray[np.float64]:
     """Parse the scores of a column; an empty cell is NaN.
 
     Args:
@@ -118,14 +118,14 @@ def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) 
     mends = np.array([_mend_text(text) for text in texts])
     expected = f"{name}: expected a number{'' if asked.own_unit else f' from 0 to {asked.scale or 1:g}'}"
     for mend in dict.fromkeys(mends[strange].tolist()):
-        _tell(table, column, strange & (mends == mend), faults, expected, mend)
+        _report(table, column, strange & (mends == mend), faults, expected, mend)
     outside = np.zeros_like(missing)
     if not asked.own_unit:
-        if _tell_mixed(table, column, numbers, faults, name, scale=asked.scale):
+        if _report_mixed(table, column, numbers, faults, name, scale=asked.scale):
             outside = np.isfinite(numbers)
         else:
             outside = np.isfinite(numbers) & ((numbers < 0) | (numbers > (asked.scale or 1)))
-            _tell(table, column, outside, faults, expected, _unit_hint(numbers, asked))
+            _report(table, column, outside, faults, expected, _unit_hint(numbers, asked))
             there = numbers[np.isfinite(numbers)]
             if (asked.scale or 1) >= 10 and asked.direction != "lower" and there.size and there.max() <= 1:
                 faults.add(
@@ -152,11 +152,11 @@ def marks_of(table: Table, name: str, faults: Faults) -> NDArray[np.int8]:
     mend = (
         "use 1 for an image that was classified correctly" if name == CORRECT else "use 1 for a training that diverged"
     )
-    _tell(table, column, marks == -2, faults, f"{name}: expected 0 or 1", mend)
+    _report(table, column, marks == -2, faults, f"{name}: expected 0 or 1", mend)
     return marks
 
 
-def _tell(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults, expected: str, mend: str) -> None:
+def _report(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults, expected: str, mend: str) -> None:
     if not marks.any():
         return
     found = [value for value, mark in zip(column.values, marks, strict=True) if mark]
@@ -164,7 +164,7 @@ def _tell(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults
     faults.add(f"{expected}, found {some([_short(value) for value in found])}; {mend}", where)
 
 
-def _tell_mixed(
+def _report_mixed(
     table: Table, column: Column, numbers: NDArray[np.float64], faults: Faults, name: str, *, scale: float | None
 ) -> bool:
     """Add a fault if some scores are fractions and others percent, separated by a wide gap around 1.
@@ -186,7 +186,7 @@ def _tell_mixed(
     return True
 
 
-def _unit_hint(numbers: NDArray[np.float64], asked: Asked) -> str:
+def _unit_hint(numbers: NDArray[np.float64], asked: ReadOptions) -> str:
     if asked.scale is not None:
         top = f"{asked.scale:g}"
         return f"--scale {top} means that no score is above {top}; give another scale, or 1 to keep the unit"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from search.analysis.asked import Asked
+from search.analysis.asked import ReadOptions
 from search.analysis.direction import says_lower, words_of
 from search.analysis.faults import Faults, closest, some
 
@@ -151,7 +151,7 @@ class Headings:
         """Return all headings as text."""
         return some([shown(text) or "an empty heading" for text in self.texts], 12) if self.texts else "none"
 
-    def take(self, meaning: str, asked: Asked, faults: Faults) -> tuple[int, ...]:
+    def take(self, meaning: str, asked: ReadOptions, faults: Faults) -> tuple[int, ...]:
         """Return the column of a meaning: the stated one, or else the only plausible one; empty if there is none.
 
         Args:

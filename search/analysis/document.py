@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from search.analysis.across import ranks_across
-from search.analysis.asked import DETECTED, Asked
+from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.family import Families
 from search.analysis.faults import AnalysisError
 from search.analysis.reading import Reading
@@ -28,7 +28,7 @@ def to_document(
     families: Families,
     declared: Declared,
     comparisons: Sequence[Comparison],
-    asked: Asked = DETECTED,
+    asked: ReadOptions = DETECTED,
 ) -> dict[str, Any]:
     """Return everything needed to check the verdicts, JSON-safe.
 

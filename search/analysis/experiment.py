@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.analysis.asked import DETECTED, Asked
+from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.columns import BLOCK, CONFIG, FAILED, SCORE
 from search.analysis.direction import direction_fault, says_lower
 from search.analysis.faults import Faults, near, some
@@ -36,7 +36,7 @@ class Question:
     """Tracking URI; None: MLFLOW_TRACKING_URI, or the studies' store in `runs`."""
 
 
-def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
+def read_experiment(question: Question, asked: ReadOptions = DETECTED) -> Table:
     """Read the finished runs of an experiment.
 
     Left out are runs without the metric, without the block, or without any of the params that identify a configuration,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from search.analysis.asked import ROW, Asked
+from search.analysis.asked import ROW, ReadOptions
 from search.analysis.cells import SPREAD_MEND, is_missing_text, is_number, is_spread
 from search.analysis.columns import (
     BLOCK,
@@ -77,7 +77,7 @@ class Layout:
 
 
 def choose_layout(
-    headings: Sequence[str], first_rows: Sequence[Sequence[str]], asked: Asked, faults: Faults
+    headings: Sequence[str], first_rows: Sequence[Sequence[str]], asked: ReadOptions, faults: Faults
 ) -> Layout | None:
     """Choose the meaning of the columns.
 
@@ -126,7 +126,7 @@ def choose_layout(
 
 
 def _roles(
-    heads: Headings, columns: Sequence[Sequence[str]], asked: Asked, faults: Faults
+    heads: Headings, columns: Sequence[Sequence[str]], asked: ReadOptions, faults: Faults
 ) -> dict[str, tuple[int, ...]]:
     """Return the meanings that do not depend on each other."""
     roles: dict[str, tuple[int, ...]] = {}
@@ -148,7 +148,11 @@ def _roles(
 
 
 def _config_and_block(
-    heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
+    heads: Headings,
+    columns: Sequence[Sequence[str]],
+    roles: dict[str, tuple[int, ...]],
+    asked: ReadOptions,
+    faults: Faults,
 ) -> None:
     """Find the configuration and block columns; one column may hold both."""
     config = heads.take(CONFIG, asked, faults) or _params(heads)
@@ -168,7 +172,11 @@ def _params(heads: Headings) -> tuple[int, ...]:
 
 
 def _of_scores(
-    heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
+    heads: Headings,
+    columns: Sequence[Sequence[str]],
+    roles: dict[str, tuple[int, ...]],
+    asked: ReadOptions,
+    faults: Faults,
 ) -> Layout | None:
     blocks = _numbered(heads, asked, faults)
     if blocks and not asked.block:
@@ -207,23 +215,27 @@ def _of_scores(
         faults.add("--block-column row: only for tables with one column per configuration; name a column", "row 1")
     for meaning in (CONFIG, SCORE):
         if meaning not in roles and not faults:
-            _tell_missing(meaning, heads, faults)
+            _report_missing(meaning, heads, faults)
     seeded = not faults and BLOCK not in roles and _seeded(columns[roles[CONFIG][0]])
     if not (faults or {BLOCK, DATASET} & set(roles)) and (beside := heads.spread_of(roles[SCORE][0])):
         faults.add(f"{shown(beside)} beside {shown(heads.texts[roles[SCORE][0]].strip())}: {SPREAD_MEND}", "row 1")
     if not (faults or seeded or {BLOCK, DATASET} & set(roles) or asked.unpaired):
-        _tell_missing(BLOCK, heads, faults)
+        _report_missing(BLOCK, heads, faults)
     return None if faults else _layout(heads, roles, asked, seeded=seeded)
 
 
 def _of_images(
-    heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
+    heads: Headings,
+    columns: Sequence[Sequence[str]],
+    roles: dict[str, tuple[int, ...]],
+    asked: ReadOptions,
+    faults: Faults,
 ) -> Layout | None:
     if CORRECT in roles and IMAGE not in roles:
         if heads.scores() or asked.score:  # a column `right` beside scores of whole repeats
             roles.pop(CORRECT)
             return _of_scores(heads, columns, roles, asked, faults)
-        _tell_missing(IMAGE, heads, faults)
+        _report_missing(IMAGE, heads, faults)
         return None
     _config_and_block(heads, columns, roles, asked, faults)
     if faults:
@@ -248,12 +260,12 @@ def _of_images(
             return None
         return _layout(heads, roles, asked, wide_configs=wide)
     if CONFIG not in roles:
-        _tell_missing(CONFIG, heads, faults)
+        _report_missing(CONFIG, heads, faults)
         return None
     return _layout(heads, roles, asked, seeded=BLOCK not in roles and _seeded(columns[roles[CONFIG][0]]))
 
 
-def _numbered(heads: Headings, asked: Asked, faults: Faults) -> dict[int, str]:
+def _numbered(heads: Headings, asked: ReadOptions, faults: Faults) -> dict[int, str]:
     """Return columns with one block of a metric each: position -> block. Training scores are ignored."""
     groups: dict[tuple[str, str], dict[int, str]] = {}
     for at, text in enumerate(heads.texts):
@@ -285,7 +297,7 @@ def _names(heads: Headings, columns: Sequence[Sequence[str]], taken: set[int]) -
     return (rest[0],) if len(rest) == 1 else ()
 
 
-def _wide(heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: Asked, faults: Faults) -> tuple[int, ...]:
+def _wide(heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: ReadOptions, faults: Faults) -> tuple[int, ...]:
     """Return numeric columns with one configuration each; none if a heading names a metric."""
     taken = {at for found in roles.values() for at in found} | set(heads.ranked(BLOCK)) | set(heads.ranked(DATASET))
     rest = [at for at, text in enumerate(heads.texts) if at not in taken and text.strip()]
@@ -302,7 +314,7 @@ def _wide(heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: Asked, f
     return tuple(rest)
 
 
-def _tell_missing(meaning: str, heads: Headings, faults: Faults) -> None:
+def _report_missing(meaning: str, heads: Headings, faults: Faults) -> None:
     where = "row 1"
     meant = closest(meaning, [text for text in heads.texts if text.strip()])
     option = f"name it with --{meaning}-column"
@@ -325,7 +337,7 @@ def _seeded(cells: Sequence[str]) -> bool:
 def _layout(
     heads: Headings,
     roles: Mapping[str, tuple[int, ...]],
-    asked: Asked,
+    asked: ReadOptions,
     *,
     wide_configs: tuple[int, ...] = (),
     wide_blocks: Mapping[int, str] | None = None,

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.asked import DETECTED, Asked
+from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.bounds import MAX_CONFIGS, MAX_SCORES, check_bytes, size
 from search.analysis.cells import scores_of
 from search.analysis.columns import shown
@@ -33,7 +33,7 @@ OPTIONAL = ("images", "dataset", "failed")
 KNOWN = (*VALUES, *NAMES, *OPTIONAL)
 
 
-def read_npz(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
+def read_npz(path: Path, asked: ReadOptions = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
     """Read an archive of correctness or scores, with `configs` (C,) and `blocks` (R,).
 
     `correct` (C, R, M) holds 0 and 1 in any numeric type; a repeat without a result is NaN or -1 in all of its images.
@@ -214,7 +214,7 @@ def _check_shapes(arrays: Mapping[str, NDArray[Any]], of: str, faults: Faults) -
 
 
 def _scores(
-    scores: NDArray[Any], configs: Sequence[str], blocks: Sequence[str], faults: Faults, asked: Asked
+    scores: NDArray[Any], configs: Sequence[str], blocks: Sequence[str], faults: Faults, asked: ReadOptions
 ) -> dict[str, NDArray[np.float64]]:
     """Return configuration -> scores (R,), checked like the cells of a table."""
     flat = Column(

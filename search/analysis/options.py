@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from search.analysis.asked import DETECTED, LAST, Asked
+from search.analysis.asked import DETECTED, LAST, ReadOptions
 from search.analysis.experiment import Question
 from search.analysis.faults import AnalysisError, near
 from search.significance.declared import Adjust, Declared, Estimand, MethodName
@@ -79,7 +79,7 @@ def choose_source(
     return Question(experiment=experiment, metric=metric, group_by=names, block=block, uri=uri)
 
 
-def declare(options: Options, asked: Asked = DETECTED) -> Declared:
+def declare(options: Options, asked: ReadOptions = DETECTED) -> Declared:
     """Convert the options into the declared settings of the analysis.
 
     Args:
@@ -119,7 +119,7 @@ def parse_ratio(text: str) -> float:
         return math.nan
 
 
-def _faults(options: Options, ratio: float | None, asked: Asked) -> Iterator[str]:
+def _faults(options: Options, ratio: float | None, asked: ReadOptions) -> Iterator[str]:
     choices = {"estimand": Estimand, "method": MethodName, "adjust": Adjust}
     for name, kind in choices.items():
         value, known = getattr(options, name), get_args(kind)
@@ -148,7 +148,7 @@ def _faults(options: Options, ratio: float | None, asked: Asked) -> Iterator[str
         yield "--method: pooled-images counts correct images, and these scores have another unit; remove it"
 
 
-def _reading_faults(asked: Asked) -> Iterator[str]:
+def _reading_faults(asked: ReadOptions) -> Iterator[str]:
     """Yield a fault for each invalid option on how the file is read."""
     if asked.scale is not None and not 0 < asked.scale < math.inf:
         yield f"--scale: expected a number above 0 by which scores are divided, such as 100, found {asked.scale:g}"

@@ -69,7 +69,9 @@ def find_repeats(table: Table) -> Repeats:
     )
 
 
-def tell_twice(table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_several: int, faults: Faults) -> None:
+def report_duplicates(
+    table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_several: int, faults: Faults
+) -> None:
     """Add faults for duplicate rows.
 
     Args:

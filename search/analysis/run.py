@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.analysis.asked import DETECTED, Asked
+from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.copies import odd_repeats, without_copies
 from search.analysis.document import to_document
 from search.analysis.experiment import Question, read_experiment
@@ -42,7 +42,11 @@ class Analysis:
 
 
 def analyze(
-    source: Path | Question, options: Options, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None
+    source: Path | Question,
+    options: Options,
+    asked: ReadOptions = DETECTED,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
     """Judge results from a file or an MLflow experiment.
 
@@ -87,13 +91,13 @@ def analyze(
     return Analysis(document=document, comparisons=comparisons)
 
 
-def _from_mlflow(question: Question, asked: Asked, tell: Callable[[str], None]) -> Reading:
+def _from_mlflow(question: Question, asked: ReadOptions, tell: Callable[[str], None]) -> Reading:
     names = " + ".join(question.group_by)
     tell(f"read: config = {names}, block = {question.block}, score = {question.metric}, the last value of each run")
     return to_reading(read_experiment(question, asked), asked)
 
 
-def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Iterator[str]:
+def _notes_on_ratio(reading: Reading, declared: Declared, asked: ReadOptions) -> Iterator[str]:
     """Yield notes on how the ratio, or its absence, limits the claims."""
     if asked.unpaired:
         shared = [set.intersection(*map(set, item.blocks.values())) for item in reading.results]
@@ -120,7 +124,7 @@ def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Itera
         yield f"--ratio {declared.ratio:.3g} means that more images were scored than trained on; a 7:3 split is 3/7"
 
 
-def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], asked: Asked) -> Iterator[str]:
+def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], asked: ReadOptions) -> Iterator[str]:
     """Yield notes on options that had no effect."""
     if asked.direction == "lower" and not any(item.lower_is_better for item in comparisons):
         yield "--lower-is-better was not used: for the correctness of images, higher is always better"
@@ -135,7 +139,7 @@ def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], aske
         yield "--num-classes was not used: no training diverged"
 
 
-def _check_results(reading: Reading, declared: Declared, asked: Asked) -> None:
+def _check_results(reading: Reading, declared: Declared, asked: ReadOptions) -> None:
     """Check the image order, and that chance accuracy is known if a diverged repeat needs it."""
     faults = Faults(reading.name)
     for item in reading.results:

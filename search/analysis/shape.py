@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.asked import LAST, Asked
+from search.analysis.asked import LAST, ReadOptions
 from search.analysis.cells import is_missing_text, unwrapped
 from search.analysis.columns import (
     BLOCK,
@@ -54,7 +54,7 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
-def to_table(sheet: Sheet, asked: Asked, faults: Faults) -> Table:
+def to_table(sheet: Sheet, asked: ReadOptions, faults: Faults) -> Table:
     """Convert a sheet into a table.
 
     Args:
@@ -181,7 +181,7 @@ def _finished(sheet: Sheet, state: Column, rows: NDArray[np.intp]) -> tuple[NDAr
 
 
 def _of_metric(
-    sheet: Sheet, column: Column, rows: NDArray[np.intp], asked: Asked, faults: Faults
+    sheet: Sheet, column: Column, rows: NDArray[np.intp], asked: ReadOptions, faults: Faults
 ) -> tuple[NDArray[np.intp], str]:
     """Return the rows of one metric, if a column names each row's metric, and the name of the metric."""
     names = [column.values[code] for code in np.unique(column.codes[rows]).tolist()]
@@ -266,7 +266,7 @@ def _exact(text: str) -> Decimal | None:
     return number if number.is_finite() and abs(number.adjusted()) < 100 else None
 
 
-def _with_blocks(columns: dict[str, Column], numbers: NDArray[np.int32], asked: Asked) -> dict[str, Column]:
+def _with_blocks(columns: dict[str, Column], numbers: NDArray[np.int32], asked: ReadOptions) -> dict[str, Column]:
     """Add a block column if there is none: from the configurations' names, or one run each."""
     found = [SEEDED.match(value) for value in columns[CONFIG].values]
     if all(found):
@@ -298,7 +298,7 @@ def _same_numbers(column: Column) -> tuple[Column, list[str]]:
 
 
 def _at(
-    columns: Mapping[str, Column], step: Column, numbers: NDArray[np.int32], asked: Asked, faults: Faults
+    columns: Mapping[str, Column], step: Column, numbers: NDArray[np.int32], asked: ReadOptions, faults: Faults
 ) -> tuple[NDArray[np.intp], list[str]]:
     """Return the rows of the stated step if repeats have several rows, as in a learning curve."""
     every = np.arange(numbers.size)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from search.analysis.asked import DETECTED, Asked
+from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.faults import AnalysisError
 from search.analysis.reading import Reading
 
@@ -32,7 +32,7 @@ _OTHERS = {
 """Extensions that are not supported, and what to do instead."""
 
 
-def read_file(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
+def read_file(path: Path, asked: ReadOptions = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
     """Read a file of results, selecting the reader by the extension.
 
     Args:
@@ -75,7 +75,7 @@ def _ending(path: Path) -> str:
     raise AnalysisError(f"{path}: expected a name that ends with {', '.join(KINDS)}, found {found}; rename it")
 
 
-def _read(path: Path, kind: str, asked: Asked, tell: Callable[[str], None]) -> Reading:
+def _read(path: Path, kind: str, asked: ReadOptions, tell: Callable[[str], None]) -> Reading:
     from search.analysis.csv_file import read_csv
     from search.analysis.faults import Faults
     from search.analysis.json_file import read_jsonl

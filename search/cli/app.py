@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from search.cli import standalone as verbs
+from search.cli import standalone
 from search.cli.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
 from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError, InputError
 from search.runners.interruption import interruptible
@@ -52,7 +52,7 @@ def main() -> NoReturn:
         sys.exit(_fault_exit(error))
     if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a result
         print("error: interrupted; finished work is saved, run the same command again to continue", file=sys.stderr)
-    # A verb that has an exit code of its own raises click's Exit, which becomes the result.
+    # A command that has an exit code of its own raises click's Exit, which becomes the result.
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -80,11 +80,11 @@ def _find_own_packages() -> None:
 
 def _fault_exit(error: Exception) -> int:
     """Show what click found wrong with the command, or the operating system's refusal; raise everything else."""
-    from search.storage.disk import find_fault, in_words
+    from search.storage.disk import describe_fault, find_fault
 
     fault = find_fault(error) if isinstance(error, OSError) else None
     if fault is not None:
-        print(f"error: {printable(in_words(fault, 'a file'))}", file=sys.stderr)
+        print(f"error: {printable(describe_fault(fault, 'a file'))}", file=sys.stderr)
         return EXIT_INPUT
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if not callable(code) and code is not None:
@@ -100,13 +100,13 @@ def _with_address(overrides: list[str] | None, address: str | None) -> list[str]
 
 def _find(study: str, overrides: list[str] | None, *, train: bool = False) -> Any:  # noqa: ANN401
     """Return a study as it was run. If its file says something else, say so; refuse it if the command trains."""
-    from search.console.messages import say
+    from search.console.messages import print_line
     from search.study.config import find_with_file
     from search.study.folder import check_given
 
     found, given = find_with_file(study, overrides or [], fill=train)
     for line in check_given(study, overrides or [], found, given, refuse=train):
-        say(f"note: {line}")
+        print_line(f"note: {line}")
     return found
 
 
@@ -307,8 +307,14 @@ def export(
     show(as_json, lambda: to_rows(exported, top is not None), lambda: to_lines(exported))
 
 
-for verb in (verbs.predict, verbs.models, verbs.reproduce, verbs.data, verbs.analyze):
-    app.command()(verb)
+for command in (
+    standalone.predict,
+    standalone.models,
+    standalone.reproduce,
+    standalone.data,
+    standalone.analyze,
+):
+    app.command()(command)
 
 
 @app.command()

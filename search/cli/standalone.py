@@ -162,14 +162,14 @@ def data(
 def _data_lines(key: str, value: object) -> list[str]:
     """One line for a value, and one for each note."""
     items = value if key == "notes" and isinstance(value, list) and value else [value]
-    return [f"{'' if place else key:18}{printable(_in_words(item))}" for place, item in enumerate(items)]
+    return [f"{'' if place else key:18}{printable(_describe(item))}" for place, item in enumerate(items)]
 
 
-def _in_words(value: object) -> str:
+def _describe(value: object) -> str:
     if value in ({}, []):
         return "-"
     if isinstance(value, dict):
-        return "; ".join(f"{key} {_in_words(item)}" for key, item in value.items())
+        return "; ".join(f"{key} {_describe(item)}" for key, item in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return (
@@ -259,7 +259,7 @@ def analyze(
     """
     import sys
 
-    from search.analysis.asked import Asked
+    from search.analysis.asked import ReadOptions
     from search.analysis.document import to_lines, write_files
     from search.analysis.faults import AnalysisError
     from search.analysis.options import Options, choose_source
@@ -267,7 +267,7 @@ def analyze(
 
     if lower_is_better and higher_is_better:
         raise AnalysisError("--lower-is-better and --higher-is-better: expected one of them, found both; remove one")
-    asked = Asked(
+    asked = ReadOptions(
         config=config_column,
         block=block_column,
         score=score_column,

@@ -12,7 +12,7 @@ from search.export.command import register
 from search.export.predict import Prediction, predict
 from search.export.write import export
 from search.journal.comparison import ComparisonDocument
-from search.runners.session import say
+from search.runners.session import print_line
 from search.study.config import StudyConfig, load_study
 from search.sweep.run import run_sweep
 
@@ -38,20 +38,20 @@ def run_demo(overrides: list[str]) -> DemoResult:
     """Run the shipped demo study; resume it if it was interrupted, and return its results if it is complete."""
     start = time.monotonic()
     study = load_study(STUDY, overrides)
-    say("1/4 sweep: the ECRNN space on 8x8 digits")
+    print_line("1/4 sweep: the ECRNN space on 8x8 digits")
     run_sweep(study)
-    say("2/4 compare: the nominee and the CNN, trained again on fresh repeats")
+    print_line("2/4 compare: the nominee and the CNN, trained again on fresh repeats")
     document = run_compare(study)
-    say("3/4 export")
+    print_line("3/4 export")
     folder = study.folder / "export"
     (registration,) = register(study, [export(study, folder)])
-    say("4/4 predict a few test images")
+    print_line("4/4 predict a few test images")
     predictions = _predict_some(study, folder)
     return DemoResult(
         study=study,
         document=document,
         export_folder=folder,
-        registered=registration.in_words(),
+        registered=registration.to_text(),
         predictions=tuple(predictions),
         elapsed_secs=time.monotonic() - start,
     )

@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.compare.power import Assumptions, PowerEstimate, foresee
+from search.compare.power import Assumptions, PowerEstimate, estimate_power
 from search.compare.power import to_lines as foresight_lines
 from search.runners.checks import check_study
 from search.seeds import make_block
-from search.study.bind import DataFacts, bind, tell_rejected, why_not
-from search.study.claims import tell_claims
+from search.study.bind import DataFacts, bind, describe_rejected, why_not
+from search.study.claims import describe_claims
 from search.study.config import StudyConfig
 from search.study.draws import NUM_DRAWS, random_points
 from search.study.tracking_place import tracking_place
@@ -132,9 +132,9 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
             study.search.trials * median * study.train.epochs / 3600,
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
-        claims=tell_claims(study.compare),
+        claims=describe_claims(study.compare),
         warnings=checked.warnings,
-        foresight=foresee(study, facts.num_test, stated or Assumptions()),
+        foresight=estimate_power(study, facts.num_test, stated or Assumptions()),
     )
 
 
@@ -167,7 +167,7 @@ def to_lines(plan: Plan) -> list[str]:
         f"study       {plan.study} -> {plan.folder}",
         f"mlflow      {plan.tracking}",
         f"space       {size}; free: {', '.join(plan.free)}",
-        f"            of {counted(plan.num_drawn, 'random point')}: {tell_rejected(plan.rejected)}",
+        f"            of {counted(plan.num_drawn, 'random point')}: {describe_rejected(plan.rejected)}",
         f"data        {plan.num_train:,} training, {plan.num_val:,} validation, {plan.num_test:,} test images",
         *(f"{'':12}{note}" for note in plan.data_notes),
         f"parameters  {low:,} to {high:,} (median {mid:,}) over {counted(plan.num_sampled, 'random point')}",

@@ -39,7 +39,7 @@ def key_of(study: StudyConfig, repeats: Repeats, raced: Sequence[str] = ()) -> s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class InterimAnalysis:
     """One interim analysis: a point at which the outcomes of a study's repeats were analysed."""
 
     number: int
@@ -50,7 +50,7 @@ class Look:
     """Whether the journal has no analysis of the same outcomes yet."""
 
 
-def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
+def count_analysis(journal: Journal, key: str, repeats: Repeats) -> InterimAnalysis:
     """Return the number of this analysis; the same comparison of the same outcomes is counted once.
 
     A race counts as one interim analysis of the blocks that it used. The blocks that confirm its survivor are fresh and
@@ -70,7 +70,7 @@ def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
     ]
     is_new = (key, seen) not in known
     number = len(known) + 1 if is_new else known.index((key, seen)) + 1
-    return Look(number=number, seen=seen, is_new=is_new)
+    return InterimAnalysis(number=number, seen=seen, is_new=is_new)
 
 
 def undecided(section: CompareSection, num_blocks: int, comparisons: Sequence[Comparison]) -> str | None:
@@ -99,7 +99,7 @@ def _digest_outcomes(repeats: Repeats) -> str:
     return digest_of({key: record.outcome.word if record.outcome else None for key, record in records.items()})
 
 
-def mention_looks(comparison: Comparison, num_looks: int) -> Comparison:
+def mention_analyses(comparison: Comparison, num_looks: int) -> Comparison:
     """Add the number of the interim analysis to the sentence of a comparison with a p-value, from the second one on."""
     if num_looks == 1 or comparison.adjusted_p is None:
         return comparison

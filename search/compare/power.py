@@ -117,7 +117,7 @@ class PowerEstimate:
     does not depend on it."""
 
 
-def foresee(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEstimate:
+def estimate_power(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEstimate:
     """Estimate the power of the declared comparison.
 
     Args:
@@ -136,13 +136,13 @@ def foresee(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEs
     last = (section.interim, section.interim) if section.interim else None
     alpha = interim_level(section.alpha / family_size, last)
     pilot = _read_pilot(study, alpha)
-    components, sources = _settle(pilot, stated, num_images)
+    components, sources = _choose_components(pilot, stated, num_images)
     design = _design(components, num_images, section)
     difference = stated.difference or section.rope or None  # a rope of 0 is no target
     upper = detectable_upper = images_for_repeats = images_ever = None
     if pilot is not None:
         worst = upper_components(pilot.components, num_blocks=pilot.num_blocks, num_images=pilot.num_images)
-        settled, _ = _settle(dataclasses.replace(pilot, components=worst), stated, num_images)
+        settled, _ = _choose_components(dataclasses.replace(pilot, components=worst), stated, num_images)
         at_limits = _design(settled, num_images, section)
         upper = _repeats_for(at_limits, difference, alpha, section) if difference is not None else None
         detectable_upper = detectable(at_limits, section.repeats, alpha=alpha) if section.repeats > 1 else None
@@ -205,7 +205,7 @@ def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
     )
 
 
-def _settle(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[Components, tuple[str, ...]]:
+def _choose_components(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[Components, tuple[str, ...]]:
     """Return the variances for planning and their sources: stated values, then the pilot's, then the defaults."""
     if pilot is not None:
         components = pilot.components

@@ -86,7 +86,7 @@ class Rounds:
                     "with --until-decided"
                 )
 
-    def begin(self) -> None:
+    def record_start(self) -> None:
         """Write a race event to the journal once; it counts as an interim analysis of the blocks."""
         if not any(event["event"] == "race" for event in self._journal.marks):
             self._journal.note("race")
@@ -262,13 +262,13 @@ def to_sentences(race: Race, survivor: str, *, num_confirm: int) -> list[str]:
     return [
         f"Raced on validation accuracy: {counted(race.length, 'repeat')} of at most {race.cap}. E-values refer to "
         "this data set and are valid whenever the race stops.",
-        *(tell(pair) for pair in race.pairs),
+        *(describe_pair(pair) for pair in race.pairs),
         f"Survivor: {survivor}, judged on the test images and {counted(num_confirm, 'fresh repeat')}, which the race "
         "did not use:",
     ]
 
 
-def tell(pair: RacedPair) -> str:
+def describe_pair(pair: RacedPair) -> str:
     """Return the state of a pair as text."""
     outcome = pair.outcome
     match outcome:
@@ -302,7 +302,11 @@ def race_title(study: StudyConfig, race: Race, repeats: Repeats) -> str:
 
 def news(before: Race, after: Race) -> list[str]:
     """Return lines on the pairs that the last round decided and the configurations that remain."""
-    closed = [tell(new) for old, new in zip(before.pairs, after.pairs, strict=True) if old.is_open and not new.is_open]
+    closed = [
+        describe_pair(new)
+        for old, new in zip(before.pairs, after.pairs, strict=True)
+        if old.is_open and not new.is_open
+    ]
     return [*closed, *(still_in(after) if closed else ())]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from search.compare.contenders import Contender, declare_families
-from search.compare.interim import key_of, mention_looks, take_look
+from search.compare.interim import count_analysis, key_of, mention_analyses
 from search.compare.nomination import selection_of
 from search.compare.repeats import Repeats, is_diverged
 from search.console.paper import latex_methods, latex_table
@@ -26,7 +26,7 @@ from search.journal.comparison import (
 )
 from search.journal.comparison_file import FILE_NAME, FOLDER, to_json
 from search.journal.journal import Journal
-from search.journal.nominee import choose
+from search.journal.nominee import choose_reported
 from search.records import Failed, TrialRecord
 from search.seeds import Block
 from search.significance.records import Comparison
@@ -81,7 +81,7 @@ def to_document(
         comparisons=tuple(comparisons),
     )
     trials = [record for record in records if record.kind == "trial"]
-    selection, choice = selection_of(study, facts, trials, document), choose(trials, document)
+    selection, choice = selection_of(study, facts, trials, document), choose_reported(trials, document)
     return dataclasses.replace(document, selection=selection, choice=choice)
 
 
@@ -170,8 +170,8 @@ def write_results(
     from search.significance.figures import save_figures
 
     key = key_of(study, repeats, _raced(race))
-    look = take_look(journal, key, repeats)
-    comparisons = [mention_looks(comparison, look.number) for comparison in comparisons]
+    analysis = count_analysis(journal, key, repeats)
+    comparisons = [mention_analyses(comparison, analysis.number) for comparison in comparisons]
     declared = declare_families(study, repeats.contenders) if families is None else families
     document = to_document(
         study,
@@ -181,7 +181,7 @@ def write_results(
         records=list(journal.records.values()),
         families=declared,
         race=race,
-        num_looks=look.number,
+        num_looks=analysis.number,
     )
     newest = study.folder / FOLDER
     folder = newest / key
@@ -200,16 +200,16 @@ def write_results(
         for name, text in texts.items():
             write_atomically(place / name, text)
         write_atomically(place / FILE_NAME, to_json(document))
-    if look.is_new:
+    if analysis.is_new:
         journal.note(
             "comparison",
             key=key,
             purpose=repeats.purpose,
-            seen=look.seen,
-            num_looks=look.number,
+            seen=analysis.seen,
+            num_looks=analysis.number,
             repeats=sorted({*repeats.keys.values(), *_raced(race)}),
             metrics={
-                **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=look.number),
+                **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=analysis.number),
                 **(_race_metrics(race) if race else {}),
             },
             artifacts=[f"{FOLDER}/{key}/{name}" for name in (FILE_NAME, *texts, *pictures)],

@@ -19,7 +19,7 @@ from search.records import Failed, TrialRecord
 from search.runners.checks import check_study
 from search.runners.dispatcher import Dispatcher
 from search.runners.interruption import interruptible
-from search.runners.session import TRACKER_PATIENCE_SECS, Shown, open_runner, open_session, say
+from search.runners.session import TRACKER_PATIENCE_SECS, Shown, open_runner, open_session, print_line
 from search.study.bind import DataFacts, check_race
 from search.study.config import StudyConfig
 
@@ -42,13 +42,13 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
     def conclude(facts: DataFacts, repeats: Repeats, journal: Journal) -> ComparisonDocument | None:
         comparisons = judge_repeats(study, facts, repeats)
         if line := undecided(study.compare, len(repeats.blocks), comparisons):
-            _tell(study, [line])
+            _print_lines(study, [line])
             return None
         return write_results(study, facts, repeats, comparisons, journal)
 
     return run_repeats(
         study,
-        verb="compare",
+        command="compare",
         pick=lambda records: pick_contenders(study, records),
         conclude=conclude,
         title=f"{study.name}: compare",
@@ -86,15 +86,15 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
             contenders=contenders,
             families=declare_families(study, contenders),
         )
-        _tell(study, rounds.warnings)
-        rounds.begin()
+        _print_lines(study, rounds.warnings)
+        rounds.record_start()
         race = rounds.race()
-        _tell(study, still_in(race))
+        _print_lines(study, still_in(race))
         while race.running:
             repeats = _train(run, partial(rounds.next_round, race), title=partial(race_title, study, race))
             rounds.check(repeats)
             before, race = race, rounds.race()
-            _tell(study, news(before, race))
+            _print_lines(study, news(before, race))
         survivor = rounds.survivor(race)
         title = f"{study.name}: confirm {survivor} on fresh repeats"
         confirmed = _train(run, partial(rounds.confirmation, survivor), title=lambda _: title)
@@ -112,9 +112,9 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
         return document
 
 
-def _tell(study: StudyConfig, lines: Sequence[str]) -> None:
+def _print_lines(study: StudyConfig, lines: Sequence[str]) -> None:
     for line in lines:
-        say(f"{study.name}: {line}")
+        print_line(f"{study.name}: {line}")
 
 
 def _train(
@@ -128,7 +128,7 @@ def _train(
     ) as display:
         shown.update = display.update
         run(repeats)
-    repeats.settle()
+    repeats.wait_for_files()
     return repeats
 
 
@@ -139,7 +139,7 @@ def run_repeats(
     pick: Callable[[list[TrialRecord]], Sequence[Contender]],
     conclude: Callable[[DataFacts, Repeats, Journal], Document | None],
     title: str,
-    verb: Literal["compare", "reproduce"] = "reproduce",
+    command: Literal["compare", "reproduce"] = "reproduce",
     patience: float = TRACKER_PATIENCE_SECS,
 ) -> Document:
     """Train the missing repeats of some points on the declared number of shared blocks, and write the results.
@@ -149,13 +149,13 @@ def run_repeats(
         pick: Maps the existing records to the contenders to train.
         conclude: Writes the results and returns their document; None at an interim analysis, to train on.
         title: Title of the progress display.
-        verb: The command whose requirements are checked first.
+        command: The command whose requirements are checked first.
         patience: Maximum wait for MLflow at the end, in seconds.
 
     Returns:
         The document.
     """
-    facts = check_study(study, verb, on_progress=counter("decoding images")).facts
+    facts = check_study(study, command, on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
         contenders = pick(list(journal.records.values()))
 

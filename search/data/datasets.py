@@ -216,10 +216,10 @@ def scan(config: DataConfig) -> Dataset:
         listing = SOURCES[config.name].scan(config.folder, size, config.use)
     except OSError as error:
         raise _unreadable(config, error) from error
-    return choose(listing, config)
+    return select(listing, config)
 
 
-def choose(listing: Listing, config: DataConfig) -> Dataset:
+def select(listing: Listing, config: DataConfig) -> Dataset:
     """Apply the settings to a listing: select classes, then the test set, then the limit.
 
     Raises:

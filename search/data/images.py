@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from search.data.errors import ImageError, UnreadableError
 from search.data.files import TooLargeError, read_regular, reason_of
 from search.errors import StorageFaultError
-from search.storage.disk import MENDS, in_words
+from search.storage.disk import MENDS, describe_fault
 from search.text.counted import counted
 from search.text.printable import printable
 
@@ -94,7 +94,7 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
     # Pillow raises these and other errors for damaged files, even SyntaxError.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         if isinstance(error, OSError) and error.errno in MENDS:
-            raise StorageFaultError(in_words(error, path)) from error
+            raise StorageFaultError(describe_fault(error, path)) from error
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", words).replace(str(path), Path(path).name)
         fix = SHRINK if isinstance(error, TooLargeError) else REPLACE

@@ -131,7 +131,7 @@ def _layout_of(place: Path, use: Use) -> Layout:
     unclear = [name for name in names if name not in roles and UNCLEAR.fullmatch(name.casefold())]
     if not roles:
         if unclear:
-            raise LayoutError(_say_unclear(place, unclear))
+            raise LayoutError(_describe_unclear(place, unclear))
         _refuse_alike(place, names)
         _refuse_wrapper(place, names)
         return Layout(place=place, folders={"train": "."})
@@ -141,11 +141,11 @@ def _layout_of(place: Path, use: Use) -> Layout:
     others = [name for name in names if name not in parts and _has_images(place / name)]
     whole = [name for name in unclear if name in others and _class_folders(place / name)]
     if whole:
-        raise LayoutError(_say_unclear(place, whole))
+        raise LayoutError(_describe_unclear(place, whole))
     _refuse_mixture(place, parts, others)
     _refuse_twice(place, parts)
     if "train" not in parts.values():
-        raise LayoutError(_say_no_training(place, parts))
+        raise LayoutError(_describe_no_training(place, parts))
     folders = {role: _unwrapped(place, name) for role in PARTS for name in parts if parts[name] == role}
     return Layout(place=place, folders=folders, left_out=tuple(others))
 
@@ -254,7 +254,7 @@ def _refuse_wrapper(place: Path, names: Sequence[str]) -> None:
         )
 
 
-def _say_unclear(place: Path, names: Sequence[str]) -> str:
+def _describe_unclear(place: Path, names: Sequence[str]) -> str:
     shown = some([f"{name}/" for name in names])
     if any(character.isdigit() for character in "".join(names)):
         return (
@@ -268,7 +268,7 @@ def _say_unclear(place: Path, names: Sequence[str]) -> str:
     )
 
 
-def _say_no_training(place: Path, parts: Mapping[str, str]) -> str:
+def _describe_no_training(place: Path, parts: Mapping[str, str]) -> str:
     names = [f"{name}/" for name in parts]
     first = next(iter(parts))
     return (

@@ -29,7 +29,7 @@ from search.data.listing import Part
 from search.data.splits import SplitConfig, split
 from search.data.stream import CROP, StreamedSet
 from search.errors import StorageFaultError
-from search.storage.disk import in_words
+from search.storage.disk import describe_fault
 from search.storage.locks import locked
 from search.text.printable import printable
 
@@ -169,7 +169,7 @@ def open_entry(folder: Path, place: Path | None = None) -> ImageData | None:
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         pass
     except OSError as error:
-        raise StorageFaultError(in_words(error, folder)) from error
+        raise StorageFaultError(describe_fault(error, folder)) from error
     return None
 
 

@@ -16,7 +16,7 @@ from search.data.store import open_data
 from search.errors import InputError, TrackingError
 from search.export.pick import Wanted, pick_top
 from search.export.write import Export, export
-from search.runners.session import say, tracking_place
+from search.runners.session import print_line, tracking_place
 from search.study.config import StudyConfig
 
 
@@ -30,7 +30,7 @@ class Registration:
     problem: str | None
     """Why it is not registered; None if it is registered or tracking is disabled."""
 
-    def in_words(self) -> str:
+    def to_text(self) -> str:
         """Return one line of text."""
         if self.version is None:
             return f"not registered: {self.problem}" if self.problem else "not registered: tracking is disabled"
@@ -114,7 +114,7 @@ def export_all(
     exports = [export(study, folder, wanted, images=images) for folder, wanted in chosen]
     registrations = register(study, exports)
     if problem := next((item.problem for item in registrations if item.problem), None):
-        say(f"warning: not registered: {problem}; every folder is complete; run the same command again to retry")
+        print_line(f"warning: not registered: {problem}; every folder is complete; run the same command again to retry")
     return list(zip(exports, registrations, strict=True))
 
 
@@ -146,6 +146,6 @@ def to_lines(exported: Exported) -> list[str]:
             *(comparison.sentence for comparison in item.winner.comparisons),
             *(f"note        {note}" for note in item.winner.notes),
             f"folder      {item.folder}",
-            f"registry    {registration.in_words()}",
+            f"registry    {registration.to_text()}",
         )
     ]

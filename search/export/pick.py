@@ -10,7 +10,7 @@ from search.errors import InputError, NothingToDoError
 from search.journal.comparison import ComparedContender, ComparisonDocument
 from search.journal.comparison_file import load_comparison
 from search.journal.journal import read_records
-from search.journal.nominee import NOMINATED, choose, chosen_point, comparisons_of, find_contender, state_in
+from search.journal.nominee import NOMINATED, choose_reported, chosen_point, comparisons_of, find_contender, state_in
 from search.journal.summary import best_first
 from search.records import Stopped, TrialRecord
 from search.significance.records import Comparison
@@ -84,7 +84,7 @@ def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
     records = read_records(study.folder)
     trials = [record for record in records.values() if record.kind == "trial"]
     document = load_comparison(study.folder)
-    choice, chosen = choose(trials, document), chosen_point(trials, document)
+    choice, chosen = choose_reported(trials, document), chosen_point(trials, document)
     if wanted.trial is not None:
         record = _trial_of(study, trials, wanted.trial)
         contender = find_contender(document, record.point)

@@ -30,9 +30,9 @@ from search.journal.comparison_file import to_dict as comparison_to_dict
 from search.journal.selection import Selection
 from search.journal.versions import git_revision, versions
 from search.records import TrialRecord, digest_of
-from search.runners.session import say
+from search.runners.session import print_line
 from search.seeds import Block, make_block
-from search.storage.disk import telling_disk_faults
+from search.storage.disk import raising_storage_faults
 from search.storage.working_copy import fetch
 from search.study.bind import DataFacts, bind, facts_of
 from search.study.config import StudyConfig, to_dict
@@ -93,7 +93,7 @@ def export(
             "them from a copy, or export another configuration with --config or --trial"
         )
     deployed = load_deployed(study, spec, file, data)
-    with telling_disk_faults(target), replacing(target) as new:
+    with raising_storage_faults(target), replacing(target) as new:
         digest = _write(new, study, data, winner, spec, deployed, file)
     return Export(folder=target, winner=winner, model=deployed, digest=digest)
 
@@ -137,7 +137,7 @@ def _write(
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     write_atomically(target / "config.yaml", f"{words}{header}{text}")
     shutil.copyfile(weights, target / "model.safetensors")
-    say("tracing the program; long sequences take up to a minute")
+    print_line("tracing the program; long sequences take up to a minute")
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
     program = export_program(deployed, example)
     torch.export.save(program, target / "model.pt2")
@@ -173,7 +173,7 @@ def _check_program(
         predictions=predictions if predictions is not None and predictions.is_file() else None,
     )
     if agreement.share < ALIKE:
-        say(f"the program agrees with {agreement.with_what} on only {100 * agreement.share:.1f} % of the images")
+        print_line(f"the program agrees with {agreement.with_what} on only {100 * agreement.share:.1f} % of the images")
     return agreement
 
 

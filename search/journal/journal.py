@@ -31,7 +31,7 @@ from search.records import (
     outcome_to_dict,
 )
 from search.storage.copies import Copy, NoCopy
-from search.storage.disk import MENDS, is_fault_in_words, telling_disk_faults
+from search.storage.disk import MENDS, is_storage_fault, raising_storage_faults
 from search.storage.locks import try_lock
 from search.storage.working_copy import JOURNAL, LOCK
 
@@ -132,7 +132,7 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
     elif kind == "end":
         record = records[event["key"]]
         outcome = outcome_from_dict(event["outcome"])
-        if isinstance(outcome, Failed) and not outcome.diverged and is_fault_in_words(outcome.reason):
+        if isinstance(outcome, Failed) and not outcome.diverged and is_storage_fault(outcome.reason):
             return  # earlier versions recorded a fault of the machine as the trial's failure: resume it
         end = {"outcome": outcome, "finished_at": event["at"], "test_accuracy": event.get("test_accuracy")}
         records[record.key] = changed(record, end | {"artifacts": event.get("artifacts", {})})
@@ -234,7 +234,7 @@ class Journal:
         self._epochs: list[tuple[str, int, float | None]] = []
         self._by_kind: dict[str, dict[str, TrialRecord]] = {}
         try:
-            self.copy.begin()
+            self.copy.open()
             self._read()
             self._open()
         except BaseException:
@@ -419,7 +419,7 @@ class Journal:
 
 
 def _lock(path: Path) -> IO[str]:
-    with telling_disk_faults(path):
+    with raising_storage_faults(path):
         stream = path.open("a+", encoding="utf-8")
         try:
             is_ours = try_lock(stream)

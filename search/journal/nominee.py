@@ -1,7 +1,8 @@
 """Decide which configuration a study nominates and exports, and whether it is confirmed.
 
-`choose` is the only such rule; status, comparison, report, export, MLflow and the model card call it. A configuration
-is confirmed only if every declared comparison found it better; its state names each limitation of the confirmation.
+`choose_reported` is the only such rule; status, comparison, report, export, MLflow and the model card call it. A
+configuration is confirmed only if every declared comparison found it better; its state names each limitation of the
+confirmation.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LOOKED = "confirmed, at interim analysis {}"
 NOMINATED = "nominated, not confirmed"
 
 
-def choose(trials: Sequence[TrialRecord], document: ComparisonDocument | None) -> Choice | None:
+def choose_reported(trials: Sequence[TrialRecord], document: ComparisonDocument | None) -> Choice | None:
     """Return the configuration that a study reports, with its state and notes.
 
     Args:

@@ -39,7 +39,7 @@ class Difference:
     """State in the journal."""
     found: str
     """State in the copy."""
-    cure: Repair
+    repair: Repair
     number: int | None = None
     """Trial number in Optuna; None for a run in MLflow."""
 
@@ -101,9 +101,9 @@ def optuna_differences(
                 Difference(
                     store="Optuna",
                     trial=f"trial {number}" if record is None else record.label or f"trial {number}",
-                    journal=journal if record is None else _in_words(record),
+                    journal=journal if record is None else _describe(record),
                     found=fault[0],
-                    cure=Repair.ADD if fault[1] is Repair.REWRITE and number >= len(held) else fault[1],
+                    repair=Repair.ADD if fault[1] is Repair.REWRITE and number >= len(held) else fault[1],
                     number=number,
                 )
             )
@@ -160,7 +160,7 @@ def mlflow_differences(
     for key, record in known.items():
         fault = _tracking_fault(record, runs.get(key, ()), driven)
         if fault:
-            differences.append(_sent(record.label or key, _in_words(record), fault))
+            differences.append(_sent(record.label or key, _describe(record), fault))
     for key, held in runs.items():
         name = PARENT_RUNS.get(key)
         left = any(run.status == "RUNNING" for run in held) and not driven
@@ -174,7 +174,7 @@ def mlflow_differences(
 
 
 def _sent(trial: str, journal: str, found: str) -> Difference:
-    return Difference(store="MLflow", trial=trial, journal=journal, found=found, cure=Repair.SEND)
+    return Difference(store="MLflow", trial=trial, journal=journal, found=found, repair=Repair.SEND)
 
 
 def _plural(held: Sequence[MlflowRun]) -> str:
@@ -213,7 +213,7 @@ def _same(one: float | None, other: float | None) -> bool:
     return math.isclose(one, other, rel_tol=1e-9)
 
 
-def _in_words(record: TrialRecord) -> str:
+def _describe(record: TrialRecord) -> str:
     match record.outcome:
         case None:
             return f"unfinished after {counted(len(record.curve), 'epoch')}"
@@ -225,7 +225,7 @@ def _in_words(record: TrialRecord) -> str:
             return "completed" if record.val_accuracy is None else f"completed ({record.val_accuracy:.4f})"
 
 
-def mended_in_words(differences: Sequence[Difference], noun: str) -> str:
+def describe_repairs(differences: Sequence[Difference], noun: str) -> str:
     """Return one line about what was repaired, such as `repaired from the journal: 3 trials`; empty if nothing was."""
     num = len(differences)
     return f"repaired from the journal: {counted(num, noun)}" if num else ""

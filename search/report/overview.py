@@ -14,7 +14,7 @@ from search.data.splits import second_size
 from search.journal.comparison import Choice, ComparisonDocument
 from search.journal.comparison_file import load_comparison
 from search.journal.journal import History, read_history
-from search.journal.nominee import choose
+from search.journal.nominee import choose_reported
 from search.journal.selection import Selection
 from search.journal.summary import Status, best_first, summarise
 from search.records import Completed, Failed, TrialRecord
@@ -64,7 +64,7 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
         status=summarise(trials, study.search.trials, since=marks[-1]["at"] if running else None),
         training_secs=sum(record.elapsed_secs for record in trials),
         selection=_select(study, trials, marks, document),
-        choice=choose(trials, document),
+        choice=choose_reported(trials, document),
         nominated=tuple(best_first(trials)[:NUM_NOMINATED]),
         repeats={
             "completed": sum(isinstance(record.outcome, Completed) for record in repeats),

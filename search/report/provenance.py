@@ -18,7 +18,7 @@ def make(material: Material) -> Html:
     """Return the section: commands, data, versions, repeats, and the study file."""
     study = material.study
     resolved = yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True)
-    steps = "\n".join(f"hybrid-search {verb} study.yaml" for verb in ("sweep", "compare", "report"))
+    steps = "\n".join(f"hybrid-search {command} study.yaml" for command in ("sweep", "compare", "report"))
     return section(
         "provenance",
         "How to reproduce this",
@@ -44,11 +44,11 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     if document:
         facts += [("comparison", document.key), ("interim analyses", str(document.num_looks))]
     machines = {tuple(record.machine.items()) for record in (*material.trials, *material.repeats) if record.machine}
-    facts.append(("computed on", "; ".join(sorted(_in_words(dict(machine)) for machine in machines)) or "unknown"))
+    facts.append(("computed on", "; ".join(sorted(_describe(dict(machine)) for machine in machines)) or "unknown"))
     return facts
 
 
-def _in_words(machine: Mapping[str, Any]) -> str:
+def _describe(machine: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in machine.items())
 
 

@@ -25,7 +25,7 @@ from search.study.tracking_place import tracking_place
 from search.text.counted import counted
 from search.uris import Uri
 
-Verb = Literal["plan", "sweep", "compare", "reproduce"]
+Command = Literal["plan", "sweep", "compare", "reproduce"]
 IGNORED = {
     "MLFLOW_TRACKING_URI": "tracking.uri",
     "MLFLOW_REGISTRY_URI": "tracking.uri",
@@ -43,17 +43,17 @@ class Subject:
     """The study to check and the command that checks it."""
 
     study: StudyConfig
-    verb: Verb
+    command: Command
     num_confirm: int
     """Number of fresh repeats that confirm the survivor of a race; 0 without a race."""
 
     @property
     def sweeps(self) -> bool:
         """Whether the command is `sweep`, or `plan`, which plans a sweep."""
-        return self.verb in {"plan", "sweep"}
+        return self.command in {"plan", "sweep"}
 
     @property
-    def has_begun(self) -> bool:
+    def has_started(self) -> bool:
         """Whether the study was started before, that is, has a journal."""
         return (self.study.folder / JOURNAL).is_file()
 
@@ -73,7 +73,7 @@ class Checked:
 
 def check_study(
     study: StudyConfig,
-    verb: Verb,
+    command: Command,
     *,
     num_confirm: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
@@ -82,7 +82,7 @@ def check_study(
 
     Args:
         study: The study.
-        verb: The command; `plan` checks for both sweep and comparison.
+        command: The command; `plan` checks for both sweep and comparison.
         num_confirm: Number of fresh repeats that confirm the survivor of a race; 0 without a race.
         on_progress: Called with the number of images decoded so far and the total.
 
@@ -92,7 +92,7 @@ def check_study(
     Raises:
         HybridSearchError: The only error found, or an InputError with one line per error.
     """
-    subject = Subject(study=study, verb=verb, num_confirm=num_confirm)
+    subject = Subject(study=study, command=command, num_confirm=num_confirm)
     errors: list[HybridSearchError] = []
     warnings: list[str] = []
     opened: list[ImageData] = []
@@ -158,7 +158,7 @@ def _request(subject: Subject) -> Iterator[str]:
     fitting = trials_that_fit(resources, machine)
     if resources.concurrency is not None and resources.concurrency > fitting:
         yield f"resources.concurrency: {resources.concurrency} requested, but this machine has room for {fitting}"
-    if subject.verb == "plan" and not subject.study.gives("resources.gpus") and Path("/dev/nvidia0").exists():
+    if subject.command == "plan" and not subject.study.gives("resources.gpus") and Path("/dev/nvidia0").exists():
         yield "resources.gpus: 0, although this machine has a GPU; trials run on the CPU"
 
 
@@ -186,11 +186,11 @@ def _tracking(subject: Subject) -> Iterator[str]:
     from search.tracking.foreign import refuse_foreign_experiment
     from search.tracking.mlflow_client import check_uri
 
-    if not subject.has_begun or subject.verb == "plan":
+    if not subject.has_started or subject.command == "plan":
         try:
             check_uri(place.uri)
         except HybridSearchError as error:
-            if not subject.has_begun:
+            if not subject.has_started:
                 raise
             yield from (f"{fault} ({_GOES_ON})" for fault in error.faults)
             return
@@ -206,7 +206,7 @@ def _database(subject: Subject) -> Iterator[str]:
     try:
         fault = foreign_study(subject.study, read_id(subject.study.folder))
     except StudyError as error:
-        if not subject.has_begun:
+        if not subject.has_started:
             raise
         yield from (f"{fault} ({_GOES_ON})" for fault in error.faults)
         return
@@ -217,14 +217,14 @@ def _database(subject: Subject) -> Iterator[str]:
 def _claims(subject: Subject) -> Iterator[str]:
     """Check that the comparison can reach a conclusion."""
     study = subject.study
-    if subject.verb in {"plan", "sweep"}:
+    if subject.command in {"plan", "sweep"}:
         yield from odd_in_compare(study)
-    elif subject.verb == "compare" and study.compare.finalists + len(study.compare.baselines) < 2:
+    elif subject.command == "compare" and study.compare.finalists + len(study.compare.baselines) < 2:
         raise NothingToDoError(
             "compare: one finalist and no other configuration to compare it with; set compare.baselines, or raise "
             "compare.finalists"
         )
-    if subject.verb in {"plan", "compare"}:
+    if subject.command in {"plan", "compare"}:
         if subject.num_confirm:
             yield from too_few_repeats(study.compare, subject.num_confirm, where="compare.confirm")
         else:
@@ -251,9 +251,9 @@ def _environment(subject: Subject) -> Iterator[str]:
         if os.environ.get(name) and decided[field] is None and f"${{{name}}}" not in written
     }
     if fields:
-        verb = "is" if len(fields) == 1 else "are"
+        is_or_are = "is" if len(fields) == 1 else "are"
         yield (
-            f"{' and '.join(fields)} {verb} set in the environment and ignored; use "
+            f"{' and '.join(fields)} {is_or_are} set in the environment and ignored; use "
             f"{' and '.join(dict.fromkeys(fields.values()))}"
         )
 
@@ -279,5 +279,5 @@ def _points(subject: Subject, data: ImageData, facts: DataFacts) -> None:
 
 
 def _data(subject: Subject, facts: DataFacts) -> None:
-    if subject.has_begun:
+    if subject.has_started:
         check_data(subject.study, facts.key)

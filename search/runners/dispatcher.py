@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from search.errors import DivergedError, InputError, InterruptedStudyError
 from search.journal.journal import Journal
 from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult
-from search.storage.disk import telling_disk_faults
+from search.storage.disk import raising_storage_faults
 from search.storage.working_copy import ARRAYS
 from search.training.files import CHECKPOINTS
 from search.training.spec import TrialSpec
@@ -75,7 +75,7 @@ class Dispatcher(ABC):
         self.interrupted: str | None = None
         """Name of the signal or key that requested an early end; None if there was none."""
         self.specs: dict[str, TrialSpec] = {}
-        with telling_disk_faults(folder):
+        with raising_storage_faults(folder):
             (folder / TRIALS).mkdir(exist_ok=True)
         self._unfinished = [record for record in self.records if record.outcome is None]
         for record in self.records:
@@ -140,7 +140,7 @@ class Dispatcher(ABC):
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
         """Return the spec and record of the next new training; None if there is none."""
 
-    def judge(self, record: TrialRecord) -> bool:  # noqa: ARG002
+    def may_continue(self, record: TrialRecord) -> bool:  # noqa: ARG002
         """Return whether a training may continue after its latest epoch."""
         return True
 
@@ -148,7 +148,7 @@ class Dispatcher(ABC):
         """Return whether the next start retries a finished training, so that its folder is kept."""
         return False
 
-    def learn(self, record: TrialRecord) -> None:  # noqa: B027  optional
+    def on_end(self, record: TrialRecord) -> None:  # noqa: B027  optional
         """Process a training that has just ended."""
 
     def next(self) -> Assignment | None:
@@ -188,13 +188,13 @@ class Dispatcher(ABC):
             num_known_epochs=len(self._journal.records[spec.key].curve),
         )
 
-    def settle(self) -> None:
+    def wait_for_files(self) -> None:
         """Wait until the files that the trainings wrote can be read on this machine.
 
         Raises:
             StoreAwayError: The remote store cannot be reached now.
         """
-        self._journal.copy.settle()
+        self._journal.copy.wait_for_files()
 
     def folder_of(self, key: str) -> Path:
         """Return the absolute path of the folder of a trial or repeat."""
@@ -214,7 +214,7 @@ class Dispatcher(ABC):
         go_on = True
         if progress.metrics.epoch > len(self._journal.records[key].curve):
             self._journal.epoch(key, progress.metrics, node, progress.machine)
-            go_on = self.judge(self._journal.records[key])
+            go_on = self.may_continue(self._journal.records[key])
         # else: a restarted worker repeats epochs after its checkpoint that are already recorded.
         if progress.result is not None:
             self._end(key, Completed(), progress.result)
@@ -254,7 +254,7 @@ class Dispatcher(ABC):
         self._journal.copy.bring(name for name in artifacts.values() if name.endswith(ARRAYS))
         self._journal.end(key, outcome, test_accuracy=left.test_accuracy, artifacts=artifacts)
         self._tidy(self._journal.records[key])
-        self.learn(self._journal.records[key])
+        self.on_end(self._journal.records[key])
         self._on_change()
 
 
@@ -301,7 +301,7 @@ def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | 
         DivergedError: The loss is not finite.
         StorageFaultError: The machine cannot read or write a file.
     """
-    with telling_disk_faults(Path(assignment.folder)):
+    with raising_storage_faults(Path(assignment.folder)):
         yield from _carry_out(assignment, device)
 
 
@@ -312,7 +312,7 @@ def _carry_out(assignment: Assignment, device: str) -> Generator[Progress | None
 
     spec = assignment.spec
     cache = default_cache_dir()
-    with telling_disk_faults(cache):
+    with raising_storage_faults(cache):
         data = _open_once(spec.data, spec.data_key)
     if data.digest != spec.data_key:
         raise InputError(
@@ -321,11 +321,11 @@ def _carry_out(assignment: Assignment, device: str) -> Generator[Progress | None
         )
 
     def begin(folder: Path) -> Generator[Progress | None, None, None]:
-        with telling_disk_faults(folder):
+        with raising_storage_faults(folder):
             yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)
 
     if assignment.remote is None:
         yield from begin(Path(assignment.folder))
     else:
-        with telling_disk_faults(cache):
+        with raising_storage_faults(cache):
             yield from in_scratch(assignment.remote, cache / "scratch", begin)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from search.console.messages import say
+from search.console.messages import print_line
 from search.errors import HybridSearchError, LostClusterError, ResourceError
 from search.runners import node_check as nodes
 from search.runners.ray_cluster import Cluster
@@ -105,7 +105,7 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         if address is not None:
             _warn_of_dashboard(str(context.address_info.get("webui_url") or ""))
             if not asks_for_token():
-                say(
+                print_line(
                     "warning: this Ray cluster requires no token, so anybody who reaches its ports can run code as "
                     "its user: start every node with RAY_AUTH_MODE=token, see docs/security.md"
                 )
@@ -199,7 +199,7 @@ def _warn_of_dashboard(address: str) -> None:
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(host).is_loopback:
             return
-    say(
+    print_line(
         f"warning: Ray's dashboard listens at {address}, not on loopback only; anybody who reaches it can run code on "
         "the cluster: start the head with --dashboard-host=127.0.0.1, or keep that port closed"
     )

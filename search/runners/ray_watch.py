@@ -47,9 +47,9 @@ class Watch:
             LostClusterError: It has been unreachable for too long.
         """
         if time.monotonic() - self._asked_at >= PROBE_SECS:
-            self.look()
+            self.probe()
 
-    def look(self) -> bool:
+    def probe(self) -> bool:
         """Probe the cluster now.
 
         Returns:
@@ -66,7 +66,7 @@ class Watch:
                 continue
             there = False
             if time.monotonic() - self._open_at[why] >= patience:
-                raise lost(self._name, why)
+                raise lost_cluster_error(self._name, why)
         return there
 
     def wait_for_verdict(self) -> None:
@@ -75,11 +75,11 @@ class Watch:
         Raises:
             LostClusterError: It is lost.
         """
-        while not self.look():
+        while not self.probe():
             time.sleep(PROBE_SECS / 2)
 
 
-def lost(name: str, why: str) -> LostClusterError:
+def lost_cluster_error(name: str, why: str) -> LostClusterError:
     """Return the error for a lost cluster."""
     return LostClusterError(
         f"lost the Ray cluster at {name}: {why}; everything is saved, run the same command again to continue"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS, Declared
-from search.significance.methods import METHODS, Method, choose
+from search.significance.methods import METHODS, Method, choose_test
 from search.significance.pairing import Outcomes, Pair, bits_of, pair_up, scores_of
 from search.significance.records import MeanTest
 from search.significance.results import Results
@@ -96,7 +96,7 @@ def examine(
     """
     a, b = names
     has_bits, has_scores = a in bits and b in bits, a in scores and b in scores
-    chosen = choose(declared, has_bits=has_bits, has_scores=has_scores)
+    chosen = choose_test(declared, has_bits=has_bits, has_scores=has_scores)
     if chosen is None:
         refusal = _nothing_fits(declared, bits=has_bits, scores=has_scores)
         return Examined(names=names, dataset=dataset, refusal=refusal)

@@ -29,7 +29,7 @@ from search.significance.tests.crossed import components
 from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
 
-SINGLE_STEPS = {"shaffer", "bergmann-hommel", "max-t"}
+FOR_ONE_DATA_SET = {"shaffer", "bergmann-hommel", "max-t"}
 """Adjustments that need a single data set, since they use the correlation or logic of its comparisons."""
 
 ESTIMANDS = {"new-data": NEW_DATA, "this-data": THIS_DATA}
@@ -132,7 +132,7 @@ def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declar
             f"estimand: over {len(results)} data sets, claims are about new data sets, found this-data; analyse each "
             "data set alone"
         )
-    if declared.adjust in SINGLE_STEPS and len(results) > 1:
+    if declared.adjust in FOR_ONE_DATA_SET and len(results) > 1:
         raise ScoresError(f"adjust: {declared.adjust} expects one data set, found {len(results)}; use holm")
     if declared.interim is not None and not (
         declared.estimand == "this-data"

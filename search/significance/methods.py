@@ -270,7 +270,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-def choose(declared: Declared, *, has_bits: bool, has_scores: bool) -> str | None:
+def choose_test(declared: Declared, *, has_bits: bool, has_scores: bool) -> str | None:
     """Return the test for what was declared and stored, never for the values of the results.
 
     Args:

@@ -76,7 +76,7 @@ class Law(Protocol):
         """
         ...
 
-    def finds(self, difference: float, *, alpha: float) -> float:
+    def power(self, difference: float, *, alpha: float) -> float:
         """Return the probability that the test rejects on the side of a true difference.
 
         Args:

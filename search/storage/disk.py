@@ -50,7 +50,7 @@ _IN_LIBRARIES = re.compile(
 
 
 @contextlib.contextmanager
-def telling_disk_faults(place: Path) -> Iterator[None]:
+def raising_storage_faults(place: Path) -> Iterator[None]:
     """Convert machine faults to `StorageFaultError`.
 
     Args:
@@ -65,7 +65,7 @@ def telling_disk_faults(place: Path) -> Iterator[None]:
         fault = find_fault(error)
         if fault is None:
             raise
-        raise StorageFaultError(in_words(fault, place)) from error
+        raise StorageFaultError(describe_fault(fault, place)) from error
 
 
 def find_fault(error: BaseException | None) -> OSError | None:
@@ -87,12 +87,12 @@ def find_fault(error: BaseException | None) -> OSError | None:
     return None
 
 
-def is_fault_in_words(reason: str) -> bool:
+def is_storage_fault(reason: str) -> bool:
     """Return whether the recorded reason of a failure, `TypeOfError: message`, is a machine fault."""
     return bool(_IN_PYTHON.match(reason) or _IN_LIBRARIES.match(reason))
 
 
-def in_words(fault: OSError, place: Path | str) -> str:
+def describe_fault(fault: OSError, place: Path | str) -> str:
     """Format a machine fault in one line: the file, the node, the system's message, and how to fix it."""
     mend = (MENDS | _GONE).get(fault.errno or 0, "fix this")
     return (
@@ -114,7 +114,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool =
     """
     # Random, as process ids of different nodes may coincide.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with telling_disk_faults(path):
+    with raising_storage_faults(path):
         try:
             with temporary.open("xb") as stream:  # "x" never follows an existing link
                 write(stream)

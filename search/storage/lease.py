@@ -51,18 +51,18 @@ class Lease:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True, name="study-lease")
 
-    def take(self, say: Callable[[str], None] = lambda _: None) -> None:
+    def take(self, print_line: Callable[[str], None] = lambda _: None) -> None:
         """Take the lease and renew it from now on; it is valid only after `confirm`.
 
         Args:
-            say: Receives the reason for a wait, if there is one.
+            print_line: Receives the reason for a wait, if there is one.
 
         Raises:
             StudyLockedError: Another driver renews the lease.
         """
         first = self._read()
         if first is not None and first.get("copy") != self._copy:
-            say(
+            print_line(
                 f"{self._store}: {first.get('owner')} used it last; waiting up to {PATIENCE_SECS:.0f} s to see whether "
                 "that process is still running"
             )
@@ -89,7 +89,7 @@ class Lease:
             StudyLockedError: Another driver did.
         """
         time.sleep(max(0.0, self._taken + SETTLE_SECS - time.monotonic()))
-        self.look()
+        self.verify()
 
     def check(self) -> None:
         """Raise an error if the loss of the lease was noticed already; makes no request.
@@ -100,7 +100,7 @@ class Lease:
         if self._lost is not None:
             raise self._lost
 
-    def look(self) -> None:
+    def verify(self) -> None:
         """Read the lease from the store and check that it belongs to this driver.
 
         Raises:
@@ -121,7 +121,7 @@ class Lease:
         Raises:
             StudyLockedError: Another driver has taken it.
         """
-        self.look()
+        self.verify()
         self._write()
 
     def stop(self) -> None:

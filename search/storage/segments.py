@@ -40,7 +40,7 @@ class Segments:
         self._store, self._writer = store, writer
         self._known: list[Segment] = []
 
-    def look(self) -> int:
+    def refresh(self) -> int:
         """List the segments.
 
         Returns:
@@ -66,7 +66,7 @@ class Segments:
             except StoreError:
                 if not attempts_left:
                     raise
-                self.look()  # the driver may have merged segments meanwhile
+                self.refresh()  # the driver may have merged segments meanwhile
         raise AssertionError
 
     def _read(self, start: int) -> bytes:

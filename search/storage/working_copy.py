@@ -134,7 +134,7 @@ def _pull_journal(location: Location, segments: Segments, known: dict[str, objec
         Size and digest of the journal on the store, so that this part need not be compared next time.
     """
     path = location.folder / JOURNAL
-    length = segments.look()
+    length = segments.refresh()
     here = path.read_bytes() if path.is_file() else b""
     here = here[: here.rfind(b"\n") + 1]  # ignore an incomplete line
     size = int(str(known.get("size", 0)))

@@ -16,7 +16,7 @@ from search.seeds import Block, make_block
 from search.study.config import StudyConfig
 from search.study.section import PointLike
 from search.study.settings import BINDS_TO, MODEL_DEFAULTS
-from search.training.config import TRAIN_FIELDS, TrainConfig, settled
+from search.training.config import TRAIN_FIELDS, TrainConfig, resolve_precision
 from search.training.spec import TrialSpec
 from spaces.conditions import holds
 from spaces.domains import Fixed
@@ -122,7 +122,7 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
     num_images = _size_of_training_part(study, facts)
     if train.batch > num_images:
         raise _Unfit(f"batch: expected at most the {num_images:,} images of the training part, found {train.batch}")
-    return config, settled(train, gpus=study.resources.gpus)
+    return config, resolve_precision(train, gpus=study.resources.gpus)
 
 
 @lru_cache(maxsize=1024)  # checked, proposed and trained, on one block after the other, it is the same model
@@ -143,7 +143,7 @@ def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> s
     return None
 
 
-def tell_rejected(rejected: Mapping[str, int]) -> str:
+def describe_rejected(rejected: Mapping[str, int]) -> str:
     """Describe how many draws were rejected and why, the most frequent reason first."""
     if not rejected:
         return "no draw rejected"
@@ -169,7 +169,7 @@ def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
     space = study.build_space()
     settled = {**MODEL_DEFAULTS, **study.model, **dataclasses.asdict(study.train)}
     known = {parameter.name for parameter in space.parameters}
-    point = {name: value for name, value in values.items() if name in known or not _says(settled, name, value)}
+    point = {name: value for name, value in values.items() if name in known or not _holds(settled, name, value)}
     for parameter in space.parameters:
         name, domain = parameter.name, parameter.domain
         setting = BINDS_TO.get(name, name)
@@ -181,7 +181,7 @@ def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
         return point  # a baseline may lie outside the space
 
 
-def _says(settled: Mapping[str, Any], name: str, value: object) -> bool:
+def _holds(settled: Mapping[str, Any], name: str, value: object) -> bool:
     held = settled.get(name)
     return held == value and isinstance(held, bool) is isinstance(value, bool)
 

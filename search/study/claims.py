@@ -223,7 +223,7 @@ def _all_pairs_faults(section: CompareSection) -> Iterator[str]:
             )
 
 
-def tell_claims(section: CompareSection) -> str:
+def describe_claims(section: CompareSection) -> str:
     """Describe the declared comparisons in one line."""
     families = families_of(section)
     sizes = [len(family.pairs) for family in families]
@@ -250,10 +250,10 @@ def error_rate_of(adjust: Adjust) -> str:
 def fewest_repeats(section: CompareSection) -> int:
     """Return the smallest number of repeats with which the largest family can reach a verdict, whatever the results."""
     from search.significance.declared import Declared
-    from search.significance.methods import METHODS, choose
+    from search.significance.methods import METHODS, choose_test
 
     declared = Declared(estimand=section.estimand, adjust=section.adjust, alpha=section.alpha)
-    test = choose(declared, has_bits=True, has_scores=True)
+    test = choose_test(declared, has_bits=True, has_scores=True)
     assert test is not None, "the repeats of a study record the correctness of every test image"
     return METHODS[test].blocks_needed(declared, max(1, *(len(family.pairs) for family in families_of(section))))
 

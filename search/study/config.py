@@ -25,7 +25,7 @@ from search.study.section import PointLike, Scalar, Section, UriText
 from search.study.settings import setting_faults, space_faults
 from search.text.explain import explain
 from search.text.yaml_text import MAX_CHARACTERS, Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
-from search.training.config import PRECISIONS, TrainConfig, settled
+from search.training.config import PRECISIONS, TrainConfig, resolve_precision
 from search.uris import Uri, fault_of, without_secrets
 from spaces.presets import UnknownPreset, load_preset, load_space
 from spaces.space import Space, SpaceError
@@ -304,11 +304,11 @@ def parse_study(
         faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
-    study = study.model_copy(update={"train": _settle(study)})
+    study = study.model_copy(update={"train": _resolve_precision(study)})
     return study if recorded else study.given(_leaves(plain))
 
 
-def _settle(study: StudyConfig) -> TrainConfig:
+def _resolve_precision(study: StudyConfig) -> TrainConfig:
     """Resolve `precision: auto`: as recorded when the study started, else the best choice for this machine."""
     resolved = read_resolved(study.location) if study.train.precision == "auto" else None
     if resolved is not None:
@@ -316,7 +316,7 @@ def _settle(study: StudyConfig) -> TrainConfig:
             began = yaml.safe_load(resolved).get("train").get("precision")
             if began in PRECISIONS:
                 return dataclasses.replace(study.train, precision=began)
-    return settled(study.train, gpus=study.resources.gpus)
+    return resolve_precision(study.train, gpus=study.resources.gpus)
 
 
 def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False) -> StudyConfig:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from search.errors import StudyError
 from search.seeds import derive
-from search.study.bind import DataFacts, tell_rejected, why_not
+from search.study.bind import DataFacts, describe_rejected, why_not
 from search.study.config import StudyConfig
 from spaces.space import Point, Space
 
@@ -40,4 +40,4 @@ def check_possible(study: StudyConfig, facts: DataFacts) -> None:
             return
         rejected[why] += 1
     which = f"its {space.size}" if is_small else f"{NUM_DRAWS} random"
-    raise StudyError(f"space: no valid model among {which} points: {tell_rejected(rejected)}; fix fewer parameters")
+    raise StudyError(f"space: no valid model among {which} points: {describe_rejected(rejected)}; fix fewer parameters")

@@ -29,7 +29,7 @@ def refuse_foreign_experiment(uri: str, experiment: str, journal_id: str) -> Non
             is unreachable.
     """
     try:
-        found = _look_into_file(uri, experiment) if uri.startswith(SQLITE) else _ask(uri, experiment)
+        found = _read_database(uri, experiment) if uri.startswith(SQLITE) else _query_server(uri, experiment)
     except HybridSearchError:
         if journal_id:
             return
@@ -80,7 +80,7 @@ def foreign_runs(runs: Sequence[tuple[str, str | None]], journal_id: str) -> lis
     return [name for name, journal in runs if journal is None]
 
 
-def _look_into_file(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
+def _read_database(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
     """Read an SQLite file without MLflow, whose import takes seconds.
 
     Returns:
@@ -107,8 +107,8 @@ def _look_into_file(uri: str, experiment: str) -> tuple[bool, list[tuple[str, st
     return row[1] != "active", runs
 
 
-def _ask(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
-    from search.errors import NothingThereError
+def _query_server(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
+    from search.errors import NotFoundError
     from search.tracking.mlflow_client import RejectedError, connect, translated
     from search.tracking.mlflow_runs import fetch_runs
 
@@ -120,7 +120,7 @@ def _ask(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]]
         if found.lifecycle_stage != "active":
             return True, []
         return False, [(run.name, run.tags.get(JOURNAL_TAG)) for run in fetch_runs(uri, experiment)]
-    except NothingThereError:
+    except NotFoundError:
         return None
     except RejectedError as error:
         raise TrackingError(*error.faults) from None

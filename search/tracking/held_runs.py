@@ -84,7 +84,7 @@ class HeldRuns:
         """Delete a run whose values contradict the journal; MLflow can restore it."""
         self._store.delete(self._runs.pop(key))
 
-    def settle(self) -> None:
+    def delete_duplicates(self) -> None:
         """Search again for duplicates of runs whose request was repeated, and delete them."""
         for key in sorted(self._late):
             self._search(key)
@@ -107,7 +107,7 @@ class HeldRuns:
             self._runs[key] = kept
 
 
-def is_settled(run: MlflowRun, record: TrialRecord, status: str, word: str, nested: Mapping[str, str]) -> bool:
+def is_complete(run: MlflowRun, record: TrialRecord, status: str, word: str, nested: Mapping[str, str]) -> bool:
     """Return whether a run is complete: it has its final status, which is always sent last, and the right values."""
     told = run.status == status != "RUNNING" and run.outcome == word
     return told and nested.items() <= run.tags.items() and not value_fault(record, run)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from search.errors import NothingThereError, TrackingError
+from search.errors import NotFoundError, TrackingError
 from search.journal.mlflow_run import MlflowRun
 from search.tracking.mlflow_client import RejectedError, connect, default_uri, translated
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
@@ -35,7 +35,7 @@ def fetch_runs(uri: str, experiment: str) -> tuple[MlflowRun, ...]:
         experiment: Name or id of the experiment.
 
     Raises:
-        NothingThereError: The store or the experiment does not exist.
+        NotFoundError: The store or the experiment does not exist.
         TrackingError: MLflow is unreachable or rejects the request.
     """
     _check_there(uri)
@@ -59,7 +59,7 @@ def _check_there(uri: str) -> None:
     else:
         return
     if not path.exists():
-        raise NothingThereError(
+        raise NotFoundError(
             f"{uri}: not found; give the store with --tracking-uri, such as sqlite:////folder/mlflow.db or "
             "http://host:5000"
         )
@@ -81,7 +81,7 @@ def _find(client: MlflowClient, uri: str, experiment: str) -> str:
             near = difflib.get_close_matches(experiment, names, n=1)
             more = f" and {len(names) - NUM_SHOWN} more" if len(names) > NUM_SHOWN else ""
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names[:NUM_SHOWN])}{more}"
-            raise NothingThereError(f"{redacted(uri)}: no experiment is called {experiment!r}; {hint}") from None
+            raise NotFoundError(f"{redacted(uri)}: no experiment is called {experiment!r}; {hint}") from None
     if found.lifecycle_stage != "active":
         raise TrackingError(f"{redacted(uri)}: experiment {experiment} was deleted; restore it in MLflow")
     return str(found.experiment_id)

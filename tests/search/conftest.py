@@ -231,16 +231,16 @@ class CopiedHere:
         folder: Path,
         uri: str | None,
         experiment: str | None,
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
         *,
         optuna: Path | str | None = None,
     ) -> None:
-        self._makers: list[Callable[[], copies.Copy]] = []
+        self._makers: list[Callable[[], copies.OneWayCopy]] = []
         if optuna is not None:
             database = optuna if isinstance(optuna, str) else None
-            self._makers.append(lambda: copies._optuna(folder, database, say))
+            self._makers.append(lambda: copies._optuna(folder, database, print_line))
         if uri is not None and experiment is not None:
-            self._makers.append(lambda: copies._mlflow(folder, uri, experiment, say))
+            self._makers.append(lambda: copies._mlflow(folder, uri, experiment, print_line))
 
     def close(self, timeout_secs: float) -> bool:
         """Copy; what could not be copied is said."""
@@ -252,7 +252,7 @@ class CopiedHere:
 @pytest.fixture
 def copied_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions start no process for their copies, which takes seconds."""
-    monkeypatch.setattr("search.runners.session.TrackerProcess", CopiedHere)
+    monkeypatch.setattr("search.runners.session.FollowerProcess", CopiedHere)
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def copy_to_optuna(study: StudyConfig) -> list[str]:
     """Bring Optuna's copy of a study up to date in this process; what it said."""
     said: list[str] = []
     space, database = study.build_space(), study.search.database
-    OptunaCopy(study.folder, name=study.name, space=space, database=database, say=said.append).finish()
+    OptunaCopy(study.folder, name=study.name, space=space, database=database, print_line=said.append).finish()
     return said
 
 

@@ -100,7 +100,7 @@ class Crossed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needed:
+class SampleSize:
     """Number of repeats or images for a target difference."""
 
     difference: float
@@ -130,7 +130,7 @@ def detectable(design: Design, num_blocks: float, *, alpha: float = 0.05, power:
     return 0.0 if law is None else smallest_detectable(law, alpha=alpha, power=power)
 
 
-def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, power: float = POWER) -> Needed:
+def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, power: float = POWER) -> SampleSize:
     """Return the smallest number of repeats that detects a true difference with a given power.
 
     Args:
@@ -145,15 +145,15 @@ def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, pow
 
     def enough(num_blocks: int) -> bool:
         law = design.law(num_blocks)
-        return law is None or law.finds(difference, alpha=alpha) >= power
+        return law is None or law.power(difference, alpha=alpha) >= power
 
     floor = detectable(design, math.inf, alpha=alpha, power=power)
-    return Needed(difference=difference, number=_fewest(enough) if difference > floor else None, floor=floor)
+    return SampleSize(difference=difference, number=_fewest(enough) if difference > floor else None, floor=floor)
 
 
 def images_needed(
     design: Crossed, difference: float, num_blocks: float, *, alpha: float = 0.05, power: float = POWER
-) -> Needed:
+) -> SampleSize:
     """Return the smallest number of test images with which a number of repeats detects a true difference.
 
     The images must be new ones of the same kind. The result does not hold if they are easier, harder or near copies.
@@ -172,12 +172,12 @@ def images_needed(
     def enough(num_images: int) -> bool:
         larger = dataclasses.replace(design, num_images=num_images)
         law = larger.law(num_blocks)
-        return law is None or law.finds(difference, alpha=alpha) >= power
+        return law is None or law.power(difference, alpha=alpha) >= power
 
     repeats = design.components.repeats
     limit = Paired(sd=math.sqrt(repeats)) if repeats else None
     floor = detectable(limit, num_blocks, alpha=alpha, power=power) if limit else 0.0
-    return Needed(difference=difference, number=_fewest(enough), floor=floor)
+    return SampleSize(difference=difference, number=_fewest(enough), floor=floor)
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:

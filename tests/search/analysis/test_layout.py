@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.analysis.asked import Asked
+from search.analysis.asked import ReadOptions
 from search.analysis.direction import says_lower
 from search.analysis.faults import AnalysisError
 from search.analysis.reading import Reading
@@ -26,7 +26,7 @@ def take(write: Any) -> Read:
 
     def read(*lines: str, name: str = "results.csv", **asked: Any) -> tuple[Reading, str]:
         told: list[str] = []
-        reading = read_file(write(*lines, name=name), Asked(**asked), tell=told.append)
+        reading = read_file(write(*lines, name=name), ReadOptions(**asked), tell=told.append)
         return reading, told[0]
 
     return read

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from search.analysis.asked import Asked
+from search.analysis.asked import ReadOptions
 from search.analysis.document import to_lines, write_files
 from search.analysis.faults import AnalysisError
 from search.analysis.options import Options
@@ -23,7 +23,7 @@ from search.significance.results import Results
 from search.significance.units import in_unit, negated
 from search.significance.unpaired import judge_unpaired, welch_t
 
-LOWER = Asked(direction="lower")
+LOWER = ReadOptions(direction="lower")
 
 
 def save(path: Path, correct: Any, **arrays: Any) -> Path:
@@ -119,7 +119,7 @@ def test_a_training_at_chance_of_100_classes_is_one_percent(write: Any) -> None:
     path = table(write, [70.1, 1.0, 70.3, 70.2, 70.4, 70.6], [72.1, 72.3, 72.2, 72.5, 72.4, 72.6])
     with pytest.raises(AnalysisError, match="add --scale 100 if all of them are percent"):
         analyze(path, Options())
-    found = analyze(path, Options(), Asked(scale=100))
+    found = analyze(path, Options(), ReadOptions(scale=100))
     assert found.comparisons[0].scores_a[1] == pytest.approx(0.01)
     assert any("block 1: the score 0.01 is far from the others" in note for note in found.document["notes"])
 
@@ -127,7 +127,7 @@ def test_a_training_at_chance_of_100_classes_is_one_percent(write: Any) -> None:
 def test_less_time_is_better_by_its_name(write: Any) -> None:
     path = table(write, [9.1, 9.2, 9.4, 9.3, 9.5], [8.1, 8.2, 8.5, 8.3, 8.4], metric="latency_ms")
     with pytest.raises(AnalysisError, match="suggests that lower values are better"):
-        analyze(path, Options(), Asked(score="latency_ms", scale=1))
+        analyze(path, Options(), ReadOptions(score="latency_ms", scale=1))
 
 
 def test_a_lone_crash_is_noted(write: Any) -> None:
@@ -161,13 +161,13 @@ def test_without_common_blocks(write: Any) -> None:
         "they share no block: train both on the same seeds and splits, or compare them as independent"
         in refused.sentence
     )
-    found = analyze(path, Options(), Asked(unpaired=True)).comparisons[0]
+    found = analyze(path, Options(), ReadOptions(unpaired=True)).comparisons[0]
     theirs = stats.ttest_ind(a, b, equal_var=False)
     assert (found.t, found.p, found.df) == pytest.approx((theirs.statistic, theirs.pvalue, theirs.df), rel=1e-10)
     assert (found.verdict.value, found.num_unpaired, found.p_a_gt_b) == ("better", (8, 6), 1.0)
     assert "8 and 6 unpaired runs, Welch's t; A12 > .99; this data set" in found.sentence
     few = write("config,score", "a,.5", "a,.6", "b,.7", "b,.8", name="few.csv")
-    refused = analyze(few, Options(), Asked(unpaired=True)).comparisons[0]
+    refused = analyze(few, Options(), ReadOptions(unpaired=True)).comparisons[0]
     assert "Welch's t needs at least 5 runs of each, got 2 and 2" in refused.sentence
 
 
@@ -184,7 +184,7 @@ def test_diverged_runs_decide_nothing_alone(write: Any) -> None:
     rows = [f"a,{at},{0.8 + at / 1000},0" for at in range(6)] + [f"b,x{at},{0.79 + at / 1000},0" for at in range(6)]
     rows[-1] = "b,x5,0.1,1"
     path = write("config,block,score,failed", *rows)
-    found = analyze(path, Options(), Asked(unpaired=True)).comparisons[0]
+    found = analyze(path, Options(), ReadOptions(unpaired=True)).comparisons[0]
     assert found.verdict.value == "inconclusive"
     assert "it depends on the diverged runs: with them it is inconclusive, without them better" in found.sentence
     assert "Diverged: a 0 of 6, b 1 of 6." in found.sentence

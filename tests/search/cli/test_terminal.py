@@ -80,7 +80,7 @@ def test_packages_on_pythonpath_that_hide_ours_are_named(own_modules: Path) -> N
 
 def test_commands_to_the_terminal_in_names_are_shown_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     show(False, dict, lambda: ["trial 0: \x1b[2Jevil\nerror: fake", "plain \u00e9"])
-    lines.say("study \x1b]0;title\x07")
+    lines.print_line("study \x1b]0;title\x07")
     shown = capsys.readouterr()
     assert shown.out == "trial 0: \\x1b[2Jevil\\nerror: fake\nplain \u00e9\n"
     assert shown.err == "study \\x1b]0;title\\x07\n"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from search.compare.power import DISCORDANCE, LASTING, SD_REPEATS, Assumptions, PowerEstimate, foresee, to_lines
+from search.compare.power import DISCORDANCE, LASTING, SD_REPEATS, Assumptions, PowerEstimate, estimate_power, to_lines
 from search.errors import InputError
 from search.significance.planning.design import (
     Crossed,
@@ -61,7 +61,7 @@ def text_of(foresight: PowerEstimate, **changes: Any) -> str:
 
 def test_without_a_pilot_it_says_what_is_assumed(make_study: MakeStudy) -> None:
     study = make_study("compare.baselines=[ecrnn/cnn]", "compare.repeats=12")
-    found = foresee(study, IMAGES, Assumptions(difference=0.02))
+    found = estimate_power(study, IMAGES, Assumptions(difference=0.02))
     design = Crossed(components=ASSUMED, num_images=IMAGES)
     assert found.components == ASSUMED
     assert found.num_blocks == blocks_needed(design, 0.02).number
@@ -81,16 +81,16 @@ def test_without_a_pilot_it_says_what_is_assumed(make_study: MakeStudy) -> None:
 
 
 def test_the_rope_is_asked_for_unless_a_difference_is(make_study: MakeStudy) -> None:
-    found = foresee(make_study("compare.rope=0.03"), IMAGES, Assumptions())
+    found = estimate_power(make_study("compare.rope=0.03"), IMAGES, Assumptions())
     assert (found.difference, found.is_rope) == (0.03, True)
     assert "would detect a difference of 3 pp (the rope)" in text_of(found)
-    nothing = foresee(make_study("compare.rope=0"), IMAGES, Assumptions())
+    nothing = estimate_power(make_study("compare.rope=0"), IMAGES, Assumptions())
     assert (nothing.difference, nothing.num_blocks, nothing.images_ever, nothing.is_rope) == (None, None, None, False)
     assert text_of(nothing).startswith("10 repeats as declared would detect")
 
 
 def test_below_the_floor_it_asks_for_images(make_study: MakeStudy) -> None:
-    found = foresee(make_study("compare.repeats=400"), IMAGES, Assumptions(difference=0.005))
+    found = estimate_power(make_study("compare.repeats=400"), IMAGES, Assumptions(difference=0.005))
     assert found.num_blocks is None
     assert found.smallest_ever > 0.005
     assert found.images_ever is not None
@@ -104,21 +104,21 @@ def test_below_the_floor_it_asks_for_images(make_study: MakeStudy) -> None:
     assert 31_000 < found.images_ever <= 32_000
     # .005 = 2.80 SE, and SE^2 = .1 / M + (.0001 + .3 / M) / 400
     assert found.images_for_repeats == pytest.approx(34_330, rel=2e-3)
-    few = foresee(make_study("compare.repeats=3"), IMAGES, Assumptions(difference=0.005))
+    few = estimate_power(make_study("compare.repeats=3"), IMAGES, Assumptions(difference=0.005))
     assert few.images_for_repeats is None
     assert to_lines(few)[1] == "it takes about 32,000 test images, with any number of repeats"
 
 
 def test_what_is_stated_goes_before_what_is_assumed(make_study: MakeStudy) -> None:
     study = make_study()
-    disagreed = foresee(study, IMAGES, Assumptions(discordance=0.1)).components
+    disagreed = estimate_power(study, IMAGES, Assumptions(discordance=0.1)).components
     assert disagreed == Components(
         repeats=SD_REPEATS**2, images=0.1 * LASTING, residual=pytest.approx(0.1 * (1 - LASTING))
     )
-    varied = foresee(study, IMAGES, Assumptions(sd_repeats=0.02)).components
+    varied = estimate_power(study, IMAGES, Assumptions(sd_repeats=0.02)).components
     assert varied.images == ASSUMED.images
     assert varied.repeats + varied.residual / IMAGES == pytest.approx(0.02**2)
-    both = foresee(study, IMAGES, Assumptions(sd_repeats=0.001, discordance=0.4))
+    both = estimate_power(study, IMAGES, Assumptions(sd_repeats=0.001, discordance=0.4))
     # So little between blocks leaves no room for the images' noise: 0.3 / 10,000 would be a variance of .0055^2.
     assert both.components == Components(repeats=0.0, images=pytest.approx(0.1), residual=pytest.approx(0.01))
     assert both.sources[-2:] == (
@@ -130,7 +130,7 @@ def test_what_is_stated_goes_before_what_is_assumed(make_study: MakeStudy) -> No
 
 def test_the_newest_comparison_is_the_pilot(with_pilot: Callable[..., StudyConfig]) -> None:
     study = with_pilot(QUIET, None, LOUD)
-    found = foresee(study, IMAGES, Assumptions(difference=0.01))
+    found = estimate_power(study, IMAGES, Assumptions(difference=0.01))
     design = Crossed(components=Components(**LOUD), num_images=IMAGES)
     assert found.components == Components(**LOUD)
     assert found.num_blocks == blocks_needed(design, 0.01).number
@@ -148,15 +148,15 @@ def test_the_newest_comparison_is_the_pilot(with_pilot: Callable[..., StudyConfi
 
 def test_what_is_stated_goes_before_the_pilot(with_pilot: Callable[..., StudyConfig]) -> None:
     study = with_pilot(LOUD)
-    found = foresee(study, IMAGES, Assumptions(difference=0.01, discordance=0.128))
+    found = estimate_power(study, IMAGES, Assumptions(difference=0.01, discordance=0.128))
     assert found.components == Components(repeats=9e-5, images=pytest.approx(0.008), residual=pytest.approx(0.12))
-    sure = foresee(study, IMAGES, Assumptions(difference=0.01, discordance=0.1, sd_repeats=0.02))
+    sure = estimate_power(study, IMAGES, Assumptions(difference=0.01, discordance=0.1, sd_repeats=0.02))
     assert sure.components.repeats + sure.components.residual / IMAGES == pytest.approx(4e-4)
     assert len(sure.sources) == 3
 
 
 def test_a_comparison_without_variances_is_no_pilot(with_pilot: Callable[..., StudyConfig]) -> None:
-    found = foresee(with_pilot(None), IMAGES, Assumptions())
+    found = estimate_power(with_pilot(None), IMAGES, Assumptions())
     assert not found.has_pilot
     assert found.components == ASSUMED
 
@@ -177,12 +177,12 @@ def test_a_damaged_comparison_is_named(with_pilot: Callable[..., StudyConfig], c
     path: Path = study.folder / "comparison" / "comparison.json"
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(InputError, match=r"comparison\.json: damaged .*`hybrid-search compare` writes it again"):
-        foresee(study, IMAGES, Assumptions())
+        estimate_power(study, IMAGES, Assumptions())
 
 
 def test_a_claim_on_this_data_set_needs_no_images(with_pilot: Callable[..., StudyConfig]) -> None:
     study = with_pilot(LOUD, overrides=("compare.estimand=this-data",))
-    found = foresee(study, 500, Assumptions(difference=0.01))
+    found = estimate_power(study, 500, Assumptions(difference=0.01))
     design = Paired(sd=math.sqrt(LOUD["repeats"] + LOUD["residual"] / 500))
     assert found.test == "plain paired t"
     assert found.num_blocks == blocks_needed(design, 0.01).number
@@ -190,15 +190,15 @@ def test_a_claim_on_this_data_set_needs_no_images(with_pilot: Callable[..., Stud
     assert "test images;" not in text_of(found)
     assert "with unlimited repeats" not in text_of(found)
     assert (
-        foresee(study, IMAGES, Assumptions(difference=0.1)).num_blocks == 5
+        estimate_power(study, IMAGES, Assumptions(difference=0.1)).num_blocks == 5
     )  # fewer would find it, and lead to no verdict
 
 
 def test_the_largest_family_sets_the_level(make_study: MakeStudy) -> None:
     baselines = "compare.baselines=[ecrnn/cnn, johnson/tsn, yilmaz/cnn]"
-    against = foresee(make_study(baselines, "compare.finalists=2"), IMAGES, Assumptions(difference=0.015))
+    against = estimate_power(make_study(baselines, "compare.finalists=2"), IMAGES, Assumptions(difference=0.015))
     assert (against.family_size, against.alpha) == (6, pytest.approx(0.05 / 6))
-    pairs = foresee(
+    pairs = estimate_power(
         make_study(baselines, "compare.finalists=2", "compare.family=all-pairs"), IMAGES, Assumptions(difference=0.015)
     )
     assert pairs.family_size == 10
@@ -210,13 +210,15 @@ def test_the_largest_family_sets_the_level(make_study: MakeStudy) -> None:
         "compare.family={paper: [[ecrnn/cnn, johnson/tsn]], "
         "ours: [[finalist-1, ecrnn/cnn], [finalist-1, johnson/tsn]]}",
     )
-    assert foresee(named, IMAGES, Assumptions()).family_size == 2
-    assert "level 0.025, the strictest step of 2 comparisons" in text_of(foresee(named, IMAGES, Assumptions()))
-    assert foresee(make_study(), IMAGES, Assumptions()).family_size == 1  # one finalist, and nothing to compare it with
+    assert estimate_power(named, IMAGES, Assumptions()).family_size == 2
+    assert "level 0.025, the strictest step of 2 comparisons" in text_of(estimate_power(named, IMAGES, Assumptions()))
+    assert (
+        estimate_power(make_study(), IMAGES, Assumptions()).family_size == 1
+    )  # one finalist, and nothing to compare it with
 
 
 def test_a_single_repeat_finds_nothing(make_study: MakeStudy) -> None:
-    found = foresee(make_study("compare.repeats=1"), IMAGES, Assumptions(difference=0.1))
+    found = estimate_power(make_study("compare.repeats=1"), IMAGES, Assumptions(difference=0.1))
     assert found.detectable is None
     assert found.images_for_repeats is None
     assert text_of(found).startswith(
@@ -233,7 +235,7 @@ def test_what_is_no_fraction_is_refused(name: str, value: float) -> None:
 
 def test_both_numbers_are_given_for_the_declared_repeats_too(with_pilot: Callable[..., StudyConfig]) -> None:
     study = with_pilot(LOUD, overrides=("compare.repeats=8",))
-    found = foresee(study, IMAGES, Assumptions(difference=0.01))
+    found = estimate_power(study, IMAGES, Assumptions(difference=0.01))
     worst = upper_components(Components(**LOUD), num_blocks=6, num_images=500)
     assert found.detectable_upper == detectable(Crossed(components=worst, num_images=IMAGES), 8)
     assert found.detectable is not None

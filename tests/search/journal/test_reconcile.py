@@ -23,13 +23,13 @@ from search.journal.reconcile import (
     Difference,
     OptunaTrial,
     Repair,
-    mended_in_words,
+    describe_repairs,
     mlflow_differences,
     optuna_differences,
 )
 from search.records import NOT_KNOWN, Completed, Draw, EpochMetrics, Failed, Stopped, TrialRecord
 from search.sampling.optuna_copy import OptunaCopy
-from search.sampling.optuna_copy import in_words as copied
+from search.sampling.optuna_copy import to_records as copied
 from search.sampling.trials import TrialMaker
 from search.storage.working_copy import is_driven
 from search.study.config import parse_study
@@ -72,7 +72,7 @@ def differences(
 
 
 @pytest.mark.parametrize(
-    ("changes", "found", "cure"),
+    ("changes", "found", "repair"),
     [
         ({"state": "RUNNING", "value": None, "curve": {}}, "RUNNING", Repair.TELL),
         ({"state": "RUNNING", "value": None, "curve": {1: 0.5}}, "RUNNING", Repair.TELL),
@@ -87,12 +87,12 @@ def differences(
         ({"number": 1}, "no such trial", Repair.REWRITE),
     ],
 )
-def test_each_difference_of_a_trial(record: TrialRecord, changes: dict[str, Any], found: str, cure: Repair) -> None:
+def test_each_difference_of_a_trial(record: TrialRecord, changes: dict[str, Any], found: str, repair: Repair) -> None:
     assert differences({"a": record}, [TRIAL]) == []
     difference = differences({"a": record}, [dataclasses.replace(TRIAL, **changes)])[0]
-    assert (difference.journal, difference.found, difference.cure) == ("completed (0.7500)", found, cure)
+    assert (difference.journal, difference.found, difference.repair) == ("completed (0.7500)", found, repair)
     (missing,) = differences({"a": record}, [])
-    assert (missing.found, missing.cure) == ("no such trial", Repair.ADD)
+    assert (missing.found, missing.repair) == ("no such trial", Repair.ADD)
 
 
 def test_what_each_outcome_is_in_optuna(record: TrialRecord, make_epoch: MakeEpoch) -> None:
@@ -119,7 +119,7 @@ def test_what_the_journal_does_not_know(record: TrialRecord) -> None:
     assert (unknown.trial, unknown.journal, unknown.found) == ("trial 0", "never started", "COMPLETE (0.7500)")
     last = dataclasses.replace(fail, number=2)
     (left,) = differences(records, [fail, second, last])
-    assert (left.number, left.found, left.cure) == (2, "FAIL", Repair.REWRITE)
+    assert (left.number, left.found, left.repair) == (2, "FAIL", Repair.REWRITE)
 
 
 def test_a_draw_that_became_no_trial_is_a_failed_trial_there() -> None:
@@ -176,9 +176,9 @@ def test_runs_that_are_too_many_missing_or_left(record: TrialRecord) -> None:
 
 def test_the_line_about_what_was_mended(record: TrialRecord) -> None:
     found = mlflow_differences([record], {})
-    assert mended_in_words([], "trial") == ""
-    assert mended_in_words(found, "trial") == "repaired from the journal: 1 trial"
-    assert mended_in_words(found * 3, "run") == "repaired from the journal: 3 runs"
+    assert describe_repairs([], "trial") == ""
+    assert describe_repairs(found, "trial") == "repaired from the journal: 1 trial"
+    assert describe_repairs(found * 3, "run") == "repaired from the journal: 3 runs"
 
 
 @pytest.fixture
@@ -206,8 +206,8 @@ def bring(folder: Path) -> list[str]:
     """Let both copies follow; what they said."""
     said: list[str] = []
     study = parse_study(yaml.safe_load((folder / "study.yaml").read_text()), "study.yaml")
-    OptunaCopy(folder, name="tiny", space=study.build_space(), say=said.append).finish()
-    Mirror(folder, uri=default_uri(folder.parent), experiment="tiny", say=said.append).finish()
+    OptunaCopy(folder, name="tiny", space=study.build_space(), print_line=said.append).finish()
+    Mirror(folder, uri=default_uri(folder.parent), experiment="tiny", print_line=said.append).finish()
     return said
 
 
@@ -246,7 +246,8 @@ def test_status_check_from_agreement_to_differences_and_back(
     assert len(lines) == 4 + 2 + 1
     assert (
         lines[0]
-        == f"Optuna  {records[first].label}: {in_words(records[first])} in the journal, but no such trial in Optuna"
+        == f"Optuna  {records[first].label}: {describe_fault(records[first])} in the journal, but no such trial in "
+        "Optuna"
     )
     assert "RUNNING, " in lines[4]
     assert lines[5].endswith("no run in MLflow")
@@ -255,7 +256,7 @@ def test_status_check_from_agreement_to_differences_and_back(
     code, text = ask("--json")
     document = json.loads(text)
     assert (code, document["agree"], len(document["differences"])) == (1, False, 6)
-    assert {"store", "trial", "journal", "found", "cure", "number"} == document["differences"][0].keys()
+    assert {"store", "trial", "journal", "found", "repair", "number"} == document["differences"][0].keys()
     # The next start mends what was shown.
     study = parse_study(yaml.safe_load((swept / "study.yaml").read_text()), "study.yaml")
     start(swept)
@@ -266,7 +267,7 @@ def test_status_check_from_agreement_to_differences_and_back(
     assert bring(swept) == []
 
 
-def in_words(record: TrialRecord) -> str:
+def describe_fault(record: TrialRecord) -> str:
     if isinstance(record.outcome, Stopped):
         return f"stopped after epoch {record.outcome.epoch}"
     return f"completed ({record.val_accuracy:.4f})"

@@ -38,7 +38,7 @@ def trackers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         def close(self, _: float) -> bool:
             return "away" not in started[-1][1]
 
-    monkeypatch.setattr(write, "TrackerProcess", Tracker)
+    monkeypatch.setattr(write, "FollowerProcess", Tracker)
     return started
 
 

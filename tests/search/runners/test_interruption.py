@@ -205,7 +205,7 @@ def closed_trackers(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             patiences.append(patience)
             return False
 
-    monkeypatch.setattr("search.runners.session.TrackerProcess", Tracker)
+    monkeypatch.setattr("search.runners.session.FollowerProcess", Tracker)
     return patiences
 
 

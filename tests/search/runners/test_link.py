@@ -51,7 +51,7 @@ class FakeCluster:
         self.address = None
         self.resources = SimpleNamespace(max_failures=max_failures)
 
-    def look(self) -> None:
+    def update_nodes(self) -> None:
         pass
 
     def limit(self) -> int:
@@ -92,7 +92,7 @@ def died(node: str | None = "n1", **fields: Any) -> Exception:
     return RayActorError(actor_id=node, error_msg="The actor died\nunexpectedly.", **fields)
 
 
-def hear(link: Any, trial: str, epoch: int | None) -> None:
+def send(link: Any, trial: str, epoch: int | None) -> None:
     """A result as it comes from a worker: an epoch, or a tick."""
     from search.runners.ray_tune import Judge
 
@@ -195,9 +195,9 @@ def test_a_training_that_takes_node_after_node_down_fails(
         trial = f"{node}"
         assert key(link.take(trial)) == "a"
         # The first epoch of the fifth worker is new; the others tell it again, and begin again with a tick.
-        hear(link, trial, None)
+        send(link, trial, None)
         if node >= 5:
-            hear(link, trial, 1)
+            send(link, trial, 1)
         there.left.add(f"n{node}")
         link.lose(trial, died(f"n{node}"))
     assert link.take("10") == "FINISHED"
@@ -245,7 +245,7 @@ def test_a_worker_that_can_never_be_started_ends_the_run_with_the_reason(
 
     fail(2)
     assert key(link.take("1")) == "a"
-    hear(link, "1", None)  # it did begin: it may be lost as often again
+    send(link, "1", None)  # it did begin: it may be lost as often again
     link.lose("1", error)
     clock.now += 2.0
     fail(1)
@@ -276,10 +276,10 @@ def test_a_start_that_fails_is_not_tried_again_at_once(clock: SimpleNamespace) -
 def test_what_tune_does_not_know_is_a_lost_worker_and_keeps_its_words() -> None:
     from ray.exceptions import ObjectStoreFullError, OutOfMemoryError, RayTaskError
 
-    from search.runners.ray_link import KilledForMemoryError, NotBegunError
+    from search.runners.ray_link import KilledForMemoryError, NotStartedError
 
     for error, at_start, kind in (
-        (ObjectStoreFullError("full"), True, NotBegunError),
+        (ObjectStoreFullError("full"), True, NotStartedError),
         (ObjectStoreFullError("full"), False, type(died())),
         (OutOfMemoryError("full"), True, KilledForMemoryError),
     ):

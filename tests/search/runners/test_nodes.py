@@ -9,7 +9,7 @@ import pytest
 
 from search.data.datasets import DataConfig
 from search.runners import node_check as nodes
-from search.runners.node_check import NodeReport, NodeRequirements, fault_of, look, needs_of
+from search.runners.node_check import NodeReport, NodeRequirements, fault_of, inspect_node, needs_of
 from search.study.config import StudyConfig
 
 NEEDS = NodeRequirements(folder="/mnt/runs/a", data=DataConfig(name="digits"), data_key="d", bfloat16=False)
@@ -93,13 +93,13 @@ def test_looking_tells_what_is_here(tmp_path: Path) -> None:
     needs = NodeRequirements(
         folder=str(tmp_path), data=DataConfig(name="imagenet", root=str(tmp_path)), data_key="d", bfloat16=False
     )
-    before = look(needs)
+    before = inspect_node(needs)
     assert before.mark is None
     assert not before.has_images
     (tmp_path / nodes.MARK).write_text("mine")
     for part in ("train", "val"):
         (tmp_path / part).mkdir()
-    after = look(needs)
+    after = inspect_node(needs)
     assert after.mark == "mine"
     assert after.has_images
     assert [name for name, _ in after.versions] == ["python", "torch", "ray", "hybrid-search"]
@@ -112,10 +112,10 @@ def test_the_gpus_tool_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     needs = dataclasses.replace(NEEDS, folder=None, bfloat16=True)
-    assert look(needs).gpus == (("Tesla T4", 7.5), ("NVIDIA H200, NVL", 9.0))
-    assert look(dataclasses.replace(needs, bfloat16=False)).gpus == ()
+    assert inspect_node(needs).gpus == (("Tesla T4", 7.5), ("NVIDIA H200, NVL", 9.0))
+    assert inspect_node(dataclasses.replace(needs, bfloat16=False)).gpus == ()
     tool.write_text("#!/bin/sh\nexit 9\n")
-    assert look(needs).gpus == ()
+    assert inspect_node(needs).gpus == ()
 
 
 def test_the_digest_is_that_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

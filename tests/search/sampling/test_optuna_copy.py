@@ -79,7 +79,7 @@ class Sweep:
         self.end(first)
 
     def copy(self) -> OptunaCopy:
-        return OptunaCopy(self.folder, name="s", space=SPACE, database=self.database, say=self.said.append)
+        return OptunaCopy(self.folder, name="s", space=SPACE, database=self.database, print_line=self.said.append)
 
     def study(self) -> optuna.Study:
         study = read_study(self.database or self.folder, "s")
@@ -342,7 +342,7 @@ def test_somebody_elses_study_is_refused_before_anything_is_written(
     said: list[str] = []
     with Journal(study.folder) as journal:
         journal.note("session", verb="sweep")
-    OptunaCopy(study.folder, name="tiny", space=study.build_space(), database=url, say=said.append).finish()
+    OptunaCopy(study.folder, name="tiny", space=study.build_space(), database=url, print_line=said.append).finish()
     assert len(said) == 1
     assert said[0].endswith("(not copied; the sweep continues)")
     assert held(url) == before

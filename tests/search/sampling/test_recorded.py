@@ -112,10 +112,14 @@ def sweep_whole() -> Callable[[StudyConfig], list[str]]:
         said: list[str] = []
         with Journal(claim_folder(study)) as journal:
             journal.note("session", verb="sweep")
-            sweep = Sweep(study=study, facts=load_facts(study), journal=journal, say=said.append)
+            sweep = Sweep(study=study, facts=load_facts(study), journal=journal, print_line=said.append)
             inline.run(sweep, study.resources)
         OptunaCopy(
-            study.folder, name=study.name, space=study.build_space(), database=study.search.database, say=said.append
+            study.folder,
+            name=study.name,
+            space=study.build_space(),
+            database=study.search.database,
+            print_line=said.append,
         ).finish()
         return said
 

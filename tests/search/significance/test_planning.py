@@ -91,7 +91,7 @@ def test_needed_repeats_are_those_of_the_libraries() -> None:
 def chance_of_finding(design: Crossed | Paired, difference: float, num_blocks: float, *, alpha: float = 0.05) -> float:
     law = design.law(num_blocks)
     assert law is not None
-    return law.finds(difference, alpha=alpha) + law.finds(-difference, alpha=alpha)
+    return law.power(difference, alpha=alpha) + law.power(-difference, alpha=alpha)
 
 
 def test_power_is_that_of_statsmodels() -> None:

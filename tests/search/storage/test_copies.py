@@ -43,7 +43,7 @@ def there(location: Location) -> list[str]:
     """Events of the journal on the store."""
     assert location.uri is not None
     segments = Segments(Store(location.uri).below("journal"), "")
-    segments.look()
+    segments.refresh()
     return [json.loads(line)["event"] for line in segments.read(0).splitlines()]
 
 
@@ -79,7 +79,7 @@ def test_what_was_not_sent_when_the_driver_was_killed_is_sent_by_the_next(locati
         journal.note("three")
         assert [event["event"] for event in read_events(journal.path)] == ["one", "two", "three"]
     segments = Segments(Store(str(location.uri)).below("journal"), "")
-    segments.look()
+    segments.refresh()
     assert segments.read(0) == (location.folder / "journal.jsonl").read_bytes()
 
 
@@ -184,10 +184,10 @@ def test_files_that_a_worker_left_are_here_at_once_or_when_the_store_is_back(
             journal.copy.bring(["trials/b/confusion.npy"])
             patch.setattr(copies, "PATIENCE_SECS", 0.2)
             with pytest.raises(StoreAwayError, match="away"):
-                journal.copy.settle()
+                journal.copy.wait_for_files()
             patch.setattr(Store, "read", original)
             patch.setattr(copies, "PATIENCE_SECS", 60.0)
-            journal.copy.settle()
+            journal.copy.wait_for_files()
         assert (location.folder / "trials/b/confusion.npy").read_bytes() == b"d"
 
 
@@ -207,7 +207,7 @@ def test_a_full_disk_is_told_in_words(
             StorageFaultError,
             match=(r"cannot be used on node .* \(No space left on device\); free disk space, then run"),
         ):
-            journal.copy.settle() if is_away else journal.copy.bring(["trials/a/confusion.npy"])
+            journal.copy.wait_for_files() if is_away else journal.copy.bring(["trials/a/confusion.npy"])
 
 
 def _away() -> bytes:
@@ -316,7 +316,7 @@ def test_the_journal_does_not_wait_for_all_that_is_to_be_brought(
         eventually(lambda: there(location) == ["one"])
         monkeypatch.setattr(copies, "bring", bring)
         journal.copy.bring(names)
-        journal.copy.settle()
+        journal.copy.wait_for_files()
     assert there_at == [
         (copies.MANY, ["one"]),
         (copies.MANY, ["one", "two"]),

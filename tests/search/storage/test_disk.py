@@ -20,7 +20,7 @@ from search.data.store import ImageData
 from search.errors import InputError, StorageFaultError
 from search.journal.journal import read_records
 from search.records import Completed, Progress
-from search.storage.disk import MENDS, find_fault, is_fault_in_words, load_array, write_bytes, write_whole
+from search.storage.disk import MENDS, find_fault, is_storage_fault, load_array, write_bytes, write_whole
 from search.study.config import StudyConfig
 from search.training import ticks
 from search.training.checkpoint import load_checkpoint, save_array, save_checkpoint, save_weights
@@ -197,7 +197,7 @@ def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(
 def test_one_function_decides_what_is_the_machines_fault(error: Exception, number: int | None) -> None:
     fault = find_fault(error)
     assert (fault and fault.errno) == number
-    assert is_fault_in_words(f"{type(error).__name__}: {error}") == (number is not None)
+    assert is_storage_fault(f"{type(error).__name__}: {error}") == (number is not None)
 
 
 def test_a_fault_behind_an_error_of_a_library_is_found() -> None:

@@ -51,7 +51,7 @@ def test_a_lease_is_renewed_by_itself_refuses_the_second_and_names_the_first(pla
     with pytest.raises(StudyLockedError, match=r"store: process \d+ on .* is working on this study; wait for it"):
         Lease(place, "two").take(told.append)
     assert "to see whether that process is still running" in told[0]
-    first.look()
+    first.verify()
 
 
 def test_a_driver_that_slept_through_anothers_whole_command_has_lost_its_lease(
@@ -62,7 +62,7 @@ def test_a_driver_that_slept_through_anothers_whole_command_has_lost_its_lease(
     taken(place, "two").give_back()
     asleep.check()
     with pytest.raises(StudyLockedError, match=r"store: the lease was lost, because another command used this study"):
-        asleep.look()
+        asleep.verify()
     with pytest.raises(StudyLockedError):
         asleep.renew()
     assert place.read("driver.json") is None

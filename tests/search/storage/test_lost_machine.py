@@ -64,7 +64,7 @@ def run(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
 def there(uri: str) -> list[dict[str, Any]]:
     """Events of the journal on the store."""
     segments = Segments(Store(uri).below("journal"), "")
-    segments.look()
+    segments.refresh()
     return [json.loads(line) for line in segments.read(0).splitlines()]
 
 

@@ -22,14 +22,14 @@ def place(folder_uri: str) -> Store:
 
 def reader(place: Store) -> Segments:
     found = Segments(place, "")
-    found.look()
+    found.refresh()
     return found
 
 
 def write(place: Store, journal: Path, lines: list[bytes], writer: str = "w") -> Segments:
     """Append lines to the journal here and there."""
     made = Segments(place, writer)
-    made.look()
+    made.refresh()
     for line in lines:
         size = journal.stat().st_size if journal.exists() else 0
         with journal.open("ab") as stream:
@@ -40,11 +40,11 @@ def write(place: Store, journal: Path, lines: list[bytes], writer: str = "w") ->
 
 
 def test_what_was_appended_is_read_from_anywhere(place: Store, journal: Path) -> None:
-    assert reader(place).look() == 0
+    assert reader(place).refresh() == 0
     assert reader(place).read(0) == b""
     write(place, journal, [b"one\n", b"two two\n"], "a")
     write(place, journal, [b"three\n"], "b")
-    assert reader(place).look() == 18
+    assert reader(place).refresh() == 18
     for start in (0, 2, 4, 12, 17, 18):
         assert reader(place).read(start) == b"one\ntwo two\nthree\n"[start:]
 
@@ -117,7 +117,7 @@ def test_a_request_that_arrives_after_its_longer_repetition_takes_nothing_away(
             made.append(0, b"one\n")
     write(place, journal, [b"one\ntwo\n", b"three\n"])
     original(place, *late[0])
-    assert reader(place).look() == 14
+    assert reader(place).refresh() == 14
     assert reader(place).read(0) == b"one\ntwo\nthree\n"
 
 

@@ -17,8 +17,8 @@ from search.journal.journal import Journal
 from search.records import TrialRecord
 from search.seeds import make_block
 from search.study import claims
-from search.study.bind import DataFacts, bind, check_points, complete_point, tell_rejected, why_not
-from search.study.claims import adjust_for, declare, families_of, tell_claims, too_few_repeats
+from search.study.bind import DataFacts, bind, check_points, complete_point, describe_rejected, why_not
+from search.study.claims import adjust_for, declare, describe_claims, families_of, too_few_repeats
 from search.study.config import StudyConfig, find_study, load_study, parse_study, shipped_studies, to_dict
 from search.study.folder import claim_folder
 from spaces.presets import load_preset
@@ -277,10 +277,10 @@ def test_families_are_declared_by_place(make_study: MakeStudy) -> None:
     # A survivor's family is a part of the declared one: where all pairs are gone, Holm does not need them.
     shaffer = study.compare.model_copy(update={"adjust": "shaffer"})
     assert [adjust_for(shaffer, family) for family in (wins, cells)] == ["holm", "shaffer"]
-    assert tell_claims(study.compare) == (
+    assert describe_claims(study.compare) == (
         "5 comparisons in 2 families (2, 3), about new data of this kind; holm, family-wise error rate 0.05 each"
     )
-    assert "bh, false discovery rate 0.1" in tell_claims(make_study(compare={"adjust": "bh", "alpha": 0.1}).compare)
+    assert "bh, false discovery rate 0.1" in describe_claims(make_study(compare={"adjust": "bh", "alpha": 0.1}).compare)
 
 
 @pytest.mark.parametrize(
@@ -640,9 +640,9 @@ def test_why_not_leaves_out_what_was_found(make_study: MakeStudy, facts: DataFac
     assert why_not(study, complete_point(study, "johnson/tsn"), facts) == "family: tsn expects images of at least 16x8"
     assert why_not(study, wide, facts) == "model: expected at most 60000000 parameters"
     assert why_not(study, complete_point(study, "ecrnn/cnn"), facts) is None
-    assert tell_rejected({}) == "no draw rejected"
-    assert tell_rejected({"b": 1}) == "1 draw rejected (1 x b)"
-    assert tell_rejected({"b": 1, "a": 1, "c": 2}) == "4 draws rejected (2 x c; 1 x a; 1 x b)"
+    assert describe_rejected({}) == "no draw rejected"
+    assert describe_rejected({"b": 1}) == "1 draw rejected (1 x b)"
+    assert describe_rejected({"b": 1, "a": 1, "c": 2}) == "4 draws rejected (2 x c; 1 x a; 1 x b)"
 
 
 def test_points_take_the_fixed_learning_rate_and_nothing_inactive(make_study: MakeStudy, cnn: dict[str, Any]) -> None:

@@ -186,15 +186,15 @@ def test_a_killed_decision_is_made_again(make_study: MakeStudy, driver: Any, kil
     loser = next(record for record in calm if isinstance(record.outcome, Stopped))
     study = make_study(name="calm3")
 
-    def judge(self: Sweep, record: TrialRecord) -> bool:
+    def may_continue(self: Sweep, record: TrialRecord) -> bool:
         go_on = original(self, record)
         if not go_on:
             raise killed
         return go_on
 
-    original = Sweep.judge
+    original = Sweep.may_continue
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Sweep, "judge", judge)
+        patch.setattr(Sweep, "may_continue", may_continue)
         with pytest.raises(killed):
             driver.sweep(study)
     waiting = [record for record in read_records(study.folder).values() if record.outcome is None]

@@ -43,7 +43,7 @@ def make_experiment(uri: str, *journals: str | None) -> Any:
 def look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """An SQLite file is looked into without MLflow, a server is asked: both say the same."""
     if request.param == "client":
-        monkeypatch.setattr(foreign, "_look_into_file", foreign._ask)
+        monkeypatch.setattr(foreign, "_look_into_file", foreign._query_server)
 
 
 @pytest.mark.usefixtures("look")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def make(study: Study, server: Server, said: list[str] | None = None) -> Mirror:
     lines = said if said is not None else []
-    return Mirror(study.folder, uri=server.uri, experiment=server.experiment, say=lines.append)
+    return Mirror(study.folder, uri=server.uri, experiment=server.experiment, print_line=lines.append)
 
 
 def test_a_trial_becomes_a_child_run(study: Study, server: Server) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from search.copies.main import attempt
-from search.copies.process import TrackerProcess
+from search.copies.process import FollowerProcess
 from search.errors import TrackingError
 from search.journal.journal import FILE_NAME
 from search.journal.mlflow_run import KEY_TAG
@@ -37,7 +37,7 @@ REQUESTS = ("create", "log", "log_dataset", "log_file", "set_status", "runs")
 
 def make(study: Study, server: Server, said: list[str] | None = None) -> Mirror:
     lines = said if said is not None else []
-    return Mirror(study.folder, uri=server.uri, experiment=server.experiment, say=lines.append)
+    return Mirror(study.folder, uri=server.uri, experiment=server.experiment, print_line=lines.append)
 
 
 @pytest.fixture(autouse=True)
@@ -282,7 +282,7 @@ def test_an_odd_fault_is_a_line_and_tried_again() -> None:
 def test_the_address_is_not_on_the_command_line(study: Study) -> None:
     uri = "http://me:s3cret@127.0.0.1:9"
     lines: list[str] = []
-    process = TrackerProcess(study.folder, uri, "e", lines.append)
+    process = FollowerProcess(study.folder, uri, "e", lines.append)
     try:
         command = Path(f"/proc/{process.pid}/cmdline").read_text()
         assert "s3cret" not in command
@@ -386,7 +386,7 @@ def test_a_real_server_in_every_bad_mood(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     lines: list[str] = []
     study.session()
-    process = TrackerProcess(study.folder, proxy.uri, server.experiment, lines.append)
+    process = FollowerProcess(study.folder, proxy.uri, server.experiment, lines.append)
     try:
         for index, mood in enumerate(("well", "500", "well", "lost", "well", "slow", "well")):
             proxy.mood = mood

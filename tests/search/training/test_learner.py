@@ -22,7 +22,7 @@ from search.study.bind import DataFacts, bind
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.training import loop
-from search.training.config import TrainConfig, settled
+from search.training.config import TrainConfig, resolve_precision
 from search.training.learner import Learner
 from search.training.loop import train
 from search.training.machine import deterministic_cudnn, uses_bfloat16
@@ -163,7 +163,7 @@ def test_auto_is_settled_by_the_driver(
 def test_what_is_not_auto_stays(gpus: float) -> None:
     for precision in ("float32", "bfloat16"):
         recipe = TrainConfig(epochs=1, precision=precision)
-        assert settled(recipe, gpus=gpus) == recipe
+        assert resolve_precision(recipe, gpus=gpus) == recipe
 
 
 def test_a_gpu_without_bfloat16_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
