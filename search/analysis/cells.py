@@ -9,9 +9,9 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.columns import BLOCK, CONFIG, CORRECT, DATASET, FAILED
 from search.analysis.faults import Faults, some
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.table import Column, Table
 
 MAX_NAME = 500

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from search.analysis.asked import ReadOptions
 from search.analysis.direction import says_lower, words_of
 from search.analysis.faults import Faults, closest, some
+from search.analysis.read_options import ReadOptions
 
 CONFIG, BLOCK, SCORE, DATASET, IMAGE, CORRECT, FAILED = (
     "config",

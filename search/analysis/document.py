@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from search.analysis.across import ranks_across
-from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.family import Families
 from search.analysis.faults import AnalysisError
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
 from search.console.paper import latex_methods, latex_table, methods_paragraph
 from search.console.tables import Rows, markdown_tables, pair_rows, print_tables

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.columns import BLOCK, CONFIG, FAILED, SCORE
 from search.analysis.direction import direction_fault, says_lower
 from search.analysis.faults import Faults, near, some
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.table import Coder, NamedRows, Table
 from search.journal.mlflow_run import MlflowRun
 from search.tracking.mlflow_runs import chosen_uri, fetch_runs

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from search.analysis.asked import ROW, ReadOptions
 from search.analysis.cells import SPREAD_MEND, is_missing_text, is_number, is_spread
 from search.analysis.columns import (
     BLOCK,
@@ -27,6 +26,7 @@ from search.analysis.columns import (
 )
 from search.analysis.direction import says_lower, words_of
 from search.analysis.faults import Faults, closest, some
+from search.analysis.read_options import ROW, ReadOptions
 
 PREVIEW = 1000
 """Number of rows that are inspected before the columns are chosen."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.bits import gather_bits
 from search.analysis.bounds import MAX_CONFIGS
 from search.analysis.cells import check_names, scores_of
 from search.analysis.columns import CONFIG, CORRECT, SCORE
 from search.analysis.faults import Faults
 from search.analysis.notes import alike_in_all_blocks, missing_blocks, without_result
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
 from search.analysis.repeats import Repeats, failures_of, find_repeats, report_duplicates, results_of
 from search.analysis.table import Table

@@ -16,12 +16,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.bounds import MAX_CONFIGS, MAX_SCORES, check_bytes, size
 from search.analysis.cells import scores_of
 from search.analysis.columns import shown
 from search.analysis.faults import NUM_SHOWN, AnalysisError, Faults, closest, some
 from search.analysis.notes import alike_in_all_blocks, without_result
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
 from search.analysis.table import Column, NamedRows, Table
 from search.significance.results import Results

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from search.analysis.asked import DETECTED, LAST, ReadOptions
 from search.analysis.experiment import Question
 from search.analysis.faults import AnalysisError, near
+from search.analysis.read_options import DETECTED, LAST, ReadOptions
 from search.significance.declared import Adjust, Declared, Estimand, MethodName
 
 

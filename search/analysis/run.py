@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.analysis.asked import DETECTED, ReadOptions
-from search.analysis.copies import odd_repeats, without_copies
 from search.analysis.document import to_document
+from search.analysis.duplicates import odd_repeats, without_copies
 from search.analysis.experiment import Question, read_experiment
 from search.analysis.family import declare_families
 from search.analysis.faults import AnalysisError, Faults
@@ -18,6 +17,7 @@ from search.analysis.image_order import check_image_order
 from search.analysis.long_format import to_reading
 from search.analysis.notes import blocks_in_words, is_missing, lone_outliers
 from search.analysis.options import Options, declare
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
 from search.analysis.sources import read_file
 from search.significance import judge_results

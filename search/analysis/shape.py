@@ -13,7 +13,6 @@ from decimal import Decimal, InvalidOperation
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.asked import LAST, ReadOptions
 from search.analysis.cells import is_missing_text, unwrapped
 from search.analysis.columns import (
     BLOCK,
@@ -33,6 +32,7 @@ from search.analysis.columns import (
 from search.analysis.direction import direction_fault, says_lower, words_of
 from search.analysis.faults import Faults, near, some
 from search.analysis.layout import FINISHED, SEEDED, Layout
+from search.analysis.read_options import LAST, ReadOptions
 from search.analysis.table import Column, FileRows, Table
 from search.text.counted import counted
 

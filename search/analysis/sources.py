@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from search.analysis.asked import DETECTED, ReadOptions
 from search.analysis.faults import AnalysisError
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
 
 KINDS = {

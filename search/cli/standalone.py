@@ -259,10 +259,10 @@ def analyze(
     """
     import sys
 
-    from search.analysis.asked import ReadOptions
     from search.analysis.document import to_lines, write_files
     from search.analysis.faults import AnalysisError
     from search.analysis.options import Options, choose_source
+    from search.analysis.read_options import ReadOptions
     from search.analysis.run import analyze as judge
 
     if lower_is_better and higher_is_better:

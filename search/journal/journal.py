@@ -30,9 +30,9 @@ from search.records import (
     outcome_from_dict,
     outcome_to_dict,
 )
-from search.storage.copies import Copy, NoCopy
 from search.storage.disk import MENDS, is_storage_fault, raising_storage_faults
 from search.storage.locks import try_lock
+from search.storage.remote_copy import Copy, NoCopy
 from search.storage.working_copy import JOURNAL, LOCK
 
 FILE_NAME = JOURNAL

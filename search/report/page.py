@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search.report import asked, evidence, provenance, race, scores, sweep, verdict
+from search.report import design, evidence, provenance, race, scores, sweep, verdict
 from search.report.markup import Html, styled, tag
 from search.report.material import Material
 from search.report.verdict import headline, verdict_counts
@@ -38,7 +38,7 @@ def make_page(material: Material) -> str:
         "verdict": verdict.make(material),
         "scores": scores.make(material),
         "race": race.make(material),
-        "asked": asked.make(material),
+        "asked": design.make(material),
         "sweep": sweep.make(material),
         "pictures": evidence.make_pictures(material),
         "numbers": evidence.make_numbers(material),

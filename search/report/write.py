@@ -21,8 +21,8 @@ from search.report.material import Material, gather
 from search.report.page import make_page
 from search.report.verdict import headline
 from search.runners.session import TRACKER_PATIENCE_SECS, print_line, tracking_place
-from search.storage.copies import copy_of
 from search.storage.disk import raising_storage_faults
+from search.storage.remote_copy import copy_of
 from search.storage.working_copy import publish
 from search.study.config import StudyConfig
 from search.study.folder import write_atomically

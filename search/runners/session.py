@@ -18,7 +18,7 @@ from search.runners.dispatcher import Dispatcher
 from search.runners.interruption import interruptible
 from search.runners.node_check import needs_of
 from search.sampling.optuna_copy import place_of
-from search.storage.copies import copy_of
+from search.storage.remote_copy import copy_of
 from search.study.bind import DataFacts
 from search.study.config import StudyConfig
 from search.study.folder import changed_claims, make_folder, record_study

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.analysis.asked import ReadOptions
 from search.analysis.direction import says_lower
 from search.analysis.faults import AnalysisError
+from search.analysis.read_options import ReadOptions
 from search.analysis.reading import Reading
 from search.analysis.sources import read_file
 

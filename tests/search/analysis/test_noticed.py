@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from search.analysis.asked import ReadOptions
 from search.analysis.document import to_lines, write_files
 from search.analysis.faults import AnalysisError
 from search.analysis.options import Options
+from search.analysis.read_options import ReadOptions
 from search.analysis.run import analyze
 from search.significance import judge_results
 from search.significance.declared import Declared
@@ -79,7 +79,7 @@ def test_scores_under_several_names_of_blocks(write: Any) -> None:
     assert "all configurations have the same scores on blocks 0 and 5" in chance.document["notes"][0]
 
 
-def test_copies_of_scores_count_once_though_not_all_come_equally_often(write: Any) -> None:
+def test_remote_copy_of_scores_count_once_though_not_all_come_equally_often(write: Any) -> None:
     a = [0.7101, 0.7412, 0.7223, 0.7534, 0.7345, 0.7316]
     b = [0.7007, 0.7218, 0.7159, 0.7302, 0.7413, 0.7111]
     found = analyze(table(write, (a * 3)[:-1], (b * 3)[:-1]), Options())

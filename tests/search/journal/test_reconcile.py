@@ -245,8 +245,7 @@ def test_status_check_from_agreement_to_differences_and_back(
     lines = text.splitlines()
     assert len(lines) == 4 + 2 + 1
     assert (
-        lines[0]
-        == f"Optuna  {records[first].label}: {describe_fault(records[first])} in the journal, but no such trial in "
+        lines[0] == f"Optuna  {records[first].label}: {in_words(records[first])} in the journal, but no such trial in "
         "Optuna"
     )
     assert "RUNNING, " in lines[4]
@@ -267,7 +266,7 @@ def test_status_check_from_agreement_to_differences_and_back(
     assert bring(swept) == []
 
 
-def describe_fault(record: TrialRecord) -> str:
+def in_words(record: TrialRecord) -> str:
     if isinstance(record.outcome, Stopped):
         return f"stopped after epoch {record.outcome.epoch}"
     return f"completed ({record.val_accuracy:.4f})"

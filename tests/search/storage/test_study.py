@@ -18,8 +18,8 @@ from search.export.pick import pick_winner
 from search.journal.journal import Journal, read_records
 from search.records import TrialRecord
 from search.report import overview, write
-from search.storage.copies import copy_of
 from search.storage.lease import Lease
+from search.storage.remote_copy import copy_of
 from search.storage.store import Store
 from search.storage.working_copy import fetch, refresh
 from search.study import folder

@@ -14,9 +14,9 @@ import pytest
 from search.errors import StorageFaultError, StoreAwayError, StudyLockedError
 from search.journal.journal import Journal, read_events
 from search.storage import copies
-from search.storage.copies import copy_of
 from search.storage.lease import Lease
 from search.storage.location import Location
+from search.storage.remote_copy import copy_of
 from search.storage.segments import Segments
 from search.storage.store import Store
 
