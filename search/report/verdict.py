@@ -99,7 +99,7 @@ def make(material: Material) -> Html:
         parts += [tag("p", reason) for reason in reasons(plain)]
     if looks > 1:
         parts.append(
-            styled("p", "note", (f"This is interim analysis {looks} of this study: p-values are no longer exact."))
+            styled("p", "note", f"This is interim analysis {looks} of this study: p-values are no longer exact.")
         )
     forest = picture(
         forest_plot(comparisons),
