@@ -7,6 +7,7 @@ different digests. Text and truth values are never converted.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -83,6 +84,21 @@ class Float:
         _require(self.size is not None, f"{self.describe()} cannot be listed")
         yield self.low
 
+    @property
+    def extremes(self) -> tuple[Value, ...]:
+        """Values that represent the domain: if they are valid, all values are."""
+        return self.low, self.high
+
+    def draw(self, generator: random.Random) -> float:
+        """Return a random value, uniform on the scale of the domain."""
+        if self.log:
+            return math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
+        return generator.uniform(self.low, self.high)
+
+    def to_data(self) -> dict[str, object]:
+        """Return the domain as plain data."""
+        return {"float": [self.low, self.high], **({"log": True} if self.log else {})}
+
 
 @dataclass(frozen=True)
 class Int:
@@ -139,6 +155,20 @@ class Int:
         """Yield the values, smallest first."""
         yield from range(self.low, self.high + 1, self.step)
 
+    @property
+    def extremes(self) -> tuple[Value, ...]:
+        """Values that represent the domain: if they are valid, all values are."""
+        return self.low, self.high
+
+    def draw(self, generator: random.Random) -> int:
+        """Return a random value; all values are equally likely."""
+        return generator.randrange(self.low, self.high + 1, self.step)
+
+    def to_data(self) -> dict[str, object]:
+        """Return the domain as plain data."""
+        step = {"step": self.step} if self.step != 1 else {}
+        return {"int": [self.low, self.high], **step, **({"log": True} if self.log else {})}
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -183,6 +213,19 @@ class Choice:
         """Yield the values in the given order."""
         yield from self.values
 
+    @property
+    def extremes(self) -> tuple[Value, ...]:
+        """Values that represent the domain: all of them."""
+        return self.values
+
+    def draw(self, generator: random.Random) -> Value:
+        """Return a random value; all values are equally likely."""
+        return generator.choice(self.values)
+
+    def to_data(self) -> dict[str, object]:
+        """Return the domain as plain data."""
+        return {"choice": list(self.values)}
+
 
 @dataclass(frozen=True)
 class Fixed:
@@ -215,6 +258,19 @@ class Fixed:
     def members(self) -> Iterator[Value]:
         """Yield the fixed value."""
         yield self.value
+
+    @property
+    def extremes(self) -> tuple[Value, ...]:
+        """Values that represent the domain: the only one."""
+        return (self.value,)
+
+    def draw(self, generator: random.Random) -> Value:  # noqa: ARG002  nothing is drawn
+        """Return the fixed value."""
+        return self.value
+
+    def to_data(self) -> dict[str, object]:
+        """Return the domain as plain data."""
+        return {"fixed": self.value}
 
 
 Domain: TypeAlias = Float | Int | Choice | Fixed

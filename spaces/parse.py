@@ -109,22 +109,7 @@ def _scalar(value: Any) -> Value:  # noqa: ANN401 - YAML holds anything; the dom
 
 def parameter_data(parameter: Parameter) -> object:
     """Return a parameter as plain data, in the shortest form that reads back equal."""
-    data: dict[str, object]
-    match parameter.domain:
-        case Float(low=low, high=high, log=log):
-            data = {"float": [low, high], **({"log": True} if log else {})}
-        case Int(low=low, high=high, step=step, log=log):
-            data = {
-                "int": [low, high],
-                **({"step": step} if step != 1 else {}),
-                **({"log": True} if log else {}),
-            }
-        case Choice(values=values):
-            if not parameter.when:
-                return list(values)
-            data = {"choice": list(values)}
-        case Fixed(value=value):
-            if not parameter.when:
-                return value
-            data = {"fixed": value}
-    return {**data, "when": condition_data(parameter.when)} if parameter.when else data
+    data = parameter.domain.to_data()
+    if parameter.when:
+        return {**data, "when": condition_data(parameter.when)}
+    return data.get("choice", data.get("fixed", data))

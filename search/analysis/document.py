@@ -87,9 +87,10 @@ def _config(results: Results, name: str, num_classes: int | None) -> dict[str, A
     }
 
 
-def to_lines(document: dict[str, Any]) -> list[str]:
+def to_lines(document: dict[str, Any], comparisons: Sequence[Comparison]) -> list[str]:
     """Return the analysis for standard output: tables, verdicts and notes."""
-    return print_tables([_config_rows(document), pair_rows(document["comparisons"])], _remarks(document)).splitlines()
+    tables = [_config_rows(document), pair_rows(comparisons)]
+    return print_tables(tables, _remarks(document, comparisons)).splitlines()
 
 
 def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], folder: Path) -> list[str]:
@@ -108,13 +109,12 @@ def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], fol
     """
     from search.significance.figures import save_figures
 
-    compared = document["comparisons"]
-    remarks = [*_remarks(document), f"Methods: {methods_paragraph(compared)}"]
+    remarks = [*_remarks(document, comparisons), f"Methods: {methods_paragraph(comparisons)}"]
     texts = {
         "analysis.json": json.dumps(document, indent=1, allow_nan=False),
-        "table.md": markdown_tables([_config_rows(document), pair_rows(compared)], remarks),
-        "table.tex": latex_table(pair_rows(compared), compared),
-        "methods.tex": latex_methods(compared),
+        "table.md": markdown_tables([_config_rows(document), pair_rows(comparisons)], remarks),
+        "table.tex": latex_table(pair_rows(comparisons), comparisons),
+        "methods.tex": latex_methods(comparisons),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,9 +137,9 @@ def _config_rows(document: dict[str, Any]) -> Rows:
     return rows
 
 
-def _remarks(document: dict[str, Any]) -> list[str]:
+def _remarks(document: dict[str, Any], comparisons: Sequence[Comparison]) -> list[str]:
     return [
-        *verdict_lines(document["comparisons"]),
+        *verdict_lines(comparisons),
         *([document["across"]["sentence"]] if document["across"] else []),
         *(f"Note: {note}." for note in document["notes"]),
     ]

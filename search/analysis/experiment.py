@@ -12,7 +12,8 @@ from search.analysis.columns import BLOCK, CONFIG, FAILED, SCORE
 from search.analysis.direction import direction_fault, says_lower
 from search.analysis.faults import Faults, near, some
 from search.analysis.table import Coder, NamedRows, Table
-from search.tracking.mlflow_runs import LoggedRun, chosen_uri, fetch_runs
+from search.journal.mlflow_run import MlflowRun
+from search.tracking.mlflow_runs import chosen_uri, fetch_runs
 from search.uris import redacted
 
 DIVERGED_TAG = "hybrid_search.diverged"
@@ -104,7 +105,7 @@ def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
     )
 
 
-def _check_fields(runs: Sequence[LoggedRun], question: Question, faults: Faults) -> None:
+def _check_fields(runs: Sequence[MlflowRun], question: Question, faults: Faults) -> None:
     """Check that every requested name exists in some run and is unambiguous."""
     metrics = dict.fromkeys(name for run in runs for name in run.metrics)
     if question.metric not in metrics:
@@ -126,7 +127,7 @@ def _check_fields(runs: Sequence[LoggedRun], question: Question, faults: Faults)
                 )
 
 
-def _why_not(run: LoggedRun, question: Question, parents: set[str | None]) -> str | None:
+def _why_not(run: MlflowRun, question: Question, parents: set[str | None]) -> str | None:
     """Return why a run is left out, or None."""
     if run.run_id in parents:
         return "with nested runs"
@@ -141,11 +142,11 @@ def _why_not(run: LoggedRun, question: Question, parents: set[str | None]) -> st
     return None
 
 
-def _is_diverged(run: LoggedRun) -> bool:
+def _is_diverged(run: MlflowRun) -> bool:
     return run.status == "FAILED" and run.tags.get(DIVERGED_TAG) == "true"
 
 
-def _config(run: LoggedRun, names: Sequence[str]) -> str | None:
+def _config(run: MlflowRun, names: Sequence[str]) -> str | None:
     """Return the configuration of a run; a run may lack params that do not apply to it."""
     if len(names) == 1:
         return _field(run, names[0])
@@ -153,7 +154,7 @@ def _config(run: LoggedRun, names: Sequence[str]) -> str | None:
     return ", ".join(f"{name}={value}" for name, value in found.items()) or None
 
 
-def _field(run: LoggedRun, name: str) -> str | None:
+def _field(run: MlflowRun, name: str) -> str | None:
     """Return a param or a tag; the prefix `params.` or `tags.` selects one of them."""
     for kind, values in (("params.", run.params), ("tags.", run.tags)):
         if name in values:

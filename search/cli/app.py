@@ -98,13 +98,16 @@ def _with_address(overrides: list[str] | None, address: str | None) -> list[str]
     return [*(overrides or []), *([f"resources.address={address}"] if address else [])]
 
 
-def _check_given(study: str, overrides: list[str] | None, config: Any, *, refuse: bool = False) -> None:  # noqa: ANN401
-    """Refuse a study file that says something else than the study was run with, or say so."""
-    from search.runners.session import say
+def _find(study: str, overrides: list[str] | None, *, train: bool = False) -> Any:  # noqa: ANN401
+    """Return a study as it was run. If its file says something else, say so; refuse it if the command trains."""
+    from search.console.messages import say
+    from search.study.config import find_with_file
     from search.study.folder import check_given
 
-    for line in check_given(study, overrides or [], config, refuse=refuse):
+    found, given = find_with_file(study, overrides or [], fill=train)
+    for line in check_given(study, overrides or [], found, given, refuse=train):
         say(f"note: {line}")
+    return found
 
 
 @app.command()
@@ -114,6 +117,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     Runs sweep, compare, export and predict without a network.
     """
     from search.commands.demo import run_demo
+    from search.journal.comparison_file import to_dict
 
     result = run_demo(overrides or [])
     study = result.study
@@ -121,7 +125,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     def lines() -> list[str]:
         return [
             "",
-            *(item["sentence"] for item in result.document["comparisons"]),
+            *(item.sentence for item in result.document.comparisons),
             "",
             *(
                 f"{Path(item.path).name}: a {truth}, predicted {item.label} ({item.probability:.2f})"
@@ -137,7 +141,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     show(
         as_json,
         lambda: {
-            "comparison": result.document,
+            "comparison": to_dict(result.document),
             "export": str(result.export_folder),
             "elapsed_secs": result.elapsed_secs,
         },
@@ -197,10 +201,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the counts, nominee and failures of a study."""
-    from search.study.config import find_study
-
-    config = find_study(study, overrides or [])
-    _check_given(study, overrides, config)
+    config = _find(study, overrides)
     if not check:
         _show_status(config, as_json)
         return
@@ -215,7 +216,7 @@ def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
     from search.report import overview
 
     found = overview.make_overview(config)
-    show(as_json, lambda: found, lambda: overview.to_lines(found))
+    show(as_json, lambda: overview.to_dict(found), lambda: overview.to_lines(found))
 
 
 @app.command()
@@ -236,16 +237,15 @@ def compare(
     """
     from search.compare.run import run_compare, run_until_decided
     from search.console.tables import to_table
-    from search.study.config import find_study
+    from search.journal.comparison_file import to_dict
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
     given = [*_with_address(overrides, address), *extra]
-    config = find_study(study, given, fill=True)
-    _check_given(study, given, config, refuse=True)
+    config = _find(study, given, train=True)
     document = run_until_decided(config) if until_decided else run_compare(config)
     show(
         as_json,
-        lambda: document,
+        lambda: to_dict(document),
         lambda: [*to_table(document).splitlines(), "", f"files       {config.folder / 'comparison'}"],
     )
 
@@ -262,10 +262,8 @@ def report(
     The page is written into the study's folder and copied to MLflow.
     """
     from search.report.write import write_report
-    from search.study.config import find_study
 
-    config = find_study(study, overrides or [])
-    _check_given(study, overrides, config)
+    config = _find(study, overrides)
     written = write_report(config, to)
     show(
         as_json,
@@ -303,10 +301,8 @@ def export(
     comparison, else the sweep's nominee; `status` shows which.
     """
     from search.export.command import export_all, to_lines, to_rows
-    from search.study.config import find_study
 
-    found = find_study(study, overrides or [])
-    _check_given(study, overrides, found)
+    found = _find(study, overrides)
     exported = export_all(found, to, config=config_name, trial=trial, top=top)
     show(as_json, lambda: to_rows(exported, top is not None), lambda: to_lines(exported))
 

@@ -307,5 +307,8 @@ def analyze(
     show(
         as_json,
         lambda: analysis.document,
-        lambda: [*to_lines(analysis.document), *(["", f"files       {to}: {', '.join(files)}"] if files else [])],
+        lambda: [
+            *to_lines(analysis.document, analysis.comparisons),
+            *(["", f"files       {to}: {', '.join(files)}"] if files else []),
+        ],
     )

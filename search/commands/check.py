@@ -9,7 +9,8 @@ from typing import Any
 
 from search.errors import HybridSearchError, NothingThereError, StudyError
 from search.journal.journal import read_draws, read_id, read_records
-from search.journal.reconcile import Difference, Repair, TrackedRun, mlflow_differences, optuna_differences
+from search.journal.mlflow_run import JOURNAL_TAG, MlflowRun
+from search.journal.reconcile import Difference, Repair, mlflow_differences, optuna_differences
 from search.records import TrialRecord
 from search.sampling.optuna_copy import in_words, known_trials, place_of, read_study
 from search.sampling.trials import TrialMaker
@@ -19,9 +20,7 @@ from search.storage.working_copy import is_driven
 from search.study.config import StudyConfig
 from search.study.tracking_place import tracking_place
 from search.text.counted import counted
-from search.tracking.held_runs import PREFIX, tracked
 from search.tracking.mlflow_runs import fetch_runs
-from search.tracking.mlflow_tracker import KEY_TAG
 from search.uris import withheld_fault
 
 EXIT_AGREE, EXIT_DIFFER, EXIT_UNREADABLE = 0, 1, 2
@@ -105,7 +104,7 @@ def _look_at_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, drive
     place = tracking_place(study)
     assert place is not None
     journal_id = read_id(study.folder)
-    held: dict[str, list[TrackedRun]] = {}
+    held: dict[str, list[MlflowRun]] = {}
     try:
         runs = fetch_runs(place.uri, place.experiment)
     except NothingThereError:
@@ -114,13 +113,12 @@ def _look_at_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, drive
         runs = ()
     running_comparisons = []
     for run in runs:
-        key = run.tags.get(KEY_TAG, "")
-        if run.tags.get(f"{PREFIX}journal") != journal_id:
+        if run.tags.get(JOURNAL_TAG) != journal_id:
             continue
-        if run.tags.get(f"{PREFIX}kind") != "comparison":
-            held.setdefault(key, []).append(tracked(run))
+        if not run.is_comparison:
+            held.setdefault(run.key, []).append(run)
         elif run.status == "RUNNING":
-            running_comparisons.append(key)
+            running_comparisons.append(run.key)
     return mlflow_differences(records, held, running_comparisons=running_comparisons, driven=driven)
 
 

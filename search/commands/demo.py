@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import spaces
 from search.compare.run import run_compare
 from search.export.command import register
 from search.export.predict import Prediction, predict
 from search.export.write import export
+from search.journal.comparison import ComparisonDocument
 from search.runners.session import say
 from search.study.config import StudyConfig, load_study
 from search.sweep.run import run_sweep
@@ -25,8 +25,7 @@ class DemoResult:
     """Results of the demo."""
 
     study: StudyConfig
-    document: dict[str, Any]
-    """Content of comparison.json."""
+    document: ComparisonDocument
     export_folder: Path
     registered: str
     """Name and version in MLflow's registry, or why the model is not registered."""

@@ -87,18 +87,16 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
     """
     from hybrid_models.config.arithmetic import num_parameters
     from hybrid_models.config.shapes import sequential_steps
-    from search.data.store import default_cache_dir, open_data
     from search.runners.session import open_runner
     from search.training.speed import time_epoch
     from search.uris import redacted
 
     checked = check_study(study, "plan")
-    facts = checked.facts
+    data, facts = checked.data, checked.facts
     if study.resources.runner == "ray" and study.resources.address is not None:
         with open_runner(study, facts):  # joining the cluster checks its token, versions and nodes
             pass
     place = tracking_place(study)
-    data = open_data(study.data, default_cache_dir())
     block = make_block(study.seed, "sweep", 0)
     train_rows, val_rows = data.divide(study.split, block.split_seed)
     space = study.build_space()

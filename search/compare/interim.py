@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.compare.repeats import Repeats
-from search.journal.journal import Journal, read_events
+from search.journal.journal import Journal
 from search.records import digest_of
 from search.significance.records import Comparison
 from search.significance.sequential.bounds import group_sequential_bounds
@@ -64,7 +64,7 @@ def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
     seen = _digest_outcomes(repeats)
     known = [
         (event.get("key"), event.get("seen"))
-        for event in read_events(journal.path)
+        for event in journal.marks
         if (event["event"] == "comparison" and event.get("purpose", "compare") == repeats.purpose)
         or (event["event"] == "race" and repeats.purpose == "compare")
     ]

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from search.errors import InputError
+from search.journal.comparison_file import load_comparison
 from search.significance.declared import FIRM_BLOCKS
 from search.significance.planning.design import (
     POWER,
@@ -23,7 +24,6 @@ from search.significance.sequential.bounds import interim_level
 from search.significance.tests import crossed, resampled
 from search.study.claims import CompareSection, families_of, fewest_repeats
 from search.study.config import StudyConfig
-from search.study.folder import COMPARISON, load_comparison
 from search.text.counted import counted
 
 SD_REPEATS = 0.01
@@ -185,27 +185,24 @@ def _design(components: Components, num_images: int, section: CompareSection) ->
 
 def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
     """Return the newest comparison's pair with the largest detectable difference; None if no pair has variances."""
-    try:
-        pilots = [
-            Pilot(
-                what=f"{item['a']} minus {item['b']}",
-                components=Components(**item["components"]),
-                num_blocks=int(item["num_blocks"]),
-                num_images=int(item["num_images"]),
-            )
-            for item in (load_comparison(study.folder) or {"comparisons": ()})["comparisons"]
-            if item.get("components")
-        ]
-        return max(
-            pilots,
-            key=lambda pilot: detectable(
-                _design(pilot.components, pilot.num_images, study.compare), pilot.num_blocks, alpha=alpha
-            ),
-            default=None,
+    document = load_comparison(study.folder)
+    pilots = [
+        Pilot(
+            what=f"{item.a} minus {item.b}",
+            components=item.components,
+            num_blocks=item.num_blocks,
+            num_images=item.num_images,
         )
-    except TypeError as error:  # unknown component names, or no number of images
-        path = study.folder / COMPARISON / "comparison.json"
-        raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
+        for item in (document.comparisons if document else ())
+        if item.components and item.num_images is not None
+    ]
+    return max(
+        pilots,
+        key=lambda pilot: detectable(
+            _design(pilot.components, pilot.num_images, study.compare), pilot.num_blocks, alpha=alpha
+        ),
+        default=None,
+    )
 
 
 def _settle(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[Components, tuple[str, ...]]:

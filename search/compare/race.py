@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Decided:
     e_value: float
     needed: float
     """Threshold that the e-value had to reach at the decision."""
-    word = "decided"
+    word: ClassVar[Literal["decided"]] = "decided"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +45,14 @@ class Dropped:
     after: int
     """Number of blocks when the pair was closed."""
     loser: str
-    word = "dropped"
+    word: ClassVar[Literal["dropped"]] = "dropped"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undecided:
     """A pair that is still racing, or was undecided when the last block was reached."""
 
-    word = "undecided"
+    word: ClassVar[Literal["undecided"]] = "undecided"
 
 
 @dataclass(frozen=True, kw_only=True)

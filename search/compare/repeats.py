@@ -19,7 +19,7 @@ from search.significance.declared import Declared
 from search.significance.judge import judge_results
 from search.significance.records import Comparison
 from search.significance.results import Results
-from search.storage.disk import load_array
+from search.storage.disk import load_bits
 from search.study.bind import DataFacts, bind
 from search.study.claims import Family, adjust_for
 from search.study.config import StudyConfig
@@ -129,8 +129,7 @@ def load_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[
     Raises:
         InputError: The file is missing or damaged.
     """
-    packed = load_array(folder / record.artifacts["correct"], "uint8", -(-num_images // 8))
-    bits: NDArray[np.uint8] = np.unpackbits(packed, axis=1, count=num_images)[0]
+    bits: NDArray[np.uint8] = load_bits(folder / record.artifacts["correct"], num_images)[0]
     return bits
 
 

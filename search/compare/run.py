@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from search.compare.contenders import Contender, declare_families, pick_contenders
 from search.compare.interim import undecided
@@ -13,6 +13,7 @@ from search.compare.repeats import Repeats, judge_repeats
 from search.compare.results import write_results
 from search.console.progress import Display, counter
 from search.errors import TooManyFailuresError
+from search.journal.comparison import ComparisonDocument
 from search.journal.journal import Journal
 from search.records import Failed, TrialRecord
 from search.runners.checks import check_study
@@ -22,8 +23,10 @@ from search.runners.session import TRACKER_PATIENCE_SECS, Shown, open_runner, op
 from search.study.bind import DataFacts, check_race
 from search.study.config import StudyConfig
 
+Document = TypeVar("Document")
 
-def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
+
+def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> ComparisonDocument:
     """Train the missing repeats of the comparison, judge them and write the results.
 
     With declared interim analyses, it ends at the first one that decides every comparison.
@@ -33,10 +36,10 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
         patience: Maximum wait for MLflow at the end, in seconds.
 
     Returns:
-        The content of comparison.json.
+        The record of the comparison.
     """
 
-    def conclude(facts: DataFacts, repeats: Repeats, journal: Journal) -> dict[str, Any] | None:
+    def conclude(facts: DataFacts, repeats: Repeats, journal: Journal) -> ComparisonDocument | None:
         comparisons = judge_repeats(study, facts, repeats)
         if line := undecided(study.compare, len(repeats.blocks), comparisons):
             _tell(study, [line])
@@ -54,7 +57,7 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
 
 
 @interruptible()
-def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
+def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> ComparisonDocument:
     """Race the contenders block by block, confirm the survivor on fresh blocks, judge these and write the results.
 
     The race uses validation accuracies, the confirmation uses the test set.
@@ -64,7 +67,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
         patience: Maximum wait for MLflow at the end, in seconds.
 
     Returns:
-        The content of comparison.json; its verdicts are based on the fresh blocks.
+        The record of the comparison; its verdicts are based on the fresh blocks.
 
     Raises:
         HybridSearchError: The comparison cannot run or continue; finished repeats are saved.
@@ -103,7 +106,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
             judge_repeats(study, facts, confirmed, families),
             journal,
             families=families,
-            race=rounds.to_dict(race, survivor),
+            race=rounds.to_record(race, survivor),
         )
         _check_repeats(study, confirmed.wanted_records)
         return document
@@ -134,17 +137,17 @@ def run_repeats(
     study: StudyConfig,
     *,
     pick: Callable[[list[TrialRecord]], Sequence[Contender]],
-    conclude: Callable[[DataFacts, Repeats, Journal], dict[str, Any] | None],
+    conclude: Callable[[DataFacts, Repeats, Journal], Document | None],
     title: str,
     verb: Literal["compare", "reproduce"] = "reproduce",
     patience: float = TRACKER_PATIENCE_SECS,
-) -> dict[str, Any]:
+) -> Document:
     """Train the missing repeats of some points on the declared number of shared blocks, and write the results.
 
     Args:
         study: The study that records the repeats.
         pick: Maps the existing records to the contenders to train.
-        conclude: Writes the results and returns them as a document; None at an interim analysis, to train on.
+        conclude: Writes the results and returns their document; None at an interim analysis, to train on.
         title: Title of the progress display.
         verb: The command whose requirements are checked first.
         patience: Maximum wait for MLflow at the end, in seconds.

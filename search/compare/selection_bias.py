@@ -12,36 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from search.journal.selection import NUM_FOLDS, Correction
 from search.journal.summary import best_first
 from search.records import Stopped, TrialRecord
 from search.seeds import derive
 from search.significance.selection import tibshirani
-from search.storage.disk import load_array
+from search.storage.disk import load_bits
 from search.text.counted import counted
-
-NUM_FOLDS = 4
-"""The maximum over equal candidates is biased by b on N images, and by sqrt(K) b on N/K of them. The correction
-estimates the difference, (sqrt(K) - 1) b: b itself with four folds, 2.2 b with ten."""
 
 MAX_GAP = 0.01
 """Tolerance between a reported accuracy and the stored correctness: a training that was interrupted after its last
 checkpoint is validated again, possibly on another device."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Correction:
-    """Correction of the nominee's selection score."""
-
-    bias: float
-    """Mean over the folds of the highest accuracy minus the nominee's accuracy; fraction, at least 0."""
-    num_candidates: int
-    """Number of completed trials, including the nominee."""
-    num_images: int
-    """Number of validation images, which all candidates share."""
-    num_folds: int = NUM_FOLDS
-    num_stopped: int = 0
-    """Trials that the scheduler stopped. They were candidates too; including their correctness could only increase the
-    bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +105,11 @@ def load_val_correct(folder: Path, record: TrialRecord, num_images: int) -> NDAr
         OSError: The file cannot be read.
         ValueError: The file is missing, damaged, or does not match the accuracy that the trial reported.
     """
-    packed_RB = load_array(folder / record.artifacts["val_correct"], "uint8", -(-num_images // 8))
-    if len(packed_RB) != len(record.blocks):
-        msg = f"expected the correctness of {counted(len(record.blocks), 'split')}, found {len(packed_RB)}"
+    correct_RN = load_bits(folder / record.artifacts["val_correct"], num_images)
+    if len(correct_RN) != len(record.blocks):
+        msg = f"expected the correctness of {counted(len(record.blocks), 'split')}, found {len(correct_RN)}"
         raise ValueError(msg)
-    correct_N: NDArray[np.uint8] = np.unpackbits(packed_RB, axis=1, count=num_images).reshape(-1)
+    correct_N = correct_RN.reshape(-1)
     if abs(correct_N.mean() - (record.val_accuracy or 0.0)) > MAX_GAP + 1 / correct_N.size:
         msg = f"an accuracy of {correct_N.mean():.4f}, but the trial reported {record.val_accuracy:.4f}"
         raise ValueError(msg)

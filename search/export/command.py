@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_models.deployed import Deployed
+from search.data.store import open_data
 from search.errors import InputError, TrackingError
 from search.export.pick import Wanted, pick_top
 from search.export.write import Export, export
@@ -105,10 +107,11 @@ def export_all(
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)}: expected one of them, found {len(given)}; run one export for each")
     if top is None:
-        exports = [export(study, to, Wanted(config=config, trial=trial))]
+        chosen = [(to, Wanted(config=config, trial=trial))]
     else:
-        wanted = pick_top(study, top)
-        exports = [export(study, to / f"trial-{item.trial}", item) for item in wanted]
+        chosen = [(to / f"trial-{item.trial}", item) for item in pick_top(study, top)]
+    images = cache(lambda: open_data(study.data))
+    exports = [export(study, folder, wanted, images=images) for folder, wanted in chosen]
     registrations = register(study, exports)
     if problem := next((item.problem for item in registrations if item.problem), None):
         say(f"warning: not registered: {problem}; every folder is complete; run the same command again to retry")
@@ -140,7 +143,7 @@ def to_lines(exported: Exported) -> list[str]:
         for item, registration in exported
         for line in (
             f"{item.winner.name}: {item.winner.state}",
-            *(comparison["sentence"] for comparison in item.winner.comparisons),
+            *(comparison.sentence for comparison in item.winner.comparisons),
             *(f"note        {note}" for note in item.winner.notes),
             f"folder      {item.folder}",
             f"registry    {registration.in_words()}",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.console.scores import score_rows
+from search.journal.selection import Selection
 from search.text.printable import printable
 
 NUM_CLASSES_SHOWN = 20
@@ -25,7 +26,13 @@ def escaped(text: str) -> str:
 
 
 def to_card(
-    evidence: dict[str, Any], *, study: str, data: str, sentences: Sequence[str], places: dict[str, str]
+    evidence: dict[str, Any],
+    *,
+    study: str,
+    data: str,
+    selection: Selection,
+    sentences: Sequence[str],
+    places: dict[str, str],
 ) -> str:
     """Return the model card as Markdown.
 
@@ -33,6 +40,7 @@ def to_card(
         evidence: Content of evidence.json.
         study: Name of the study.
         data: Name of the data set.
+        selection: Scores of the configuration.
         sentences: Verdict sentences of the configuration's comparisons.
         places: Field of config.yaml -> the path or address on this machine that it contains.
     """
@@ -41,7 +49,7 @@ def to_card(
     more = len(classes) - NUM_CLASSES_SHOWN
     kinds = ", ".join(map(escaped, classes[:NUM_CLASSES_SHOWN])) + (f" and {more} more" if more > 0 else "")
     claims = [*(sentences or [_claim(evidence["state"])]), *(f"Note: {note}." for note in evidence["notes"])]
-    rows = [[printable(cell).translate(_HTML) for cell in row] for row in score_rows(evidence["selection"])]
+    rows = [[printable(cell).translate(_HTML) for cell in row] for row in score_rows(selection)]
     scores = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     named = "".join(f"\n* `{field}`: {escaped(place)}" for field, place in places.items())
     return f"""# {escaped(evidence["name"])}

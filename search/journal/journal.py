@@ -203,7 +203,8 @@ def read_id(folder: Path) -> str:
 class Journal:
     """The journal of one study, open for writing by one process. Use as a context manager, from one thread at a time.
 
-    Each method writes its event to the file before it updates `records` and `draws`.
+    The file is read once, on opening. Each method writes its event to the file before it updates the attributes below,
+    from which the process that has the journal open answers every question about it.
 
     Args:
         folder: The study's folder.
@@ -212,6 +213,8 @@ class Journal:
     Attributes:
         records: Every trial and repeat by key, in the order in which they started.
         draws: Rejected draws, twins and sampler attributes by number.
+        marks: Events that belong to no trial or draw, in order: starts and stops of commands, comparisons, reports.
+        id: Id of this journal in Optuna's study and in MLflow; empty before the first event.
 
     Raises:
         StudyLockedError: Another process holds the journal; the message names that process.
@@ -226,6 +229,8 @@ class Journal:
         self._lock = _lock(folder / LOCK)
         self.records: dict[str, TrialRecord] = {}
         self.draws: dict[int, Draw] = {}
+        self.marks: list[Mapping[str, Any]] = []
+        self.id = ""
         self._epochs: list[tuple[str, int, float | None]] = []
         self._by_kind: dict[str, dict[str, TrialRecord]] = {}
         try:
@@ -245,12 +250,15 @@ class Journal:
             elif event["event"] == "epoch":
                 metrics = event["metrics"]
                 self._epochs.append((self.records[event["key"]].key, metrics["epoch"], metrics["val_accuracy"]))
+            elif event["event"] not in _OF_TRIALS:
+                self.marks.append(event)
         for record in self.records.values():
             self._by_kind.setdefault(record.kind, {})[record.key] = record
 
     def _open(self) -> None:
         try:
             _end_cut_line(self.path)
+            self.id = read_id(self.path.parent)
             self._stream = self.path.open("ab", buffering=0)
             self._file = os.fstat(self._stream.fileno())
         except OSError as error:
@@ -276,11 +284,6 @@ class Journal:
                 f"{self.path}: it was moved, removed or replaced while this command wrote it; recorded results are "
                 "kept: move the study's folder back, or run the command on its new place"
             )
-
-    @property
-    def id(self) -> str:
-        """Id of this journal in Optuna's study and in MLflow; empty before the first event."""
-        return read_id(self.path.parent)
 
     def of_kind(self, kind: str) -> list[TrialRecord]:
         """Return all records of a kind, `trial` or `repeat`, in the order in which they started."""
@@ -363,7 +366,9 @@ class Journal:
 
     def note(self, event: str, **fields: object) -> None:
         """Record an event that belongs to no trial, such as a start of a command. It survives a power failure."""
-        self._write({"event": event, "at": time.time(), **fields})
+        mark = {"event": event, "at": time.time(), **fields}
+        self._write(mark)
+        self.marks.append(mark)
         self._sync()
 
     def close(self) -> None:
@@ -394,6 +399,7 @@ class Journal:
                 os.ftruncate(self._stream.fileno(), self._size)  # leave no partial line for the next writer
             raise self._unwritable(error) from None
         self._size += len(line)
+        self.id = self.id or id_of(line)
         fold(self.records, event)
         record = self.records.get(event.get("key", ""))
         if record is not None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from search.journal.mlflow_run import MlflowRun
 from search.records import Completed, Failed, Stopped, TrialRecord
 from search.text.counted import counted
 
@@ -54,19 +55,6 @@ class OptunaTrial:
     params: Mapping[str, object]
     curve: Mapping[int, float]
     """Epoch -> validation accuracy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackedRun:
-    """Content of one trial's or repeat's run in MLflow."""
-
-    status: str
-    """RUNNING, FINISHED, FAILED or KILLED."""
-    outcome: str
-    """Outcome tag of the run; empty if it has none."""
-    num_epochs: int
-    val_accuracy: float | None
-    test_accuracy: float | None
 
 
 def state_in_optuna(record: TrialRecord) -> tuple[str, float | None]:
@@ -151,7 +139,7 @@ def _state(trial: OptunaTrial) -> str:
 
 def mlflow_differences(
     records: Iterable[TrialRecord],
-    runs: Mapping[str, Sequence[TrackedRun]],
+    runs: Mapping[str, Sequence[MlflowRun]],
     *,
     running_comparisons: Iterable[str] = (),
     driven: bool = False,
@@ -189,11 +177,11 @@ def _sent(trial: str, journal: str, found: str) -> Difference:
     return Difference(store="MLflow", trial=trial, journal=journal, found=found, cure=Repair.SEND)
 
 
-def _plural(held: Sequence[TrackedRun]) -> str:
+def _plural(held: Sequence[MlflowRun]) -> str:
     return f"{len(held)} runs" if len(held) > 1 else ""
 
 
-def _tracking_fault(record: TrialRecord, held: Sequence[TrackedRun], driven: bool) -> str:
+def _tracking_fault(record: TrialRecord, held: Sequence[MlflowRun], driven: bool) -> str:
     if len(held) != 1:
         return _plural(held) or "no run"
     (run,) = held
@@ -208,7 +196,7 @@ def _tracking_fault(record: TrialRecord, held: Sequence[TrackedRun], driven: boo
     return "" if driven and record.outcome is None else value_fault(record, run)
 
 
-def value_fault(record: TrialRecord, run: TrackedRun) -> str:
+def value_fault(record: TrialRecord, run: MlflowRun) -> str:
     """Return how the numbers of a run differ from its trial or repeat; empty if they agree."""
     num_epochs = record.curve[-1].epoch if record.curve else 0
     if run.num_epochs != num_epochs:

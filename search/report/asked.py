@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
-from typing import Any
 
+from search.compare.results import declaration_of
 from search.report.markup import Html, definitions, section, table, tag
 from search.report.material import Material
 from search.report.picture import folded_away
@@ -55,20 +55,20 @@ def _budget(study: StudyConfig) -> Iterator[tuple[str, str]]:
 
 
 def _claim(material: Material) -> Iterator[tuple[str, str]]:
-    declared: Mapping[str, Any] = material.document.get("declared") or material.study.compare.model_dump(mode="json")
-    baselines = ", ".join(like if isinstance(like, str) else "a point" for like in material.study.compare.baselines)
+    document, section = material.document, material.study.compare
+    declared = (document.declared if document else None) or declaration_of(section)
+    baselines = ", ".join(like if isinstance(like, str) else "a point" for like in section.baselines)
     if baselines:
         yield "baselines", baselines
-    family = declared.get("family")
-    yield "declared family", family if isinstance(family, str) else ", ".join(family or ())
-    confirm = declared.get("confirm") if "race" in material.document else None
+    yield "declared family", declared.family if isinstance(declared.family, str) else ", ".join(declared.family)
+    confirm = declared.confirm if document and document.race else None
     raced = f"{confirm} fresh ones, after a race of at most " if confirm else ""
-    yield "paired repeats", f"{raced}{declared.get('repeats', '')}"
-    rate = f"{declared['alpha']:g}, adjusted by {declared.get('adjust', 'holm')} within each family"
-    yield "error rate", f"{rate} ({declared['error_rate']})" if declared.get("error_rate") else rate
-    yield "practically equivalent", f"within ±{100 * declared['rope']:g} percentage points"
+    yield "paired repeats", f"{raced}{declared.repeats}"
+    rate = f"{declared.alpha:g}, adjusted by {declared.adjust} within each family"
+    yield "error rate", f"{rate} ({declared.error_rate})" if declared.error_rate else rate
+    yield "practically equivalent", f"within ±{100 * declared.rope:g} percentage points"
     told = {comparison.estimand for comparison in material.comparisons}
-    estimand = "; ".join(sorted(told)) or ESTIMANDS.get(str(declared.get("estimand")), ESTIMANDS["new-data"])
+    estimand = "; ".join(sorted(told)) or ESTIMANDS.get(declared.estimand, ESTIMANDS["new-data"])
     yield "claims are about", estimand
 
 

@@ -42,7 +42,7 @@ def _facts(material: Material) -> list[tuple[str, str]]:
         facts.append(("data digest", str(last["data"]["digest"])))
     facts.append(("git", str(last.get("git") or "not in a repository")))
     if document:
-        facts += [("comparison", str(document["key"])), ("interim analyses", str(document.get("num_looks", 1)))]
+        facts += [("comparison", document.key), ("interim analyses", str(document.num_looks))]
     machines = {tuple(record.machine.items()) for record in (*material.trials, *material.repeats) if record.machine}
     facts.append(("computed on", "; ".join(sorted(_in_words(dict(machine)) for machine in machines)) or "unknown"))
     return facts
@@ -64,10 +64,9 @@ def _sessions(material: Material) -> list[Html]:
 
 
 def _blocks(material: Material) -> list[Html]:
-    blocks = material.document.get("blocks", ())
+    blocks = material.document.blocks if material.document else ()
     if not blocks:
         return []
-    seeds = ("split_seed", "init_seed", "order_seed")
-    rows = [(block["name"], *(str(block[seed]) for seed in seeds)) for block in blocks]
+    rows = [(block.name, *map(str, (block.split_seed, block.init_seed, block.order_seed))) for block in blocks]
     whole = table(("repeat", "split", "weights", "order"), rows, caption="Seeds of the repeats")
     return [folded_away(f"Seeds of {counted(len(blocks), 'repeat')}", whole)]

@@ -110,7 +110,8 @@ def _best_of(material: Material, values: NDArray[np.float64]) -> Html:
     unbiased = expected_best_of(values, replace=False)
     band, label = band_of(values), "8 of 10 sweeps of this size"
     hint = " Approximate: the trials were not independent random draws trained to the end."
-    caveat = "" if material.selection["expected_highest"]["is_exact"] else hint
+    highest = material.selection.expected_highest if material.selection else None
+    caveat = "" if highest and highest.is_exact else hint
     gain = unbiased[-1] - unbiased[(len(values) - 1) // 2]
     return picture(
         best_of_plot(expected, unbiased, band=band, band_label=label, values=values),

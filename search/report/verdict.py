@@ -36,16 +36,16 @@ def headline(material: Material) -> str:
     if len(comparisons) == 1:
         return f"{parted(comparisons[0])[0].rstrip('.')}."
     if comparisons:
-        name, state = material.choice.get("name"), material.choice.get("state")
-        own = [item for item in comparisons if name in {item.a, item.b}]
-        if len(own) == 1:
-            return f"{name}: {state}. {parted(own[0])[0].rstrip('.')}."
-        if own:
-            wins = sum(has_won(item.to_dict(), str(name)) for item in own)
-            return f"{name}: {state}. Better in {wins} of {len(own)} declared comparisons."
+        choice = material.choice
+        own = [item for item in comparisons if choice and choice.name in {item.a, item.b}]
+        if choice and len(own) == 1:
+            return f"{choice.name}: {choice.state}. {parted(own[0])[0].rstrip('.')}."
+        if choice and own:
+            wins = sum(has_won(item, choice.name) for item in own)
+            return f"{choice.name}: {choice.state}. Better in {wins} of {len(own)} declared comparisons."
         return f"{len(comparisons)} declared comparisons: {verdict_counts(comparisons)}."
     if material.choice:
-        return f"{material.choice['name']}: {material.choice['state']}."
+        return f"{material.choice.name}: {material.choice.state}."
     if material.repeats:
         count = len(material.repeats)
         return f"{counted(count, 'repeat')} trained, but no comparison was written."
@@ -85,7 +85,7 @@ def make(material: Material) -> Html:
     if not comparisons:
         return section("verdict", "Verdict", _none_yet(material))
     groups = [(name, list(members)) for name, members in groupby(comparisons, group_name)]
-    looks = material.document.get("num_looks", 1)
+    looks = material.document.num_looks if material.document else 1
     parts = _choice(material)
     for name, members in groups:
         if len(groups) > 1:
@@ -94,9 +94,8 @@ def make(material: Material) -> Html:
         if shown:
             parts.append(tag("ul", *(_card(item) for item in shown), attributes={"class": "cards"}))
     if len(comparisons) >= MANY:
-        plain = [item.to_dict() for item in comparisons]
-        parts.append(tag("p", f"Of {len(plain)} comparisons: {counts(plain)}. Those without a card are in the table."))
-        parts += [tag("p", reason) for reason in reasons(plain)]
+        words = f"Of {len(comparisons)} comparisons: {counts(comparisons)}. Those without a card are in the table."
+        parts += [tag("p", words), *(tag("p", reason) for reason in reasons(comparisons))]
     if looks > 1:
         parts.append(
             styled("p", "note", f"This is interim analysis {looks} of this study: p-values are no longer exact.")
@@ -117,10 +116,10 @@ def make(material: Material) -> Html:
 def _choice(material: Material) -> list[Html]:
     """Return the configuration that `export` would take, and its notes."""
     choice = material.choice
-    if not choice:
+    if choice is None:
         return []
-    taken = tag("p", tag("code", "export"), " chooses ", tag("strong", choice["name"]), f": {choice['state']}.")
-    return [taken, *(styled("p", "note", f"{note[0].upper()}{note[1:]}.") for note in choice["notes"])]
+    taken = tag("p", tag("code", "export"), " chooses ", tag("strong", choice.name), f": {choice.state}.")
+    return [taken, *(styled("p", "note", f"{note[0].upper()}{note[1:]}.") for note in choice.notes)]
 
 
 def _card(comparison: Comparison) -> Html:

@@ -16,8 +16,7 @@ from search.errors import (
     StudyLockedError,
     TrackingError,
 )
-from search.journal.journal import FILE_NAME as JOURNAL
-from search.journal.journal import Journal, read_events
+from search.journal.journal import Journal
 from search.report.material import Material, gather
 from search.report.page import make_page
 from search.report.verdict import headline
@@ -113,7 +112,7 @@ def _track(study: StudyConfig, page: str, patience: float) -> None:
     digest = hashlib.sha256(page.encode()).hexdigest()[:16]
     try:
         with Journal(study.folder, copy_of(study.location, say)) as journal:
-            known = [event for event in read_events(study.folder / JOURNAL) if event["event"] == "report"]
+            known = [event for event in journal.marks if event["event"] == "report"]
             if not known or known[-1]["digest"] != digest:
                 journal.note("report", digest=digest, artifacts=[FILE_NAME])
             tracker = TrackerProcess(study.folder, place.uri, place.experiment, say)

@@ -140,7 +140,7 @@ def _saliency(
         record = trained[name].completed[0]
         weights = record.artifacts["weights-0"]
         deployed = load_deployed(
-            study, repeats.rebuild(record), fetch(study.location, weights) or study.folder / weights
+            study, repeats.rebuild(record), fetch(study.location, weights) or study.folder / weights, data
         )
         images_BCHW = (pixels_BHWC.permute(0, 3, 1, 2).float() / 255 - deployed.mean) / deployed.std
         with torch.no_grad():

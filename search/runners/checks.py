@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from search.console.messages import warn
+from search.data.store import ImageData, open_data
 from search.errors import EXIT_INPUT, HybridSearchError, InputError, NothingToDoError, ResourceError, StudyError
 from search.journal.journal import read_id
 from search.runners.node_check import request_faults, trials_that_fit
 from search.storage.working_copy import JOURNAL
-from search.study.bind import DataFacts, check_baselines, check_points, check_sweep, load_facts
+from search.study.bind import DataFacts, check_baselines, check_points, check_splits, check_sweep, facts_of
 from search.study.claims import too_few_repeats
 from search.study.config import StudyConfig, gpu_faults
 from search.study.draws import check_possible
@@ -65,6 +66,7 @@ Check = Callable[[Subject], Iterable[str]]
 class Checked:
     """Result of checking a study without errors."""
 
+    data: ImageData
     facts: DataFacts
     warnings: tuple[str, ...]
 
@@ -85,7 +87,7 @@ def check_study(
         on_progress: Called with the number of images decoded so far and the total.
 
     Returns:
-        Facts about the data, and the warnings.
+        The opened data set, facts about it, and the warnings.
 
     Raises:
         HybridSearchError: The only error found, or an InputError with one line per error.
@@ -93,23 +95,25 @@ def check_study(
     subject = Subject(study=study, verb=verb, num_confirm=num_confirm)
     errors: list[HybridSearchError] = []
     warnings: list[str] = []
-    facts: list[DataFacts] = []
+    opened: list[ImageData] = []
     for check in CHECKS:
         _run(lambda check=check: warnings.extend(check(subject)), errors)  # type: ignore[misc]
-    _run(lambda: facts.append(load_facts(study, on_progress=on_progress)), errors)
-    if facts:
+    _run(lambda: opened.append(open_data(study.data, on_progress=on_progress)), errors)
+    if opened:
+        facts = facts_of(opened[0])
         num_before = len(errors)
-        for check_data in DATA_CHECKS:
-            _run(lambda check=check_data: check(subject, facts[0]), errors)  # type: ignore[misc]
+        _run(lambda: _points(subject, opened[0], facts), errors)
+        _run(lambda: check_baselines(study), errors)
+        _run(lambda: _data(subject, facts), errors)
         if len(errors) == num_before and subject.sweeps:  # else the same errors would be reported again
-            _run(lambda: check_possible(study, facts[0]), errors)
+            _run(lambda: check_possible(study, facts), errors)
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise InputError(*dict.fromkeys(fault for error in errors for fault in error.faults))
     for line in warnings:
         warn(line)
-    return Checked(facts=facts[0], warnings=tuple(warnings))
+    return Checked(data=opened[0], facts=facts, warnings=tuple(warnings))
 
 
 def _run(check: Callable[[], None], errors: list[HybridSearchError]) -> None:
@@ -267,21 +271,13 @@ CHECKS: tuple[Check, ...] = (
 """All checks that need no data, in the order in which their errors are reported."""
 
 
-def _points(subject: Subject, facts: DataFacts) -> None:
+def _points(subject: Subject, data: ImageData, facts: DataFacts) -> None:
     if subject.sweeps:
         check_sweep(subject.study, facts)
-    else:
-        check_points(subject.study, facts, num_confirm=subject.num_confirm)
-
-
-def _baselines(subject: Subject, _: DataFacts) -> None:
-    check_baselines(subject.study)
+    check_splits(subject.study, data, num_confirm=subject.num_confirm)
+    check_points(subject.study, facts)
 
 
 def _data(subject: Subject, facts: DataFacts) -> None:
     if subject.has_begun:
         check_data(subject.study, facts.key)
-
-
-DATA_CHECKS: tuple[Callable[[Subject, DataFacts], None], ...] = (_points, _baselines, _data)
-"""Checks that need the data."""

@@ -21,7 +21,7 @@ from search.sampling.optuna_copy import place_of
 from search.storage.copies import copy_of
 from search.study.bind import DataFacts
 from search.study.config import StudyConfig
-from search.study.folder import changed_claims, claim_folder, make_folder
+from search.study.folder import changed_claims, make_folder, record_study
 from search.study.tracking_place import TrackingPlace, tracking_place
 from search.uris import redacted
 
@@ -80,10 +80,10 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
         The journal, closed at the end.
     """
     place = tracking_place(study)
-    make_folder(study)
-    with Journal(study.folder, copy_of(study.location, say)) as journal:
+    folder = make_folder(study)
+    with Journal(folder, copy_of(study.location, say)) as journal:
         changed = changed_claims(study)
-        folder = claim_folder(study)
+        record_study(study, has_trials=bool(journal.records))
         for line in changed:
             say(f"{study.name}: {line}")
         journal.note(

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from search.records import CUT_OFF, PROPOSED_BEFORE, Completed, Draw, EpochMetrics, Outcome, Stopped, TrialRecord
-from search.sampling.trials import TrialMaker, be_quiet
+from search.sampling.trials import TrialMaker, be_quiet, suggest_value
 from search.seeds import derive
-from spaces.domains import Choice, Domain, Fixed, Float, Int
+from spaces.domains import Domain
 from spaces.space import Point, Space
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Sampler:
 
         def suggest(name: str, offered: Domain) -> Any:  # noqa: ANN401
             sampler.offered = offered
-            return _suggest(trial, name, self._domains[name])
+            return suggest_value(trial, name, self._domains[name])
 
         point = self._space.assemble(suggest)
         if point.digest in self._known:
@@ -237,15 +237,3 @@ class Sampler:
                 self._study.tell(number, state=state.PRUNED)
             case _:
                 self._study.tell(number, state=state.FAIL)
-
-
-def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401
-    match domain:
-        case Float(low=low, high=high, log=log):
-            return trial.suggest_float(name, low, high, log=log)
-        case Int(low=low, last=last, step=step, log=log):  # Optuna warns if the upper bound is not a whole step away
-            return trial.suggest_int(name, low, last, step=step, log=log)
-        case Choice(values=values):
-            return trial.suggest_categorical(name, values)
-        case Fixed(value=value):
-            return value

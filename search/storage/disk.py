@@ -168,6 +168,29 @@ def load_array(path: Path, dtype: str, num_columns: int) -> NDArray[Any]:
     return array
 
 
+def load_bits(path: Path, num_images: int) -> NDArray[Any]:
+    """Read the correctness of images that a training wrote.
+
+    Args:
+        path: The .npy file.
+        num_images: Number of images N.
+
+    Returns:
+        Shape (rows, N) of uint8, 0 and 1.
+
+    Raises:
+        InputError: The file is missing, damaged or has another type or shape.
+    """
+    return unpack_bits(load_array(path, "uint8", -(-num_images // 8)), num_images)
+
+
+def unpack_bits(packed: NDArray[Any], num_images: int) -> NDArray[Any]:
+    """Return the bits of packed rows, (rows, bytes), as (rows, num_images) of 0 and 1."""
+    import numpy as np
+
+    return np.unpackbits(packed, axis=1, count=num_images)
+
+
 def _sync_folder(folder: Path) -> None:
     """Flush a folder to disk; otherwise a power failure may undo the last rename in it."""
     handle = os.open(folder, os.O_RDONLY)

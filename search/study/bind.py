@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hybrid_models.config.model import ConfigError, ModelConfig
 from search.data.splits import second_size
@@ -20,6 +22,9 @@ from spaces.conditions import holds
 from spaces.domains import Fixed
 from spaces.presets import load_preset
 from spaces.space import SpaceError
+
+if TYPE_CHECKING:
+    from search.data.store import ImageData
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +114,7 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
         "num_classes": len(facts.classes),
     }
     try:
-        config, train = ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
+        config, train = _model_of(json.dumps(model, sort_keys=True)), dataclasses.replace(study.train, **recipe)
     except ConfigError as error:
         raise _Unfit(*error.faults) from None
     except ValueError as error:
@@ -118,6 +123,11 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
     if train.batch > num_images:
         raise _Unfit(f"batch: expected at most the {num_images:,} images of the training part, found {train.batch}")
     return config, settled(train, gpus=study.resources.gpus)
+
+
+@lru_cache(maxsize=1024)  # checked, proposed and trained, on one block after the other, it is the same model
+def _model_of(settings: str) -> ModelConfig:
+    return ModelConfig.from_dict(json.loads(settings))
 
 
 def _size_of_training_part(study: StudyConfig, facts: DataFacts) -> int:
@@ -177,17 +187,16 @@ def _says(settled: Mapping[str, Any], name: str, value: object) -> bool:
 
 
 def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
-    """Check the requirements of a sweep: valid points, and a validation part to select by; writes nothing.
+    """Check the requirement of a sweep: a validation part to select by.
 
     Raises:
-        StudyError: Lists every fault.
+        StudyError: There is no validation part.
     """
     if study.split.method == "none" and not facts.num_val:
         raise StudyError(
             "split.method: expected random or stratified for a sweep, found none; a sweep ranks trials by validation "
             "accuracy: set split.method"
         )
-    check_points(study, facts)
 
 
 def check_race(study: StudyConfig) -> None:
@@ -208,18 +217,16 @@ def check_race(study: StudyConfig) -> None:
         )
 
 
-def check_points(study: StudyConfig, facts: DataFacts, *, num_confirm: int = 0) -> None:
+def check_points(study: StudyConfig, facts: DataFacts) -> None:
     """Check that enqueued points lie in the space and that they and the baselines are valid models; writes nothing.
 
     Args:
         study: The study.
         facts: Properties of the data set.
-        num_confirm: Number of blocks on which a race's survivor is confirmed.
 
     Raises:
         StudyError: Lists every fault of every point.
     """
-    _check_split(study, num_confirm)
     num_images = _size_of_training_part(study, facts)
     searched = any(parameter.name == "batch" for parameter in study.build_space().parameters)
     if study.train.batch > num_images and not searched:
@@ -249,11 +256,17 @@ def check_baselines(study: StudyConfig) -> None:
         raise StudyError(*faults)
 
 
-def _check_split(study: StudyConfig, num_confirm: int) -> None:
-    """Draw every split of the study once, so that a class missing from a part is reported before the first trial."""
-    from search.data.store import open_data
+def check_splits(study: StudyConfig, data: ImageData, *, num_confirm: int = 0) -> None:
+    """Draw every split of the study once, so that a class missing from a part is reported before the first trial.
 
-    data = open_data(study.data)
+    Args:
+        study: The study.
+        data: The opened data set.
+        num_confirm: Number of blocks on which a race's survivor is confirmed.
+
+    Raises:
+        StudyError: A split cannot be drawn.
+    """
     blocks = [make_block(study.seed, "sweep", 0)]
     blocks += (make_block(study.seed, "compare", index) for index in range(study.compare.repeats))
     blocks += (make_block(study.seed, "confirm", index) for index in range(num_confirm))
@@ -287,7 +300,11 @@ def load_facts(study: StudyConfig, on_progress: Callable[[int, int], None] | Non
     """
     from search.data.store import open_data
 
-    data = open_data(study.data, on_progress=on_progress)
+    return facts_of(open_data(study.data, on_progress=on_progress))
+
+
+def facts_of(data: ImageData) -> DataFacts:
+    """Return the properties of an opened data set."""
     height, width = data.image_size
     return DataFacts(
         key=data.digest,

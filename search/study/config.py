@@ -342,6 +342,24 @@ def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, 
     return parse_study(data, str(path), overrides, fill=fill, recorded=recorded)
 
 
+def read_recorded(folder: Path) -> StudyConfig | None:
+    """Read the study as its folder records it; None if there is none. The result is cached until the file changes.
+
+    Raises:
+        StudyError: The resolved study file is damaged.
+    """
+    path = folder / RESOLVED
+    if not path.is_file():
+        return None
+    found = path.stat()
+    return _read_recorded(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _read_recorded(path: Path, _: tuple[int, ...]) -> StudyConfig:
+    return load_study(path, fill=False, recorded=True)
+
+
 def shipped_studies() -> list[str]:
     """Return the paths of the study files that are part of the project."""
     import spaces
@@ -351,6 +369,13 @@ def shipped_studies() -> list[str]:
 
 
 def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = False) -> StudyConfig:
+    """Read a study as it was run; see `find_with_file`."""
+    return find_with_file(path, overrides, fill=fill)[0]
+
+
+def find_with_file(
+    path: str | Path, overrides: Iterable[str] = (), *, fill: bool = False
+) -> tuple[StudyConfig, StudyConfig | None]:
     """Read a study as it was run, from its folder or via its study file.
 
     Args:
@@ -358,6 +383,9 @@ def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = 
         overrides: Only needed if the sweep was given another name, storage or budget this way.
         fill: Whether `${NAME}` in the addresses of a recorded study is replaced by the environment variable, as always
             for study files. For commands that train only: folders may come from others.
+
+    Returns:
+        The study, and the content of the study file; None instead if the path is a folder or URI.
 
     Raises:
         NothingToDoError: No sweep of the study has been started.
@@ -367,25 +395,29 @@ def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = 
     """
     path = _folder_of(Path(path)) if not is_uri(str(path)) else path
     uri = str(path) if is_uri(str(path)) else _uri_of_copy(Path(path))
+    overrides = list(overrides)
     given = None if uri or Path(path).is_dir() else load_study(Path(path), overrides)
     location = given.location if given is not None else locate(uri) if uri else _place_of(Path(path))
     refresh(location)
     check_memory(location.folder)
+    fill = fill and given is None
     resolved = location.folder / RESOLVED
-    if not resolved.is_file():
+    study = read_recorded(location.folder)
+    if study is None:
         hint = did_you_mean(Path(path)) if given is None else None
         raise NothingToDoError(
             f"{location}: no study here yet; {hint or 'run `hybrid-search sweep` first, or give the study folder'}"
         )
-    study = load_study(resolved, overrides, fill=fill and given is None, recorded=True)
+    if overrides or fill:
+        study = load_study(resolved, overrides, fill=fill, recorded=True)
     # The current location counts: the folder may have been moved.
     if given is None:
-        return study.model_copy(update={"storage": location.storage, "name": location.name})
+        return study.model_copy(update={"storage": location.storage, "name": location.name}), None
     # The study file decides how the study is run, recorded and compared, also after the start of the sweep. It also
     # holds the passwords, which the resolved file does not contain.
     own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
-    return study.model_copy(update=own)
+    return study.model_copy(update=own), given
 
 
 def _place_of(folder: Path) -> Location:

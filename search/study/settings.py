@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from hybrid_models.config.model import ConfigError, ModelConfig
 from search.text.explain import explain
 from search.training.config import TRAIN_FIELDS, TrainConfig
-from spaces.domains import Choice, Domain, Fixed, Float, Int, Value
+from spaces.domains import Value
 from spaces.space import Space
 
 FROM_DATA = ("input_channels", "input_height", "input_width", "num_classes")
@@ -104,18 +104,7 @@ def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
     for parameter in space.parameters:
         if name_fault(parameter.name):
             continue
-        for value in _extremes(parameter.domain):
+        for value in parameter.domain.extremes:
             if fault := value_fault(parameter.name, value):
                 yield f"space.{fault}"
                 break
-
-
-def _extremes(domain: Domain) -> tuple[Value, ...]:
-    """Return values that represent the domain: if they are valid, all values are."""
-    match domain:
-        case Choice(values=values):
-            return values
-        case Float(low=low, high=high) | Int(low=low, high=high):
-            return low, high
-        case Fixed(value=value):
-            return (value,)

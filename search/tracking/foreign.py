@@ -7,12 +7,10 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from search.errors import HybridSearchError, TrackingError
+from search.journal.mlflow_run import JOURNAL_TAG
 from search.text.counted import counted
 from search.tracking.sqlite_uri import SQLITE, path_of
 from search.uris import redacted
-
-JOURNAL_TAG = "hybrid_search.journal"
-"""Tag with the journal's id, which every run of this program has."""
 
 
 def refuse_foreign_experiment(uri: str, experiment: str, journal_id: str) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 
 from search.errors import TrackingError
 from search.journal.follower import PARENTS, UNFINISHED, Follower, to_ms
+from search.journal.mlflow_run import JOURNAL_TAG, PARENT_TAG, PREFIX, MlflowRun
 from search.journal.reconcile import mended_in_words, mlflow_differences
 from search.records import Failed, TrialRecord
-from search.tracking.foreign import JOURNAL_TAG, foreign_runs, not_ours
-from search.tracking.held_runs import PREFIX, HeldRuns, is_settled, is_wrong
+from search.tracking.foreign import foreign_runs, not_ours
+from search.tracking.held_runs import HeldRuns, is_settled, is_wrong
 from search.tracking.mlflow_client import ForgottenError, RejectedError
-from search.tracking.mlflow_runs import PARENT_TAG
-from search.tracking.mlflow_tracker import KEY_TAG, Point, Store, StoredRun
+from search.tracking.mlflow_tracker import Point, Store
 from search.tracking.run_values import add_comparison, config_of, flat, session_tags, values_of
 from search.uris import redacted
 
@@ -146,7 +146,7 @@ class Mirror:
                 store = Store(self._uri, self._experiment)
                 held = HeldRuns(store, self._journal.journal_id)
                 self._refuse_foreign(store, held)
-                self._tidy(store, held)
+                self._tidy(held)
             except RejectedError as error:
                 raise TrackingError(*error.faults) from None
             left = self._journal.left
@@ -163,7 +163,7 @@ class Mirror:
         if foreign := foreign_runs(list(names), self._journal.journal_id):
             raise TrackingError(f"{redacted(self._uri)}: {not_ours(self._experiment, foreign)}")
 
-    def _tidy(self, store: Store, held: HeldRuns) -> None:
+    def _tidy(self, held: HeldRuns) -> None:
         """Delete runs with values that the journal does not have, and end runs of trials that it does not contain."""
         records = self._journal.records
         for key in held.found:
@@ -171,12 +171,12 @@ class Mirror:
             if run is None or key in PARENTS.values():
                 continue
             if key not in records:
-                store.log(run, tags={f"{PREFIX}outcome": UNFINISHED})
-                store.set_status(run, "KILLED", self._journal.last_ms)
+                run = held.log(run, tags={f"{PREFIX}outcome": UNFINISHED})
+                held.set_status(run, "KILLED", self._journal.last_ms)
             elif is_wrong(run, records[key]):
                 held.drop(key)
 
-    def _create(self, held: HeldRuns, key: str, verb: str, name: str, at: float, tags: Mapping[str, str]) -> StoredRun:
+    def _create(self, held: HeldRuns, key: str, verb: str, name: str, at: float, tags: Mapping[str, str]) -> MlflowRun:
         common = {
             f"{PREFIX}study": self._folder.name,
             "mlflow.source.name": f"hybrid-search {verb}",
@@ -184,7 +184,7 @@ class Mirror:
         }
         return held.make(key, name=name, tags={**common, **tags}, at_ms=to_ms(at))
 
-    def _parent(self, held: HeldRuns, verb: str) -> StoredRun:
+    def _parent(self, held: HeldRuns, verb: str) -> MlflowRun:
         run = held.get(verb)
         if run is not None:
             return run
@@ -210,7 +210,7 @@ class Mirror:
                 tags[f"{PREFIX}config"] = config_of(record)
             run = self._create(held, record.key, verb, record.label or record.key, record.started_at, tags)
         elif status == "RUNNING":
-            store.set_status(run, status)
+            run = held.set_status(run, status)
         first = record.key not in self._begun
         if first and journal.data:
             store.log_dataset(run, journal.data)
@@ -224,21 +224,21 @@ class Mirror:
             tags[f"{PREFIX}diverged"] = str(record.outcome.diverged).lower()
         ended_ms = to_ms(record.finished_at) if record.finished_at else journal.last_ms
         try:
-            store.log(
+            run = held.log(
                 run,
-                metrics=self._new_points(record, int(run.metrics.get("epoch", 0))),
+                metrics=self._new_points(record, run.num_epochs),
                 params=flat(record.point) if first else {},
                 tags=tags,
             )
         except RejectedError:
             if status != "RUNNING":
                 with contextlib.suppress(RejectedError):
-                    store.set_status(run, status, ended_ms)
+                    held.set_status(run, status, ended_ms)
             raise
         self._begun.add(record.key)
         journal.epoch_ms.pop(record.key, None)
         if status != "RUNNING":
-            store.set_status(run, status, ended_ms)
+            held.set_status(run, status, ended_ms)
 
     def _new_points(self, record: TrialRecord, num_known: int) -> list[Point]:
         times = self._journal.epoch_ms.get(record.key, {})
@@ -261,7 +261,7 @@ class Mirror:
             name = f"{self._folder.name} comparison {key[:4]}"
             run = self._create(held, key, "compare", name, event["at"], {f"{PREFIX}kind": "comparison"})
         # It was over before it was recorded; a rejection below must not leave the run RUNNING.
-        store.set_status(run, "FINISHED", at_ms)
+        run = held.set_status(run, "FINISHED", at_ms)
         marker = f"{PREFIX}num_comparisons"
         if int(run.tags.get(marker, "0")) >= number:
             return
@@ -275,7 +275,7 @@ class Mirror:
                 self._say(f"comparison {key}: {name} is not in the study folder, so it is not copied to MLflow")
         repeats = [known for repeat in event.get("repeats", ()) if (known := held.get(repeat)) is not None]
         tags = {str(name): str(text) for name, text in event.get("tags", {}).items()}
-        store.log(
+        run = held.log(
             run,
             metrics=[
                 Point(name=name, value=value, step=number, at_ms=at_ms)
@@ -288,9 +288,9 @@ class Mirror:
             },
         )
         for repeat in repeats:
-            with self._rejections_told(self._journal.records[repeat.tags[KEY_TAG]].label):
-                add_comparison(store, repeat, key)
-        store.log(run, tags={marker: str(number)})
+            with self._rejections_told(self._journal.records[repeat.key].label):
+                add_comparison(held, repeat, key)
+        held.log(run, tags={marker: str(number)})
 
     def _send_report(self, store: Store, held: HeldRuns, event: Mapping[str, Any]) -> None:
         """Attach the latest HTML page to the sweep's run, or to the run of all repeats if there was no sweep."""
@@ -304,14 +304,14 @@ class Mirror:
                 store.log_file(run, file)
             else:
                 self._say(f"{name} is not in the study folder, so it is not copied to MLflow")
-        store.log(run, tags={marker: event["digest"]})
+        held.log(run, tags={marker: event["digest"]})
 
     def _update_parent(self, store: Store, held: HeldRuns, verb: str) -> None:
         journal = self._journal
         run = self._parent(held, verb)
         status = journal.parent_status(verb)
         if status == "RUNNING":
-            store.set_status(run, status)
+            run = held.set_status(run, status)
         tags = session_tags(journal.sessions.get(verb, {}))
         if journal.data and run.tags.get(f"{PREFIX}data") != journal.data["digest"]:
             store.log_dataset(run, journal.data)
@@ -327,7 +327,7 @@ class Mirror:
             tags |= {f"{PREFIX}nominated": nominee.label, f"{PREFIX}nominated_key": nominee.key}
         kind = next(kind for kind, parent in PARENTS.items() if parent == verb)
         num_known = int(run.metrics.get("num_finished", 0))
-        store.log(
+        run = held.log(
             run,
             metrics=[
                 Point(name=name, value=value, step=step, at_ms=at_ms)
@@ -337,7 +337,7 @@ class Mirror:
             tags=tags,
         )
         if status != "RUNNING":
-            store.set_status(run, status, journal.last_ms)
+            held.set_status(run, status, journal.last_ms)
 
     def _draw(self, until: float | None) -> None:
         for kind, ended in self._journal.ended.items():
@@ -345,10 +345,11 @@ class Mirror:
                 if self._store is None or self._held is None or (until is not None and time.monotonic() > until):
                     return
                 with self._rejections_told(self._journal.records[key].label):
-                    self._draw_record(self._store, self._held.get(key), self._journal.records[key])
+                    self._draw_record(self._store, self._held, self._journal.records[key])
                 self._num_drawn[kind] += 1
 
-    def _draw_record(self, store: Store, run: StoredRun | None, record: TrialRecord) -> None:
+    def _draw_record(self, store: Store, held: HeldRuns, record: TrialRecord) -> None:
+        run = held.get(record.key)
         confusions = [name for name in ("confusion", "test_confusion") if name in record.artifacts]
         state = str(len(record.curve))
         if run is None or run.tags.get(f"{PREFIX}pictures") == state or (len(record.curve) < 2 and not confusions):
@@ -368,13 +369,14 @@ class Mirror:
                     self._say(f"{record.label}: no figure of {record.artifacts[name]}: {error}")
                 else:
                     store.log_file(run, file)
-        store.log(run, tags={f"{PREFIX}pictures": state})
+        held.log(run, tags={f"{PREFIX}pictures": state})
 
     def _draw_sweep(self) -> None:
-        run, store = self._held.get("sweep") if self._held is not None else None, self._store
+        held, store = self._held, self._store
+        run = held.get("sweep") if held is not None else None
         records = [record for record in self._journal.of_kind("trial") if record.curve]
         state = str(sum(len(record.curve) for record in records))
-        if store is None or run is None or not records or run.tags.get(f"{PREFIX}pictures") == state:
+        if store is None or held is None or run is None or not records or run.tags.get(f"{PREFIX}pictures") == state:
             return
         from search.tracking import figures
 
@@ -382,4 +384,4 @@ class Mirror:
             file = Path(folder, "sweep.png")
             figures.draw_sweep(records, self._journal.nominee, file)
             store.log_file(run, file)
-            store.log(run, tags={f"{PREFIX}pictures": state})
+            held.log(run, tags={f"{PREFIX}pictures": state})

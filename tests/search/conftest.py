@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
+import json
 import os
 import pickle
 from collections.abc import Callable, Generator, Iterator
@@ -18,6 +19,8 @@ from PIL import Image
 
 from search.copies import main as copies
 from search.data.store import ImageData, open_data
+from search.journal.comparison import ComparisonDocument
+from search.journal.comparison_file import from_json
 from search.journal.journal import Journal
 from search.records import EpochMetrics, TrialRecord
 from search.runners import inline
@@ -332,6 +335,30 @@ def make_record() -> Callable[..., TrialRecord]:
             "node": "",
         }
         return TrialRecord(key=key, **{**values, **fields})
+
+    return make
+
+
+@pytest.fixture
+def make_document() -> Callable[..., ComparisonDocument]:
+    """Make a comparison from plain data; what does not matter to a test is filled in."""
+    repeat = {"key": "r", "block": "compare-0", "state": "completed", "diverged_in_epoch": None}
+    numbers = dict.fromkeys(("num_images", "estimate", "interval", "adjusted_p", "p_a_gt_b"))
+    family = {"provisional": False, "adjust_method": "holm", "family_size": 1, "alpha": 0.05, "rope": 0.005}
+    comparison = {"sentence": "", "estimand": "new data", "num_blocks": 3, **family, **numbers}
+
+    def contender(item: dict[str, Any]) -> dict[str, Any]:
+        repeats = [{**repeat, **run} for run in item.get("repeats", ())]
+        return {"finalist": False, "point": {}, **item, "repeats": repeats}
+
+    def make(plain: dict[str, Any]) -> ComparisonDocument:
+        whole = {"key": "k", **plain, "data": {"digest": "d", **plain.get("data", {})}}
+        whole["contenders"] = [contender(item) for item in plain["contenders"]]
+        whole["comparisons"] = [{**comparison, **item} for item in plain["comparisons"]]
+        if "race" in plain:
+            raced = [contender(item) for item in plain["race"]["contenders"]]
+            whole["race"] = {"sentences": [], **plain["race"], "contenders": raced}
+        return from_json(json.dumps(whole).encode())
 
     return make
 

@@ -206,7 +206,7 @@ def test_the_lower_loss_wins(write: Any, tmp_path: Path) -> None:
     assert found.p_a_gt_b == 1.0
     assert found.sentence.startswith("a beats b by 0.")
     assert "lower is better" in found.sentence
-    lines = "\n".join(to_lines(analysis.document))
+    lines = "\n".join(to_lines(analysis.document, analysis.comparisons))
     assert "percentage" not in lines
     assert " %" not in lines.replace("95 %", "")
     files = write_files(analysis.document, analysis.comparisons, tmp_path / "out")

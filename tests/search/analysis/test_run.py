@@ -71,7 +71,7 @@ def test_every_data_set_and_family_has_its_rows(write: Any, tmp_path: Path) -> N
         ("x", "second", "b", "c", 4), ("x", "second", "c", "a", 4),
         ("y/z", "second", "b", "c", 4), ("y/z", "second", "c", "a", 4),
     ]  # fmt: skip
-    lines = to_lines(analysis.document)
+    lines = to_lines(analysis.document, analysis.comparisons)
     assert sum(line.startswith("On x: ") for line in lines) == 3
     assert any(line.split()[:4] == ["y/z", "second", "c", "a"] for line in lines)
     files = write_files(analysis.document, analysis.comparisons, tmp_path / "out" / "deep")
@@ -96,12 +96,13 @@ def test_a_folder_that_cannot_be_written(write: Any) -> None:
 
 def test_six_data_sets_are_ranked(write: Any) -> None:
     path = write(HEAD, *lines_of(tuple("uvwxyz"), {"a": 0.05, "b": 0.02, "c": 0.0}, blocks=2), name="r.csv")
-    document = analyze(path, Options(control="c")).document
+    analysis = analyze(path, Options(control="c"))
+    document = analysis.document
     assert document["across"]["average_ranks"] == [1.0, 2.0, 3.0]
     assert [item["num_blocks"] for item in document["comparisons"]] == [6, 6]
     assert (
         "Over 6 data sets the mean ranks are a 1.00, b 2.00, c 3.00 (1 is best). Friedman's chi squared 12.00"
-        in to_lines(document)[-1]
+        in to_lines(document, analysis.comparisons)[-1]
     )
 
 

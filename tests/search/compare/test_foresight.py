@@ -40,6 +40,7 @@ def with_pilot(make_study: MakeStudy) -> Callable[..., StudyConfig]:
         numbers = dict.fromkeys(("estimate", "interval", "adjusted_p", "p_a_gt_b"))
         verdict = {"verdict": "inconclusive", "sentence": "", "estimand": "", "provisional": False}
         sizes = {"adjust_method": "holm", "family_size": len(parts), "num_blocks": 6, "num_images": 500}
+        sizes |= {"alpha": 0.05, "rope": 0.005}
         items = [
             {"a": f"a{place}", "b": "cnn", "components": part, **verdict, **numbers, **sizes}
             for place, part in enumerate(parts)

@@ -18,11 +18,12 @@ import pytest
 from numpy.typing import NDArray
 
 from search.cli import main
-from search.compare.run import run_compare, run_until_decided
+from search.compare import run as running
 from search.console.progress import Display
 from search.data.store import open_data
 from search.errors import DivergedError, InputError, InterruptedStudyError, StudyError, TooManyFailuresError
 from search.export.pick import pick_winner
+from search.journal.comparison_file import to_dict
 from search.journal.journal import Journal, read_events, read_records
 from search.journal.nominee import NOMINATED, PROVISIONAL
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult
@@ -126,6 +127,16 @@ def study(
         **TINY,
     )
     return nominate(made, GOOD)
+
+
+def run_until_decided(study: StudyConfig) -> dict[str, Any]:
+    """Race and confirm; what comparison.json then holds."""
+    return to_dict(running.run_until_decided(study))
+
+
+def run_compare(study: StudyConfig) -> dict[str, Any]:
+    """Compare; what comparison.json then holds."""
+    return to_dict(running.run_compare(study))
 
 
 def blocks_of(study: StudyConfig) -> dict[str, list[str]]:

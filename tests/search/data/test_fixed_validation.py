@@ -98,7 +98,8 @@ def test_a_journal_of_before_has_no_such_part(study: StudyConfig, driver: Any) -
     event = {"event": "session", "data": {"num_train": 34}, "classes": ["bright", "dark"]}
     found = overview._select(study, trials, [event], None)
     assert found is not None
-    assert "unknown" not in str(found["selection_score"])
+    assert "unknown" not in str(found.selection_score)
     now = overview._select(study, trials, [{**event, "data": {"num_train": 34, "num_val": 10}}], None)
     assert now is not None
-    assert now["correction"]["num_images"] == 10
+    assert now.correction is not None
+    assert now.correction.num_images == 10

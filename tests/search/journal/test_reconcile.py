@@ -18,11 +18,11 @@ from search.cli import app as cli
 from search.commands.check import check, to_lines
 from search.errors import InputError
 from search.journal.journal import FILE_NAME, Journal, read_id, read_records
+from search.journal.mlflow_run import PREFIX, MlflowRun
 from search.journal.reconcile import (
     Difference,
     OptunaTrial,
     Repair,
-    TrackedRun,
     mended_in_words,
     mlflow_differences,
     optuna_differences,
@@ -50,7 +50,15 @@ def record(make_record: MakeRecord, make_epoch: MakeEpoch) -> TrialRecord:
 
 
 TRIAL = OptunaTrial(number=0, state="COMPLETE", value=0.75, params=POINT, curve={1: 0.5, 2: 0.75})
-RUN = TrackedRun(status="FINISHED", outcome="completed", num_epochs=2, val_accuracy=0.75, test_accuracy=None)
+
+
+def run_of(status: str = "FINISHED", outcome: str = "completed", num_epochs: int = 2, **accuracies: float) -> MlflowRun:
+    """The run of the record above, with what is given instead."""
+    metrics = {"epoch": float(num_epochs), "val_accuracy": 0.75, **accuracies}
+    return MlflowRun(run_id="r", name="", status=status, tags={f"{PREFIX}outcome": outcome}, metrics=metrics)
+
+
+RUN = run_of()
 
 
 SPACE = Space.from_dict("s", {"rnn": ["none", "gru"], "nodes": {"choice": [8, 16, 99]}})
@@ -141,16 +149,16 @@ def test_a_twin_is_held_against_its_record(record: TrialRecord) -> None:
 )
 def test_each_difference_of_a_run(record: TrialRecord, changes: dict[str, Any], found: str) -> None:
     assert mlflow_differences([record], {"a": [RUN]}) == []
-    (difference,) = mlflow_differences([record], {"a": [dataclasses.replace(RUN, **changes)]})
+    (difference,) = mlflow_differences([record], {"a": [run_of(**changes)]})
     assert (difference.trial, difference.found, difference.store) == ("trial a", found, "MLflow")
 
 
 def test_runs_that_are_too_many_missing_or_left(record: TrialRecord) -> None:
-    def found(records: list[TrialRecord], driven: bool = False, **runs: list[TrackedRun]) -> list[str]:
+    def found(records: list[TrialRecord], driven: bool = False, **runs: list[MlflowRun]) -> list[str]:
         return [item.found for item in mlflow_differences(records, runs, driven=driven)]
 
-    running = dataclasses.replace(RUN, status="RUNNING", outcome="running", num_epochs=0, val_accuracy=None)
-    killed = dataclasses.replace(RUN, status="KILLED", outcome="unfinished")
+    running = run_of(status="RUNNING", outcome="running", num_epochs=0)
+    killed = run_of(status="KILLED", outcome="unfinished")
     unfinished = dataclasses.replace(record, outcome=None)
     assert found([record]) == ["no run"]
     assert found([record], a=[RUN, RUN]) == ["2 runs"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search.journal.comparison import ComparisonDocument
 from search.records import Completed, Failed, Stopped, TrialRecord
 from search.report.markup import Html, definitions, join, table, tag
 from search.report.picture import picture
@@ -24,7 +24,6 @@ from search.significance import Comparison, Interval, MeanTest, Verdict
 from search.significance.figures.interactive import forest_figure, slopes_figure, superiority_figure
 from search.significance.figures.interactive_curves import best_of_figure, per_class_figure, planning_figure
 from search.significance.figures.lines import planning_lines
-from search.significance.restored import restore
 
 Judged = Callable[..., list[Comparison]]
 
@@ -88,17 +87,19 @@ def test_verdicts_are_cut_before_their_numbers(judged: Judged) -> None:
     )
 
 
-def test_a_comparison_survives_its_journey_through_json(judged: Judged) -> None:
+def test_a_comparison_survives_its_journey_through_json(
+    judged: Judged, make_document: Callable[..., ComparisonDocument]
+) -> None:
     interval = Interval(low=math.nan, high=math.nan, level=0.95)
     check = MeanTest(name="x", estimate=0.1, se=0.0, df=3.0, t=math.nan, p=math.nan, interval=interval, num_blocks=4)
     for comparison in judged(["crnn"]) + judged(["crnn"], num_blocks=2):
         whole = dataclasses.replace(comparison, check=check, sensitivity_verdict=Verdict.WORSE)
-        back = restore(json.loads(json.dumps({**whole.to_dict(), "of a later version": 1}, allow_nan=False)))
+        stored = {**whole.to_dict(), "of a later version": 1}
+        (back,) = make_document({"contenders": [], "comparisons": [stored]}).comparisons
         assert repr(back) == repr(whole)  # NaN is not equal to itself
     bare = {key: value for key, value in whole.to_dict().items() if key not in {"components", "family", "check"}}
-    assert restore(bare).components is None
-    with pytest.raises(ValueError, match="a comparison must have verdict"):
-        restore({key: value for key, value in bare.items() if key != "verdict"})
+    (back,) = make_document({"contenders": [], "comparisons": [bare]}).comparisons
+    assert back.components is None
 
 
 def test_live_pictures_hold_the_full_numbers(judged: Judged) -> None:

@@ -188,7 +188,7 @@ def test_an_interrupted_comparison_goes_on_too(make_study: MakeStudy, monkeypatc
     repeats = [record for record in read_records(study.folder).values() if record.kind == "repeat"]
     assert [record.outcome for record in repeats] == [Completed()] * 4
     assert sum(record.resumed for record in repeats) == 1
-    assert len(document["comparisons"]) == 1
+    assert len(document.comparisons) == 1
 
 
 def closed_trackers(monkeypatch: pytest.MonkeyPatch) -> list[float]:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from search.significance.restored import restore
 
 from search.significance import Comparison, Declared, Results, ScoresError, Verdict, judge_results
 from search.significance.judge import _combine
 from search.significance.pairing import bits_of, pair_up
-from search.significance.restored import restore
 
 Rows = Sequence[NDArray[np.uint8] | None] | NDArray[np.uint8]
 BLOCKS = [f"compare-{r}" for r in range(10)]

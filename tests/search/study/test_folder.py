@@ -13,10 +13,11 @@ from search.commands.check import check
 from search.commands.plan import make_plan
 from search.compare.run import run_compare
 from search.errors import InputError, StudyChangedError, StudyError
+from search.journal.comparison_file import FOLDER, load_comparison
 from search.runners import checks
 from search.study.bind import DataFacts
-from search.study.config import StudyConfig, find_study
-from search.study.folder import COMPARISON, check_given, load_comparison
+from search.study.config import StudyConfig, find_study, find_with_file
+from search.study.folder import check_given
 from search.sweep.run import run_sweep
 
 MakeStudy = Callable[..., StudyConfig]
@@ -49,8 +50,8 @@ def test_trials_without_what_they_mean_are_refused(make_study: MakeStudy, name: 
 
 
 def test_a_damaged_comparison_is_told(tmp_path: Path) -> None:
-    (tmp_path / COMPARISON).mkdir()
-    (tmp_path / COMPARISON / "comparison.json").write_text("{")
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "comparison.json").write_text("{")
     with pytest.raises(InputError, match=r"damaged .*compare` writes it again"):
         load_comparison(tmp_path)
 
@@ -80,4 +81,4 @@ def test_the_recorded_file_differs_from_nothing_and_fills_in_nothing(
     run_sweep(make_study("tracking={enabled: false, uri: 'http://${PLACE}'}", search={"trials": 1}, resources=INLINE))
     monkeypatch.delenv("PLACE")
     path = make_study().folder / "study.yaml"
-    assert check_given(str(path), [], find_study(path), refuse=True) == []
+    assert check_given(str(path), [], *find_with_file(path), refuse=True) == []

@@ -12,10 +12,11 @@ import pytest
 from search.commands.plan import make_plan
 from search.errors import TrackingError
 from search.journal.journal import Journal
+from search.journal.mlflow_run import JOURNAL_TAG
 from search.study.config import StudyConfig
 from search.sweep.run import run_sweep
 from search.tracking import foreign
-from search.tracking.foreign import JOURNAL_TAG, refuse_foreign_experiment
+from search.tracking.foreign import refuse_foreign_experiment
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
 

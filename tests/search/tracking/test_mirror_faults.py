@@ -22,11 +22,12 @@ from search.copies.main import attempt
 from search.copies.process import TrackerProcess
 from search.errors import TrackingError
 from search.journal.journal import FILE_NAME
+from search.journal.mlflow_run import KEY_TAG
 from search.records import Completed, Failed
 from search.tracking import mirror as mirror_module
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import ForgottenError, RejectedError, connect
-from search.tracking.mlflow_tracker import KEY_TAG, Store
+from search.tracking.mlflow_tracker import Store
 
 if TYPE_CHECKING:
     from conftest import Server, Study
