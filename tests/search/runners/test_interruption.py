@@ -38,6 +38,8 @@ from search.training import ticks
 from search.training.files import MIDDLE_NAME
 from search.training.learner import Learner
 
+pytestmark = pytest.mark.usefixtures("copied_here", "undrawn")
+
 MakeStudy = Callable[..., StudyConfig]
 OPTIONS = ("search.trials=2", "search.scheduler=none", "train.epochs=2")
 

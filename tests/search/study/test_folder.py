@@ -19,6 +19,8 @@ from search.study.config import StudyConfig, find_study
 from search.study.folder import COMPARISON, check_given, load_comparison
 from search.sweep.run import run_sweep
 
+pytestmark = pytest.mark.usefixtures("copied_here")
+
 MakeStudy = Callable[..., StudyConfig]
 INLINE = {"runner": "inline"}
 
