@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+
 
 def main() -> None:
     """Run the command line: the entry point `hybrid-search`."""
     from search.cli.app import main as run
+    from search.errors import EXIT_INTERRUPTED
 
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            # The interrupt's sender may soon kill this process, and unloading torch takes a second, or several.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError):
+                    stream.flush()
+            os._exit(EXIT_INTERRUPTED)
+        raise

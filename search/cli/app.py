@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import sys
 from importlib.util import find_spec
@@ -35,7 +33,6 @@ def main() -> NoReturn:
     """Run the command line; every fault of the user's becomes one line and an exit code."""
     os.umask(os.umask(0o077) | 0o002)  # what is written here is never for everybody to change
     prepare_streams()
-    atexit.register(gc.freeze)  # searching torch for cycles at the end would take a second
     code: Any = 0
     try:
         with results_only(), interruptible():

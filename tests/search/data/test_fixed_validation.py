@@ -20,6 +20,8 @@ from search.study.bind import load_facts
 from search.study.config import StudyConfig
 from search.training.learner import Learner
 
+pytestmark = pytest.mark.usefixtures("copied_here", "undrawn")
+
 MakeStudy = Callable[..., StudyConfig]
 
 

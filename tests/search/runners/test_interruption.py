@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 import yaml
 
-from search.cli import main
+from search.cli.app import main
 from search.compare.run import run_compare
 from search.errors import (
     EXIT_INTERRUPTED,
@@ -37,6 +37,8 @@ from search.sweep.run import run_sweep
 from search.training import ticks
 from search.training.files import MIDDLE_NAME
 from search.training.learner import Learner
+
+pytestmark = pytest.mark.usefixtures("copied_here", "undrawn")
 
 MakeStudy = Callable[..., StudyConfig]
 OPTIONS = ("search.trials=2", "search.scheduler=none", "train.epochs=2")
@@ -217,7 +219,7 @@ def test_interrupted_mlflow_is_waited_for_shortly(make_study: MakeStudy, monkeyp
         with pytest.raises(InterruptedStudyError):
             run_sweep(study, patience=120.0)
     run_sweep(study, patience=120.0)
-    assert patiences == [5.0, 120.0]
+    assert patiences == [2.0, 120.0]
     assert [event["event"] for event in read_events(study.folder / "journal.jsonl")].count("stop") == 2
 
 
@@ -239,7 +241,7 @@ def test_a_journal_that_takes_no_last_line_hides_no_other_end(
     with pytest.raises(type(ends or full)) as caught:
         run()
     assert caught.value is (ends or full)
-    assert closed == [5.0 if isinstance(ends, InterruptedStudyError) else 120.0]
+    assert closed == [2.0 if isinstance(ends, InterruptedStudyError) else 120.0]
 
 
 def test_the_time_budget_ends_a_trial_in_the_middle_of_an_epoch(
@@ -297,6 +299,7 @@ def test_the_command_ends_politely(tmp_path: Path) -> None:
             process.send_signal(number)
             signalled_at = time.time()
             _, said = process.communicate(timeout=60)
+            took = time.time() - signalled_at
         finally:
             process.kill()
         assert process.returncode == 130
@@ -304,8 +307,8 @@ def test_the_command_ends_politely(tmp_path: Path) -> None:
         assert "everything is saved, run the same command again to continue" in said
         assert "Traceback" not in said
         (saved,) = folder.glob(f"trials/*/{MIDDLE_NAME}")
-        # Ending takes longer on a busy machine: Python takes torch apart.
-        assert -1 < saved.stat().st_mtime - signalled_at < 10
+        assert saved.stat().st_mtime > signalled_at - 1
+        assert took < 10
     ended = subprocess.run(
         [sys.executable, "-m", "search.cli", "sweep", str(file), "--time-budget", "0.05"],
         capture_output=True,

@@ -29,7 +29,7 @@ from search.study.folder import check_folder
 from search.sweep import run as drive
 
 MakeStudy = Callable[..., StudyConfig]
-pytestmark = pytest.mark.usefixtures("hasty")
+pytestmark = pytest.mark.usefixtures("hasty", "copied_here", "undrawn")
 
 OPTIONS = ("search.trials=5", "search.sampler=random", "search.scheduler=none", "train.epochs=2", "data.limit=60")
 

@@ -20,6 +20,8 @@ from search.study.config import StudyConfig, find_study, find_with_file
 from search.study.folder import check_given
 from search.sweep.run import run_sweep
 
+pytestmark = pytest.mark.usefixtures("copied_here")
+
 MakeStudy = Callable[..., StudyConfig]
 INLINE = {"runner": "inline"}
 

@@ -108,21 +108,27 @@ class Server:
         (run,) = self.runs(key)
         return run
 
-    def history(self, key: str, metric: str) -> list[tuple[int, float]]:
-        """(step, value) of all that was ever logged."""
-        items = self.client.get_metric_history(self.run(key).info.run_id, metric)
+    def history(self, run: Run | str, metric: str) -> list[tuple[int, float]]:
+        """(step, value) of all that was ever logged to a run, or to the only one with a key."""
+        found = self.run(run) if isinstance(run, str) else run
+        items = self.client.get_metric_history(found.info.run_id, metric)
         return [(item.step, item.value) for item in sorted(items, key=lambda item: item.step)]
 
-    def files(self, key: str) -> set[str]:
+    def files(self, run: Run | str) -> set[str]:
         """Names of the artifacts."""
-        return {item.path for item in self.client.list_artifacts(self.run(key).info.run_id)}
+        found = self.run(run) if isinstance(run, str) else run
+        return {item.path for item in self.client.list_artifacts(found.info.run_id)}
+
+    def by_key(self) -> dict[str, Run]:
+        """Key -> run, of all runs; fails if a key has two."""
+        runs = self.runs()
+        found = {run.data.tags[KEY_TAG]: run for run in runs}
+        assert len(found) == len(runs)
+        return found
 
     def statuses(self) -> dict[str, str]:
         """Key -> status, of all runs; fails if a key has two."""
-        runs = self.runs()
-        found = {run.data.tags[KEY_TAG]: run.info.status for run in runs}
-        assert len(found) == len(runs)
-        return found
+        return {key: run.info.status for key, run in self.by_key().items()}
 
 
 @pytest.fixture

@@ -214,16 +214,17 @@ def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest
 
     def state(experiment: str) -> dict[str, Any]:
         server.experiment = experiment
+        runs = server.by_key()
         found: dict[str, Any] = {}
-        for key, status in server.statuses().items():
-            run = server.run(key)
+        for key, run in runs.items():
             # Run ids are MLflow's own.
             own = {"mlflow.parentRunId", "hybrid_search.repeats"}
             tags = {name: text for name, text in run.data.tags.items() if name not in own}
             told = {"val_loss", "test_accuracy", "num_finished", "gain"}.intersection(run.data.metrics)
-            histories = {name: server.history(key, name) for name in told}
-            num_inputs = len(run.inputs.dataset_inputs)
-            found[key] = status, tags, histories, run.data.params, run.data.metrics, num_inputs, server.files(key)
+            histories = {name: server.history(run, name) for name in told}
+            num_inputs, files = len(run.inputs.dataset_inputs), server.files(run)
+            found[key] = run.info.status, tags, histories, run.data.params, run.data.metrics, num_inputs, files
+        assert runs["k"].data.tags["hybrid_search.repeats"] == runs["r"].info.run_id
         return found
 
     def finish(experiment: str, kill_at: int) -> bool:
@@ -267,7 +268,6 @@ def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest
         done = finish(experiment, kill_at)
         Mirror(study.folder, uri=server.uri, experiment=experiment).finish()
         assert state(experiment) == expected
-        assert server.run("k").data.tags["hybrid_search.repeats"] == server.run("r").info.run_id
         kill_at += 1
     assert kill_at > 15
 

@@ -79,14 +79,15 @@ def test_every_answer_is_lost_once(study: Study, server: Server, monkeypatch: py
                 patch.setattr(Store, name, wrap(name))
             if attempt(mirror.finish) is not None:
                 assert attempt(mirror.finish) is None
-        assert server.statuses() == {
+        runs = server.by_key()
+        assert {key: run.info.status for key, run in runs.items()} == {
             **dict.fromkeys(("a", "r", "k", "sweep", "compare"), "FINISHED"),
             "b": "FAILED",
         }, lost_at
-        assert server.history("a", "val_loss") == [(1, 2.0), (2, 1.0)]
-        assert server.run("a").data.tags["mlflow.parentRunId"] == server.run("sweep").info.run_id
-        assert server.history("r", "test_accuracy") == [(1, 0.25)]
-        assert server.history("sweep", "num_finished") == [(1, 1), (2, 2)]
+        assert server.history(runs["a"], "val_loss") == [(1, 2.0), (2, 1.0)]
+        assert runs["a"].data.tags["mlflow.parentRunId"] == runs["sweep"].info.run_id
+        assert server.history(runs["r"], "test_accuracy") == [(1, 0.25)]
+        assert server.history(runs["sweep"], "num_finished") == [(1, 1), (2, 2)]
         if num_requests < lost_at:
             break
         lost_at += 1
