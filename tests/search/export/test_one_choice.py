@@ -105,6 +105,6 @@ def test_a_nominee_that_is_a_baseline_is_named_alike_everywhere(study: StudyConf
         version = client.get_model_version_by_alias(study.name, alias)
         assert (version.tags["configuration"], version.tags["state"]) == (baseline["name"], state)
     # `refused` was what the comparison itself came to.
-    assert f"`export` takes {baseline['name']}: {NOMINATED}." in to_table(
+    assert f"`export` chooses {baseline['name']}: {NOMINATED}." in to_table(
         from_json(json.dumps({**document, "comparisons": []}).encode())
     )

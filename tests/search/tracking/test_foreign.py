@@ -54,7 +54,7 @@ def test_an_experiment_with_other_runs_is_refused(uri: str) -> None:
     (experiment,) = [item for item in client.search_experiments() if item.name == "tiny"]
     theirs = client.create_run(experiment.experiment_id, run_name="their run")
     for journal_id in ("", "mine"):
-        with pytest.raises(TrackingError, match=r"tiny holds 1 run that .*'their run'.*set tracking\.experiment to"):
+        with pytest.raises(TrackingError, match=r"tiny contains 1 run that .*'their run'.*set tracking\.experiment to"):
             refuse_foreign_experiment(uri, "tiny", journal_id)
     client.create_run(experiment.experiment_id, tags={JOURNAL_TAG: "mine"})
     refuse_foreign_experiment(uri, "tiny", "mine")
@@ -80,7 +80,7 @@ def test_plan_and_sweep_refuse_before_anything_is_written(
     study = make_study(tracking={})
     for command in (make_plan, run_sweep):
         with pytest.raises(
-            TrackingError, match=r"^sqlite:.*mlflow\.db: experiment tiny holds 1 run that hybrid-search"
+            TrackingError, match=r"^sqlite:.*mlflow\.db: experiment tiny contains 1 run that hybrid-search"
         ):
             command(study)
     assert not study.folder.exists()
@@ -95,7 +95,7 @@ def test_whoever_writes_the_copy_looks_too(make_study: Callable[..., StudyConfig
     study.folder.mkdir()
     with Journal(study.folder) as journal:
         journal.note("session", verb="sweep")
-    with pytest.raises(TrackingError, match="experiment tiny holds 1 run that hybrid-search did not make"):
+    with pytest.raises(TrackingError, match="experiment tiny contains 1 run that hybrid-search did not make"):
         Mirror(study.folder, uri=uri, experiment="tiny").sync()
     (experiment,) = [item for item in client.search_experiments() if item.name == "tiny"]
     assert len(client.search_runs([experiment.experiment_id])) == 1
