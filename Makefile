@@ -1,4 +1,4 @@
-# Two commands set everything up: `make demo` and `make test`. Each creates the environment by itself, then does its job.
+# `make demo` and `make test` create the environment if needed, then run.
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -8,11 +8,11 @@ STAMP  := $(VENV)/.installed
 .PHONY: help demo test lint slow faults bench lock clean
 
 help:
-	@echo "make demo    the whole path on the embedded digits, then where to look next"
+	@echo "make demo    the whole path on the embedded digits, and the next commands"
 	@echo "make test    lint and the test suite (minutes)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make slow    cluster, browser and long export tests"
-	@echo "make faults  more than 60 faults against real sweeps (half an hour); SEED=7 to see a run again"
+	@echo "make faults  more than 60 faults in real sweeps (half an hour); SEED=7 repeats a run"
 	@echo "make bench   the measurements behind bench/*.md"
 	@echo "make lock    refresh requirements.lock (needs uv)"
 
@@ -35,7 +35,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two at a time, each on one core and file by file, so that files share what their fixtures made.
+# Two processes, each on one core and file by file, so that the tests of a file share their fixtures.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not browser" \
 	  --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -14,7 +14,7 @@ from bench.claims import Row, Share
 from bench.designs import CONTRAST_ONLY
 from bench.families_page import Families, families_section, family_shares
 from bench.nulls import NullStudy
-from bench.offered import JUDGED, MAX_CONTROLLED, SLOW, VERY_SLOW, family_rows, single_rows
+from bench.offered import JUDGED, MAX_CONTROLLED, SLOW, family_rows, single_rows
 from bench.planted import Found
 from bench.report import machine
 from bench.simulated import NUM_IMAGES
@@ -263,7 +263,7 @@ def _reading(splits: int, spread: str) -> str:
     return fill(
         f"Each cell of the next tables is the share of {splits:,} random splits of the repeats into fake "
         "configurations that ended in a claim at .05, with Clopper and Pearson's 95 % interval; what is slow runs on "
-        f"one split in {SLOW} or {VERY_SLOW}. A dot: refused, too few repeats, or not applicable. Splits of the same "
+        f"one split in {SLOW}. A dot: refused, too few repeats, or not applicable. Splits of the same "
         f"repeats are not independent, and the interval takes them to be. {spread} What no interval here covers is "
         "that there is one pool of repeats, of one configuration, per data set. Fake pairs share no block, so pairing "
         "gains nothing; and a configuration is equal to itself on these very images too, so that taking the images at "

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.storage.disk import unpack_bits
+
 FOLDER = Path(__file__).parent / "nulls"
 SEED = 4
 """Study seed, from which split, initial weights and batch order of every repeat are derived."""
@@ -71,7 +73,7 @@ def load_null(name: str, folder: Path = FOLDER) -> NullStudy:
         meta = json.loads(str(stored["meta"]))
         return NullStudy(
             name=name,
-            correct=np.unpackbits(stored["correct"], axis=1, count=meta["num_test"]),
+            correct=unpack_bits(stored["correct"], meta["num_test"]),
             val_accuracy=stored["val_accuracy"],
             ratio=meta["num_val"] / meta["num_train"],
             meta=meta,

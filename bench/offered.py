@@ -10,7 +10,6 @@ from typing import get_args
 import numpy as np
 
 from bench.claims import ALPHA, Arms, Row
-from search.significance.adjust.dunnett import dunnett_blocked, dunnett_independent
 from search.significance.adjust.max_t import max_t
 from search.significance.adjust.multiplicity import adjust
 from search.significance.declared import THIS_DATA, Adjust, Declared
@@ -18,20 +17,18 @@ from search.significance.judge import judge_results
 from search.significance.methods import METHODS
 from search.significance.records import Comparison
 from search.significance.results import Results
-from search.significance.sequential.bounds import Kind, e_values, group_sequential_bounds
+from search.significance.sequential.bounds import e_values, group_sequential_bounds
 from search.significance.tests.crossed import crossed_test
 from search.significance.tests.resampled import paired_t
 
 SLOW = 4
 """Slow tests run on every n-th split only."""
-VERY_SLOW = 10
 MAX_CONTROLLED = 8
 """Maximum number of configurations that are compared with a control."""
 MAX_ALL_PAIRS = 4
 """Maximum number of configurations of which all pairs are compared."""
 LOOK_EVERY = 5
 """Number of blocks between declared interim analyses."""
-LOOKS: tuple[tuple[Kind, str], ...] = (("obrien-fleming", "O'Brien-Fleming"), ("pocock", "Pocock"))
 ELSEWHERE = (
     "crossed-satterthwaite",
     "5x2cv-t",
@@ -98,15 +95,15 @@ def _peeking(arms: Arms) -> bool:
     return any(paired_t(diff[:stop]).p <= ALPHA for stop in range(3, diff.size + 1))
 
 
-def _declared_looks(kind: Kind, arms: Arms) -> bool:
+def _declared_looks(arms: Arms) -> bool:
     diff = _diff(arms)
-    levels = _levels(kind, diff.size // LOOK_EVERY)
+    levels = _levels(diff.size // LOOK_EVERY)
     return any(paired_t(diff[: LOOK_EVERY * look]).p <= level for look, level in enumerate(levels, 1))
 
 
 @cache
-def _levels(kind: Kind, num_looks: int) -> tuple[float, ...]:
-    return group_sequential_bounds(num_looks, alpha=ALPHA, kind=kind).nominal
+def _levels(num_looks: int) -> tuple[float, ...]:
+    return group_sequential_bounds(num_looks, alpha=ALPHA).nominal
 
 
 def _adjusted(method: str, how: Adjust, pairs: list[tuple[int, int]], arms: Arms) -> bool:
@@ -119,16 +116,6 @@ def _max_t(pairs: list[tuple[int, int]], arms: Arms) -> bool:
     scores_KR = arms.scores
     columns = np.stack([scores_KR[a] - scores_KR[b] for a, b in pairs], axis=1)
     return _any(max_t(columns).adjusted_p)
-
-
-def _dunnett(pairs: list[tuple[int, int]], arms: Arms) -> bool:
-    scores_KR = arms.scores[: len(pairs) + 1]
-    return _any(dunnett_blocked(scores_KR.T, control=0).adjusted_p)
-
-
-def _dunnett_independent(pairs: list[tuple[int, int]], arms: Arms) -> bool:
-    scores_KR = arms.scores[: len(pairs) + 1]
-    return _any(dunnett_independent(list(scores_KR[1:]), scores_KR[0]).adjusted_p)
 
 
 def _any(adjusted_p: tuple[float, ...]) -> bool:
@@ -162,14 +149,11 @@ def single_rows() -> list[Row]:
     return [
         *rows,
         Row(title="e-process, looked at after every block", offered_for=THIS_DATA, claims=e_process, fewest=3),
-        *(
-            Row(
-                title=f"{name} bounds, a look after every {LOOK_EVERY} blocks",
-                offered_for=THIS_DATA,
-                claims=partial(_declared_looks, kind),
-                fewest=2 * LOOK_EVERY,
-            )
-            for kind, name in LOOKS
+        Row(
+            title=f"O'Brien-Fleming bounds, a look after every {LOOK_EVERY} blocks",
+            offered_for=THIS_DATA,
+            claims=_declared_looks,
+            fewest=2 * LOOK_EVERY,
         ),
         contrast(
             "crossed repeats x images, plain variance",
@@ -221,17 +205,6 @@ def family_rows(num_repeats: int, num_blocks: int) -> list[Row]:
                 claims=partial(_max_t, pairs),
                 fewest=_blocks_for("sign-flip", 1),
                 num_arms=1 + max(place for pair in pairs for place in pair),
-            )
-        )
-    for how, claims in (("blocked", _dunnett), ("independent", _dunnett_independent)):
-        rows.append(
-            Row(
-                title=f"Dunnett over {NEWCOMERS}, {how}",
-                offered_for=THIS_DATA,
-                claims=partial(claims, control),
-                fewest=3,
-                num_arms=size + 1,
-                every=1 if how == "blocked" else VERY_SLOW,
             )
         )
     none = Row(

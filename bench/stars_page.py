@@ -83,7 +83,7 @@ What lies left of the band would have taken runs that vary less than their image
 - More runs of the same design would settle {settled} of the {num_rows}, if seeds add what is stated; the others lie
   below the floor that overlapping splits put under them. Repeats scored on the test images would settle
   {settled_crossed}, with {crossed} each.
-- The best of each kind were chosen after looking, and are no family: such a claim is confirmed on fresh blocks, or not
+- The best of each kind were chosen after looking, and are no family: such a claim is confirmed on fresh repeats, or not
   made.
 
 This is what the printed numbers can carry. It is no claim that the differences are not there: those of Tables 3 and 4

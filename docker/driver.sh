@@ -1,6 +1,6 @@
 #!/bin/sh
-# hybrid-search on a cluster: whoever trains joins it first, as a node without CPUs, because Ray wants a node beside
-# each driver. SIGTERM reaches the driver, which saves.
+# Run hybrid-search on a cluster. Commands that train first join it as a node without CPUs, because Ray needs a node on
+# the driver's machine. SIGTERM reaches the driver, which saves.
 #
 # RAY_ADDRESS  head:port
 # RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH  the cluster's token
@@ -10,14 +10,14 @@ case "${1:-}" in
   sweep | compare | reproduce)
     line="hybrid-search $*"
     : "${RAY_ADDRESS:?RAY_ADDRESS must be the head as host:port}"
-    tries=3 # a busy head may let a node wait for too long
+    tries=3 # a busy head may answer too late
     until (
       export NODE_CPUS=0 NODE_GPUS=0
       # shellcheck source=docker/ray-node.sh
       . "$(dirname "$0")/ray-node.sh"
       exec ray start --address "${RAY_ADDRESS}" "$@" >/dev/null
     ); do
-      [ $? -ne 2 ] || exit 2 # no token, or a wrong option: said already
+      [ $? -ne 2 ] || exit 2 # no token, or a wrong option: reported already
       tries=$((tries - 1))
       [ "${tries}" -gt 0 ] || { echo "driver.sh: could not join ${RAY_ADDRESS} for: ${line}" >&2; exit 2; }
       sleep 5

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Whether this container does its job: a node reaches the head of its Ray cluster; `healthy.sh mlflow`: the server
-# answers. A node that has lost Ray ends by itself.
+# Health check: a node reaches the head of its Ray cluster; with `healthy.sh mlflow`, the server answers. A node that has
+# lost Ray ends by itself.
 set -eu
 if [ "${1:-ray}" = mlflow ]; then
   exec python -c "import os, urllib.request

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run at each start, in MinIO's own image: a bucket for MLflow and one for studies, and for each a user of the bucket's
-# name, who may do everything within it and nothing elsewhere.
+# Runs at each start, in MinIO's own image. Creates a bucket for MLflow and one for studies, each with a user of the same
+# name, who has all rights in this bucket and none elsewhere.
 #
 # MINIO_URL                            http://minio:9000
 # MINIO_ROOT_USER, MINIO_ROOT_PASSWORD
@@ -15,7 +15,7 @@ bucket() { # NAME SECRET
     "[\"arn:aws:s3:::$1\", \"arn:aws:s3:::$1/*\"]" | mc admin policy create store "only-$1" /dev/stdin
   user="$(mc admin user info store "$1")"
   case "${user}" in
-    *"only-$1"*) ;; # some versions refuse what is attached already
+    *"only-$1"*) ;; # some versions refuse a policy that is already attached
     *) mc admin policy attach store "only-$1" --user "$1" ;;
   esac
 }

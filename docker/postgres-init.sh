@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run once, when PostgreSQL's folder is new: a user and databases for MLflow, others for Optuna.
+# Runs once, when PostgreSQL's folder is new. Creates a user and databases for MLflow, and others for Optuna.
 set -eu
 : "${MLFLOW_DB_PASSWORD:?}" "${OPTUNA_DB_PASSWORD:?}"
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres <<'SQL'

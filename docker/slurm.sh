@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A Ray cluster within one allocation, and one command of hybrid-search on it. The same line again resumes:
+# Start a Ray cluster within one allocation, and run one command of hybrid-search on it. To resume, run the same line again:
 #   sbatch docker/slurm.sh sweep my-study.yaml
 #   sbatch --nodes=8 --gpus-per-node=4 docker/slurm.sh sweep my-study.yaml --set resources.gpus=0.5
-# The first node is head and worker, the others are workers; the study's storage must be a folder that all of them see.
+# The first node is head and worker, the others are workers; the study's storage must be a folder that all of them share.
 #
-# HYBRID_SEARCH_HOME  this repository; unset: the folder of `sbatch`. Its .venv is used where there is one
-# REQUEUE             1: once the time is up, queue again by itself and go on
-# RAY_TEMP            folder of each node for Ray's session, yours alone; unset: /tmp/ray-JOB
+# HYBRID_SEARCH_HOME  this repository; unset: the folder of `sbatch`. Its .venv is used if it exists
+# REQUEUE             1: at the time limit, queue again and continue
+# RAY_TEMP            folder of each node for Ray's session, owned by you; unset: /tmp/ray-JOB
 # HEAD_IP             address of the first node in the nodes' own network; unset: its first one
 #SBATCH --job-name=hybrid-search
 #SBATCH --nodes=2
@@ -80,7 +80,7 @@ esac
 hybrid-search "$@" &
 driver=$!
 while kill -0 "${driver}" 2>/dev/null; do
-  wait "${driver}" || true # told to end, it is left the time to save
+  wait "${driver}" || true # after SIGTERM, the driver has time to save
 done
 code=0
 wait "${driver}" || code=$?

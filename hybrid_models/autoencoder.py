@@ -64,7 +64,3 @@ class Autoencoder(nn.Module):
         """Compute normalised images (B, C, H, W) from the code."""
         out: Tensor = self.decoder(code_BCHW)
         return out
-
-    def reconstruct(self, images_BCHW: Tensor) -> Tensor:
-        """Encode and decode normalised images (B, C, H, W); the result has the same shape."""
-        return self.decode(self.encode(images_BCHW))

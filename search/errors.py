@@ -92,7 +92,7 @@ class TrackingError(InputError):
     """The tracking server refuses access or is unreachable."""
 
 
-class NothingThereError(TrackingError):
+class NotFoundError(TrackingError):
     """The tracking store, or the experiment in it, does not exist."""
 
 

@@ -145,7 +145,10 @@ def fault_of(uri: str) -> str | None:
     odd = sorted(set(_ODD.findall(text.partition("?")[2])))
     if not odd:
         return None
-    return f"after ?, expected no {' '.join(odd)} as it is; write {', '.join(quote(one, safe='') for one in odd)}"
+    return (
+        f"after ?, expected {' '.join(odd)} to be percent-encoded; write "
+        f"{', '.join(quote(one, safe='') for one in odd)}"
+    )
 
 
 def withheld_fault(path: str, uri: str | None) -> str | None:
@@ -154,6 +157,7 @@ def withheld_fault(path: str, uri: str | None) -> str | None:
         return None
     names = " and ".join(f"${{{name}}}" for name in dict.fromkeys(uri.withheld))
     return (
-        f"{path}: names {names}, and nothing of the environment is filled in for a study given by its folder, which "
-        f"others may have written; give the study file that began it, or the whole address with --set {path}=..."
+        f"{path}: refers to {names}, and environment variables are not used for a study that is given by its folder, "
+        "because others may have written that file; give the study file that started it, or the whole address with "
+        f"--set {path}=..."
     )

@@ -64,7 +64,7 @@ def parse_condition(data: object, where: str, known: Mapping[str, Domain], fault
     """
     clauses: list[Any] = data if isinstance(data, list) else [data]
     if not clauses or not all(isinstance(clause, Mapping) and clause for clause in clauses):
-        faults.append(f"{where}: expected a mapping parameter: value, or a list of such mappings; found {data!r}")
+        faults.append(f"{where}: expected a mapping parameter: value, or a list of such mappings; found {show(data)}")
         return ()
     return tuple(
         tuple(_parse_test(str(name), wanted, where, known, faults) for name, wanted in clause.items())
@@ -76,7 +76,7 @@ def _parse_test(name: str, wanted: object, where: str, known: Mapping[str, Domai
     negated = False
     if isinstance(wanted, Mapping):
         if set(wanted) != {"not"}:
-            faults.append(f"{where}.{name}: expected a value, a list of values or {{not: ...}}; found {dict(wanted)!r}")
+            faults.append(f"{where}.{name}: expected a value, a list of values or {{not: ...}}; found {show(wanted)}")
             return Test(name, ())
         wanted, negated = wanted["not"], True
     listed = tuple(wanted) if isinstance(wanted, list) else (wanted,)

@@ -107,7 +107,7 @@ class Completions:
         self.active: set[str] = set()
         self.num_points = self._count(0, -1)
 
-    def narrowed(self, index: int, values: Mapping[str, Value]) -> Domain:
+    def possible_values(self, index: int, values: Mapping[str, Value]) -> Domain:
         """Return the values of an active parameter from which a point can be completed, or its domain if all can.
 
         Args:

@@ -7,13 +7,16 @@ different digests. Text and truth values are never converted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from spaces.errors import SpaceError
 
 Value: TypeAlias = bool | int | float | str
+MAX_SHOWN = 80
+"""Maximum number of characters of a value in a message."""
 
 
 def _is_number(value: object) -> bool:
@@ -81,6 +84,21 @@ class Float:
         _require(self.size is not None, f"{self.describe()} cannot be listed")
         yield self.low
 
+    @property
+    def extremes(self) -> tuple[Value, ...]:
+        """Values that represent the domain: if they are valid, all values are."""
+        return self.low, self.high
+
+    def draw(self, generator: random.Random) -> float:
+        """Return a random value, uniform on the scale of the domain."""
+        if self.log:
+            return math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
+        return generator.uniform(self.low, self.high)
+
+    def to_data(self) -> dict[str, object]:
+        """Return the domain as plain data."""
+        return {"float": [self.low, self.high], **({"log": True} if self.log else {})}
+
 
 @dataclass(frozen=True)
 class Int:
@@ -137,6 +155,20 @@ class Int:
         """Yield the values, smallest first."""
         yield from range(self.low, self.high + 1, self.step)
 
+    @property
+    def extremes(self) -> tuple[Value, ...]:
+        """Values that represent the domain: if they are valid, all values are."""
+        return self.low, self.high
+
+    def draw(self, generator: random.Random) -> int:
+        """Return a random value; all values are equally likely."""
+        return generator.randrange(self.low, self.high + 1, self.step)
+
+    def to_data(self) -> dict[str, object]:
+        """Return the domain as plain data."""
+        step = {"step": self.step} if self.step != 1 else {}
+        return {"int": [self.low, self.high], **step, **({"log": True} if self.log else {})}
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -152,7 +184,7 @@ class Choice:
         seen = set()
         for value in self.values:
             _require_scalar(value)
-            _require((type(value), value) not in seen, f"expected different values, found {value!r} twice")
+            _require((type(value), value) not in seen, f"expected different values, found {show(value)} twice")
             seen.add((type(value), value))
 
     def match(self, value: object) -> Value | None:
@@ -180,6 +212,19 @@ class Choice:
     def members(self) -> Iterator[Value]:
         """Yield the values in the given order."""
         yield from self.values
+
+    @property
+    def extremes(self) -> tuple[Value, ...]:
+        """Values that represent the domain: all of them."""
+        return self.values
+
+    def draw(self, generator: random.Random) -> Value:
+        """Return a random value; all values are equally likely."""
+        return generator.choice(self.values)
+
+    def to_data(self) -> dict[str, object]:
+        """Return the domain as plain data."""
+        return {"choice": list(self.values)}
 
 
 @dataclass(frozen=True)
@@ -214,6 +259,19 @@ class Fixed:
         """Yield the fixed value."""
         yield self.value
 
+    @property
+    def extremes(self) -> tuple[Value, ...]:
+        """Values that represent the domain: the only one."""
+        return (self.value,)
+
+    def draw(self, generator: random.Random) -> Value:  # noqa: ARG002  nothing is drawn
+        """Return the fixed value."""
+        return self.value
+
+    def to_data(self) -> dict[str, object]:
+        """Return the domain as plain data."""
+        return {"fixed": self.value}
+
 
 Domain: TypeAlias = Float | Int | Choice | Fixed
 
@@ -221,9 +279,24 @@ Domain: TypeAlias = Float | Int | Choice | Fixed
 def _require_scalar(value: object) -> None:
     plain = isinstance(value, bool | int | float | str)
     finite = not isinstance(value, float) or math.isfinite(value)
-    _require(plain and finite, f"expected a truth value, a finite number or text, found {value!r}")
+    _require(plain and finite, f"expected a truth value, a finite number or text, found {show(value)}")
 
 
 def show(value: object) -> str:
-    """Return a value as YAML writes it."""
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, str) else repr(value)
+    """Return a value as YAML writes it; a long one is cut.
+
+    >>> show({"int": [1, 3], "log": True})
+    '{int: [1, 3], log: true}'
+    """
+    text = _yaml(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_yaml(key)}: {_yaml(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else "null" if value is None else repr(value)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spaces.conditions import Condition, condition_data, parse_condition
-from spaces.domains import Choice, Domain, Fixed, Float, Int, Value
+from spaces.domains import Choice, Domain, Fixed, Float, Int, Value, show
 from spaces.errors import SpaceError
 
 KINDS: dict[str, frozenset[str]] = {
@@ -56,7 +56,7 @@ def _parse_domain(data: object) -> Domain:
         return Fixed(_scalar(data))
     kinds = [kind for kind in KINDS if kind in data]
     if len(kinds) != 1:
-        raise SpaceError(f"expected {FORMS}, found {dict(data)!r}")
+        raise SpaceError(f"expected {FORMS}, found {show(data)}")
     kind = kinds[0]
     unknown = sorted(str(key) for key in set(data) - {kind} - KINDS[kind])
     if unknown:
@@ -68,14 +68,14 @@ def _parse_domain(data: object) -> Domain:
 def _bounds(data: Mapping[str, Any], kind: str) -> tuple[Any, Any]:
     bounds = data[kind]
     if not isinstance(bounds, list) or len(bounds) != 2:
-        raise SpaceError(f"expected {kind}: [low, high], found {bounds!r}")
+        raise SpaceError(f"expected {kind}: [low, high], found {show(bounds)}")
     return _scalar(bounds[0]), _scalar(bounds[1])
 
 
 def _flag(data: Mapping[str, Any]) -> bool:
     log = data.get("log", False)
     if not isinstance(log, bool):
-        raise SpaceError(f"log: expected true or false, found {log!r}")
+        raise SpaceError(f"log: expected true or false, found {show(log)}")
     return log
 
 
@@ -90,7 +90,7 @@ def _make_int(data: Mapping[str, Any]) -> Domain:
 def _make_choice(data: Mapping[str, Any]) -> Domain:
     values = data["choice"]
     if not isinstance(values, list):
-        raise SpaceError(f"expected choice: [value, ...], found {values!r}")
+        raise SpaceError(f"expected choice: [value, ...], found {show(values)}")
     return Choice(tuple(map(_scalar, values)))
 
 
@@ -109,22 +109,7 @@ def _scalar(value: Any) -> Value:  # noqa: ANN401 - YAML holds anything; the dom
 
 def parameter_data(parameter: Parameter) -> object:
     """Return a parameter as plain data, in the shortest form that reads back equal."""
-    data: dict[str, object]
-    match parameter.domain:
-        case Float(low=low, high=high, log=log):
-            data = {"float": [low, high], **({"log": True} if log else {})}
-        case Int(low=low, high=high, step=step, log=log):
-            data = {
-                "int": [low, high],
-                **({"step": step} if step != 1 else {}),
-                **({"log": True} if log else {}),
-            }
-        case Choice(values=values):
-            if not parameter.when:
-                return list(values)
-            data = {"choice": list(values)}
-        case Fixed(value=value):
-            if not parameter.when:
-                return value
-            data = {"fixed": value}
-    return {**data, "when": condition_data(parameter.when)} if parameter.when else data
+    data = parameter.domain.to_data()
+    if parameter.when:
+        return {**data, "when": condition_data(parameter.when)}
+    return data.get("choice", data.get("fixed", data))

@@ -13,7 +13,7 @@ import yaml
 from spaces.errors import UnknownPreset
 from spaces.space import Space
 
-__all__ = ["UnknownPreset", "load_preset", "load_space", "preset_names", "space_names"]
+__all__ = ["UnknownPreset", "load_preset", "load_space", "preset_names"]
 
 
 @cache
@@ -40,11 +40,6 @@ def _pick(kind: str, name: str, known: Mapping[str, Any]) -> Any:  # noqa: ANN40
 def preset_names() -> tuple[str, ...]:
     """Return the names of the presets, grouped by paper."""
     return tuple(_presets())
-
-
-def space_names() -> tuple[str, ...]:
-    """Return the names of the shipped spaces."""
-    return tuple(_section("space"))
 
 
 def load_preset(name: str) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Space:
             SpaceError: The data are invalid; holds every fault.
         """
         if not isinstance(data, Mapping):
-            raise SpaceError(f"{name}: expected a mapping of parameters, found {data!r}")
+            raise SpaceError(f"{name}: expected a mapping of parameters, found {show(data)}")
         faults: list[str] = []
         known: dict[str, Domain] = {}
         parameters: list[Parameter] = []
@@ -91,12 +91,12 @@ class Space:
         clauses = data.get("forbidden", [])
         forbidden: list[Forbidden] = []
         if not isinstance(clauses, list):
-            faults.append(f"{name}.forbidden: expected a list of {{when, why}}, found {clauses!r}")
+            faults.append(f"{name}.forbidden: expected a list of {{when, why}}, found {show(clauses)}")
             clauses = []
         for index, clause in enumerate(clauses):
             where = f"{name}.forbidden.{index}"
             if not isinstance(clause, Mapping) or set(clause) != {"when", "why"} or not isinstance(clause["why"], str):
-                faults.append(f"{where}: expected {{when: condition, why: text}}, found {clause!r}")
+                faults.append(f"{where}: expected {{when: condition, why: text}}, found {show(clause)}")
                 continue
             forbidden.append((parse_condition(clause["when"], f"{where}.when", known, faults), clause["why"]))
         if faults:
@@ -198,7 +198,7 @@ class Space:
                 unclear.add(name)
             elif not holds(parameter.when, stored):
                 if name in values:
-                    why = _tell(parameter.when)
+                    why = _describe(parameter.when)
                     faults.append(f"{where}: expected no value (active only when {why}), found {show(values[name])}")
             elif value is None:
                 faults.append(f"{where}: expected {parameter.domain.describe()}, found no value")
@@ -206,7 +206,9 @@ class Space:
             else:
                 stored[name] = value
             faults += (
-                f"{self.name}: forbidden ({_tell((tests,))}): {why}" for tests, why in due if holds((tests,), stored)
+                f"{self.name}: forbidden ({_describe((tests,))}): {why}"
+                for tests, why in due
+                if holds((tests,), stored)
             )
         if faults:
             raise SpaceError(*faults)
@@ -228,7 +230,7 @@ class Space:
             if not holds(parameter.when, values):
                 continue
             name = parameter.name
-            offered = self._completions.narrowed(index, values)
+            offered = self._completions.possible_values(index, values)
             drawn = offered.value if isinstance(offered, Fixed) else suggest(name, offered)
             value = offered.match(drawn)
             if value is None:
@@ -254,7 +256,7 @@ class Space:
         if not holds(parameter.when, values):
             yield from self._walk(index + 1, values)
             return
-        for value in self._completions.narrowed(index, values).members():
+        for value in self._completions.possible_values(index, values).members():
             yield from self._walk(index + 1, {**values, parameter.name: value})
 
 
@@ -264,7 +266,7 @@ def _unknown(where: str, name: str, known: Mapping[str, object]) -> str:
     return f"{where}: expected a parameter of this space, found an unknown name{hint}"
 
 
-def _tell(condition: Condition) -> str:
+def _describe(condition: Condition) -> str:
     clauses = (
         " and ".join(
             f"{test.name} is {'not ' if test.negated else ''}{' or '.join(map(show, test.values))}" for test in clause

@@ -26,7 +26,7 @@ def patch_fault(map_shape: MapShape, patch: int, depth: int = 1) -> str | None:
         if min(height, width) < patch:
             return f"{where} is smaller than a patch of {patch}x{patch}"
         if height % patch or width % patch:
-            return f"{where} does not divide into patches of {patch}x{patch}"
+            return f"{where} cannot be divided into patches of {patch}x{patch}"
         height, width = height // patch, width // patch
     return None
 

@@ -202,7 +202,7 @@ def combination_faults(config: ModelSettings) -> Iterator[str]:
     if rnn == "convlstm" and merge != "taps" and layout != "patches_bidir":
         yield f"rnn: expected convlstm only with merge taps or layout patches_bidir, found layout {layout}"
     if rnn.startswith("bi") and (merge == "taps" or layout in PATCH_LAYOUTS):
-        yield f"rnn: expected {rnn.removeprefix('bi')} because {scan} reads both directions anyway, found {rnn!r}"
+        yield f"rnn: expected {rnn.removeprefix('bi')} because {scan} already reads both directions, found {rnn!r}"
     if config.backbone == "none" and merge not in (None, "serial"):
         yield f"merge: expected serial because backbone is none, found {merge!r}"
     if layout == "single_step" and (config.readout != "last" or rnn.startswith("bi")):
@@ -210,7 +210,7 @@ def combination_faults(config: ModelSettings) -> Iterator[str]:
     if config.readout == "per_step" and merge != "serial":
         yield f"merge: expected serial because readout is per_step, found {merge!r}"
     if config.backbone == "none" and config.wavelet == "none" and layout == "channels":
-        yield "layout: expected another than channels for a bare image (few and long steps), found 'channels'"
+        yield "layout: expected a value other than channels without a backbone (few and long steps), found 'channels'"
 
 
 def shape_faults(config: ModelSettings) -> Iterator[str]:

@@ -66,7 +66,7 @@ def ranks_across(
 def _tests(test: FriedmanTest, shuffled: float) -> str:
     """Return Friedman's test as text: chi squared first, as SciPy and R print it."""
     if math.isnan(test.chi2):
-        return "They tie on every data set, so Friedman's test says nothing."
+        return "They tie on every data set, so Friedman's test has no result."
     return (
         f"Friedman's chi squared {test.chi2:.2f} with {test.df[0]} degrees of freedom, corrected for ties, "
         f"{p_value(test.p_chi2)}; by Iman and Davenport's F {p_value(test.p_f)}, by shuffled ranks {p_value(shuffled)}."

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from search.analysis.cells import marks_of
 from search.analysis.columns import CORRECT, IMAGE
 from search.analysis.faults import NUM_SHOWN, Faults, some
-from search.analysis.repeats import Repeats, tell_twice
+from search.analysis.repeats import Repeats, report_duplicates
 from search.analysis.table import Table
 
 
@@ -38,7 +38,7 @@ def gather_bits(table: Table, repeats: Repeats, faults: Faults) -> list[NDArray[
     if (keys[1:] < keys[:-1]).any():
         order = np.argsort(keys, kind="stable")
         keys, rows = keys[order], rows[order]
-    _tell_twice(table, repeats, keys, rows, faults)
+    _report_duplicates(table, repeats, keys, rows, faults)
     if faults:
         return []
     starts = np.searchsorted(keys, np.arange(repeats.num_repeats + 1) * width)
@@ -62,11 +62,11 @@ def _rows_with_image(table: Table, repeats: Repeats, marks: NDArray[np.int8], fa
     with_image = np.bincount(repeats.repeat_of[~nameless], minlength=repeats.num_repeats) > 0
     wrong = np.flatnonzero(nameless & ((marks != -1) | with_image[repeats.repeat_of]))
     if wrong.size:
-        faults.add("expected the name of an image, found nothing; name it", table.places.words(wrong))
+        faults.add("expected the name of an image, found nothing; fill it in", table.places.words(wrong))
     return np.flatnonzero(~nameless)
 
 
-def _tell_twice(
+def _report_duplicates(
     table: Table, repeats: Repeats, keys: NDArray[np.int64], rows: NDArray[np.intp], faults: Faults
 ) -> None:
     again = np.unique(keys[1:][keys[1:] == keys[:-1]])
@@ -75,7 +75,7 @@ def _tell_twice(
         (f"{repeats.name(key // len(images))}, image {images[key % len(images)]!r}", rows[keys == key])
         for key in again.tolist()
     )
-    tell_twice(table, named, again.size, faults)
+    report_duplicates(table, named, again.size, faults)
 
 
 def _whole(
@@ -107,15 +107,15 @@ def _whole(
         if codes.size < seen.sum():
             missing = np.setdiff1d(np.flatnonzero(seen), codes)
             names = some([repr(images[code]) for code in missing.tolist()])
-            what = f"all {seen.sum()} images of the data set, found {codes.size} of them, without {names}"
-            lines.append((f"{repeats.name(at)}: expected {what}; add them, or leave the repeat out", rows))
+            what = f"all {seen.sum()} images of the data set, found {codes.size}, missing {names}"
+            lines.append((f"{repeats.name(at)}: expected {what}; add them, or remove the repeat", rows))
         elif gaps.size:
             what = f"the correctness of all {codes.size} images or of none, found it missing for {gaps.size}"
-            lines.append((f"{repeats.name(at)}: expected {what}; fill it in, or leave the repeat out", gaps))
+            lines.append((f"{repeats.name(at)}: expected {what}; fill it in, or remove the repeat", gaps))
         else:
             whole[at] = values.view(np.uint8)
     for line, rows in lines[:NUM_SHOWN]:
         faults.add(line, table.places.words(rows))
     if len(lines) > NUM_SHOWN:
-        faults.add(f"{len(lines) - NUM_SHOWN} more repeats do not have all images; complete them")
+        faults.add(f"{len(lines) - NUM_SHOWN} more repeats lack images; complete them")
     return whole

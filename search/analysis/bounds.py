@@ -28,13 +28,13 @@ def check_regular(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise AnalysisError(f"{path}: no such file; name a file of results, such as results.csv") from None
+        raise AnalysisError(f"{path}: no such file; give a file of results, such as results.csv") from None
     except OSError as error:
         raise AnalysisError(f"{path}: cannot be read: {error.strerror or error}") from None
     if stat.S_ISDIR(mode):
         raise AnalysisError(
-            f"{path}: expected a file of results, found a folder; name the file in it (a study's folder: "
-            "hybrid-search compare; an MLflow store: --mlflow EXPERIMENT --tracking-uri URI)"
+            f"{path}: expected a file of results, found a folder; give the file in it (for a study's folder, use "
+            "hybrid-search compare; for an MLflow store, --mlflow EXPERIMENT --tracking-uri URI)"
         )
     if not stat.S_ISREG(mode):
         raise AnalysisError(f"{path}: expected a regular file, found a pipe or a device; save the results to a file")
@@ -49,15 +49,15 @@ def check_bytes(num_bytes: int, faults: Faults, *, what: str = "") -> None:
         what: The part of the file that has this size.
     """
     if num_bytes > MAX_BYTES:
-        faults.add(f"{what}expected at most {size(MAX_BYTES)} unpacked, found {size(num_bytes)}; bring fewer results")
+        faults.add(f"{what}expected at most {size(MAX_BYTES)} unpacked, found {size(num_bytes)}; use fewer results")
 
 
 def check_cells(num_cells: int, faults: Faults) -> None:
     """Add a fault if there are more cells than the limit."""
     if num_cells > MAX_CELLS:
         faults.add(
-            f"expected at most {MAX_CELLS:,} cells (rows times columns that are read), found {num_cells:,}; bring "
-            "fewer results, or the correctness of images as .npz"
+            f"expected at most {MAX_CELLS:,} cells (rows times columns that are read), found {num_cells:,}; use fewer "
+            "results, or give the correctness of images as .npz"
         )
 
 

@@ -9,9 +9,9 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.asked import DETECTED, Asked
 from search.analysis.columns import BLOCK, CONFIG, CORRECT, DATASET, FAILED
 from search.analysis.faults import Faults, some
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.table import Column, Table
 
 MAX_NAME = 500
@@ -22,7 +22,7 @@ YES_NO = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
 _WRAPPED = re.compile(r"(?:np\.|numpy\.)?(?:float|int|uint|bfloat|tensor|array)\d*\(([^(),\[\]]+)(?:,[^()]*)?\)")
 """A number as written by `repr`: np.float64(0.91), tensor(0.91, device='cuda:0')."""
 _SPREAD = re.compile(r"^\s*[+-]?[\d.,]+\s*%?\s*(?:±|\+/?-|\\pm|\$\\pm\$|\()\s*[\d.,]+\s*%?\s*\)?\s*$")
-SPREAD_MEND = "a mean with its spread holds no repeats: bring one row per repeat, with that repeat's own score"
+SPREAD_MEND = "a mean with its spread has no repeats: give one row per repeat, with the score of that repeat"
 _SUMMARY = frozenset(
     ["mean", "avg", "average", "median", "std", "sd", "stddev", "stderr", "sem", "var", "variance", "min", "max"]
 )
@@ -69,22 +69,22 @@ def check_names(table: Table, faults: Faults) -> None:
         column = table.columns.get(name)
         if column is None:
             continue
-        _tell(
+        _report(
             table,
             column,
             np.array([not 0 < len(value) <= MAX_NAME or not value.isprintable() for value in column.values]),
             faults,
             f"{name}: expected a printable name",
-            "name it",
+            "give it a name",
         )
         if name != CONFIG:
-            _tell(
+            _report(
                 table,
                 column,
                 np.array([_is_summary(value) for value in column.values]),
                 faults,
                 f"{name}: expected one {'repeat' if name == BLOCK else 'data set'} per name",
-                "such rows sum up the others: leave them out",
+                "such rows summarise the others: remove them",
             )
 
 
@@ -94,7 +94,7 @@ def _is_summary(name: str) -> bool:
     return bool(words & _SUMMARY) and words <= _SUMMARY | _SUMMARISED
 
 
-def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) -> NDArray[np.float64]:
+def scores_of(table: Table, name: str, faults: Faults, asked: ReadOptions = DETECTED) -> NDArray[np.float64]:
     """Parse the scores of a column; an empty cell is NaN.
 
     Args:
@@ -118,18 +118,18 @@ def scores_of(table: Table, name: str, faults: Faults, asked: Asked = DETECTED) 
     mends = np.array([_mend_text(text) for text in texts])
     expected = f"{name}: expected a number{'' if asked.own_unit else f' from 0 to {asked.scale or 1:g}'}"
     for mend in dict.fromkeys(mends[strange].tolist()):
-        _tell(table, column, strange & (mends == mend), faults, expected, mend)
+        _report(table, column, strange & (mends == mend), faults, expected, mend)
     outside = np.zeros_like(missing)
     if not asked.own_unit:
-        if _tell_mixed(table, column, numbers, faults, name, scale=asked.scale):
+        if _report_mixed(table, column, numbers, faults, name, scale=asked.scale):
             outside = np.isfinite(numbers)
         else:
             outside = np.isfinite(numbers) & ((numbers < 0) | (numbers > (asked.scale or 1)))
-            _tell(table, column, outside, faults, expected, _unit_hint(numbers, asked))
+            _report(table, column, outside, faults, expected, _unit_hint(numbers, asked))
             there = numbers[np.isfinite(numbers)]
             if (asked.scale or 1) >= 10 and asked.direction != "lower" and there.size and there.max() <= 1:
                 faults.add(
-                    f"{name}: no score is above 1, so they are fractions already; leave out --scale {asked.scale:g}"
+                    f"{name}: no score is above 1, so the scores are already fractions; remove --scale {asked.scale:g}"
                 )
     return np.where(missing | strange | outside, np.nan, numbers) / (asked.scale or 1)
 
@@ -149,12 +149,14 @@ def marks_of(table: Table, name: str, faults: Faults) -> NDArray[np.int8]:
     empty = 0 if name == FAILED else -1
     words = [value.lower() for value in column.values]
     marks = np.array([empty if word in MISSING else YES_NO.get(word, -2) for word in words], dtype=np.int8)
-    mend = "say per image whether it was right" if name == CORRECT else "1 marks a training that diverged"
-    _tell(table, column, marks == -2, faults, f"{name}: expected 0 or 1", mend)
+    mend = (
+        "use 1 for an image that was classified correctly" if name == CORRECT else "use 1 for a training that diverged"
+    )
+    _report(table, column, marks == -2, faults, f"{name}: expected 0 or 1", mend)
     return marks
 
 
-def _tell(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults, expected: str, mend: str) -> None:
+def _report(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults, expected: str, mend: str) -> None:
     if not marks.any():
         return
     found = [value for value, mark in zip(column.values, marks, strict=True) if mark]
@@ -162,7 +164,7 @@ def _tell(table: Table, column: Column, marks: NDArray[np.bool_], faults: Faults
     faults.add(f"{expected}, found {some([_short(value) for value in found])}; {mend}", where)
 
 
-def _tell_mixed(
+def _report_mixed(
     table: Table, column: Column, numbers: NDArray[np.float64], faults: Faults, name: str, *, scale: float | None
 ) -> bool:
     """Add a fault if some scores are fractions and others percent, separated by a wide gap around 1.
@@ -178,25 +180,25 @@ def _tell_mixed(
         return False
     rows = [table.places.words(column.rows_with(np.isin(numbers, part))) for part in (high, low)]
     faults.add(
-        f"{name}: some scores look like percent ({rows[0]}), others like fractions of 1 ({rows[1]}); write all in one "
-        f"unit{', or add --scale 100 if they are percent, every one' if is_lone else ''}"
+        f"{name}: some scores look like percent ({rows[0]}), others like fractions of 1 ({rows[1]}); use one unit for "
+        f"all{', or add --scale 100 if all of them are percent' if is_lone else ''}"
     )
     return True
 
 
-def _unit_hint(numbers: NDArray[np.float64], asked: Asked) -> str:
+def _unit_hint(numbers: NDArray[np.float64], asked: ReadOptions) -> str:
     if asked.scale is not None:
         top = f"{asked.scale:g}"
-        return f"--scale {top} says that none is above {top}; give another scale, or 1 to take them as they are"
+        return f"--scale {top} means that no score is above {top}; give another scale, or 1 to keep the unit"
     there = numbers[np.isfinite(numbers)]
     if there.size and np.median(there) > 1 and there.max() <= 100 and there.min() >= 0:
         return "scores look like percent: add --scale 100 (if lower is better: --lower-is-better)"
     if there.size and there.max() <= 0:
         return (
-            "add --scale 1 to take any number (losses whose sign is turned, as scikit-learn's scores are, need no "
+            "add --scale 1 to accept any number (losses with the sign reversed, as in scikit-learn, do not need "
             "--lower-is-better)"
         )
-    return "give accuracies as fractions of 1, or add --scale 1 to take any number (--lower-is-better for a loss)"
+    return "give accuracies as fractions of 1, or add --scale 1 to accept any number (--lower-is-better for a loss)"
 
 
 def _decimals_after_comma(texts: list[str]) -> bool:
@@ -225,12 +227,12 @@ def _mend_text(text: str) -> str:
     if _SPREAD.match(text):
         return SPREAD_MEND
     if _GROUPED.fullmatch(text):
-        return "a comma may part thousands here: write the decimals after a point"
+        return "the comma may separate thousands: write decimals after a point"
     if _COMMA.fullmatch(text):
-        return "write the decimals after a point"
+        return "write decimals after a point"
     if text.endswith("%"):
-        return "leave out the per cent sign and add --scale 100"
-    return "leave the cell empty where a repeat left no result"
+        return "remove the percent sign and add --scale 100"
+    return "leave the cell empty where a repeat has no result"
 
 
 def _short(text: str) -> str:

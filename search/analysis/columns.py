@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from search.analysis.asked import Asked
 from search.analysis.direction import says_lower, words_of
 from search.analysis.faults import Faults, closest, some
+from search.analysis.read_options import ReadOptions
 
 CONFIG, BLOCK, SCORE, DATASET, IMAGE, CORRECT, FAILED = (
     "config",
@@ -143,7 +143,7 @@ class Headings:
             faults.add(f"{option}: {len(found)} columns are called {wanted!r}; rename one", "row 1")
         else:
             meant = closest(wanted, stripped)
-            hint = f"did you mean {meant!r}?" if meant else f"there are: {self.listed()}"
+            hint = f"did you mean {meant!r}?" if meant else f"known: {self.listed()}"
             faults.add(f"{option}: no column is called {wanted!r}; {hint}")
         return ()
 
@@ -151,7 +151,7 @@ class Headings:
         """Return all headings as text."""
         return some([shown(text) or "an empty heading" for text in self.texts], 12) if self.texts else "none"
 
-    def take(self, meaning: str, asked: Asked, faults: Faults) -> tuple[int, ...]:
+    def take(self, meaning: str, asked: ReadOptions, faults: Faults) -> tuple[int, ...]:
         """Return the column of a meaning: the stated one, or else the only plausible one; empty if there is none.
 
         Args:
@@ -171,12 +171,12 @@ class Headings:
         names = [self.texts[at].strip() for at in found]
         if len({*names}) < len(names) or meaning == FAILED:
             once = names[0] if names[0] == names[1] else " and ".join(map(shown, names[:2]))
-            faults.add(f"expected the column {shown(once)} once, found it twice; remove one", "row 1")
+            faults.add(f"expected the column {shown(once)} once, found two; remove one", "row 1")
         else:
             first = next((name for name in names if not _OVER_STEPS & {*words_of(name)}), names[0])
             faults.add(
-                f"{some(map(shown, names), 8)} may each be the {meaning}; say which by {option} {shown(first)}"
-                f"{' (several that belong together: by commas)' if meaning in (CONFIG, BLOCK) else ''}",
+                f"{some(map(shown, names), 8)} may each be the {meaning}; choose with {option} "
+                f"{shown(first)}{' (separate several columns by commas)' if meaning in (CONFIG, BLOCK) else ''}",
                 "row 1",
             )
         return tuple(found[:1])

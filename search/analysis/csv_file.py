@@ -18,6 +18,7 @@ from search.analysis.faults import Faults, rows_in_words
 from search.analysis.layout import PREVIEW, Layout
 from search.analysis.shape import Sheet
 from search.analysis.table import Coder
+from search.text.counted import counted
 
 CHUNK = 200_000
 """Maximum number of records held as text at a time."""
@@ -52,7 +53,7 @@ def read_csv(path: Path, choose: Choose) -> Sheet:
     except UnicodeDecodeError:
         faults.add(*_encoding(path))
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        faults.add(f"expected a file packed by gzip, but it cannot be unpacked: {error}; pack it again")
+        faults.add(f"expected a gzip file, but it cannot be unpacked: {error}; compress it again")
     faults.check()
     raise AssertionError(path)
 
@@ -96,7 +97,7 @@ class Lines:
                 f"expected lines of at most {MAX_LINE:,} characters; save it as text", f"line {self.number}"
             )
         elif self._left < 0:
-            self.faults.add(f"expected at most {size(MAX_BYTES)} of text, found more; bring fewer results")
+            self.faults.add(f"expected at most {size(MAX_BYTES)} of text, found more; use fewer results")
         self.faults.check()
         return line
 
@@ -115,7 +116,7 @@ def _read(lines: Lines, choose: Choose, faults: Faults) -> Sheet:
     try:
         header = next(reader, [])
         if not header:
-            faults.add("expected a line of headings and results below it, found an empty file")
+            faults.add("expected a line of headings with results below it, found an empty file")
             faults.check()
         first = skipped + 2
         preview = list(itertools.islice(reader, PREVIEW))
@@ -133,12 +134,12 @@ def _read(lines: Lines, choose: Choose, faults: Faults) -> Sheet:
             check_cells(first * len(coders), faults)
             faults.check()
     except csv.Error as error:
-        faults.add(f"not CSV: {error}; mend or remove what stands there", f"line {lines.number}")
+        faults.add(f"not CSV: {error}; fix or remove this line", f"line {lines.number}")
         faults.check()
     for num_cells, rows in ragged.items():
         found = f"expected {len(header)} cells as in the header, found {num_cells}"
         faults.add(
-            f"{found}; put text that holds a {'comma' if mark == ',' else repr(mark)} in quotes", rows_in_words(rows)
+            f"{found}; put text that contains a {'comma' if mark == ',' else repr(mark)} in quotes", rows_in_words(rows)
         )
     if not sum(part.size for part in numbers) and not faults:
         faults.add("expected results below the headings, found none")
@@ -168,7 +169,7 @@ def _preamble(lines: Lines) -> tuple[str, tuple[str, ...]]:
             counts = {each: line.count(each) for each in _MARKS}
             mark = mark or (max(counts, key=counts.__getitem__) if any(counts.values()) else ",")
             break
-    notes = (f"{comments} {'line' if comments == 1 else 'lines'} of comment above the headings passed over",)
+    notes = (f"{counted(comments, 'comment line')} above the headings ignored",)
     return mark or ",", notes if comments else ()
 
 

@@ -7,12 +7,16 @@ import re
 _WORDS = (
     "loss losses error errors err nll perplexity ppl brier ece mce ace rmse mse mae mape smape rmsle msle logloss "
     "crossentropy xent xentropy ce bce wer cer ter eer fid kl kld jsd divergence deviance regret risk hinge residual "
-    "residuals cost fpr fnr hamming misclassification distance rmsd mad entropy bpc bpb latency runtime seconds time"
+    "residuals cost fpr fnr hamming misclassification distance rmsd mad entropy bpc bpb latency runtime seconds secs "
+    "sec ms time duration energy flops macs params parameters memory inaccuracy incorrect wrong mistakes false fdr"
 )
 LOWER = frozenset(_WORDS.split())
 """Words that name metrics for which lower is better."""
 _ENDINGS = ("loss", "error", "perplexity", "entropy", "mse", "nll")
 """Endings of compound words: valloss, testerror."""
+
+_COMPLEMENT = re.compile(r"\b(1|one)[\s_]*(-|\u2212|minus)")
+"""A score taken from 1, such as `1-accuracy`; the second sign is a typographic minus."""
 
 
 def words_of(name: str) -> list[str]:
@@ -30,7 +34,9 @@ def says_lower(name: str) -> bool:
     Returns:
         Also True for scikit-learn's `neg_log_loss`, whose sign is flipped: the name alone does not prove the direction.
     """
-    return any(word in LOWER or word.endswith(_ENDINGS) for word in words_of(name))
+    return bool(_COMPLEMENT.search(name.lower())) or any(
+        word in LOWER or word.endswith(_ENDINGS) for word in words_of(name)
+    )
 
 
 def direction_fault(name: str) -> str:
@@ -38,10 +44,10 @@ def direction_fault(name: str) -> str:
     turned = {"neg", "negative"} & set(words_of(name))
     if turned:
         return (
-            f"{name!r} may be a loss whose sign is turned; add --higher-is-better if its values are negated, "
-            "else --lower-is-better"
+            f"{name!r} may be a loss with the sign reversed; add --higher-is-better if its values are negated, else "
+            "--lower-is-better"
         )
     return (
-        f"of {name!r} lower values are better by its name, and the larger mean would win; add --lower-is-better "
-        "(or --higher-is-better, if the name misleads)"
+        f"the name {name!r} suggests that lower values are better, but the larger mean would win; add "
+        "--lower-is-better (or --higher-is-better, if the name is misleading)"
     )

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from search.analysis.across import ranks_across
-from search.analysis.asked import DETECTED, Asked
 from search.analysis.family import Families
 from search.analysis.faults import AnalysisError
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
 from search.console.paper import latex_methods, latex_table, methods_paragraph
 from search.console.tables import Rows, markdown_tables, pair_rows, print_tables
@@ -28,7 +28,7 @@ def to_document(
     families: Families,
     declared: Declared,
     comparisons: Sequence[Comparison],
-    asked: Asked = DETECTED,
+    asked: ReadOptions = DETECTED,
 ) -> dict[str, Any]:
     """Return everything needed to check the verdicts, JSON-safe.
 
@@ -87,9 +87,10 @@ def _config(results: Results, name: str, num_classes: int | None) -> dict[str, A
     }
 
 
-def to_lines(document: dict[str, Any]) -> list[str]:
+def to_lines(document: dict[str, Any], comparisons: Sequence[Comparison]) -> list[str]:
     """Return the analysis for standard output: tables, verdicts and notes."""
-    return print_tables([_config_rows(document), pair_rows(document["comparisons"])], _remarks(document)).splitlines()
+    tables = [_config_rows(document), pair_rows(comparisons)]
+    return print_tables(tables, _remarks(document, comparisons)).splitlines()
 
 
 def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], folder: Path) -> list[str]:
@@ -108,13 +109,12 @@ def write_files(document: dict[str, Any], comparisons: Sequence[Comparison], fol
     """
     from search.significance.figures import save_figures
 
-    compared = document["comparisons"]
-    remarks = [*_remarks(document), f"Methods: {methods_paragraph(compared)}"]
+    remarks = [*_remarks(document, comparisons), f"Methods: {methods_paragraph(comparisons)}"]
     texts = {
         "analysis.json": json.dumps(document, indent=1, allow_nan=False),
-        "table.md": markdown_tables([_config_rows(document), pair_rows(compared)], remarks),
-        "table.tex": latex_table(pair_rows(compared), compared),
-        "methods.tex": latex_methods(compared),
+        "table.md": markdown_tables([_config_rows(document), pair_rows(comparisons)], remarks),
+        "table.tex": latex_table(pair_rows(comparisons), comparisons),
+        "methods.tex": latex_methods(comparisons),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,9 +137,9 @@ def _config_rows(document: dict[str, Any]) -> Rows:
     return rows
 
 
-def _remarks(document: dict[str, Any]) -> list[str]:
+def _remarks(document: dict[str, Any], comparisons: Sequence[Comparison]) -> list[str]:
     return [
-        *verdict_lines(document["comparisons"]),
+        *verdict_lines(comparisons),
         *([document["across"]["sentence"]] if document["across"] else []),
         *(f"Note: {note}." for note in document["notes"]),
     ]

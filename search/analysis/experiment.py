@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.analysis.asked import DETECTED, Asked
 from search.analysis.columns import BLOCK, CONFIG, FAILED, SCORE
 from search.analysis.direction import direction_fault, says_lower
 from search.analysis.faults import Faults, near, some
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.table import Coder, NamedRows, Table
-from search.tracking.mlflow_runs import LoggedRun, chosen_uri, fetch_runs
+from search.journal.mlflow_run import MlflowRun
+from search.tracking.mlflow_runs import chosen_uri, fetch_runs
 from search.uris import redacted
 
 DIVERGED_TAG = "hybrid_search.diverged"
@@ -35,7 +36,7 @@ class Question:
     """Tracking URI; None: MLFLOW_TRACKING_URI, or the studies' store in `runs`."""
 
 
-def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
+def read_experiment(question: Question, asked: ReadOptions = DETECTED) -> Table:
     """Read the finished runs of an experiment.
 
     Left out are runs without the metric, without the block, or without any of the params that identify a configuration,
@@ -56,7 +57,7 @@ def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
     runs = fetch_runs(uri, question.experiment)
     faults = Faults(f"experiment {question.experiment!r}")
     if not runs:
-        faults.add("expected runs, found none; run something, or name another experiment")
+        faults.add("expected runs, found none; give another experiment")
     faults.check()
     _check_fields(runs, question, faults)
     if not faults and says_lower(question.metric) and asked.direction is None:
@@ -72,7 +73,7 @@ def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
             left_out.setdefault(reason, []).append(run.name)
     if not kept:
         for reason, names in left_out.items():
-            faults.add(f"{len(names)} {_runs(names)} {reason}: {some(names)}; nothing is left to be judged")
+            faults.add(f"{len(names)} {_runs(names)} {reason}: {some(names)}; no run is left to compare")
         faults.check()
     kept.sort(key=lambda run: _config(run, question.group_by) or "")  # the order in which runs start is arbitrary
     rows = {
@@ -104,11 +105,11 @@ def read_experiment(question: Question, asked: Asked = DETECTED) -> Table:
     )
 
 
-def _check_fields(runs: Sequence[LoggedRun], question: Question, faults: Faults) -> None:
+def _check_fields(runs: Sequence[MlflowRun], question: Question, faults: Faults) -> None:
     """Check that every requested name exists in some run and is unambiguous."""
     metrics = dict.fromkeys(name for run in runs for name in run.metrics)
     if question.metric not in metrics:
-        known = near(question.metric, list(metrics), "there are") if metrics else "the runs have none"
+        known = near(question.metric, list(metrics), "known") if metrics else "the runs have none"
         faults.add(f"--metric: no run has a metric {question.metric!r}; {known}")
     params = dict.fromkeys(name for run in runs for name in run.params)
     tags = dict.fromkeys(name for run in runs for name in run.tags)
@@ -117,16 +118,19 @@ def _check_fields(runs: Sequence[LoggedRun], question: Question, faults: Faults)
         for name in names:
             plain = name.partition(".")[2] if name.startswith(("params.", "tags.")) else name
             if name not in params and name not in tags and plain not in {**params, **tags}:
-                hint = near(name, known_names, "there are") if known_names else "the runs have none"
+                hint = near(name, known_names, "known") if known_names else "the runs have none"
                 faults.add(f"{option}: no run has a param or tag {name!r}; {hint}")
             elif any(name in run.params and name in run.tags and run.params[name] != run.tags[name] for run in runs):
-                faults.add(f"{option}: {name!r} is a param and another tag; write params.{name} or tags.{name}")
+                faults.add(
+                    f"{option}: {name!r} is a param and also a tag with other values; write params.{name} or "
+                    f"tags.{name}"
+                )
 
 
-def _why_not(run: LoggedRun, question: Question, parents: set[str | None]) -> str | None:
+def _why_not(run: MlflowRun, question: Question, parents: set[str | None]) -> str | None:
     """Return why a run is left out, or None."""
     if run.run_id in parents:
-        return "with others nested below"
+        return "with nested runs"
     if run.status != "FINISHED" and not _is_diverged(run):
         return f"{run.status}, not FINISHED"
     if not math.isfinite(run.metrics.get(question.metric, math.nan)) and not _is_diverged(run):
@@ -138,11 +142,11 @@ def _why_not(run: LoggedRun, question: Question, parents: set[str | None]) -> st
     return None
 
 
-def _is_diverged(run: LoggedRun) -> bool:
+def _is_diverged(run: MlflowRun) -> bool:
     return run.status == "FAILED" and run.tags.get(DIVERGED_TAG) == "true"
 
 
-def _config(run: LoggedRun, names: Sequence[str]) -> str | None:
+def _config(run: MlflowRun, names: Sequence[str]) -> str | None:
     """Return the configuration of a run; a run may lack params that do not apply to it."""
     if len(names) == 1:
         return _field(run, names[0])
@@ -150,7 +154,7 @@ def _config(run: LoggedRun, names: Sequence[str]) -> str | None:
     return ", ".join(f"{name}={value}" for name, value in found.items()) or None
 
 
-def _field(run: LoggedRun, name: str) -> str | None:
+def _field(run: MlflowRun, name: str) -> str | None:
     """Return a param or a tag; the prefix `params.` or `tags.` selects one of them."""
     for kind, values in (("params.", run.params), ("tags.", run.tags)):
         if name in values:

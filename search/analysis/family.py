@@ -32,25 +32,21 @@ def declare_families(
         option for option, value in (("--control", control), ("--all-pairs", all_pairs), ("--family", file)) if value
     ]
     if len(given) > 1:
-        raise AnalysisError(
-            f"{' and '.join(given)}: expected one family of comparisons, found several; give one of them"
-        )
+        raise AnalysisError(f"{' and '.join(given)}: expected one of them, found several; remove the others")
     if file is not None:
         return _read(file, configs)
     if all_pairs:
         return {"": tuple(itertools.combinations(configs, 2))}
     if control is not None:
         if control not in configs:
-            raise AnalysisError(
-                f"--control: no configuration is called {control!r}; {near(control, configs, 'there are')}"
-            )
+            raise AnalysisError(f"--control: no configuration is called {control!r}; {near(control, configs, 'known')}")
         return {"": tuple((config, control) for config in configs if config != control)}
     if len(configs) == 2:
         return {"": ((configs[0], configs[1]),)}
     raise AnalysisError(
-        f"{len(configs)} configurations: expected the family of comparisons to be declared, as every adjusted p "
-        "depends on it and one that is chosen after looking promises nothing; give --control NAME, --all-pairs or "
-        f"--family FILE (there are: {some(configs, 12)})"
+        f"{len(configs)} configurations: expected a declared family of comparisons, because every adjusted p-value "
+        "depends on it and a family chosen after seeing the results is invalid; give --control NAME, --all-pairs or "
+        f"--family FILE (configurations: {some(configs, 12)})"
     )
 
 
@@ -62,9 +58,9 @@ def _read(file: Path, configs: Sequence[str]) -> Families:
             *(f"{file}{f', line {line}' if line else ''}: {words}" for line, words in error.faults)
         ) from None
     except UnicodeDecodeError:
-        raise AnalysisError(f"{file}: expected YAML in UTF-8, found something else; save it as such") from None
+        raise AnalysisError(f"{file}: expected YAML in UTF-8, found something else; save it as UTF-8") from None
     except OSError as error:
-        raise AnalysisError(f"{file}: cannot be read: {error.strerror}; name a YAML file of pairs") from None
+        raise AnalysisError(f"{file}: cannot be read: {error.strerror}; give a YAML file of pairs") from None
     groups = data if isinstance(data, dict) else {"": data}
     faults = [fault for name, pairs in groups.items() for fault in _faults(str(name), pairs, configs)]
     if faults or not groups:
@@ -92,9 +88,9 @@ def _faults(name: str, pairs: object, configs: Sequence[str]) -> Iterator[str]:
         sides = [str(side) for side in pair]
         for side in sides:
             if side not in configs:
-                yield f"{at}: no configuration is called {side!r}; {near(side, configs, 'there are')}"
+                yield f"{at}: no configuration is called {side!r}; {near(side, configs, 'known')}"
         if sides[0] == sides[1]:
-            yield f"{at}: expected two configurations, found {sides[0]!r} twice; nothing is compared with itself"
+            yield f"{at}: expected two configurations, found {sides[0]!r} twice; replace one"
         first = seen.setdefault(frozenset(sides), number)
         if first != number:
-            yield f"{at}: expected every pair once, found it in pair {first} already; remove one"
+            yield f"{at}: expected every pair once, found it in pair {first} as well; remove one"

@@ -54,10 +54,9 @@ def check_image_order(results: Results, faults: Faults) -> None:
     others = [names[at] for at in np.flatnonzero(strangers[odd]).tolist()]
     before = f"{results.dataset}: " if results.dataset else ""
     faults.add(
-        f"{before}the images of {names[odd]} seem to stand in another order than those of {some(others)}: "
-        f"{names[odd]} is right on the same images in all blocks (correlation {own[odd]:.2f}), but not on those of "
-        f"{others[0]} ({between[odd, names.index(others[0])]:.2f}); give all configurations the same images in one "
-        "order"
+        f"{before}the images of {names[odd]} seem to be in another order than those of {some(others)}: {names[odd]} "
+        f"is correct on the same images in all blocks (correlation {own[odd]:.2f}), but not on those of {others[0]} "
+        f"({between[odd, names.index(others[0])]:.2f}); give all configurations the same images in one order"
     )
 
 

@@ -59,9 +59,9 @@ def read_jsonl(path: Path, choose: Choose) -> Sheet:
                 check_cells(len(numbers) * len(coders), faults)
                 faults.check()
     except UnicodeDecodeError:
-        faults.add("expected UTF-8, found something else; save it as such")
+        faults.add("expected UTF-8, found something else; save it as UTF-8")
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        faults.add(f"expected a file packed by gzip, but it cannot be unpacked: {error}; pack it again")
+        faults.add(f"expected a gzip file, but it cannot be unpacked: {error}; compress it again")
     if not numbers and not faults:
         faults.add("expected one JSON object per line, found an empty file")
     if len(numbers) == 1 and path.suffix.lower() == ".json":
@@ -116,7 +116,7 @@ def _object(line: str, number: int, faults: Faults) -> dict[str, object]:
         if number == 1 and faults.source.lower().endswith(".json"):
             faults.add(f"expected one JSON object per line, found {DOCUMENT}")
             return {}
-        what = "brackets too deep" if isinstance(error, RecursionError) else str(error).split(":")[0]
+        what = "brackets nested too deeply" if isinstance(error, RecursionError) else str(error).split(":")[0]
         faults.add(
             f"expected one JSON object per line, but it cannot be read: {what}; write one row per line",
             f"line {number}",

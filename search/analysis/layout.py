@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from search.analysis.asked import ROW, Asked
 from search.analysis.cells import SPREAD_MEND, is_missing_text, is_number, is_spread
 from search.analysis.columns import (
     BLOCK,
@@ -27,6 +26,7 @@ from search.analysis.columns import (
 )
 from search.analysis.direction import says_lower, words_of
 from search.analysis.faults import Faults, closest, some
+from search.analysis.read_options import ROW, ReadOptions
 
 PREVIEW = 1000
 """Number of rows that are inspected before the columns are chosen."""
@@ -77,7 +77,7 @@ class Layout:
 
 
 def choose_layout(
-    headings: Sequence[str], first_rows: Sequence[Sequence[str]], asked: Asked, faults: Faults
+    headings: Sequence[str], first_rows: Sequence[Sequence[str]], asked: ReadOptions, faults: Faults
 ) -> Layout | None:
     """Choose the meaning of the columns.
 
@@ -98,19 +98,22 @@ def choose_layout(
         constant=tuple(whole and len(set(cells)) == 1 for cells in columns),
     )
     if len(headings) == 1 and len(headings[0]) > 1 and not heads.scores():
-        faults.add(f"expected several columns, found one, {shown(headings[0].strip())!r}; part them by commas", "row 1")
+        faults.add(
+            (f"expected several columns, found one, {shown(headings[0].strip())!r}; separate the columns by commas"),
+            "row 1",
+        )
         return None
     if any(is_number(text.strip()) and "." in text for text in headings) and not heads.named():
         faults.add(
-            "expected a line of headings, found results; add one, such as config,block,score "
-            "(a line that begins with # is a comment)",
+            "expected a line of headings, found results; add one, such as config,block,score (a line that starts "
+            "with # is a comment)",
             "row 1",
         )
         return None
     if any(_CURVE.match(text) for text in headings):
         faults.add(
-            "these are curves, one column per run; export the table of runs instead, with one row per run, its "
-            "configuration, its seed and its metric",
+            "these are learning curves, one column per run; export the table of runs instead, with one row per run: "
+            "configuration, seed and metric",
             "row 1",
         )
         return None
@@ -123,7 +126,7 @@ def choose_layout(
 
 
 def _roles(
-    heads: Headings, columns: Sequence[Sequence[str]], asked: Asked, faults: Faults
+    heads: Headings, columns: Sequence[Sequence[str]], asked: ReadOptions, faults: Faults
 ) -> dict[str, tuple[int, ...]]:
     """Return the meanings that do not depend on each other."""
     roles: dict[str, tuple[int, ...]] = {}
@@ -136,7 +139,7 @@ def _roles(
         if (meaning != CORRECT or LABEL not in roles) and (found := heads.take(meaning, asked, faults)):
             roles[meaning] = found
     if not images and asked.image:
-        faults.add("--image-column: for files of single images only, with a column correct or labels; leave it out")
+        faults.add("--image-column: only for files with one row per image and a column correct or labels; remove it")
     for meaning in (DATASET, FAILED, STATE):
         found = heads.take(meaning, asked, faults)
         if found and (meaning != STATE or set(columns[found[0]]) <= KNOWN_STATES):
@@ -145,7 +148,11 @@ def _roles(
 
 
 def _config_and_block(
-    heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
+    heads: Headings,
+    columns: Sequence[Sequence[str]],
+    roles: dict[str, tuple[int, ...]],
+    asked: ReadOptions,
+    faults: Faults,
 ) -> None:
     """Find the configuration and block columns; one column may hold both."""
     config = heads.take(CONFIG, asked, faults) or _params(heads)
@@ -165,7 +172,11 @@ def _params(heads: Headings) -> tuple[int, ...]:
 
 
 def _of_scores(
-    heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
+    heads: Headings,
+    columns: Sequence[Sequence[str]],
+    roles: dict[str, tuple[int, ...]],
+    asked: ReadOptions,
+    faults: Faults,
 ) -> Layout | None:
     blocks = _numbered(heads, asked, faults)
     if blocks and not asked.block:
@@ -178,7 +189,10 @@ def _of_scores(
     if len(metric) == 1 and not heads.numeric[metric[0]] and values:
         roles[METRIC] = (metric[0],)
     elif asked.metric:
-        faults.add(f"--metric: no column names one metric per row; say which column by --score-column {asked.metric}")
+        faults.add(
+            "--metric: no column has the name of a metric in each row; choose the column with --score-column "
+            f"{asked.metric}"
+        )
     if values:
         roles[SCORE] = values
         if (spread := [cell for cell in columns[values[0]] if is_spread(cell)]) and not faults:
@@ -198,26 +212,30 @@ def _of_scores(
     if steps:
         roles[STEP] = (steps[0],)
     if asked.block == ROW:
-        faults.add("--block-column row: for tables with one column per configuration only; name a column", "row 1")
+        faults.add("--block-column row: only for tables with one column per configuration; name a column", "row 1")
     for meaning in (CONFIG, SCORE):
         if meaning not in roles and not faults:
-            _tell_missing(meaning, heads, faults)
+            _report_missing(meaning, heads, faults)
     seeded = not faults and BLOCK not in roles and _seeded(columns[roles[CONFIG][0]])
     if not (faults or {BLOCK, DATASET} & set(roles)) and (beside := heads.spread_of(roles[SCORE][0])):
         faults.add(f"{shown(beside)} beside {shown(heads.texts[roles[SCORE][0]].strip())}: {SPREAD_MEND}", "row 1")
     if not (faults or seeded or {BLOCK, DATASET} & set(roles) or asked.unpaired):
-        _tell_missing(BLOCK, heads, faults)
+        _report_missing(BLOCK, heads, faults)
     return None if faults else _layout(heads, roles, asked, seeded=seeded)
 
 
 def _of_images(
-    heads: Headings, columns: Sequence[Sequence[str]], roles: dict[str, tuple[int, ...]], asked: Asked, faults: Faults
+    heads: Headings,
+    columns: Sequence[Sequence[str]],
+    roles: dict[str, tuple[int, ...]],
+    asked: ReadOptions,
+    faults: Faults,
 ) -> Layout | None:
     if CORRECT in roles and IMAGE not in roles:
         if heads.scores() or asked.score:  # a column `right` beside scores of whole repeats
             roles.pop(CORRECT)
             return _of_scores(heads, columns, roles, asked, faults)
-        _tell_missing(IMAGE, heads, faults)
+        _report_missing(IMAGE, heads, faults)
         return None
     _config_and_block(heads, columns, roles, asked, faults)
     if faults:
@@ -235,19 +253,19 @@ def _of_images(
         )
         if CONFIG in roles or len(wide) < 2:
             faults.add(
-                "there is a column of labels, but none of predictions; say which by --prediction-column, or give one "
-                "column of predictions per configuration",
+                "there is a column of labels, but none of predictions; choose one with --prediction-column, or give "
+                "one column of predictions per configuration",
                 "row 1",
             )
             return None
         return _layout(heads, roles, asked, wide_configs=wide)
     if CONFIG not in roles:
-        _tell_missing(CONFIG, heads, faults)
+        _report_missing(CONFIG, heads, faults)
         return None
     return _layout(heads, roles, asked, seeded=BLOCK not in roles and _seeded(columns[roles[CONFIG][0]]))
 
 
-def _numbered(heads: Headings, asked: Asked, faults: Faults) -> dict[int, str]:
+def _numbered(heads: Headings, asked: ReadOptions, faults: Faults) -> dict[int, str]:
     """Return columns with one block of a metric each: position -> block. Training scores are ignored."""
     groups: dict[tuple[str, str], dict[int, str]] = {}
     for at, text in enumerate(heads.texts):
@@ -266,7 +284,7 @@ def _numbered(heads: Headings, asked: Asked, faults: Faults) -> dict[int, str]:
     if len(stems) > 1:
         names = list(stems)
         faults.add(
-            f"{some(map(shown, names), 8)} may each be the score; say which by --score-column {names[0]}", "row 1"
+            f"{some(map(shown, names), 8)} may each be the score; choose one with --score-column {names[0]}", "row 1"
         )
     if not stems or (heads.scores() and not next(iter(groups))[1]):
         return {}
@@ -279,7 +297,7 @@ def _names(heads: Headings, columns: Sequence[Sequence[str]], taken: set[int]) -
     return (rest[0],) if len(rest) == 1 else ()
 
 
-def _wide(heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: Asked, faults: Faults) -> tuple[int, ...]:
+def _wide(heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: ReadOptions, faults: Faults) -> tuple[int, ...]:
     """Return numeric columns with one configuration each; none if a heading names a metric."""
     taken = {at for found in roles.values() for at in found} | set(heads.ranked(BLOCK)) | set(heads.ranked(DATASET))
     rest = [at for at, text in enumerate(heads.texts) if at not in taken and text.strip()]
@@ -289,25 +307,24 @@ def _wide(heads: Headings, roles: Mapping[str, tuple[int, ...]], asked: Asked, f
     names = some([shown(heads.texts[at].strip()) for at in rest])
     if not {BLOCK, DATASET} & set(roles) and asked.block != ROW and not asked.unpaired and not seeded:
         faults.add(
-            f"no column says which scores belong together: the columns {names} look "
-            "like one configuration each; if those of one row share their seed or split, add --block-column row, "
-            "else --unpaired",
+            f"no column identifies the block: the columns {names} look like one configuration each; if the scores of "
+            "one row share their seed or split, add --block-column row, else --unpaired",
             "row 1",
         )
     return tuple(rest)
 
 
-def _tell_missing(meaning: str, heads: Headings, faults: Faults) -> None:
+def _report_missing(meaning: str, heads: Headings, faults: Faults) -> None:
     where = "row 1"
     meant = closest(meaning, [text for text in heads.texts if text.strip()])
-    option = f"name it by --{meaning}-column"
+    option = f"name it with --{meaning}-column"
     ways = {
-        CONFIG: f"{option} (what is compared: a model, a recipe)",
-        BLOCK: f"{option} (what runs share: a seed, a split), or add --unpaired if they share none",
-        SCORE: f"{option}, or bring columns image and correct",
+        CONFIG: f"{option} (the configurations to compare, such as models)",
+        BLOCK: f"{option} (the seed or split that runs share), or add --unpaired if they share none",
+        SCORE: f"{option}, or add columns image and correct",
         IMAGE: option,
     }
-    mend = f"if {shown(meant)} is meant, add --{meaning}-column {shown(meant)}" if meant else ways[meaning]
+    mend = f"if you mean {shown(meant)}, add --{meaning}-column {shown(meant)}" if meant else ways[meaning]
     faults.add(f"expected a column {meaning}, found {heads.listed()}; {mend}", where)
 
 
@@ -320,7 +337,7 @@ def _seeded(cells: Sequence[str]) -> bool:
 def _layout(
     heads: Headings,
     roles: Mapping[str, tuple[int, ...]],
-    asked: Asked,
+    asked: ReadOptions,
     *,
     wide_configs: tuple[int, ...] = (),
     wide_blocks: Mapping[int, str] | None = None,
@@ -345,11 +362,11 @@ def _layout(
         parts.insert(1, f"one column per block ({listed})")
     if seeded:
         both = names(roles[CONFIG]) if CONFIG in roles else "the headings"
-        parts.insert(0, f"config and block = {both}, parted before the seed")
+        parts.insert(0, f"config and block = {both}, split before the seed")
     elif rows_are_blocks:
         parts.append("block = the row")
     elif asked.unpaired and BLOCK not in roles and not wide_blocks:
-        parts.append("every row is a run of its own")
+        parts.append("every row is a separate run")
     elif not wide_blocks and BLOCK not in roles:
         whole = DATASET in roles and LABEL not in roles and CORRECT not in roles
         parts.append("no block: one score per data set" if whole else "no block: one run per config")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.analysis.asked import DETECTED, Asked
 from search.analysis.bits import gather_bits
 from search.analysis.bounds import MAX_CONFIGS
 from search.analysis.cells import check_names, scores_of
 from search.analysis.columns import CONFIG, CORRECT, SCORE
 from search.analysis.faults import Faults
 from search.analysis.notes import alike_in_all_blocks, missing_blocks, without_result
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
-from search.analysis.repeats import Repeats, failures_of, find_repeats, results_of, tell_twice
+from search.analysis.repeats import Repeats, failures_of, find_repeats, report_duplicates, results_of
 from search.analysis.table import Table
 from search.significance.results import Results
 
 
-def to_reading(table: Table, asked: Asked = DETECTED) -> Reading:
+def to_reading(table: Table, asked: ReadOptions = DETECTED) -> Reading:
     """Check a table and sort it by data set, configuration and block.
 
     Args:
@@ -39,8 +39,8 @@ def to_reading(table: Table, asked: Asked = DETECTED) -> Reading:
         faults.add(f"expected at least two configurations in the column {CONFIG}, {found}; add another")
     if len(repeats.configs) > MAX_CONFIGS:
         faults.add(
-            f"expected at most {MAX_CONFIGS:,} configurations, found {len(repeats.configs):,}: another column is "
-            "meant; say which by --config-column"
+            f"expected at most {MAX_CONFIGS:,} configurations, found {len(repeats.configs):,}: this is probably "
+            "another column; choose one with --config-column"
         )
         faults.check()
     if CORRECT in table.columns:
@@ -72,13 +72,13 @@ def to_reading(table: Table, asked: Asked = DETECTED) -> Reading:
 
 
 def _scores(
-    table: Table, repeats: Repeats, faults: Faults, asked: Asked
+    table: Table, repeats: Repeats, faults: Faults, asked: ReadOptions
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return one score per repeat, (P,)."""
     values = scores_of(table, SCORE, faults, asked)[table.columns[SCORE].codes]
     several = np.flatnonzero(np.bincount(repeats.repeat_of, minlength=repeats.num_repeats) > 1)
     named = ((repeats.name(at), np.flatnonzero(repeats.repeat_of == at)) for at in several.tolist())
-    tell_twice(table, named, several.size, faults)
+    report_duplicates(table, named, several.size, faults)
     scores = np.full(repeats.num_repeats, np.nan)
     scores[repeats.repeat_of] = values
     return scores

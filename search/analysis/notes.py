@@ -24,7 +24,10 @@ def missing_blocks(results: Results) -> Iterator[str]:
     lacking = {config: [block for block in every if block not in given[config]] for config in results.configs}
     lines = [f"{config} lacks {blocks_in_words(blocks)}" for config, blocks in lacking.items() if blocks]
     if lines:
-        yield f"{_of(results)}blocks that not all have: {_clauses(lines)}; each pair is judged on its common blocks"
+        yield (
+            f"{_of(results)}some configurations lack blocks: {_clauses(lines)}; each pair is compared on its common "
+            "blocks"
+        )
 
 
 def without_result(results: Results) -> Iterator[str]:
@@ -48,13 +51,13 @@ def alike_in_all_blocks(results: Results) -> Iterator[tuple[str, str]]:
         if results.correct:
             rows = [row for row in results.correct[config] if row is not None]
             alike = len(rows) > 1 and all(np.array_equal(rows[0], row) for row in rows[1:])
-            what = "every image is answered the same"
+            what = "the correctness of every image is the same"
         else:
             scores = results.scores[config][np.isfinite(results.scores[config])]
             rows, alike = list(scores), bool(scores.size > 1 and np.ptp(scores) == 0)
             what = f"the score is {float(scores[0]):g}" if alike else ""
         if alike:
-            note = f"{what} in all {len(rows)} blocks: it has no randomness, or the seeds have not reached the training"
+            note = f"{what} in all {len(rows)} blocks: the training has no randomness, or does not use the seeds"
             yield config, f"{_of(results)}{config}: {note}"
 
 
@@ -77,9 +80,9 @@ def lone_outliers(results: Results) -> Iterator[str]:
             block, score = list(scores.items())[int(far.argmax())]
             rest = found[~far]
             yield (
-                f"{_of(results)}{config}, block {block}: the score {score:.4g} lies far from the others "
-                f"({rest.min():.4g} to {rest.max():.4g}); if that training crashed or diverged, mark it failed = 1 or "
-                "leave it empty, as it decides the interval"
+                f"{_of(results)}{config}, block {block}: the score {score:.4g} is far from the others "
+                f"({rest.min():.4g} to {rest.max():.4g}); if that training crashed or diverged, set failed = 1 or "
+                "leave the score empty, because it dominates the interval"
             )
 
 
@@ -98,5 +101,5 @@ def _of(results: Results) -> str:
 
 
 def _clauses(lines: list[str]) -> str:
-    more = [f"{len(lines) - NUM_SHOWN} more configurations lack some"] if len(lines) > NUM_SHOWN else []
+    more = [f"{len(lines) - NUM_SHOWN} more configurations lack blocks"] if len(lines) > NUM_SHOWN else []
     return "; ".join([*lines[:NUM_SHOWN], *more])

@@ -16,12 +16,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.asked import DETECTED, Asked
 from search.analysis.bounds import MAX_CONFIGS, MAX_SCORES, check_bytes, size
 from search.analysis.cells import scores_of
 from search.analysis.columns import shown
 from search.analysis.faults import NUM_SHOWN, AnalysisError, Faults, closest, some
 from search.analysis.notes import alike_in_all_blocks, without_result
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
 from search.analysis.table import Column, NamedRows, Table
 from search.significance.results import Results
@@ -33,7 +33,7 @@ OPTIONAL = ("images", "dataset", "failed")
 KNOWN = (*VALUES, *NAMES, *OPTIONAL)
 
 
-def read_npz(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
+def read_npz(path: Path, asked: ReadOptions = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
     """Read an archive of correctness or scores, with `configs` (C,) and `blocks` (R,).
 
     `correct` (C, R, M) holds 0 and 1 in any numeric type; a repeat without a result is NaN or -1 in all of its images.
@@ -53,7 +53,7 @@ def read_npz(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None]
     """
     faults = Faults(str(path))
     for option in [*asked.columns, *(["--metric"] if asked.metric else [])]:
-        faults.add(f"{option}: for tables only, the arrays of an archive have fixed names; leave it out")
+        faults.add(f"{option}: only for tables, because the arrays of an archive have fixed names; remove it")
     faults.check()
     arrays = _load(path, faults)
     faults.check()
@@ -68,7 +68,7 @@ def read_npz(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None]
     if len(configs) > MAX_CONFIGS or (of == "scores" and arrays[of].size > MAX_SCORES):
         faults.add(
             f"expected at most {MAX_CONFIGS:,} configurations and {MAX_SCORES:,} scores, found {len(configs):,} and "
-            f"{arrays[of].size:,}; the first axis are configurations, the second blocks"
+            f"{arrays[of].size:,}; the first axis is configurations, the second blocks"
         )
         faults.check()
     words = f"{of} {arrays[of].shape}, configs, blocks"
@@ -182,7 +182,7 @@ def _take(archive: np.lib.npyio.NpzFile, faults: Faults) -> Mapping[str, NDArray
     wanted = [*([] if set(VALUES) & set(found) else ["correct"]), *(name for name in NAMES if name not in found)]
     for name in wanted:
         meant = closest(name, [other for other in found if other not in KNOWN])
-        mend = f"if {shown(meant)} is meant, rename it" if meant else "add it with np.savez"
+        mend = f"if you mean {shown(meant)}, rename it" if meant else "add it with np.savez"
         other = " (or scores, one per repeat)" if name == "correct" else ""
         listed = some(map(shown, found), 12) if found else "none"
         faults.add(f"expected an array {name}{other}, found {listed}; {mend}")
@@ -214,7 +214,7 @@ def _check_shapes(arrays: Mapping[str, NDArray[Any]], of: str, faults: Faults) -
 
 
 def _scores(
-    scores: NDArray[Any], configs: Sequence[str], blocks: Sequence[str], faults: Faults, asked: Asked
+    scores: NDArray[Any], configs: Sequence[str], blocks: Sequence[str], faults: Faults, asked: ReadOptions
 ) -> dict[str, NDArray[np.float64]]:
     """Return configuration -> scores (R,), checked like the cells of a table."""
     flat = Column(
@@ -253,7 +253,7 @@ def _failed(
     if failed is None:
         return np.zeros((len(configs), len(blocks)), dtype=np.bool_)
     if failed.dtype.kind not in "buif" or not np.isin(failed, (0, 1)).all():
-        faults.add("failed: expected 0 or 1, found something else; 1 marks a training that diverged")
+        faults.add("failed: expected 0 or 1, found something else; use 1 for a training that diverged")
     return np.asarray(failed == 1)
 
 
@@ -276,9 +276,9 @@ def _rows(
                 what = f"expected the correctness of all images or of none, found {missing.sum()} missing"
             else:
                 continue
-            wrong.append(f"correct[{c}, {r}], config {config!r}, block {block!r}: {what}; mend it")
+            wrong.append(f"correct[{c}, {r}], config {config!r}, block {block!r}: {what}; fix it")
     for line in wrong[:NUM_SHOWN]:
         faults.add(line)
     if len(wrong) > NUM_SHOWN:
-        faults.add(f"correct: {len(wrong) - NUM_SHOWN} more repeats are not 0 and 1 throughout; mend them")
+        faults.add(f"correct: {len(wrong) - NUM_SHOWN} more repeats have values other than 0 and 1; fix them")
     return rows

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from search.analysis.asked import DETECTED, LAST, Asked
 from search.analysis.experiment import Question
 from search.analysis.faults import AnalysisError, near
+from search.analysis.read_options import DETECTED, LAST, ReadOptions
 from search.significance.declared import Adjust, Declared, Estimand, MethodName
 
 
@@ -58,19 +58,19 @@ def choose_source(
     elsewhere = {"--group-by": "--config-column", "--block": "--block-column"}
     if experiment is None:
         if file is None:
-            raise AnalysisError("expected a file of results or --mlflow EXPERIMENT, found neither; name one")
+            raise AnalysisError("expected a file of results or --mlflow EXPERIMENT, found neither; give one")
         given = {"--group-by": group_by, "--block": block, "--tracking-uri": uri}
         wrong = [name for name, value in given.items() if value is not None]
         if wrong:
             instead = [elsewhere[name] for name in wrong if name in elsewhere]
-            mend = f"for a file it is {', '.join(instead)}" if instead else "leave it out"
-            raise AnalysisError(f"{', '.join(wrong)}: for --mlflow only, not for a file; {mend}")
+            mend = f"for a file it is {', '.join(instead)}" if instead else "remove it"
+            raise AnalysisError(f"{', '.join(wrong)}: only for --mlflow, not for a file; {mend}")
         return file
     if file is not None:
         raise AnalysisError(f"expected a file of results or --mlflow, found both {file} and {experiment!r}; give one")
     names = tuple(name.strip() for name in (group_by or "").split(",") if name.strip())
     if missing := [name for name, value in {**with_mlflow, "--group-by": names}.items() if not value]:
-        meaning = "the score, what tells configurations apart, and what tells repeats apart"
+        meaning = "the score, the configuration and the block"
         raise AnalysisError(
             f"--mlflow: expected --metric, --group-by and --block ({meaning}), add {', '.join(missing)}"
         )
@@ -79,7 +79,7 @@ def choose_source(
     return Question(experiment=experiment, metric=metric, group_by=names, block=block, uri=uri)
 
 
-def declare(options: Options, asked: Asked = DETECTED) -> Declared:
+def declare(options: Options, asked: ReadOptions = DETECTED) -> Declared:
     """Convert the options into the declared settings of the analysis.
 
     Args:
@@ -119,7 +119,7 @@ def parse_ratio(text: str) -> float:
         return math.nan
 
 
-def _faults(options: Options, ratio: float | None, asked: Asked) -> Iterator[str]:
+def _faults(options: Options, ratio: float | None, asked: ReadOptions) -> Iterator[str]:
     choices = {"estimand": Estimand, "method": MethodName, "adjust": Adjust}
     for name, kind in choices.items():
         value, known = getattr(options, name), get_args(kind)
@@ -139,21 +139,24 @@ def _faults(options: Options, ratio: float | None, asked: Asked) -> Iterator[str
         yield f"--num-classes: expected at least 2, found {options.num_classes}"
     if asked.unpaired and (options.method or options.ratio or options.estimand == "new-data"):
         yield (
-            "--unpaired: runs without common blocks are compared by Welch's test, on this data set; leave --method, "
-            "--ratio and --estimand out"
+            "--unpaired: runs without common blocks are compared by Welch's test, on this data set; remove --method, "
+            "--ratio and --estimand"
         )
     if asked.unpaired and options.adjust == "max-t":
-        yield "--adjust: max-t flips whole blocks, and with --unpaired there are none; take holm"
+        yield "--adjust: max-t flips the signs of whole blocks, and unpaired runs have none; use holm"
     if asked.own_unit and options.method == "pooled-images":
-        yield "--method: pooled-images counts right answers, which scores of their own unit are not; leave it out"
+        yield "--method: pooled-images counts correct images, and these scores have another unit; remove it"
 
 
-def _reading_faults(asked: Asked) -> Iterator[str]:
+def _reading_faults(asked: ReadOptions) -> Iterator[str]:
     """Yield a fault for each invalid option on how the file is read."""
     if asked.scale is not None and not 0 < asked.scale < math.inf:
         yield f"--scale: expected a number above 0 by which scores are divided, such as 100, found {asked.scale:g}"
     if asked.at is not None and asked.at != LAST and not _is_number(asked.at):
-        yield f"--at: expected last or the number of a step, found {asked.at!r}; the highest of a curve flatters"
+        yield (
+            f"--at: expected last or the number of a step, found {asked.at!r}; the best step of a curve is biased "
+            "upward"
+        )
 
 
 def _is_number(text: str) -> bool:

@@ -69,7 +69,9 @@ def find_repeats(table: Table) -> Repeats:
     )
 
 
-def tell_twice(table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_several: int, faults: Faults) -> None:
+def report_duplicates(
+    table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_several: int, faults: Faults
+) -> None:
     """Add faults for duplicate rows.
 
     Args:
@@ -80,11 +82,11 @@ def tell_twice(table: Table, several: Iterable[tuple[str, NDArray[Any]]], num_se
     """
     for name, rows in itertools.islice(several, NUM_SHOWN):
         faults.add(
-            f"{name}: expected once, found {rows.size} times; keep one, or name more columns that tell them apart",
+            f"{name}: expected once, found {rows.size} times; keep one, or name more columns that distinguish them",
             table.places.words(rows),
         )
     if num_several > NUM_SHOWN:
-        faults.add(f"{num_several - NUM_SHOWN} more are there several times; keep one of each")
+        faults.add(f"{num_several - NUM_SHOWN} more occur several times; keep one of each")
 
 
 def failures_of(table: Table, repeats: Repeats, faults: Faults) -> NDArray[np.bool_]:

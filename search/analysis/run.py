@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.analysis.asked import DETECTED, Asked
-from search.analysis.copies import odd_repeats, without_copies
 from search.analysis.document import to_document
+from search.analysis.duplicates import odd_repeats, without_copies
 from search.analysis.experiment import Question, read_experiment
 from search.analysis.family import declare_families
 from search.analysis.faults import AnalysisError, Faults
@@ -18,6 +17,7 @@ from search.analysis.image_order import check_image_order
 from search.analysis.long_format import to_reading
 from search.analysis.notes import blocks_in_words, is_missing, lone_outliers
 from search.analysis.options import Options, declare
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
 from search.analysis.sources import read_file
 from search.significance import judge_results
@@ -27,6 +27,7 @@ from search.significance.methods import METHODS
 from search.significance.records import Comparison
 from search.significance.units import in_unit, negated
 from search.significance.unpaired import judge_unpaired
+from search.text.counted import counted
 
 WIDE_ROPE = 0.05
 """A larger rope may have been given in percent by mistake."""
@@ -41,7 +42,11 @@ class Analysis:
 
 
 def analyze(
-    source: Path | Question, options: Options, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None
+    source: Path | Question,
+    options: Options,
+    asked: ReadOptions = DETECTED,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
     """Judge results from a file or an MLflow experiment.
 
@@ -60,9 +65,7 @@ def analyze(
     """
     declared = declare(options, asked)
     if isinstance(source, Question) and (wrong := asked.columns):
-        raise AnalysisError(
-            f"{', '.join(wrong)}: for a file only; with --mlflow it is --group-by, --block and --metric, leave it out"
-        )
+        raise AnalysisError(f"{', '.join(wrong)}: only for a file; with --mlflow, use --group-by, --block and --metric")
     reading = read_file(source, asked, tell=tell) if isinstance(source, Path) else _from_mlflow(source, asked, tell)
     families = declare_families(
         reading.configs, control=options.control, all_pairs=options.all_pairs, file=options.family
@@ -88,20 +91,20 @@ def analyze(
     return Analysis(document=document, comparisons=comparisons)
 
 
-def _from_mlflow(question: Question, asked: Asked, tell: Callable[[str], None]) -> Reading:
+def _from_mlflow(question: Question, asked: ReadOptions, tell: Callable[[str], None]) -> Reading:
     names = " + ".join(question.group_by)
     tell(f"read: config = {names}, block = {question.block}, score = {question.metric}, the last value of each run")
     return to_reading(read_experiment(question, asked), asked)
 
 
-def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Iterator[str]:
+def _notes_on_ratio(reading: Reading, declared: Declared, asked: ReadOptions) -> Iterator[str]:
     """Yield notes on how the ratio, or its absence, limits the claims."""
     if asked.unpaired:
         shared = [set.intersection(*map(set, item.blocks.values())) for item in reading.results]
         if count := sum(map(len, shared)):
             yield (
-                f"the configurations share {count} blocks by name: if these are the same seeds or splits, leave "
-                "--unpaired out, as paired runs tell smaller differences apart"
+                f"the configurations share {counted(count, 'block')} by name: if these are the same seeds or splits, "
+                "remove --unpaired, because paired runs detect smaller differences"
             )
         return
     folds = reading.source.get("folds")
@@ -110,33 +113,33 @@ def _notes_on_ratio(reading: Reading, declared: Declared, asked: Asked) -> Itera
         if folds:
             yield (
                 f"the blocks are {folds}, whose trainings share images: without --ratio (images scored over images "
-                "trained on; 1/9 for ten folds) they are taken for independent, which claims too much"
+                "trained on; 1/9 for ten folds) they are treated as independent, which overstates the evidence"
             )
             return
         yield (
-            "without --ratio these are claims on this data set alone; where every block is a random split of the data, "
-            "--ratio (images scored over images trained on) allows claims on new data"
+            "without --ratio, claims are about this data set only; if every block is a random split of the data, "
+            "--ratio (images scored over images trained on) allows claims about new data"
         )
     if declared.ratio is not None and declared.ratio > 1:
-        yield f"--ratio {declared.ratio:.3g} says that more images were scored than trained on; a 7:3 split is 3/7"
+        yield f"--ratio {declared.ratio:.3g} means that more images were scored than trained on; a 7:3 split is 3/7"
 
 
-def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], asked: Asked) -> Iterator[str]:
+def _notes_on_unused(declared: Declared, comparisons: Sequence[Comparison], asked: ReadOptions) -> Iterator[str]:
     """Yield notes on options that had no effect."""
     if asked.direction == "lower" and not any(item.lower_is_better for item in comparisons):
-        yield "--lower-is-better was not used: being right on an image is always better"
+        yield "--lower-is-better was not used: for the correctness of images, higher is always better"
     tests = {item.test for item in comparisons} | {item.secondary.name for item in comparisons if item.secondary}
     if declared.ratio is not None and METHODS["corrected-t"].title not in tests:
-        yield "--ratio was not used: it belongs to scores of random splits and the claim on new data"
+        yield "--ratio was not used: it is for scores of random splits and claims about new data"
     if declared.rope > WIDE_ROPE and not asked.own_unit:
         yield f"--rope {declared.rope:g} is {100 * declared.rope:g} percentage points; half a point is 0.005"
     if declared.num_images is not None and declared.method != "pooled-images":
-        yield "--num-images was not used: it belongs to --method pooled-images"
+        yield "--num-images was not used: it is for --method pooled-images"
     if declared.num_classes is not None and not any(item.failures_a or item.failures_b for item in comparisons):
         yield "--num-classes was not used: no training diverged"
 
 
-def _check_results(reading: Reading, declared: Declared, asked: Asked) -> None:
+def _check_results(reading: Reading, declared: Declared, asked: ReadOptions) -> None:
     """Check the image order, and that chance accuracy is known if a diverged repeat needs it."""
     faults = Faults(reading.name)
     for item in reading.results:
@@ -151,9 +154,11 @@ def _check_results(reading: Reading, declared: Declared, asked: Asked) -> None:
             if not left_nothing:
                 continue
             where = f"{item.dataset}, {config}" if item.dataset else config
-            what = f"{where}: {blocks_in_words(left_nothing)} diverged and left no result"
+            what = f"{where}: {blocks_in_words(left_nothing)} diverged without a result"
             if item.scores and (asked.own_unit or asked.direction == "lower"):
-                faults.add(f"{what}, and the score of a guess is known of accuracies only; give a score or no row")
+                faults.add(
+                    f"{what}, and the chance level is known only for accuracies; give a score, or remove the row"
+                )
             elif declared.num_classes is None:
-                faults.add(f"{what}, which counts as chance; give --num-classes")
+                faults.add(f"{what}, which is scored as chance; give --num-classes")
     faults.check()

@@ -13,7 +13,6 @@ from decimal import Decimal, InvalidOperation
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.asked import LAST, Asked
 from search.analysis.cells import is_missing_text, unwrapped
 from search.analysis.columns import (
     BLOCK,
@@ -33,7 +32,9 @@ from search.analysis.columns import (
 from search.analysis.direction import direction_fault, says_lower, words_of
 from search.analysis.faults import Faults, near, some
 from search.analysis.layout import FINISHED, SEEDED, Layout
+from search.analysis.read_options import LAST, ReadOptions
 from search.analysis.table import Column, FileRows, Table
+from search.text.counted import counted
 
 ONLY = "1"
 """Name of the block of a configuration with a single run."""
@@ -53,7 +54,7 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
-def to_table(sheet: Sheet, asked: Asked, faults: Faults) -> Table:
+def to_table(sheet: Sheet, asked: ReadOptions, faults: Faults) -> Table:
     """Convert a sheet into a table.
 
     Args:
@@ -102,7 +103,7 @@ def to_table(sheet: Sheet, asked: Asked, faults: Faults) -> Table:
     columns[BLOCK], same = _same_numbers(columns[BLOCK])
     notes += same
     if asked.at is not None and step is None:
-        faults.add("--at: there is no column of steps; leave it out")
+        faults.add("--at: there is no column of steps; remove it")
     if step is not None and CORRECT not in columns:
         kept, said = _at(columns, step, numbers, asked, faults)
         notes += said
@@ -176,13 +177,11 @@ def _finished(sheet: Sheet, state: Column, rows: NDArray[np.intp]) -> tuple[NDAr
     words = some([value for value, mark in zip(state.values, odd, strict=True) if mark])
     where = FileRows(numbers=sheet.numbers).words(np.flatnonzero(lost))
     count = int(lost.sum())
-    return np.flatnonzero(~lost), [
-        f"left out: {count} {'run that is' if count == 1 else 'runs that are'} {words} ({where})"
-    ]
+    return np.flatnonzero(~lost), [f"left out: {counted(count, 'run')} with the state {words} ({where})"]
 
 
 def _of_metric(
-    sheet: Sheet, column: Column, rows: NDArray[np.intp], asked: Asked, faults: Faults
+    sheet: Sheet, column: Column, rows: NDArray[np.intp], asked: ReadOptions, faults: Faults
 ) -> tuple[NDArray[np.intp], str]:
     """Return the rows of one metric, if a column names each row's metric, and the name of the metric."""
     names = [column.values[code] for code in np.unique(column.codes[rows]).tolist()]
@@ -194,7 +193,7 @@ def _of_metric(
         faults.add(
             f"the column {heading} names several metrics, {found}; choose one by --metric {shown(names[0])}"
             if asked.metric is None
-            else f"--metric: the column {heading} has no {asked.metric!r}; {near(asked.metric, names, 'there are')}"
+            else f"--metric: the column {heading} has no {asked.metric!r}; {near(asked.metric, names, 'known')}"
         )
         return rows, ""
     assert asked.metric is not None
@@ -242,7 +241,7 @@ def _marked(columns: dict[str, Column], numbers: NDArray[np.int32], faults: Faul
         )
     if "" in labels.values:
         where = FileRows(numbers=numbers).words(labels.rows_with(np.array([not value for value in labels.values])))
-        faults.add("expected a label, found nothing; add it, or leave the image out", where)
+        faults.add("expected a label, found nothing; add it, or remove the image", where)
     known = {value: code for code, value in enumerate(labels.values)}
     place = np.array([known.get(value, -1) for value in predictions.values], dtype=np.int32)
     empty = np.array([not value for value in predictions.values], dtype=np.bool_)
@@ -267,7 +266,7 @@ def _exact(text: str) -> Decimal | None:
     return number if number.is_finite() and abs(number.adjusted()) < 100 else None
 
 
-def _with_blocks(columns: dict[str, Column], numbers: NDArray[np.int32], asked: Asked) -> dict[str, Column]:
+def _with_blocks(columns: dict[str, Column], numbers: NDArray[np.int32], asked: ReadOptions) -> dict[str, Column]:
     """Add a block column if there is none: from the configurations' names, or one run each."""
     found = [SEEDED.match(value) for value in columns[CONFIG].values]
     if all(found):
@@ -294,12 +293,12 @@ def _same_numbers(column: Column) -> tuple[Column, list[str]]:
             again.append(f"{first[number]} and {value}")
     names = dict(zip(column.values, exact, strict=True))
     return _mapped(column, lambda value: first[names[value]]), [
-        f"blocks {some(again)} are the same number: one block each"
+        f"blocks {some(again)} are the same number: use one name per block"
     ]
 
 
 def _at(
-    columns: Mapping[str, Column], step: Column, numbers: NDArray[np.int32], asked: Asked, faults: Faults
+    columns: Mapping[str, Column], step: Column, numbers: NDArray[np.int32], asked: ReadOptions, faults: Faults
 ) -> tuple[NDArray[np.intp], list[str]]:
     """Return the rows of the stated step if repeats have several rows, as in a learning curve."""
     every = np.arange(numbers.size)
@@ -320,14 +319,14 @@ def _at(
     first, last = steps.min(), steps.max()
     if asked.at is None:
         faults.add(
-            f"every repeat has several rows, one per step ({first:g} to {last:g}): a learning curve; add --at last for "
-            f"the last step of each, or --at NUMBER for one step (the highest of a curve flatters)"
+            f"every repeat has several rows, one per step ({first:g} to {last:g}): a learning curve; add --at last "
+            "for the last step of each, or --at NUMBER for one step (the best step of a curve is biased upward)"
         )
         return every, []
     if asked.at != LAST:
         kept = np.flatnonzero(steps == float(asked.at))
         if not kept.size:
-            faults.add(f"--at {asked.at}: no row is of this step; steps go from {first:g} to {last:g}")
+            faults.add(f"--at {asked.at}: no row has this step; the steps are {first:g} to {last:g}")
         return kept, []
     order = np.lexsort((steps, keys))
     ends = np.flatnonzero(np.diff(keys[order], append=-1))

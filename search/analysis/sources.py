@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from search.analysis.asked import DETECTED, Asked
 from search.analysis.faults import AnalysisError
+from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
 
 KINDS = {
@@ -23,16 +23,16 @@ KINDS = {
 }
 """Kind of file by extension; text formats may be followed by .gz."""
 _OTHERS = {
-    (".xlsx", ".xls", ".ods", ".numbers"): "a spreadsheet; save the sheet as CSV UTF-8 and name that file",
-    (".pkl", ".pickle", ".pt", ".pth", ".joblib"): "a pickle, which may run a program when it is read; save it as .csv",
+    (".xlsx", ".xls", ".ods", ".numbers"): "a spreadsheet; save the sheet as CSV UTF-8 and give that file",
+    (".pkl", ".pickle", ".pt", ".pth", ".joblib"): "a pickle, which may execute code when it is read; save it as .csv",
     (".npy",): "a single array; write it with np.savez as .npz, with the names of configurations and blocks",
-    (".zip", ".tar", ".tgz", ".7z", ".xz", ".bz2", ".zst"): "an archive; unpack it and name the file in it",
+    (".zip", ".tar", ".tgz", ".7z", ".xz", ".bz2", ".zst"): "an archive; unpack it and give the file in it",
     (".db", ".sqlite", ".sqlite3"): "a database; for MLflow: --mlflow EXPERIMENT --tracking-uri sqlite:///PATH",
 }
 """Extensions that are not supported, and what to do instead."""
 
 
-def read_file(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
+def read_file(path: Path, asked: ReadOptions = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
     """Read a file of results, selecting the reader by the extension.
 
     Args:
@@ -49,7 +49,7 @@ def read_file(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None
     from search.analysis.bounds import check_regular
 
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        raise AnalysisError(f"{path}: expected a file of this machine, found an address; download it and name the file")
+        raise AnalysisError(f"{path}: expected a file on this machine, found an address; download it and give the file")
     check_regular(path)
     kind = KINDS[_ending(path)]
     try:
@@ -57,7 +57,7 @@ def read_file(path: Path, asked: Asked = DETECTED, *, tell: Callable[[str], None
     except OSError as error:
         raise AnalysisError(f"{path}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
-        raise AnalysisError(f"{path}: does not fit into the memory of this machine; bring fewer results") from None
+        raise AnalysisError(f"{path}: does not fit into the memory of this machine; use fewer results") from None
 
 
 def _ending(path: Path) -> str:
@@ -71,11 +71,11 @@ def _ending(path: Path) -> str:
     for known, words in _OTHERS.items():
         if ending in known:
             raise AnalysisError(f"{path}: expected results as .csv, .jsonl, .parquet or .npz, found {words}")
-    found = path.suffix or "no ending"
-    raise AnalysisError(f"{path}: expected a name that ends with {', '.join(KINDS)}, found {found}; save it as such")
+    found = path.suffix or "no extension"
+    raise AnalysisError(f"{path}: expected a name that ends with {', '.join(KINDS)}, found {found}; rename it")
 
 
-def _read(path: Path, kind: str, asked: Asked, tell: Callable[[str], None]) -> Reading:
+def _read(path: Path, kind: str, asked: ReadOptions, tell: Callable[[str], None]) -> Reading:
     from search.analysis.csv_file import read_csv
     from search.analysis.faults import Faults
     from search.analysis.json_file import read_jsonl

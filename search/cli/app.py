@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from search.cli import standalone as verbs
+from search.cli import standalone
 from search.cli.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
 from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError, InputError
 from search.runners.interruption import interruptible
@@ -18,7 +18,7 @@ from search.text.printable import printable
 
 app = typer.Typer(
     name="hybrid-search",
-    help="Searches image classifiers that mix convolution with recurrence, and says which difference is real.",
+    help="Search image classifiers that mix convolution with recurrence, and test which differences are real.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,8 +48,8 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001  click's own errors come in several shapes
         sys.exit(_fault_exit(error))
     if code == EXIT_INTERRUPTED:  # by a KeyboardInterrupt, which typer turns into a result
-        print("error: interrupted; what was finished is saved, the same command goes on", file=sys.stderr)
-    # A verb that has an exit code of its own raises click's Exit, which becomes the result.
+        print("error: interrupted; finished work is saved, run the same command again to continue", file=sys.stderr)
+    # A command that has an exit code of its own raises click's Exit, which becomes the result.
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -70,18 +70,18 @@ def _find_own_packages() -> None:
         spec = find_spec(name)
         if spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(here / name):
             raise InputError(
-                f"{spec.origin}: hides the package {name} of hybrid-search; rename it, or take its folder out of "
+                f"{spec.origin}: hides the package {name} of hybrid-search; rename it, or remove its folder from "
                 "PYTHONPATH"
             )
 
 
 def _fault_exit(error: Exception) -> int:
     """Show what click found wrong with the command, or the operating system's refusal; raise everything else."""
-    from search.storage.disk import find_fault, in_words
+    from search.storage.disk import describe_fault, find_fault
 
     fault = find_fault(error) if isinstance(error, OSError) else None
     if fault is not None:
-        print(f"error: {printable(in_words(fault, 'a file'))}", file=sys.stderr)
+        print(f"error: {printable(describe_fault(fault, 'a file'))}", file=sys.stderr)
         return EXIT_INPUT
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if not callable(code) and code is not None:
@@ -95,19 +95,26 @@ def _with_address(overrides: list[str] | None, address: str | None) -> list[str]
     return [*(overrides or []), *([f"resources.address={address}"] if address else [])]
 
 
-def _check_given(study: str, overrides: list[str] | None, config: Any, *, refuse: bool = False) -> None:  # noqa: ANN401
-    """Refuse a study file that says something else than the study was run with, or say so."""
-    from search.runners.session import say
+def _find(study: str, overrides: list[str] | None, *, train: bool = False) -> Any:  # noqa: ANN401
+    """Return a study as it was run. If its file says something else, say so; refuse it if the command trains."""
+    from search.console.messages import print_line
+    from search.study.config import find_with_file
     from search.study.folder import check_given
 
-    for line in check_given(study, overrides or [], config, refuse=refuse):
-        say(f"note: {line}")
+    found, given = find_with_file(study, overrides or [], fill=train)
+    for line in check_given(study, overrides or [], found, given, refuse=train):
+        print_line(f"note: {line}")
+    return found
 
 
 @app.command()
 def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """The whole path on the embedded digits, in minutes, without a network."""
+    """Run the whole path on the embedded digits, in a few minutes.
+
+    Runs sweep, compare, export and predict without a network.
+    """
     from search.commands.demo import run_demo
+    from search.journal.comparison_file import to_dict
 
     result = run_demo(overrides or [])
     study = result.study
@@ -115,7 +122,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     def lines() -> list[str]:
         return [
             "",
-            *(item["sentence"] for item in result.document["comparisons"]),
+            *(item.sentence for item in result.document.comparisons),
             "",
             *(
                 f"{Path(item.path).name}: a {truth}, predicted {item.label} ({item.probability:.2f})"
@@ -131,7 +138,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     show(
         as_json,
         lambda: {
-            "comparison": result.document,
+            "comparison": to_dict(result.document),
             "export": str(result.export_folder),
             "elapsed_secs": result.elapsed_secs,
         },
@@ -142,19 +149,15 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
 @app.command()
 def plan(
     study: StudyFile,
-    difference: Annotated[
-        float | None, typer.Option(help="How many repeats for it? A fraction: 0.01 is one percentage point.")
-    ] = None,
-    sd_repeats: Annotated[
-        float | None, typer.Option(help="Standard deviation of the differences between blocks, a fraction.")
-    ] = None,
+    difference: Annotated[float | None, typer.Option(help="Target difference, a fraction; 0.01 is one point.")] = None,
+    sd_repeats: Annotated[float | None, typer.Option(help="SD of the differences between repeats, a fraction.")] = None,
     discordance: Annotated[
-        float | None, typer.Option(help="Share of test images on which two configurations disagree.")
+        float | None, typer.Option(help="Share of test images on which two models disagree.")
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check everything, estimate the cost and how many repeats a difference takes; train nothing."""
+    """Check a study and estimate cost and repeats; train nothing."""
     from search.commands import plan as planning
     from search.compare.power import Assumptions
     from search.study.config import load_study
@@ -169,13 +172,13 @@ def sweep(
     study: StudyFile,
     time_budget: Annotated[
         float | None,
-        typer.Option(metavar="MINUTES", help="Save and end after this long; the same as search.time_budget_mins."),
+        typer.Option(metavar="MINUTES", help="Save and stop after this many minutes."),
     ] = None,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the sweep of a study, or go on with it."""
+    """Run the sweep of a study, or resume it."""
     from search.study.config import load_study
     from search.sweep.run import run_sweep
 
@@ -189,16 +192,13 @@ def sweep(
 def status(
     study: StudyPath,
     check: Annotated[
-        bool, typer.Option("--check", help="Do journal, Optuna and MLflow agree? Changes nothing; exits with 1 if not.")
+        bool, typer.Option("--check", help="Do journal, Optuna and MLflow agree? Exit code 1 if not.")
     ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Counts, nominee and failures of a study."""
-    from search.study.config import find_study
-
-    config = find_study(study, overrides or [])
-    _check_given(study, overrides, config)
+    """Show the counts, nominee and failures of a study."""
+    config = _find(study, overrides)
     if not check:
         _show_status(config, as_json)
         return
@@ -213,34 +213,36 @@ def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
     from search.report import overview
 
     found = overview.make_overview(config)
-    show(as_json, lambda: found, lambda: overview.to_lines(found))
+    show(as_json, lambda: overview.to_dict(found), lambda: overview.to_lines(found))
 
 
 @app.command()
 def compare(
     study: StudyPath,
-    repeats: Annotated[int | None, typer.Option(min=1, help="Blocks to train on, instead of the file's.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Repeats to train, instead of the file's.")] = None,
     until_decided: Annotated[
         bool,
-        typer.Option("--until-decided", help="Add block after block, drop decided losers, confirm the survivor."),
+        typer.Option("--until-decided", help="Race: add repeats, drop losers, confirm the winner."),
     ] = False,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train finalists and baselines on fresh shared blocks, and judge."""
+    """Train finalists and baselines on fresh repeats and test them.
+
+    All configurations share the seed and split of each repeat.
+    """
     from search.compare.run import run_compare, run_until_decided
     from search.console.tables import to_table
-    from search.study.config import find_study
+    from search.journal.comparison_file import to_dict
 
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
     given = [*_with_address(overrides, address), *extra]
-    config = find_study(study, given, fill=True)
-    _check_given(study, given, config, refuse=True)
+    config = _find(study, given, train=True)
     document = run_until_decided(config) if until_decided else run_compare(config)
     show(
         as_json,
-        lambda: document,
+        lambda: to_dict(document),
         lambda: [*to_table(document).splitlines(), "", f"files       {config.folder / 'comparison'}"],
     )
 
@@ -248,16 +250,17 @@ def compare(
 @app.command()
 def report(
     study: StudyPath,
-    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="A second place for the page.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Also write the page to this file.")] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write one self-contained HTML page about a study into its folder; MLflow gets a copy."""
-    from search.report.write import write_report
-    from search.study.config import find_study
+    """Write one self-contained HTML page about a study.
 
-    config = find_study(study, overrides or [])
-    _check_given(study, overrides, config)
+    The page is written into the study's folder and copied to MLflow.
+    """
+    from search.report.write import write_report
+
+    config = _find(study, overrides)
     written = write_report(config, to)
     show(
         as_json,
@@ -276,31 +279,39 @@ def export(
     study: StudyPath,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],
     config_name: Annotated[
-        str | None, typer.Option("--config", metavar="NAME", help="A configuration of the comparison instead.")
+        str | None,
+        typer.Option("--config", metavar="NAME", help=("Export this configuration of the comparison instead.")),
     ] = None,
-    trial: Annotated[int | None, typer.Option(min=0, metavar="N", help="A trial of the sweep instead.")] = None,
+    trial: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Export this trial of the sweep instead.")
+    ] = None,
     top: Annotated[
         int | None,
-        typer.Option(min=1, metavar="K", help="The K highest-ranked trials of the sweep, in subfolders."),
+        typer.Option(min=1, metavar="K", help="Export the K highest-ranked trials, in subfolders."),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the winner's folder: config, weights, program, evidence, model card; register it in MLflow.
+    """Write the winner to a folder and register it in MLflow.
 
-    That is the confirmed winner of the comparison, else the sweep's nominee, as `status` says.
+    The folder contains config, weights, program, evidence and a model card. The winner is the confirmed winner of the
+    comparison, else the sweep's nominee; `status` shows which.
     """
     from search.export.command import export_all, to_lines, to_rows
-    from search.study.config import find_study
 
-    found = find_study(study, overrides or [])
-    _check_given(study, overrides, found)
+    found = _find(study, overrides)
     exported = export_all(found, to, config=config_name, trial=trial, top=top)
     show(as_json, lambda: to_rows(exported, top is not None), lambda: to_lines(exported))
 
 
-for verb in (verbs.predict, verbs.models, verbs.reproduce, verbs.data, verbs.analyze):
-    app.command()(verb)
+for command in (
+    standalone.predict,
+    standalone.models,
+    standalone.reproduce,
+    standalone.data,
+    standalone.analyze,
+):
+    app.command()(command)
 
 
 @app.command()

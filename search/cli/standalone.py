@@ -13,14 +13,13 @@ from search.text.printable import printable
 
 
 def predict(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `export` wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `export` wrote.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, folders or patterns.")],
     as_json: AsJson = False,
 ) -> None:
     """Classify images with an exported model.
 
-    What cannot be read is named on standard error and does not keep the others from being classified; the exit code is
-    2 then.
+    Files that cannot be read are reported on standard error; the others are classified, and the exit code is 2.
     """
     from dataclasses import asdict
 
@@ -46,10 +45,10 @@ def predict(
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="One preset: its layers instead of the list.")] = None,
+    name: Annotated[str | None, typer.Argument(help="List the layers of this preset instead.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Every preset with its parameter counts and sequential steps."""
+    """List all presets with parameter counts and sequential steps."""
     from search.commands import models as catalogue
 
     if name is None:
@@ -63,25 +62,28 @@ def models(
 def reproduce(
     paper: Annotated[str, typer.Argument(metavar="PAPER", help="ecrnn, yin, johnson or yilmaz.")],
     data_set: Annotated[
-        str | None, typer.Option("--data", metavar="NAME", help="yilmaz: cifar10, caltech101 or tiny5.")
+        str | None, typer.Option("--data", metavar="NAME", help="Data set of yilmaz: cifar10, caltech101 or tiny5.")
     ] = None,
-    root: Annotated[str | None, typer.Option(help="Where the images lie.")] = None,
+    root: Annotated[str | None, typer.Option(help="Folder of the images.")] = None,
     cells: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Cells or groups, such as cnn,crnn-bilstm-16,control; or all.")
+        str | None, typer.Option(metavar="A,B,C", help="Cells or groups, such as cnn,control; or all.")
     ] = None,
-    repeats: Annotated[int | None, typer.Option(min=1, help="Shared blocks that every cell is trained on.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    limit: Annotated[int | None, typer.Option(min=2, help="Keep at most this many training images.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Repeats that every cell is trained on.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, instead of the recipe's.")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Use at most this many training images.")] = None,
     images: Annotated[
-        str | None, typer.Option(metavar="I,J,K", help="johnson: test images whose saliency is drawn, by position.")
+        str | None, typer.Option(metavar="I,J,K", help="Positions of test images for johnson's saliency maps.")
     ] = None,
-    storage: Annotated[str | None, typer.Option(help="Folder that holds studies, instead of runs.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Every block derives from it.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Folder for the study, instead of runs/.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed that all repeats derive from.")] = None,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a paper's table again, as repeats over shared blocks, and set ours beside theirs."""
+    """Train a paper's table again and show both tables.
+
+    Every cell is trained on the same repeats (seeds and splits).
+    """
     from search.reproduce.run import FOLDER
     from search.reproduce.run import reproduce as run
     from search.reproduce.setting import Options, parse_numbers
@@ -117,20 +119,25 @@ def reproduce(
 
 def data(
     name: Annotated[str, typer.Argument(help="digits, cifar10, caltech101, tiny-imagenet, imagenet or folder.")],
-    root: Annotated[str | None, typer.Option(help="Where the files lie.")] = None,
-    download: Annotated[bool, typer.Option(help="Fetch what is missing, or say how, where it may not be.")] = False,
-    image_size: Annotated[int | None, typer.Option(help="Resize to this many pixels a side; imagenet: crop.")] = None,
-    classes: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Keep these classes only; folders of these names are classes.")
-    ] = None,
-    top_classes: Annotated[int | None, typer.Option(help="Keep the classes with the most images only.")] = None,
-    test: Annotated[str, typer.Option(help="auto, official or held-out: which images are the test part.")] = "auto",
-    test_fraction: Annotated[float, typer.Option(help="Share that is held out for the test.")] = 1 / 3,
+    root: Annotated[str | None, typer.Option(help="Folder of the files.")] = None,
+    download: Annotated[
+        bool, typer.Option(help="Download missing files, where this is possible.", show_default=False)
+    ] = False,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels after resizing; imagenet: crop.")] = None,
+    classes: Annotated[str | None, typer.Option(metavar="A,B,C", help="Use only the classes in these folders.")] = None,
+    top_classes: Annotated[int | None, typer.Option(help="Use this many classes, those with most images.")] = None,
+    test: Annotated[
+        str, typer.Option(help="Test part: auto (default), official, held-out.", show_default=False)
+    ] = "auto",
+    test_fraction: Annotated[
+        float, typer.Option(help="Held-out share of the images; default 1/3.", show_default=False)
+    ] = 1 / 3,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch or check a data set, and say what is there; options are those of `data` in a study file.
+    """Download or check a data set and describe it.
 
-    Every image is read, so that a damaged one is named now; not of imagenet, which is decoded while it is used.
+    The options are those of `data` in a study file. Every image is read, so damaged images are reported now; imagenet
+    is the exception, because its images are decoded during training.
     """
     from search.commands.data import describe
     from search.console.progress import counter
@@ -155,14 +162,14 @@ def data(
 def _data_lines(key: str, value: object) -> list[str]:
     """One line for a value, and one for each note."""
     items = value if key == "notes" and isinstance(value, list) and value else [value]
-    return [f"{'' if place else key:18}{printable(_in_words(item))}" for place, item in enumerate(items)]
+    return [f"{'' if place else key:18}{printable(_describe(item))}" for place, item in enumerate(items)]
 
 
-def _in_words(value: object) -> str:
+def _describe(value: object) -> str:
     if value in ({}, []):
         return "-"
     if isinstance(value, dict):
-        return "; ".join(f"{key} {_in_words(item)}" for key, item in value.items())
+        return "; ".join(f"{key} {_describe(item)}" for key, item in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return (
@@ -173,91 +180,94 @@ def _in_words(value: object) -> str:
 def analyze(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="A .csv, .jsonl, .parquet or .npz file of results; see docs/analysis.md."),
+        typer.Argument(metavar="FILE", help="A .csv, .jsonl, .parquet or .npz file; see docs/analysis.md."),
     ] = None,
     config_column: Annotated[
-        str | None, typer.Option(metavar="A,B", help="The column (or columns) that tells configurations apart.")
+        str | None, typer.Option(metavar="A,B", help="Columns that identify a configuration.")
     ] = None,
     block_column: Annotated[
-        str | None, typer.Option(metavar="A,B", help="The column that names the block: a seed, a split; or: row.")
+        str | None, typer.Option(metavar="A,B", help="Columns that identify a block (seed, split), or row.")
     ] = None,
-    score_column: Annotated[str | None, typer.Option(metavar="A", help="The column of scores.")] = None,
-    dataset_column: Annotated[str | None, typer.Option(metavar="A", help="The column that names the data set.")] = None,
-    image_column: Annotated[str | None, typer.Option(metavar="A", help="The column that names the image.")] = None,
-    label_column: Annotated[str | None, typer.Option(metavar="A", help="The column of true labels.")] = None,
-    prediction_column: Annotated[str | None, typer.Option(metavar="A", help="The column of predicted labels.")] = None,
+    score_column: Annotated[str | None, typer.Option(metavar="A", help="Column of scores.")] = None,
+    dataset_column: Annotated[str | None, typer.Option(metavar="A", help="Column of the data set.")] = None,
+    image_column: Annotated[str | None, typer.Option(metavar="A", help="Column of the image.")] = None,
+    label_column: Annotated[str | None, typer.Option(metavar="A", help="Column of true labels.")] = None,
+    prediction_column: Annotated[str | None, typer.Option(metavar="A", help="Column of predicted labels.")] = None,
     lower_is_better: Annotated[
-        bool, typer.Option("--lower-is-better", help="The scores are losses or errors: the lower mean wins.")
+        bool, typer.Option("--lower-is-better", help="Scores are losses or errors; the lower mean wins.")
     ] = False,
     higher_is_better: Annotated[
-        bool, typer.Option("--higher-is-better", help="In spite of a name such as neg_log_loss.")
+        bool, typer.Option("--higher-is-better", help="Higher scores win, whatever the column's name says.")
     ] = False,
-    scale: Annotated[
-        float | None, typer.Option(help="Divide the scores: 100 for percent; 1 takes any number in its own unit.")
-    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Divisor of scores: 100 for percent; 1 keeps the unit.")] = None,
     at: Annotated[
-        str | None, typer.Option(metavar="last|STEP", help="Of a learning curve: the step whose score counts.")
+        str | None, typer.Option(metavar="last|STEP", help="Step of the learning curve that is the score.")
     ] = None,
     unpaired: Annotated[
-        bool, typer.Option("--unpaired", help="The runs share no seed or split: compare them as independent.")
+        bool, typer.Option("--unpaired", help="Runs share no seed or split; compare as independent.")
     ] = False,
     mlflow: Annotated[
-        str | None, typer.Option(metavar="EXPERIMENT", help="Instead of a file: an MLflow experiment, by name or id.")
+        str | None, typer.Option(metavar="EXPERIMENT", help="MLflow experiment (name or id), instead of a file.")
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="The metric whose last value is the score; of a file: where a column names metrics."),
+        typer.Option(help="Metric that is the score; of a run, its last value."),
     ] = None,
     group_by: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="With --mlflow: params or tags that tell configurations apart.")
+        str | None, typer.Option(metavar="A,B,C", help="With --mlflow: params or tags of a configuration.")
     ] = None,
-    block: Annotated[str | None, typer.Option(help="With --mlflow: the tag or param that names the block.")] = None,
+    block: Annotated[str | None, typer.Option(help="With --mlflow: tag or param of the block.")] = None,
     tracking_uri: Annotated[
-        str | None, typer.Option(metavar="URI", help="With --mlflow: instead of MLFLOW_TRACKING_URI or runs/mlflow.db.")
+        str | None, typer.Option(metavar="URI", help="With --mlflow: instead of MLFLOW_TRACKING_URI.")
     ] = None,
-    control: Annotated[str | None, typer.Option(metavar="NAME", help="Compare every other one with this one.")] = None,
-    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare every one with every other one.")] = False,
+    control: Annotated[
+        str | None, typer.Option(metavar="NAME", help=("Compare every other configuration with this one."))
+    ] = None,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="Compare every configuration with every other one.")
+    ] = False,
     family: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML: a list of [first, second], or families of such lists by name."),
+        typer.Option(metavar="FILE", help="YAML file of pairs [first, second], or of families."),
     ] = None,
     estimand: Annotated[
         str | None,
-        typer.Option(metavar="new-data|this-data", help="What is claimed: of new images, or of these very ones."),
+        typer.Option(metavar="CLAIM", help="Claims are about new-data or this-data."),
     ] = None,
     ratio: Annotated[
-        str | None, typer.Option(metavar="3/7", help="Scores of random splits: images scored over images trained on.")
+        str | None, typer.Option(metavar="3/7", help="Random splits: images scored / images trained on.")
     ] = None,
-    alpha: Annotated[float | None, typer.Option(help="Error rate of a whole family; 0.05 if not given.")] = None,
-    rope: Annotated[
-        float | None, typer.Option(help="Differences below this fraction do not matter; 0.005 if not given.")
+    alpha: Annotated[float | None, typer.Option(help="Error rate of the whole family (default 0.05).")] = None,
+    rope: Annotated[float | None, typer.Option(help="Smallest difference that matters (default 0.005).")] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Test to use instead of the automatic choice.")
     ] = None,
-    method: Annotated[str | None, typer.Option(metavar="NAME", help="A test of one's own choice.")] = None,
     adjust: Annotated[
-        str | None, typer.Option(metavar="NAME", help="How p-values are adjusted; holm if not given.")
+        str | None, typer.Option(metavar="NAME", help="Adjustment of the p-values (default holm).")
     ] = None,
-    num_images: Annotated[
-        int | None, typer.Option(help="Images behind each score, for --method pooled-images.")
-    ] = None,
-    num_classes: Annotated[int | None, typer.Option(help="For chance, where a diverged training left nothing.")] = None,
+    num_images: Annotated[int | None, typer.Option(help="Images behind each score, for pooled-images.")] = None,
+    num_classes: Annotated[int | None, typer.Option(help="Number of classes, to score a lost run as chance.")] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="DIR", help="Write analysis.json, table.md, table.tex, methods.tex, figures."),
+        typer.Option("--to", metavar="DIR", help="Also write tables, figures, methods text and JSON."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge anybody's results: which configuration is better, by how much, and whether that is real."""
+    """Analyse results of any program: which configuration is better.
+
+    Reports by how much it is better, and whether the difference is real.
+    """
     import sys
 
-    from search.analysis.asked import Asked
     from search.analysis.document import to_lines, write_files
     from search.analysis.faults import AnalysisError
     from search.analysis.options import Options, choose_source
+    from search.analysis.read_options import ReadOptions
     from search.analysis.run import analyze as judge
 
     if lower_is_better and higher_is_better:
-        raise AnalysisError("--lower-is-better and --higher-is-better: expected one of them, found both; give one")
-    asked = Asked(
+        raise AnalysisError("--lower-is-better and --higher-is-better: expected one of them, found both; remove one")
+    asked = ReadOptions(
         config=config_column,
         block=block_column,
         score=score_column,
@@ -297,5 +307,8 @@ def analyze(
     show(
         as_json,
         lambda: analysis.document,
-        lambda: [*to_lines(analysis.document), *(["", f"files       {to}: {', '.join(files)}"] if files else [])],
+        lambda: [
+            *to_lines(analysis.document, analysis.comparisons),
+            *(["", f"files       {to}: {', '.join(files)}"] if files else []),
+        ],
     )

@@ -18,10 +18,8 @@ from search.text.printable import printable
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field: --set train.epochs=3")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
-Address = Annotated[
-    str | None, typer.Option(help="Ray cluster to join from one of its nodes: auto, or its head's host:port.")
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join: auto, or host:port of its head.")]
 
 _result: list[TextIO] = []
 """The stream that receives results while all other output is redirected to standard error."""

@@ -7,20 +7,20 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from search.errors import HybridSearchError, NothingThereError, StudyError
+from search.errors import HybridSearchError, NotFoundError, StudyError
 from search.journal.journal import read_draws, read_id, read_records
-from search.journal.reconcile import Difference, Repair, TrackedRun, mlflow_differences, optuna_differences
+from search.journal.mlflow_run import JOURNAL_TAG, MlflowRun
+from search.journal.reconcile import Difference, Repair, mlflow_differences, optuna_differences
 from search.records import TrialRecord
-from search.sampling.optuna_copy import in_words, known_trials, place_of, read_study
+from search.sampling.optuna_copy import known_trials, place_of, read_study, to_records
 from search.sampling.trials import TrialMaker
 from search.storage.lease import is_renewed
 from search.storage.store import Store
 from search.storage.working_copy import is_driven
 from search.study.config import StudyConfig
 from search.study.tracking_place import tracking_place
-from search.tracking.held_runs import PREFIX, tracked
+from search.text.counted import counted
 from search.tracking.mlflow_runs import fetch_runs
-from search.tracking.mlflow_tracker import KEY_TAG
 from search.uris import withheld_fault
 
 EXIT_AGREE, EXIT_DIFFER, EXIT_UNREADABLE = 0, 1, 2
@@ -63,9 +63,9 @@ def check(study: StudyConfig) -> Check:
     trials = {key: record for key, record in records.items() if record.kind == "trial"}
     differences: list[Difference] = []
     unreadable, stores = [], []
-    looks = {"Optuna": partial(_look_at_optuna, study, trials, driven=driven)}
+    looks = {"Optuna": partial(_check_optuna, study, trials, driven=driven)}
     if study.tracking.enabled:
-        looks["MLflow"] = partial(_look_at_mlflow, study, records.values(), driven=driven)
+        looks["MLflow"] = partial(_check_mlflow, study, records.values(), driven=driven)
     for store, look in looks.items():
         try:
             differences += look()
@@ -83,7 +83,7 @@ def check(study: StudyConfig) -> Check:
     )
 
 
-def _look_at_optuna(study: StudyConfig, trials: dict[str, TrialRecord], *, driven: bool) -> list[Difference]:
+def _check_optuna(study: StudyConfig, trials: dict[str, TrialRecord], *, driven: bool) -> list[Difference]:
     if fault := withheld_fault("search.database", study.search.database):
         raise StudyError(fault)
     found = read_study(place_of(study), study.name)
@@ -94,45 +94,44 @@ def _look_at_optuna(study: StudyConfig, trials: dict[str, TrialRecord], *, drive
         raise StudyError(f"the study {study.name} there belongs to {owner['folder']} on {owner['node']}")
     wanted = TrialMaker(study.build_space()).known(trials, read_draws(study.folder))
     held = known_trials(found) if found is not None else []
-    differences = optuna_differences(in_words(wanted.values()), held, trials.values())
+    differences = optuna_differences(to_records(wanted.values()), held, trials.values())
     # Optuna's copy is updated after the journal, so it lacks the latest changes of a running driver.
     is_behind = driven and found is not None
-    return [item for item in differences if not (is_behind and item.cure in {Repair.TELL, Repair.ADD})]
+    return [item for item in differences if not (is_behind and item.repair in {Repair.TELL, Repair.ADD})]
 
 
-def _look_at_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, driven: bool) -> list[Difference]:
+def _check_mlflow(study: StudyConfig, records: Iterable[TrialRecord], *, driven: bool) -> list[Difference]:
     place = tracking_place(study)
     assert place is not None
     journal_id = read_id(study.folder)
-    held: dict[str, list[TrackedRun]] = {}
+    held: dict[str, list[MlflowRun]] = {}
     try:
         runs = fetch_runs(place.uri, place.experiment)
-    except NothingThereError:
+    except NotFoundError:
         if study.tracking.uri is None:
             _refuse_absent(study)
         runs = ()
     running_comparisons = []
     for run in runs:
-        key = run.tags.get(KEY_TAG, "")
-        if run.tags.get(f"{PREFIX}journal") != journal_id:
+        if run.tags.get(JOURNAL_TAG) != journal_id:
             continue
-        if run.tags.get(f"{PREFIX}kind") != "comparison":
-            held.setdefault(key, []).append(tracked(run))
+        if not run.is_comparison:
+            held.setdefault(run.key, []).append(run)
         elif run.status == "RUNNING":
-            running_comparisons.append(key)
+            running_comparisons.append(run.key)
     return mlflow_differences(records, held, running_comparisons=running_comparisons, driven=driven)
 
 
 def _refuse_absent(study: StudyConfig) -> None:
     """Raise if the study is on an object store: its local copies exist on the driver's machine only."""
     if study.location.uri is not None:
-        raise NothingThereError("what it knows of this study lies on the driver's machine, not here; ask there")
+        raise NotFoundError("its data about this study is on the driver's machine; run this command there")
 
 
 def to_dict(found: Check) -> dict[str, Any]:
     """Return the result as plain data for `--json`."""
     rows = [
-        {name: value for name, value in asdict(item).items() if name != "cure"} | {"cure": item.cure.value}
+        {name: value for name, value in asdict(item).items() if name != "cure"} | {"cure": item.repair.value}
         for item in found.differences
     ]
     return asdict(found) | {"differences": rows, "agree": found.exit_code == EXIT_AGREE}
@@ -141,7 +140,7 @@ def to_dict(found: Check) -> dict[str, Any]:
 def to_lines(found: Check) -> list[str]:
     """Return the result as lines of text."""
     lines = [
-        f"{item.store:8}{item.trial}: {item.journal} in the journal, {item.found} in {item.store}"
+        f"{item.store:8}{item.trial}: {item.journal} in the journal, but {item.found} in {item.store}"
         for item in found.differences
     ]
     lines += [f"not read: {line}" for line in found.unreadable]
@@ -150,13 +149,14 @@ def to_lines(found: Check) -> list[str]:
         lines.append(f"{', '.join(first)} and {last} agree on {_count(found)}")
     if found.differences:
         lines.append(
-            f"{len(found.differences)} difference(s) over {_count(found)}; the next start of the study mends them"
+            f"{counted(len(found.differences), 'difference')} over {_count(found)}; the next start of the study "
+            "repairs the copies"
         )
     if found.driven and found.differences:
-        lines.append("a driver is at work: what it does just now may not be everywhere yet")
+        lines.append("a driver is running: its latest changes may not have reached every store yet")
     return lines
 
 
 def _count(found: Check) -> str:
-    repeats = f" and {found.num_repeats} repeats" if found.num_repeats else ""
-    return f"{found.num_trials} trials{repeats}"
+    repeats = f" and {counted(found.num_repeats, 'repeat')}" if found.num_repeats else ""
+    return f"{counted(found.num_trials, 'trial')}{repeats}"

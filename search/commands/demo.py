@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import spaces
 from search.compare.run import run_compare
 from search.export.command import register
 from search.export.predict import Prediction, predict
 from search.export.write import export
-from search.runners.session import say
+from search.journal.comparison import ComparisonDocument
+from search.runners.session import print_line
 from search.study.config import StudyConfig, load_study
 from search.sweep.run import run_sweep
 
@@ -25,8 +25,7 @@ class DemoResult:
     """Results of the demo."""
 
     study: StudyConfig
-    document: dict[str, Any]
-    """Content of comparison.json."""
+    document: ComparisonDocument
     export_folder: Path
     registered: str
     """Name and version in MLflow's registry, or why the model is not registered."""
@@ -39,20 +38,20 @@ def run_demo(overrides: list[str]) -> DemoResult:
     """Run the shipped demo study; resume it if it was interrupted, and return its results if it is complete."""
     start = time.monotonic()
     study = load_study(STUDY, overrides)
-    say("1/4 sweep: the ECRNN space on 8x8 digits")
+    print_line("1/4 sweep: the ECRNN space on 8x8 digits")
     run_sweep(study)
-    say("2/4 compare: the nominee and the CNN, again, on fresh blocks")
+    print_line("2/4 compare: the nominee and the CNN, trained again on fresh repeats")
     document = run_compare(study)
-    say("3/4 export")
+    print_line("3/4 export")
     folder = study.folder / "export"
     (registration,) = register(study, [export(study, folder)])
-    say("4/4 predict a few test images")
+    print_line("4/4 predict a few test images")
     predictions = _predict_some(study, folder)
     return DemoResult(
         study=study,
         document=document,
         export_folder=folder,
-        registered=registration.in_words(),
+        registered=registration.to_text(),
         predictions=tuple(predictions),
         elapsed_secs=time.monotonic() - start,
     )

@@ -8,16 +8,17 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.compare.power import Assumptions, PowerEstimate, foresee
+from search.compare.power import Assumptions, PowerEstimate, estimate_power
 from search.compare.power import to_lines as foresight_lines
 from search.runners.checks import check_study
 from search.seeds import make_block
-from search.study.bind import DataFacts, bind, tell_rejected, why_not
-from search.study.claims import tell_claims
+from search.study.bind import DataFacts, bind, describe_rejected, why_not
+from search.study.claims import describe_claims
 from search.study.config import StudyConfig
 from search.study.draws import NUM_DRAWS, random_points
 from search.study.tracking_place import tracking_place
 from search.sweep.sweep import describe
+from search.text.counted import counted
 from search.training.spec import TrialSpec
 from spaces.space import Point, Space
 
@@ -86,18 +87,16 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
     """
     from hybrid_models.config.arithmetic import num_parameters
     from hybrid_models.config.shapes import sequential_steps
-    from search.data.store import default_cache_dir, open_data
     from search.runners.session import open_runner
     from search.training.speed import time_epoch
     from search.uris import redacted
 
     checked = check_study(study, "plan")
-    facts = checked.facts
+    data, facts = checked.data, checked.facts
     if study.resources.runner == "ray" and study.resources.address is not None:
         with open_runner(study, facts):  # joining the cluster checks its token, versions and nodes
             pass
     place = tracking_place(study)
-    data = open_data(study.data, default_cache_dir())
     block = make_block(study.seed, "sweep", 0)
     train_rows, val_rows = data.divide(study.split, block.split_seed)
     space = study.build_space()
@@ -133,9 +132,9 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
             study.search.trials * median * study.train.epochs / 3600,
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
-        claims=tell_claims(study.compare),
+        claims=describe_claims(study.compare),
         warnings=checked.warnings,
-        foresight=foresee(study, facts.num_test, stated or Assumptions()),
+        foresight=estimate_power(study, facts.num_test, stated or Assumptions()),
     )
 
 
@@ -163,28 +162,24 @@ def to_lines(plan: Plan) -> list[str]:
     low, mid, high = plan.parameters
     steps = plan.sequential_steps
     fast, median, slow = plan.secs_per_epoch
-    size = "continuous" if plan.space_size is None else f"{plan.space_size:,} points"
+    size = "continuous" if plan.space_size is None else counted(plan.space_size, "point")
     return [
         f"study       {plan.study} -> {plan.folder}",
         f"mlflow      {plan.tracking}",
         f"space       {size}; free: {', '.join(plan.free)}",
-        f"            of {plan.num_drawn} random ones: {tell_rejected(plan.rejected)}",
+        f"            of {counted(plan.num_drawn, 'random point')}: {describe_rejected(plan.rejected)}",
         f"data        {plan.num_train:,} training, {plan.num_val:,} validation, {plan.num_test:,} test images",
         *(f"{'':12}{note}" for note in plan.data_notes),
-        f"parameters  {low:,} to {high:,} (median {mid:,}) over {plan.num_sampled} random points",
+        f"parameters  {low:,} to {high:,} (median {mid:,}) over {counted(plan.num_sampled, 'random point')}",
         f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",
-        f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, activations on top",
+        f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, plus activations",
         f"epoch       {_pace(fast)} to {_pace(slow)} (median {_pace(median)}) on one core of this machine",
-        f"sweep       {_count(plan.trials, 'trial')} of up to {_count(plan.epochs, 'epoch')}: "
+        f"sweep       {counted(plan.trials, 'trial')} of up to {counted(plan.epochs, 'epoch')}: "
         f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
         f"compare     {_cost(plan.compare_hours)}",
         f"claims      {plan.claims}",
         *(f"{'' if place else 'repeats':12}{line}" for place, line in enumerate(foresight_lines(plan.foresight))),
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _pace(secs: float) -> str:

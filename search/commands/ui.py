@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from search.commands import tether
 from search.errors import InputError
-from search.runners.session import say, tracking_place
+from search.runners.session import print_line, tracking_place
 from search.study.config import StudyConfig
 
 
@@ -33,13 +33,13 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
     """
     place = tracking_place(study)
     if place is None:
-        raise InputError("tracking.enabled is false for this study: there is nothing in MLflow to look at")
+        raise InputError("tracking.enabled is false for this study, so MLflow has no data of it; set it to true")
     if place.uri.startswith(("http://", "https://")):
         raise InputError(f"this study is on an MLflow server: open {place.uri} in a browser")
     _check_free(host, port)
     if host not in {"127.0.0.1", "localhost", "::1"}:
-        say(f"warning: {host} lets everybody who can reach this machine read and change the runs")
-    say(f"experiment `{place.experiment}` at {_page(place.uri, place.experiment, host, port)}   (Ctrl-C ends)")
+        print_line(f"warning: with --host {host}, everybody who can reach this machine can read and change the runs")
+    print_line(f"experiment `{place.experiment}` at {_page(place.uri, place.experiment, host, port)}   (Ctrl-C ends)")
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     # The address may hold a password, and every user can read command lines. Job execution serves language models
     # only, and would start seven processes and a queue of pickles.

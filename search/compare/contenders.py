@@ -66,11 +66,13 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
             taken.append(point)
     if not finalists:
         raise NothingToDoError(
-            f"{study.folder}: no trial to compare with the baselines; run `hybrid-search sweep` first, or extend it "
-            "with --set search.trials"
+            f"{study.folder}: no completed trial to compare with the baselines; run `hybrid-search sweep` first, or "
+            "extend it with --set search.trials"
         )
     if len(finalists) + len(baselines) < 2:
-        raise NothingToDoError("compare: one finalist and nothing to compare it with; name compare.baselines")
+        raise NothingToDoError(
+            "compare: one finalist and no other configuration to compare it with; set compare.baselines"
+        )
     return [*finalists, *baselines]
 
 
@@ -96,7 +98,7 @@ def declare_families(study: StudyConfig, contenders: Sequence[Contender]) -> tup
         for family in families:
             if wanted := sorted({name for pair in family.pairs for name in pair} & missing):
                 raise NothingToDoError(
-                    f"compare.family.{family.name}: {wanted[0]} is declared, and the sweep has nominated "
+                    f"compare.family.{family.name}: {wanted[0]} is declared, but the sweep has nominated only "
                     f"{len(finalists)} so far; extend it with --set search.trials, or declare the family without it"
                 )
     return declare(study.compare, finalists=finalists, baselines=baselines)

@@ -1,4 +1,4 @@
-"""Identify a comparison and count the interim analyses of a study's repeats."""
+"""Identify a comparison, count the analyses of a study's repeats, and end it at a declared interim analysis."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.compare.repeats import Repeats
-from search.journal.journal import Journal, read_events
+from search.journal.journal import Journal
 from search.records import digest_of
 from search.significance.records import Comparison
+from search.significance.sequential.bounds import group_sequential_bounds
+from search.study.claims import CompareSection
 from search.study.config import StudyConfig
+from search.text.counted import counted
 
 
 def key_of(study: StudyConfig, repeats: Repeats, raced: Sequence[str] = ()) -> str:
@@ -30,11 +33,13 @@ def key_of(study: StudyConfig, repeats: Repeats, raced: Sequence[str] = ()) -> s
     settings = study.compare.model_dump(mode="json", include={"family", "alpha", "rope"})
     # Later settings enter the digest only when they differ from their defaults, so that earlier digests stay valid.
     later = study.compare.model_dump(mode="json", include={"estimand", "adjust"}, exclude_defaults=True)
+    if study.compare.interim is not None:
+        later |= {"interim": study.compare.interim, "repeats": study.compare.repeats}
     return digest_of({"contenders": contenders, **settings, **later, **({"raced": sorted(raced)} if raced else {})})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class InterimAnalysis:
     """One interim analysis: a point at which the outcomes of a study's repeats were analysed."""
 
     number: int
@@ -45,7 +50,7 @@ class Look:
     """Whether the journal has no analysis of the same outcomes yet."""
 
 
-def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
+def count_analysis(journal: Journal, key: str, repeats: Repeats) -> InterimAnalysis:
     """Return the number of this analysis; the same comparison of the same outcomes is counted once.
 
     A race counts as one interim analysis of the blocks that it used. The blocks that confirm its survivor are fresh and
@@ -59,13 +64,33 @@ def take_look(journal: Journal, key: str, repeats: Repeats) -> Look:
     seen = _digest_outcomes(repeats)
     known = [
         (event.get("key"), event.get("seen"))
-        for event in read_events(journal.path)
+        for event in journal.marks
         if (event["event"] == "comparison" and event.get("purpose", "compare") == repeats.purpose)
         or (event["event"] == "race" and repeats.purpose == "compare")
     ]
     is_new = (key, seen) not in known
     number = len(known) + 1 if is_new else known.index((key, seen)) + 1
-    return Look(number=number, seen=seen, is_new=is_new)
+    return InterimAnalysis(number=number, seen=seen, is_new=is_new)
+
+
+def undecided(section: CompareSection, num_blocks: int, comparisons: Sequence[Comparison]) -> str | None:
+    """Return a line on an interim analysis that does not end the comparison; None if it does.
+
+    It ends when every comparison has an adjusted p-value of at most alpha, and after the last analysis.
+    """
+    interim = section.interim_after(num_blocks)
+    if interim is None or interim[0] == interim[1]:
+        return None
+    look, num_looks = interim
+    num_open = sum(item.adjusted_p is None or item.adjusted_p > item.alpha for item in comparisons)
+    if not num_open:
+        return None
+    bounds = group_sequential_bounds(num_looks, alpha=section.alpha)
+    return (
+        f"analysis {look} of {num_looks}, after {num_blocks} repeats (p at or below {bounds.nominal[look - 1]:.2g} "
+        f"decides, before any adjustment; {bounds.spent[look - 1]:.2g} of alpha {section.alpha:g} is spent): "
+        f"{num_open} of {counted(len(comparisons), 'comparison')} undecided, so training continues"
+    )
 
 
 def _digest_outcomes(repeats: Repeats) -> str:
@@ -74,9 +99,9 @@ def _digest_outcomes(repeats: Repeats) -> str:
     return digest_of({key: record.outcome.word if record.outcome else None for key, record in records.items()})
 
 
-def mention_looks(comparison: Comparison, num_looks: int) -> Comparison:
+def mention_analyses(comparison: Comparison, num_looks: int) -> Comparison:
     """Add the number of the interim analysis to the sentence of a comparison with a p-value, from the second one on."""
     if num_looks == 1 or comparison.adjusted_p is None:
         return comparison
-    clause = f"This is look number {num_looks} at this study: p-values are no longer exact."
+    clause = f"This is interim analysis {num_looks} of this study: p-values are no longer exact."
     return dataclasses.replace(comparison, sentence=f"{comparison.sentence} {clause}")

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from search.errors import InputError
+from search.journal.comparison_file import load_comparison
 from search.significance.declared import FIRM_BLOCKS
 from search.significance.planning.design import (
     POWER,
@@ -19,10 +20,11 @@ from search.significance.planning.design import (
     upper_components,
 )
 from search.significance.records import Components
+from search.significance.sequential.bounds import interim_level
 from search.significance.tests import crossed, resampled
 from search.study.claims import CompareSection, families_of, fewest_repeats
 from search.study.config import StudyConfig
-from search.study.folder import COMPARISON, load_comparison
+from search.text.counted import counted
 
 SD_REPEATS = 0.01
 """Assumed standard deviation of the differences between blocks on an unlimited test set. Cautious: seeds alone change a
@@ -81,7 +83,8 @@ class PowerEstimate:
     family_size: int
     """Number of comparisons in the largest declared family."""
     alpha: float
-    """Level of each comparison: alpha / family size, as in the first step of the adjustment."""
+    """Level of each comparison: alpha / family size, as in the first step of the adjustment; with interim analyses,
+    their level at the last one."""
     num_images: int
     """Number of test images."""
     components: Components
@@ -114,7 +117,7 @@ class PowerEstimate:
     does not depend on it."""
 
 
-def foresee(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEstimate:
+def estimate_power(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEstimate:
     """Estimate the power of the declared comparison.
 
     Args:
@@ -130,15 +133,16 @@ def foresee(study: StudyConfig, num_images: int, stated: Assumptions) -> PowerEs
     """
     section = study.compare
     family_size = max(len(family.pairs) for family in families_of(section)) or 1
-    alpha = section.alpha / family_size
+    last = (section.interim, section.interim) if section.interim else None
+    alpha = interim_level(section.alpha / family_size, last)
     pilot = _read_pilot(study, alpha)
-    components, sources = _settle(pilot, stated, num_images)
+    components, sources = _choose_components(pilot, stated, num_images)
     design = _design(components, num_images, section)
     difference = stated.difference or section.rope or None  # a rope of 0 is no target
     upper = detectable_upper = images_for_repeats = images_ever = None
     if pilot is not None:
         worst = upper_components(pilot.components, num_blocks=pilot.num_blocks, num_images=pilot.num_images)
-        settled, _ = _settle(dataclasses.replace(pilot, components=worst), stated, num_images)
+        settled, _ = _choose_components(dataclasses.replace(pilot, components=worst), stated, num_images)
         at_limits = _design(settled, num_images, section)
         upper = _repeats_for(at_limits, difference, alpha, section) if difference is not None else None
         detectable_upper = detectable(at_limits, section.repeats, alpha=alpha) if section.repeats > 1 else None
@@ -181,30 +185,27 @@ def _design(components: Components, num_images: int, section: CompareSection) ->
 
 def _read_pilot(study: StudyConfig, alpha: float) -> Pilot | None:
     """Return the newest comparison's pair with the largest detectable difference; None if no pair has variances."""
-    try:
-        pilots = [
-            Pilot(
-                what=f"{item['a']} minus {item['b']}",
-                components=Components(**item["components"]),
-                num_blocks=int(item["num_blocks"]),
-                num_images=int(item["num_images"]),
-            )
-            for item in (load_comparison(study.folder) or {"comparisons": ()})["comparisons"]
-            if item.get("components")
-        ]
-        return max(
-            pilots,
-            key=lambda pilot: detectable(
-                _design(pilot.components, pilot.num_images, study.compare), pilot.num_blocks, alpha=alpha
-            ),
-            default=None,
+    document = load_comparison(study.folder)
+    pilots = [
+        Pilot(
+            what=f"{item.a} minus {item.b}",
+            components=item.components,
+            num_blocks=item.num_blocks,
+            num_images=item.num_images,
         )
-    except TypeError as error:  # unknown component names, or no number of images
-        path = study.folder / COMPARISON / "comparison.json"
-        raise InputError(f"{path}: damaged ({error}); `hybrid-search compare` writes it again") from None
+        for item in (document.comparisons if document else ())
+        if item.components and item.num_images is not None
+    ]
+    return max(
+        pilots,
+        key=lambda pilot: detectable(
+            _design(pilot.components, pilot.num_images, study.compare), pilot.num_blocks, alpha=alpha
+        ),
+        default=None,
+    )
 
 
-def _settle(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[Components, tuple[str, ...]]:
+def _choose_components(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[Components, tuple[str, ...]]:
     """Return the variances for planning and their sources: stated values, then the pilot's, then the defaults."""
     if pilot is not None:
         components = pilot.components
@@ -216,12 +217,15 @@ def _settle(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[
         )
         sources = []
         if stated.sd_repeats is None:
-            sources.append(f"assumed: {100 * SD_REPEATS:g} pp between the differences of blocks (--sd-repeats)")
+            sources.append(f"assumed: {100 * SD_REPEATS:g} pp SD of the differences between repeats (--sd-repeats)")
         if stated.discordance is None:
-            sources.append(f"assumed: {100 * DISCORDANCE:g} % of the test images disagreed on (--discordance)")
+            sources.append(
+                f"assumed: the two configurations disagree on {100 * DISCORDANCE:g} % of the test images "
+                "(--discordance)"
+            )
         sources += [
-            f"assumed: {100 * LASTING:g} % of the disagreement lasting, whatever the repeats",
-            "what is assumed is a cautious guess; the study's first comparison takes its place",
+            f"assumed: {100 * LASTING:g} % of the disagreement is the same in every repeat",
+            "assumed values are cautious guesses; the study's first comparison replaces them",
         ]
     if stated.discordance is not None:
         disagreed = components.images + components.residual
@@ -229,13 +233,13 @@ def _settle(pilot: Pilot | None, stated: Assumptions, num_images: int) -> tuple[
         components = dataclasses.replace(
             components, images=lasting * stated.discordance, residual=(1 - lasting) * stated.discordance
         )
-        sources.append(f"stated: {100 * stated.discordance:g} % of the test images disagreed on")
+        sources.append(f"stated: the two configurations disagree on {100 * stated.discordance:g} % of the test images")
     if stated.sd_repeats is not None:
         # The stated variance includes the residual's share, which therefore cannot exceed it.
         residual = min(components.residual, stated.sd_repeats**2 * num_images)
         repeats = max(stated.sd_repeats**2 - residual / num_images, 0.0)
         components = dataclasses.replace(components, repeats=repeats, residual=residual)
-        sources.append(f"stated: {100 * stated.sd_repeats:g} pp between the differences of blocks")
+        sources.append(f"stated: {100 * stated.sd_repeats:g} pp SD of the differences between repeats")
     return components, tuple(sources)
 
 
@@ -244,29 +248,34 @@ def to_lines(foresight: PowerEstimate) -> list[str]:
     on = f" on these {foresight.num_images:,} test images" if foresight.test == crossed.NAME else ""
     lines = _answer(foresight, foresight.difference, on) if foresight.difference is not None else []
     if foresight.detectable is not None:
-        ever = f"; repeats without end {_points(foresight.smallest_ever)}{on}" if foresight.smallest_ever else ""
-        lines.append(f"{foresight.repeats:,} as declared would find {_points(foresight.detectable)}{ever}")
+        ever = f"; with unlimited repeats {_points(foresight.smallest_ever)}{on}" if foresight.smallest_ever else ""
+        lines.append(
+            f"{counted(foresight.repeats, 'repeat')} as declared would detect {_points(foresight.detectable)}{ever}"
+        )
         if foresight.detectable_upper is not None:
             lines.append(f"{_points(foresight.detectable_upper)} {AT_LIMITS}")
-    pairs = "1 comparison" if foresight.family_size == 1 else f"{foresight.family_size} comparisons"
-    level = f"level {foresight.alpha:.2g}, the hardest step of {pairs}"
+    level = f"level {foresight.alpha:.2g}, the strictest step of {counted(foresight.family_size, 'comparison')}"
     return [*lines, f"{100 * foresight.power:g} % power; {foresight.test} at {level}", *foresight.sources]
 
 
 def _answer(foresight: PowerEstimate, difference: float, on: str) -> list[str]:
-    wished = f"a difference of {_points(difference)}{' (the rope)' if foresight.is_rope else ''}"
+    target = f"a difference of {_points(difference)}{' (the rope)' if foresight.is_rope else ''}"
     number, images = foresight.num_blocks, foresight.images_for_repeats
-    lines = [f"no number would find {wished}{on}" if number is None else f"{number:,} would find {wished}"]
+    if number is None:
+        lines = [f"no number of repeats would detect {target}{on}"]
+    else:
+        lines = [f"{counted(number, 'repeat')} would detect {target}"]
     if number is not None and number < FIRM_BLOCKS:
-        lines[0] += f", provisionally, as all below {FIRM_BLOCKS}"
+        lines[0] += f", provisionally, as with any number below {FIRM_BLOCKS}"
     if number is not None and foresight.has_pilot:
         upper = f"{foresight.num_blocks_upper:,}" if foresight.num_blocks_upper else "no number"
         lines.append(f"{upper} {AT_LIMITS}")
     more = []
     if number is None and foresight.images_ever is not None:
-        more.append(f"that takes some {_about(foresight.images_ever)} test images, whatever the repeats")
+        more.append(f"it takes about {_about(foresight.images_ever)} test images, with any number of repeats")
     if images is not None and images > foresight.num_images:
-        more.append(f"{foresight.repeats:,} repeats as declared would find it on some {_about(images)} test images")
+        declared = counted(foresight.repeats, "repeat")
+        more.append(f"{declared} as declared would detect it on about {_about(images)} test images")
     return [*lines, *(["; ".join(more)] if more else [])]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Decided:
     e_value: float
     needed: float
     """Threshold that the e-value had to reach at the decision."""
-    word = "decided"
+    word: ClassVar[Literal["decided"]] = "decided"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +45,14 @@ class Dropped:
     after: int
     """Number of blocks when the pair was closed."""
     loser: str
-    word = "dropped"
+    word: ClassVar[Literal["dropped"]] = "dropped"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undecided:
     """A pair that is still racing, or was undecided when the last block was reached."""
 
-    word = "undecided"
+    word: ClassVar[Literal["undecided"]] = "undecided"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +94,7 @@ class Race:
         return max(self.num_blocks.values(), default=0)
 
 
-def run_race(
-    scores: Mapping[str, NDArray[np.float64]], families: Sequence[Family], *, alpha: float, cap: int, g: float = PRIOR
-) -> Race:
+def run_race(scores: Mapping[str, NDArray[np.float64]], families: Sequence[Family], *, alpha: float, cap: int) -> Race:
     """Replay a race over the available scores and return its state.
 
     The race is replayed from the first block on every call, so an interrupted race gives the same result. After every
@@ -120,7 +119,6 @@ def run_race(
         families: The declared pairs; the error rate alpha holds for each family.
         alpha: Family-wise error rate of each family.
         cap: Maximum number of blocks.
-        g: Variance of the expected effects, in units of the differences' variance.
 
     Returns:
         The state of the race after the available scores.
@@ -130,9 +128,7 @@ def run_race(
         arXiv 2310.03722; Holm 1979, A simple sequentially rejective multiple test procedure.
     """
     lanes = [
-        _Lane(family=family.name, a=a, b=b, curve=_curve(scores, a, b, g=g))
-        for family in families
-        for a, b in family.pairs
+        _Lane(family=family.name, a=a, b=b, curve=_curve(scores, a, b)) for family in families for a, b in family.pairs
     ]
     num_blocks = {name: 0 for lane in lanes for name in (lane.a, lane.b)}
     dropped: dict[str, int] = {}
@@ -180,10 +176,10 @@ class _Lane:
         return float(self.curve[number - FIRST_BLOCKS]) if number >= FIRST_BLOCKS else 1.0
 
 
-def _curve(scores: Mapping[str, NDArray[np.float64]], a: str, b: str, *, g: float) -> NDArray[np.float64]:
+def _curve(scores: Mapping[str, NDArray[np.float64]], a: str, b: str) -> NDArray[np.float64]:
     first, second = (np.asarray(scores.get(name, ()), dtype=np.float64) for name in (a, b))
     shared = min(len(first), len(second))
-    return e_values(first[:shared] - second[:shared], g=g)
+    return e_values(first[:shared] - second[:shared], g=PRIOR)
 
 
 def _decide(lanes: Sequence[_Lane], scores: Mapping[str, NDArray[np.float64]], number: int, *, alpha: float) -> None:
@@ -220,24 +216,23 @@ def _freeze(lane: _Lane, lanes: Sequence[_Lane], num_blocks: Mapping[str, int], 
     )
 
 
-def fewest_blocks(needed: float, *, g: float = PRIOR) -> int:
+def fewest_blocks(needed: float) -> int:
     """Return the smallest number of blocks after which an e-value can reach a threshold, for any difference.
 
     The e-process after n blocks stays below (1 + n g)^((n - 1) / 2), its limit as t goes to infinity.
 
     Args:
         needed: The threshold.
-        g: As in `run_race`.
     """
     number = FIRST_BLOCKS
-    while 0.5 * (number - 1) * math.log1p(number * g) <= math.log(needed):
+    while 0.5 * (number - 1) * math.log1p(number * PRIOR) <= math.log(needed):
         number += 1
     return number
 
 
-def first_possible(families: Sequence[Family], *, alpha: float, g: float = PRIOR) -> int:
+def first_possible(families: Sequence[Family], *, alpha: float) -> int:
     """Return the first number of blocks at which any family can be decided; earlier blocks can be trained together."""
-    return min(fewest_blocks(len(family.pairs) / alpha, g=g) for family in families)
+    return min(fewest_blocks(len(family.pairs) / alpha) for family in families)
 
 
 def survivor_of(race: Race, scores: Mapping[str, NDArray[np.float64]], finalists: Collection[str]) -> str:

@@ -7,9 +7,8 @@ that selected the survivor could not confirm it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +29,14 @@ from search.compare.race import (
 from search.compare.repeats import Repeats, describe_repeat, is_diverged
 from search.compare.results import describe_contender, describe_families
 from search.errors import InputError, TooManyFailuresError
-from search.journal.journal import Journal, read_events
+from search.journal.comparison import PairOfRace, RacedContender, RacedRepeat, RaceRecord
+from search.journal.journal import Journal
 from search.records import Completed, Failed, TrialRecord
-from search.seeds import make_block
+from search.seeds import Block, make_block
 from search.study.bind import DataFacts
 from search.study.claims import Family
 from search.study.config import StudyConfig
+from search.text.counted import counted
 
 
 class Rounds:
@@ -80,13 +81,14 @@ class Rounds:
             if fewest > cap:
                 of = f" of family {family.name}" if family.name else ""
                 yield (
-                    f"compare.repeats: {cap} blocks can decide none of the {len(family.pairs)} pairs{of}, however "
-                    f"clear; take at least {fewest} with --until-decided"
+                    f"compare.repeats: {counted(cap, 'repeat')} cannot decide any of "
+                    f"{counted(len(family.pairs), 'pair')}{of}, however large the difference; use at least {fewest} "
+                    "with --until-decided"
                 )
 
-    def begin(self) -> None:
+    def record_start(self) -> None:
         """Write a race event to the journal once; it counts as an interim analysis of the blocks."""
-        if not any(event["event"] == "race" for event in read_events(self._journal.path)):
+        if not any(event["event"] == "race" for event in self._journal.marks):
             self._journal.note("race")
 
     def race(self) -> Race:
@@ -116,8 +118,8 @@ class Rounds:
         lost = [record for record in repeats.wanted_records if self._score(record) is None]
         if lost:
             raise TooManyFailuresError(
-                f"{len(lost)} of {repeats.num_planned} repeats were lost, and the race cannot go on without them; the "
-                "same command tries them again:",
+                f"{len(lost)} of {repeats.num_planned} repeats were lost, and the race cannot continue without them; "
+                "run the same command again to retry them:",
                 *(f"  {item.label}: {item.outcome.reason}" for item in lost if isinstance(item.outcome, Failed)),
             )
 
@@ -190,89 +192,101 @@ class Rounds:
             self._keys[name, index] = describe_repeat(self._study, self._facts, self._contenders[name], block).key
         return self._journal.records.get(self._keys[name, index])
 
-    def to_dict(self, race: Race, survivor: str) -> dict[str, Any]:
-        """Return the race as plain data, including its sentences."""
+    def to_record(self, race: Race, survivor: str) -> RaceRecord:
+        """Return the record of the race, including its sentences."""
         blocks = [make_block(self._study.seed, "compare", index) for index in range(race.length)]
-        return {
-            "alpha": self._study.compare.alpha,
-            "g": PRIOR,
-            "estimand": "this data set",
-            "scores": "validation accuracy",
-            "max_blocks": race.cap,
-            "num_blocks": race.length,
-            "blocks": [block.name for block in blocks],
-            "families": describe_families(self._study.compare, self._families),
-            "pairs": [_pair_to_dict(pair) for pair in race.pairs],
-            "contenders": [
-                {
-                    **_without_test(
-                        describe_contender(
-                            self._contenders[name],
-                            [(block, self._record(name, block.index)) for block in blocks[: race.num_blocks[name]]],
-                        )
-                    ),
-                    "mean_val_accuracy": float(np.mean(self._scores_of(name)[: race.num_blocks[name]])),
-                    "num_blocks": race.num_blocks[name],
-                    "num_won": num_won(race, name),
-                    "dropped_after": race.dropped.get(name),
-                }
-                for name in self._names
-            ],
-            "survivor": survivor,
-            "sentences": to_sentences(race, survivor, num_confirm=self._study.compare.num_confirm),
-        }
+        return RaceRecord(
+            alpha=self._study.compare.alpha,
+            g=PRIOR,
+            estimand="this data set",
+            scores="validation accuracy",
+            max_blocks=race.cap,
+            num_blocks=race.length,
+            blocks=tuple(block.name for block in blocks),
+            families=describe_families(self._study.compare, self._families),
+            pairs=tuple(map(_describe_pair, race.pairs)),
+            contenders=tuple(
+                self._describe_contender(race, name, blocks[: race.num_blocks[name]]) for name in self._names
+            ),
+            survivor=survivor,
+            sentences=tuple(to_sentences(race, survivor, num_confirm=self._study.compare.num_confirm)),
+        )
+
+    def _describe_contender(self, race: Race, name: str, blocks: Sequence[Block]) -> RacedContender:
+        """Return a raced configuration without its test accuracies, which the race does not use."""
+        runs = [(block, self._record(name, block.index)) for block in blocks]
+        found = describe_contender(self._contenders[name], runs)
+        return RacedContender(
+            name=found.name,
+            finalist=found.finalist,
+            point=found.point,
+            sweep_trial=found.sweep_trial,
+            sweep_rank=found.sweep_rank,
+            selection_val_accuracy=found.selection_val_accuracy,
+            num_diverged=found.num_diverged,
+            repeats=tuple(
+                RacedRepeat(
+                    key=run.key,
+                    block=run.block,
+                    state=run.state,
+                    diverged_in_epoch=run.diverged_in_epoch,
+                    val_accuracy=run.val_accuracy,
+                )
+                for run in found.repeats
+            ),
+            mean_val_accuracy=float(np.mean(self._scores_of(name)[: len(blocks)])),
+            num_blocks=len(blocks),
+            num_won=num_won(race, name),
+            dropped_after=race.dropped.get(name),
+        )
 
 
-def _without_test(contender: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a raced contender without its test accuracies, which the race does not use."""
-    repeats = [{key: run[key] for key in run if key != "test_accuracy"} for run in contender["repeats"]]
-    return {key: contender[key] for key in contender if key != "mean_test_accuracy"} | {"repeats": repeats}
-
-
-def _pair_to_dict(pair: RacedPair) -> dict[str, Any]:
+def _describe_pair(pair: RacedPair) -> PairOfRace:
     outcome = pair.outcome
-    return {
-        "family": pair.family,
-        "a": pair.a,
-        "b": pair.b,
-        "outcome": outcome.word,
-        "after": None if isinstance(outcome, Undecided) else outcome.after,
-        "winner": outcome.winner if isinstance(outcome, Decided) else None,
-        "loser": None if isinstance(outcome, Undecided) else outcome.loser,
-        "needed": pair.needed,
-        "num_blocks": len(pair.e_values) + 1,
-        "e_values": [value if math.isfinite(value) else None for value in pair.e_values],
-    }
+    return PairOfRace(
+        family=pair.family,
+        a=pair.a,
+        b=pair.b,
+        outcome=outcome.word,
+        after=None if isinstance(outcome, Undecided) else outcome.after,
+        winner=outcome.winner if isinstance(outcome, Decided) else None,
+        loser=None if isinstance(outcome, Undecided) else outcome.loser,
+        needed=pair.needed,
+        num_blocks=len(pair.e_values) + 1,
+        e_values=tuple(value if math.isfinite(value) else None for value in pair.e_values),
+    )
 
 
 def to_sentences(race: Race, survivor: str, *, num_confirm: int) -> list[str]:
     """Return sentences on when each pair was decided and which configuration is confirmed."""
-    many = "block" if race.length == 1 else "blocks"
     return [
-        f"Raced on validation accuracy: {race.length} {many} of at most {race.cap}. "
-        "E-values speak of this data set and hold at any stop.",
-        *(tell(pair) for pair in race.pairs),
-        f"Survivor: {survivor}, judged on the test images and {num_confirm} fresh block{'s' * (num_confirm != 1)}, "
-        "which the race never saw:",
+        f"Raced on validation accuracy: {counted(race.length, 'repeat')} of at most {race.cap}. E-values refer to "
+        "this data set and are valid whenever the race stops.",
+        *(describe_pair(pair) for pair in race.pairs),
+        f"Survivor: {survivor}, judged on the test images and {counted(num_confirm, 'fresh repeat')}, which the race "
+        "did not use:",
     ]
 
 
-def tell(pair: RacedPair) -> str:
+def describe_pair(pair: RacedPair) -> str:
     """Return the state of a pair as text."""
     outcome = pair.outcome
     match outcome:
         case Decided(after=after, winner=winner, loser=loser):
             return (
-                f"{winner} beat {loser} after {after} blocks (E = {_number(outcome.e_value)}, "
+                f"{winner} beat {loser} after {after} repeats (E = {_number(outcome.e_value)}, "
                 f"{_number(outcome.needed)} was needed): {loser} was dropped."
             )
         case Undecided():
             return (
-                f"{pair.a} against {pair.b}: undecided after {len(pair.e_values) + 1} blocks "
-                f"(E = {_number(pair.e_values[-1])}, {_number(pair.needed)} was needed)."
+                f"{pair.a} against {pair.b}: undecided after {len(pair.e_values) + 1} repeats (E = "
+                f"{_number(pair.e_values[-1])}, {_number(pair.needed)} was needed)."
             )
         case _:
-            return f"{pair.a} against {pair.b}: left open after {outcome.after} blocks, as {outcome.loser} was dropped."
+            return (
+                f"{pair.a} against {pair.b}: left open after {outcome.after} repeats, because {outcome.loser} was "
+                "dropped."
+            )
 
 
 def _number(value: float) -> str:
@@ -282,16 +296,20 @@ def _number(value: float) -> str:
 def race_title(study: StudyConfig, race: Race, repeats: Repeats) -> str:
     """Return the title of the current round: the block, the maximum, and the number of remaining configurations."""
     first, last = (block.index + 1 for block in (repeats.blocks[0], repeats.blocks[-1]))
-    which = f"block {first}" if first == last else f"blocks {first} to {last}"
-    return f"{study.name}: race, {which} of at most {race.cap}, {len(race.running)} still in"
+    which = f"repeat {first}" if first == last else f"repeats {first} to {last}"
+    return f"{study.name}: race, {which} of at most {race.cap}, {counted(len(race.running), 'configuration')} left"
 
 
 def news(before: Race, after: Race) -> list[str]:
     """Return lines on the pairs that the last round decided and the configurations that remain."""
-    closed = [tell(new) for old, new in zip(before.pairs, after.pairs, strict=True) if old.is_open and not new.is_open]
+    closed = [
+        describe_pair(new)
+        for old, new in zip(before.pairs, after.pairs, strict=True)
+        if old.is_open and not new.is_open
+    ]
     return [*closed, *(still_in(after) if closed else ())]
 
 
 def still_in(race: Race) -> list[str]:
     """Return a line on the configurations that need another block; no line when the race is over."""
-    return [f"race: still in: {', '.join(race.running)}"] if race.running else []
+    return [f"race: remaining: {', '.join(race.running)}"] if race.running else []

@@ -19,7 +19,7 @@ from search.significance.declared import Declared
 from search.significance.judge import judge_results
 from search.significance.records import Comparison
 from search.significance.results import Results
-from search.storage.disk import load_array
+from search.storage.disk import load_bits
 from search.study.bind import DataFacts, bind
 from search.study.claims import Family, adjust_for
 from search.study.config import StudyConfig
@@ -41,7 +41,6 @@ class Repeats(Dispatcher):
         first_block: Index of the first block.
         purpose: Stream that the blocks are drawn from: `compare`, or `confirm` for blocks that no race has used.
         on_change: Called after each change, for display.
-        cache_dir: Node-local folder for decoded images.
     """
 
     def __init__(
@@ -55,7 +54,6 @@ class Repeats(Dispatcher):
         first_block: int = 0,
         purpose: Literal["compare", "confirm"] = "compare",
         on_change: Callable[[], None] = lambda: None,
-        cache_dir: Path | None = None,
     ) -> None:
         # Block by block, so that pairs are complete as early as possible.
         self._wanted: dict[str, tuple[TrialSpec, Point]] = {}
@@ -69,7 +67,7 @@ class Repeats(Dispatcher):
                 spec = describe_repeat(study, facts, contender, block)
                 self._wanted[spec.key] = (spec, contender.point)
                 self.keys[contender.name, block.name] = spec.key
-        super().__init__(journal=journal, folder=study.folder, kind="repeat", cache_dir=cache_dir, on_change=on_change)
+        super().__init__(journal=journal, folder=study.folder, kind="repeat", on_change=on_change)
         self._unfinished = [
             record for record in self.wanted_records if record.outcome is None or self.is_tried_again(record)
         ]
@@ -131,8 +129,7 @@ def load_correct(folder: Path, record: TrialRecord, num_images: int) -> NDArray[
     Raises:
         InputError: The file is missing or damaged.
     """
-    packed = load_array(folder / record.artifacts["correct"], "uint8", -(-num_images // 8))
-    bits: NDArray[np.uint8] = np.unpackbits(packed, axis=1, count=num_images)[0]
+    bits: NDArray[np.uint8] = load_bits(folder / record.artifacts["correct"], num_images)[0]
     return bits
 
 
@@ -184,6 +181,7 @@ def judge_repeats(
             Declared(
                 estimand=study.compare.estimand,
                 adjust=adjust_for(study.compare, family),
+                interim=study.compare.interim_after(len(repeats.blocks)),
                 alpha=study.compare.alpha,
                 rope=study.compare.rope,
                 # The corrected resampled t is for random splits; a fixed validation set has none.

@@ -4,48 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from search.compare.contenders import Contender, declare_families, pick_contenders
+from search.compare.interim import undecided
 from search.compare.race_rounds import Rounds, news, race_title, still_in
 from search.compare.repeats import Repeats, judge_repeats
 from search.compare.results import write_results
 from search.console.progress import Display, counter
 from search.errors import TooManyFailuresError
+from search.journal.comparison import ComparisonDocument
 from search.journal.journal import Journal
 from search.records import Failed, TrialRecord
 from search.runners.checks import check_study
 from search.runners.dispatcher import Dispatcher
 from search.runners.interruption import interruptible
-from search.runners.session import TRACKER_PATIENCE_SECS, Shown, open_runner, open_session, say
+from search.runners.session import TRACKER_PATIENCE_SECS, Shown, open_runner, open_session, print_line
 from search.study.bind import DataFacts, check_race
 from search.study.config import StudyConfig
 
+Document = TypeVar("Document")
 
-def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
+
+def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> ComparisonDocument:
     """Train the missing repeats of the comparison, judge them and write the results.
+
+    With declared interim analyses, it ends at the first one that decides every comparison.
 
     Args:
         study: The study.
         patience: Maximum wait for MLflow at the end, in seconds.
 
     Returns:
-        The content of comparison.json.
+        The record of the comparison.
     """
+
+    def conclude(facts: DataFacts, repeats: Repeats, journal: Journal) -> ComparisonDocument | None:
+        comparisons = judge_repeats(study, facts, repeats)
+        if line := undecided(study.compare, len(repeats.blocks), comparisons):
+            _print_lines(study, [line])
+            return None
+        return write_results(study, facts, repeats, comparisons, journal)
+
     return run_repeats(
         study,
-        verb="compare",
+        command="compare",
         pick=lambda records: pick_contenders(study, records),
-        conclude=lambda facts, repeats, journal: write_results(
-            study, facts, repeats, judge_repeats(study, facts, repeats), journal
-        ),
+        conclude=conclude,
         title=f"{study.name}: compare",
         patience=patience,
     )
 
 
 @interruptible()
-def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> dict[str, Any]:
+def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> ComparisonDocument:
     """Race the contenders block by block, confirm the survivor on fresh blocks, judge these and write the results.
 
     The race uses validation accuracies, the confirmation uses the test set.
@@ -55,7 +67,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
         patience: Maximum wait for MLflow at the end, in seconds.
 
     Returns:
-        The content of comparison.json; its verdicts are based on the fresh blocks.
+        The record of the comparison; its verdicts are based on the fresh blocks.
 
     Raises:
         HybridSearchError: The comparison cannot run or continue; finished repeats are saved.
@@ -74,17 +86,17 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
             contenders=contenders,
             families=declare_families(study, contenders),
         )
-        _tell(study, rounds.warnings)
-        rounds.begin()
+        _print_lines(study, rounds.warnings)
+        rounds.record_start()
         race = rounds.race()
-        _tell(study, still_in(race))
+        _print_lines(study, still_in(race))
         while race.running:
             repeats = _train(run, partial(rounds.next_round, race), title=partial(race_title, study, race))
             rounds.check(repeats)
             before, race = race, rounds.race()
-            _tell(study, news(before, race))
+            _print_lines(study, news(before, race))
         survivor = rounds.survivor(race)
-        title = f"{study.name}: confirm {survivor} on fresh blocks"
+        title = f"{study.name}: confirm {survivor} on fresh repeats"
         confirmed = _train(run, partial(rounds.confirmation, survivor), title=lambda _: title)
         families = rounds.claims(survivor)
         document = write_results(
@@ -94,15 +106,15 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
             judge_repeats(study, facts, confirmed, families),
             journal,
             families=families,
-            race=rounds.to_dict(race, survivor),
+            race=rounds.to_record(race, survivor),
         )
         _check_repeats(study, confirmed.wanted_records)
         return document
 
 
-def _tell(study: StudyConfig, lines: Sequence[str]) -> None:
+def _print_lines(study: StudyConfig, lines: Sequence[str]) -> None:
     for line in lines:
-        say(f"{study.name}: {line}")
+        print_line(f"{study.name}: {line}")
 
 
 def _train(
@@ -116,7 +128,7 @@ def _train(
     ) as display:
         shown.update = display.update
         run(repeats)
-    repeats.settle()
+    repeats.wait_for_files()
     return repeats
 
 
@@ -125,41 +137,46 @@ def run_repeats(
     study: StudyConfig,
     *,
     pick: Callable[[list[TrialRecord]], Sequence[Contender]],
-    conclude: Callable[[DataFacts, Repeats, Journal], dict[str, Any]],
+    conclude: Callable[[DataFacts, Repeats, Journal], Document | None],
     title: str,
-    verb: Literal["compare", "reproduce"] = "reproduce",
+    command: Literal["compare", "reproduce"] = "reproduce",
     patience: float = TRACKER_PATIENCE_SECS,
-) -> dict[str, Any]:
-    """Train the missing repeats of some points on `study.compare.repeats` shared blocks, and write the results.
+) -> Document:
+    """Train the missing repeats of some points on the declared number of shared blocks, and write the results.
 
     Args:
         study: The study that records the repeats.
         pick: Maps the existing records to the contenders to train.
-        conclude: Writes the results and returns them as a document.
+        conclude: Writes the results and returns their document; None at an interim analysis, to train on.
         title: Title of the progress display.
-        verb: The command whose requirements are checked first.
+        command: The command whose requirements are checked first.
         patience: Maximum wait for MLflow at the end, in seconds.
 
     Returns:
         The document.
     """
-    facts = check_study(study, verb, on_progress=counter("decoding images")).facts
+    facts = check_study(study, command, on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
         contenders = pick(list(journal.records.values()))
 
-        def make(on_change: Callable[[], None]) -> Repeats:
+        def make(num_blocks: int, on_change: Callable[[], None]) -> Repeats:
             return Repeats(
                 study=study,
                 facts=facts,
                 journal=journal,
                 contenders=contenders,
-                num_blocks=study.compare.repeats,
+                num_blocks=num_blocks,
                 on_change=on_change,
             )
 
-        repeats = _train(run, make, title=lambda _: title)
-        document = conclude(facts, repeats, journal)
-        _check_repeats(study, repeats.wanted_records)
+        document = None
+        for num_blocks in study.compare.analysed_after:
+            repeats = _train(run, partial(make, num_blocks), title=lambda _: title)
+            document = conclude(facts, repeats, journal)
+            _check_repeats(study, repeats.wanted_records)
+            if document is not None:
+                break
+        assert document is not None, "the last analysis concludes"
         return document
 
 

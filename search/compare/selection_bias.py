@@ -12,35 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from search.journal.selection import NUM_FOLDS, Correction
 from search.journal.summary import best_first
 from search.records import Stopped, TrialRecord
 from search.seeds import derive
 from search.significance.selection import tibshirani
-from search.storage.disk import load_array
-
-NUM_FOLDS = 4
-"""The maximum over equal candidates is biased by b on N images, and by sqrt(K) b on N/K of them. The correction
-estimates the difference, (sqrt(K) - 1) b: b itself with four folds, 2.2 b with ten."""
+from search.storage.disk import load_bits
+from search.text.counted import counted
 
 MAX_GAP = 0.01
 """Tolerance between a reported accuracy and the stored correctness: a training that was interrupted after its last
 checkpoint is validated again, possibly on another device."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Correction:
-    """Correction of the nominee's selection score."""
-
-    bias: float
-    """Mean over the folds of the highest accuracy minus the nominee's accuracy; fraction, at least 0."""
-    num_candidates: int
-    """Number of completed trials, including the nominee."""
-    num_images: int
-    """Number of validation images, which all candidates share."""
-    num_folds: int = NUM_FOLDS
-    num_stopped: int = 0
-    """Trials that the scheduler stopped. They were candidates too; including their correctness could only increase the
-    bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +64,13 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
     num_old = sum("val_correct" not in record.artifacts for record in ranked)
     if num_old:
         which = "it was" if num_old == len(ranked) else f"{num_old} of {len(ranked)} completed trials were"
-        return Unknown(reason=f"{which} trained before the right answers of the validation were recorded")
+        return Unknown(reason=f"{which} trained before the correctness of the validation images was recorded")
     num_stopped = sum(isinstance(record.outcome, Stopped) for record in trials)
     if len(ranked) == 1 and num_stopped:
         which = "a trial that the scheduler stopped" if num_stopped == 1 else f"{num_stopped} trials that were stopped"
-        return Unknown(reason=f"{which} competed with it, and left no answers to correct by")
+        return Unknown(reason=f"{which} competed with it and left no correctness of the validation images")
     if len({record.blocks for record in ranked}) > 1:
-        return Unknown(reason="the trials were trained on different blocks, so they share no validation images")
+        return Unknown(reason="the trials were trained on different splits, so they share no validation images")
     if num_images < NUM_FOLDS:
         return Unknown(reason=f"{num_images} validation images are too few for {NUM_FOLDS} folds")
     num_scored = num_images * len(ranked[0].blocks)
@@ -98,7 +80,7 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
         try:
             correct_N = load_val_correct(folder, record, num_images)
         except (OSError, ValueError) as error:
-            return Unknown(reason=f"what trial {record.number} got right cannot be read ({error})")
+            return Unknown(reason=f"the correctness of trial {record.number} cannot be read ({error})")
         scores_KC[:, position] = deal.scores(correct_N)
     return Correction(
         bias=tibshirani(scores_KC).bias,
@@ -123,13 +105,13 @@ def load_val_correct(folder: Path, record: TrialRecord, num_images: int) -> NDAr
         OSError: The file cannot be read.
         ValueError: The file is missing, damaged, or does not match the accuracy that the trial reported.
     """
-    packed_RB = load_array(folder / record.artifacts["val_correct"], "uint8", -(-num_images // 8))
-    if len(packed_RB) != len(record.blocks):
-        msg = f"expected the bits of {len(record.blocks)} blocks, found {len(packed_RB)}"
+    correct_RN = load_bits(folder / record.artifacts["val_correct"], num_images)
+    if len(correct_RN) != len(record.blocks):
+        msg = f"expected the correctness of {counted(len(record.blocks), 'split')}, found {len(correct_RN)}"
         raise ValueError(msg)
-    correct_N: NDArray[np.uint8] = np.unpackbits(packed_RB, axis=1, count=num_images).reshape(-1)
+    correct_N = correct_RN.reshape(-1)
     if abs(correct_N.mean() - (record.val_accuracy or 0.0)) > MAX_GAP + 1 / correct_N.size:
-        msg = f"an accuracy of {correct_N.mean():.4f}, and it told {record.val_accuracy:.4f}"
+        msg = f"an accuracy of {correct_N.mean():.4f}, but the trial reported {record.val_accuracy:.4f}"
         raise ValueError(msg)
     return correct_N
 

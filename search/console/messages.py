@@ -8,7 +8,7 @@ from search.text.printable import printable
 from search.uris import redacted
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line to standard error; standard output is reserved for results."""
     print(printable(redacted(line)), file=sys.stderr, flush=True)  # noqa: T201
 
@@ -21,4 +21,4 @@ def warn(line: str) -> None:
     """Print a warning once per process."""
     if line not in _warned:
         _warned.add(line)
-        say(f"warning: {line}")
+        print_line(f"warning: {line}")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import metadata
-from typing import Any
 
-from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS, Declared
+from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS
 from search.significance.methods import METHODS
+from search.significance.records import Comparison
 from search.significance.rounding import p_number
 from search.significance.wording import adjustment
 from search.text.escaping import latex
 
-Comparisons = Sequence[Mapping[str, Any]]
-"""Output of `Comparison.to_dict`."""
+Comparisons = Sequence[Comparison]
 
 SOURCES = {
     METHODS[name].title: words
@@ -88,18 +87,18 @@ def software() -> str:
 
 
 def _caption(comparisons: Comparisons) -> str:
-    tested = [item for item in comparisons if item.get("adjusted_p") is not None]
-    about = f" Claims are on {_listed(item['estimand'] for item in tested)}." if tested else ""
-    unit = "" if any(item.get("own_unit") for item in comparisons) else " in percentage points"
-    lower = " Lower is better." if any(item.get("lower_is_better") for item in comparisons) else ""
+    tested = [item for item in comparisons if item.adjusted_p is not None]
+    about = f" Claims are about {_listed(item.estimand for item in tested)}." if tested else ""
+    unit = "" if any(item.own_unit for item in comparisons) else " in percentage points"
+    lower = " Lower is better." if any(item.lower_is_better for item in comparisons) else ""
     return f"Difference of a minus b{unit}, with its interval.{lower}{about} {_count(comparisons)}".strip()
 
 
 def _count(comparisons: Comparisons) -> str:
     what = "data sets" if _is_over_data_sets(comparisons) else "paired repeats"
-    if any(item.get("num_unpaired") for item in comparisons):
+    if any(item.num_unpaired for item in comparisons):
         what = "unpaired runs of each or more"
-    numbers = sorted({item["num_blocks"] for item in comparisons if item.get("num_blocks")})
+    numbers = sorted({item.num_blocks for item in comparisons if item.num_blocks})
     if not numbers:
         return ""
     n = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
@@ -107,20 +106,28 @@ def _count(comparisons: Comparisons) -> str:
 
 
 def _methods(comparisons: Comparisons) -> Iterator[str]:
-    tested = [item for item in comparisons if item.get("adjusted_p") is not None]
+    tested = [item for item in comparisons if item.adjusted_p is not None]
     if not tested:
         yield "No comparison could be tested."
         yield _computed()
         return
     yield _unit(tested)
-    tests = _listed(SOURCES.get(item["test"], f"the {item['test']}") for item in tested)
-    yield f"Differences were tested two-sided by {tests}; claims are on {_listed(item['estimand'] for item in tested)}."
+    tests = _listed(SOURCES.get(item.test or "", f"the {item.test}") for item in tested)
+    yield (
+        f"Differences were tested two-sided by {tests}; claims are about {_listed(item.estimand for item in tested)}."
+    )
     yield from _families(tested)
-    alpha, rope = tested[0].get("alpha", Declared.alpha), tested[0].get("rope", 0.0)
-    if rope and any(item.get("adjusted_tost_p") is not None for item in tested):
+    if interim := tested[0].interim:
+        look, num_looks = interim
+        yield (
+            f"{num_looks} analyses after equal shares of the repeats were declared, with O'Brien and Fleming's (1979) "
+            f"bounds; this is analysis {look}, and p-values and intervals hold at all of them."
+        )
+    alpha, rope = tested[0].alpha, tested[0].rope
+    if rope and any(item.adjusted_tost_p is not None for item in tested):
         several = ", adjusted by Holm's procedure over the same family," if _is_family(tested) else ""
-        margin = f"{rope:g}" if tested[0].get("own_unit") else f"{100 * rope:g} percentage points"
-        ranks = "signed-rank " if all(item["test"] == METHODS["wilcoxon"].title for item in tested) else ""
+        margin = f"{rope:g}" if tested[0].own_unit else f"{100 * rope:g} percentage points"
+        ranks = "signed-rank " if all(item.test == METHODS["wilcoxon"].title for item in tested) else ""
         yield (
             f"Two configurations are called practically equivalent where two one-sided {ranks}tests (TOST; Schuirmann, "
             f"1987){several} show the difference to lie within ±{margin}."
@@ -134,11 +141,11 @@ def _unit(tested: Comparisons) -> str:
     count = _count(tested).removeprefix("n = ").rstrip(".")
     if _is_over_data_sets(tested):
         return f"The unit is the data set, by the mean of its repeats (n = {count})."
-    if all(item["estimand"] == CHECKPOINTS for item in tested):
+    if all(item.estimand == CHECKPOINTS for item in tested):
         return "The unit is the test image; one training of each configuration was compared."
-    if any(item.get("num_unpaired") for item in tested):
+    if any(item.num_unpaired for item in tested):
         return "The unit is the training run; the runs of two configurations share no seed or split."
-    images = sorted({item["num_images"] for item in tested if item.get("num_images")})
+    images = sorted({item.num_images for item in tested if item.num_images})
     on = f", each on the same {images[0]:,} test images" if len(images) == 1 else ""
     return (
         "The unit is the training run: all configurations were trained on the same blocks of seeds and splits, and "
@@ -147,16 +154,14 @@ def _unit(tested: Comparisons) -> str:
 
 
 def _families(tested: Comparisons) -> Iterator[str]:
-    alpha = p_number(tested[0].get("alpha", Declared.alpha))
+    alpha = p_number(tested[0].alpha)
     if not _is_family(tested):
         yield f"A difference is claimed at p of at most {_level(alpha)}."
         return
-    sizes = {item.get("family", ""): item["family_size"] for item in tested}
-    methods = _listed(
-        ADJUSTMENT_SOURCES.get(item["adjust_method"], adjustment(item["adjust_method"])) for item in tested
-    )
+    sizes = {item.family: item.family_size for item in tested}
+    methods = _listed(ADJUSTMENT_SOURCES.get(item.adjust_method, adjustment(item.adjust_method)) for item in tested)
     counts = _listed(str(size) for size in sizes.values())
-    rate = "false discovery rate" if tested[0]["adjust_method"] == "bh" else "family-wise error rate"
+    rate = "false discovery rate" if tested[0].adjust_method == "bh" else "family-wise error rate"
     if len(sizes) > 1:
         family, rate = f"each of {len(sizes)} declared families, of {counts} comparisons,", f"{rate} of each family"
     else:
@@ -165,12 +170,12 @@ def _families(tested: Comparisons) -> Iterator[str]:
 
 
 def _incomplete(comparisons: Comparisons) -> Iterator[str]:
-    missing = sum(item.get("num_lost", 0) + item.get("num_mismatched", 0) for item in comparisons)
-    diverged = any(item.get("failures_a") or item.get("failures_b") for item in comparisons)
+    missing = sum(item.num_lost + item.num_mismatched for item in comparisons)
+    diverged = any(item.failures_a or item.failures_b for item in comparisons)
     if diverged:
         yield (
-            "Trainings that diverged count by their last finite checkpoint, or as chance where there is none; a "
-            "verdict that changes without them is given as inconclusive."
+            "Diverged trainings are scored by their last finite checkpoint, or as chance without one; a verdict that "
+            "changes without them is reported as inconclusive."
         )
     if missing:
         where = "data sets" if _is_over_data_sets(comparisons) else "pairs"
@@ -182,11 +187,11 @@ def _computed() -> str:
 
 
 def _is_family(tested: Comparisons) -> bool:
-    return any(item.get("family_size", 1) > 1 for item in tested)
+    return any(item.family_size > 1 for item in tested)
 
 
 def _is_over_data_sets(comparisons: Comparisons) -> bool:
-    return any(item.get("estimand") == NEW_DATA_SETS for item in comparisons)
+    return any(item.estimand == NEW_DATA_SETS for item in comparisons)
 
 
 def _level(text: str) -> str:

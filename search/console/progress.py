@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from search.console.messages import say
+from search.console.messages import print_line
 from search.journal.summary import Status, best_first, summarise
 from search.records import TrialRecord
 from search.text.printable import printable
@@ -95,7 +95,7 @@ class Display:
         return summarise(self._records(), self._num_planned, since=self._since)
 
     def _print_line(self, status: Status) -> None:
-        say(f"{self._title}: {one_line(status, self._noun)}")
+        print_line(f"{self._title}: {one_line(status, self._noun)}")
 
     def _render(self) -> RenderableType:
         now = time.monotonic()

@@ -2,65 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from search.journal.selection import ConfirmedScore, Expected, Selection
 
 
-def score_rows(selection: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def score_rows(selection: Selection) -> list[tuple[str, str, str]]:
     """Return name, value and explanation of the selection, corrected and confirmed score."""
-    confirmed, rank = selection["confirmed_score"], selection["sweep_rank"]
+    confirmed, rank = selection.confirmed_score, selection.sweep_rank
     if rank is None:
         chosen = "none: the sweep did not choose it"
-    elif selection["selection_score"] is None:
+    elif selection.selection_score is None:
         chosen = "none: it was not validated"
     else:
-        chosen = f"validation accuracy of one run, {'chosen for it' if rank == 1 else f'nominee {rank} of the sweep'}"
-    is_confirmed = selection["state"].startswith("confirmed")
+        chosen = (
+            "validation accuracy of one run, "
+            f"{'selected for this score' if rank == 1 else f'nominee {rank} of the sweep'}"
+        )
+    is_confirmed = selection.state.startswith("confirmed")
     return [
-        ("selection score", percent(selection["selection_score"]), chosen),
-        ("corrected score", percent(selection["corrected_score"]), _correction(selection)),
+        ("selection score", percent(selection.selection_score), chosen),
+        ("corrected score", percent(selection.corrected_score), _correction(selection)),
         (
-            "confirmed score" if is_confirmed else "score on fresh blocks",
-            percent(confirmed and confirmed["mean"]),
-            _mean(confirmed) if confirmed else f"not known: {selection['confirmed_unknown']}",
+            "confirmed score" if is_confirmed else "score on fresh repeats",
+            percent(confirmed.mean if confirmed else None),
+            _mean(confirmed) if confirmed else f"unknown: {selection.confirmed_unknown}",
         ),
     ]
 
 
-def _correction(selection: Mapping[str, Any]) -> str:
-    correction = selection["correction"]
+def _correction(selection: Selection) -> str:
+    correction = selection.correction
     if correction is None:
-        return f"not known: {selection['correction_unknown']}"
-    if correction["num_candidates"] == 1:
-        return "one candidate: nothing was chosen"
-    # Comparisons written by earlier versions lack the number of stopped trials.
-    num_stopped = correction.get("num_stopped", 0)
+        return f"unknown: {selection.correction_unknown}"
+    if correction.num_candidates == 1:
+        return "one candidate: no selection, so no correction"
+    num_stopped = correction.num_stopped
     return (
-        f"{'at least ' * bool(num_stopped)}{100 * correction['bias']:.2f} pp less, for the luck of "
-        f"{correction['num_images']:,} validation images among {correction['num_candidates']:,} candidates "
-        f"(Tibshirani, {correction['num_folds']} folds"
-        f"{f'; {num_stopped:,} stopped trials competed as well' if num_stopped else ''}); the luck of the seeds is not "
-        "taken off"
+        f"{'at least ' * bool(num_stopped)}{100 * correction.bias:.2f} pp less, for selection on "
+        f"{correction.num_images:,} validation images among {correction.num_candidates:,} candidates "
+        f"(Tibshirani, {correction.num_folds} folds"
+        f"{f'; {num_stopped:,} stopped trials competed as well' if num_stopped else ''}); the effect of the seeds is "
+        "not corrected"
     )
 
 
-def _mean(confirmed: Mapping[str, Any]) -> str:
-    if confirmed["num_repeats"] == 1:
+def _mean(confirmed: ConfirmedScore) -> str:
+    if confirmed.num_repeats == 1:
         return "test accuracy of one run"
-    interval = confirmed["interval"]
-    words = f"test accuracy, mean of {confirmed['num_repeats']} repeats on these test images; "
+    interval = confirmed.interval
+    words = f"test accuracy, mean of {confirmed.num_repeats} repeats on these test images; "
     if interval is None:
-        return words + ("no interval from two" if confirmed["num_repeats"] == 2 else "no interval, as nothing varied")
-    low, high = (f"{100 * interval[end]:.2f}" for end in ("low", "high"))
-    return f"{words}{100 * interval['level']:g} % interval {low} to {high} %"
+        return words + ("no interval from two" if confirmed.num_repeats == 2 else "no interval, as none varied")
+    return f"{words}{100 * interval.level:g} % interval {100 * interval.low:.2f} to {100 * interval.high:.2f} %"
 
 
-def expected_line(expected: Mapping[str, Any]) -> str:
+def expected_line(expected: Expected) -> str:
     """Describe the validation accuracy expected from further trials."""
-    counts = ", ".join(f"{count:,}" for count in expected["num_trials"])
-    scores = ", ".join(f"{100 * score:.2f}" for score in expected["val_accuracy"])
-    hint = "; an indication: trials were stopped early, or are no independent random draws"
-    return f"highest validation accuracy expected of {counts} trials: {scores} %{'' if expected['is_exact'] else hint}"
+    counts = ", ".join(f"{count:,}" for count in expected.num_trials)
+    scores = ", ".join(f"{100 * score:.2f}" for score in expected.val_accuracy)
+    hint = "; approximate: trials were stopped early, or are not independent random draws"
+    return f"highest validation accuracy expected of {counts} trials: {scores} %{'' if expected.is_exact else hint}"
 
 
 def percent(value: float | None) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from rich.cells import cell_len
 
 from search.console.paper import methods_paragraph
 from search.console.scores import percent, score_rows
 from search.console.verdict_lines import verdict_lines
+from search.journal.comparison import Choice, ComparisonDocument, RaceRecord
 from search.significance.declared import NEW_DATA_SETS
+from search.significance.records import Comparison, Verdict
 from search.significance.rounding import digits_apart, p_number
 from search.significance.wording import adjustment
 from search.text.escaping import markdown
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[str, ...]]
 """Headings, then rows."""
-LEAST_FIRST = ("repeats won", "data sets won", "A12", "raced blocks", "TOST p", "interval, pp", "interval", "repeats")
+LEAST_FIRST = ("repeats won", "data sets won", "A12", "raced repeats", "TOST p", "interval, pp", "interval", "repeats")
 """Endings of the headings that are dropped on narrow terminals, least important first."""
 _WORDS = {"data set", "family", "configuration", "a", "b", "verdict", "race", "score", "what it is"}
 """Left-aligned columns; all others are right-aligned numbers."""
@@ -30,13 +33,13 @@ _FOLDED = _WORDS - {"verdict"}
 """Columns whose cells may be wrapped."""
 
 
-def to_markdown(document: dict[str, Any]) -> str:
+def to_markdown(document: ComparisonDocument) -> str:
     """Format a comparison as Markdown tables, with the verdicts as sentences."""
-    remarks = [*_remarks(document), f"Methods: {methods_paragraph(document['comparisons'])}"]
+    remarks = [*_remarks(document), f"Methods: {methods_paragraph(document.comparisons)}"]
     return markdown_tables(_tables(document), remarks)
 
 
-def to_table(document: dict[str, Any]) -> str:
+def to_table(document: ComparisonDocument) -> str:
     """Format a comparison for standard output: rich tables on a terminal, aligned plain text otherwise."""
     return print_tables(_tables(document), _remarks(document))
 
@@ -70,7 +73,7 @@ def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
             table, left_out = _fitted(rows, console)
             console.print(table)
             if left_out:
-                console.print(f"No room for: {'; '.join(left_out)}.")
+                console.print(f"Columns that do not fit: {'; '.join(left_out)}.")
             if not console.is_terminal:
                 console.print()
         for line in remarks:
@@ -136,64 +139,51 @@ def _table(rows: Rows, *, is_terminal: bool) -> Table:
     return table
 
 
-def _tables(document: dict[str, Any]) -> list[Rows]:
+def _tables(document: ComparisonDocument) -> list[Rows]:
     """Return all tables of a comparison, each with headings; the race comes first."""
-    race = document.get("race")
-    first = [_race_rows(race)] if race else []
-    return [*first, _contender_rows(document), pair_rows(document["comparisons"]), *_score_tables(document)]
+    first = [_race_rows(document.race)] if document.race else []
+    return [*first, _contender_rows(document), pair_rows(document.comparisons), *_score_tables(document)]
 
 
-def _race_rows(race: dict[str, Any]) -> Rows:
+def _race_rows(race: RaceRecord) -> Rows:
     """Return headings, then one row per pair of the race."""
-    rows: Rows = [("a", "b", "raced blocks", "E", "E needed", "race")]
-    for pair in race["pairs"]:
-        e_value = pair["e_values"][-1] if pair["e_values"] else None
-        state = {
-            "decided": f"{pair['winner']} ahead",
-            "dropped": f"{pair['loser']} dropped",
-            "undecided": "undecided",
-        }[pair["outcome"]]
-        blocks = str(pair["num_blocks"])
-        rows.append((pair["a"], pair["b"], blocks, _number(e_value), _number(pair["needed"]), state))
+    rows: Rows = [("a", "b", "raced repeats", "E", "E needed", "race")]
+    for pair in race.pairs:
+        e_value = pair.e_values[-1] if pair.e_values else None
+        state = {"decided": f"{pair.winner} ahead", "dropped": f"{pair.loser} dropped", "undecided": "undecided"}
+        words = state[pair.outcome]
+        rows.append((pair.a, pair.b, str(pair.num_blocks), _number(e_value), _number(pair.needed), words))
     return rows
 
 
-def _score_tables(document: dict[str, Any]) -> list[Rows]:
+def _score_tables(document: ComparisonDocument) -> list[Rows]:
     """Return the table of the nominee's scores; empty for comparisons written by earlier versions."""
-    selection = document.get("selection")
-    if not selection:
+    selection = document.selection
+    if selection is None:
         return []
-    return [[("score", "accuracy", "what it is"), (selection["name"], "", selection["state"]), *score_rows(selection)]]
+    return [[("score", "accuracy", "what it is"), (selection.name, "", selection.state), *score_rows(selection)]]
 
 
-def _contender_rows(document: dict[str, Any]) -> Rows:
+def _contender_rows(document: ComparisonDocument) -> Rows:
     """Return headings, then one row per contender."""
-    fresh = "fresh repeats" if "race" in document else "repeats"
+    fresh = "fresh repeats" if document.race else "repeats"
     rows: Rows = [("configuration", "test accuracy, mean", fresh)]
-    for contender in document["contenders"]:
-        mean = contender["mean_test_accuracy"]
-        done = sum(run["test_accuracy"] is not None for run in contender["repeats"])
-        rows.append((contender["name"], percent(mean), str(done)))
+    for contender in document.contenders:
+        done = sum(run.test_accuracy is not None for run in contender.repeats)
+        rows.append((contender.name, percent(contender.mean_test_accuracy), str(done)))
     return rows
 
 
-def pair_rows(comparisons: Sequence[Mapping[str, Any]]) -> Rows:
-    """Return headings, then one row per comparison, with columns for data set and family if they have names.
-
-    Args:
-        comparisons: Output of `Comparison.to_dict`.
-    """
-    named = [
-        (heading, key)
-        for heading, key in (("data set", "dataset"), ("family", "family"))
-        if any(item.get(key) for item in comparisons)
-    ]
-    of_equivalence = any(item.get("adjusted_tost_p") is not None and item.get("rope") for item in comparisons)
-    level = next((item["interval"].get("level") for item in comparisons if item.get("interval")), None)
-    own_unit = any(item.get("own_unit") for item in comparisons)
+def pair_rows(comparisons: Sequence[Comparison]) -> Rows:
+    """Return headings, then one row per comparison, with columns for data set and family if they have names."""
+    with_dataset, with_family = any(item.dataset for item in comparisons), any(item.family for item in comparisons)
+    of_equivalence = any(item.adjusted_tost_p is not None and item.rope for item in comparisons)
+    level = next((item.interval.level for item in comparisons if item.interval), None)
+    own_unit = any(item.own_unit for item in comparisons)
     unit = "" if own_unit else ", pp"
     headings = (
-        *(heading for heading, _ in named),
+        *(("data set",) if with_dataset else ()),
+        *(("family",) if with_family else ()),
         "a",
         "b",
         f"difference{unit}",
@@ -205,16 +195,16 @@ def pair_rows(comparisons: Sequence[Mapping[str, Any]]) -> Rows:
     )
     rows: Rows = [headings]
     for item in comparisons:
-        alpha = item.get("alpha")
         rows.append(
             (
-                *(item.get(key) or "-" for _, key in named),
-                item["a"],
-                item["b"],
-                _pp(item["estimate"], own_unit=own_unit),
+                *((item.dataset or "-",) if with_dataset else ()),
+                *((item.family or "-",) if with_family else ()),
+                item.a,
+                item.b,
+                _pp(item.estimate, own_unit=own_unit),
                 _interval(item, own_unit=own_unit),
-                _p(item["adjusted_p"], alpha),
-                *((_p(item.get("adjusted_tost_p"), alpha),) if of_equivalence else ()),
+                _p(item.adjusted_p, item.alpha),
+                *((_p(item.adjusted_tost_p, item.alpha),) if of_equivalence else ()),
                 _won(item),
                 _verdict(item),
             )
@@ -222,38 +212,38 @@ def pair_rows(comparisons: Sequence[Mapping[str, Any]]) -> Rows:
     return rows
 
 
-def p_heading(comparisons: Sequence[Mapping[str, Any]]) -> str:
+def p_heading(comparisons: Sequence[Comparison]) -> str:
     """Return the heading of the p-values: `Holm p`, `q` for false discovery rates, `p` for a single comparison."""
-    if all(item.get("family_size", 1) == 1 for item in comparisons):
+    if all(item.family_size == 1 for item in comparisons):
         return "p"
-    method = next((item["adjust_method"] for item in comparisons if item.get("adjust_method")), "holm")
+    method = comparisons[0].adjust_method
     return "q" if method == "bh" else f"{adjustment(method)} p"
 
 
-def _remarks(document: dict[str, Any]) -> list[str]:
+def _remarks(document: ComparisonDocument) -> list[str]:
     """Return remarks on replaced nominees, then the verdicts as sentences."""
-    last = max((item["sweep_rank"] for item in document["contenders"] if item["finalist"]), default=0)
+    last = max((item.sweep_rank or 0 for item in document.contenders if item.finalist), default=0)
     passed_over = sorted(
-        (item["sweep_rank"], item["name"])
-        for item in document["contenders"]
-        if not item["finalist"] and item["sweep_rank"] is not None and item["sweep_rank"] < last
+        (item.sweep_rank, item.name)
+        for item in document.contenders
+        if not item.finalist and item.sweep_rank is not None and item.sweep_rank < last
     )
     return [
         *(
-            f"Nominee {rank} of the sweep is the baseline {name} itself; the next nominee is compared in its place."
+            f"Nominee {rank} of the sweep is the baseline {name}; the next nominee is compared in its place."
             for rank, name in passed_over
         ),
-        *document.get("race", {}).get("sentences", ()),
-        *verdict_lines(document["comparisons"]),
-        *_choice_lines(document.get("choice")),
+        *(document.race.sentences if document.race else ()),
+        *verdict_lines(document.comparisons),
+        *_choice_lines(document.choice),
     ]
 
 
-def _choice_lines(choice: dict[str, Any] | None) -> list[str]:
+def _choice_lines(choice: Choice | None) -> list[str]:
     """Return lines on the configuration that `export` uses; empty for comparisons written by earlier versions."""
-    if not choice:
+    if choice is None:
         return []
-    return [f"`export` takes {choice['name']}: {choice['state']}.", *(f"Note: {note}." for note in choice["notes"])]
+    return [f"`export` chooses {choice.name}: {choice.state}.", *(f"Note: {note}." for note in choice.notes)]
 
 
 def _pp(value: float | None, *, own_unit: bool = False) -> str:
@@ -270,32 +260,31 @@ def _p(value: float | None, alpha: float | None) -> str:
     return "-" if value is None else p_number(value, alpha)
 
 
-def _interval(item: Mapping[str, Any], *, own_unit: bool) -> str:
-    low, high = (item["interval"] or {}).get("low"), (item["interval"] or {}).get("high")
-    if low is None or high is None:
+def _interval(item: Comparison, *, own_unit: bool) -> str:
+    if item.interval is None or not (math.isfinite(item.interval.low) and math.isfinite(item.interval.high)):
         return "-"
-    rope = item.get("rope") or 0.0
-    digits = digits_apart((low, high), (0.0, rope, -rope), 2)
+    low, high = item.interval.low, item.interval.high
+    digits = digits_apart((low, high), (0.0, item.rope, -item.rope), 2)
     if own_unit:
         return f"{low:+.{digits + 2}f} to {high:+.{digits + 2}f}"
     return f"{100 * low:+.{digits}f} to {100 * high:+.{digits}f}"
 
 
-def _won_heading(comparisons: Sequence[Mapping[str, Any]]) -> str:
-    if any(item.get("num_unpaired") for item in comparisons):
+def _won_heading(comparisons: Sequence[Comparison]) -> str:
+    if any(item.num_unpaired for item in comparisons):
         return "A12"
-    over_data_sets = bool(comparisons) and comparisons[0].get("estimand") == NEW_DATA_SETS
+    over_data_sets = bool(comparisons) and comparisons[0].estimand == NEW_DATA_SETS
     return "data sets won" if over_data_sets else "repeats won"
 
 
-def _won(item: Mapping[str, Any]) -> str:
+def _won(item: Comparison) -> str:
     """Format the blocks in which a is ahead, ties counting one half: `2 of 3`; for unpaired runs, the fraction."""
-    share, num_blocks = item["p_a_gt_b"], item.get("num_blocks")
+    share, num_blocks = item.p_a_gt_b, item.num_blocks
     if share is None or not num_blocks:
         return "-"
-    return f"{share:.2f}" if item.get("num_unpaired") else f"{round(2 * share * num_blocks) / 2:g} of {num_blocks}"
+    return f"{share:.2f}" if item.num_unpaired else f"{round(2 * share * num_blocks) / 2:g} of {num_blocks}"
 
 
-def _verdict(item: Mapping[str, Any]) -> str:
-    is_provisional = item.get("provisional") and item["verdict"] != "refused"
-    return f"{item['verdict']}, provisional" if is_provisional else str(item["verdict"])
+def _verdict(item: Comparison) -> str:
+    is_provisional = item.provisional and item.verdict is not Verdict.REFUSED
+    return f"{item.verdict.value}, provisional" if is_provisional else item.verdict.value

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import select
 import sys
@@ -15,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from search.copies.process import DATABASE_VARIABLE, URI_VARIABLE
 from search.errors import HybridSearchError, InputError
+from search.storage.locks import try_lock
 from search.text.printable import printable
 from search.uris import redacted
 
@@ -29,7 +29,7 @@ GRACE_SECS = 10.0
 """How long, in seconds, an unreachable server is retried after the driver has exited."""
 
 
-class Copy(Protocol):
+class OneWayCopy(Protocol):
     """A copy of a journal that is updated repeatedly. All methods are called from one thread."""
 
     @property
@@ -50,7 +50,7 @@ class Copy(Protocol):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Copy a study's journal until standard input says `stop` or ends, or the driver exits.
+    """OneWayCopy a study's journal until standard input says `stop` or ends, or the driver exits.
 
     Addresses are read from the environment: they may contain a password, and command lines are visible to all users.
 
@@ -62,24 +62,24 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="search.copies")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--experiment", help="MLflow's experiment; without it nothing is copied to MLflow")
-    parser.add_argument("--optuna", action="store_true", help="keep Optuna's study, too")
-    parser.add_argument("--parent", type=int, help="process that drives the study; this one ends after it")
-    parser.add_argument("--grace", type=float, default=GRACE_SECS, help="seconds to go on trying after the end")
+    parser.add_argument("--experiment", help="MLflow experiment; if unset, nothing is copied to MLflow")
+    parser.add_argument("--optuna", action="store_true", help="also copy to Optuna's study")
+    parser.add_argument("--parent", type=int, help="process id of the driver; this process ends after it")
+    parser.add_argument("--grace", type=float, default=GRACE_SECS, help="seconds to retry after the driver has ended")
     options = parser.parse_args(arguments)
     uri, database = os.environ.pop(URI_VARIABLE, ""), os.environ.pop(DATABASE_VARIABLE, None)
     os.nice(10)
     orders = _Orders(options.parent)
-    makers: dict[str, Callable[[Callable[[str], None]], Copy]] = {}
+    makers: dict[str, Callable[[Callable[[str], None]], OneWayCopy]] = {}
     if options.optuna:
-        makers["Optuna"] = lambda say: _optuna(options.folder, database, say)
+        makers["Optuna"] = lambda print_line: _optuna(options.folder, database, print_line)
     if options.experiment:
-        makers["MLflow"] = lambda say: _mlflow(options.folder, uri, options.experiment, say)
+        makers["MLflow"] = lambda print_line: _mlflow(options.folder, uri, options.experiment, print_line)
     names = " and ".join(makers)
     try:
         with _alone(options.folder / "mlflow.lock", orders, options.grace) as alone:
             if not alone:
-                _tell(f"{names}: another process is still copying this study")
+                _print_line(f"{names}: another process is still copying this study")
                 return 1
             threads = [_Thread(name, make, options.grace) for name, make in makers.items()]
             orders.wait()
@@ -89,29 +89,29 @@ def main(arguments: list[str] | None = None) -> int:
                 thread.join()
             return max((thread.code for thread in threads), default=0)
     except OSError as error:
-        _tell(f"{names}: {error.filename}: {error.strerror}")
+        _print_line(f"{names}: {error.filename}: {error.strerror}")
         return 1
 
 
-def _optuna(folder: Path, database: str | None, say: Callable[[str], None]) -> Copy:
+def _optuna(folder: Path, database: str | None, print_line: Callable[[str], None]) -> OneWayCopy:
     from search.sampling.optuna_copy import OptunaCopy
     from search.storage.working_copy import RESOLVED
     from search.study.config import load_study
 
     study = load_study(folder / RESOLVED, fill=False, recorded=True)
-    return OptunaCopy(folder, name=study.name, space=study.build_space(), database=database, say=say)
+    return OptunaCopy(folder, name=study.name, space=study.build_space(), database=database, print_line=print_line)
 
 
-def _mlflow(folder: Path, uri: str, experiment: str, say: Callable[[str], None]) -> Copy:
+def _mlflow(folder: Path, uri: str, experiment: str, print_line: Callable[[str], None]) -> OneWayCopy:
     from search.tracking.mirror import Mirror
 
-    return Mirror(folder, uri=uri, experiment=experiment, say=say)
+    return Mirror(folder, uri=uri, experiment=experiment, print_line=print_line)
 
 
 class _Thread(threading.Thread):
     """Thread that keeps one copy up to date."""
 
-    def __init__(self, name: str, make: Callable[[Callable[[str], None]], Copy], grace_secs: float) -> None:
+    def __init__(self, name: str, make: Callable[[Callable[[str], None]], OneWayCopy], grace_secs: float) -> None:
         super().__init__(daemon=True)
         self.stop = threading.Event()
         self.code = 1
@@ -121,35 +121,35 @@ class _Thread(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.code = self._follow(self._make(self._tell_once))
+            self.code = self._follow(self._make(self._print_once))
         except HybridSearchError as error:
-            _tell(f"{self._label}: {error}")
+            _print_line(f"{self._label}: {error}")
             self.code = error.exit_code
         except Exception as error:  # noqa: BLE001  the other copies continue whatever happens
-            _tell(f"{self._label}: {type(error).__name__}: {error}".splitlines()[0])
+            _print_line(f"{self._label}: {type(error).__name__}: {error}".splitlines()[0])
 
-    def _follow(self, copy: Copy) -> int:
+    def _follow(self, copy: OneWayCopy) -> int:
         pause_secs = POLL_SECS
         while not self.stop.wait(pause_secs):
             fault = attempt(copy.sync)
             if fault is None:
-                self._told = {line for line in self._told if not line.endswith("; trying again")}
+                self._told = {line for line in self._told if not line.endswith("; retrying")}
                 pause_secs = POLL_SECS
             else:
-                self._tell_once(f"{fault}; trying again")
+                self._print_once(f"{fault}; retrying")
                 pause_secs = min(2 * pause_secs, MAX_PAUSE_SECS)
         until = time.monotonic() + self._grace_secs
         while (fault := attempt(copy.finish)) is not None:
             if time.monotonic() + POLL_SECS > until:
-                _tell(f"{self._label}: {fault}; {copy.num_waiting} trials, repeats or comparisons are not there yet")
+                _print_line(f"{self._label}: {fault}; {copy.num_waiting} trials, repeats or comparisons not copied yet")
                 return 1
             time.sleep(POLL_SECS)
         return 0
 
-    def _tell_once(self, line: str) -> None:
+    def _print_once(self, line: str) -> None:
         if line not in self._told:
             self._told.add(line)
-            _tell(f"{self._label}: {line}")
+            _print_line(f"{self._label}: {line}")
 
 
 def attempt(step: Callable[[], int]) -> str | None:
@@ -213,7 +213,7 @@ def _alone(file: Path, orders: _Orders, grace_secs: float) -> Iterator[bool]:
     """Wait for the lock of this study's copies; yield False if held `grace_secs` after the driver stopped."""
     with file.open("a") as stream:
         until: float | None = None
-        while not _try_lock(stream):
+        while not try_lock(stream):
             if orders.stop_within(0.1):
                 until = until or time.monotonic() + grace_secs
                 if time.monotonic() > until:
@@ -223,15 +223,7 @@ def _alone(file: Path, orders: _Orders, grace_secs: float) -> Iterator[bool]:
         yield True
 
 
-def _try_lock(stream: IO[str]) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     # The driver may have exited and closed its end of the pipe.
     with contextlib.suppress(OSError):
         print(printable(redacted(line)), file=sys.stderr, flush=True)  # noqa: T201

@@ -1,6 +1,6 @@
 """Start and stop the process that writes the copies, so that training never waits for a server.
 
-`TrackerProcess` is the driver's side and imports neither mlflow nor optuna. `search.copies` is the other side.
+`FollowerProcess` is the driver's side and imports neither mlflow nor optuna. `search.copies` is the other side.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ which is visible to all users, because an address may contain a password."""
 _SITE = {"site-packages", "dist-packages"}
 
 
-class TrackerProcess:
+class FollowerProcess:
     """The driver's handle on the process that copies its journal. Creating it starts the process.
 
     Args:
@@ -38,11 +38,11 @@ class TrackerProcess:
         folder: Path,
         uri: str | None,
         experiment: str | None,
-        say: Callable[[str], None] = lambda _: None,
+        print_line: Callable[[str], None] = lambda _: None,
         *,
         optuna: Path | str | None = None,
     ) -> None:
-        self._say = say
+        self._print_line = print_line
         self._lines: list[str] = []
         self._sent: bool | None = None
         command = [sys.executable, "-P", "-m", "search.copies", str(folder.absolute()), "--parent", str(os.getpid())]
@@ -75,8 +75,8 @@ class TrackerProcess:
         """One line for the user about what the copies lack after `close`; None if they are complete."""
         if self._sent is not False:
             return None
-        why = self._lines[-1] if self._lines else "the copies were not done in time"
-        return f"{why}; the journal has everything, and the next start of this study sends the rest"
+        why = self._lines[-1] if self._lines else "the copies were not finished in time"
+        return f"{why}; the journal is complete, and the next start of this study writes the rest"
 
     def close(self, timeout_secs: float) -> bool:
         """Ask the process to write the rest and exit, and wait for it.
@@ -108,7 +108,7 @@ class TrackerProcess:
                 text = line.decode(errors="replace").rstrip()
                 if text:
                     self._lines.append(text)
-                    self._say(text)
+                    self._print_line(text)
 
 
 def _environment() -> dict[str, str]:

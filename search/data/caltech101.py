@@ -58,7 +58,7 @@ def _trees(root: Path, use: Use) -> tuple[Path, Trees]:
         packed = next((path for outer in (root, *_outer(root)) if (path := outer / PACKED).is_file()), None)
         fix = f"unpack {printable(str(packed))} where it is" if packed else "fix data.root"
         raise LayoutError(
-            f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {fix}, or fetch the official files with "
+            f"{at(root)}: looked for {KNOWN}; {describe_folder(root)}; {fix}, or download the official files with "
             "data.download=true"
         )
     trees = {"train": walk(place, ".", leave_out=(BACKGROUND,))}

@@ -6,22 +6,23 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from search.data.errors import DataError, LayoutError, counted, some
-from search.data.images import EXTENSIONS
+from search.data.errors import DataError, LayoutError, UnreadableError, some, unreadable_lines
+from search.data.images import EXTENSIONS, read_image
 from search.data.layout import at, describe_folder, roles_of
 from search.data.walk import DANGLING, DENIED, LOOP, SPECIAL, Problem, Tree, Trees
+from search.text.counted import counted
 from search.text.printable import printable
 
 FIXES = {
     DANGLING: (
-        "leads nowhere",
-        "lead nowhere",
-        "remove it, or put back what it leads to",
-        "remove them, or put back what they lead to",
+        "is a broken link",
+        "are broken links",
+        "remove it, or restore its target",
+        "remove them, or restore their targets",
     ),
     LOOP: (
-        "leads back to itself or to a folder above it",
-        "lead back to themselves or to folders above them",
+        "is a link to itself or to a folder above it",
+        "are links to themselves or to folders above them",
         "remove it",
         "remove them",
     ),
@@ -30,6 +31,9 @@ FIXES = {
 }
 """Kind of problem -> description for one entry, for several, and the fix for one and for several."""
 
+
+MAX_DECODED = 2000
+"""Largest number of images that are decoded only to complete a list of faults; larger sets would take too long."""
 
 WITHOUT_CLASSES = {
     "train": "sort them into class folders",
@@ -62,7 +66,7 @@ def check_trees(place: Path, trees: Trees, known: str, *, named: bool = False) -
         if role != "train" and (named or (tree.files and trees["train"].files)):
             faults += _one_sided(place, trees["train"], tree, said)
     if faults:
-        raise LayoutError(*faults)
+        raise LayoutError(*faults, *_unreadable_faults(place, trees.values()))
 
 
 def unknown_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
@@ -80,7 +84,7 @@ def _part_faults(place: Path, role: str, tree: Tree, known: str, *, named: bool)
     folder = place / tree.folder
     if len(tree.files) < 2 and not named:
         loose = next((number for name, number in tree.left_out.items() if name.startswith(f"{tree.folder}/ (")), 0)
-        ways = f"; {counted(loose, 'image')} of it without a class: {WITHOUT_CLASSES[role]}" if loose else ""
+        ways = f"; {counted(loose, 'image')} of it without a class folder: {WITHOUT_CLASSES[role]}" if loose else ""
         yield (
             f"{at(folder)}: at least 2 class folders are needed, got {len(tree.files)}; looked for {known}; "
             f"{describe_folder(folder)}{ways}"
@@ -103,6 +107,18 @@ def _part_faults(place: Path, role: str, tree: Tree, known: str, *, named: bool)
             "or list the other classes in data.classes"
         ),
     )
+
+
+def _unreadable_faults(place: Path, trees: Iterable[Tree]) -> list[str]:
+    """Describe the images that cannot be decoded in a set that is refused anyway, unless it is large."""
+    paths = [place / tree.folder / path for tree in trees for files in tree.files.values() for path in files]
+    errors: list[UnreadableError] = []
+    for path in paths if len(paths) <= MAX_DECODED else ():
+        try:
+            read_image(path, None, [])
+        except UnreadableError as error:
+            errors.append(error)
+    return unreadable_lines(errors)
 
 
 def _holds_parts(files: Sequence[str]) -> bool:
@@ -142,7 +158,7 @@ def _one_sided(place: Path, train: Tree, other: Tree, said: Collection[str]) -> 
         if len(missing) == 1:
             yield (
                 f"{at(place)}: class {printable(missing[0])} has {count(missing[0])} images in {where} and no folder "
-                f"in {there_is}; add images of it there, or list the other classes in data.classes"
+                f"in {there_is}; add images of this class there, or list the other classes in data.classes"
             )
         elif missing:
             yield (
@@ -169,8 +185,8 @@ def _name_faults(place: Path, names: Sequence[str], twins: Sequence[Sequence[str
     if twins:
         shown = [f"{' and '.join(map(repr, alike))}: {_difference(alike)}" for alike in twins]
         yield (
-            f"{at(place)}: classes that differ so little are hardly two ({some(shown)}); give one class one name in "
-            "all parts, or name them apart"
+            f"{at(place)}: these class names differ too little to be two classes ({some(shown)}); give one class one "
+            "name in all parts, or rename one of them"
         )
 
 

@@ -37,7 +37,7 @@ def _need_cifar10(root: Path) -> Path:
     if place is None:
         raise LayoutError(
             f"{at(root)}: looked for {OFFICIAL}/, {COPY}/{{train,test}}/<class>/ or {{train,test}}/<class>/; "
-            f"{describe_folder(root)}; fix data.root, or fetch the official files with data.download=true"
+            f"{describe_folder(root)}; fix data.root, or download the official files with data.download=true"
         )
     return place
 
@@ -66,7 +66,7 @@ def scan_cifar10(root: Path, size: int | None, use: Use) -> Listing:
     except (OSError, ValueError) as error:
         raise LayoutError(
             f"{at(place)}: the official files are incomplete or damaged, their digests do not match; "
-            f"{describe_folder(place)}; remove this folder and fetch them again with data.download=true"
+            f"{describe_folder(place)}; remove this folder and download them again with data.download=true"
         ) from error
     return Listing(
         classes=classes,

@@ -69,7 +69,7 @@ class _Arrays(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
         known = _KNOWN.get((module.removeprefix("numpy.core.").removeprefix("numpy._core."), name))
         if known is None:
-            raise ValueError(f"a pickle that asks for {module}.{name} is not read")
+            raise ValueError(f"the pickle refers to {module}.{name}, which is not allowed")
         return known
 
 

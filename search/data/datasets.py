@@ -182,7 +182,7 @@ def manifest(config: DataConfig) -> str:
 
 def _unreadable(config: DataConfig, error: OSError) -> LayoutError:
     place = printable(str(error.filename or getattr(error, "path", config.folder)))
-    fix = "fix its permissions" if isinstance(error, PermissionError) else "put it back, or remove it"
+    fix = "fix its permissions" if isinstance(error, PermissionError) else "restore it, or remove it"
     return LayoutError(f"data.root {place}: cannot be read ({reason_of(error)}); {fix}")
 
 
@@ -216,10 +216,10 @@ def scan(config: DataConfig) -> Dataset:
         listing = SOURCES[config.name].scan(config.folder, size, config.use)
     except OSError as error:
         raise _unreadable(config, error) from error
-    return choose(listing, config)
+    return select(listing, config)
 
 
-def choose(listing: Listing, config: DataConfig) -> Dataset:
+def select(listing: Listing, config: DataConfig) -> Dataset:
     """Apply the settings to a listing: select classes, then the test set, then the limit.
 
     Raises:
@@ -281,7 +281,9 @@ def _named_classes(listing: Listing, names: tuple[str, ...]) -> NDArray[np.int64
 
 def _top_classes(listing: Listing, number: int) -> NDArray[np.int64]:
     if number > len(listing.classes):
-        raise DataError(f"data.top_classes must be at most the {len(listing.classes)} classes there are, got {number}")
+        raise DataError(
+            f"data.top_classes must be at most the {len(listing.classes)} classes of the data set, got {number}"
+        )
     counts = np.bincount(listing.train.labels, minlength=len(listing.classes))
     return np.sort(np.argsort(-counts, kind="stable")[:number])
 

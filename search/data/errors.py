@@ -53,15 +53,6 @@ class CacheError(DataError):
     """The cache of decoded images cannot be written."""
 
 
-def counted(number: int, noun: str) -> str:
-    """Format a number with its noun.
-
-    >>> counted(2000, "image")
-    '2,000 images'
-    """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def some(names: Sequence[str], most: int = MAX_EXAMPLES) -> str:
     """Join the first names, escaped, and count the rest.
 

@@ -77,7 +77,7 @@ def fetching(name: str, root: Path, by_hand: str) -> Iterator[Path]:
     except (OSError, ValueError, EOFError, RuntimeError, *_UNREADABLE) as error:  # URLError is an OSError
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FetchError(
-            f"data {name}: could not be fetched into {root} ({reason}); where there is no network, {by_hand}"
+            f"data {name}: could not be downloaded into {root} ({reason}); without a network, {by_hand}"
         ) from error
 
 
@@ -91,7 +91,7 @@ def download(archive: Archive, folder: Path) -> Path:
         OSError: The network is unavailable or the folder is not writable.
         ValueError: The file is too large or its digest differs.
     """
-    print(f"fetching {archive.url}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"downloading {archive.url}", file=sys.stderr, flush=True)  # noqa: T201
     file = folder / archive.name
     with (
         urllib.request.urlopen(archive.url, timeout=TIMEOUT_SECS) as stream,  # noqa: S310  written in this package
@@ -134,9 +134,9 @@ def unpack(file: Path, folder: Path) -> None:
         if kind not in {"file", "folder"}:
             raise ValueError(f"{file.name}: {name!r} is {kind}, expected files and folders only")
         if place.is_absolute() or ".." in place.parts or "\\" in name or "\0" in name:
-            raise ValueError(f"{file.name}: the path {name!r} leads out of the folder")
+            raise ValueError(f"{file.name}: the path {name!r} is outside the folder")
         if number >= MAX_FILES or size > left:
-            raise ValueError(f"{file.name}: holds more than {MAX_FILES:,} files or {MAX_BYTES:,} bytes")
+            raise ValueError(f"{file.name}: contains more than {MAX_FILES:,} files or {MAX_BYTES:,} bytes")
         target = folder / place
         if kind == "folder":
             target.mkdir(parents=True, exist_ok=True)
@@ -168,6 +168,6 @@ def _copy(stream: IO[bytes], target: IO[bytes], most: int, name: str) -> int:
     while chunk := stream.read(CHUNK_BYTES):
         num_bytes += len(chunk)
         if num_bytes > most:
-            raise ValueError(f"{name}: holds more than {MAX_BYTES:,} bytes")
+            raise ValueError(f"{name}: contains more than {MAX_BYTES:,} bytes")
         target.write(chunk)
     return num_bytes

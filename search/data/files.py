@@ -74,10 +74,10 @@ def read_regular(path: Path | str, most: int) -> bytes:
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > most:
-            raise TooLargeError(f"it has {size:,} bytes, more than the {most:,} that are read")
+            raise TooLargeError(f"it has {size:,} bytes, and the maximum is {most:,}")
         content = stream.readall()
     if len(content) > most:
-        raise TooLargeError(f"it has more than the {most:,} bytes that are read")
+        raise TooLargeError(f"it has more than the maximum of {most:,} bytes")
     return content
 
 

@@ -99,4 +99,4 @@ def fetch_imagenet(root: Path) -> None:
         FetchError: The images do not exist.
     """
     if find_imagenet(root) is None:
-        raise FetchError(f"data imagenet: cannot be fetched for you; {BY_HAND} ({root})")
+        raise FetchError(f"data imagenet: cannot be downloaded automatically; {BY_HAND} ({root})")

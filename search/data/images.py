@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from search.data.errors import ImageError, UnreadableError
 from search.data.files import TooLargeError, read_regular, reason_of
 from search.errors import StorageFaultError
-from search.storage.disk import MENDS, in_words
+from search.storage.disk import MENDS, describe_fault
+from search.text.counted import counted
 from search.text.printable import printable
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
     except _Unfit as error:
         raise UnreadableError(str(path), error.reason, error.fix) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        reason = f"it declares more than the {MAX_PIXELS:,} pixels that are read"
+        reason = f"it declares more than the maximum of {MAX_PIXELS:,} pixels"
         raise UnreadableError(str(path), reason, SHRINK) from None
     except PermissionError as error:
         raise UnreadableError(str(path), reason_of(error), PERMIT) from None
@@ -93,7 +94,7 @@ def read_image(path: Path | str, size: tuple[int, int] | None, brightest: list[i
     # Pillow raises these and other errors for damaged files, even SyntaxError.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         if isinstance(error, OSError) and error.errno in MENDS:
-            raise StorageFaultError(in_words(error, path)) from error
+            raise StorageFaultError(describe_fault(error, path)) from error
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = re.sub(r" file <_io\.BytesIO[^>]*>", "", words).replace(str(path), Path(path).name)
         fix = SHRINK if isinstance(error, TooLargeError) else REPLACE
@@ -142,7 +143,7 @@ def _to_rgb(image: Image, *, deep: bool) -> tuple[Image, int | None]:
         return gray.convert("RGB"), int(values.max(initial=0))
     if image.mode in {"I", "F"}:
         kind = "whole numbers of 32 bits, or with a sign" if image.mode == "I" else "floating-point numbers"
-        raise _Unfit(f"its pixels are {kind}, whose range is not known", SAVE_AGAIN)
+        raise _Unfit(f"its pixels are {kind}, whose range is unknown", SAVE_AGAIN)
     if "transparency" in image.info and image.mode == "P":
         image = image.convert("RGBA")
     rgb = image.convert("RGB")
@@ -181,15 +182,14 @@ def check_depth(brightest: Sequence[int]) -> None:
     if max(brightest) < DIM_SET:
         most = max(brightest)
         raise ImageError(
-            f"data: the {len(brightest):,} images of 16 bits per channel have no value above {most:,} of 65,535, as "
-            f"{most.bit_length()} bits stored in 16; read as 16 bits they would be nearly black: scale their values to "
-            "16 bits, or save them with 8"
+            f"data: all 16-bit images ({len(brightest):,}) have no value above {most:,} of 65,535, so they use "
+            f"{counted(most.bit_length(), 'bit')} and would be nearly black: scale their values to 16 bits, or save "
+            "them with 8"
         )
     if num_dim > len(brightest) / 2:
         raise ImageError(
-            f"data: {num_dim:,} of the {len(brightest):,} images of 16 bits per channel have no value above "
-            f"{DIM - 1:,} of 65,535, as 12 bits stored in 16; read as 16 bits they would be nearly black: scale their "
-            "values to 16 bits, or save them with 8"
+            f"data: {num_dim:,} of {len(brightest):,} 16-bit images have no value above {DIM - 1:,} of 65,535, so "
+            "they use 12 bits or fewer and would be nearly black: scale their values to 16 bits, or save them with 8"
         )
 
 

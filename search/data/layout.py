@@ -131,7 +131,7 @@ def _layout_of(place: Path, use: Use) -> Layout:
     unclear = [name for name in names if name not in roles and UNCLEAR.fullmatch(name.casefold())]
     if not roles:
         if unclear:
-            raise LayoutError(_say_unclear(place, unclear))
+            raise LayoutError(_describe_unclear(place, unclear))
         _refuse_alike(place, names)
         _refuse_wrapper(place, names)
         return Layout(place=place, folders={"train": "."})
@@ -141,11 +141,11 @@ def _layout_of(place: Path, use: Use) -> Layout:
     others = [name for name in names if name not in parts and _has_images(place / name)]
     whole = [name for name in unclear if name in others and _class_folders(place / name)]
     if whole:
-        raise LayoutError(_say_unclear(place, whole))
+        raise LayoutError(_describe_unclear(place, whole))
     _refuse_mixture(place, parts, others)
     _refuse_twice(place, parts)
     if "train" not in parts.values():
-        raise LayoutError(_say_no_training(place, parts))
+        raise LayoutError(_describe_no_training(place, parts))
     folders = {role: _unwrapped(place, name) for role in PARTS for name in parts if parts[name] == role}
     return Layout(place=place, folders=folders, left_out=tuple(others))
 
@@ -172,13 +172,13 @@ def _refuse_mixture(place: Path, parts: Mapping[str, str], others: Sequence[str]
     names, more = some([f"{name}/" for name in parts]), some([f"{name}/" for name in others])
     if len(parts) == 1:
         raise LayoutError(
-            f"{at(place)}: {names} is named as a part of a data set, beside {more}; if it is a class like the others, "
-            "list all classes in data.classes; if it is a part, move the other folders elsewhere"
+            f"{at(place)}: {names} has the name of a part of a data set, next to {more}; if it is a class like the "
+            "others, list all classes in data.classes; if it is a part, move the other folders elsewhere"
         )
     raise LayoutError(
-        f"{at(place)}: {names} are named as parts of a data set, beside {more}; if they are classes like the others, "
-        "list all classes in data.classes; if they are parts, sort their images into <class>/ folders and move the "
-        "other folders elsewhere"
+        f"{at(place)}: {names} have names of parts of a data set, next to {more}; if they are classes like the "
+        "others, list all classes in data.classes; if they are parts, sort their images into <class>/ folders and "
+        "move the other folders elsewhere"
     )
 
 
@@ -188,7 +188,7 @@ def _refuse_lost(place: Path) -> None:
         entry.name for entry in os.scandir(place) if entry.is_symlink() and role_of(entry.name) and not _exists(entry)
     )
     if lost:
-        raise LayoutError(f"{at(place)}: the link {some(lost)} leads nowhere; remove it, or put back what it leads to")
+        raise LayoutError(f"{at(place)}: the link {some(lost)} is broken; remove it, or restore its target")
 
 
 def _exists(entry: os.DirEntry[str]) -> bool:
@@ -205,15 +205,15 @@ def _refuse_twice(place: Path, parts: Mapping[str, str]) -> None:
         names = [f"{name}/" for name in parts if parts[name] == role]
         if len(names) > 1:
             faults.append(
-                f"{at(place)}: {some(names, 5)} all look like the {words} part; keep one of them there, or merge them "
-                f"into {role}/"
+                f"{at(place)}: {some(names, 5)} all look like the {words} part; keep one of them, or merge them into "
+                f"{role}/"
             )
     same: dict[tuple[int, int], list[str]] = {}
     for name in parts:
         found = (place / name).stat()
         same.setdefault((found.st_dev, found.st_ino), []).append(f"{name}/")
     faults += [
-        f"{at(place)}: {' and '.join(names)} are the same folder, by a link; each part needs images of its own"
+        f"{at(place)}: {' and '.join(names)} are the same folder, one of them by a link; each part needs its own images"
         for names in same.values()
         if len(names) > 1
     ]
@@ -235,11 +235,12 @@ def _refuse_alike(place: Path, names: Sequence[str]) -> None:
     outer, inner = some([f"{name}/" for name in names]), some([f"{name}/" for name in sorted(common)])
     if roles_of(sorted(common)):
         raise LayoutError(
-            f"{at(place)}: {outer} each hold {inner}; the parts must be outside, the classes inside: <part>/<class>/"
+            f"{at(place)}: {outer} each contain {inner}; the parts must be outside, the classes inside: <part>/<class>/"
         )
     raise LayoutError(
-        f"{at(place)}: {outer} all hold the same folders ({inner}), so they look like parts, not classes; name them "
-        "train/, val/ and test/, point data.root to one of them, or list them in data.classes if they are classes"
+        f"{at(place)}: {outer} all contain the same folders ({inner}), so they look like parts, not classes; name "
+        "them train/, val/ and test/, point data.root to one of them, or list them in data.classes if they are "
+        "classes"
     )
 
 
@@ -247,13 +248,13 @@ def _refuse_wrapper(place: Path, names: Sequence[str]) -> None:
     """Refuse a single folder around several folders, which may be a wrapper or a class."""
     if len(names) == 1 and len(inside := _class_folders(place / names[0])) > 1:
         raise LayoutError(
-            f"{at(place)}: at least 2 class folders are needed, got 1, {printable(names[0])}/; it holds "
+            f"{at(place)}: at least 2 class folders are needed, got 1, {printable(names[0])}/; it contains "
             f"{some([f'{name}/' for name in inside])}: if those are the classes, set data.root to "
             f"{printable(str(place / names[0]))}"
         )
 
 
-def _say_unclear(place: Path, names: Sequence[str]) -> str:
+def _describe_unclear(place: Path, names: Sequence[str]) -> str:
     shown = some([f"{name}/" for name in names])
     if any(character.isdigit() for character in "".join(names)):
         return (
@@ -267,12 +268,12 @@ def _say_unclear(place: Path, names: Sequence[str]) -> str:
     )
 
 
-def _say_no_training(place: Path, parts: Mapping[str, str]) -> str:
+def _describe_no_training(place: Path, parts: Mapping[str, str]) -> str:
     names = [f"{name}/" for name in parts]
     first = next(iter(parts))
     return (
         f"{at(place)}: found {some(names)} and no training part; put the training images into train/<class>/, or set "
-        f"data.root to {printable(str(place / first))} to hold a test part out of its images"
+        f"data.root to {printable(str(place / first))} to hold out a test part of its images"
     )
 
 

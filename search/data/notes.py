@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search.data.errors import counted, some
+from search.data.errors import some
 from search.data.listing import Listing
+from search.text.counted import counted
 
 USUAL = ((".", None), ("train", "test"), ("train", "val"))
 """Folders of the training and test part that need no remark."""
@@ -24,11 +25,11 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
     if listing.val is not None:
         number = counted(len(listing.val.labels), "image")
         yield (
-            f"validation part: {listing.folders['val']}/, {number}, the same for every block: "
-            "split is not used, and repeats differ in their seeds only"
+            f"validation part: {listing.folders['val']}/, {number}, the same for every repeat; split is not used, and "
+            "repeats differ only in their seeds"
         )
     if is_held_out and train != ".":
-        why = "as asked for" if is_asked_for else "as there is no test part"
+        why = "as requested" if is_asked_for else "as there is no test part"
         yield f"test part: {100 * fraction:.3g} % of the images of {train}/, held out, {why}"
     elif listing.test is not None and (train, listing.folders.get("test")) not in USUAL:
         yield f"training part: {train}/; test part: {listing.folders['test']}/"
@@ -38,4 +39,4 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
     if listing.merged:
         names = [f"{name} of {number}" for name, number in listing.merged.items()]
         number = counted(len(listing.merged), "class folder")
-        yield f"images of {number} lie in several folders and are taken together: {some(names)} folders"
+        yield f"{number} with images in several subfolders, which are merged: {some(names)} folders"

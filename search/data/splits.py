@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data.errors import ClassMissingError, DataError
+from search.text.counted import counted
 
 METHODS = ("random", "stratified", "none")
 
@@ -84,8 +85,8 @@ def split(
         if config != SplitConfig():
             asked = config.method if config.method == "none" else f"{config.method}, fraction {config.fraction:g}"
             raise DataError(
-                f"split: the data set has a {parts[1]} part of its own, {num_fixed:,} images, and split asks for "
-                f"another one ({asked}); remove split, or move that part's folder away from data.root"
+                f"split: the data set has its own {parts[1]} part, {counted(num_fixed, 'image')}, but split requests "
+                f"another one ({asked}); remove split, or move the folder of that part out of data.root"
             )
         return np.arange(len(labels) - num_fixed), np.arange(len(labels) - num_fixed, len(labels))
     if config.method == "none":
@@ -132,8 +133,9 @@ def _refuse_missing(
     num_classes = max(len(classes), int(labels.max()) + 1)
     counts = [np.bincount(labels[part], minlength=num_classes) for part in rows]
     faults = [
-        f"split: class {classes[label] if classes else label} must be in both parts, got {counts[0][label]} images for "
-        f"{parts[0]} and {counts[1][label]} for {parts[1]}; add images of it, or {mend}"
+        f"split: class {classes[label] if classes else label} must be in both parts, got "
+        f"{counted(counts[0][label], 'image')} for {parts[0]} and {counts[1][label]} for {parts[1]}; add images of "
+        f"this class, or {mend}"
         for label in range(num_classes)
         if not (counts[0][label] and counts[1][label])
     ]

@@ -29,7 +29,7 @@ from search.data.listing import Part
 from search.data.splits import SplitConfig, split
 from search.data.stream import CROP, StreamedSet
 from search.errors import StorageFaultError
-from search.storage.disk import in_words
+from search.storage.disk import describe_fault
 from search.storage.locks import locked
 from search.text.printable import printable
 
@@ -137,13 +137,11 @@ class ImageData:
             try:
                 array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
             except (ValueError, EOFError) as error:  # the header is damaged, or declares more data than the file has
-                raise CacheError(
-                    f"{path}: damaged ({error}); remove {self._folder}, which is then made anew"
-                ) from error
+                raise CacheError(f"{path}: damaged ({error}); remove {self._folder}; it is then made again") from error
             if len(array) != self._num_images[part]:
                 raise CacheError(
-                    f"{path}: expected {self._num_images[part]:,} images, found {len(array):,}; remove {self._folder}, "
-                    "which is then made anew"
+                    f"{path}: expected {self._num_images[part]:,} images, found {len(array):,}; remove "
+                    f"{self._folder}; it is then made again"
                 )
             return array
 
@@ -171,7 +169,7 @@ def open_entry(folder: Path, place: Path | None = None) -> ImageData | None:
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         pass
     except OSError as error:
-        raise StorageFaultError(in_words(error, folder)) from error
+        raise StorageFaultError(describe_fault(error, folder)) from error
     return None
 
 
@@ -292,7 +290,7 @@ def _written(folder: Path) -> Iterator[Path]:
 
 def _unwritable(folder: Path, error: OSError) -> str:
     why = error.strerror or error
-    return f"{folder} cannot be written ({why}); make room there, or set HYBRID_SEARCH_CACHE to another folder"
+    return f"{folder} cannot be written ({why}); free disk space there, or set HYBRID_SEARCH_CACHE to another folder"
 
 
 def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Progress | None) -> None:

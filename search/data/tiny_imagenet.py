@@ -22,7 +22,9 @@ from search.text.printable import printable
 FOLDER = "tiny-imagenet-200"
 ANNOTATIONS = "val_annotations.txt"
 KNOWN = f"{FOLDER}/ or itself with train/<wnid>/images/ and val/images/ beside val/{ANNOTATIONS}, or val/<wnid>/"
-BY_HAND = f"fetch http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it, so that {FOLDER}/train lies there"
+BY_HAND = (
+    f"download http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it, so that {FOLDER}/train exists there"
+)
 """The archive is published by its owners; torchvision does not provide it."""
 
 
@@ -54,8 +56,8 @@ def _read_val(place: Path) -> Tree:
     classes = [name for name in subfolders(val) if name != "images"]
     if loose and classes and (val / ANNOTATIONS).is_file():
         raise LayoutError(
-            f"{at(val)}: images lie both in images/ and in class folders ({len(classes):,}); sort all of them, or "
-            "unpack the archive again"
+            f"{at(val)}: there are images both in images/ and in class folders ({len(classes):,}); sort all of them, "
+            "or unpack the archive again"
         )
     if (val / ANNOTATIONS).is_file() and not classes and (loose or not (images.is_dir() and subfolders(images))):
         return _read_annotated(place)
@@ -121,4 +123,4 @@ def fetch_tiny_imagenet(root: Path) -> None:
         FetchError: The images do not exist.
     """
     if find_tiny_imagenet(root) is None:
-        raise FetchError(f"data tiny-imagenet: cannot be fetched for you; {BY_HAND}: {root}")
+        raise FetchError(f"data tiny-imagenet: cannot be downloaded automatically; {BY_HAND}: {root}")

@@ -66,7 +66,7 @@ def walk(place: Path, folder: str, leave_out: Collection[str] = ()) -> Tree:
     for entry in sorted(os.scandir(place / folder), key=lambda item: item.name):
         if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
             continue
-        kind, problem = _look(entry)
+        kind, problem = _inspect(entry)
         if problem is not None:
             tree.problems[entry.name] = (problem,)
         elif kind == "folder":
@@ -114,7 +114,7 @@ def _walk_class(
         for item in items:
             if item.name.startswith("."):
                 continue
-            kind, problem = _look(item)
+            kind, problem = _inspect(item)
             if problem is not None:
                 problems.append(problem)
             elif kind == "folder":
@@ -126,7 +126,7 @@ def _walk_class(
     return tuple(sorted(found)), num_others, problems
 
 
-def _look(entry: os.DirEntry[str]) -> tuple[str, Problem | None]:
+def _inspect(entry: os.DirEntry[str]) -> tuple[str, Problem | None]:
     """Classify an entry as folder, image or other without opening it; also return its problem, if any.
 
     Only links need a call to the file system.

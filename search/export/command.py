@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_models.deployed import Deployed
+from search.data.store import open_data
 from search.errors import InputError, TrackingError
 from search.export.pick import Wanted, pick_top
 from search.export.write import Export, export
-from search.runners.session import say, tracking_place
+from search.runners.session import print_line, tracking_place
 from search.study.config import StudyConfig
 
 
@@ -28,10 +30,10 @@ class Registration:
     problem: str | None
     """Why it is not registered; None if it is registered or tracking is disabled."""
 
-    def in_words(self) -> str:
+    def to_text(self) -> str:
         """Return one line of text."""
         if self.version is None:
-            return f"not registered: {self.problem}" if self.problem else "not registered: tracking is switched off"
+            return f"not registered: {self.problem}" if self.problem else "not registered: tracking is disabled"
         return f"{self.version}{f', alias {self.alias}' if self.alias else ''}"
 
 
@@ -103,15 +105,16 @@ def export_all(
     """
     given = [name for name, value in (("--config", config), ("--trial", trial), ("--top", top)) if value is not None]
     if len(given) > 1:
-        raise InputError(f"{' and '.join(given)}: expected one of them, found {len(given)}; export twice")
+        raise InputError(f"{' and '.join(given)}: expected one of them, found {len(given)}; run one export for each")
     if top is None:
-        exports = [export(study, to, Wanted(config=config, trial=trial))]
+        chosen = [(to, Wanted(config=config, trial=trial))]
     else:
-        wanted = pick_top(study, top)
-        exports = [export(study, to / f"trial-{item.trial}", item) for item in wanted]
+        chosen = [(to / f"trial-{item.trial}", item) for item in pick_top(study, top)]
+    images = cache(lambda: open_data(study.data))
+    exports = [export(study, folder, wanted, images=images) for folder, wanted in chosen]
     registrations = register(study, exports)
     if problem := next((item.problem for item in registrations if item.problem), None):
-        say(f"warning: not registered: {problem}; every folder is complete, the same command tries again")
+        print_line(f"warning: not registered: {problem}; every folder is complete; run the same command again to retry")
     return list(zip(exports, registrations, strict=True))
 
 
@@ -140,9 +143,9 @@ def to_lines(exported: Exported) -> list[str]:
         for item, registration in exported
         for line in (
             f"{item.winner.name}: {item.winner.state}",
-            *(comparison["sentence"] for comparison in item.winner.comparisons),
+            *(comparison.sentence for comparison in item.winner.comparisons),
             *(f"note        {note}" for note in item.winner.notes),
             f"folder      {item.folder}",
-            f"registry    {registration.in_words()}",
+            f"registry    {registration.to_text()}",
         )
     ]

@@ -8,7 +8,6 @@ next export to the same target restores the old export if the target is missing,
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -20,6 +19,7 @@ from typing import Any
 import yaml
 
 from search.errors import InputError
+from search.storage.locks import holding
 
 FILES = ("README.md", "config.yaml", "evidence.json", "model.pt2", "model.safetensors")
 """Files of an export."""
@@ -58,27 +58,29 @@ def check_target(folder: Path, study: str) -> Path:
     target = Path(os.path.realpath(folder.expanduser()))
     try:
         if target.parent.is_dir():
-            with _locked(target.parent):
+            with holding(target.parent, wait=True):
                 _clean(target)
         if not target.exists():
             return target
         if not target.is_dir():
-            raise InputError(f"--to {folder}: expected a folder, found a file; name a folder")
+            raise InputError(f"--to {folder}: expected a folder, found a file; choose a folder")
         names = sorted(path.name for path in target.iterdir())
     except OSError as error:
-        raise InputError(f"--to {folder}: cannot be read ({error.strerror}); name another folder") from None
+        raise InputError(f"--to {folder}: cannot be read ({error.strerror}); choose another folder") from None
     if not names:
         return target
     if others := [name for name in names if name not in FILES]:
-        raise InputError(f"--to {folder}: the folder holds other files ({others[0]}); name an empty or new one")
+        raise InputError(f"--to {folder}: the folder contains other files ({others[0]}); choose an empty or new one")
     evidence = read_evidence(target)
     if evidence is None:
         raise InputError(
-            f"--to {folder}: the folder holds {names[0]} and no evidence.json of an export, so it is left alone; name "
-            "an empty or new one"
+            f"--to {folder}: the folder contains {names[0]} and no evidence.json of an export, so it is not replaced; "
+            "choose an empty or new one"
         )
     if (found := _study_of(target, evidence)) != study:
-        raise InputError(f"--to {folder}: the folder holds the export of another study ({found}); name another one")
+        raise InputError(
+            f"--to {folder}: the folder contains the export of another study ({found}); choose another one"
+        )
     return target
 
 
@@ -106,29 +108,30 @@ def replacing(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: The target cannot be written.
     """
+    held = contextlib.ExitStack()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         new = _hidden(folder, f"new-{secrets.token_hex(4)}")
-        with _locked(folder.parent):
+        with holding(folder.parent, wait=True):
             new.mkdir()
-            held = _lock(new)
+            held.enter_context(holding(new))
     except OSError as error:
-        raise InputError(f"--to {folder}: cannot be written ({error.strerror}); name another folder") from None
-    try:
-        yield new
-        for path in (*new.iterdir(), new):
-            _flush(path)
-        _exchange(folder, new)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        os.close(held)
+        raise InputError(f"--to {folder}: cannot be written ({error.strerror}); choose another folder") from None
+    with held:
+        try:
+            yield new
+            for path in (*new.iterdir(), new):
+                _flush(path)
+            _exchange(folder, new)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
 
 
 def _exchange(folder: Path, new: Path) -> None:
     """Rename the old folder, rename the new one to the target, then delete the old one."""
     aside = _hidden(folder, "old")
     try:
-        with _locked(folder.parent):
+        with holding(folder.parent, wait=True):
             _recover(folder)
             if folder.exists() and any(folder.iterdir()):
                 folder.rename(aside)
@@ -140,7 +143,7 @@ def _exchange(folder: Path, new: Path) -> None:
             _flush(folder.parent)
             _remove(aside)
     except OSError as error:
-        raise InputError(f"--to {folder}: cannot be replaced ({error.strerror}); name another folder") from None
+        raise InputError(f"--to {folder}: cannot be replaced ({error.strerror}); choose another folder") from None
 
 
 def old_of(folder: Path) -> Path | None:
@@ -176,41 +179,9 @@ def _clean(folder: Path) -> None:
     for path in folder.parent.iterdir():
         if not path.name.startswith(prefix) or not path.is_dir() or path.is_symlink():
             continue
-        with contextlib.suppress(OSError):
-            held = _lock(path)
-            try:
+        with contextlib.suppress(OSError), holding(path) as is_ours:
+            if is_ours:
                 shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(held)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock that lets one export at a time rename folders here; no lock where the file system has none."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(folder: Path) -> int:
-    """Lock a folder for this process, where the file system supports locks.
-
-    Raises:
-        BlockingIOError: Another process holds the lock.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise
-    except OSError:
-        pass  # the file system has no locks
-    return handle
 
 
 def _flush(path: Path) -> None:

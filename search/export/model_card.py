@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.console.scores import score_rows
+from search.journal.selection import Selection
 from search.text.printable import printable
 
 NUM_CLASSES_SHOWN = 20
@@ -25,7 +26,13 @@ def escaped(text: str) -> str:
 
 
 def to_card(
-    evidence: dict[str, Any], *, study: str, data: str, sentences: Sequence[str], places: dict[str, str]
+    evidence: dict[str, Any],
+    *,
+    study: str,
+    data: str,
+    selection: Selection,
+    sentences: Sequence[str],
+    places: dict[str, str],
 ) -> str:
     """Return the model card as Markdown.
 
@@ -33,6 +40,7 @@ def to_card(
         evidence: Content of evidence.json.
         study: Name of the study.
         data: Name of the data set.
+        selection: Scores of the configuration.
         sentences: Verdict sentences of the configuration's comparisons.
         places: Field of config.yaml -> the path or address on this machine that it contains.
     """
@@ -41,14 +49,14 @@ def to_card(
     more = len(classes) - NUM_CLASSES_SHOWN
     kinds = ", ".join(map(escaped, classes[:NUM_CLASSES_SHOWN])) + (f" and {more} more" if more > 0 else "")
     claims = [*(sentences or [_claim(evidence["state"])]), *(f"Note: {note}." for note in evidence["notes"])]
-    rows = [[printable(cell).translate(_HTML) for cell in row] for row in score_rows(evidence["selection"])]
+    rows = [[printable(cell).translate(_HTML) for cell in row] for row in score_rows(selection)]
     scores = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     named = "".join(f"\n* `{field}`: {escaped(place)}" for field, place in places.items())
     return f"""# {escaped(evidence["name"])}
 
 {evidence["state"].capitalize()}: from the study `{study}` on `{data}`.
 
-## What is claimed
+## Claims
 
 {chr(10).join(f"> {escaped(claim)}" for claim in claims)}
 
@@ -56,44 +64,44 @@ def to_card(
 |---|---|---|
 {scores}
 
-The evidence for it (every repeat, block and version) is in `evidence.json`.
+`evidence.json` records the evidence: every repeat with its seeds and split, and all versions.
 
-## What it is
+## Model
 
 An image classifier with {model["parameters_torch"]:,} parameters ({model["parameters_keras"]:,} as Keras counts) and
 {model["sequential_steps"]} sequential steps. Input: RGB images of {model["height"]} x {model["width"]} pixels.
 Classes: {kinds}.
 
-The weights are those of one training ({weights["why"]}); its own test accuracy
-{_percent(weights["test_accuracy"])} is one run and not the estimate above.
+The weights come from one training ({weights["why"]}). Its test accuracy
+{_percent(weights["test_accuracy"])} is that of one run, not the estimate above.
 Scores were measured in {weights["precision"]} ({escaped(str(weights["machine"].get("device", "device unknown")))}).
 `model.pt2` computes in {program["precision"]}; it agrees with {program["with_what"]}
 on {100 * program["share"]:.1f} % of {program["num_images"]} test images.
 
 ## How to use it
 
-    hybrid-search predict . IMAGE...      # image files or folders; needs nothing but this folder
+    hybrid-search predict . IMAGE...      # image files or folders; needs only this folder
     hybrid-search sweep config.yaml       # trains this one point again
 
 `predict` builds the model from the settings in `evidence.json` and the weights in `model.safetensors`; neither can
-execute anything. `model.pt2` (torch.export) is the same as a program for deployment without this package: uint8 images
-(batch, height, width, 3) in, class probabilities out. Loading a .pt2 file may execute what is in it: do so only if you
-trust where it comes from.
+execute anything. `model.pt2` (torch.export) is the same model as a program for deployment without this package: it maps
+uint8 images (batch, height, width, 3) to class probabilities. Loading a .pt2 file may execute code from it: load it
+only if you trust its source.
 
-`config.yaml` names places of the machine that it was exported on; on another one, name yours with `--set FIELD=PLACE`:
+`config.yaml` has paths of the machine that exported it. On another machine, replace them with `--set FIELD=PATH`:
 {named}
 
 ## Limits
 
-It was judged on images like those of `{data}` only. Its probabilities are not calibrated.
+The model was tested only on images like those of `{data}`. Its probabilities are not calibrated.
 """
 
 
 def _claim(state: str) -> str:
     """Return the claim of a configuration that was not compared."""
     if state.startswith("nominated"):
-        return "Nominated, not confirmed: the sweep chose it for its score in one run. Run `hybrid-search compare`."
-    return "Chosen by hand: no declared comparison speaks of it."
+        return "Nominated, not confirmed: the sweep selected it for its score in one run. Run `hybrid-search compare`."
+    return "Chosen by hand: no declared comparison includes it."
 
 
 def _percent(value: float | None) -> str:

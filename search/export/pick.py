@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.errors import InputError, NothingToDoError
+from search.journal.comparison import ComparedContender, ComparisonDocument
+from search.journal.comparison_file import load_comparison
 from search.journal.journal import read_records
-from search.journal.nominee import NOMINATED, choose, comparisons_of, find_contender, state_in
+from search.journal.nominee import NOMINATED, choose_reported, chosen_point, comparisons_of, find_contender, state_in
 from search.journal.summary import best_first
 from search.records import Stopped, TrialRecord
+from search.significance.records import Comparison
 from search.storage.working_copy import fetch
 from search.study.config import StudyConfig
-from search.study.folder import load_comparison
 from search.sweep.sweep import KEEP_WEIGHTS
+from search.text.counted import counted
 
 BY_HAND = "chosen by hand, not confirmed"
 
@@ -27,8 +30,10 @@ class Winner:
     point: dict[str, Any]
     record: TrialRecord
     """The run whose weights are exported."""
-    comparisons: list[dict[str, Any]]
-    """Comparisons that include the configuration; empty if none was run."""
+    records: Mapping[str, TrialRecord]
+    """All trials and repeats of the study, by key."""
+    document: ComparisonDocument | None
+    """The newest comparison; None if there is none."""
     state: str
     """State as returned by `nominee.state_of`, or BY_HAND."""
     why: str
@@ -37,6 +42,11 @@ class Winner:
     """Whether `export` takes these weights by default; False if the user named them."""
     notes: tuple[str, ...]
     """Notes on the choice, as in `nominee.Choice`."""
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Comparisons that include the configuration; empty if none was run."""
+        return comparisons_of(self.document, self.name)
 
     @property
     def alias(self) -> str | None:
@@ -74,7 +84,7 @@ def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
     records = read_records(study.folder)
     trials = [record for record in records.values() if record.kind == "trial"]
     document = load_comparison(study.folder)
-    choice = choose(trials, document)
+    choice, chosen = choose_reported(trials, document), chosen_point(trials, document)
     if wanted.trial is not None:
         record = _trial_of(study, trials, wanted.trial)
         contender = find_contender(document, record.point)
@@ -84,24 +94,25 @@ def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
         if wanted.config is not None:
             contender = _contender_of(document, wanted.config)
         else:
-            assert choice is not None
-            contender = find_contender(document, choice.point)
+            assert chosen is not None
+            contender = find_contender(document, chosen)
         number = choice.trial if choice is not None else None
         record = _first_repeat(contender, records) if contender else _trial_of(study, trials, number)
     point = dict(record.point)
-    name = contender["name"] if contender else record.label
+    name = contender.name if contender else record.label
     state = state_in(document, name)
-    is_chosen_point = choice is not None and choice.point == point
+    is_chosen_point = chosen == point
     is_choice = is_chosen_point and (contender is None or record.kind == "repeat")
     if record.kind == "repeat":
-        why = "the first block; not chosen by score"
+        why = "the first repeat; not selected by score"
     else:
         why = "the sweep's nominee: one run" if is_choice else f"trial {record.number} of the sweep: one run"
     return Winner(
         name=name,
         point=point,
         record=record,
-        comparisons=comparisons_of(document, name),
+        records=records,
+        document=document,
         state=BY_HAND if state == NOMINATED and not is_chosen_point else state,
         why=why,
         is_choice=is_choice,
@@ -109,37 +120,35 @@ def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
     )
 
 
-def _contender_of(document: dict[str, Any] | None, name: str) -> dict[str, Any]:
+def _contender_of(document: ComparisonDocument | None, name: str) -> ComparedContender:
     if document is None:
         raise InputError(
-            f"--config {name}: nothing was compared yet; run `hybrid-search compare` first, or take --trial"
+            f"--config {name}: there is no comparison yet; run `hybrid-search compare` first, or use --trial"
         )
-    known = {item["name"]: item for item in document["contenders"]}
+    known = {item.name: item for item in document.contenders}
     if name not in known:
-        raise InputError(f"--config {name}: not in the comparison; it has: {', '.join(known)}")
-    found: dict[str, Any] = known[name]
-    return found
+        raise InputError(f"--config {name}: not in the comparison; known: {', '.join(known)}")
+    return known[name]
 
 
-def _first_repeat(contender: Mapping[str, Any], records: Mapping[str, TrialRecord]) -> TrialRecord:
-    for run in contender["repeats"]:
-        if run["state"] == "completed" and run["key"] in records:
-            return records[run["key"]]
-    raise NothingToDoError(
-        f"{contender['name']}: no completed repeat to take weights from; run `hybrid-search compare` again"
-    )
+def _first_repeat(contender: ComparedContender, records: Mapping[str, TrialRecord]) -> TrialRecord:
+    for run in contender.repeats:
+        if run.state == "completed" and run.key in records:
+            return records[run.key]
+    raise NothingToDoError(f"{contender.name}: no completed repeat with weights; run `hybrid-search compare` again")
 
 
 def _trial_of(study: StudyConfig, trials: Sequence[TrialRecord], number: int | None) -> TrialRecord:
     record = next((record for record in trials if record.number == number), None)
     if record is None:
         raise InputError(
-            f"--trial {number}: expected a trial of the sweep, which has {len(trials)}; see `hybrid-search status`"
+            f"--trial {number}: expected a trial of the sweep, which has {counted(len(trials), 'trial')}; see "
+            "`hybrid-search status`"
         )
     if "weights-0" not in record.artifacts:
         outcome = record.outcome.word if record.outcome else "not finished"
         way = "; `hybrid-search compare` trains it to the end" if isinstance(record.outcome, Stopped) else ""
-        raise NothingToDoError(f"{study.folder}: trial {record.number} was {outcome} and left no weights{way}")
+        raise NothingToDoError(f"{study.folder}: trial {record.number} was {outcome} and has no weights{way}")
     return record
 
 
@@ -159,9 +168,9 @@ def pick_top(study: StudyConfig, count: int) -> list[Wanted]:
         raise InputError(f"--top {count}: expected 1 to {len(ranked)}, the completed trials of the sweep")
     for place, record in enumerate(ranked[:count]):
         if fetch(study.location, record.artifacts.get("weights-0", "gone")) is None:
-            take = f"; take --top {place}" if place else ""
+            take = f"; use --top {place}" if place else ""
             raise InputError(
-                f"--top {count}: the weights of trial {record.number} are gone; a sweep keeps those of the "
-                f"{max(KEEP_WEIGHTS, study.compare.finalists)} trials that it ranks highest{take}"
+                f"--top {count}: the weights of trial {record.number} were deleted; a sweep keeps those of its "
+                f"{max(KEEP_WEIGHTS, study.compare.finalists)} highest-ranked trials{take}"
             )
     return [Wanted(trial=record.number) for record in ranked[:count]]

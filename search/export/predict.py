@@ -88,7 +88,7 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
             probabilities = model(torch.from_numpy(np.stack([pixels for _, pixels in waiting])))
         for (path, _), row in zip(waiting, probabilities.tolist(), strict=True):
             if not all(map(math.isfinite, row)):
-                raise InputError(f"{folder}: the model gives no finite number for {path}; export another one")
+                raise InputError(f"{folder}: the probabilities for {path} are not finite; export another model")
             ranked = sorted(zip(exported.classes, row, strict=True), key=lambda pair: -pair[1])
             predictions.append(
                 Prediction(path=path, label=ranked[0][0], probability=ranked[0][1], top=tuple(ranked[:NUM_SHOWN]))
@@ -123,7 +123,7 @@ def find_images(paths: Iterable[Path]) -> Iterator[Path | Unread]:
         elif not os.path.lexists(path) and glob.has_magic(str(path)):
             matches = _matching(path)
             if not matches:
-                yield Unread(path=str(path), reason=f"{path}: no file matches this pattern; correct it")
+                yield Unread(path=str(path), reason=f"{path}: no file matches this pattern; correct the pattern")
             for match in matches:
                 yield from _in_folder(match) if os.path.isdir(match) else (_regular(match),)  # noqa: PTH112
         else:
@@ -145,7 +145,7 @@ def _in_folder(folder: Path) -> Iterator[Path | Unread]:
 
     def refuse(error: OSError) -> None:
         place = str(error.filename or folder)
-        unread.append(Unread(path=place, reason=f"{place}: cannot be listed ({error.strerror}); leave it out"))
+        unread.append(Unread(path=place, reason=f"{place}: cannot be listed ({error.strerror}); remove it"))
 
     found: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=refuse):
@@ -168,13 +168,13 @@ def _regular(path: Path) -> Path | Unread:
         mode = path.stat().st_mode
     except OSError as error:
         return Unread(
-            path=str(path), reason=f"{path}: cannot be read ({error.strerror}); correct the path, or leave it out"
+            path=str(path), reason=f"{path}: cannot be read ({error.strerror}); correct the path, or remove it"
         )
     except ValueError as error:
         return Unread(path=str(path), reason=f"{path}: cannot be read ({error}); correct the path")
     if not stat.S_ISREG(mode):
         return Unread(
-            path=str(path), reason=f"{path}: expected an image file, found a pipe, socket or device; leave it out"
+            path=str(path), reason=f"{path}: expected an image file, found a pipe, socket or device; remove it"
         )
     return path
 
@@ -209,16 +209,16 @@ def _read_evidence(folder: Path) -> _Exported:
     except (ValueError, KeyError, TypeError, OverflowError):
         aside = old_of(folder)
         way = (
-            f"an interrupted `export` left the older one at {aside}: export again, or move it back"
+            f"an interrupted `export` moved the older one to {aside}: export again, or move it back"
             if aside
-            else "no readable evidence.json, or of an older version; make one with `export`"
+            else "no readable evidence.json, or one of an older version; create it with `export`"
         )
         raise InputError(f"{folder}: not an export ({way})") from None
     sizes = (len(exported.classes), len(exported.mean), len(exported.std))
     squeezed = (None, resized_side(exported.config.input_height))
     usable = all(map(math.isfinite, exported.mean)) and all(math.isfinite(one) and one > 0 for one in exported.std)
     if sizes != (exported.config.num_classes, 3, 3) or exported.squeezed_to not in squeezed or not usable:
-        raise InputError(f"{folder}: evidence.json does not hold together; export again")
+        raise InputError(f"{folder}: evidence.json contradicts itself; export again")
     return exported
 
 
@@ -240,7 +240,7 @@ def _load_model(folder: Path, exported: _Exported) -> Deployed:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); export again") from None
     if hashlib.sha256(content).hexdigest() != exported.digest:
-        raise InputError(f"{path}: damaged, not the weights of evidence.json; export again")
+        raise InputError(f"{path}: damaged, the digest differs from evidence.json; export again")
     model = build(exported.config, torch.Generator().manual_seed(0))
     fill(model, content, place=path, mend="export again")
     return Deployed(model, exported.mean, exported.std).eval()

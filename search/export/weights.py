@@ -37,4 +37,4 @@ def fill(model: nn.Module, content: bytes, *, place: Path, mend: str) -> None:
         raise InputError(f"{place}: damaged or not the weights of this model ({reason}); {mend}") from None
     for name, values in weights.items():
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):
-            raise InputError(f"{place}: {name} has values that are not finite, so nothing can be predicted; {mend}")
+            raise InputError(f"{place}: {name} has values that are not finite, so the model cannot predict; {mend}")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,24 @@ from hybrid_models.build import build
 from hybrid_models.deployed import Deployed
 from hybrid_models.export import export_program
 from search.compare.nomination import selection_of
+from search.data.store import ImageData, open_data
 from search.errors import InputError, NothingToDoError
 from search.export.folder import check_target, replacing
 from search.export.model_card import to_card
 from search.export.pick import Wanted, Winner, pick_winner
 from search.export.verify import Agreement, compare_predictions
 from search.export.weights import fill
+from search.journal.comparison_file import to_dict as comparison_to_dict
+from search.journal.selection import Selection
 from search.journal.versions import git_revision, versions
 from search.records import TrialRecord, digest_of
-from search.runners.session import say
+from search.runners.session import print_line
 from search.seeds import Block, make_block
-from search.storage.disk import telling_disk_faults
+from search.storage.disk import raising_storage_faults
 from search.storage.working_copy import fetch
-from search.study.bind import DataFacts, bind, load_facts
+from search.study.bind import DataFacts, bind, facts_of
 from search.study.config import StudyConfig, to_dict
-from search.study.folder import load_comparison, write_atomically
+from search.study.folder import write_atomically
 from search.sweep.sweep import KEEP_WEIGHTS
 from search.text.printable import printable
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
@@ -54,13 +58,16 @@ class Export:
     """SHA-256 of the weights file."""
 
 
-def export(study: StudyConfig, folder: Path, wanted: Wanted | None = None) -> Export:
+def export(
+    study: StudyConfig, folder: Path, wanted: Wanted | None = None, *, images: Callable[[], ImageData] | None = None
+) -> Export:
     """Write the export folder of a configuration; an existing export is replaced as a whole.
 
     Args:
         study: The study.
         folder: The folder to write.
         wanted: The configuration or trial to export instead of the study's choice.
+        images: Returns the opened data set, for several exports of one study; by default it is opened here.
 
     Raises:
         InputError: The folder holds other files, or the weights are damaged.
@@ -69,31 +76,32 @@ def export(study: StudyConfig, folder: Path, wanted: Wanted | None = None) -> Ex
     """
     winner = pick_winner(study, wanted)
     target = check_target(folder, study.name)
-    facts = load_facts(study)
+    data = images() if images is not None else open_data(study.data)
+    facts = facts_of(data)
     block = _block_of(study, winner.record)
     spec = bind(study, winner.point, facts, (block,), score_test=winner.record.kind == "repeat", label=winner.name)
     if spec.key != winner.record.key:
         raise InputError(
             f"{study.folder}: {winner.name} was trained as {winner.record.key} and would now be {spec.key}: the data, "
-            "the program or --set differ from what was trained; put them back"
+            "the program or --set has changed since the training; restore it"
         )
     weights = winner.record.artifacts.get("weights-0")
     file = fetch(study.location, weights) if weights else None
     if file is None:
         raise NothingToDoError(
-            f"{study.folder}: the weights of {winner.name} are gone{_why_gone(study, winner.record)}; put them back "
-            "from a copy, or export another configuration with --config or --trial"
+            f"{study.folder}: the weights of {winner.name} were deleted{_why_gone(study, winner.record)}; restore "
+            "them from a copy, or export another configuration with --config or --trial"
         )
-    deployed = load_deployed(study, spec, file)
-    with telling_disk_faults(target), replacing(target) as new:
-        digest = _write(new, study, facts, winner, spec, deployed, file)
+    deployed = load_deployed(study, spec, file, data)
+    with raising_storage_faults(target), replacing(target) as new:
+        digest = _write(new, study, data, winner, spec, deployed, file)
     return Export(folder=target, winner=winner, model=deployed, digest=digest)
 
 
 def _why_gone(study: StudyConfig, record: TrialRecord) -> str:
     if record.kind != "trial":
         return ""
-    return f" (a sweep keeps those of the {max(KEEP_WEIGHTS, study.compare.finalists)} trials that it ranks highest)"
+    return f" (a sweep keeps those of its {max(KEEP_WEIGHTS, study.compare.finalists)} highest-ranked trials)"
 
 
 def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
@@ -101,14 +109,12 @@ def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
     return make_block(study.seed, purpose, int(index))
 
 
-def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deployed:
+def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path, data: ImageData) -> Deployed:
     """Return the model of a completed run with its weights and the normalisation of its training part."""
     from search.data.augment import fit_normaliser
-    from search.data.store import default_cache_dir, open_data
 
     model = build(spec.model, torch.Generator().manual_seed(0))
-    fill(model, weights.read_bytes(), place=weights, mend="put it back from a copy")
-    data = open_data(study.data, default_cache_dir())
+    fill(model, weights.read_bytes(), place=weights, mend="restore it from a copy")
     rows, _ = data.divide(study.split, spec.blocks[0].split_seed)
     normaliser = fit_normaliser(data.train, rows, spec.train.normalise)
     return Deployed(model, normaliser.mean, normaliser.std).eval()
@@ -117,49 +123,57 @@ def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path) -> Deploye
 def _write(
     target: Path,
     study: StudyConfig,
-    facts: DataFacts,
+    data: ImageData,
     winner: Winner,
     spec: TrialSpec,
     deployed: Deployed,
     weights: Path,
 ) -> str:
+    facts = facts_of(data)
     config = to_config(study, winner)
     places = places_in(config)
     header = "".join(f"# {field}: {printable(place)}\n" for field, place in places.items())
-    words = "# One configuration, ready to be trained again. Places of the machine that exported it:\n"
+    words = "# One configuration, ready to be trained again. Paths of the machine that exported it:\n"
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     write_atomically(target / "config.yaml", f"{words}{header}{text}")
     shutil.copyfile(weights, target / "model.safetensors")
-    say("tracing the program; long sequences take up to a minute")
+    print_line("tracing the program; long sequences take up to a minute")
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
     program = export_program(deployed, example)
     torch.export.save(program, target / "model.pt2")
-    agreement = _check_program(study, winner, spec, deployed, program.module())
+    agreement = _check_program(study, data, winner, spec, deployed, program.module())
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement)
+    selection = selection_of(study, facts, list(winner.records.values()), winner.document, winner.point)
+    assert selection is not None
+    evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement, selection)
     write_atomically(target / "evidence.json", json.dumps(evidence, indent=1, allow_nan=False))
-    sentences = [item["sentence"] for item in winner.comparisons]
-    card = to_card(evidence, study=study.name, data=study.data.name, sentences=sentences, places=places)
+    sentences = [item.sentence for item in winner.comparisons]
+    card = to_card(
+        evidence,
+        study=study.name,
+        data=study.data.name,
+        selection=selection,
+        sentences=sentences,
+        places=places,
+    )
     write_atomically(target / "README.md", card)
     return digest
 
 
 def _check_program(
-    study: StudyConfig, winner: Winner, spec: TrialSpec, deployed: Deployed, program: nn.Module
+    study: StudyConfig, data: ImageData, winner: Winner, spec: TrialSpec, deployed: Deployed, program: nn.Module
 ) -> Agreement:
-    from search.data.store import default_cache_dir, open_data
-
     stored = winner.record.artifacts.get("predictions")
     predictions = study.folder / stored if stored else None
     agreement = compare_predictions(
         program,
         deployed,
-        open_data(study.data, default_cache_dir()),
+        data,
         precision=spec.train.precision,
         predictions=predictions if predictions is not None and predictions.is_file() else None,
     )
     if agreement.share < ALIKE:
-        say(f"the program agrees with {agreement.with_what} on {100 * agreement.share:.1f} % of the images only")
+        print_line(f"the program agrees with {agreement.with_what} on only {100 * agreement.share:.1f} % of the images")
     return agreement
 
 
@@ -207,13 +221,13 @@ def to_evidence(
     deployed: Deployed,
     digest: str,
     agreement: Agreement,
+    selection: Selection,
 ) -> dict[str, Any]:
     """Return the content of evidence.json: data, scores, comparisons and versions, as plain data."""
     from hybrid_models.config.shapes import sequential_steps
     from hybrid_models.counting import keras_total, torch_trainable
     from search.data.stream import resized_side
 
-    document = load_comparison(study.folder)
     return {
         "study": study.name,
         "name": winner.name,
@@ -246,8 +260,8 @@ def to_evidence(
             "why": winner.why,
         },
         "program": {"precision": "float32", **asdict(agreement)},
-        "selection": selection_of(study, facts, document, winner.point),
-        "comparison": document,
+        "selection": asdict(selection),
+        "comparison": comparison_to_dict(winner.document) if winner.document else None,
         "data": {"name": study.data.name, "digest": facts.key, "num_train": facts.num_train},
         "versions": versions(),
         "git": git_revision(),

@@ -186,8 +186,8 @@ def parse_line(line: bytes, where: str) -> dict[str, Any] | None:
         event = _read_slowly(plain, where)
     if event.get("version", 1) > VERSION and event["event"] == "session":
         raise InputError(
-            f"{where}: the journal is of version {event['version']}, and this program reads up to {VERSION}; install "
-            "the newer version that wrote it"
+            f"{where}: the journal has version {event['version']}, but this program reads versions up to {VERSION}; "
+            "install the newer version that wrote it"
         )
     return event
 
@@ -206,7 +206,7 @@ def _read_slowly(plain: bytes, where: str) -> dict[str, Any]:
     try:
         event = read_json(plain)
     except RecursionError:
-        raise InputError(f"{where}: not a JSON line, it nests too deeply; {_MEND}") from None
+        raise InputError(f"{where}: not a JSON line, it is nested too deeply; {_MEND}") from None
     except ValueError as error:
         why = f" ({error})" if type(error) is ValueError else ""
         raise InputError(f"{where}: not a JSON line{why}; {_MEND}") from None
@@ -244,13 +244,13 @@ def read_json(line: bytes) -> Any:  # noqa: ANN401
     if "\\ud" in text or "\\uD" in text:
         json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8")  # raises for a lone surrogate
     if "\\u0000" in text:
-        msg = "it holds a NUL character"
+        msg = "it contains a NUL character"
         raise ValueError(msg)
     return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_each_once)
 
 
 def _refuse(name: str) -> float:
-    msg = f"{name} is no number of JSON's"
+    msg = f"{name} is not a JSON number"
     raise ValueError(msg)
 
 
@@ -265,7 +265,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     read = dict(pairs)
     if len(read) != len(pairs):
         names = [name for name, _ in pairs]
-        msg = f"key {next(name for name in names if names.count(name) > 1)[:40]!r} twice"
+        msg = f"key {next(name for name in names if names.count(name) > 1)[:40]!r} occurs twice"
         raise ValueError(msg)
     return read
 

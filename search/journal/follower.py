@@ -89,13 +89,13 @@ class Follower:
         if kind in {"session", "stop"}:
             self.leave()
         if kind == "session":
-            verb = "compare" if event["verb"] == "compare" else "sweep"
-            self._live = verb
+            command = "compare" if event["verb"] == "compare" else "sweep"
+            self._live = command
             self.left = dict(self.records)
-            self.sessions[verb] = event
+            self.sessions[command] = event
             self.data = event.get("data") or self.data
             self.classes = tuple(event.get("classes") or self.classes)
-            self.changed_parents.add(verb)
+            self.changed_parents.add(command)
         elif kind == "comparison":
             self.comparisons.append({**event, "session": self.sessions.get("compare", {})})
         elif kind == "report":
@@ -144,14 +144,14 @@ class Follower:
             return "FAILED" if isinstance(record.outcome, Failed) else "FINISHED", record.outcome.word
         return ("RUNNING", RUNNING) if record.key in self._active else ("KILLED", UNFINISHED)
 
-    def parent_status(self, verb: str) -> str:
+    def parent_status(self, command: str) -> str:
         """Return MLflow's status of a command's parent run: RUNNING, KILLED or FINISHED.
 
         Args:
-            verb: `sweep` or `compare`.
+            command: `sweep` or `compare`.
         """
-        waiting = next(self._waiting[kind] for kind, parent in PARENTS.items() if parent == verb)
-        if self._live == verb or any(key in self._active for key in waiting):
+        waiting = next(self._waiting[kind] for kind, parent in PARENTS.items() if parent == command)
+        if self._live == command or any(key in self._active for key in waiting):
             return "RUNNING"
         return "KILLED" if waiting else "FINISHED"
 

@@ -30,9 +30,9 @@ from search.records import (
     outcome_from_dict,
     outcome_to_dict,
 )
-from search.storage.copies import Copy, NoCopy
-from search.storage.disk import MENDS, is_fault_in_words, telling_disk_faults
+from search.storage.disk import MENDS, is_storage_fault, raising_storage_faults
 from search.storage.locks import try_lock
+from search.storage.remote_copy import Copy, NoCopy
 from search.storage.working_copy import JOURNAL, LOCK
 
 FILE_NAME = JOURNAL
@@ -90,7 +90,7 @@ def fold(records: dict[str, TrialRecord], event: Mapping[str, Any], where: str =
     try:
         _fold(records, event)
     except (KeyError, TypeError, ValueError) as error:
-        why = f"trial {error.args[0]!r} never began" if isinstance(error, KeyError) else str(error)
+        why = f"trial {error.args[0]!r} was never started" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{where}: {event['event']}: {why}; the journal was damaged, restore it from a copy") from None
 
 
@@ -132,7 +132,7 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
     elif kind == "end":
         record = records[event["key"]]
         outcome = outcome_from_dict(event["outcome"])
-        if isinstance(outcome, Failed) and not outcome.diverged and is_fault_in_words(outcome.reason):
+        if isinstance(outcome, Failed) and not outcome.diverged and is_storage_fault(outcome.reason):
             return  # earlier versions recorded a fault of the machine as the trial's failure: resume it
         end = {"outcome": outcome, "finished_at": event["at"], "test_accuracy": event.get("test_accuracy")}
         records[record.key] = changed(record, end | {"artifacts": event.get("artifacts", {})})
@@ -203,7 +203,8 @@ def read_id(folder: Path) -> str:
 class Journal:
     """The journal of one study, open for writing by one process. Use as a context manager, from one thread at a time.
 
-    Each method writes its event to the file before it updates `records` and `draws`.
+    The file is read once, on opening. Each method writes its event to the file before it updates the attributes below,
+    from which the process that has the journal open answers every question about it.
 
     Args:
         folder: The study's folder.
@@ -212,6 +213,8 @@ class Journal:
     Attributes:
         records: Every trial and repeat by key, in the order in which they started.
         draws: Rejected draws, twins and sampler attributes by number.
+        marks: Events that belong to no trial or draw, in order: starts and stops of commands, comparisons, reports.
+        id: Id of this journal in Optuna's study and in MLflow; empty before the first event.
 
     Raises:
         StudyLockedError: Another process holds the journal; the message names that process.
@@ -226,10 +229,12 @@ class Journal:
         self._lock = _lock(folder / LOCK)
         self.records: dict[str, TrialRecord] = {}
         self.draws: dict[int, Draw] = {}
+        self.marks: list[Mapping[str, Any]] = []
+        self.id = ""
         self._epochs: list[tuple[str, int, float | None]] = []
         self._by_kind: dict[str, dict[str, TrialRecord]] = {}
         try:
-            self.copy.begin()
+            self.copy.open()
             self._read()
             self._open()
         except BaseException:
@@ -245,12 +250,15 @@ class Journal:
             elif event["event"] == "epoch":
                 metrics = event["metrics"]
                 self._epochs.append((self.records[event["key"]].key, metrics["epoch"], metrics["val_accuracy"]))
+            elif event["event"] not in _OF_TRIALS:
+                self.marks.append(event)
         for record in self.records.values():
             self._by_kind.setdefault(record.kind, {})[record.key] = record
 
     def _open(self) -> None:
         try:
             _end_cut_line(self.path)
+            self.id = read_id(self.path.parent)
             self._stream = self.path.open("ab", buffering=0)
             self._file = os.fstat(self._stream.fileno())
         except OSError as error:
@@ -273,14 +281,9 @@ class Journal:
             raise self._unwritable(error) from None
         if there is None or not os.path.samestat(there, self._file):
             raise JournalError(
-                f"{self.path}: it was moved, removed or replaced while this command wrote it; nothing recorded is "
-                "lost: put the study's folder back, or run the command on the place where it is now"
+                f"{self.path}: it was moved, removed or replaced while this command wrote it; recorded results are "
+                "kept: move the study's folder back, or run the command on its new place"
             )
-
-    @property
-    def id(self) -> str:
-        """Id of this journal in Optuna's study and in MLflow; empty before the first event."""
-        return read_id(self.path.parent)
 
     def of_kind(self, kind: str) -> list[TrialRecord]:
         """Return all records of a kind, `trial` or `repeat`, in the order in which they started."""
@@ -363,7 +366,9 @@ class Journal:
 
     def note(self, event: str, **fields: object) -> None:
         """Record an event that belongs to no trial, such as a start of a command. It survives a power failure."""
-        self._write({"event": event, "at": time.time(), **fields})
+        mark = {"event": event, "at": time.time(), **fields}
+        self._write(mark)
+        self.marks.append(mark)
         self._sync()
 
     def close(self) -> None:
@@ -394,6 +399,7 @@ class Journal:
                 os.ftruncate(self._stream.fileno(), self._size)  # leave no partial line for the next writer
             raise self._unwritable(error) from None
         self._size += len(line)
+        self.id = self.id or id_of(line)
         fold(self.records, event)
         record = self.records.get(event.get("key", ""))
         if record is not None:
@@ -406,14 +412,14 @@ class Journal:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> JournalError:
-        mend = MENDS.get(error.errno or 0, "correct that")
+        mend = MENDS.get(error.errno or 0, "fix this")
         return JournalError(
             f"{self.path}: cannot be written ({error.strerror}); {mend}, then run the same command again"
         )
 
 
 def _lock(path: Path) -> IO[str]:
-    with telling_disk_faults(path):
+    with raising_storage_faults(path):
         stream = path.open("a+", encoding="utf-8")
         try:
             is_ours = try_lock(stream)

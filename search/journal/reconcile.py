@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from search.journal.mlflow_run import MlflowRun
 from search.records import Completed, Failed, Stopped, TrialRecord
+from search.text.counted import counted
 
 PARENT_RUNS = {"sweep": "the run of the sweep", "compare": "the run of all repeats"}
 """Key of each parent run in MLflow -> its name in messages."""
@@ -21,8 +23,8 @@ class Repair(Enum):
 
     TELL = "Optuna's copy receives the outcome of the trial"
     ADD = "the trial is added to Optuna's copy"
-    REWRITE = "Optuna's copy is written again: what is finished there cannot be changed"
-    SEND = "MLflow is sent what it lacks"
+    REWRITE = "Optuna's copy is written again, because finished trials cannot be changed"
+    SEND = "the missing data is sent to MLflow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Difference:
     """State in the journal."""
     found: str
     """State in the copy."""
-    cure: Repair
+    repair: Repair
     number: int | None = None
     """Trial number in Optuna; None for a run in MLflow."""
 
@@ -53,19 +55,6 @@ class OptunaTrial:
     params: Mapping[str, object]
     curve: Mapping[int, float]
     """Epoch -> validation accuracy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackedRun:
-    """Content of one trial's or repeat's run in MLflow."""
-
-    status: str
-    """RUNNING, FINISHED, FAILED or KILLED."""
-    outcome: str
-    """Outcome tag of the run; empty if it has none."""
-    num_epochs: int
-    val_accuracy: float | None
-    test_accuracy: float | None
 
 
 def state_in_optuna(record: TrialRecord) -> tuple[str, float | None]:
@@ -107,14 +96,14 @@ def optuna_differences(
         fault = _fault(expected.get(number), held.get(number), is_last=number >= max(expected, default=-1))
         if fault is not None:
             record = by_number.get(number)
-            journal = "a draw without a trial" if number in expected else "never began"
+            journal = "a draw without a trial" if number in expected else "never started"
             differences.append(
                 Difference(
                     store="Optuna",
                     trial=f"trial {number}" if record is None else record.label or f"trial {number}",
-                    journal=journal if record is None else _in_words(record),
+                    journal=journal if record is None else _describe(record),
                     found=fault[0],
-                    cure=Repair.ADD if fault[1] is Repair.REWRITE and number >= len(held) else fault[1],
+                    repair=Repair.ADD if fault[1] is Repair.REWRITE and number >= len(held) else fault[1],
                     number=number,
                 )
             )
@@ -150,7 +139,7 @@ def _state(trial: OptunaTrial) -> str:
 
 def mlflow_differences(
     records: Iterable[TrialRecord],
-    runs: Mapping[str, Sequence[TrackedRun]],
+    runs: Mapping[str, Sequence[MlflowRun]],
     *,
     running_comparisons: Iterable[str] = (),
     driven: bool = False,
@@ -171,28 +160,28 @@ def mlflow_differences(
     for key, record in known.items():
         fault = _tracking_fault(record, runs.get(key, ()), driven)
         if fault:
-            differences.append(_sent(record.label or key, _in_words(record), fault))
+            differences.append(_sent(record.label or key, _describe(record), fault))
     for key, held in runs.items():
         name = PARENT_RUNS.get(key)
         left = any(run.status == "RUNNING" for run in held) and not driven
         if name and (left or len(held) > 1):
-            differences.append(_sent(name, "nobody at work" if left else "one", _plural(held) or "RUNNING"))
+            differences.append(_sent(name, "no command running" if left else "one", _plural(held) or "RUNNING"))
         elif not name and key not in known and any(run.status != "KILLED" for run in held):
-            differences.append(_sent(f"trial {key}", "never began", held[0].status))
+            differences.append(_sent(f"trial {key}", "never started", held[0].status))
     if not driven:
         differences += (_sent(f"comparison {key[:4]}", "over", "RUNNING") for key in running_comparisons)
     return differences
 
 
 def _sent(trial: str, journal: str, found: str) -> Difference:
-    return Difference(store="MLflow", trial=trial, journal=journal, found=found, cure=Repair.SEND)
+    return Difference(store="MLflow", trial=trial, journal=journal, found=found, repair=Repair.SEND)
 
 
-def _plural(held: Sequence[TrackedRun]) -> str:
+def _plural(held: Sequence[MlflowRun]) -> str:
     return f"{len(held)} runs" if len(held) > 1 else ""
 
 
-def _tracking_fault(record: TrialRecord, held: Sequence[TrackedRun], driven: bool) -> str:
+def _tracking_fault(record: TrialRecord, held: Sequence[MlflowRun], driven: bool) -> str:
     if len(held) != 1:
         return _plural(held) or "no run"
     (run,) = held
@@ -207,11 +196,11 @@ def _tracking_fault(record: TrialRecord, held: Sequence[TrackedRun], driven: boo
     return "" if driven and record.outcome is None else value_fault(record, run)
 
 
-def value_fault(record: TrialRecord, run: TrackedRun) -> str:
+def value_fault(record: TrialRecord, run: MlflowRun) -> str:
     """Return how the numbers of a run differ from its trial or repeat; empty if they agree."""
     num_epochs = record.curve[-1].epoch if record.curve else 0
     if run.num_epochs != num_epochs:
-        return f"{run.num_epochs} epochs instead of {num_epochs}"
+        return f"{counted(run.num_epochs, 'epoch')} instead of {num_epochs}"
     for name in ("val_accuracy", "test_accuracy"):
         if not _same(getattr(run, name), getattr(record, name)):
             return f"{name} {getattr(run, name)} instead of {getattr(record, name)}"
@@ -224,10 +213,10 @@ def _same(one: float | None, other: float | None) -> bool:
     return math.isclose(one, other, rel_tol=1e-9)
 
 
-def _in_words(record: TrialRecord) -> str:
+def _describe(record: TrialRecord) -> str:
     match record.outcome:
         case None:
-            return f"unfinished after {len(record.curve)} epochs"
+            return f"unfinished after {counted(len(record.curve), 'epoch')}"
         case Stopped(epoch=epoch):
             return f"stopped after epoch {epoch}"
         case Failed():
@@ -236,7 +225,7 @@ def _in_words(record: TrialRecord) -> str:
             return "completed" if record.val_accuracy is None else f"completed ({record.val_accuracy:.4f})"
 
 
-def mended_in_words(differences: Sequence[Difference], noun: str) -> str:
-    """Return one line about what was repaired, such as `mended from the journal: 3 trials`; empty if nothing was."""
+def describe_repairs(differences: Sequence[Difference], noun: str) -> str:
+    """Return one line about what was repaired, such as `repaired from the journal: 3 trials`; empty if nothing was."""
     num = len(differences)
-    return f"mended from the journal: {num} {noun}{'s' if num > 1 else ''}" if num else ""
+    return f"repaired from the journal: {counted(num, noun)}" if num else ""

@@ -7,7 +7,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("hybrid-search", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scipy")
+PACKAGES = ("hybrid-search", "torch", "ray", "optuna", "mlflow", "numpy", "scipy")
 
 
 def versions() -> dict[str, str]:

@@ -25,6 +25,7 @@ from search.significance.figures.save import MIN_CONFIGS
 from search.significance.records import Comparison
 from search.significance.rounding import points
 from search.significance.wording import marks_of
+from search.text.counted import counted
 
 MAX_PAIRS = 12
 """Maximum number of comparisons shown with a slope plot and per-class differences."""
@@ -50,13 +51,13 @@ def _matrices(material: Material) -> Iterator[Html]:
         own = [comparison for comparison in material.comparisons if comparison.dataset == dataset]
         names = {name for item in own for name in (item.a, item.b)}
         if len(names) >= MIN_CONFIGS:
-            yield tag("h3", f"Who wins on the same block{f': {dataset}' if dataset else ''}")
+            yield tag("h3", f"Who wins in the same repeat{f': {dataset}' if dataset else ''}")
             yield picture(
                 superiority_matrix(own),
                 superiority_figure(own),
                 alt=f"Matrix of P(A > B) for {len(names)} configurations; the numbers are in the table below.",
-                caption="Share of blocks in which the row scored above the column, ties half, with its interval on "
-                "these images; highest mean on top. A dash or hatching: not compared.",
+                caption="Share of repeats in which the row scored above the column (a tie counts one half), with its "
+                "interval on these images. The highest mean is on top. A dash or hatching means not compared.",
                 min_width=230 + CELL_PIXELS * len(names),
             )
 
@@ -66,15 +67,16 @@ def _planning(material: Material) -> Iterator[Html]:
     if not lines:
         return
     rope = material.comparisons[0].rope
-    yield tag("h3", "How many repeats would show how much")
+    yield tag("h3", "Detectable difference and number of repeats")
     floors = [f"{points(line.floor, 2)} pp for {line.label}" for line in lines if line.floor]
-    words = f" Below the floor no number of repeats goes: {'; '.join(floors)}." if floors else ""
+    words = f" No number of repeats detects less than the floor: {'; '.join(floors)}." if floors else ""
     yield picture(
         planning_plot(lines, rope=rope),
         planning_figure(lines, rope=rope),
-        alt=f"Smallest detectable difference against the number of repeats, for {len(lines)} comparisons.",
-        caption="Smallest difference found with 80 % power, at the level of the first step of the adjustment; as "
-        f"uncertain as the variances seen so far. The mark is where the study stands.{_off_curve(lines)}{words}",
+        alt=f"Smallest detectable difference against the number of repeats, for {counted(len(lines), 'comparison')}.",
+        caption="Smallest difference detected with 80 % power at the level of the first step of the adjustment. It "
+        "is as uncertain as the variances estimated so far. The mark is the current number of "
+        f"repeats.{_off_curve(lines)}{words}",
     )
 
 
@@ -84,7 +86,7 @@ def _off_curve(lines: Sequence[PlanningLine]) -> str:
         if line.num_now and line.detectable_now and line.num_now in line.repeats:
             expected = line.detectable[line.repeats.index(line.num_now)]
             if abs(line.detectable_now / expected - 1) > OFF_CURVE:
-                return " Where it lies off its curve, a variance came out below 0 and is taken as 0."
+                return " The mark is off its curve where a variance estimate was below 0 and was set to 0."
     return ""
 
 
@@ -98,14 +100,14 @@ def _pairs(material: Material) -> Iterator[Html]:
         if material.classes and material.classes[position]:
             pictures.append(_per_class(material, position))
         group = f" ({group_name(comparison)})" if group_name(comparison) else ""
-        title = join([tag("strong", f"{comparison.a} against {comparison.b}"), f"{group}, block by block"])
+        title = join([tag("strong", f"{comparison.a} against {comparison.b}"), f"{group}, repeat by repeat"])
         yield folded_away(title, styled("div", "side-by-side", *pictures), is_open=drawn < NUM_OPEN)
         drawn += 1
     left = sum(bool(comparison.blocks) for comparison in material.comparisons) - drawn
     if left:
-        yield note(f"{left} further comparisons are in the tables only.")
+        yield note(f"{counted(left, 'further comparison')} in the tables only.")
     if not material.classes:
-        yield note(f"Class by class: {material.why_no_classes}.")
+        yield note(f"No differences per class: {material.why_no_classes}.")
 
 
 def _slopes(comparison: Comparison) -> Html:
@@ -113,8 +115,8 @@ def _slopes(comparison: Comparison) -> Html:
     return picture(
         slope_plot(comparison),
         slopes_figure(comparison),
-        alt=f"Paired scores: {comparison.a} is higher in {wins} of {len(comparison.blocks)} blocks.",
-        caption="One line per block: both were trained on the same split, weights and order seeds.",
+        alt=f"Paired scores: {comparison.a} is higher in {wins} of {counted(len(comparison.blocks), 'repeat')}.",
+        caption="One line per repeat: both configurations used the same split and the same seeds of weights and order.",
     )
 
 
@@ -139,7 +141,7 @@ def make_numbers(material: Material) -> Html | None:
     if not comparisons:
         return None
     details = [_details(comparison, is_open=len(comparisons) == 1) for comparison in comparisons]
-    return section("numbers", "Every number", _overview(comparisons), *details)
+    return section("numbers", "All numbers", _overview(comparisons), *details)
 
 
 def _overview(comparisons: tuple[Comparison, ...]) -> Html:
@@ -202,7 +204,7 @@ def _details(c: Comparison, *, is_open: bool) -> Html:
         (block, f"{100 * a:.2f} %", f"{100 * b:.2f} %", f"{100 * (a - b):+.2f}")
         for block, a, b in zip(c.blocks, c.scores_a, c.scores_b, strict=True)
     ]
-    blocks = table(("block", c.a, c.b, "difference, pp"), scores, caption="Scores block by block") if scores else ""
+    blocks = table(("repeat", c.a, c.b, "difference, pp"), scores, caption="Scores repeat by repeat") if scores else ""
     group = f" ({group_name(c)})" if group_name(c) else ""
     title = join([tag("strong", f"{c.a} against {c.b}"), group])
     return folded_away(title, tag("p", c.sentence), facts, blocks, is_open=is_open)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.compare.repeats import load_correct
-from search.errors import InputError
-from search.journal.journal import read_history, read_records
-from search.journal.summary import Status, summarise
+from search.journal.comparison import Choice, ComparedData, ComparisonDocument
+from search.journal.comparison_file import load_comparison
+from search.journal.journal import read_history
+from search.journal.selection import Selection
+from search.journal.summary import Status
 from search.records import TrialRecord
-from search.report.overview import make_overview
+from search.report.overview import overview_of
 from search.significance.by_class import ClassDifference, by_class
 from search.significance.records import Comparison
-from search.significance.restored import restore
 from search.study.config import StudyConfig
-from search.study.folder import load_comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +33,21 @@ class Material:
     """Counts and failures of the sweep."""
     sessions: tuple[Mapping[str, Any], ...]
     """`session` events of the journal: the command, the machine, the versions and the data of each session."""
-    document: Mapping[str, Any]
-    """Content of comparison.json; empty before a comparison."""
-    comparisons: tuple[Comparison, ...]
-    selection: Mapping[str, Any]
-    """The nominee's current scores; empty without a nominee."""
-    choice: Mapping[str, Any]
-    """The configuration that `export` would take now, its state and notes; empty without a nominee."""
+    document: ComparisonDocument | None
+    """The newest comparison; None before one."""
+    selection: Selection | None
+    """The nominee's current scores; None without a nominee."""
+    choice: Choice | None
+    """The configuration that `export` would take now, its state and notes; None without a nominee."""
     classes: tuple[tuple[ClassDifference, ...], ...] = ()
     """Per comparison, its difference for each class; empty if unknown."""
     why_no_classes: str = ""
     """Why `classes` is empty although there is a comparison."""
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The comparisons of the newest comparison; empty before one."""
+        return self.document.comparisons if self.document else ()
 
     @property
     def last(self) -> Mapping[str, Any]:
@@ -57,45 +61,36 @@ def gather(study: StudyConfig) -> Material:
     Raises:
         InputError: The journal or comparison.json is damaged.
     """
-    records = list(read_records(study.folder).values())
-    trials = tuple(record for record in records if record.kind == "trial")
-    document = load_comparison(study.folder) or {}
-    try:
-        comparisons = tuple(restore(item) for item in document.get("comparisons", ()))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{study.folder}: comparison.json cannot be read ({error}); run `hybrid-search compare` again"
-        ) from None
-    sessions = [event for event in read_history(study.folder).marks if event["event"] == "session"]
-    overview = make_overview(study)
-    classes, why_not = _classes(study, document, comparisons)
+    history = read_history(study.folder)
+    document = load_comparison(study.folder)
+    overview = overview_of(study, history, document)
+    classes, why_not = _classes(study, document, history.records)
+    records = history.records.values()
     return Material(
         study=study,
-        trials=trials,
+        trials=tuple(record for record in records if record.kind == "trial"),
         repeats=tuple(record for record in records if record.kind == "repeat"),
-        status=summarise(trials, study.search.trials),
-        sessions=tuple(sessions),
+        status=overview.status,
+        sessions=tuple(event for event in history.marks if event["event"] == "session"),
         document=document,
-        comparisons=comparisons,
-        selection=overview["selection"] or {},
-        choice=overview["choice"] or {},
+        selection=overview.selection,
+        choice=overview.choice,
         classes=classes,
         why_no_classes=why_not,
     )
 
 
 def _classes(
-    study: StudyConfig, document: Mapping[str, Any], comparisons: Sequence[Comparison]
+    study: StudyConfig, document: ComparisonDocument | None, records: Mapping[str, TrialRecord]
 ) -> tuple[tuple[tuple[ClassDifference, ...], ...], str]:
     """Return the differences per class of every comparison, or why they are unknown."""
-    if not any(comparison.num_images for comparison in comparisons):
-        return (), "no comparison rests on test images"
-    found = _labels(study, document["data"])
+    if document is None or not any(comparison.num_images for comparison in document.comparisons):
+        return (), "no comparison has the correctness of test images"
+    found = _labels(study, document.data)
     if isinstance(found, str):
         return (), found
     labels, names = found
-    records = read_records(study.folder)
-    keys = {(item["name"], run["block"]): run["key"] for item in document["contenders"] for run in item["repeats"]}
+    keys = {(item.name, run.block): run.key for item in document.contenders for run in item.repeats}
 
     def bits(name: str, block: str) -> NDArray[np.uint8] | None:
         record = records.get(keys.get((name, block), ""))
@@ -105,7 +100,7 @@ def _classes(
         return load_correct(study.folder, record, len(labels))
 
     every: list[tuple[ClassDifference, ...]] = []
-    for comparison in comparisons:
+    for comparison in document.comparisons:
         pairs = [(bits(comparison.a, block), bits(comparison.b, block)) for block in comparison.blocks]
         both = [(a, b) for a, b in pairs if a is not None and b is not None]
         if not both or not comparison.num_images:
@@ -113,10 +108,10 @@ def _classes(
             continue
         a, b = (np.array(side) for side in zip(*both, strict=True))
         every.append(by_class(a, b, labels, names, alpha=comparison.alpha))
-    return tuple(every), "" if any(every) else "the right answers of the repeats are gone"
+    return tuple(every), "" if any(every) else "the correctness of the repeats is missing"
 
 
-def _labels(study: StudyConfig, data: Mapping[str, Any]) -> tuple[NDArray[np.int64], tuple[str, ...]] | str:
+def _labels(study: StudyConfig, data: ComparedData) -> tuple[NDArray[np.int64], tuple[str, ...]] | str:
     """Return the labels of the test images and the class names, or why they are unknown; reads only cached data."""
     from search.data.errors import DataError
     from search.data.store import default_cache_dir, entry_folder, open_entry
@@ -126,7 +121,7 @@ def _labels(study: StudyConfig, data: Mapping[str, Any]) -> tuple[NDArray[np.int
     except DataError:
         images = None
     if images is None:
-        return f"the images are not decoded on this machine; `hybrid-search data {study.data.name}` does it"
-    if images.digest != data["digest"]:
-        return f"the images on this machine ({images.digest}) are not those of the study ({data['digest']})"
+        return f"the images are not decoded on this machine; run `hybrid-search data {study.data.name}`"
+    if images.digest != data.digest:
+        return f"the images on this machine ({images.digest}) are not those of the study ({data.digest})"
     return np.asarray(images.test.labels), images.classes

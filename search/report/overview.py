@@ -3,37 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.compare.nomination import select, to_dict
+from search.compare.nomination import select
 from search.console.progress import duration
 from search.console.scores import expected_line, score_rows
 from search.console.verdict_lines import verdict_lines
 from search.data.splits import second_size
-from search.journal.journal import read_history
-from search.journal.nominee import choose
-from search.journal.summary import best_first, summarise
+from search.journal.comparison import Choice, ComparisonDocument
+from search.journal.comparison_file import load_comparison
+from search.journal.journal import History, read_history
+from search.journal.nominee import choose_reported
+from search.journal.selection import Selection
+from search.journal.summary import Status, best_first, summarise
 from search.records import Completed, Failed, TrialRecord
 from search.study.config import StudyConfig
-from search.study.folder import load_comparison
+from search.text.counted import counted
 
 NUM_NOMINATED = 5
 
 
-def make_overview(study: StudyConfig) -> dict[str, Any]:
-    """Return the state of a study, read from its journal and comparison.json, as plain data."""
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """The state of a study."""
+
+    study: str
+    folder: str
+    status: Status
+    """Counts and failures of the sweep."""
+    training_secs: float
+    selection: Selection | None
+    """The nominee's three scores; None without a nominee."""
+    choice: Choice | None
+    """The configuration that `export` would take; None without a nominee."""
+    nominated: tuple[TrialRecord, ...]
+    """The first trials by validation accuracy, best first."""
+    repeats: Mapping[str, int]
+    """Number of completed, failed and unfinished repeats."""
+    race: tuple[str, ...]
+    """Sentences on the race; empty if there was none."""
+    verdicts: tuple[str, ...]
+
+
+def make_overview(study: StudyConfig) -> Overview:
+    """Return the state of a study, read from its journal and comparison.json."""
     history = read_history(study.folder)
-    by_key = history.records
+    return overview_of(study, history, load_comparison(study.folder))
+
+
+def overview_of(study: StudyConfig, history: History, document: ComparisonDocument | None) -> Overview:
+    """Return the state of a study from its journal and its newest comparison."""
     marks = [event for event in history.marks if event["event"] in {"session", "stop"}]
-    trials = [record for record in by_key.values() if record.kind == "trial"]
-    repeats = [record for record in by_key.values() if record.kind == "repeat"]
+    trials = [record for record in history.records.values() if record.kind == "trial"]
+    repeats = [record for record in history.records.values() if record.kind == "repeat"]
     running = bool(marks) and marks[-1]["event"] == "session" and marks[-1]["verb"] == "sweep" and _running(trials)
-    status = summarise(trials, study.search.trials, since=marks[-1]["at"] if running else None)
-    document = load_comparison(study.folder)
-    choice = choose(trials, document)
+    return Overview(
+        study=study.name,
+        folder=str(study.location),
+        status=summarise(trials, study.search.trials, since=marks[-1]["at"] if running else None),
+        training_secs=sum(record.elapsed_secs for record in trials),
+        selection=_select(study, trials, marks, document),
+        choice=choose_reported(trials, document),
+        nominated=tuple(best_first(trials)[:NUM_NOMINATED]),
+        repeats={
+            "completed": sum(isinstance(record.outcome, Completed) for record in repeats),
+            "failed": sum(isinstance(record.outcome, Failed) for record in repeats),
+            "unfinished": sum(record.outcome is None for record in repeats),
+        },
+        race=document.race.sentences if document and document.race else (),
+        verdicts=tuple(verdict_lines(document.comparisons)) if document else (),
+    )
+
+
+def to_dict(overview: Overview) -> dict[str, Any]:
+    """Return the overview as plain data for `--json`."""
+    status = overview.status
     return {
-        "study": study.name,
-        "folder": str(study.location),
+        "study": overview.study,
+        "folder": overview.folder,
         "trials": {
             "planned": status.num_planned,
             "completed": status.num_completed,
@@ -42,19 +90,15 @@ def make_overview(study: StudyConfig) -> dict[str, Any]:
             "unfinished": status.num_unfinished,
         },
         "epochs": status.num_epochs,
-        "training_secs": sum(record.elapsed_secs for record in trials),
+        "training_secs": overview.training_secs,
         "eta_secs": status.eta_secs,
-        "selection": _select(study, trials, marks, document),
-        "choice": choice.to_dict() if choice else None,
-        "nominated": [_row(record) for record in best_first(trials)[:NUM_NOMINATED]],
+        "selection": asdict(overview.selection) if overview.selection else None,
+        "choice": asdict(overview.choice) if overview.choice else None,
+        "nominated": [_row(record) for record in overview.nominated],
         "failures": [{"reason": reason, "count": count} for reason, count in status.failures],
-        "repeats": {
-            "completed": sum(isinstance(record.outcome, Completed) for record in repeats),
-            "failed": sum(isinstance(record.outcome, Failed) for record in repeats),
-            "unfinished": sum(record.outcome is None for record in repeats),
-        },
-        "race": document.get("race", {}).get("sentences", []) if document else [],
-        "verdicts": verdict_lines(document["comparisons"]) if document else [],
+        "repeats": dict(overview.repeats),
+        "race": list(overview.race),
+        "verdicts": list(overview.verdicts),
     }
 
 
@@ -62,16 +106,15 @@ def _select(
     study: StudyConfig,
     trials: list[TrialRecord],
     marks: list[Mapping[str, Any]],
-    document: dict[str, Any] | None,
-) -> dict[str, Any] | None:
+    document: ComparisonDocument | None,
+) -> Selection | None:
     """Return the nominee's three scores; None without a nominee."""
     session = next((event for event in reversed(marks) if event["event"] == "session"), None)
     if session is None:
         return None
     data = session["data"]
     num_val = second_size(data["num_train"], study.split, data.get("num_val", 0))
-    found = select(study, trials, document, num_val=num_val, num_classes=len(session["classes"]))
-    return to_dict(found) if found else None
+    return select(study, trials, document, num_val=num_val, num_classes=len(session["classes"]))
 
 
 def _running(trials: list[TrialRecord]) -> bool:
@@ -91,45 +134,35 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     }
 
 
-def to_lines(overview: dict[str, Any]) -> list[str]:
+def to_lines(overview: Overview) -> list[str]:
     """Return the overview as lines of text."""
-    counts = overview["trials"]
-    over = counts["completed"] + counts["stopped"] + counts["failed"]
+    status = overview.status
     lines = [
-        f"study       {overview['study']} ({overview['folder']})",
-        f"trials      {over}/{counts['planned']}: {counts['completed']} completed, {counts['stopped']} stopped, "
-        f"{counts['failed']} failed, {counts['unfinished']} unfinished",
-        f"epochs      {overview['epochs']} in {duration(overview['training_secs'])} of training",
+        f"study       {overview.study} ({overview.folder})",
+        f"trials      {status.num_over}/{status.num_planned}: {status.num_completed} completed, "
+        f"{status.num_stopped} stopped, {status.num_failed} failed, {status.num_unfinished} unfinished",
+        f"epochs      {status.num_epochs} in {duration(overview.training_secs)} of training",
     ]
-    if overview["eta_secs"]:
-        lines.append(f"ETA         {duration(overview['eta_secs'])}")
-    lines += [f"failure     {item['count']} x {item['reason']}" for item in overview["failures"]]
-    selection = overview["selection"]
+    if status.eta_secs:
+        lines.append(f"ETA         {duration(status.eta_secs)}")
+    lines += [f"failure     {count} x {reason}" for reason, count in status.failures]
+    selection, choice = overview.selection, overview.choice
     if selection:
-        lines.append(f"nominee     {selection['name']}: {selection['state']}")
-        lines += [f"            {name:21}{score:>8}  {words}" for name, score, words in score_rows(selection)]
-        if selection["expected_highest"]:
-            lines.append(f"            {expected_line(selection['expected_highest'])}")
-    lines += choice_lines(overview["choice"])
-    rows = [row for row in overview["nominated"] if row["val_accuracy"] is not None]
+        lines.append(f"nominee     {selection.name}: {selection.state}")
+        lines += [f"            {name:22}{score:>8}  {words}" for name, score, words in score_rows(selection)]
+        if selection.expected_highest:
+            lines.append(f"            {expected_line(selection.expected_highest)}")
+    if choice:
+        lines += [f"export      {choice.name}: {choice.state}", *(f"note        {note}" for note in choice.notes)]
+    rows = [
+        f"            {100 * record.val_accuracy:6.2f} %  {record.label}, {counted(len(record.curve), 'epoch')}"
+        for record in overview.nominated
+        if record.val_accuracy is not None
+    ]
     if rows:
-        lines.append("nominated   by validation accuracy of one run each")
-        lines += [
-            f"            {100 * row['val_accuracy']:6.2f} %  {row['label']}, {row['epochs']} epochs" for row in rows
-        ]
-    repeats = overview["repeats"]
-    if any(repeats.values()):
-        lines.append(
-            f"repeats     {repeats['completed']} completed, {repeats['failed']} failed, "
-            f"{repeats['unfinished']} unfinished"
-        )
-    lines += [f"race        {sentence}" for sentence in overview["race"]]
-    lines += [f"verdict     {sentence}" for sentence in overview["verdicts"]]
+        lines += ["nominated   by validation accuracy of one run each", *rows]
+    if any(overview.repeats.values()):
+        lines.append(f"repeats     {', '.join(f'{count} {word}' for word, count in overview.repeats.items())}")
+    lines += [f"race        {sentence}" for sentence in overview.race]
+    lines += [f"verdict     {sentence}" for sentence in overview.verdicts]
     return lines
-
-
-def choice_lines(choice: Mapping[str, Any] | None) -> list[str]:
-    """Return lines on the configuration that `export` would take, with its notes."""
-    if choice is None:
-        return []
-    return [f"export      {choice['name']}: {choice['state']}", *(f"note        {note}" for note in choice["notes"])]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search.report import asked, evidence, provenance, race, scores, sweep, verdict
+from search.report import design, evidence, provenance, race, scores, sweep, verdict
 from search.report.markup import Html, styled, tag
 from search.report.material import Material
-from search.report.verdict import counted, headline
+from search.report.verdict import headline, verdict_counts
+from search.text.counted import counted
 
 POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """Content security policy of the page: it fetches nothing from outside the file."""
@@ -18,8 +19,8 @@ TITLES = {
     "asked": "What was asked",
     "sweep": "The sweep",
     "pictures": "Pictures",
-    "numbers": "Every number",
-    "provenance": "How to get this again",
+    "numbers": "All numbers",
+    "provenance": "How to reproduce this",
 }
 """Anchor -> title in the table of contents."""
 
@@ -37,7 +38,7 @@ def make_page(material: Material) -> str:
         "verdict": verdict.make(material),
         "scores": scores.make(material),
         "race": race.make(material),
-        "asked": asked.make(material),
+        "asked": design.make(material),
         "sweep": sweep.make(material),
         "pictures": evidence.make_pictures(material),
         "numbers": evidence.make_numbers(material),
@@ -74,9 +75,7 @@ def _head(material: Material) -> Html:
 def _top(material: Material) -> Html:
     study = material.study
     counts = material.comparisons
-    told = (
-        f"{len(counts)} declared comparison{'s' * (len(counts) != 1)}: {counted(counts)}" if counts else "not compared"
-    )
+    told = f"{counted(len(counts), 'declared comparison')}: {verdict_counts(counts)}" if counts else "not compared"
     eyebrow = styled("p", "eyebrow", "Report on the study ", tag("b", study.name), f" · {study.data.name} · {told}")
     return tag("header", eyebrow, tag("h1", headline(material)))
 

@@ -11,19 +11,21 @@ from search.report.markup import Html, definitions, section, table, tag
 from search.report.material import Material
 from search.report.picture import folded_away
 from search.study.config import to_dict
+from search.text.counted import counted
 
 
 def make(material: Material) -> Html:
     """Return the section: commands, data, versions, repeats, and the study file."""
     study = material.study
     resolved = yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True)
-    steps = "\n".join(f"hybrid-search {verb} study.yaml" for verb in ("sweep", "compare", "report"))
+    steps = "\n".join(f"hybrid-search {command} study.yaml" for command in ("sweep", "compare", "report"))
     return section(
         "provenance",
-        "How to get this again",
+        "How to reproduce this",
         tag(
             "p",
-            "Same file, versions and device: the same weights of every point; one trial at a time: the same points.",
+            "The same file, versions and device give the same weights for every point, and with one trial at a time "
+            "also the same points.",
         ),
         tag("pre", tag("code", steps), attributes={"tabindex": "0"}),
         definitions(_facts(material)),
@@ -40,13 +42,13 @@ def _facts(material: Material) -> list[tuple[str, str]]:
         facts.append(("data digest", str(last["data"]["digest"])))
     facts.append(("git", str(last.get("git") or "not in a repository")))
     if document:
-        facts += [("comparison", str(document["key"])), ("looks at it", str(document.get("num_looks", 1)))]
+        facts += [("comparison", document.key), ("interim analyses", str(document.num_looks))]
     machines = {tuple(record.machine.items()) for record in (*material.trials, *material.repeats) if record.machine}
-    facts.append(("computed on", "; ".join(sorted(_in_words(dict(machine)) for machine in machines)) or "not told"))
+    facts.append(("computed on", "; ".join(sorted(_describe(dict(machine)) for machine in machines)) or "unknown"))
     return facts
 
 
-def _in_words(machine: Mapping[str, Any]) -> str:
+def _describe(machine: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in machine.items())
 
 
@@ -58,14 +60,13 @@ def _sessions(material: Material) -> list[Html]:
     names = list(dict.fromkeys(name for session in latest.values() for name in session.get("versions", {})))
     rows = [(name, *(str(session.get("versions", {}).get(name, "-")) for session in latest.values())) for name in names]
     rows.append(("revision", *((str(session.get("git") or "-"))[:12] for session in latest.values())))
-    return [table(("version of", *latest), rows, caption="Software, at the last run of each verb")]
+    return [table(("version of", *latest), rows, caption="Software at the last run of each command")]
 
 
 def _blocks(material: Material) -> list[Html]:
-    blocks = material.document.get("blocks", ())
+    blocks = material.document.blocks if material.document else ()
     if not blocks:
         return []
-    seeds = ("split_seed", "init_seed", "order_seed")
-    rows = [(block["name"], *(str(block[seed]) for seed in seeds)) for block in blocks]
-    whole = table(("block", "split", "weights", "order"), rows, caption="Seeds of the shared blocks")
-    return [folded_away(f"Seeds of the {len(blocks)} blocks", whole)]
+    rows = [(block.name, *map(str, (block.split_seed, block.init_seed, block.order_seed))) for block in blocks]
+    whole = table(("repeat", "split", "weights", "order"), rows, caption="Seeds of the repeats")
+    return [folded_away(f"Seeds of {counted(len(blocks), 'repeat')}", whole)]

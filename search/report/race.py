@@ -5,8 +5,7 @@ The verdicts rest on fresh repeats that are trained after the race.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from search.report.markup import Html, section, table, tag
 from search.report.material import Material
@@ -15,25 +14,17 @@ from search.significance.figures.numbers import number
 
 def make(material: Material) -> Html | None:
     """Return the section; None if the comparison was not a race."""
-    race: Mapping[str, Any] | None = material.document.get("race")
+    race = material.document.race if material.document else None
     if race is None:
         return None
     rows = [
-        (
-            f"{pair['a']} against {pair['b']}",
-            pair["outcome"],
-            str(pair["num_blocks"]),
-            _last(pair["e_values"]),
-            number(pair["needed"]),
-        )
-        for pair in race["pairs"]
+        (f"{pair.a} against {pair.b}", pair.outcome, str(pair.num_blocks), _last(pair.e_values), number(pair.needed))
+        for pair in race.pairs
     ]
-    headings = ("pair", "outcome", "blocks", "E", "E needed")
-    whole = table(headings, rows, caption="How every pair ended", words=(0, 1))
-    said = [tag("li", f"{sentence.rstrip('.:')}.") for sentence in race.get("sentences", ())]
-    # Earlier versions raced on test accuracy and did not record it.
-    scores = race.get("scores", "test accuracy")
-    words = tag("p", f"The race went by {scores}; the verdict above rests on the fresh blocks alone.")
+    headings = ("pair", "outcome", "repeats", "E", "E needed")
+    whole = table(headings, rows, caption="Outcome of every pair", words=(0, 1))
+    said = [tag("li", f"{sentence.rstrip('.:')}.") for sentence in race.sentences]
+    words = tag("p", f"The race used {race.scores}; the verdict above uses only the fresh repeats.")
     return section("race", "The race", tag("ul", *said), whole, words)
 
 

@@ -10,10 +10,12 @@ from search.report.material import Material
 def make(material: Material) -> Html | None:
     """Return the section with the nominee's three scores; None without a nominee."""
     selection = material.selection
-    if not selection:
+    if selection is None:
         return None
-    who = tag("strong", selection["name"])
-    words = tag("p", who, f": {selection['state']}. Whatever is chosen for its score looks better than it is.")
+    who = tag("strong", selection.name)
+    words = tag(
+        "p", who, f": {selection.state}. A configuration that is selected for its score looks better than it is."
+    )
     rows = score_rows(selection)
     scores = table(("score", "accuracy", "what it is"), rows, caption="The nominee's three scores", words=(0, 2))
     return section("scores", "Winner's curse", words, scores)

@@ -10,6 +10,7 @@ from search.records import Completed, Stopped, TrialRecord
 from search.significance.figures.interactive import axis, count_axis
 from search.significance.figures.interactive import new_figure as new_live_figure
 from search.significance.figures.theme import BLUE, GREY, new_figure, plain_axes
+from search.text.counted import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,6 +112,6 @@ def _shown(trials: Sequence[TrialRecord], kind: type[Completed | Stopped]) -> li
 
 def _hover(record: TrialRecord) -> str:
     lines = [f"<b>{html.escape(record.label)}</b>", f"{100 * (record.val_accuracy or 0.0):.2f} %"]
-    epochs = f"{len(record.curve)} epoch{'s' * (len(record.curve) != 1)}, {record.elapsed_secs:.0f} s"
+    epochs = f"{counted(len(record.curve), 'epoch')}, {record.elapsed_secs:.0f} s"
     point = [f"{name} {value}" for name, value in record.point.items()]
     return "<br>".join([*lines, epochs, *(html.escape(item) for item in point)])

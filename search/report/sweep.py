@@ -18,6 +18,7 @@ from search.report.so_far import highest_so_far, so_far_figure, so_far_plot
 from search.significance.figures import best_of_plot
 from search.significance.figures.interactive_curves import best_of_figure
 from search.significance.selection import expected_best_of
+from search.text.counted import counted
 
 NUM_SHOWN = 10
 BAND = (0.1, 0.9)
@@ -42,7 +43,7 @@ def make(material: Material) -> Html | None:
         attributes={"class": "tiles"},
     )
     secs = sum(record.elapsed_secs for record in material.trials)
-    told = tag("p", f"{status.num_epochs:,} epochs in {duration(secs)} of training.")
+    told = tag("p", f"{counted(status.num_epochs, 'epoch')} in {duration(secs)} of training.")
     return section("sweep", "The sweep", counts, told, *_failures(material), *_nominees(material), *_curves(material))
 
 
@@ -107,9 +108,10 @@ def band_of(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 def _best_of(material: Material, values: NDArray[np.float64]) -> Html:
     expected = expected_best_of(values, replace=True)
     unbiased = expected_best_of(values, replace=False)
-    band, label = band_of(values), "8 of 10 sweeps of that size"
-    hint = " An indication: the trials were not independent random draws trained to the end."
-    caveat = "" if material.selection["expected_highest"]["is_exact"] else hint
+    band, label = band_of(values), "8 of 10 sweeps of this size"
+    hint = " Approximate: the trials were not independent random draws trained to the end."
+    highest = material.selection.expected_highest if material.selection else None
+    caveat = "" if highest and highest.is_exact else hint
     gain = unbiased[-1] - unbiased[(len(values) - 1) // 2]
     return picture(
         best_of_plot(expected, unbiased, band=band, band_label=label, values=values),
@@ -118,9 +120,9 @@ def _best_of(material: Material, values: NDArray[np.float64]) -> Html:
         f"k = {len(values)}.",
         caption=join(
             [
-                f"What more trials would buy: from half of the {len(values)} completed trials to all of them, "
-                f"the expected highest score rose by {100 * gain:.2f} percentage points.{caveat} "
-                "These are selection scores, and as such too high."
+                f"The gain from more trials: from half of the {len(values)} completed trials to all of them, the "
+                f"expected highest score rose by {100 * gain:.2f} percentage points.{caveat} These are selection "
+                "scores, so they are too high."
             ]
         ),
     )

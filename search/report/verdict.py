@@ -17,6 +17,7 @@ from search.significance.figures import forest_plot
 from search.significance.figures.forest import group_name
 from search.significance.figures.interactive import forest_figure
 from search.significance.records import Comparison, Verdict
+from search.text.counted import counted
 
 MARKS = {
     Verdict.BETTER: ("▲", "better"),
@@ -35,23 +36,23 @@ def headline(material: Material) -> str:
     if len(comparisons) == 1:
         return f"{parted(comparisons[0])[0].rstrip('.')}."
     if comparisons:
-        name, state = material.choice.get("name"), material.choice.get("state")
-        own = [item for item in comparisons if name in {item.a, item.b}]
-        if len(own) == 1:
-            return f"{name}: {state}. {parted(own[0])[0].rstrip('.')}."
-        if own:
-            wins = sum(has_won(item.to_dict(), str(name)) for item in own)
-            return f"{name}: {state}. Better in {wins} of {len(own)} declared comparisons."
-        return f"{len(comparisons)} declared comparisons: {counted(comparisons)}."
+        choice = material.choice
+        own = [item for item in comparisons if choice and choice.name in {item.a, item.b}]
+        if choice and len(own) == 1:
+            return f"{choice.name}: {choice.state}. {parted(own[0])[0].rstrip('.')}."
+        if choice and own:
+            wins = sum(has_won(item, choice.name) for item in own)
+            return f"{choice.name}: {choice.state}. Better in {wins} of {len(own)} declared comparisons."
+        return f"{len(comparisons)} declared comparisons: {verdict_counts(comparisons)}."
     if material.choice:
-        return f"{material.choice['name']}: {material.choice['state']}."
+        return f"{material.choice.name}: {material.choice.state}."
     if material.repeats:
         count = len(material.repeats)
-        return f"{count} repeat{'s were' if count > 1 else ' was'} trained, and no comparison is written down."
-    return "Nothing is finished yet."
+        return f"{counted(count, 'repeat')} trained, but no comparison was written."
+    return "No trial has finished yet."
 
 
-def counted(comparisons: Sequence[Comparison]) -> str:
+def verdict_counts(comparisons: Sequence[Comparison]) -> str:
     """Return the number of comparisons per verdict, such as `5 better, 2 inconclusive`."""
     counts = Counter(comparison.verdict for comparison in comparisons)
     return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
@@ -84,26 +85,30 @@ def make(material: Material) -> Html:
     if not comparisons:
         return section("verdict", "Verdict", _none_yet(material))
     groups = [(name, list(members)) for name, members in groupby(comparisons, group_name)]
-    looks = material.document.get("num_looks", 1)
+    looks = material.document.num_looks if material.document else 1
     parts = _choice(material)
     for name, members in groups:
         if len(groups) > 1:
-            parts.append(tag("h3", f"{name}: {counted(members)}"))
+            parts.append(tag("h3", f"{name}: {verdict_counts(members)}"))
         shown = [item for item in members if len(comparisons) < MANY or is_decided(item.verdict)]
         if shown:
             parts.append(tag("ul", *(_card(item) for item in shown), attributes={"class": "cards"}))
     if len(comparisons) >= MANY:
-        plain = [item.to_dict() for item in comparisons]
-        parts.append(tag("p", f"Of {len(plain)} comparisons: {counts(plain)}. Those without a card are in the table."))
-        parts += [tag("p", reason) for reason in reasons(plain)]
+        words = f"Of {len(comparisons)} comparisons: {counts(comparisons)}. Those without a card are in the table."
+        parts += [tag("p", words), *(tag("p", reason) for reason in reasons(comparisons))]
     if looks > 1:
-        parts.append(styled("p", "note", f"This is look number {looks} at this study: p-values are no longer exact."))
+        parts.append(
+            styled("p", "note", f"This is interim analysis {looks} of this study: p-values are no longer exact.")
+        )
     forest = picture(
         forest_plot(comparisons),
         forest_figure(comparisons),
-        alt=f"Forest plot of {len(comparisons)} comparisons: {counted(comparisons)}. Every number is in the table.",
-        caption="Each mark is a difference, the thick bar its own interval, the thin bar the interval that holds for "
-        "the whole family at once. Inside the band the two are practically equivalent.",
+        alt=(
+            f"Forest plot, {counted(len(comparisons), 'comparison')}: {verdict_counts(comparisons)}. All numbers are "
+            "in the table."
+        ),
+        caption="Each mark is a difference. The thick bar is its own interval, the thin bar the interval that holds "
+        "for the whole family at once. Inside the band the two are practically equivalent.",
     )
     return section("verdict", "Verdict", *parts, forest)
 
@@ -111,10 +116,10 @@ def make(material: Material) -> Html:
 def _choice(material: Material) -> list[Html]:
     """Return the configuration that `export` would take, and its notes."""
     choice = material.choice
-    if not choice:
+    if choice is None:
         return []
-    taken = tag("p", tag("code", "export"), " takes ", tag("strong", choice["name"]), f": {choice['state']}.")
-    return [taken, *(styled("p", "note", f"{note[0].upper()}{note[1:]}.") for note in choice["notes"])]
+    taken = tag("p", tag("code", "export"), " chooses ", tag("strong", choice.name), f": {choice.state}.")
+    return [taken, *(styled("p", "note", f"{note[0].upper()}{note[1:]}.") for note in choice.notes)]
 
 
 def _card(comparison: Comparison) -> Html:
@@ -130,13 +135,15 @@ def _none_yet(material: Material) -> Html:
     if not ranked:
         pages = material.study.folder.glob("*/table.md")
         found = ", ".join(str(page) for page in sorted(pages))
-        where = f" Tables of other verbs: {found}." if found else ""
-        return tag("p", f"No trial is finished, and nothing was compared.{where}")
+        where = f" Tables of other commands: {found}." if found else ""
+        return tag("p", f"No trial has finished, and there is no comparison.{where}")
     record = ranked[0]
     score = "no score" if record.val_accuracy is None else f"{100 * record.val_accuracy:.2f} % validation accuracy"
     return join(
         [
-            tag("p", tag("strong", f"{record.label}: {NOMINATED}."), f" {score} in one run, chosen for this score."),
-            tag("p", "A sweep's highest score is partly luck. What is real shows on fresh repeats: ", command),
+            tag("p", tag("strong", f"{record.label}: {NOMINATED}."), f" {score} in one run, selected for this score."),
+            tag(
+                "p", "The highest score of a sweep is partly chance. Fresh repeats show the real difference: ", command
+            ),
         ]
     )

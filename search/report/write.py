@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.copies.process import TrackerProcess
+from search.copies.process import FollowerProcess
 from search.errors import (
     InputError,
     JournalError,
@@ -16,14 +16,13 @@ from search.errors import (
     StudyLockedError,
     TrackingError,
 )
-from search.journal.journal import FILE_NAME as JOURNAL
-from search.journal.journal import Journal, read_events
+from search.journal.journal import Journal
 from search.report.material import Material, gather
 from search.report.page import make_page
 from search.report.verdict import headline
-from search.runners.session import TRACKER_PATIENCE_SECS, say, tracking_place
-from search.storage.copies import copy_of
-from search.storage.disk import telling_disk_faults
+from search.runners.session import TRACKER_PATIENCE_SECS, print_line, tracking_place
+from search.storage.disk import raising_storage_faults
+from search.storage.remote_copy import copy_of
 from search.storage.working_copy import publish
 from search.study.config import StudyConfig
 from search.study.folder import write_atomically
@@ -69,13 +68,13 @@ def write_report(study: StudyConfig, to: Path | None = None, *, patience: float 
         try:
             write_atomically(kept, page)
         except StorageFaultError as error:
-            say(f"not in the study's folder, so not in MLflow either: {error}")
+            print_line(f"the report could not be written into the study's folder and was not sent to MLflow: {error}")
             return _report(file, material, page)
     _track(study, page, patience)
     try:
         publish(study.location)
     except (StoreError, StoreAwayError, StorageFaultError) as error:
-        say(str(error))
+        print_line(str(error))
     return _report(file, material, page)
 
 
@@ -90,15 +89,15 @@ def _report(file: Path, material: Material, page: str) -> Report:
 
 def _write(file: Path, page: str, *, option: str) -> None:
     if file.is_dir():
-        raise InputError(f"{option}{file}: expected a file, found a folder; name a file such as {file / FILE_NAME}")
+        raise InputError(f"{option}{file}: expected a file, found a folder; give a file such as {file / FILE_NAME}")
     try:
-        with telling_disk_faults(file):
+        with raising_storage_faults(file):
             file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, page)
     except StorageFaultError as error:
         cause = error.__cause__
         why = cause.strerror if isinstance(cause, OSError) else str(error)
-        raise InputError(f"{option}{file}: cannot be written ({why}); name another file with --to") from None
+        raise InputError(f"{option}{file}: cannot be written ({why}); choose another file with --to") from None
 
 
 def _track(study: StudyConfig, page: str, patience: float) -> None:
@@ -106,18 +105,18 @@ def _track(study: StudyConfig, page: str, patience: float) -> None:
     try:
         place = tracking_place(study)
     except TrackingError as error:
-        say(f"{study.name}: not sent to MLflow: {error}")
+        print_line(f"{study.name}: not sent to MLflow: {error}")
         return
     if place is None:
         return
     digest = hashlib.sha256(page.encode()).hexdigest()[:16]
     try:
-        with Journal(study.folder, copy_of(study.location, say)) as journal:
-            known = [event for event in read_events(study.folder / JOURNAL) if event["event"] == "report"]
+        with Journal(study.folder, copy_of(study.location, print_line)) as journal:
+            known = [event for event in journal.marks if event["event"] == "report"]
             if not known or known[-1]["digest"] != digest:
                 journal.note("report", digest=digest, artifacts=[FILE_NAME])
-            tracker = TrackerProcess(study.folder, place.uri, place.experiment, say)
+            tracker = FollowerProcess(study.folder, place.uri, place.experiment, print_line)
             if not tracker.close(patience):
-                say(f"{study.name}: {tracker.backlog}")
+                print_line(f"{study.name}: {tracker.backlog}")
     except (StudyLockedError, JournalError, StoreError, StoreAwayError, StorageFaultError, OSError) as error:
-        say(f"not in MLflow yet: {error}; run `hybrid-search report` again")
+        print_line(f"the report was not sent to MLflow: {error}; run `hybrid-search report` again")

@@ -260,7 +260,7 @@ def draw_saliency(pixels: NDArray[np.uint8], captions: Sequence[str], rows: Sequ
     for place in range(count):
         _show(axes[0, place], pixels[place], captions[place], {})
         for at, row in enumerate(rows, start=1):
-            _show(axes[at, place], row.maps[place], f"says {row.captions[place]}", {"cmap": "magma", "vmin": 0})
+            _show(axes[at, place], row.maps[place], f"predicted: {row.captions[place]}", {"cmap": "magma", "vmin": 0})
     for at, label in enumerate(("image", *(row.label for row in rows))):
         axes[at, 0].set_ylabel(textwrap.fill(label, 16), fontsize=8, rotation=0, ha="right", va="center")
     return figure

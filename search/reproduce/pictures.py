@@ -57,7 +57,7 @@ def draw(
         try:
             drawn["saliency"] = _saliency(study, paper, cells, options, repeats, trained)
         except FileNotFoundError as error:
-            missing.append(f"saliency, {error.filename} is gone")
+            missing.append(f"saliency, {error.filename} is missing")
     return drawn, missing
 
 
@@ -96,7 +96,7 @@ def _confusions(
         found = [item for item in counts if item is not None]
         label = paper.cells[name].label
         if not found:
-            missing.append(f"the confusion matrix of {label}: its repeats left no predictions")
+            missing.append(f"the confusion matrix of {label}: its repeats have no predictions")
             continue
         runs = "one run" if len(found) == 1 else f"mean of {len(found)} runs"
         panels.append(figures.ConfusionPanel(f"{label}, ours, {runs}", facts.classes, np.mean(found, axis=0)))
@@ -140,7 +140,7 @@ def _saliency(
         record = trained[name].completed[0]
         weights = record.artifacts["weights-0"]
         deployed = load_deployed(
-            study, repeats.rebuild(record), fetch(study.location, weights) or study.folder / weights
+            study, repeats.rebuild(record), fetch(study.location, weights) or study.folder / weights, data
         )
         images_BCHW = (pixels_BHWC.permute(0, 3, 1, 2).float() / 255 - deployed.mean) / deployed.std
         with torch.no_grad():

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from search.compare.interim import Look, key_of, take_look
+from search.compare.interim import InterimAnalysis, count_analysis, key_of
 from search.compare.repeats import Repeats
 from search.compare.run import run_repeats
 from search.console.progress import counter
@@ -18,7 +18,7 @@ from search.reproduce.outcomes import Outcome, everything_trained, gather
 from search.reproduce.paper import Paper, load_paper
 from search.reproduce.setting import Options, changes, contender, make_study, with_cells
 from search.reproduce.table import to_table
-from search.runners.session import say
+from search.runners.session import print_line
 from search.study.bind import DataFacts, load_facts
 from search.study.config import StudyConfig
 from search.study.folder import write_atomically
@@ -59,14 +59,14 @@ def _check_validation(study: StudyConfig, paper: Paper) -> None:
     num_val = load_facts(study, on_progress=counter("decoding images")).num_val
     if num_val:
         raise InputError(
-            f"data.root: {paper.name} draws its validation part anew for each repeat, found one that is fixed "
-            f"({num_val:,} images); move its folder away from data.root, or join it with the training part"
+            f"data.root: {paper.name} draws a new validation part for each repeat, found a fixed one "
+            f"({num_val:,} images); move its folder out of data.root, or merge it into the training part"
         )
 
 
 def _check_images(study: StudyConfig, paper: Paper, images: tuple[int, ...]) -> None:
     if not paper.saliency:
-        raise InputError(f"--images: expected with a paper that shows saliency maps, found {paper.name}; leave it out")
+        raise InputError(f"--images: expected a paper with saliency maps, found {paper.name}; remove the option")
     last = load_facts(study).num_test - 1
     faults = [f"--images: expected positions in the test set, 0 to {last}, found {at}" for at in images if at > last]
     if faults:
@@ -85,13 +85,13 @@ def _conclude(
     shown = everything_trained(study, paper, facts, repeats, journal)
     if len(shown.blocks) > study.compare.repeats:
         asked, there = study.compare.repeats, len(shown.blocks)
-        say(
-            f"{study.name}: --repeats {asked} asked for; the table holds all {there} that were trained here, as a "
-            "choice among them would not be fair"
+        print_line(
+            f"{study.name}: --repeats {asked} requested, but the table uses all {there} repeats trained here, because "
+            "selecting some would bias it"
         )
     outcomes = gather(study, facts, shown)
-    look = take_look(journal, key_of(study, shown), shown)
-    document = {**to_document(study, paper, data, facts, outcomes), "num_looks": look.number}
+    analysis = count_analysis(journal, key_of(study, shown), shown)
+    document = {**to_document(study, paper, data, facts, outcomes), "num_looks": analysis.number}
     folder = study.folder / FOLDER
     folder.mkdir(exist_ok=True)
     drawn = {"cells": figures.draw_cells(document)}
@@ -104,8 +104,8 @@ def _conclude(
     document["pictures"] = [f"{name}.png" for name in drawn]
     write_atomically(folder / "reproduction.json", json.dumps(document, indent=1, allow_nan=False))
     write_atomically(folder / "table.md", to_table(document))
-    if look.is_new:
-        _note(study, journal, document, shown, look)
+    if analysis.is_new:
+        _note(study, journal, document, shown, analysis)
     return document
 
 
@@ -141,14 +141,16 @@ def to_document(
     }
 
 
-def _note(study: StudyConfig, journal: Journal, document: dict[str, Any], shown: Repeats, look: Look) -> None:
+def _note(
+    study: StudyConfig, journal: Journal, document: dict[str, Any], shown: Repeats, analysis: InterimAnalysis
+) -> None:
     """Log the files, and one metric per cell, to MLflow."""
     rows = [row for row in document["cells"] if row["runs"]]
     journal.note(
         "comparison",
         key=key_of(study, shown),
-        seen=look.seen,
-        num_looks=look.number,
+        seen=analysis.seen,
+        num_looks=analysis.number,
         repeats=sorted(shown.keys.values()),
         metrics={
             "num_blocks": document["repeats"],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.significance.rounding import p_value
+from search.text.counted import counted
 
 TESTS = {"validation": "ours, validation: corrected t", "test": "ours, test images: crossed"}
 """Score -> heading of the column of its valid test."""
@@ -27,8 +28,8 @@ def _setting(document: dict[str, Any]) -> list[str]:
     held = f"{images['validation']:,} validation" if images["validation"] else "no validation"
     lines = [
         f"Data: {document['data']}, {images['training']:,} training, {held}, {images['test']:,} test images; "
-        f"{_count(document['epochs'], 'epoch')} in {document['precision']}; "
-        f"{_count(document['repeats'], 'run')} per cell.",
+        f"{counted(document['epochs'], 'epoch')} in {document['precision']}; {counted(document['repeats'], 'run')} "
+        "per cell.",
     ]
     if document["changes"]:
         changed = "; ".join(
@@ -120,28 +121,29 @@ def _family_notes(family: dict[str, Any]) -> list[str]:
 def _legend(document: dict[str, Any]) -> list[str]:
     scale = ", ".join(f"{'*' * (place + 1)} p < {_level(level)}" for place, level in enumerate(document["marks"]))
     lines = [
-        "- theirs: as printed; ± is what the choice of their scored images alone leaves open at least (95 %)",
-        "- ours: mean of the runs with its 95 % t interval from three runs on, for fresh runs on this data set",
-        "- inside: whether theirs lies in that interval, give or take its last digit",
-        "- further runs: whether theirs could be the mean of as many further runs of ours as it is a mean of (95 % "
-        "prediction interval); - where their test images are others than ours",
+        "- theirs: as printed; ± is the smallest uncertainty, from the choice of their scored images alone (95 %)",
+        "- ours: mean of the runs with its 95 % t interval (from three runs on), for fresh runs on this data set",
+        "- inside: whether theirs is in that interval, up to rounding of its last digit",
+        "- further runs: whether theirs could be the mean of as many further runs of ours (95 % prediction "
+        "interval); - where their test images differ from ours",
     ]
     if any(row["diverged"] for row in document["cells"]):
-        lines.append("- diverged: counted with the last finite checkpoint, or as chance where there is none")
+        lines.append("- diverged: scored by the last finite checkpoint, or as chance without one")
     if document["families"]:
         lines.append(
-            f"- marks: {scale}; n.s. otherwise. Ours by a valid test: the run is the unit, p adjusted by Holm over the "
-            "family; the interval is this difference's alone, for new data of this kind; where two tests stand side by "
-            "side, the crossed one on test images is the claim, the other says the same of the paper's own score"
+            f"- marks: {scale}; n.s. otherwise. Ours by a valid test: the run is the unit, p adjusted by Holm over "
+            "the family; the interval is for this difference alone, on new data of this kind; of two tests side by "
+            "side, the crossed one on test images is the claim, and the other one tests the paper's own score"
         )
     if any(pair["as_published"] for family in document["families"] for pair in family["pairs"]):
         lines.append(
-            "- their test on ours: takes the images of all runs for independent; as published, ignores the variation "
-            "between runs"
+            "- their test on ours: treats the images of all runs as independent; as published, it ignores the "
+            "variation between runs"
         )
     if document["num_looks"] > 1:
         lines.append(
-            f"- this is look number {document['num_looks']} at these runs: p-values of valid tests are no longer exact"
+            f"- this is interim analysis {document['num_looks']} of these runs: p-values of valid tests are no longer "
+            "exact"
         )
     return lines
 

@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Literal
 
 from search.console.messages import warn
+from search.data.store import ImageData, open_data
 from search.errors import EXIT_INPUT, HybridSearchError, InputError, NothingToDoError, ResourceError, StudyError
 from search.journal.journal import read_id
 from search.runners.node_check import request_faults, trials_that_fit
 from search.storage.working_copy import JOURNAL
-from search.study.bind import DataFacts, check_baselines, check_points, check_sweep, load_facts
+from search.study.bind import DataFacts, check_baselines, check_points, check_splits, check_sweep, facts_of
 from search.study.claims import too_few_repeats
 from search.study.config import StudyConfig, gpu_faults
 from search.study.draws import check_possible
 from search.study.folder import check_data, check_folder
 from search.study.oddities import odd_in_compare, odd_in_sweep
 from search.study.tracking_place import tracking_place
+from search.text.counted import counted
 from search.uris import Uri
 
-Verb = Literal["plan", "sweep", "compare", "reproduce"]
+Command = Literal["plan", "sweep", "compare", "reproduce"]
 IGNORED = {
     "MLFLOW_TRACKING_URI": "tracking.uri",
     "MLFLOW_REGISTRY_URI": "tracking.uri",
@@ -33,7 +35,7 @@ IGNORED = {
 }
 """Environment variables that MLflow and Ray normally follow -> the study's field that decides here instead."""
 LITTLE_ROOM_BYTES = 2**30
-_GOES_ON = "the study has begun and goes on without it"
+_GOES_ON = "the study was already started and continues without this copy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +43,17 @@ class Subject:
     """The study to check and the command that checks it."""
 
     study: StudyConfig
-    verb: Verb
+    command: Command
     num_confirm: int
     """Number of fresh repeats that confirm the survivor of a race; 0 without a race."""
 
     @property
     def sweeps(self) -> bool:
         """Whether the command is `sweep`, or `plan`, which plans a sweep."""
-        return self.verb in {"plan", "sweep"}
+        return self.command in {"plan", "sweep"}
 
     @property
-    def has_begun(self) -> bool:
+    def has_started(self) -> bool:
         """Whether the study was started before, that is, has a journal."""
         return (self.study.folder / JOURNAL).is_file()
 
@@ -64,13 +66,14 @@ Check = Callable[[Subject], Iterable[str]]
 class Checked:
     """Result of checking a study without errors."""
 
+    data: ImageData
     facts: DataFacts
     warnings: tuple[str, ...]
 
 
 def check_study(
     study: StudyConfig,
-    verb: Verb,
+    command: Command,
     *,
     num_confirm: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
@@ -79,36 +82,38 @@ def check_study(
 
     Args:
         study: The study.
-        verb: The command; `plan` checks for both sweep and comparison.
+        command: The command; `plan` checks for both sweep and comparison.
         num_confirm: Number of fresh repeats that confirm the survivor of a race; 0 without a race.
         on_progress: Called with the number of images decoded so far and the total.
 
     Returns:
-        Facts about the data, and the warnings.
+        The opened data set, facts about it, and the warnings.
 
     Raises:
         HybridSearchError: The only error found, or an InputError with one line per error.
     """
-    subject = Subject(study=study, verb=verb, num_confirm=num_confirm)
+    subject = Subject(study=study, command=command, num_confirm=num_confirm)
     errors: list[HybridSearchError] = []
     warnings: list[str] = []
-    facts: list[DataFacts] = []
+    opened: list[ImageData] = []
     for check in CHECKS:
         _run(lambda check=check: warnings.extend(check(subject)), errors)  # type: ignore[misc]
-    _run(lambda: facts.append(load_facts(study, on_progress=on_progress)), errors)
-    if facts:
+    _run(lambda: opened.append(open_data(study.data, on_progress=on_progress)), errors)
+    if opened:
+        facts = facts_of(opened[0])
         num_before = len(errors)
-        for check_data in DATA_CHECKS:
-            _run(lambda check=check_data: check(subject, facts[0]), errors)  # type: ignore[misc]
+        _run(lambda: _points(subject, opened[0], facts), errors)
+        _run(lambda: check_baselines(study), errors)
+        _run(lambda: _data(subject, facts), errors)
         if len(errors) == num_before and subject.sweeps:  # else the same errors would be reported again
-            _run(lambda: check_possible(study, facts[0]), errors)
+            _run(lambda: check_possible(study, facts), errors)
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise InputError(*dict.fromkeys(fault for error in errors for fault in error.faults))
     for line in warnings:
         warn(line)
-    return Checked(facts=facts[0], warnings=tuple(warnings))
+    return Checked(data=opened[0], facts=facts, warnings=tuple(warnings))
 
 
 def _run(check: Callable[[], None], errors: list[HybridSearchError]) -> None:
@@ -127,7 +132,7 @@ def _folder(subject: Subject) -> Iterator[str]:
     there = next(path for path in (study.folder, *study.folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < LITTLE_ROOM_BYTES:
-        yield f"storage: {there} has {free / 2**20:,.0f} MiB left; a full disk ends the command"
+        yield f"storage: only {free / 2**20:,.0f} MiB are free in {there}; the command ends when the disk is full"
 
 
 def _request(subject: Subject) -> Iterator[str]:
@@ -144,16 +149,17 @@ def _request(subject: Subject) -> Iterator[str]:
     num_cpus = os.cpu_count() or 1
     if resources.runner == "inline":
         if resources.cpus > num_cpus:
-            yield f"resources.cpus: {resources.cpus:g} threads per trial, and this machine has {num_cpus} CPUs"
+            has = counted(num_cpus, "CPU")
+            yield f"resources.cpus: {resources.cpus:g} threads per trial, but this machine has {has}"
         return
     machine = {"CPU": float(num_cpus), "GPU": float(_num_gpus()) if resources.gpus else 0.0}
     if faults := request_faults(resources, [machine], "this machine"):
         raise ResourceError(*faults)
     fitting = trials_that_fit(resources, machine)
     if resources.concurrency is not None and resources.concurrency > fitting:
-        yield f"resources.concurrency: {resources.concurrency} asked for, and this machine fits {fitting}"
-    if subject.verb == "plan" and not subject.study.gives("resources.gpus") and Path("/dev/nvidia0").exists():
-        yield "resources.gpus: 0, and this machine has a GPU; trials compute on the CPU"
+        yield f"resources.concurrency: {resources.concurrency} requested, but this machine has room for {fitting}"
+    if subject.command == "plan" and not subject.study.gives("resources.gpus") and Path("/dev/nvidia0").exists():
+        yield "resources.gpus: 0, although this machine has a GPU; trials run on the CPU"
 
 
 def _num_gpus() -> int:
@@ -180,11 +186,11 @@ def _tracking(subject: Subject) -> Iterator[str]:
     from search.tracking.foreign import refuse_foreign_experiment
     from search.tracking.mlflow_client import check_uri
 
-    if not subject.has_begun or subject.verb == "plan":
+    if not subject.has_started or subject.command == "plan":
         try:
             check_uri(place.uri)
         except HybridSearchError as error:
-            if not subject.has_begun:
+            if not subject.has_started:
                 raise
             yield from (f"{fault} ({_GOES_ON})" for fault in error.faults)
             return
@@ -200,7 +206,7 @@ def _database(subject: Subject) -> Iterator[str]:
     try:
         fault = foreign_study(subject.study, read_id(subject.study.folder))
     except StudyError as error:
-        if not subject.has_begun:
+        if not subject.has_started:
             raise
         yield from (f"{fault} ({_GOES_ON})" for fault in error.faults)
         return
@@ -211,13 +217,14 @@ def _database(subject: Subject) -> Iterator[str]:
 def _claims(subject: Subject) -> Iterator[str]:
     """Check that the comparison can reach a conclusion."""
     study = subject.study
-    if subject.verb in {"plan", "sweep"}:
+    if subject.command in {"plan", "sweep"}:
         yield from odd_in_compare(study)
-    elif subject.verb == "compare" and study.compare.finalists + len(study.compare.baselines) < 2:
+    elif subject.command == "compare" and study.compare.finalists + len(study.compare.baselines) < 2:
         raise NothingToDoError(
-            "compare: one finalist and nothing to compare it with; name compare.baselines, or raise compare.finalists"
+            "compare: one finalist and no other configuration to compare it with; set compare.baselines, or raise "
+            "compare.finalists"
         )
-    if subject.verb in {"plan", "compare"}:
+    if subject.command in {"plan", "compare"}:
         if subject.num_confirm:
             yield from too_few_repeats(study.compare, subject.num_confirm, where="compare.confirm")
         else:
@@ -244,9 +251,9 @@ def _environment(subject: Subject) -> Iterator[str]:
         if os.environ.get(name) and decided[field] is None and f"${{{name}}}" not in written
     }
     if fields:
-        verb = "is" if len(fields) == 1 else "are"
+        is_or_are = "is" if len(fields) == 1 else "are"
         yield (
-            f"{' and '.join(fields)} {verb} set in the environment and ignored; the study decides, by "
+            f"{' and '.join(fields)} {is_or_are} set in the environment and ignored; use "
             f"{' and '.join(dict.fromkeys(fields.values()))}"
         )
 
@@ -264,21 +271,13 @@ CHECKS: tuple[Check, ...] = (
 """All checks that need no data, in the order in which their errors are reported."""
 
 
-def _points(subject: Subject, facts: DataFacts) -> None:
+def _points(subject: Subject, data: ImageData, facts: DataFacts) -> None:
     if subject.sweeps:
         check_sweep(subject.study, facts)
-    else:
-        check_points(subject.study, facts, num_confirm=subject.num_confirm)
-
-
-def _baselines(subject: Subject, _: DataFacts) -> None:
-    check_baselines(subject.study)
+    check_splits(subject.study, data, num_confirm=subject.num_confirm)
+    check_points(subject.study, facts)
 
 
 def _data(subject: Subject, facts: DataFacts) -> None:
-    if subject.has_begun:
+    if subject.has_started:
         check_data(subject.study, facts.key)
-
-
-DATA_CHECKS: tuple[Callable[[Subject, DataFacts], None], ...] = (_points, _baselines, _data)
-"""Checks that need the data."""

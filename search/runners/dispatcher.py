@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from search.errors import DivergedError, InputError, InterruptedStudyError
 from search.journal.journal import Journal
 from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult
-from search.storage.disk import telling_disk_faults
+from search.storage.disk import raising_storage_faults
 from search.storage.working_copy import ARRAYS
 from search.training.files import CHECKPOINTS
 from search.training.spec import TrialSpec
@@ -38,8 +38,6 @@ class Assignment:
     """The trial's own folder, on storage shared by all nodes."""
     remote: str | None = field(default=None, repr=False)
     """URI of the trial's folder on an object store, used instead of `folder`; may contain a password."""
-    cache_dir: str | None
-    """Node-local folder for decoded images; None for the node's default."""
     num_known_epochs: int
     """Number of epochs already in the journal; the worker does not report them again."""
 
@@ -56,7 +54,6 @@ class Dispatcher(ABC):
         journal: The open journal of the study; the caller closes it.
         folder: The study's folder.
         kind: Kind of the records that this dispatcher owns: `trial` or `repeat`.
-        cache_dir: Node-local folder for decoded images; None for each node's default.
         deadline: Value of `time.monotonic()` after which no training starts and running ones are closed, to be resumed.
         on_change: Called after each change, for display.
     """
@@ -67,21 +64,18 @@ class Dispatcher(ABC):
         journal: Journal,
         folder: Path,
         kind: str,
-        cache_dir: Path | None = None,
         deadline: float | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._folder = folder
         self._kind = kind
-        self._cache_dir = cache_dir
         self._deadline = deadline
         self._on_change = on_change
         self.interrupted: str | None = None
         """Name of the signal or key that requested an early end; None if there was none."""
         self.specs: dict[str, TrialSpec] = {}
-        self.attempts: dict[str, int] = {}
-        with telling_disk_faults(folder):
+        with raising_storage_faults(folder):
             (folder / TRIALS).mkdir(exist_ok=True)
         self._unfinished = [record for record in self.records if record.outcome is None]
         for record in self.records:
@@ -92,7 +86,7 @@ class Dispatcher(ABC):
         folder = self.folder_of(record.key)
         if folder.is_symlink():
             raise InputError(
-                f"{folder}: expected a folder, found a link; nothing outside the study is touched: remove it"
+                f"{folder}: expected a folder, found a link; remove it, as only files inside the study are deleted"
             )
         if record.outcome is None or self.is_tried_again(record):
             return
@@ -135,7 +129,7 @@ class Dispatcher(ABC):
         """
         if self.interrupted is not None:
             raise InterruptedStudyError(
-                f"interrupted by {self.interrupted}; everything is saved, the same command goes on"
+                f"interrupted by {self.interrupted}; everything is saved, run the same command again to continue"
             )
 
     @abstractmethod
@@ -146,7 +140,7 @@ class Dispatcher(ABC):
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
         """Return the spec and record of the next new training; None if there is none."""
 
-    def judge(self, record: TrialRecord) -> bool:  # noqa: ARG002
+    def may_continue(self, record: TrialRecord) -> bool:  # noqa: ARG002
         """Return whether a training may continue after its latest epoch."""
         return True
 
@@ -154,7 +148,7 @@ class Dispatcher(ABC):
         """Return whether the next start retries a finished training, so that its folder is kept."""
         return False
 
-    def learn(self, record: TrialRecord) -> None:  # noqa: B027  optional
+    def on_end(self, record: TrialRecord) -> None:  # noqa: B027  optional
         """Process a training that has just ended."""
 
     def next(self) -> Assignment | None:
@@ -172,8 +166,8 @@ class Dispatcher(ABC):
             spec = self.rebuild(record)
             if spec.key != record.key:
                 raise InputError(
-                    f"{self._folder}: trial {record.number} was begun as {record.key} and would now be {spec.key}: "
-                    "the data or the program changed since; restore them, or give the study another name"
+                    f"{self._folder}: trial {record.number} was started as {record.key} and would now be {spec.key}: "
+                    "the data or the program has changed; restore them, or give the study another name"
                 )
             self._journal.resume(spec.key)
             return self._assign(spec)
@@ -191,17 +185,16 @@ class Dispatcher(ABC):
             spec=spec,
             folder=str(self.folder_of(spec.key)),
             remote=self._journal.copy.uri_of(f"{TRIALS}/{spec.key}"),
-            cache_dir=str(self._cache_dir) if self._cache_dir else None,
             num_known_epochs=len(self._journal.records[spec.key].curve),
         )
 
-    def settle(self) -> None:
+    def wait_for_files(self) -> None:
         """Wait until the files that the trainings wrote can be read on this machine.
 
         Raises:
             StoreAwayError: The remote store cannot be reached now.
         """
-        self._journal.copy.settle()
+        self._journal.copy.wait_for_files()
 
     def folder_of(self, key: str) -> Path:
         """Return the absolute path of the folder of a trial or repeat."""
@@ -221,7 +214,7 @@ class Dispatcher(ABC):
         go_on = True
         if progress.metrics.epoch > len(self._journal.records[key].curve):
             self._journal.epoch(key, progress.metrics, node, progress.machine)
-            go_on = self.judge(self._journal.records[key])
+            go_on = self.may_continue(self._journal.records[key])
         # else: a restarted worker repeats epochs after its checkpoint that are already recorded.
         if progress.result is not None:
             self._end(key, Completed(), progress.result)
@@ -261,7 +254,7 @@ class Dispatcher(ABC):
         self._journal.copy.bring(name for name in artifacts.values() if name.endswith(ARRAYS))
         self._journal.end(key, outcome, test_accuracy=left.test_accuracy, artifacts=artifacts)
         self._tidy(self._journal.records[key])
-        self.learn(self._journal.records[key])
+        self.on_end(self._journal.records[key])
         self._on_change()
 
 
@@ -283,15 +276,14 @@ def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float |
 
 
 @functools.lru_cache(maxsize=2)
-def _open_once(config: DataConfig, data_key: str, cache_dir: str | None) -> ImageData:
+def _open_once(config: DataConfig, data_key: str) -> ImageData:
     """Open a data set once per process, because scanning its files takes longer than a small trial.
 
     Data received from the driver take precedence: such a node has no files of its own.
     """
     from search.data.store import open_data, open_received
 
-    place = Path(cache_dir) if cache_dir else None
-    return open_received(config, data_key, place) or open_data(config, place)
+    return open_received(config, data_key) or open_data(config)
 
 
 def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | None, None, None]:
@@ -309,7 +301,7 @@ def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | 
         DivergedError: The loss is not finite.
         StorageFaultError: The machine cannot read or write a file.
     """
-    with telling_disk_faults(Path(assignment.folder)):
+    with raising_storage_faults(Path(assignment.folder)):
         yield from _carry_out(assignment, device)
 
 
@@ -319,21 +311,21 @@ def _carry_out(assignment: Assignment, device: str) -> Generator[Progress | None
     from search.training.loop import train
 
     spec = assignment.spec
-    cache = Path(assignment.cache_dir) if assignment.cache_dir else default_cache_dir()
-    with telling_disk_faults(cache):
-        data = _open_once(spec.data, spec.data_key, assignment.cache_dir)
+    cache = default_cache_dir()
+    with raising_storage_faults(cache):
+        data = _open_once(spec.data, spec.data_key)
     if data.digest != spec.data_key:
         raise InputError(
-            f"data.root: node {socket.gethostname()} holds other {spec.data.name} data ({data.digest}) than the study "
-            f"began with ({spec.data_key}); give all nodes the same files"
+            f"data.root: node {socket.gethostname()} has different {spec.data.name} data ({data.digest}) than the "
+            f"study was started with ({spec.data_key}); give all nodes the same files"
         )
 
     def begin(folder: Path) -> Generator[Progress | None, None, None]:
-        with telling_disk_faults(folder):
+        with raising_storage_faults(folder):
             yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)
 
     if assignment.remote is None:
         yield from begin(Path(assignment.folder))
     else:
-        with telling_disk_faults(cache):
+        with raising_storage_faults(cache):
             yield from in_scratch(assignment.remote, cache / "scratch", begin)

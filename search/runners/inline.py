@@ -31,15 +31,15 @@ def pick_device(gpus: float) -> str:
     if not torch.cuda.is_available():
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         why = "" if hidden is None else f" visible, as CUDA_VISIBLE_DEVICES is {hidden!r}"
-        raise ResourceError(f"resources.gpus: {gpus:g} asked for, and this machine has none{why}; set it to 0")
+        raise ResourceError(f"resources.gpus: {gpus:g} requested, but this machine has none{why}; set it to 0")
     return "cuda"
 
 
-def run(work: Dispatcher, resources: ResourcesSection) -> None:
+def run(dispatcher: Dispatcher, resources: ResourcesSection) -> None:
     """Run all assignments of a dispatcher in this process.
 
     Args:
-        work: The dispatcher.
+        dispatcher: The dispatcher.
         resources: Resources of a trial; `cpus` sets the number of threads.
 
     Raises:
@@ -53,19 +53,21 @@ def run(work: Dispatcher, resources: ResourcesSection) -> None:
     torch.set_num_threads(max(1, int(resources.cpus)))
     node = socket.gethostname()
     try:
-        while (assignment := work.next()) is not None:
+        while (assignment := dispatcher.next()) is not None:
             # Closing a training in the middle of an epoch makes it save a checkpoint.
             with contextlib.closing(run_assignment(assignment, device)) as training:
-                while _advance(work, assignment.spec.key, training, node):
+                while _advance(dispatcher, assignment.spec.key, training, node):
                     pass
     except KeyboardInterrupt:
-        raise InterruptedStudyError("interrupted; everything is saved, the same command goes on") from None
+        raise InterruptedStudyError(
+            "interrupted; everything is saved, run the same command again to continue"
+        ) from None
     finally:
         torch.set_num_threads(threads)
-    work.check_interrupted()
+    dispatcher.check_interrupted()
 
 
-def _advance(work: Dispatcher, key: str, training: Iterator[Progress | None], node: str) -> bool:
+def _advance(dispatcher: Dispatcher, key: str, training: Iterator[Progress | None], node: str) -> bool:
     """Advance a training to its next epoch or tick. An exception of the model is recorded, not raised.
 
     Returns:
@@ -74,11 +76,11 @@ def _advance(work: Dispatcher, key: str, training: Iterator[Progress | None], no
     try:
         progress = next(training)
     except DivergedError as error:
-        work.diverge(key, error)
+        dispatcher.diverge(key, error)
     except HybridSearchError:
         raise
     except Exception as error:  # noqa: BLE001  a model may raise anything
-        work.fail(key, f"{type(error).__name__}: {error}")
+        dispatcher.fail(key, f"{type(error).__name__}: {error}")
     else:
-        return work.tick(key) if progress is None else work.report(key, progress, node)
+        return dispatcher.tick(key) if progress is None else dispatcher.report(key, progress, node)
     return False

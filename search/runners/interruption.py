@@ -21,35 +21,35 @@ class Interruption:
     """Signal handling of one command, created by `interruptible`."""
 
     def __init__(self) -> None:
-        self._work: Dispatcher | None = None
+        self._dispatcher: Dispatcher | None = None
         self.why: str | None = None
         """Name of the first signal; None if there was none."""
 
     def carry_out(
-        self, work: Dispatcher, run: Callable[[Dispatcher, ResourcesSection], None], resources: ResourcesSection
+        self, dispatcher: Dispatcher, run: Callable[[Dispatcher, ResourcesSection], None], resources: ResourcesSection
     ) -> None:
         """Run a dispatcher so that the first signal interrupts it, even if a library has replaced the signal handlers.
 
         Args:
-            work: The dispatcher.
+            dispatcher: The dispatcher.
             run: The runner.
             resources: Resources of a trial, passed to the runner.
         """
         with _handling(self._handle):
-            self._work = work
+            self._dispatcher = dispatcher
             try:
-                run(work, resources)
+                run(dispatcher, resources)
             finally:
-                self._work = None
+                self._dispatcher = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         is_first, self.why = self.why is None, WORDS[signal.Signals(number)]
-        if self._work is None or not is_first:
+        if self._dispatcher is None or not is_first:
             raise KeyboardInterrupt
-        self._work.interrupt(self.why)
+        self._dispatcher.interrupt(self.why)
         # Not print, which is not reentrant: the signal may interrupt another print.
         with contextlib.suppress(OSError):
-            os.write(2, f"\n{self.why}: saving what runs; once more ends at once\n".encode())
+            os.write(2, f"\n{self.why}: saving the running trials; interrupt again to end at once\n".encode())
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.data.datasets import DataConfig
+from search.text.counted import counted
 
 if TYPE_CHECKING:
     from search.study.bind import DataFacts
@@ -65,7 +66,7 @@ def needs_of(study: StudyConfig, facts: DataFacts) -> NodeRequirements:
     )
 
 
-def look(needs: NodeRequirements) -> NodeReport:
+def inspect_node(needs: NodeRequirements) -> NodeReport:
     """Inspect this node."""
     mark = None
     if needs.folder is not None:
@@ -81,37 +82,37 @@ def look(needs: NodeRequirements) -> NodeReport:
     )
 
 
-def fault_of(node: str, needs: NodeRequirements, told: NodeReport, driver: NodeReport) -> str | None:
+def fault_of(node: str, needs: NodeRequirements, report: NodeReport, driver: NodeReport) -> str | None:
     """Compare a node's report with the requirements and with the driver's report.
 
     Args:
         node: Name of the node.
         needs: Requirements of the study.
-        told: Report of the node.
+        report: Report of the node.
         driver: Report of the driver's node.
 
     Returns:
         One line with the node, what was expected, what was found and how to fix it; None if the node is suitable.
     """
     faults = []
-    found = dict(told.versions)
+    found = dict(report.versions)
     others = {
         name: (version, found.get(name, "none")) for name, version in driver.versions if found.get(name) != version
     }
     if others:
         expected = ", ".join(f"{name} {version}" for name, (version, _) in others.items())
         instead = ", ".join(f"{name} {version}" for name, (_, version) in others.items())
-        faults.append(f"expected {expected} as the driver has, found {instead}: install the same versions there")
-    if needs.folder is not None and told.mark != driver.mark:
-        instead = "none" if told.mark is None else "another one"
+        faults.append(f"expected {expected} as on the driver, found {instead}: install the same versions there")
+    if needs.folder is not None and report.mark != driver.mark:
+        instead = "none" if report.mark is None else "another one"
         faults.append(f"expected the study's folder {needs.folder}, found {instead}: mount the same storage there")
-    if not told.has_images:
+    if not report.has_images:
         faults.append(
             f"expected the images of {needs.data.name} in data.root {needs.data.folder}, found none: they are read "
-            "while they are used and cannot be sent, mount them there"
+            "during training and cannot be sent, mount them there"
         )
-    if told.gpus and all(capability < BFLOAT16_SINCE for _, capability in told.gpus):
-        names = ", ".join(sorted({name for name, _ in told.gpus}))
+    if report.gpus and all(capability < BFLOAT16_SINCE for _, capability in report.gpus):
+        names = ", ".join(sorted({name for name, _ in report.gpus}))
         faults.append(f"train.precision: expected GPUs with bfloat16 in hardware, found {names}: set it to float32")
     return f"node {node}: {'; '.join(faults)}" if faults else None
 
@@ -128,8 +129,10 @@ def request_faults(resources: ResourcesSection, have: Sequence[Mapping[str, floa
     for word, wanted in (("gpus", resources.gpus), ("cpus", resources.cpus)):
         most = max((node.get(word[:-1].upper(), 0.0) for node in have), default=0.0)
         if wanted > most:
-            found = f"{where} has {most:g}" if where else f"no node has more than {most:g} ({len(have)} node(s))"
-            faults.append(f"resources.{word}: a trial asks for {wanted:g}, and {found}; lower it")
+            found = (
+                f"{where} has {most:g}" if where else f"no node has more than {most:g} ({counted(len(have), 'node')})"
+            )
+            faults.append(f"resources.{word}: a trial requests {wanted:g}, but {found}; lower it")
     if not faults and not any(trials_that_fit(resources, node) for node in have):
         faults.append(
             f"resources: no node has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs together; lower one of them"
@@ -184,8 +187,8 @@ def _gpus() -> Iterator[tuple[str, float]]:
         return
     command = [tool, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
-        for line in told.splitlines():
+        report = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        for line in report.splitlines():
             name, _, capability = line.rpartition(", ")
             yield name, float(capability)
     except (OSError, ValueError, subprocess.SubprocessError):

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.console.messages import say
+from search.console.messages import print_line
 from search.data.datasets import DataConfig, default_cache_dir
 from search.errors import ResourceError
 from search.runners import node_check as nodes
 from search.runners import ray_settings  # noqa: F401  before Ray
-from search.runners.ray_watch import OWN_NODE_ENDED, PROBE_SECS, lost, takes_connections
+from search.runners.ray_watch import OWN_NODE_ENDED, PROBE_SECS, lost_cluster_error, takes_connections
 from search.study.config import ResourcesSection
 
 # isort: split
@@ -62,7 +62,7 @@ class Cluster:
         self._dead: set[str] = set()
         self._known: dict[str, str] = {}
 
-    def look(self) -> None:
+    def update_nodes(self) -> None:
         """Update the node list, at most once a second. Blocks while the cluster's head is unreachable."""
         if time.monotonic() - self._looked_at >= LOOK_SECS:
             draining = ray._private.state.state.get_draining_nodes()  # noqa: SLF001  the public state API needs ray[default]
@@ -95,7 +95,7 @@ class Cluster:
             LostClusterError: The node counts as dead.
         """
         if ray.get_runtime_context().get_node_id() in self._dead:
-            raise lost(self.address or "this machine", OWN_NODE_ENDED)
+            raise lost_cluster_error(self.address or "this machine", OWN_NODE_ENDED)
 
     def limit(self) -> int:
         """Return how many trials may run now: as many as fit, or 1 that waits if none fits."""
@@ -103,10 +103,10 @@ class Cluster:
         if (fitting == 0) is not self._waiting:
             self._waiting = fitting == 0
             if self._waiting:
-                gpus = f" and {self.resources.gpus:g} GPUs" if self.resources.gpus else ""
-                say(f"no node has {self.resources.cpus:g} CPUs{gpus} for a trial any more; waiting for one to join")
+                needs = f"cpus: {self.resources.cpus:g}, gpus: {self.resources.gpus:g}"
+                print_line(f"no node has the resources of a trial now ({needs}); waiting for a node to join")
             else:
-                say("a node joined; going on")
+                print_line("a node joined; continuing")
         return max(1, min(fitting, self.resources.concurrency or fitting))
 
     def _fits(self, have: dict[str, float]) -> int:
@@ -118,7 +118,7 @@ class Cluster:
         Raises:
             ResourceError: No node can; the message has the requested and available numbers.
         """
-        self.look()
+        self.update_nodes()
         if faults := nodes.request_faults(self.resources, [node["Resources"] for node in self._alive]):
             raise ResourceError(*faults)
 
@@ -137,7 +137,7 @@ class Cluster:
         """
         if self.address is None:
             if needs.bfloat16:
-                here = nodes.look(dataclasses.replace(needs, folder=None))
+                here = nodes.inspect_node(dataclasses.replace(needs, folder=None))
                 if fault := nodes.fault_of(socket.gethostname(), dataclasses.replace(needs, folder=None), here, here):
                     raise ResourceError(fault)
             yield None
@@ -146,7 +146,7 @@ class Cluster:
         try:
             if mark is not None:
                 mark.write_text(uuid.uuid4().hex, encoding="utf-8")
-            told = nodes.look(needs)
+            told = nodes.inspect_node(needs)
             self._check(needs, told)
             yield DriverInfo(
                 node_id=ray.get_runtime_context().get_node_id(),
@@ -160,17 +160,17 @@ class Cluster:
                 mark.unlink(missing_ok=True)
 
     def _check(self, needs: nodes.NodeRequirements, driver: nodes.NodeReport) -> None:
-        self.look()
+        self.update_nodes()
         asked = {}
         for node in self._alive:
             node_id = node["NodeID"]
             if node_id not in self._checked and self._fits(node["Resources"]):
                 there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-                asked[_look.options(scheduling_strategy=there).remote(needs)] = node_id
+                asked[_inspect_node.options(scheduling_strategy=there).remote(needs)] = node_id
         done, late = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_CHECK_SECS) if asked else ([], [])
         faults = [
-            f"node {self.name(asked[ref])}: expected its versions within {NODE_CHECK_SECS:g} s, found no answer; look "
-            "at Ray's logs there, or take the node out"
+            f"node {self.name(asked[ref])}: expected its versions within {NODE_CHECK_SECS:g} s, found no answer; "
+            "check Ray's logs there, or remove the node"
             for ref in late
         ]
         for ref in done:
@@ -179,7 +179,7 @@ class Cluster:
                 fault = nodes.fault_of(self.name(node_id), needs, ray.get(ref), driver)
             except (RayError, ImportError) as error:
                 self._looked_at = -math.inf
-                self.look()
+                self.update_nodes()
                 if self.has_left(node_id):
                     continue
                 fault = (
@@ -195,8 +195,8 @@ class Cluster:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _look(needs: nodes.NodeRequirements) -> nodes.NodeReport:
-    return nodes.look(needs)
+def _inspect_node(needs: nodes.NodeRequirements) -> nodes.NodeReport:
+    return nodes.inspect_node(needs)
 
 
 @ray.remote(num_cpus=0, max_retries=0)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from search.console.messages import say
+from search.console.messages import print_line
 from search.errors import HybridSearchError, LostClusterError, ResourceError
 from search.runners import node_check as nodes
 from search.runners.ray_cluster import Cluster
@@ -105,9 +105,9 @@ def cluster(resources: ResourcesSection) -> Iterator[Cluster]:
         if address is not None:
             _warn_of_dashboard(str(context.address_info.get("webui_url") or ""))
             if not asks_for_token():
-                say(
-                    "warning: this Ray cluster asks for no token, so whoever reaches its ports runs code as its user: "
-                    "start every node with RAY_AUTH_MODE=token, see docs/security.md"
+                print_line(
+                    "warning: this Ray cluster requires no token, so anybody who reaches its ports can run code as "
+                    "its user: start every node with RAY_AUTH_MODE=token, see docs/security.md"
                 )
         joined = Cluster(resources, address)
         joined.check_request()
@@ -154,7 +154,7 @@ def check_address(address: str) -> None:
     if address not in {"auto", "local"} and not (host and port.isdigit()):
         raise ResourceError(f"resources.address: expected host:port, such as 10.0.0.1:6379, or auto, found {address!r}")
     if port.isdigit() and not takes_connections(host.strip("[]"), int(port), CONNECT_SECS):
-        raise _no_cluster(address, ConnectionError("nothing answers there"))
+        raise _no_cluster(address, ConnectionError("no answer"))
 
 
 @contextlib.contextmanager
@@ -187,8 +187,8 @@ def _no_cluster(address: str | None, error: Exception, printed: str = "") -> Hyb
     if "ersion mismatch" in reason:
         return ResourceError(f"resources.address: {reason}; use the same versions on all nodes")
     return ResourceError(
-        f"resources.address: no Ray cluster at {address or 'this machine'} ({reason[:300]}); "
-        "start one with `ray start --head`, or leave the address out"
+        f"resources.address: no Ray cluster at {address or 'this machine'} ({reason[:300]}); start one with `ray "
+        "start --head`, or remove the address"
     )
 
 
@@ -199,7 +199,7 @@ def _warn_of_dashboard(address: str) -> None:
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(host).is_loopback:
             return
-    say(
-        f"warning: Ray's dashboard listens at {address}, not on loopback only; whoever reaches it may run code on the "
-        "cluster: start the head with --dashboard-host=127.0.0.1, or keep that port closed"
+    print_line(
+        f"warning: Ray's dashboard listens at {address}, not on loopback only; anybody who reaches it can run code on "
+        "the cluster: start the head with --dashboard-host=127.0.0.1, or keep that port closed"
     )

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from search.console.messages import say
+from search.console.messages import print_line
 from search.errors import ResourceError, StorageFaultError
 from search.records import Progress
 from search.runners.dispatcher import Assignment, Dispatcher
 from search.runners.ray_cluster import Cluster, last_line
-from search.storage.disk import find_fault, in_words
+from search.storage.disk import describe_fault, find_fault
+from search.text.counted import counted
 from search.uris import redacted
 
 # isort: split
@@ -40,7 +41,7 @@ class KilledForMemoryError(RayActorError):
     """Ray's memory monitor killed the worker."""
 
 
-class NotBegunError(RayActorError):
+class NotStartedError(RayActorError):
     """The worker could not be started for a reason outside the training, such as its environment or node."""
 
 
@@ -52,7 +53,7 @@ class _ActorManager(RayActorManager):
         super()._actor_task_failed(tracked_actor_task, self._as_lost(tracked, exception, RayActorError))
 
     def _actor_start_failed(self, tracked_actor: Any, exception: Exception) -> None:  # noqa: ANN401
-        super()._actor_start_failed(tracked_actor, self._as_lost(tracked_actor, exception, NotBegunError))
+        super()._actor_start_failed(tracked_actor, self._as_lost(tracked_actor, exception, NotStartedError))
 
     def _as_lost(self, tracked: Any, exception: Exception, kind: type[RayActorError]) -> Exception:  # noqa: ANN401
         if isinstance(exception, RayActorError | RayTaskError) or not isinstance(exception, RayError):
@@ -80,7 +81,7 @@ class _Lost:
 
 
 @dataclass
-class _Luck:
+class _FailureCounts:
     """Counts of lost workers of one training."""
 
     num_deaths: int = 0
@@ -97,21 +98,21 @@ class Link:
     Tune pickles its hooks; a pickled link is empty and is never used.
 
     Args:
-        work: The dispatcher.
-        there: The cluster.
+        dispatcher: The dispatcher.
+        cluster: The cluster.
     """
 
-    def __init__(self, work: Dispatcher | None = None, there: Cluster | None = None) -> None:
-        self._work = work
-        self._there = there
+    def __init__(self, dispatcher: Dispatcher | None = None, cluster: Cluster | None = None) -> None:
+        self._dispatcher = dispatcher
+        self._cluster = cluster
         self._lock = threading.RLock()
         self._closed = False
         self._over = False
         self._live: dict[str, Assignment] = {}
         self._lost: list[_Lost] = []
         self._again: list[Assignment] = []
-        self._luck: collections.defaultdict[str, _Luck] = collections.defaultdict(_Luck)
-        self._told: set[str] = set()
+        self._failures: collections.defaultdict[str, _FailureCounts] = collections.defaultdict(_FailureCounts)
+        self._reported: set[str] = set()
         self._stopping_since: float | None = None
         self.fault: Exception | None = None
 
@@ -123,11 +124,11 @@ class Link:
     def held(self) -> Iterator[Dispatcher]:
         """Lock the dispatcher for one hook, and store an exception in `fault`, as Tune reduces it to a traceback."""
         with self._lock:
-            assert self._work is not None
+            assert self._dispatcher is not None
             if self._closed:
                 raise SystemExit
             try:
-                yield self._work
+                yield self._dispatcher
             except Exception as error:
                 self.fault = self.fault or error
                 raise
@@ -148,26 +149,26 @@ class Link:
         Returns:
             The assignment, None if there is none now (Tune asks again), or `Searcher.FINISHED`.
         """
-        assert self._there is not None
+        assert self._cluster is not None
         # Outside the lock, because this may block.
-        self._there.look()
-        left = {item.node_id for item in self._lost if item.node_id and self._there.has_left(item.node_id)}
-        with self.held() as work:
-            if self._lost and not work.stopping:
-                self._settle(work, self._there, left)
-            if len(self._live) >= self._there.limit():
+        self._cluster.update_nodes()
+        left = {item.node_id for item in self._lost if item.node_id and self._cluster.has_left(item.node_id)}
+        with self.held() as dispatcher:
+            if self._lost and not dispatcher.stopping:
+                self._resolve_lost(dispatcher, self._cluster, left)
+            if len(self._live) >= self._cluster.limit():
                 return None
-            if work.stopping:
+            if dispatcher.stopping:
                 assignment = None
             elif self._again:
                 assignment = self._again.pop(0)
             else:
                 # The time of each further request would grow with the number of trials.
-                assignment = None if self._over else work.next()
+                assignment = None if self._over else dispatcher.next()
                 self._over = assignment is None
             if assignment is None:
                 # Tune never asks again after FINISHED, and a lost training may still have to be handed out.
-                waiting = self._live or (self._lost and not work.stopping)
+                waiting = self._live or (self._lost and not dispatcher.stopping)
                 return None if waiting else str(Searcher.FINISHED)
             self._live[trial_id] = assignment
             return assignment
@@ -176,12 +177,12 @@ class Link:
         """Return the key of a running training."""
         return self._live[trial_id].spec.key
 
-    def hear(self, key: str, progress: Progress | None) -> None:
+    def record_progress(self, key: str, progress: Progress | None) -> None:
         """Reset the failure counts of a training that reports; repeated epochs of a restarted worker do not count."""
-        luck = self._luck[key]
-        luck.num_bad_starts = 0
-        if progress is not None and progress.metrics.epoch > luck.last_epoch:
-            luck.last_epoch, luck.num_node_losses = progress.metrics.epoch, 0
+        failures = self._failures[key]
+        failures.num_bad_starts = 0
+        if progress is not None and progress.metrics.epoch > failures.last_epoch:
+            failures.last_epoch, failures.num_node_losses = progress.metrics.epoch, 0
 
     def drop(self, trial_id: str) -> None:
         """Remove a training that has ended."""
@@ -198,73 +199,75 @@ class Link:
             StorageFaultError: The machine cannot read or write a file; this is not the training's failure.
             ResourceError: The node cannot start workers.
         """
-        assert self._there is not None
-        node_id = self._there.node_of(error.actor_id) if isinstance(error, RayActorError) else ""
-        with self.held() as work:
+        assert self._cluster is not None
+        node_id = self._cluster.node_of(error.actor_id) if isinstance(error, RayActorError) else ""
+        with self.held() as dispatcher:
             assignment = self._live.pop(trial_id)
             if not isinstance(error, RayActorError):
                 fault = find_fault(getattr(error, "cause", error))
                 if fault is not None:
-                    raise StorageFaultError(in_words(fault, assignment.folder))
-                work.fail(assignment.spec.key, "lost" if error is None else last_line(error))
+                    raise StorageFaultError(describe_fault(fault, assignment.folder))
+                dispatcher.fail(assignment.spec.key, "lost" if error is None else last_line(error))
                 return
             if error.actor_init_failed:
                 # No training has started, so this is a fault of the node.
-                name = self._there.name(node_id)
-                raise ResourceError(f"node {name}: a worker cannot begin there ({last_line(error)}); mend or remove it")
+                name = self._cluster.name(node_id)
+                raise ResourceError(
+                    f"node {name}: a worker cannot start there ({last_line(error)}); repair or remove the node"
+                )
             is_memory = isinstance(error, KilledForMemoryError)
-            how = "killed as the node ran low on memory" if is_memory else "killed or crashed"
+            how = "killed because the node ran low on memory" if is_memory else "killed or crashed"
             lost = _Lost(
                 assignment=assignment,
                 node_id=node_id,
-                begun=bool(node_id) and not isinstance(error, NotBegunError),
+                begun=bool(node_id) and not isinstance(error, NotStartedError),
                 how=how,
                 reason=how if is_memory else redacted(last_line(error))[:REASON_CHARS],
                 since=time.monotonic(),
             )
             self._lost.append(lost)
 
-    def _settle(self, work: Dispatcher, there: Cluster, left: set[str]) -> None:
+    def _resolve_lost(self, dispatcher: Dispatcher, cluster: Cluster, left: set[str]) -> None:
         """Retry each lost training, or record why it fails: a lost node is excused, a death on a living node counts."""
         now = time.monotonic()
-        there.check_own_node()
+        cluster.check_own_node()
         waiting, self._lost = self._lost, []
         for item in waiting:
             fault = None
             if item.node_id in left:
-                fault = self._lose_node(item, there.name(item.node_id))
+                fault = self._lose_node(item, cluster.name(item.node_id))
             elif now - item.since < SETTLE_SECS:
                 self._lost.append(item)
                 continue
             elif item.begun:
-                fault = self._lose_worker(item, there)
+                fault = self._lose_worker(item, cluster)
             else:
                 self._count_bad_start(item)
             if fault is None:
                 self._again.append(item.assignment)
             else:
-                work.fail(item.assignment.spec.key, fault)
+                dispatcher.fail(item.assignment.spec.key, fault)
 
     def _lose_node(self, item: _Lost, name: str) -> str | None:
         """Count a node loss, which is not the training's failure; return a reason if it repeats without progress."""
-        if item.node_id not in self._told:
-            self._told.add(item.node_id)
-            say(f"lost node {name} ({item.reason}); what ran there goes on elsewhere")
-        luck = self._luck[item.assignment.spec.key]
-        luck.num_node_losses += 1
-        if luck.num_node_losses < MAX_NODE_LOSSES:
+        if item.node_id not in self._reported:
+            self._reported.add(item.node_id)
+            print_line(f"lost node {name} ({item.reason}); its trials continue on other nodes")
+        failures = self._failures[item.assignment.spec.key]
+        failures.num_node_losses += 1
+        if failures.num_node_losses < MAX_NODE_LOSSES:
             return None
-        times = luck.num_node_losses
-        return f"its node was lost {times} times without a new epoch, the last one {name}: {item.reason}"
+        times = failures.num_node_losses
+        return f"its node was lost {counted(times, 'time')} without a new epoch; the last one was {name}: {item.reason}"
 
-    def _lose_worker(self, item: _Lost, there: Cluster) -> str | None:
+    def _lose_worker(self, item: _Lost, cluster: Cluster) -> str | None:
         """Count the death of a worker on a living node; return a reason if the training fails."""
-        luck = self._luck[item.assignment.spec.key]
-        luck.num_deaths += 1
-        if luck.num_deaths <= there.resources.max_failures:
+        failures = self._failures[item.assignment.spec.key]
+        failures.num_deaths += 1
+        if failures.num_deaths <= cluster.resources.max_failures:
             return None
-        times = f"{luck.num_deaths} time{'s' * (luck.num_deaths > 1)}"
-        return f"its worker process died {times}: the last one on node {there.name(item.node_id)} was {item.how}"
+        times = counted(failures.num_deaths, "time")
+        return f"its worker process died {times}; the last one, on node {cluster.name(item.node_id)}, was {item.how}"
 
     def _count_bad_start(self, item: _Lost) -> None:
         """Count a worker that could not be started.
@@ -272,19 +275,19 @@ class Link:
         Raises:
             ResourceError: It failed `MAX_BAD_STARTS` times in a row for this training.
         """
-        luck = self._luck[item.assignment.spec.key]
-        luck.num_bad_starts += 1
-        if luck.num_bad_starts >= MAX_BAD_STARTS:
+        failures = self._failures[item.assignment.spec.key]
+        failures.num_bad_starts += 1
+        if failures.num_bad_starts >= MAX_BAD_STARTS:
             raise ResourceError(
-                f"the Ray cluster could not start a worker {luck.num_bad_starts} times in a row ({item.reason}); "
-                "mend that, then run the same command again"
+                f"the Ray cluster could not start a worker {counted(failures.num_bad_starts, 'time')} in a row "
+                f"({item.reason}); fix this, then run the same command again"
             )
-        say(f"a worker could not be started ({item.reason}); trying again")
+        print_line(f"a worker could not be started ({item.reason}); retrying")
 
     def to_stop(self, live: list[Any]) -> list[Any]:
         """Return Tune's trials to stop from here after an interrupt: those without a worker, or that do not report."""
-        with self.held() as work:
-            if not work.stopping:
+        with self.held() as dispatcher:
+            if not dispatcher.stopping:
                 return []
             self._stopping_since = self._stopping_since or time.monotonic()
             late = time.monotonic() - self._stopping_since > STOP_SECS

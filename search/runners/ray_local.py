@@ -61,7 +61,7 @@ def _fault_of(chosen: str) -> str | None:
     """Return why Ray cannot keep its session in a folder; None if it can."""
     length = len(os.fsencode(chosen))
     if length > MAX_CHOSEN:
-        return f"has {length} bytes, and only {MAX_CHOSEN} leave room for the sockets below it"
+        return f"has {length} bytes, but Ray's sockets below it allow at most {MAX_CHOSEN}"
     if not Path(chosen).is_absolute():
         return "is not an absolute path"
     try:

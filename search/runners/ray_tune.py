@@ -64,7 +64,7 @@ class Trial(tune.Trainable):
         self._node = f"{socket.gethostname()}/{node_id[:8]}"
         self._fault: str | None = None
         if home is not None and node_id not in home.checked:
-            self._fault = nodes.fault_of(self._node, home.needs, nodes.look(home.needs), home.told)
+            self._fault = nodes.fault_of(self._node, home.needs, nodes.inspect_node(home.needs), home.told)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -109,9 +109,8 @@ class Trial(tune.Trainable):
         """Receive the decoded images from the driver's node; return False if this node has them already."""
         from search.data.store import receive
 
-        cache_dir = Path(self._assignment.cache_dir) if self._assignment.cache_dir else None
         try:
-            return receive(home.needs.data, home.needs.data_key, lambda: fetch(home), cache_dir)
+            return receive(home.needs.data, home.needs.data_key, lambda: fetch(home))
         except RayError as error:
             raise ResourceError(f"{missing}; and the driver's node did not send them ({last_line(error)})") from None
 
@@ -167,16 +166,16 @@ class Judge(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:  # noqa: ANN401, ARG002
         """Record an epoch or a tick, and return whether Tune continues the trial."""
-        with self._link.held() as work:
+        with self._link.held() as dispatcher:
             key = self._link.key(trial.trial_id)
             if "fault" in result:
                 raise result["fault"]
             if "diverged" in result:
-                work.diverge(key, result["diverged"])
+                dispatcher.diverge(key, result["diverged"])
                 return str(TrialScheduler.STOP)
             progress = result["progress"]
-            self._link.hear(key, progress)
-            go_on = work.tick(key) if progress is None else work.report(key, progress, result["node"])
+            self._link.record_progress(key, progress)
+            go_on = dispatcher.tick(key) if progress is None else dispatcher.report(key, progress, result["node"])
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:  # noqa: ANN401, ARG002
@@ -196,11 +195,11 @@ class Judge(FIFOScheduler):
             tune_controller.stop_trial(trial)
 
 
-def run(work: Dispatcher, there: Cluster, needs: nodes.NodeRequirements) -> None:
+def run(dispatcher: Dispatcher, there: Cluster, needs: nodes.NodeRequirements) -> None:
     """Run all assignments of a dispatcher as Ray Tune trials.
 
     Args:
-        work: The dispatcher.
+        dispatcher: The dispatcher.
         there: The cluster.
         needs: Requirements on its nodes.
 
@@ -210,8 +209,8 @@ def run(work: Dispatcher, there: Cluster, needs: nodes.NodeRequirements) -> None
         LostClusterError: The cluster was lost; the state is saved.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    link = Link(work, there)
-    storage = work.folder_of("x").parent.parent / "ray"
+    link = Link(dispatcher, there)
+    storage = dispatcher.folder_of("x").parent.parent / "ray"
     resources = there.resources
     with there.checked(needs) as home:
         trainable = tune.with_parameters(
@@ -242,14 +241,14 @@ def run(work: Dispatcher, there: Cluster, needs: nodes.NodeRequirements) -> None
         try:
             # Tune prints to standard output, which is reserved for the command's result.
             with contextlib.redirect_stdout(sys.stderr):
-                _fit(tuner, work, link, Watch(there.address))
+                _fit(tuner, dispatcher, link, Watch(there.address))
         finally:
             # The journal contains everything in Tune's own files.
             shutil.rmtree(storage, ignore_errors=True)
-    work.check_interrupted()
+    dispatcher.check_interrupted()
 
 
-def _fit(tuner: tune.Tuner, work: Dispatcher, link: Link, watch: Watch) -> None:
+def _fit(tuner: tune.Tuner, dispatcher: Dispatcher, link: Link, watch: Watch) -> None:
     """Run Tune in its own thread, so that this one can handle Ctrl-C and a lost cluster while Tune blocks."""
     faults: list[BaseException] = []
 
@@ -267,11 +266,11 @@ def _fit(tuner: tune.Tuner, work: Dispatcher, link: Link, watch: Watch) -> None:
                 thread.join(1.0)
                 watch.check()
             except KeyboardInterrupt:
-                if work.interrupted:
+                if dispatcher.interrupted:
                     raise InterruptedStudyError(
-                        "interrupted twice; what was saved stays, the same command goes on"
+                        "interrupted twice; saved work is kept, run the same command again to continue"
                     ) from None
-                work.interrupt("Ctrl-C")
+                dispatcher.interrupt("Ctrl-C")
         if link.fault is not None:
             raise link.fault from None
         if faults:

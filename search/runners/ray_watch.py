@@ -16,7 +16,7 @@ HEAD_PATIENCE_SECS = 25.0
 """A head may restart within this time; after a minute without one Ray ends this process without a message."""
 OWN_NODE_PATIENCE_SECS = 4.0
 """This machine's Ray node never restarts; this only allows for a slow machine."""
-HEAD_AWAY = "its head takes no connection"
+HEAD_AWAY = "its head accepts no connection"
 OWN_NODE_ENDED = "this machine's Ray node has ended"
 
 
@@ -47,9 +47,9 @@ class Watch:
             LostClusterError: It has been unreachable for too long.
         """
         if time.monotonic() - self._asked_at >= PROBE_SECS:
-            self.look()
+            self.probe()
 
-    def look(self) -> bool:
+    def probe(self) -> bool:
         """Probe the cluster now.
 
         Returns:
@@ -66,7 +66,7 @@ class Watch:
                 continue
             there = False
             if time.monotonic() - self._open_at[why] >= patience:
-                raise lost(self._name, why)
+                raise lost_cluster_error(self._name, why)
         return there
 
     def wait_for_verdict(self) -> None:
@@ -75,13 +75,15 @@ class Watch:
         Raises:
             LostClusterError: It is lost.
         """
-        while not self.look():
+        while not self.probe():
             time.sleep(PROBE_SECS / 2)
 
 
-def lost(name: str, why: str) -> LostClusterError:
+def lost_cluster_error(name: str, why: str) -> LostClusterError:
     """Return the error for a lost cluster."""
-    return LostClusterError(f"lost the Ray cluster at {name}: {why}; everything is saved, the same command goes on")
+    return LostClusterError(
+        f"lost the Ray cluster at {name}: {why}; everything is saved, run the same command again to continue"
+    )
 
 
 def takes_connections(host: str, port: int, secs: float) -> bool:

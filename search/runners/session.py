@@ -8,8 +8,8 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 
-from search.console.messages import say
-from search.copies.process import TrackerProcess
+from search.console.messages import print_line
+from search.copies.process import FollowerProcess
 from search.errors import HybridSearchError, InterruptedStudyError
 from search.journal.events import VERSION
 from search.journal.journal import Journal
@@ -18,14 +18,14 @@ from search.runners.dispatcher import Dispatcher
 from search.runners.interruption import interruptible
 from search.runners.node_check import needs_of
 from search.sampling.optuna_copy import place_of
-from search.storage.copies import copy_of
+from search.storage.remote_copy import copy_of
 from search.study.bind import DataFacts
 from search.study.config import StudyConfig
-from search.study.folder import changed_claims, claim_folder, make_folder
+from search.study.folder import changed_claims, make_folder, record_study
 from search.study.tracking_place import TrackingPlace, tracking_place
 from search.uris import redacted
 
-__all__ = ["Shown", "TrackingPlace", "open_runner", "open_session", "say", "tracking_place"]
+__all__ = ["Shown", "TrackingPlace", "open_runner", "open_session", "print_line", "tracking_place"]
 
 TRACKER_PATIENCE_SECS = 120.0
 """Longest wait in seconds, at the end of a command, for the copies; the next start writes the rest."""
@@ -67,29 +67,29 @@ def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Disp
 
 
 @contextlib.contextmanager
-def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: float) -> Iterator[Journal]:
+def open_session(study: StudyConfig, facts: DataFacts, command: str, patience: float) -> Iterator[Journal]:
     """Open the journal of a study that `check_study` accepted, and copy it to Optuna and MLflow in another process.
 
     Args:
         study: The study.
         facts: Facts about its data.
-        verb: The command, as recorded in the journal.
+        command: The command, as recorded in the journal.
         patience: Longest wait in seconds for the copies at the end.
 
     Yields:
         The journal, closed at the end.
     """
     place = tracking_place(study)
-    make_folder(study)
-    with Journal(study.folder, copy_of(study.location, say)) as journal:
+    folder = make_folder(study)
+    with Journal(folder, copy_of(study.location, print_line)) as journal:
         changed = changed_claims(study)
-        folder = claim_folder(study)
+        record_study(study, has_trials=bool(journal.records))
         for line in changed:
-            say(f"{study.name}: {line}")
+            print_line(f"{study.name}: {line}")
         journal.note(
             "session",
             version=VERSION,
-            verb=verb,
+            verb=command,
             pid=os.getpid(),
             node=socket.gethostname(),
             versions=versions(),
@@ -106,7 +106,7 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
             classes=list(facts.classes),
         )
         uri, experiment = (place.uri, place.experiment) if place else (None, None)
-        tracker = TrackerProcess(folder, uri, experiment, say, optuna=place_of(study))
+        tracker = FollowerProcess(folder, uri, experiment, print_line, optuna=place_of(study))
         try:
             yield journal
         except BaseException as error:
@@ -119,4 +119,4 @@ def open_session(study: StudyConfig, facts: DataFacts, verb: str, patience: floa
             journal.note("stop")
         finally:
             if not tracker.close(patience):
-                say(f"{study.name}: {tracker.backlog}")
+                print_line(f"{study.name}: {tracker.backlog}")

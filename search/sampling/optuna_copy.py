@@ -126,7 +126,7 @@ def _has_tables(url: str) -> bool:
         if not file.exists():
             folder = file.absolute().parent
             if not os.access(folder, os.W_OK | os.X_OK):
-                raise StudyError(f"search.database: {folder} is no folder that can be written; make it")
+                raise StudyError(f"search.database: {folder} is not a writable folder; create it, or make it writable")
             return False
     options = {"connect_timeout": CONNECT_SECS} if backend in {"postgresql", "mysql"} else {}
     try:
@@ -169,9 +169,9 @@ def _foreign(study: optuna.Study, journal_id: str) -> str | None:
         if owner["journal"] == journal_id:
             return None
         return (
-            f"search.database: the Optuna study {name} belongs to {owner.get('folder')} on {owner.get('node')}; rename "
-            "this study or take another database, or, if that folder is gone, delete its study there "
-            f"(`optuna delete-study --study-name {name}`)"
+            f"search.database: the Optuna study {name} belongs to {owner.get('folder')} on {owner.get('node')}; "
+            "rename this study or use another database; or, if that folder no longer exists, delete its study from "
+            f"the database (`optuna delete-study --study-name {name}`)"
         )
     directions = [item.name.lower() for item in study.directions]
     states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
@@ -179,13 +179,13 @@ def _foreign(study: optuna.Study, journal_id: str) -> str | None:
         return None  # an earlier start was killed before it claimed the study, or a user created it in advance
     waiting = sum(state in {"RUNNING", "WAITING"} for state in states)
     return (
-        f"search.database: holds an Optuna study {name} that is not this program's ({' and '.join(directions)}, "
-        f"{len(states)} trials, {waiting} of them unfinished); it stays as it is: rename this study or take another "
-        "database"
+        f"search.database: contains an Optuna study {name} that hybrid-search did not make "
+        f"({' and '.join(directions)}, {len(states)} trials, {waiting} of them unfinished); it was not changed: "
+        "rename this study or use another database"
     )
 
 
-def in_words(trials: Iterable[optuna.trial.FrozenTrial]) -> dict[int, OptunaTrial]:
+def to_records(trials: Iterable[optuna.trial.FrozenTrial]) -> dict[int, OptunaTrial]:
     """Return Optuna's trials as `OptunaTrial`, by number."""
     return {
         trial.number: OptunaTrial(
@@ -201,7 +201,7 @@ def in_words(trials: Iterable[optuna.trial.FrozenTrial]) -> dict[int, OptunaTria
 
 def known_trials(study: optuna.Study) -> list[OptunaTrial]:
     """Return all trials of an Optuna study as `OptunaTrial`."""
-    return list(in_words(study.get_trials(deepcopy=False)).values())
+    return list(to_records(study.get_trials(deepcopy=False)).values())
 
 
 def read_old_draws(place: Path | str, name: str, journal_id: str) -> dict[int, Draw]:
@@ -252,9 +252,9 @@ class OptunaCopy:
         name: str,
         space: Space,
         database: str | None = None,
-        say: Callable[[str], None] = lambda _: None,
+        print_line: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._folder, self._name, self._say = folder, name, say
+        self._folder, self._name, self._print_line = folder, name, print_line
         self._place: Path | str = database or folder
         self._journal = Follower(folder)
         self._maker = TrialMaker(space)
@@ -365,9 +365,9 @@ class OptunaCopy:
             return False
         wanted = self._maker.known(self._trials, self._journal.draws)
         held = known_trials(study) if study is not None else []
-        differences = optuna_differences(in_words(wanted.values()), held, self._trials.values())
+        differences = optuna_differences(to_records(wanted.values()), held, self._trials.values())
         self._news = {item.number: None for item in differences if item.number is not None}
-        is_wrong = any(item.cure is Repair.REWRITE for item in differences)
+        is_wrong = any(item.repair is Repair.REWRITE for item in differences)
         if study is None or is_wrong or (isinstance(self._place, Path) and len(differences) > MANY):
             study, num = self._write_again(wanted)
             self._is_over = [wanted[number].state.is_finished() for number in range(num)]
@@ -403,8 +403,8 @@ class OptunaCopy:
             return study if path.read_bytes().endswith(b"\n") else None
         if path.stat().st_size:
             path.replace(path.with_name(DAMAGED))
-            why = "damaged" if study is None else "another study's"
-            self._say(f"{path}: {why}; set aside as {DAMAGED}, and written again")
+            why = "damaged" if study is None else "belongs to another study"
+            self._print_line(f"{path}: {why}; renamed to {DAMAGED}, and written again")
         return None
 
     def _open_database(self, url: str) -> optuna.Study | None:
@@ -420,7 +420,7 @@ class OptunaCopy:
             time.sleep(CLAIM_SECS)
             fault = _foreign(study, self._journal.journal_id)
         if fault is not None:
-            self._say(f"{fault} (not copied there; the sweep goes on)")
+            self._print_line(f"{fault} (not copied; the sweep continues)")
             self._is_refused = True
             self._news.clear()
             return None

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from search.records import CUT_OFF, PROPOSED_BEFORE, Completed, Draw, EpochMetrics, Outcome, Stopped, TrialRecord
-from search.sampling.trials import TrialMaker, be_quiet
+from search.sampling.trials import TrialMaker, be_quiet, suggest_value
 from search.seeds import derive
-from spaces.domains import Choice, Domain, Fixed, Float, Int
+from spaces.domains import Domain
 from spaces.space import Point, Space
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Sampler:
         self._note = note
         self._known: set[str] = set()
         self.rejected = Counter[str]()
-        self._index = self._num_in_row = 0
+        self._num_draws = self._num_rejected_in_row = 0
         self._open: dict[int, Mapping[str, Any]] = {}
         """Number of a running draw of this process -> system attributes that Optuna stores with it."""
         self._study = self._rebuild(records or {}, draws or {})
@@ -87,14 +87,14 @@ class Sampler:
             draw = draws.get(number)
             if draw is None or not draw.rejected:
                 self._known.add(trial.user_attrs["digest"])
-                self._index, self._num_in_row = self._index + 1, 0
+                self._num_draws, self._num_rejected_in_row = self._num_draws + 1, 0
                 continue
             if draw.point is not None:
                 self._known.add(self._space.point(draw.point).digest)
             if draw.is_impossible:
                 self.rejected[draw.rejected] += 1
             if draw.rejected != CUT_OFF:
-                self._index, self._num_in_row = self._index + 1, self._num_in_row + 1
+                self._num_draws, self._num_rejected_in_row = self._num_draws + 1, self._num_rejected_in_row + 1
         return study
 
     def _fixed_points(self, first: tuple[Point, ...]) -> Iterator[Point]:
@@ -122,11 +122,11 @@ class Sampler:
         Returns:
             The draw's number and the point; None if the space has no new point. Report its outcome with `tell`.
         """
-        while self._num_in_row < MAX_REJECTIONS:
+        while self._num_rejected_in_row < MAX_REJECTIONS:
             if self._space.size is not None and len(self._known) >= self._space.size:
                 return None
             point = next(self._waiting, None)
-            if point is None and self._num_in_row >= PATIENCE and self._space.size is not None:
+            if point is None and self._num_rejected_in_row >= PATIENCE and self._space.size is not None:
                 point = next(self._new_points(), None)
             if point is not None:
                 if point.digest in self._known:
@@ -144,7 +144,7 @@ class Sampler:
 
         def suggest(name: str, offered: Domain) -> Any:  # noqa: ANN401
             sampler.offered = offered
-            return _suggest(trial, name, self._domains[name])
+            return suggest_value(trial, name, self._domains[name])
 
         point = self._space.assemble(suggest)
         if point.digest in self._known:
@@ -154,8 +154,8 @@ class Sampler:
             self._reject(trial.number, point, why)
         else:
             self._known.add(point.digest)
-            self._index += 1
-            self._num_in_row = 0
+            self._num_draws += 1
+            self._num_rejected_in_row = 0
             kept = self._study._storage.get_trial_system_attrs(trial._trial_id)  # noqa: SLF001
             self._open[trial.number] = {name: value for name, value in kept.items() if name != _ENQUEUED}
             if self._open[trial.number]:
@@ -166,15 +166,15 @@ class Sampler:
     def _reject(self, number: int, point: Point, why: str) -> None:
         import optuna
 
-        self._index += 1
-        self._num_in_row += 1
+        self._num_draws += 1
+        self._num_rejected_in_row += 1
         self._study.tell(number, state=optuna.trial.TrialState.FAIL)
         self._note(Draw(number=number, point=self._free(point), rejected=why))
 
     def _free(self, point: Point) -> dict[str, Any]:
         return {name: point[name] for name in self._space.free if name in point}
 
-    def note_twin(self, number: int, point: Point, key: str) -> None:
+    def record_duplicate(self, number: int, point: Point, key: str) -> None:
         """Record that a proposed point leads to the same training as the trial `key` and gets no trial of its own."""
         self._note(Draw(number=number, point=self._free(point), twin=key, attrs=self._open.get(number, {})))
 
@@ -185,18 +185,27 @@ class Sampler:
         from search.sampling.constrained_sampler import ConstrainedSampler
 
         seed, replacement = (
-            derive(self._seed, purpose, self._index, self._num_in_row) % 2**32
+            derive(self._seed, purpose, self._num_draws, self._num_rejected_in_row) % 2**32
             for purpose in ("proposal", "replacement")
         )
-        if self._method != "tpe" or self._num_in_row >= PATIENCE:
-            return ConstrainedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
-        with warnings.catch_warnings():
-            # `group` learns conditional parameters jointly; Optuna still calls it experimental.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            inner = optuna.samplers.TPESampler(
-                seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=self._startup_trials
-            )
-        return ConstrainedSampler(inner, replacement)
+        match "random" if self._num_rejected_in_row >= PATIENCE else self._method:
+            case "tpe":
+                with warnings.catch_warnings():
+                    # `group` learns conditional parameters jointly; Optuna still calls it experimental.
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    inner = optuna.samplers.TPESampler(
+                        seed=seed,
+                        multivariate=True,
+                        group=True,
+                        constant_liar=True,
+                        n_startup_trials=self._startup_trials,
+                    )
+                return ConstrainedSampler(inner, replacement)
+            case "random" | "grid":
+                return ConstrainedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
+            case unknown:
+                msg = f"search.sampler must have a case in Sampler._make_sampler, got {unknown}"
+                raise ValueError(msg)
 
     def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
         """Report the outcome of a trial. A second report of the same trial is ignored.
@@ -228,15 +237,3 @@ class Sampler:
                 self._study.tell(number, state=state.PRUNED)
             case _:
                 self._study.tell(number, state=state.FAIL)
-
-
-def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401
-    match domain:
-        case Float(low=low, high=high, log=log):
-            return trial.suggest_float(name, low, high, log=log)
-        case Int(low=low, last=last, step=step, log=log):  # Optuna warns if the upper bound is not a whole step away
-            return trial.suggest_int(name, low, last, step=step, log=log)
-        case Choice(values=values):
-            return trial.suggest_categorical(name, values)
-        case Fixed(value=value):
-            return value

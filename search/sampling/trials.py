@@ -42,6 +42,19 @@ def distribution(domain: Domain) -> optuna.distributions.BaseDistribution | None
             return None
 
 
+def suggest_value(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401
+    """Return the value that Optuna suggests for a parameter, from the distribution of its domain."""
+    match domain:
+        case Float(low=low, high=high, log=log):
+            return trial.suggest_float(name, low, high, log=log)
+        case Int(low=low, last=last, step=step, log=log):  # Optuna warns if the upper bound is not a whole step away
+            return trial.suggest_int(name, low, last, step=step, log=log)
+        case Choice(values=values):
+            return trial.suggest_categorical(name, values)
+        case Fixed(value=value):
+            return value
+
+
 def missing_numbers(records: Iterable[TrialRecord], draws: Mapping[int, Draw]) -> list[int]:
     """Return the numbers below the last one that are not in the journal; version 1 lacks the rejected draws.
 

@@ -23,11 +23,11 @@ ACROSS = Method(
     min_blocks=MIN_DATA_SETS,
     permutes=True,
     estimand=NEW_DATA_SETS,
-    why="There are six or more data sets, so each counts once, by the mean of its blocks, and ranks decide.",
+    why="There are six or more data sets, so the test uses the ranks of one mean per data set.",
     limits=(
-        "Every data set weighs the same, however many blocks it has, and variants of one data set are not independent. "
-        "The estimate is the Hodges-Lehmann one, the typical difference, with its exact interval; equivalence is shown "
-        "by two one-sided signed-rank tests."
+        "Every data set has the same weight, whatever its number of blocks, and variants of one data set are not "
+        "independent. The estimate is the Hodges-Lehmann one, the typical difference, with its exact interval; "
+        "equivalence is tested by two one-sided signed-rank tests."
     ),
     run=run_wilcoxon,
 )
@@ -102,8 +102,8 @@ def examine_across(results: Sequence[Results], family: Sequence[tuple[str, str]]
     """
     if declared.method not in {"auto", "wilcoxon"}:
         raise ScoresError(
-            f"method: over {len(results)} data sets there is wilcoxon only, found {declared.method}; take auto, or "
-            "analyse each data set alone"
+            f"method: over {len(results)} data sets expected wilcoxon, found {declared.method}; use auto, or analyse "
+            "each data set alone"
         )
     sides = [(found.dataset, *outcomes_of(found)) for found in results]
     return [_examine(names, sides, declared, family_size=len(family)) for names in family]

@@ -28,6 +28,8 @@ NEW_DATA = "new data of this kind"
 THIS_DATA = "this data set"
 CHECKPOINTS = "these two checkpoints"
 NEW_DATA_SETS = "new data sets of this kind"
+BONFERRONI_BASED: tuple[Adjust, ...] = ("holm", "shaffer", "bergmann-hommel")
+"""Adjustments that hold for p-values of any dependence, and therefore at declared interim analyses."""
 MIN_BLOCKS = 3
 """With fewer blocks, results are only described."""
 FIRM_BLOCKS = 5
@@ -45,6 +47,9 @@ class Declared:
     """auto: selected by what is declared and stored, never by the values of the results."""
     adjust: Adjust = "holm"
     """Adjustment of the p-values of a family."""
+    interim: tuple[int, int] | None = None
+    """Number of this declared interim analysis, from 1, and of all of them, each after the same number of further
+    repeats; None if there is only one analysis."""
     alpha: float = 0.05
     """Family-wise error rate (with bh: false discovery rate)."""
     rope: float = 0.005

@@ -177,10 +177,10 @@ def smallest_detectable(law: Law, *, alpha: float, power: float = 0.8) -> float:
     from scipy import optimize
 
     far = 2 * law.half_width(1 - alpha)
-    while law.finds(far, alpha=alpha) < power:
+    while law.power(far, alpha=alpha) < power:
         far *= 2
     return float(
-        optimize.brentq(lambda difference: law.finds(difference, alpha=alpha) - power, 0, far, xtol=1e-12 * far)
+        optimize.brentq(lambda difference: law.power(difference, alpha=alpha) - power, 0, far, xtol=1e-12 * far)
     )
 
 

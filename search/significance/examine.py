@@ -10,23 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS, Declared
-from search.significance.methods import METHODS, Method, choose
+from search.significance.methods import METHODS, Method, choose_test
 from search.significance.pairing import Outcomes, Pair, bits_of, pair_up, scores_of
 from search.significance.records import MeanTest
 from search.significance.results import Results
 from search.significance.tests.differences import merged
 from search.significance.tests.mcnemar import mcnemar_test
+from search.text.counted import counted
 
 MAX_MISSING = 0.1
 """Maximum share of missing pairs; beyond it there is no verdict."""
 SAME = "the difference is the same in every repeat (zero variance), so the seeds may not have reached the training"
 ALMOST_SAME = (
     "the difference is the same in {same} of {count} repeats, so the seeds may not have reached the training, or the "
-    "scores are rounded too far to show how repeats vary"
+    "scores are rounded too much to show the variation"
 )
 NO_RATIO = (
-    "a claim on new data needs the correctness of every test image, or random splits with their ratio of images scored "
-    "to images trained on"
+    "a claim about new data needs the correctness of every test image, or random splits with their ratio of images "
+    "scored to images trained on"
 )
 
 
@@ -95,7 +96,7 @@ def examine(
     """
     a, b = names
     has_bits, has_scores = a in bits and b in bits, a in scores and b in scores
-    chosen = choose(declared, has_bits=has_bits, has_scores=has_scores)
+    chosen = choose_test(declared, has_bits=has_bits, has_scores=has_scores)
     if chosen is None:
         refusal = _nothing_fits(declared, bits=has_bits, scores=has_scores)
         return Examined(names=names, dataset=dataset, refusal=refusal)
@@ -103,18 +104,18 @@ def examine(
     source = scores if has_scores and (method.needs_scores or not has_bits) else bits
     shapes = [side.values.shape[1:] for side in (source[a], source[b]) if side.present.any()]
     if not shapes:
-        refusal = "neither left a result on any block"
+        refusal = "neither has a result on any block"
         return Examined(names=names, dataset=dataset, method=method, refusal=refusal)
     if len(set(shapes)) > 1:
         counts = " and ".join(str(shape[0]) for shape in shapes)
-        refusal = f"their test sets differ, with {counts} images"
+        refusal = f"their test sets differ in size ({counts} images)"
         return Examined(names=names, dataset=dataset, method=method, refusal=refusal)
     pair = pair_up(source[a], source[b], num_classes=declared.num_classes)
     why_not = refusal_of(pair, method, declared, family_size)
     diverged = not bool(pair.complete.all())
     test = None if why_not else method.run(pair, declared)
     if test is not None and np.isnan(test.p):
-        test, why_not = None, SAME if len(pair.blocks) > 1 else "both are right on the same images"
+        test, why_not = None, SAME if len(pair.blocks) > 1 else "both are correct on the same images"
     left = pair.only(pair.complete)
     sensitivity = None
     if test and diverged and len(left.blocks) >= method.blocks_needed(declared, family_size) and _varies(left.diff):
@@ -170,7 +171,7 @@ def refusal_of(pair: Pair, method: Method, declared: Declared, family_size: int)
     if count == 0:
         if pair.num_mismatched and not pair.num_lost:
             return (
-                "they share no block: train both on the same seeds and splits, or judge them as independent runs "
+                "they share no block: train both on the same seeds and splits, or compare them as independent runs "
                 "(analyze --unpaired)"
             )
         return "they have no finished block in common"
@@ -182,7 +183,11 @@ def refusal_of(pair: Pair, method: Method, declared: Declared, family_size: int)
     needed = method.blocks_needed(declared, family_size)
     if count < needed:
         what = "data sets" if method.estimand == NEW_DATA_SETS else "paired repeats"
-        why = "" if needed == method.min_blocks else f" for any significance among {family_size}"
+        why = (
+            ""
+            if needed == method.min_blocks
+            else (f" for a significant result among {counted(family_size, 'comparison')}")
+        )
         return f"the {method.title} needs at least {needed} {what}{why}, got {count}"
     if pair.diff.ndim == 2 and pair.diff.shape[1] < 2:
         return f"the {method.title} needs at least 2 test images, got {pair.diff.shape[1]}"

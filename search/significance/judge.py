@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,27 +15,32 @@ from search.significance import effects
 from search.significance.across import ACROSS, MIN_DATA_SETS, examine_across
 from search.significance.adjust.max_t import max_t
 from search.significance.adjust.multiplicity import adjust
-from search.significance.declared import FIRM_BLOCKS, NEW_DATA, THIS_DATA, Declared
+from search.significance.declared import BONFERRONI_BASED, FIRM_BLOCKS, NEW_DATA, THIS_DATA, Declared
 from search.significance.examine import MAX_MISSING, Examined, examine, outcomes_of
 from search.significance.methods import METHODS, Method
 from search.significance.pairing import Pair, ScoresError
 from search.significance.planning.design import Crossed, Paired, blocks_needed, upper_design
 from search.significance.records import Comparison, Interval, MeanTest, Verdict
 from search.significance.results import Results
+from search.significance.sequential.bounds import interim_level
 from search.significance.tests import crossed, resampled, signflip
 from search.significance.tests.bootstrap import bca_interval, from_samples, resampled_means
 from search.significance.tests.crossed import components
 from search.significance.verdict import Decision, decide
 from search.significance.wording import sentence_of
 
-SINGLE_STEPS = {"shaffer", "bergmann-hommel", "max-t"}
+FOR_ONE_DATA_SET = {"shaffer", "bergmann-hommel", "max-t"}
 """Adjustments that need a single data set, since they use the correlation or logic of its comparisons."""
 
 ESTIMANDS = {"new-data": NEW_DATA, "this-data": THIS_DATA}
 ADJUSTMENT_LIMITS = {
-    "hochberg": "Hochberg's adjustment holds for tests that lean the same way, which pairs of one family need not.",
-    "hommel": "Hommel's adjustment holds for tests that lean the same way, which pairs of one family need not.",
-    "max-t": "A refused comparison takes no part in the family's largest statistic.",
+    "hochberg": (
+        "Hochberg's adjustment is valid for positively dependent tests, and the pairs of a family may be otherwise."
+    ),
+    "hommel": (
+        "Hommel's adjustment is valid for positively dependent tests, and the pairs of a family may be otherwise."
+    ),
+    "max-t": "A refused comparison is not part of the family's largest statistic.",
     "bh": "Benjamini-Hochberg bounds the share of false claims among all claims, not the chance of any.",
 }
 """Conditions of an adjustment beyond the limits of the test."""
@@ -70,12 +76,18 @@ def judge_results(
         size = len(family) * len(results)
         examined = [item for found in results for item in _examine_all(found, family, declared, family_size=size)]
     adjusted = _adjust([(item.test, item.pair) for item in examined], examined, declared)
-    primary = decide([item.test for item in examined], adjusted, rope=declared.rope, alpha=declared.alpha)
+    decided = partial(
+        decide,
+        rope=declared.rope,
+        alpha=declared.alpha,
+        may_be_equivalent=declared.interim is None or declared.interim[0] == declared.interim[1],
+    )
+    primary = decided([item.test for item in examined], adjusted)
     sensitive = primary
     if any(item.diverged for item in examined):
         again = [(item.sensitivity, item.left) if item.diverged else (item.test, item.pair) for item in examined]
         tests = [test for test, _ in again]
-        sensitive = decide(tests, _adjust(again, examined, declared), rope=declared.rope, alpha=declared.alpha)
+        sensitive = decided(tests, _adjust(again, examined, declared))
     checks = _multi_bootstraps(examined, declared)
     comparisons = (
         _comparison(item, first, second, declared, family_name=family_name, family_size=len(examined))
@@ -112,21 +124,33 @@ def _check(results: Sequence[Results], family: Sequence[tuple[str, str]], declar
     asked = METHODS.get(declared.method)
     if asked is not None and ESTIMANDS.get(declared.estimand, asked.estimand) != asked.estimand:
         raise ScoresError(
-            f"method: {declared.method} speaks of {asked.estimand}, and {declared.estimand} was declared; declare what "
-            "it speaks of, or take another method"
+            f"method: {declared.method} allows claims about {asked.estimand}, but {declared.estimand} was declared; "
+            "declare that estimand, or use another method"
         )
     if len(results) >= MIN_DATA_SETS and declared.estimand == "this-data":
         raise ScoresError(
-            f"estimand: over {len(results)} data sets claims are on new data sets, found this-data; analyse each alone"
+            f"estimand: over {len(results)} data sets, claims are about new data sets, found this-data; analyse each "
+            "data set alone"
         )
-    if declared.adjust in SINGLE_STEPS and len(results) > 1:
-        raise ScoresError(f"adjust: {declared.adjust} expects one data set, found {len(results)}; take holm")
+    if declared.adjust in FOR_ONE_DATA_SET and len(results) > 1:
+        raise ScoresError(f"adjust: {declared.adjust} expects one data set, found {len(results)}; use holm")
+    if declared.interim is not None and not (
+        declared.estimand == "this-data"
+        and declared.method in {"auto", "paired-t"}
+        and declared.adjust in BONFERRONI_BASED
+        and len(results) == 1
+    ):
+        raise ScoresError(
+            f"interim: expected estimand this-data, method paired-t, adjust {' or '.join(BONFERRONI_BASED)}, and one "
+            f"data set, found {declared.estimand}, {declared.method}, {declared.adjust}, and {len(results)}; declare "
+            "one analysis"
+        )
     if declared.adjust == "max-t" and (
         declared.estimand != "this-data" or declared.method not in {"auto", "sign-flip"}
     ):
         raise ScoresError(
-            "adjust: max-t expects estimand this-data and its own sign-flip test, "
-            f"found {declared.estimand} and {declared.method}; declare these, or take holm"
+            f"adjust: max-t expects estimand this-data and its own sign-flip test, found {declared.estimand} and "
+            f"{declared.method}; declare these, or use holm"
         )
 
 
@@ -185,7 +209,7 @@ def _comparison(
     sensitivity_verdict = second.verdict if item.diverged and test else None
     verdict, reason = _combine(first.verdict, sensitivity_verdict, pair, across=method is ACROSS)
     if method is not None and not method.decides and test is not None:
-        verdict, reason = Verdict.REFUSED, f"'{method.title}' is shown beside a test and does not decide"
+        verdict, reason = Verdict.REFUSED, f"'{method.title}' is shown together with a test and gives no verdict"
     comparison = Comparison(
         a=item.names[0],
         b=item.names[1],
@@ -202,6 +226,7 @@ def _comparison(
         num_blocks=len(pair.blocks) if pair else 0,
         adjust_method=declared.adjust,
         family_size=family_size,
+        interim=declared.interim,
         alpha=declared.alpha,
         rope=declared.rope,
         adjusted_p=first.adjusted_p,
@@ -239,10 +264,10 @@ def _combine(
     if sensitivity in (None, primary):
         return primary, None
     if sensitivity is Verdict.REFUSED:
-        return Verdict.INCONCLUSIVE, "too few repeats are left without the diverged ones to confirm it"
+        return Verdict.INCONCLUSIVE, "without the diverged repeats, too few are left to confirm it"
     return (
         Verdict.INCONCLUSIVE,
-        f"it hangs on the diverged repeats: with them it is {primary.value}, without them {sensitivity.value}",
+        f"it depends on the diverged repeats: with them it is {primary.value}, without them {sensitivity.value}",
     )
 
 
@@ -289,7 +314,7 @@ def _with_test(comparison: Comparison, method: Method, pair: Pair, test: MeanTes
         se=test.se,
         df=None if math.isnan(test.df) else test.df,
         simultaneous_interval=_simultaneous(method, pair, declared, comparison.family_size),
-        smallest_detectable=effects.smallest_detectable(test.law, alpha=one_of_family),
+        smallest_detectable=effects.smallest_detectable(test.law, alpha=interim_level(one_of_family, declared.interim)),
         components=components(pair.diff) if pair.diff.ndim == 2 and len(pair.blocks) > 1 else None,
     )
     design = _design(comparison, pair, declared)

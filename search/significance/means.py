@@ -26,8 +26,8 @@ class MeanOfRepeats:
     """Prediction interval for the mean of further repeats; None in the same cases."""
 
 
-def mean_of_repeats(scores: NDArray[Any], *, num_further: int = 1, level: float = 0.95) -> MeanOfRepeats:
-    """Return the mean of scores with its t interval and the prediction interval for the mean of further repeats.
+def mean_of_repeats(scores: NDArray[Any], *, num_further: int = 1) -> MeanOfRepeats:
+    """Return the mean of scores with its 95 % t interval and prediction interval for the mean of further repeats.
 
     Both apply to this data set: to fresh splits, weights and orders, not to other images. The guarantee fails if the
     scores are far from normal; with fewer than five repeats this matters most.
@@ -35,7 +35,6 @@ def mean_of_repeats(scores: NDArray[Any], *, num_further: int = 1, level: float 
     Args:
         scores: One score per repeat, shape (R,), R >= 1.
         num_further: Number of further repeats of the prediction; at least 1.
-        level: Coverage of both intervals.
 
     Returns:
         The mean and its intervals, in the unit of the scores.
@@ -46,7 +45,7 @@ def mean_of_repeats(scores: NDArray[Any], *, num_further: int = 1, level: float 
         return MeanOfRepeats(mean=mean, num_repeats=count, interval=None, expected=None)
 
     def within(variance: float) -> Interval:
-        return interval_of(mean, Student(se=spread * math.sqrt(variance), df=count - 1), level=level)
+        return interval_of(mean, Student(se=spread * math.sqrt(variance), df=count - 1), level=0.95)
 
     return MeanOfRepeats(
         mean=mean, num_repeats=count, interval=within(1 / count), expected=within(1 / count + 1 / num_further)

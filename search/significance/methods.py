@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from search.significance.declared import CHECKPOINTS, FIRM_BLOCKS, MIN_BLOCKS, NEW_DATA, THIS_DATA, Declared
 from search.significance.pairing import Pair, ScoresError
 from search.significance.records import Interval, MeanTest
+from search.significance.sequential.bounds import interim_level, interim_p
 from search.significance.tests import (
     bootstrap,
     cross_validation,
@@ -77,7 +78,7 @@ def _five_by_two_order(blocks: tuple[str, ...]) -> list[int]:
 def _run_mcnemar(pair: Pair, declared: Declared, variant: mcnemar.Variant) -> MeanTest:
     if len(pair.blocks) != 1:
         raise ScoresError(
-            f"method: McNemar's test speaks of one trained pair, found {len(pair.blocks)} blocks; take crossed, or one "
+            f"method: McNemar's test expects one trained pair, found {len(pair.blocks)} blocks; use crossed, or one "
             "block"
         )
     return mcnemar.mcnemar_test(pair.values_a[0], pair.values_b[0], variant=variant, alpha=declared.alpha)
@@ -99,11 +100,24 @@ def run_wilcoxon(pair: Pair, declared: Declared) -> MeanTest:
     )
 
 
+def _run_paired_t(pair: Pair, declared: Declared) -> MeanTest:
+    """Run the paired t; at an interim analysis with its p-value, and an interval that covers at all of them."""
+    if declared.interim is None:
+        return resampled.paired_t(pair.per_block, alpha=declared.alpha)
+    look, num_looks = declared.interim
+    test = resampled.paired_t(pair.per_block, alpha=interim_level(declared.alpha, declared.interim))
+    return dataclasses.replace(
+        test,
+        p=interim_p(test.p, look=look, num_looks=num_looks),
+        interval=dataclasses.replace(test.interval, level=1 - declared.alpha),
+    )
+
+
 def _run_pooled(pair: Pair, declared: Declared) -> MeanTest:
     num_images = pair.diff.shape[1] if pair.diff.ndim == 2 else declared.num_images
     if num_images is None:
         raise ScoresError(
-            "num_images: pooled-images expects how many images are behind each score, found none; give it"
+            "num_images: pooled-images expects the number of images behind each score, found none; give it"
         )
     return pooled.pooled_images_t(
         float(pair.scores_a.mean()),
@@ -115,12 +129,11 @@ def _run_pooled(pair: Pair, declared: Declared) -> MeanTest:
 
 
 _CROSSED_LIMITS = (
-    "Holds if repeats are exchangeable and the test images were not chosen with either in view. "
-    "The training pool is one draw whose own variance is not seen. "
-    "Simulated with repeats that differ strongly, false claims at .05 stayed below .05 from 3 blocks on, alone and in "
-    "families of up to 28."
+    "Valid if repeats are exchangeable and the test images were not chosen in favour of either. The training pool is "
+    "a single draw, whose variance is not included. In simulations with strongly varying repeats, the rate of false "
+    "claims at .05 was below .05 from 3 blocks on, for single comparisons and for families of up to 28."
 )
-_SAME_IMAGES = "Other images may give another difference: it is no claim on new data."
+_SAME_IMAGES = "Other images may give another difference: this is not a claim about new data."
 
 METHODS: dict[str, Method] = {
     "crossed": Method(
@@ -138,10 +151,10 @@ METHODS: dict[str, Method] = {
         min_blocks=MIN_BLOCKS,
         decides=False,
         estimand=NEW_DATA,
-        why="Asked for: the crossed test's variance with a t distribution of estimated degrees of freedom.",
+        why="Requested: the crossed test's variance with a t distribution of estimated degrees of freedom.",
         limits=(
-            "No verdict: its tails are too light with few repeats. Any of 28 equal pairs was told apart, with Holm, "
-            "in .35 of simulated families at .05 with 3 repeats and in .14 with 5."
+            "No verdict: its tails are too light with few repeats. With Holm at .05, a false difference among 28 "
+            "equal pairs was found in .35 of simulated families with 3 repeats and in .14 with 5."
         ),
         run=lambda pair, declared: crossed.satterthwaite_test(pair.diff, alpha=declared.alpha),
     ),
@@ -151,8 +164,8 @@ METHODS: dict[str, Method] = {
         min_blocks=MIN_BLOCKS,
         decides=False,
         estimand=NEW_DATA,
-        why="Asked for: repeats and images are both drawn again, with replacement.",
-        limits="A check, no verdict: below 20 repeats its interval is too narrow.",
+        why="Requested: repeats and images are both resampled with replacement.",
+        limits="A check, not a verdict: below 20 repeats its interval is too narrow.",
         run=lambda pair, declared: bootstrap.multi_bootstrap(pair.diff, alpha=declared.alpha),
     ),
     "corrected-t": Method(
@@ -160,11 +173,11 @@ METHODS: dict[str, Method] = {
         needs_scores=True,
         min_blocks=FIRM_BLOCKS,
         estimand=NEW_DATA,
-        why="There is one score per random split, so the variance that overlapping splits hide is put back.",
+        why="There is one score per random split, so the variance is corrected for overlapping splits.",
         limits=(
-            "Holds for random splits; the correction is an approximation and usually errs to the cautious side. "
-            "It has a floor: differences below it cannot be shown by any number of blocks. "
-            "Validation scores that chose the configuration flatter it."
+            "Valid for random splits; the correction is an approximation and usually conservative. It has a floor: "
+            "no number of blocks shows a difference below it. Validation scores that selected the configuration are "
+            "biased upward."
         ),
         run=lambda pair, declared: resampled.corrected_resampled_t(
             pair.per_block, ratio=_ratio(declared), alpha=declared.alpha
@@ -174,17 +187,17 @@ METHODS: dict[str, Method] = {
         title=resampled.PAIRED,
         min_blocks=FIRM_BLOCKS,
         estimand=THIS_DATA,
-        why="The claim is on this data set alone, and given the data the repeats are independent.",
+        why="The claim is about this data set only, and given the data the repeats are independent.",
         limits=_SAME_IMAGES,
-        run=lambda pair, declared: resampled.paired_t(pair.per_block, alpha=declared.alpha),
+        run=_run_paired_t,
     ),
     "sign-flip": Method(
         title=signflip.NAME,
         min_blocks=FIRM_BLOCKS,
         permutes=True,
         estimand=THIS_DATA,
-        why="The claim is on this data set alone; repeats of equal configurations could be swapped within a block.",
-        limits=f"The interval beside it is that of the paired t. {_SAME_IMAGES}",
+        why="The claim is about this data set only; repeats of equal configurations are exchangeable within a block.",
+        limits=f"The interval is that of the paired t. {_SAME_IMAGES}",
         run=lambda pair, declared: signflip.sign_flip_test(pair.per_block, alpha=declared.alpha),
     ),
     "wilcoxon": Method(
@@ -192,10 +205,10 @@ METHODS: dict[str, Method] = {
         min_blocks=FIRM_BLOCKS,
         permutes=True,
         estimand=THIS_DATA,
-        why="Asked for: the ranks of the block differences decide, whatever their distribution.",
+        why="Requested: the test uses the ranks of the block differences, whatever their distribution.",
         limits=(
-            "It takes the differences to be symmetric around their median; the estimate is the Hodges-Lehmann one, the "
-            f"typical difference, with its exact interval. {_SAME_IMAGES}"
+            "It assumes that the differences are symmetric around their median; the estimate is the Hodges-Lehmann "
+            f"one, the typical difference, with its exact interval. {_SAME_IMAGES}"
         ),
         run=run_wilcoxon,
     ),
@@ -205,7 +218,7 @@ METHODS: dict[str, Method] = {
         min_blocks=1,
         estimand=CHECKPOINTS,
         why="One trained pair on the same images.",
-        limits="It says nothing of another training of either configuration.",
+        limits="It allows no claim about another training of either configuration.",
         run=lambda pair, declared: _run_mcnemar(pair, declared, "exact"),
     ),
     "mcnemar-mid-p": Method(
@@ -214,7 +227,9 @@ METHODS: dict[str, Method] = {
         min_blocks=1,
         estimand=CHECKPOINTS,
         why="One trained pair on the same images.",
-        limits="It says nothing of another training of either configuration; barely above alpha in the worst case.",
+        limits=(
+            "It allows no claim about another training of either configuration; barely above alpha in the worst case."
+        ),
         run=lambda pair, declared: _run_mcnemar(pair, declared, "mid-p"),
     ),
     "5x2cv-t": Method(
@@ -222,10 +237,10 @@ METHODS: dict[str, Method] = {
         needs_scores=True,
         min_blocks=10,
         estimand=NEW_DATA,
-        why="Asked for: five random halvings, each half trained on once.",
+        why="Requested: five random halvings, each half trained on once.",
         decides=False,
         limits=(
-            "No verdict: with few images equal learners were told apart in .08 to .12 of simulations at .05. "
+            "No verdict: with few images, equal learners differed significantly in .08 to .12 of simulations at .05. "
             "Its numerator is the first of the ten differences."
         ),
         run=lambda pair, declared: _run_five_by_two(pair, cross_validation.five_by_two_t, declared.alpha),
@@ -235,11 +250,11 @@ METHODS: dict[str, Method] = {
         needs_scores=True,
         min_blocks=10,
         estimand=NEW_DATA,
-        why="Asked for: five random halvings, each half trained on once.",
+        why="Requested: five random halvings, each half trained on once.",
         decides=False,
         limits=(
-            "No verdict: with few images equal learners were told apart in .10 to .14 of simulations at .05. "
-            "F knows no direction."
+            "No verdict: with few images, equal learners differed significantly in .10 to .14 of simulations at .05. "
+            "F has no direction."
         ),
         run=lambda pair, declared: _run_five_by_two(pair, cross_validation.five_by_two_f, declared.alpha),
     ),
@@ -248,14 +263,14 @@ METHODS: dict[str, Method] = {
         min_blocks=1,
         decides=False,
         estimand="images of these runs, as if independent",
-        why="Asked for: the test that the ECRNN paper prints.",
-        limits="As published: it ignores the variance between runs, and is no verdict.",
+        why="Requested: the test of the ECRNN paper.",
+        limits="As published: it ignores the variance between runs, so it gives no verdict.",
         run=_run_pooled,
     ),
 }
 
 
-def choose(declared: Declared, *, has_bits: bool, has_scores: bool) -> str | None:
+def choose_test(declared: Declared, *, has_bits: bool, has_scores: bool) -> str | None:
     """Return the test for what was declared and stored, never for the values of the results.
 
     Args:

@@ -185,7 +185,7 @@ def _filled(
     if not empty.any():
         return values.view(np.int8) if values.dtype == np.uint8 else values
     if num_classes is None:
-        msg = "num_classes must be given: a diverged repeat left no result and is scored as chance, got None"
+        msg = "num_classes must be given, because a diverged repeat has no result and is scored as chance; got None"
         raise ScoresError(msg)
     filled = np.full((len(rows), *shape), 1 / num_classes)
     if not empty.all():

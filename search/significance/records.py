@@ -10,7 +10,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Any, Protocol
 
 
 class Verdict(StrEnum):
@@ -23,13 +23,38 @@ class Verdict(StrEnum):
     REFUSED = "refused"
 
 
+class _NullIsNan:
+    """Annotation: pydantic reads null, as which JSON stores a number that is not finite, as NaN."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
+        from pydantic_core import core_schema
+
+        def read(value: object) -> object:
+            return math.nan if value is None else value
+
+        return core_schema.no_info_before_validator_function(read, handler(source))
+
+
+class _NeverStored:
+    """Annotation: pydantic reads null only."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
+        from pydantic_core import core_schema
+
+        return core_schema.none_schema()
+
+
+Number = Annotated[float, _NullIsNan()]
+"""A number that may be NaN; JSON stores null instead."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interval:
     """A confidence interval."""
 
-    low: float
-    high: float
-    level: float
+    low: Number
+    high: Number
+    level: Number
     """Nominal coverage, such as 0.95."""
 
 
@@ -51,7 +76,7 @@ class Law(Protocol):
         """
         ...
 
-    def finds(self, difference: float, *, alpha: float) -> float:
+    def power(self, difference: float, *, alpha: float) -> float:
         """Return the probability that the test rejects on the side of a true difference.
 
         Args:
@@ -78,20 +103,20 @@ class MeanTest:
     """A two-sided test of a mean difference against zero."""
 
     name: str
-    estimate: float
+    estimate: Number
     """Mean of first minus second, fraction."""
-    se: float
+    se: Number
     """Standard error of the mean difference, fraction. 0 if nothing varied, and then t and p are NaN; also 0 if the
     test has none, and then t and df are NaN."""
-    df: float
+    df: Number
     """Degrees of freedom, not always an integer; NaN if the distribution has none, as for the crossed test."""
-    t: float
+    t: Number
     """Estimate divided by standard error."""
-    p: float
+    p: Number
     """Two-sided."""
     interval: Interval
     num_blocks: int
-    law: Law | None = None
+    law: Annotated[Law | None, _NeverStored()] = None
     """Distribution of the estimation error, from which everything about the mean except p is computed. None if nothing
     varied, or if the test makes no claim about the mean."""
     num_images: int | None = None
@@ -144,6 +169,9 @@ class Comparison:
 
     num_blocks: int
     """Number of blocks with an outcome of both."""
+    interim: tuple[int, int] | None = None
+    """Number of this declared interim analysis, and of all of them; p and the intervals hold at all of them. None if
+    there is only one."""
     num_images: int | None = None
     num_mismatched: int = 0
     """Number of blocks that only one of the two has."""
@@ -233,14 +261,16 @@ class Comparison:
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-safe dictionary: tuples become lists, NaN and infinity become None."""
-        return {key: _json_safe(value) for key, value in dataclasses.asdict(self).items()}
+        plain: dict[str, object] = json_safe(dataclasses.asdict(self))
+        return plain
 
 
-def _json_safe(value: object) -> object:
+def json_safe(value: Any) -> Any:  # noqa: ANN401
+    """Return plain data that JSON can store: tuples become lists, NaN and infinity become None."""
     if isinstance(value, dict):
-        return {str(key): _json_safe(item) for key, item in value.items() if key != "law"}  # not a result
+        return {str(key): json_safe(item) for key, item in value.items() if key != "law"}  # not a result
     if isinstance(value, list | tuple):
-        return [_json_safe(item) for item in value]
+        return [json_safe(item) for item in value]
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, float):

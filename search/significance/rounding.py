@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from search.significance.records import Interval
 
-NOISE = 1e-11
+NOISE_FRACTION = 1e-11
 """Distance from 0 below which the end of an interval is 0: float noise, a billionth of a percentage point."""
 
 MAX_DIGITS = 8
 """Maximum number of decimals; a number still rounded onto its mark is then written as equal to it."""
-NOISE = 1e-9
+NOISE_POINTS = 1e-9
 """Maximum size of rounding errors, in percentage points."""
 
 
@@ -98,8 +98,9 @@ def digits_apart(fractions: Sequence[float], marks: Sequence[float], digits: int
     return digits
 
 
-def significant(value: float, mark: float, digits: int = 3) -> str:
+def significant(value: float, mark: float) -> str:
     """Return three significant digits, or as many as keep a number on its side of a mark."""
+    digits = 3
     while digits < MAX_DIGITS and _side(float(f"{value:.{digits}g}") - mark) != _side(value - mark):
         digits += 1
     return f"{value:.{digits}g}"
@@ -111,12 +112,12 @@ def _moved(value: float, mark: float, digits: int) -> bool:
 
 
 def _side(gap: float) -> int:
-    return 0 if abs(gap) <= NOISE else (1 if gap > 0 else -1)
+    return 0 if abs(gap) <= NOISE_POINTS else (1 if gap > 0 else -1)
 
 
 def _rounded(value: float, digits: int) -> float:
     # Round half away from 0, independent of rounding errors in the input.
-    return round(value + math.copysign(NOISE, value), digits) + 0.0
+    return round(value + math.copysign(NOISE_POINTS, value), digits) + 0.0
 
 
 def _short(value: float, digits: int) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimism:
+class SelectionBias:
     """The best mean of several configurations, and its estimated selection bias."""
 
     best: int
@@ -23,7 +23,7 @@ class Optimism:
     """Mean minus bias."""
 
 
-def tibshirani(scores: NDArray[Any]) -> Optimism:
+def tibshirani(scores: NDArray[Any]) -> SelectionBias:
     """Estimate the selection bias of the highest mean score.
 
     Bias = mean over blocks of [best score of any configuration in the block - score of the selected one]. With a single
@@ -52,7 +52,7 @@ def tibshirani(scores: NDArray[Any]) -> Optimism:
     means = scores.mean(axis=0)
     best = int(np.argmax(means))
     bias = float(np.mean(scores.max(axis=1) - scores[:, best]))
-    return Optimism(best=best, mean=float(means[best]), bias=bias, corrected=float(means[best]) - bias)
+    return SelectionBias(best=best, mean=float(means[best]), bias=bias, corrected=float(means[best]) - bias)
 
 
 def expected_best_of(values: NDArray[Any], *, replace: bool) -> NDArray[np.float64]:

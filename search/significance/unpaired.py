@@ -27,8 +27,9 @@ from search.significance.wording import sentence_of
 
 NAME = "Welch's t"
 LIMITS = (
-    "Holds if all runs are independent: not if they share seeds or splits, and not for folds of one cross-validation, "
-    "whose training sets overlap. Other images may give another difference: it is no claim on new data."
+    "Valid if all runs are independent: not if they share seeds or splits, and not for folds of one "
+    "cross-validation, whose training sets overlap. Other images may give another difference: this is not a claim "
+    "about new data."
 )
 
 
@@ -75,10 +76,10 @@ def judge_unpaired(
     """
     if declared.estimand == "new-data" or declared.method != "auto" or declared.ratio is not None:
         raise ScoresError(
-            "unpaired runs allow a claim on this data set by Welch's test; leave --estimand, --method and --ratio out"
+            "unpaired runs are compared by Welch's test, on this data set; remove --estimand, --method and --ratio"
         )
     if declared.adjust == "max-t":
-        raise ScoresError("adjust: max-t flips whole blocks, and unpaired runs have none in common; take holm")
+        raise ScoresError("adjust: max-t flips the signs of whole blocks, and unpaired runs have none; use holm")
     sides = []
     for found in results:
         bits, scores = outcomes_of(found)
@@ -140,7 +141,9 @@ def _comparison(
         few = f"{NAME} needs at least {FIRM_BLOCKS} runs of each, got {a.size} and {b.size}"
         reason = few if min(a.size, b.size) < FIRM_BLOCKS else "no score varies"
     elif without.verdict is not verdict:
-        reason = f"it hangs on the diverged runs: with them it is {verdict.value}, without them {without.verdict.value}"
+        reason = (
+            f"it depends on the diverged runs: with them it is {verdict.value}, without them {without.verdict.value}"
+        )
         verdict = Verdict.INCONCLUSIVE
     found = decision.equivalence
     comparison = Comparison(
@@ -196,7 +199,7 @@ def _runs(outcomes: Outcomes | None, declared: Declared) -> tuple[NDArray[np.flo
     lost = outcomes.diverged & ~outcomes.present
     if lost.any() and declared.num_classes is None:
         raise ScoresError(
-            "num_classes must be given: a diverged repeat left no result and is scored as chance, got None"
+            "num_classes must be given, because a diverged repeat has no result and is scored as chance; got None"
         )
     chance = 0.0 if declared.num_classes is None else 1 / declared.num_classes
     there = outcomes.present | lost

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from search.significance.adjust.multiplicity import holm
 from search.significance.effects import equivalence_of
 from search.significance.records import Equivalence, MeanTest, Verdict
-from search.significance.rounding import NOISE
+from search.significance.rounding import NOISE_FRACTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,12 @@ class Decision:
 
 
 def decide(
-    tests: Sequence[MeanTest | None], adjusted_p: Sequence[float | None], *, rope: float, alpha: float
+    tests: Sequence[MeanTest | None],
+    adjusted_p: Sequence[float | None],
+    *,
+    rope: float,
+    alpha: float,
+    may_be_equivalent: bool = True,
 ) -> tuple[Decision, ...]:
     """Decide the verdicts of a declared family.
 
@@ -40,11 +45,15 @@ def decide(
         adjusted_p: The p-values adjusted within the family, in the same order.
         rope: Half-width of practical equivalence, fraction.
         alpha: Family-wise error rate.
+        may_be_equivalent: False at an interim analysis before the last one, whose bounds are for differences.
 
     Returns:
         One decision per comparison.
     """
-    found = [None if test is None else equivalence_of(test, rope=rope, alpha=alpha) for test in tests]
+    found = [
+        equivalence_of(test, rope=rope, alpha=alpha) if test is not None and may_be_equivalent else None
+        for test in tests
+    ]
     adjusted_tost = holm([None if item is None else item.tost_p for item in found])
     return tuple(
         Decision(verdict=Verdict.REFUSED) if test is None or p is None else _decide(test, p, item, tost_p, alpha=alpha)
@@ -60,12 +69,12 @@ def _decide(
         verdict = Verdict.EQUIVALENT
     elif adjusted_p > alpha:
         verdict = Verdict.INCONCLUSIVE
-    elif test.interval.low > NOISE:
+    elif test.interval.low > NOISE_FRACTION:
         verdict = Verdict.BETTER
-    elif test.interval.high < -NOISE:
+    elif test.interval.high < -NOISE_FRACTION:
         verdict = Verdict.WORSE
     else:
-        verdict, reason = Verdict.INCONCLUSIVE, "the interval has room for no difference"
+        verdict, reason = Verdict.INCONCLUSIVE, "the interval includes 0"
     return Decision(
         verdict=verdict,
         reason=reason,

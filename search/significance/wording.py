@@ -6,7 +6,7 @@ import math
 
 from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS
 from search.significance.records import Comparison, Interval, Verdict
-from search.significance.rounding import NOISE, digits_apart, digits_for, p_value, plain, points, probability
+from search.significance.rounding import NOISE_FRACTION, digits_apart, digits_for, p_value, plain, points, probability
 
 ADJUSTMENTS = {
     "holm": "Holm",
@@ -76,7 +76,7 @@ def _judged(c: Comparison) -> str:
         first = f"Provisional, few repeats: {first}"
     elif c.verdict is Verdict.INCONCLUSIVE:
         first = first[0].upper() + first[1:]
-    return f"{first}{_reach(c, digits)}"
+    return f"{first}{_reach(c, digits)}{_interim(c)}"
 
 
 def marks_of(c: Comparison) -> tuple[float, ...]:
@@ -119,6 +119,17 @@ def _chances(c: Comparison) -> str:
             return f" P(difference > {rope}) {probability(above)}, P(difference < -{rope}) {probability(below)}."
 
 
+def _interim(c: Comparison) -> str:
+    """Return which of the declared interim analyses this is, and how much of alpha they have spent."""
+    if c.interim is None:
+        return ""
+    from search.significance.sequential.bounds import group_sequential_bounds  # reading a comparison needs no SciPy
+
+    look, num_looks = c.interim
+    spent = group_sequential_bounds(num_looks, alpha=c.alpha).spent[look - 1]
+    return f" Analysis {look} of {num_looks} as declared (O'Brien-Fleming): {spent:.2g} of alpha {c.alpha:g} is spent."
+
+
 def _reach(c: Comparison, digits: int) -> str:
     """Return what this number of repeats detects; if nothing was detected, the number that would."""
     if c.smallest_detectable is None:
@@ -131,7 +142,7 @@ def _reach(c: Comparison, digits: int) -> str:
         return found
     gap = f"a gap of {_rope(c)}"
     if c.num_blocks_for_rope is None:
-        more = "more test images" if c.num_images else "more data, or a smaller part to score on"
+        more = "more test images" if c.num_images else "more data, or a smaller test part"
         floor = f"below {_amount(c, c.smallest_ever, digits, ' pp')} it takes {more}"
         return f"{found} No number of repeats would find {gap}: {floor}."
     if c.num_blocks_for_rope <= c.num_blocks:
@@ -145,10 +156,13 @@ def _why_not(c: Comparison) -> str:
     """Return why there is no verdict although the numbers alone suggest one."""
     if c.reason:
         return f" No verdict, because {c.reason}."
-    if c.interval and (c.interval.low > NOISE or c.interval.high < -NOISE):
+    if c.interval and (c.interval.low > NOISE_FRACTION or c.interval.high < -NOISE_FRACTION):
         if c.family_size == 1:
-            return f" The interval leaves 0 out, but the {c.test} decides."
-        return f" The interval is this comparison's alone; it does not hold up among {c.family_size}."
+            return f" The interval excludes 0, but the {c.test} decides."
+        return (
+            f" The interval is for this comparison alone; adjusted over {c.family_size} comparisons, the difference is "
+            "not significant."
+        )
     inside = c.equivalence_interval
     if inside and -c.rope < inside.low <= inside.high < c.rope and c.family_size > 1 and c.adjusted_tost_p is not None:
         within = _interval(c, inside, 1.0, digits_for(inside, marks_of(c)))
@@ -171,7 +185,10 @@ def _refused(c: Comparison) -> str:
         between = ""
         if c.check is not None:
             between = f" Between {CHECKPOINTS}, on images of this kind: {c.check.name} {p_value(c.check.p)}."
-        return f"One run of each: {scores}, {gap}. One run says nothing about the next; no verdict.{between}"
+        return (
+            f"One run of each: {scores}, {gap}. A single run does not show the variation between runs; no "
+            f"verdict.{between}"
+        )
     if c.num_blocks == 2:
         return f"Description only, two paired repeats: {scores}, {gap}. No verdict, because {c.reason}."
     return f"Refused: {c.a} against {c.b}: {c.reason}. Over {c.num_blocks} paired repeats {scores}, {gap}."

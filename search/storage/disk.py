@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MENDS = {
-    errno.ENOSPC: "make room",
-    errno.EDQUOT: "make room",
-    errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
+    errno.ENOSPC: "free disk space",
+    errno.EDQUOT: "free disk space",
+    errno.EFBIG: "raise the limit on the file size (ulimit -f)",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENFILE: "raise this machine's limit on open files",
-    errno.EACCES: "give this user the right to read and write there",
-    errno.EPERM: "give this user the right to read and write there",
+    errno.EACCES: "give this user read and write permission there",
+    errno.EPERM: "give this user read and write permission there",
     errno.EROFS: "make it writable",
     errno.EIO: "repair the disk",
     errno.ESTALE: "mount the file system again",
     errno.ENODEV: "mount the file system again",
     errno.ENXIO: "mount the file system again",
     errno.ENOTCONN: "mount the file system again",
-    errno.ETIMEDOUT: "bring the file server back",
-    errno.EHOSTDOWN: "bring the file server back",
-    errno.ENOLCK: "let the file system lock files, or choose another storage",
+    errno.ETIMEDOUT: "make the file server reachable again",
+    errno.EHOSTDOWN: "make the file server reachable again",
+    errno.ENOLCK: "enable file locking on this file system, or choose another storage",
     errno.ENOMEM: "free memory",
 }
 """Error number of a machine fault -> how the user can fix it."""
-_GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "put the folder back where it was")
+_GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "move the folder back to its place")
 _LEFTOVER = re.compile(r"\..+\.(pt|npy|safetensors)\.[0-9a-f]+")
 _IN_PYTHON = re.compile(r"\w*Error: \[Errno \d+\] ")
 """Prefix of an OSError that was recorded as a reason."""
@@ -50,7 +50,7 @@ _IN_LIBRARIES = re.compile(
 
 
 @contextlib.contextmanager
-def telling_disk_faults(place: Path) -> Iterator[None]:
+def raising_storage_faults(place: Path) -> Iterator[None]:
     """Convert machine faults to `StorageFaultError`.
 
     Args:
@@ -65,7 +65,7 @@ def telling_disk_faults(place: Path) -> Iterator[None]:
         fault = find_fault(error)
         if fault is None:
             raise
-        raise StorageFaultError(in_words(fault, place)) from error
+        raise StorageFaultError(describe_fault(fault, place)) from error
 
 
 def find_fault(error: BaseException | None) -> OSError | None:
@@ -87,17 +87,17 @@ def find_fault(error: BaseException | None) -> OSError | None:
     return None
 
 
-def is_fault_in_words(reason: str) -> bool:
+def is_storage_fault(reason: str) -> bool:
     """Return whether the recorded reason of a failure, `TypeOfError: message`, is a machine fault."""
     return bool(_IN_PYTHON.match(reason) or _IN_LIBRARIES.match(reason))
 
 
-def in_words(fault: OSError, place: Path | str) -> str:
+def describe_fault(fault: OSError, place: Path | str) -> str:
     """Format a machine fault in one line: the file, the node, the system's message, and how to fix it."""
-    mend = (MENDS | _GONE).get(fault.errno or 0, "correct that")
+    mend = (MENDS | _GONE).get(fault.errno or 0, "fix this")
     return (
-        f"{fault.filename or place}: node {socket.gethostname()} cannot use it ({fault.strerror}); {mend}, then run "
-        "the same command again"
+        f"{fault.filename or place}: cannot be used on node {socket.gethostname()} ({fault.strerror}); {mend}, then "
+        "run the same command again"
     )
 
 
@@ -114,7 +114,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], *, flush: bool =
     """
     # Random, as process ids of different nodes may coincide.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with telling_disk_faults(path):
+    with raising_storage_faults(path):
         try:
             with temporary.open("xb") as stream:  # "x" never follows an existing link
                 write(stream)
@@ -155,9 +155,9 @@ def load_array(path: Path, dtype: str, num_columns: int) -> NDArray[Any]:
     """
     from numpy.lib.format import open_memmap
 
-    mend = "put it back from a copy"
+    mend = "restore it from a copy"
     if not path.is_file():  # also excludes FIFOs
-        raise InputError(f"{path}: expected an array that a training left, found no file; {mend}")
+        raise InputError(f"{path}: expected an array from a training run, found no file; {mend}")
     try:
         array: NDArray[Any] = open_memmap(path, mode="r")
     except ValueError as error:
@@ -166,6 +166,29 @@ def load_array(path: Path, dtype: str, num_columns: int) -> NDArray[Any]:
         found = f"{array.dtype} of shape {array.shape}"
         raise InputError(f"{path}: expected rows of {num_columns} {dtype}, found {found}; {mend}")
     return array
+
+
+def load_bits(path: Path, num_images: int) -> NDArray[Any]:
+    """Read the correctness of images that a training wrote.
+
+    Args:
+        path: The .npy file.
+        num_images: Number of images N.
+
+    Returns:
+        Shape (rows, N) of uint8, 0 and 1.
+
+    Raises:
+        InputError: The file is missing, damaged or has another type or shape.
+    """
+    return unpack_bits(load_array(path, "uint8", -(-num_images // 8)), num_images)
+
+
+def unpack_bits(packed: NDArray[Any], num_images: int) -> NDArray[Any]:
+    """Return the bits of packed rows, (rows, bytes), as (rows, num_images) of 0 and 1."""
+    import numpy as np
+
+    return np.unpackbits(packed, axis=1, count=num_images)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -34,7 +34,7 @@ class Lease:
     longer than `PATIENCE_SECS` loses its lease, notices this only on its next access, and may complete a request in
     transit. Two drivers that start at the same moment detect each other by writing, waiting and reading again; a store
     that returns old content for longer than `SETTLE_SECS` defeats this. In both cases no segment of the journal is
-    overwritten, and readers report that two drivers have written.
+    overwritten, and readers report that two drivers have written. docs/architecture.md says why not conditional writes.
 
     Args:
         store: The study's folder on the store.
@@ -51,18 +51,21 @@ class Lease:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True, name="study-lease")
 
-    def take(self, say: Callable[[str], None] = lambda _: None) -> None:
+    def take(self, print_line: Callable[[str], None] = lambda _: None) -> None:
         """Take the lease and renew it from now on; it is valid only after `confirm`.
 
         Args:
-            say: Receives the reason for a wait, if there is one.
+            print_line: Receives the reason for a wait, if there is one.
 
         Raises:
             StudyLockedError: Another driver renews the lease.
         """
         first = self._read()
         if first is not None and first.get("copy") != self._copy:
-            say(f"{self._store}: {first.get('owner')} had it last; up to {PATIENCE_SECS:.0f} s to see if it is alive")
+            print_line(
+                f"{self._store}: {first.get('owner')} used it last; waiting up to {PATIENCE_SECS:.0f} s to see whether "
+                "that process is still running"
+            )
             now = self.watch(first)
             if now is not None:
                 raise self._refusal(now)
@@ -86,7 +89,7 @@ class Lease:
             StudyLockedError: Another driver did.
         """
         time.sleep(max(0.0, self._taken + SETTLE_SECS - time.monotonic()))
-        self.look()
+        self.verify()
 
     def check(self) -> None:
         """Raise an error if the loss of the lease was noticed already; makes no request.
@@ -97,7 +100,7 @@ class Lease:
         if self._lost is not None:
             raise self._lost
 
-    def look(self) -> None:
+    def verify(self) -> None:
         """Read the lease from the store and check that it belongs to this driver.
 
         Raises:
@@ -106,8 +109,8 @@ class Lease:
         found = self._read()
         if found is None:
             raise StudyLockedError(
-                f"{self._store}: the lease is gone, as another command worked on this study while this one was not "
-                "heard of; run the same command again"
+                f"{self._store}: the lease was lost, because another command used this study while this one could not "
+                "renew the lease; run the same command again"
             )
         if found.get("nonce") != self.nonce:
             raise self._refusal(found)
@@ -118,7 +121,7 @@ class Lease:
         Raises:
             StudyLockedError: Another driver has taken it.
         """
-        self.look()
+        self.verify()
         self._write()
 
     def stop(self) -> None:

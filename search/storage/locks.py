@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def locked(
         while not try_lock(stream):
             waited = time.monotonic() - since
             if waited > patience_secs:
-                msg = f"{path}: another process held it for {patience_secs:.0f} s"
+                msg = f"{path}: locked by another process for {patience_secs:.0f} s"
                 raise TimeoutError(msg)
             if waited > TOLD_SECS and not told:
                 told = True
@@ -46,8 +47,41 @@ def locked(
         yield
 
 
-def try_lock(stream: IO[Any]) -> bool:
-    """Lock an open file without waiting.
+@contextlib.contextmanager
+def holding(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool]:
+    """Lock an existing file or folder while the block runs.
+
+    It is opened for reading only: NFS grants a shared lock on no other file, and a folder cannot be opened otherwise.
+
+    Args:
+        path: The file or folder.
+        shared: As for `try_lock`.
+        wait: As for `try_lock`.
+
+    Yields:
+        False if another process holds the lock; True if this one does, or if the file system does not support locks.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            is_ours = try_lock(handle, shared=shared, wait=wait)
+        except OSError:
+            is_ours = True
+        yield is_ours
+    finally:
+        os.close(handle)
+
+
+def try_lock(file: IO[Any] | int, *, shared: bool = False, wait: bool = False) -> bool:
+    """Lock an open file.
+
+    Args:
+        file: The file or its descriptor; closing it releases the lock.
+        shared: Whether other processes may hold a shared lock at the same time.
+        wait: Whether to wait until the lock is free.
 
     Returns:
         True if the lock was acquired; False if another process holds it.
@@ -56,7 +90,7 @@ def try_lock(stream: IO[Any]) -> bool:
         OSError: The file system does not support locks.
     """
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     return True

@@ -40,7 +40,7 @@ class Segments:
         self._store, self._writer = store, writer
         self._known: list[Segment] = []
 
-    def look(self) -> int:
+    def refresh(self) -> int:
         """List the segments.
 
         Returns:
@@ -66,7 +66,7 @@ class Segments:
             except StoreError:
                 if not attempts_left:
                     raise
-                self.look()  # the driver may have merged segments meanwhile
+                self.refresh()  # the driver may have merged segments meanwhile
         raise AssertionError
 
     def _read(self, start: int) -> bytes:
@@ -76,15 +76,15 @@ class Segments:
             at = start + len(content)
             if part is None or len(part) != item.end - item.start or item.start > at:
                 raise StoreError(
-                    f"{self._store}: expected the journal's bytes from {at} on, found none; put the missing segment "
-                    "back, or go on from a working copy that is whole"
+                    f"{self._store}: expected the journal's bytes from {at} on, found none; restore the missing "
+                    "segment, or continue from a complete working copy"
                 )
             seen = content[max(item.start - start, 0) :]
             new = part[max(start - item.start, 0) :]
             if new[: len(seen)] != seen[: len(new)]:
                 raise StoreError(
-                    f"{self._store}/{item.name}: expected what the segments before it say, found something else: two "
-                    "commands wrote this study; move the segments of one of them away"
+                    f"{self._store}/{item.name}: expected a continuation of the segments before it, found something "
+                    "else: two commands wrote this study; move the segments of one of them away"
                 )
             content += new[len(seen) :]
         return content

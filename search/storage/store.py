@@ -70,7 +70,7 @@ class Store:
         with _translated(self.uri):
             is_new = not _is_there(self._fs.get_file_info(self._root))
             if is_new and self._fs.type_name in _WHOLE_WRITES and not _is_there(self._fs.get_file_info(bucket)):
-                raise StoreError(f"{self}: expected the bucket {bucket}, found none; make it, or mend its name")
+                raise StoreError(f"{self}: expected the bucket {bucket}, found none; create it, or correct its name")
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, or None if it does not exist."""
@@ -232,8 +232,8 @@ def _translated(uri: str) -> Iterator[None]:
         refused = isinstance(error, PermissionError | ValueError | NotImplementedError | ImportError)
         if refused or _REFUSALS.search(reason):
             raise StoreError(
-                f"{shown(uri)}: refused ({reason}); mend the address, the bucket or the credentials"
+                f"{shown(uri)}: refused ({reason}); correct the address, the bucket or the credentials"
             ) from None
         raise StoreAwayError(
-            f"{shown(uri)}: out of reach ({reason}); the same command goes on when it is back"
+            f"{shown(uri)}: unreachable ({reason}); run the same command again when it is reachable"
         ) from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.storage.disk import telling_disk_faults, write_bytes
+from search.storage.disk import raising_storage_faults, write_bytes
 from search.storage.store import Stamp, Store
 from search.text.names import is_relative_path
 
@@ -93,7 +93,7 @@ def put(path: Path, content: bytes) -> None:
     Raises:
         StorageFaultError: The file cannot be written.
     """
-    with telling_disk_faults(path):
+    with raising_storage_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content, flush=False)
 

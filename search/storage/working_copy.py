@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import socket
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from search.errors import StoreError
 from search.storage.location import Location, bare
-from search.storage.locks import locked
+from search.storage.locks import holding, locked
 from search.storage.segments import Segments
 from search.storage.store import Store
 from search.storage.synced import STATE, Synced, put
@@ -102,8 +101,8 @@ def pulling(location: Location) -> Iterator[None]:
             yield
     except OSError as error:
         raise StoreError(
-            f"{location.folder}: the working copy of {location} cannot be written ({error.strerror or error}); make "
-            "room there, or set HYBRID_SEARCH_STATE to another folder"
+            f"{location.folder}: the working copy of {location} cannot be written ({error.strerror or error}); free "
+            "disk space there, or set HYBRID_SEARCH_STATE to another folder"
         ) from None
 
 
@@ -135,7 +134,7 @@ def _pull_journal(location: Location, segments: Segments, known: dict[str, objec
         Size and digest of the journal on the store, so that this part need not be compared next time.
     """
     path = location.folder / JOURNAL
-    length = segments.look()
+    length = segments.refresh()
     here = path.read_bytes() if path.is_file() else b""
     here = here[: here.rfind(b"\n") + 1]  # ignore an incomplete line
     size = int(str(known.get("size", 0)))
@@ -146,8 +145,8 @@ def _pull_journal(location: Location, segments: Segments, known: dict[str, objec
     if here[:common] != there[:common]:
         number = next(at for at, (a, b) in enumerate(zip(_lines(here), _lines(there), strict=False), start=1) if a != b)
         raise StoreError(
-            f"{path}: differs from {location}/{SEGMENTS} from line {number} on: two machines went on from there; to go "
-            f"on with the store's, move {location.folder} away"
+            f"{path}: differs from {location}/{SEGMENTS} from line {number} on: two machines continued from the same "
+            f"point; to continue with the journal of the store, move {location.folder} away"
         )
     if len(there) > len(here):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,10 +187,7 @@ def _arrays(journal: Path) -> list[str]:
 def is_driven(folder: Path) -> bool:
     """Return whether a running process on this machine writes the study's journal."""
     try:
-        with (folder / LOCK).open("rb") as stream:  # NFS grants a shared lock only on a file open for reading
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        with holding(folder / LOCK, shared=True) as is_free:
+            return not is_free
     except OSError:
         return False
-    return False

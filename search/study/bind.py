@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hybrid_models.config.model import ConfigError, ModelConfig
 from search.data.splits import second_size
@@ -14,12 +16,15 @@ from search.seeds import Block, make_block
 from search.study.config import StudyConfig
 from search.study.section import PointLike
 from search.study.settings import BINDS_TO, MODEL_DEFAULTS
-from search.training.config import TRAIN_FIELDS, TrainConfig, settled
+from search.training.config import TRAIN_FIELDS, TrainConfig, resolve_precision
 from search.training.spec import TrialSpec
 from spaces.conditions import holds
 from spaces.domains import Fixed
 from spaces.presets import load_preset
 from spaces.space import SpaceError
+
+if TYPE_CHECKING:
+    from search.data.store import ImageData
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +105,7 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
     for name, value in point.items():
         setting = BINDS_TO.get(name, name)
         if setting in recipe:
-            raise _Unfit(f"{name}: expected one value of {setting}, found two")
+            raise _Unfit(f"{name}: expected one value for {setting}, found two")
         (recipe if setting in TRAIN_FIELDS else model)[setting] = value
     model |= {
         "input_channels": 3,
@@ -109,7 +114,7 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
         "num_classes": len(facts.classes),
     }
     try:
-        config, train = ModelConfig.from_dict(model), dataclasses.replace(study.train, **recipe)
+        config, train = _model_of(json.dumps(model, sort_keys=True)), dataclasses.replace(study.train, **recipe)
     except ConfigError as error:
         raise _Unfit(*error.faults) from None
     except ValueError as error:
@@ -117,7 +122,12 @@ def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -
     num_images = _size_of_training_part(study, facts)
     if train.batch > num_images:
         raise _Unfit(f"batch: expected at most the {num_images:,} images of the training part, found {train.batch}")
-    return config, settled(train, gpus=study.resources.gpus)
+    return config, resolve_precision(train, gpus=study.resources.gpus)
+
+
+@lru_cache(maxsize=1024)  # checked, proposed and trained, on one block after the other, it is the same model
+def _model_of(settings: str) -> ModelConfig:
+    return ModelConfig.from_dict(json.loads(settings))
 
 
 def _size_of_training_part(study: StudyConfig, facts: DataFacts) -> int:
@@ -133,7 +143,7 @@ def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> s
     return None
 
 
-def tell_rejected(rejected: Mapping[str, int]) -> str:
+def describe_rejected(rejected: Mapping[str, int]) -> str:
     """Describe how many draws were rejected and why, the most frequent reason first."""
     if not rejected:
         return "no draw rejected"
@@ -159,7 +169,7 @@ def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
     space = study.build_space()
     settled = {**MODEL_DEFAULTS, **study.model, **dataclasses.asdict(study.train)}
     known = {parameter.name for parameter in space.parameters}
-    point = {name: value for name, value in values.items() if name in known or not _says(settled, name, value)}
+    point = {name: value for name, value in values.items() if name in known or not _holds(settled, name, value)}
     for parameter in space.parameters:
         name, domain = parameter.name, parameter.domain
         setting = BINDS_TO.get(name, name)
@@ -171,50 +181,52 @@ def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
         return point  # a baseline may lie outside the space
 
 
-def _says(settled: Mapping[str, Any], name: str, value: object) -> bool:
+def _holds(settled: Mapping[str, Any], name: str, value: object) -> bool:
     held = settled.get(name)
     return held == value and isinstance(held, bool) is isinstance(value, bool)
 
 
 def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
-    """Check the requirements of a sweep: valid points, and a validation part to select by; writes nothing.
-
-    Raises:
-        StudyError: Lists every fault.
-    """
-    if study.split.method == "none" and not facts.num_val:
-        raise StudyError(
-            "split.method: expected random or stratified for a sweep, found none; a sweep chooses by validation "
-            "accuracy: set split.method"
-        )
-    check_points(study, facts)
-
-
-def check_race(study: StudyConfig) -> None:
-    """Check the requirement of a race: a validation part, as test images must not be used for selection.
+    """Check the requirement of a sweep: a validation part to select by.
 
     Raises:
         StudyError: There is no validation part.
     """
-    if study.split.method == "none":
+    if study.split.method == "none" and not facts.num_val:
         raise StudyError(
-            "split.method: expected random or stratified with --until-decided, found none; a race drops by validation "
-            "accuracy: set split.method, or compare without --until-decided"
+            "split.method: expected random or stratified for a sweep, found none; a sweep ranks trials by validation "
+            "accuracy: set split.method"
         )
 
 
-def check_points(study: StudyConfig, facts: DataFacts, *, num_confirm: int = 0) -> None:
+def check_race(study: StudyConfig) -> None:
+    """Check that there is a validation part, as test images must not be used for selection, and no interim analyses.
+
+    Raises:
+        StudyError: There is no validation part, or interim analyses are declared.
+    """
+    if study.compare.interim is not None:
+        raise StudyError(
+            "compare.interim: expected none with --until-decided, which analyses after every block by itself, found "
+            f"{study.compare.interim}; leave out one of them"
+        )
+    if study.split.method == "none":
+        raise StudyError(
+            "split.method: expected random or stratified with --until-decided, found none; a race drops losers by "
+            "validation accuracy: set split.method, or compare without --until-decided"
+        )
+
+
+def check_points(study: StudyConfig, facts: DataFacts) -> None:
     """Check that enqueued points lie in the space and that they and the baselines are valid models; writes nothing.
 
     Args:
         study: The study.
         facts: Properties of the data set.
-        num_confirm: Number of blocks on which a race's survivor is confirmed.
 
     Raises:
         StudyError: Lists every fault of every point.
     """
-    _check_split(study, num_confirm)
     num_images = _size_of_training_part(study, facts)
     searched = any(parameter.name == "batch" for parameter in study.build_space().parameters)
     if study.train.batch > num_images and not searched:
@@ -236,7 +248,7 @@ def check_baselines(study: StudyConfig) -> None:
     """
     points = [complete_point(study, like) for like in study.compare.baselines]
     faults = [
-        f"compare.baselines.{position}: the same point as compare.baselines.{points.index(point)}; name it once"
+        f"compare.baselines.{position}: the same point as compare.baselines.{points.index(point)}; remove one of them"
         for position, point in enumerate(points)
         if point in points[:position]
     ]
@@ -244,11 +256,17 @@ def check_baselines(study: StudyConfig) -> None:
         raise StudyError(*faults)
 
 
-def _check_split(study: StudyConfig, num_confirm: int) -> None:
-    """Draw every split of the study once, so that a class missing from a part is reported before the first trial."""
-    from search.data.store import open_data
+def check_splits(study: StudyConfig, data: ImageData, *, num_confirm: int = 0) -> None:
+    """Draw every split of the study once, so that a class missing from a part is reported before the first trial.
 
-    data = open_data(study.data)
+    Args:
+        study: The study.
+        data: The opened data set.
+        num_confirm: Number of blocks on which a race's survivor is confirmed.
+
+    Raises:
+        StudyError: A split cannot be drawn.
+    """
     blocks = [make_block(study.seed, "sweep", 0)]
     blocks += (make_block(study.seed, "compare", index) for index in range(study.compare.repeats))
     blocks += (make_block(study.seed, "confirm", index) for index in range(num_confirm))
@@ -273,19 +291,20 @@ def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
                 yield from (fault.removeprefix("point ") for fault in error.faults)
 
 
-def load_facts(
-    study: StudyConfig, cache_dir: Path | None = None, on_progress: Callable[[int, int], None] | None = None
-) -> DataFacts:
+def load_facts(study: StudyConfig, on_progress: Callable[[int, int], None] | None = None) -> DataFacts:
     """Return the properties of a data set, decoding it first if it is not in the node's cache.
 
     Args:
         study: The study.
-        cache_dir: Folder of decoded images; None uses the default.
         on_progress: Receives the number of decoded images and the total.
     """
     from search.data.store import open_data
 
-    data = open_data(study.data, cache_dir, on_progress)
+    return facts_of(open_data(study.data, on_progress=on_progress))
+
+
+def facts_of(data: ImageData) -> DataFacts:
+    """Return the properties of an opened data set."""
     height, width = data.image_size
     return DataFacts(
         key=data.digest,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from search.study.section import PointLike, Section
+from search.text.counted import counted
 
 Adjust = Literal["holm", "hommel", "hochberg", "shaffer", "bergmann-hommel", "max-t", "bh"]
 """The same as in `search.significance.declared`, whose import takes half a second."""
@@ -29,6 +30,9 @@ class CompareSection(Section):
     """Presets or points to compare the finalists with; `baseline-1` is the first one."""
     repeats: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Number of repeats (seeds and splits), the same for all configurations. With --until-decided: the maximum."""
+    interim: Annotated[int, Field(ge=2, le=20)] | None = None
+    """Number of analyses, each after the same number of further repeats; the comparison ends at the first one that
+    decides all pairs (O'Brien-Fleming bounds, this-data only). Unset: one analysis, after all repeats."""
     confirm: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Number of new repeats on which --until-decided confirms its survivor; unset: `repeats`."""
     family: Literal["baselines", "all-pairs"] | dict[str, tuple[tuple[str, ...], ...]] = "baselines"
@@ -42,6 +46,16 @@ class CompareSection(Section):
     """Error rate of each family: family-wise, or false discovery rate with bh."""
     rope: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
     """Largest difference in accuracy that is considered practically equivalent."""
+
+    @property
+    def analysed_after(self) -> tuple[int, ...]:
+        """Numbers of repeats after which the comparison is analysed; the last one is `repeats`."""
+        num = self.interim or 1
+        return tuple(self.repeats * look // num for look in range(1, num + 1))
+
+    def interim_after(self, num_blocks: int) -> tuple[int, int] | None:
+        """Return the number of the analysis after some repeats, and of all of them; None if there is only one."""
+        return None if self.interim is None else (self.analysed_after.index(num_blocks) + 1, self.interim)
 
     @property
     def num_confirm(self) -> int:
@@ -119,11 +133,35 @@ def claim_faults(section: CompareSection) -> Iterator[str]:
     yield from named
     if section.adjust == "max-t" and section.estimand != "this-data":
         yield (
-            "compare.adjust: max-t expects compare.estimand this-data, found new-data; it flips signs of whole "
-            "repeats, which says nothing of new images: declare this-data, or take holm"
+            "compare.adjust: max-t expects compare.estimand this-data, found new-data; it flips the signs of whole "
+            "repeats, which allows no claim about new images: set compare.estimand to this-data, or compare.adjust "
+            "to holm"
         )
     if section.adjust in NEED_ALL_PAIRS and not named:
         yield from _all_pairs_faults(section)
+    if section.interim is not None:
+        yield from _interim_faults(section, section.interim)
+
+
+def _interim_faults(section: CompareSection, num_looks: int) -> Iterator[str]:
+    from search.significance.declared import BONFERRONI_BASED, FIRM_BLOCKS
+
+    if section.estimand != "this-data":
+        yield (
+            "compare.interim: expects compare.estimand this-data, found new-data; all repeats are scored on the same "
+            "test images, so that analyses of claims on new data do not add up: declare this-data, or one analysis"
+        )
+    if section.adjust not in BONFERRONI_BASED:
+        yield (
+            f"compare.interim: expects compare.adjust {' or '.join(BONFERRONI_BASED)}, found {section.adjust}, which "
+            "does not hold at several analyses; use holm, or declare one analysis"
+        )
+    if section.repeats % num_looks or section.repeats < FIRM_BLOCKS * num_looks:
+        yield (
+            f"compare.interim: {num_looks} analyses, each after the same number of further repeats and at least "
+            f"{FIRM_BLOCKS}, found compare.repeats {section.repeats}; use "
+            f"{num_looks * max(FIRM_BLOCKS, -(-section.repeats // num_looks))}"
+        )
 
 
 def _family_faults(section: CompareSection) -> Iterator[str]:
@@ -158,11 +196,11 @@ def _pair_faults(
     if unknown:
         return
     if known[pair[0]] == known[pair[1]]:
-        yield f"{where}: expected two configurations, found {pair[0]} with itself; name another"
+        yield f"{where}: expected two different configurations, found {pair[0]} twice; replace one"
         return
     key = frozenset(known[name] for name in pair)
     if key in seen:
-        yield f"{where}: expected every pair once, found {pair[0]} and {pair[1]} in {seen[key]} already; remove one"
+        yield f"{where}: expected every pair once, found {pair[0]} and {pair[1]} in {seen[key]} as well; remove one"
     seen.setdefault(key, where)
 
 
@@ -176,24 +214,27 @@ def _all_pairs_faults(section: CompareSection) -> Iterator[str]:
             count = len(names) * (len(names) - 1) // 2
             yield (
                 f"{where}: {section.adjust} expects all {count} pairs of its {len(names)} configurations, found "
-                f"{len(family.pairs)}; declare them all, or take compare.adjust holm"
+                f"{len(family.pairs)}; declare them all, or set compare.adjust to holm"
             )
         elif section.adjust == "bergmann-hommel" and len(names) > MAX_BERGMANN:
             yield (
-                f"{where}: bergmann-hommel expects at most {MAX_BERGMANN} configurations, found {len(names)}; take "
-                "compare.adjust shaffer"
+                f"{where}: bergmann-hommel expects at most {MAX_BERGMANN} configurations, found {len(names)}; set "
+                "compare.adjust to shaffer"
             )
 
 
-def tell_claims(section: CompareSection) -> str:
+def describe_claims(section: CompareSection) -> str:
     """Describe the declared comparisons in one line."""
     families = families_of(section)
     sizes = [len(family.pairs) for family in families]
     each = f" in {len(families)} families ({', '.join(map(str, sizes))})" if len(families) > 1 else ""
     about = "new data of this kind" if section.estimand == "new-data" else "this data set"
-    many = "comparison" if sum(sizes) == 1 else "comparisons"
     rate = f"{error_rate_of(section.adjust)} {section.alpha:g}"
-    return f"{sum(sizes)} {many}{each}, about {about}; {section.adjust}, {rate}{' each' if len(families) > 1 else ''}"
+    per_family = " each" if len(families) > 1 else ""
+    claims = f"{counted(sum(sizes), 'comparison')}{each}, about {about}; {section.adjust}, {rate}{per_family}"
+    if section.interim is None:
+        return claims
+    return f"{claims}; analysed after {', '.join(map(str, section.analysed_after))} repeats (O'Brien-Fleming)"
 
 
 def adjust_for(section: CompareSection, family: Family) -> Adjust:
@@ -209,11 +250,11 @@ def error_rate_of(adjust: Adjust) -> str:
 def fewest_repeats(section: CompareSection) -> int:
     """Return the smallest number of repeats with which the largest family can reach a verdict, whatever the results."""
     from search.significance.declared import Declared
-    from search.significance.methods import METHODS, choose
+    from search.significance.methods import METHODS, choose_test
 
     declared = Declared(estimand=section.estimand, adjust=section.adjust, alpha=section.alpha)
-    test = choose(declared, has_bits=True, has_scores=True)
-    assert test is not None, "repeats leave the correctness of every test image"
+    test = choose_test(declared, has_bits=True, has_scores=True)
+    assert test is not None, "the repeats of a study record the correctness of every test image"
     return METHODS[test].blocks_needed(declared, max(1, *(len(family.pairs) for family in families_of(section))))
 
 
@@ -223,6 +264,6 @@ def too_few_repeats(section: CompareSection, num_blocks: int, *, where: str = "c
     if num_blocks >= fewest:
         return []
     return [
-        f"{where}: {num_blocks} can lead to no verdict, whatever the results; with compare.estimand {section.estimand} "
-        f"and compare.adjust {section.adjust} take at least {fewest}"
+        f"{where}: {num_blocks} cannot lead to a verdict, whatever the results; with compare.estimand "
+        f"{section.estimand} and compare.adjust {section.adjust} use at least {fewest}"
     ]

@@ -25,7 +25,7 @@ from search.study.section import PointLike, Scalar, Section, UriText
 from search.study.settings import setting_faults, space_faults
 from search.text.explain import explain
 from search.text.yaml_text import MAX_CHARACTERS, Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
-from search.training.config import PRECISIONS, TrainConfig, settled
+from search.training.config import PRECISIONS, TrainConfig, resolve_precision
 from search.uris import Uri, fault_of, without_secrets
 from spaces.presets import UnknownPreset, load_preset, load_space
 from spaces.space import Space, SpaceError
@@ -203,8 +203,8 @@ def _check_space(study: StudyConfig) -> Iterator[str]:
         return
     if study.search.sampler == "grid" and space.continuous:
         yield (
-            f"search.sampler: grid expects parameters that can be listed, found {', '.join(space.continuous)} without "
-            "end; list or fix their values, or take tpe or random"
+            f"search.sampler: grid expects parameters that can be listed, found {', '.join(space.continuous)}, which "
+            "are continuous; list or fix their values, or set search.sampler to tpe or random"
         )
 
 
@@ -233,7 +233,7 @@ def _check_addresses(study: StudyConfig) -> Iterator[str]:
         if uri is not None and "://" in uri and (fault := fault_of(uri)):
             yield f"{path}: {fault}"
         for name in uri.unset if isinstance(uri, Uri) and uri.filled else ():
-            yield f"{path}: names ${{{name}}}, and the environment has no such variable; set {name}"
+            yield f"{path}: refers to ${{{name}}}, but this environment variable is not set; set {name}"
 
 
 RESERVED_NAMES = ("mlflow.db", "mlartifacts", "mlruns", "default")
@@ -246,15 +246,15 @@ def _check_names(study: StudyConfig, *, recorded: bool) -> Iterator[str]:
     if experiment is not None:
         if experiment.strip() in {"", ".", ".."} or experiment != experiment.strip() or not experiment.isprintable():
             yield (
-                "tracking.experiment: expected a name of printable characters, other than . and .. and without spaces "
-                f"around it, found {experiment!r}; rename it"
+                "tracking.experiment: expected a name of printable characters, other than . and .., without spaces "
+                f"at either end, found {experiment!r}; rename it"
             )
         elif experiment.casefold() == "default" and not recorded:
             yield f"tracking.experiment: {experiment} is MLflow's own experiment; choose another name"
     if recorded:  # the name of an existing study cannot change
         return
     if study.name.casefold() in RESERVED_NAMES or study.name.casefold().startswith("mlflow.db-"):
-        yield f"name: {study.name} is a name that MLflow uses itself in the storage folder; choose another one"
+        yield f"name: MLflow uses the name {study.name} itself in the storage folder; choose another one"
     if study.name.endswith("."):
         yield f"name: expected a name that does not end with a dot, found {study.name!r}; choose another one"
 
@@ -304,11 +304,11 @@ def parse_study(
         faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
-    study = study.model_copy(update={"train": _settle(study)})
+    study = study.model_copy(update={"train": _resolve_precision(study)})
     return study if recorded else study.given(_leaves(plain))
 
 
-def _settle(study: StudyConfig) -> TrainConfig:
+def _resolve_precision(study: StudyConfig) -> TrainConfig:
     """Resolve `precision: auto`: as recorded when the study started, else the best choice for this machine."""
     resolved = read_resolved(study.location) if study.train.precision == "auto" else None
     if resolved is not None:
@@ -316,7 +316,7 @@ def _settle(study: StudyConfig) -> TrainConfig:
             began = yaml.safe_load(resolved).get("train").get("precision")
             if began in PRECISIONS:
                 return dataclasses.replace(study.train, precision=began)
-    return settled(study.train, gpus=study.resources.gpus)
+    return resolve_precision(study.train, gpus=study.resources.gpus)
 
 
 def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False) -> StudyConfig:
@@ -333,13 +333,31 @@ def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, 
         raise StudyError(f"{path}: no such study file; {hint}") from None
     except IsADirectoryError:
         raise StudyError(
-            f"{path}: expected a study file, found a folder; a study that began has {path}/study.yaml"
+            f"{path}: expected a study file, found a folder; a study that was started has {path}/study.yaml"
         ) from None
     except YamlError as error:
         raise StudyError(*(f"{path}{f':{line}' if line else ''}: {words}" for line, words in error.faults)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not readable as a study file ({error})") from None
+        raise StudyError(f"{path}: cannot be read as a study file ({error})") from None
     return parse_study(data, str(path), overrides, fill=fill, recorded=recorded)
+
+
+def read_recorded(folder: Path) -> StudyConfig | None:
+    """Read the study as its folder records it; None if there is none. The result is cached until the file changes.
+
+    Raises:
+        StudyError: The resolved study file is damaged.
+    """
+    path = folder / RESOLVED
+    if not path.is_file():
+        return None
+    found = path.stat()
+    return _read_recorded(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _read_recorded(path: Path, _: tuple[int, ...]) -> StudyConfig:
+    return load_study(path, fill=False, recorded=True)
 
 
 def shipped_studies() -> list[str]:
@@ -351,6 +369,13 @@ def shipped_studies() -> list[str]:
 
 
 def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = False) -> StudyConfig:
+    """Read a study as it was run; see `find_with_file`."""
+    return find_with_file(path, overrides, fill=fill)[0]
+
+
+def find_with_file(
+    path: str | Path, overrides: Iterable[str] = (), *, fill: bool = False
+) -> tuple[StudyConfig, StudyConfig | None]:
     """Read a study as it was run, from its folder or via its study file.
 
     Args:
@@ -358,6 +383,9 @@ def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = 
         overrides: Only needed if the sweep was given another name, storage or budget this way.
         fill: Whether `${NAME}` in the addresses of a recorded study is replaced by the environment variable, as always
             for study files. For commands that train only: folders may come from others.
+
+    Returns:
+        The study, and the content of the study file; None instead if the path is a folder or URI.
 
     Raises:
         NothingToDoError: No sweep of the study has been started.
@@ -367,25 +395,29 @@ def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = 
     """
     path = _folder_of(Path(path)) if not is_uri(str(path)) else path
     uri = str(path) if is_uri(str(path)) else _uri_of_copy(Path(path))
+    overrides = list(overrides)
     given = None if uri or Path(path).is_dir() else load_study(Path(path), overrides)
     location = given.location if given is not None else locate(uri) if uri else _place_of(Path(path))
     refresh(location)
     check_memory(location.folder)
+    fill = fill and given is None
     resolved = location.folder / RESOLVED
-    if not resolved.is_file():
+    study = read_recorded(location.folder)
+    if study is None:
         hint = did_you_mean(Path(path)) if given is None else None
         raise NothingToDoError(
-            f"{location}: no study here yet; {hint or 'run `hybrid-search sweep` first (or give its folder)'}"
+            f"{location}: no study here yet; {hint or 'run `hybrid-search sweep` first, or give the study folder'}"
         )
-    study = load_study(resolved, overrides, fill=fill and given is None, recorded=True)
+    if overrides or fill:
+        study = load_study(resolved, overrides, fill=fill, recorded=True)
     # The current location counts: the folder may have been moved.
     if given is None:
-        return study.model_copy(update={"storage": location.storage, "name": location.name})
+        return study.model_copy(update={"storage": location.storage, "name": location.name}), None
     # The study file decides how the study is run, recorded and compared, also after the start of the sweep. It also
     # holds the passwords, which the resolved file does not contain.
     own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
-    return study.model_copy(update=own)
+    return study.model_copy(update=own), given
 
 
 def _place_of(folder: Path) -> Location:
@@ -415,6 +447,6 @@ def check_memory(folder: Path) -> None:
     lost = [name for name in (JOURNAL, RESOLVED) if not (folder / name).is_file()]
     if lost and any(folder.glob("trials/*")):
         raise StudyError(
-            f"{folder}: {' and '.join(lost)} is gone, and the trials there mean nothing without it; put it back from a "
-            "copy, or give the study another name"
+            f"{folder}: {' and '.join(lost)} missing, so the trials cannot be used; restore it from a copy, or give "
+            "the study another name"
         )

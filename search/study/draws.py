@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from search.errors import StudyError
 from search.seeds import derive
-from search.study.bind import DataFacts, tell_rejected, why_not
+from search.study.bind import DataFacts, describe_rejected, why_not
 from search.study.config import StudyConfig
-from spaces.domains import Choice, Domain, Fixed, Float, Int
 from spaces.space import Point, Space
 
 NUM_DRAWS = 400
@@ -24,7 +21,7 @@ def random_points(study: StudyConfig, space: Space) -> Iterator[Point]:
     """Yield random points endlessly; the sequence is determined by the study's seed."""
     generator = random.Random(derive(study.seed, "plan"))  # noqa: S311
     while True:
-        yield space.assemble(lambda _name, domain: _draw(domain, generator))
+        yield space.assemble(lambda _name, domain: domain.draw(generator))
 
 
 def check_possible(study: StudyConfig, facts: DataFacts) -> None:
@@ -43,18 +40,4 @@ def check_possible(study: StudyConfig, facts: DataFacts) -> None:
             return
         rejected[why] += 1
     which = f"its {space.size}" if is_small else f"{NUM_DRAWS} random"
-    raise StudyError(f"space: no model among {which} points: {tell_rejected(rejected)}; loosen fix")
-
-
-def _draw(domain: Domain, generator: random.Random) -> Any:  # noqa: ANN401
-    match domain:
-        case Choice(values=values):
-            return generator.choice(values)
-        case Int(low=low, high=high, step=step):
-            return generator.randrange(low, high + 1, step)
-        case Float(low=low, high=high, log=True):
-            return math.exp(generator.uniform(math.log(low), math.log(high)))
-        case Float(low=low, high=high):
-            return generator.uniform(low, high)
-        case Fixed(value=value):
-            return value
+    raise StudyError(f"space: no valid model among {which} points: {describe_rejected(rejected)}; fix fewer parameters")

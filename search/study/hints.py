@@ -34,7 +34,7 @@ def did_you_mean(path: Path) -> str | None:
         return f"did you mean {' or '.join(offered[:MAX_OFFERED])}?"
     begun = [os.path.relpath(candidate) for candidate in found if candidate.is_dir()]
     more = f" and {len(begun) - MAX_OFFERED} more" if len(begun) > MAX_OFFERED else ""
-    return f"studies nearby: {', '.join(begun[:MAX_OFFERED])}{more}" if begun else None
+    return f"existing studies: {', '.join(begun[:MAX_OFFERED])}{more}" if begun else None
 
 
 def _studies(place: Path) -> Iterator[Path]:

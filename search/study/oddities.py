@@ -8,6 +8,7 @@ from search.study.bind import complete_point
 from search.study.config import StudyConfig
 from search.study.section import PointLike
 from search.study.settings import BINDS_TO
+from search.text.counted import counted
 from search.training.config import cpu_has_bfloat16
 from spaces.domains import Int
 from spaces.presets import load_preset
@@ -28,14 +29,14 @@ def odd_in_compare(study: StudyConfig) -> Iterator[str]:
     section, trials, size = study.compare, study.search.trials, study.build_space().size
     if section.finalists > trials:
         yield (
-            f"compare.finalists: {section.finalists} are declared, and search.trials {trials} can nominate no more "
-            f"than {trials}"
+            f"compare.finalists: {section.finalists} are declared, but search.trials {trials} can nominate {trials} "
+            "at most"
         )
     elif size is not None and section.finalists > size:
-        yield f"compare.finalists: {section.finalists} are declared, and the space has {_count(size, 'point')} only"
+        yield f"compare.finalists: {section.finalists} are declared, but the space has only {counted(size, 'point')}"
     if section.finalists + len(section.baselines) < 2:
         yield (
-            "compare: one finalist and nothing to compare it with; name compare.baselines, or raise "
+            "compare: one finalist and no other configuration to compare it with; set compare.baselines, or raise "
             "compare.finalists, before `compare`"
         )
 
@@ -63,7 +64,10 @@ def _set_twice(study: StudyConfig) -> Iterator[str]:
         for section in ("train", "model"):
             if study.gives(f"{section}.{setting}"):
                 where = f"fix.{parameter.name}" if parameter.name in study.fix else f"space.{parameter.name}"
-                yield f"{section}.{setting}: without effect, as {where} decides for every trial; remove one of them"
+                yield (
+                    f"{section}.{setting}: has no effect, because {where} sets the value of every trial; remove one of "
+                    "them"
+                )
 
 
 def _values(like: PointLike) -> dict[str, object]:
@@ -79,8 +83,8 @@ def _odd_enqueue(study: StudyConfig) -> Iterator[str]:
     different = [point for position, point in enumerate(points) if point not in points[:position]]
     if len(different) > study.search.trials:
         yield (
-            f"search.enqueue: {len(different)} different points and search.trials {study.search.trials}; the last "
-            f"{len(different) - study.search.trials} are not trained"
+            f"search.enqueue: {len(different)} different points, but search.trials is {study.search.trials}; the last "
+            f"{len(different) - study.search.trials} will not be trained"
         )
 
 
@@ -88,10 +92,13 @@ def _odd_budget(study: StudyConfig) -> Iterator[str]:
     search, size = study.search, study.build_space().size
     if size is not None and size < search.trials:
         what = "grid" if search.sampler == "grid" else "space"
-        yield f"search.trials: {search.trials}, and the {what} has {_count(size, 'point')}; the sweep ends after them"
+        yield (
+            f"search.trials: {search.trials}, but the {what} has {counted(size, 'point')}; the sweep ends after the "
+            "last one"
+        )
     if search.sampler == "tpe" and study.gives("search.sampler") and search.startup_trials >= search.trials:
         yield (
-            f"search.sampler: tpe begins to learn after search.startup_trials {search.startup_trials}, and "
+            f"search.sampler: tpe uses results only after search.startup_trials {search.startup_trials}, but "
             f"search.trials is {search.trials}; every point is random"
         )
 
@@ -101,8 +108,8 @@ def _odd_scheduler(study: StudyConfig) -> Iterator[str]:
     asked = any(study.gives(f"search.{name}") for name in ("scheduler", "grace_epochs", "reduction"))
     if search.scheduler != "none" and search.grace_epochs >= epochs and asked:
         yield (
-            f"search.scheduler: {search.scheduler} stops no trial, as search.grace_epochs {search.grace_epochs} is not "
-            f"below train.epochs {epochs}"
+            f"search.scheduler: {search.scheduler} stops no trial, because search.grace_epochs {search.grace_epochs} "
+            f"is not below train.epochs {epochs}"
         )
 
 
@@ -122,10 +129,6 @@ def _without_effect(study: StudyConfig) -> Iterator[str]:
         (not sgd, f"train.optimizer {study.train.optimizer}", ("train.momentum",)),
     )
     for off, why, fields in rules:
-        yield from (f"{field}: without effect under {why}" for field in fields if off and study.gives(field))
+        yield from (f"{field}: has no effect with {why}" for field in fields if off and study.gives(field))
     if study.train.precision == "bfloat16" and not resources.gpus and not cpu_has_bfloat16():
-        yield "train.precision: bfloat16 is only emulated on this machine's CPU, and slower than float32"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+        yield "train.precision: this machine's CPU only emulates bfloat16, which is slower than float32"

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from hybrid_models.config.model import ConfigError, ModelConfig
 from search.text.explain import explain
 from search.training.config import TRAIN_FIELDS, TrainConfig
-from spaces.domains import Choice, Domain, Fixed, Float, Int, Value
+from spaces.domains import Value
 from spaces.space import Space
 
 FROM_DATA = ("input_channels", "input_height", "input_width", "num_classes")
@@ -46,9 +46,9 @@ def name_fault(name: str, *, recipe: bool = True) -> str | None:
     if name in MODEL_SETTINGS or (recipe and name in RECIPE_SETTINGS):
         return None
     if name in FROM_DATA:
-        return "expected no such setting: it follows from the data; remove it"
+        return "expected no such setting, because the data determines it; remove it"
     if name in COMMON:
-        return f"expected no {name} here, as it is the same for all; set train.{name}"
+        return f"expected no {name} here, because it is the same for all trials; set train.{name}"
     if name in RECIPE_SETTINGS:
         return f"expected a setting of the model; {name} belongs in train"
     known = (*MODEL_SETTINGS, *RECIPE_SETTINGS) if recipe else MODEL_SETTINGS
@@ -96,7 +96,7 @@ def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
     family = next((item.domain for item in space.parameters if item.name == "family"), None)
     if not faults and (family is None or family.contains("hybrid")):
         faults += (
-            f"space.{name}: expected a parameter, or a value under model, found none; add it"
+            f"space.{name}: expected a parameter here or a value in model, found neither; add one"
             for name in REQUIRED
             if name not in names and name not in model
         )
@@ -104,18 +104,7 @@ def space_faults(space: Space, model: Mapping[str, Value]) -> Iterator[str]:
     for parameter in space.parameters:
         if name_fault(parameter.name):
             continue
-        for value in _extremes(parameter.domain):
+        for value in parameter.domain.extremes:
             if fault := value_fault(parameter.name, value):
                 yield f"space.{fault}"
                 break
-
-
-def _extremes(domain: Domain) -> tuple[Value, ...]:
-    """Return values that represent the domain: if they are valid, all values are."""
-    match domain:
-        case Choice(values=values):
-            return values
-        case Float(low=low, high=high) | Int(low=low, high=high):
-            return low, high
-        case Fixed(value=value):
-            return (value,)

@@ -6,8 +6,8 @@ from search.console.progress import Display, counter
 from search.journal.summary import Status, summarise
 from search.runners.checks import check_study
 from search.runners.interruption import interruptible
-from search.runners.session import TRACKER_PATIENCE_SECS, Shown, open_runner, open_session, say
-from search.study.bind import tell_rejected
+from search.runners.session import TRACKER_PATIENCE_SECS, Shown, open_runner, open_session, print_line
+from search.study.bind import describe_rejected
 from search.study.config import StudyConfig
 from search.sweep.sweep import Sweep
 
@@ -29,7 +29,9 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
     facts = check_study(study, "sweep", on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "sweep", patience) as journal:
         shown = Shown()
-        sweep = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown.update(), say=say)
+        sweep = Sweep(
+            study=study, facts=facts, journal=journal, on_change=lambda: shown.update(), print_line=print_line
+        )
         with Display(
             title=study.name, noun="trials", num_planned=study.search.trials, records=lambda: sweep.records
         ) as display:
@@ -37,10 +39,12 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
             if not sweep.finished:
                 run(sweep)
         if sweep.rejected:
-            say(f"{study.name}: {tell_rejected(sweep.rejected)} before training")
+            print_line(f"{study.name}: {describe_rejected(sweep.rejected)} before training")
         if sweep.space_exhausted:
-            say(f"{study.name}: the space has no further points; search.trials is {study.search.trials}")
+            print_line(
+                f"{study.name}: the space has no further points, although search.trials is {study.search.trials}"
+            )
         if not sweep.finished and sweep.out_of_time:
-            say(f"{study.name}: the time budget is used up; the same command goes on")
+            print_line(f"{study.name}: the time budget is used up; run the same command again to continue")
         sweep.check_failures()
         return summarise(sweep.records, study.search.trials)

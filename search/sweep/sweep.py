@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from search.errors import StudyError, TooManyFailuresError
 from search.journal.journal import Journal
@@ -20,6 +19,7 @@ from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, why_not
 from search.study.config import StudyConfig
 from search.sweep.schedulers import make_scheduler
+from search.text.counted import counted
 from search.training.spec import TrialSpec
 from spaces.space import Point, SpaceError
 
@@ -35,7 +35,6 @@ class Sweep(Dispatcher):
         facts: Facts about its data.
         journal: Its open journal; the unfinished trials in it are resumed first.
         on_change: Called after each change, for display.
-        cache_dir: Node-local folder for decoded images; None for each node's default.
         say: Receives lines for the user.
 
     Attributes:
@@ -49,22 +48,20 @@ class Sweep(Dispatcher):
         facts: DataFacts,
         journal: Journal,
         on_change: Callable[[], None] = lambda: None,
-        cache_dir: Path | None = None,
-        say: Callable[[str], None] = lambda _: None,
+        print_line: Callable[[str], None] = lambda _: None,
     ) -> None:
         budget = study.search.time_budget_mins
         super().__init__(
             journal=journal,
             folder=study.folder,
             kind="trial",
-            cache_dir=cache_dir,
             deadline=None if budget is None else time.monotonic() + 60 * budget,
             on_change=on_change,
         )
         self._study = study
         self._facts = facts
         self._block = make_block(study.seed, "sweep", 0)
-        self._import_draws(say)
+        self._import_draws(print_line)
         self._sampler = make_sampler(study, facts, journal)
         self._twins: dict[str, list[int]] = {}
         """Key of a running trial -> numbers of other points with the same training."""
@@ -78,7 +75,7 @@ class Sweep(Dispatcher):
         """Completed trials whose weights are kept."""
         self._replay()
 
-    def _import_draws(self, say: Callable[[str], None]) -> None:
+    def _import_draws(self, print_line: Callable[[str], None]) -> None:
         """Import the draws without a trial, which a version 1 journal left to Optuna's study, once.
 
         If that study is missing, their numbers stay reserved, so that later proposals have the same seeds.
@@ -101,9 +98,9 @@ class Sweep(Dispatcher):
             num_lost += draw.rejected == NOT_KNOWN
             self._journal.draw(draw)
         if num_lost:
-            say(
-                f"{self._study.name}: of {len(missing)} draws that became no trials {num_lost} are not known any more; "
-                "their numbers stay taken, the next proposals are the same"
+            print_line(
+                f"{self._study.name}: {num_lost} of {counted(len(missing), 'rejected draw')} unknown; the numbers "
+                "stay reserved, and the next proposals do not change"
             )
 
     def _replay(self) -> None:
@@ -117,7 +114,7 @@ class Sweep(Dispatcher):
             if not go_on and record.outcome is None and epoch == len(record.curve):
                 self._journal.end(key, Stopped(epoch=epoch))
                 self._tidy(self._journal.records[key])
-                self.learn(self._journal.records[key])
+                self.on_end(self._journal.records[key])
         self._unfinished = [record for record in self.records if record.outcome is None]
         self._forget_losers(self.records)
 
@@ -143,19 +140,19 @@ class Sweep(Dispatcher):
         original = self._journal.records.get(key)
         if original is None:
             return False
-        self._sampler.note_twin(number, point, key)
+        self._sampler.record_duplicate(number, point, key)
         if original.outcome is not None:
             self._sampler.tell(number, original.curve, original.outcome)
         else:
             self._twins.setdefault(key, []).append(number)
         return True
 
-    def judge(self, record: TrialRecord) -> bool:
+    def may_continue(self, record: TrialRecord) -> bool:
         """Return the scheduler's decision."""
         last = record.curve[-1]
         return self._scheduler.observe(record.key, last.epoch, last.val_accuracy)
 
-    def learn(self, record: TrialRecord) -> None:
+    def on_end(self, record: TrialRecord) -> None:
         """Report the outcome to the sampler, and delete weights that are no longer needed."""
         if record.outcome is not None:
             self._num_failed += isinstance(record.outcome, Failed)

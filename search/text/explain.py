@@ -21,7 +21,7 @@ EXPECTED = {
     "dataclass_type": "a mapping",
     "list_type": "a list",
     "tuple_type": "a list",
-    "string_pattern_mismatch": "letters, digits, dots, _ and - that begin with a letter or a digit",
+    "string_pattern_mismatch": "letters, digits, dots, _ and -, starting with a letter or a digit",
 }
 """pydantic's error type -> description of a valid value."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
@@ -47,7 +47,7 @@ def explain(error: ValidationError, data: object, root: type, known: Container[P
         # Of the alternatives of a union, the one that matched most was probably intended.
         if len(items) > 1 or items[0]["type"] in {*EXPECTED, "literal_error"}:
             if not any(len(other) > len(path) and other[: len(path)] == path for other in places):
-                yield f"{_join(path)}: {_tell(items)}"
+                yield f"{_join(path)}: {_describe(items)}"
         else:
             yield from _explain_one(path, items[0], root)
 
@@ -65,10 +65,10 @@ def _explain_one(path: Place, item: Any, root: type) -> Iterator[str]:  # noqa: 
         for line in str(item["ctx"]["error"]).splitlines():
             yield f"{where}.{line}" if where else line
     else:
-        yield f"{where}: {_tell([item])}"
+        yield f"{where}: {_describe([item])}"
 
 
-def _tell(items: list[Any]) -> str:
+def _describe(items: list[Any]) -> str:
     expected: dict[str, None] = {}
     for item in items:
         message = item["msg"].removeprefix("Input should ")

@@ -37,7 +37,7 @@ def _check_key(text: str) -> str:
 
 def _check_path(text: str) -> str:
     if not is_relative_path(text):
-        kind, words = "relative_path", "be a path below the study's folder, without .. and not beginning with /"
+        kind, words = "relative_path", "be a path below the study's folder, without .. and not starting with /"
         raise PydanticCustomError(kind, words)
     return text
 

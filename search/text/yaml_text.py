@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             line, name = key.start_mark.line + 1, (key.tag, key.value)
             if name in first:
-                words = f"key {key.value!r} stands twice, first in line {first[name]}; remove one"
+                words = f"key {key.value!r} occurs twice, first in line {first[name]}; remove one"
                 self.twice.append((line, words))
             first.setdefault(name, line)
         return super().construct_mapping(node, deep)
@@ -71,7 +71,7 @@ def read_yaml(text: str) -> Any:  # noqa: ANN401
         loader = _Loader(text)
         root = loader.get_single_node()
         if root is not None and _count(root, {}) > MAX_VALUES:
-            raise YamlError((None, f"expected at most {MAX_VALUES:,} values, aliases written out, found more"))
+            raise YamlError((None, f"expected at most {MAX_VALUES:,} values, counting aliases in full, found more"))
         data = None if root is None else loader.construct_document(root)
     except yaml.reader.ReaderError as error:
         words = f"not YAML: the character {chr(error.character)!r} is not allowed; remove it"
@@ -108,7 +108,7 @@ def to_plain(value: object, faults: dict[Place, str], path: Place = ()) -> Any: 
         path: Place of the value.
     """
     if len(path) > 50:
-        faults[path[:1]] = "expected plain values, found a mapping or list that nests without end"
+        faults[path[:1]] = "expected at most 50 levels of mappings and lists, found more"
         return None
     if isinstance(value, Mapping):
         copy = {}
@@ -152,7 +152,7 @@ def assign(data: dict[str, Any], assignment: str) -> str | None:
     for key in keys[:-1]:
         child = node.setdefault(key, {})
         if not isinstance(child, dict):
-            return f"--set {assignment}: {key} is not a section, it holds {child!r}"
+            return f"--set {assignment}: {key} is not a section, its value is {child!r}"
         node = child
     node[keys[-1]] = value
     return None

@@ -7,11 +7,10 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from search.errors import HybridSearchError, TrackingError
+from search.journal.mlflow_run import JOURNAL_TAG
+from search.text.counted import counted
 from search.tracking.sqlite_uri import SQLITE, path_of
 from search.uris import redacted
-
-JOURNAL_TAG = "hybrid_search.journal"
-"""Tag with the journal's id, which every run of this program has."""
 
 
 def refuse_foreign_experiment(uri: str, experiment: str, journal_id: str) -> None:
@@ -30,7 +29,7 @@ def refuse_foreign_experiment(uri: str, experiment: str, journal_id: str) -> Non
             is unreachable.
     """
     try:
-        found = _look_into_file(uri, experiment) if uri.startswith(SQLITE) else _ask(uri, experiment)
+        found = _read_database(uri, experiment) if uri.startswith(SQLITE) else _query_server(uri, experiment)
     except HybridSearchError:
         if journal_id:
             return
@@ -61,8 +60,8 @@ def not_ours(experiment: str, foreign: Iterable[str]) -> str:
     """
     names = list(foreign)
     return (
-        f"experiment {experiment} holds {len(names)} run{'s' * (len(names) > 1)} that hybrid-search did not make "
-        f"(such as {names[0]!r}), and nothing is added to them; set tracking.experiment to another name"
+        f"experiment {experiment} contains {counted(len(names), 'run')} that hybrid-search did not make "
+        f"(such as {names[0]!r}), so nothing is added to it; set tracking.experiment to another name"
     )
 
 
@@ -81,7 +80,7 @@ def foreign_runs(runs: Sequence[tuple[str, str | None]], journal_id: str) -> lis
     return [name for name, journal in runs if journal is None]
 
 
-def _look_into_file(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
+def _read_database(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
     """Read an SQLite file without MLflow, whose import takes seconds.
 
     Returns:
@@ -108,8 +107,8 @@ def _look_into_file(uri: str, experiment: str) -> tuple[bool, list[tuple[str, st
     return row[1] != "active", runs
 
 
-def _ask(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
-    from search.errors import NothingThereError
+def _query_server(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]] | None:
+    from search.errors import NotFoundError
     from search.tracking.mlflow_client import RejectedError, connect, translated
     from search.tracking.mlflow_runs import fetch_runs
 
@@ -121,7 +120,7 @@ def _ask(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str | None]]]
         if found.lifecycle_stage != "active":
             return True, []
         return False, [(run.name, run.tags.get(JOURNAL_TAG)) for run in fetch_runs(uri, experiment)]
-    except NothingThereError:
+    except NotFoundError:
         return None
     except RejectedError as error:
         raise TrackingError(*error.faults) from None

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
-from search.journal.reconcile import TrackedRun, value_fault
+from search.journal.mlflow_run import JOURNAL_TAG, KEY_TAG, MlflowRun
+from search.journal.reconcile import value_fault
 from search.records import TrialRecord
-from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
-
-if TYPE_CHECKING:
-    from search.tracking.mlflow_runs import LoggedRun
-
-PREFIX = "hybrid_search."
+from search.tracking.mlflow_tracker import Point, Store
 
 
 class HeldRuns:
@@ -29,26 +24,26 @@ class HeldRuns:
 
     def __init__(self, store: Store, journal_id: str) -> None:
         self._store = store
-        self._marks = {f"{PREFIX}journal": journal_id}
-        self._runs: dict[str, StoredRun] = {}
+        self._marks = {JOURNAL_TAG: journal_id}
+        self._runs: dict[str, MlflowRun] = {}
         self._in_doubt: set[str] = set()
         """Keys whose run was requested without an answer."""
         self._late: set[str] = set()
         """Keys requested twice: a slow server may create the first run after the second one."""
-        self.found: dict[str, list[TrackedRun]] = {}
-        by_key: dict[str, list[StoredRun]] = {}
+        self.found: dict[str, list[MlflowRun]] = {}
+        by_key: dict[str, list[MlflowRun]] = {}
         for run in store.runs(self._marks):
-            by_key.setdefault(run.tags.get(KEY_TAG, ""), []).append(run)
-            if run.tags.get(f"{PREFIX}kind") != "comparison":
-                self.found.setdefault(run.tags.get(KEY_TAG, ""), []).append(tracked(run))
+            by_key.setdefault(run.key, []).append(run)
+            if not run.is_comparison:
+                self.found.setdefault(run.key, []).append(run)
         for key, runs in by_key.items():
             self._adopt(key, runs)
 
-    def get(self, key: str) -> StoredRun | None:
+    def get(self, key: str) -> MlflowRun | None:
         """Return the run of a trial, repeat, comparison or command; None if there is none."""
         return self._runs.get(key)
 
-    def make(self, key: str, *, name: str, tags: Mapping[str, str], at_ms: int) -> StoredRun:
+    def make(self, key: str, *, name: str, tags: Mapping[str, str], at_ms: int) -> MlflowRun:
         """Create a run, or return the one that an earlier request created although its answer was lost.
 
         Args:
@@ -66,11 +61,30 @@ class HeldRuns:
         self._in_doubt.discard(key)
         return self._runs[key]
 
+    def log(
+        self,
+        run: MlflowRun,
+        *,
+        metrics: Iterable[Point] = (),
+        params: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> MlflowRun:
+        """Send values of a run, see `Store.log`, and return the run with them."""
+        return self._hold(self._store.log(run, metrics=metrics, params=params, tags=tags))
+
+    def set_status(self, run: MlflowRun, status: str, at_ms: int | None = None) -> MlflowRun:
+        """End a run or reopen it, see `Store.set_status`, and return it."""
+        return self._hold(self._store.set_status(run, status, at_ms))
+
+    def _hold(self, run: MlflowRun) -> MlflowRun:
+        self._runs[run.key] = run
+        return run
+
     def drop(self, key: str) -> None:
         """Delete a run whose values contradict the journal; MLflow can restore it."""
         self._store.delete(self._runs.pop(key))
 
-    def settle(self) -> None:
+    def delete_duplicates(self) -> None:
         """Search again for duplicates of runs whose request was repeated, and delete them."""
         for key in sorted(self._late):
             self._search(key)
@@ -82,12 +96,10 @@ class HeldRuns:
             self._adopt(key, runs)
         return bool(runs)
 
-    def _adopt(self, key: str, runs: list[StoredRun]) -> None:
+    def _adopt(self, key: str, runs: list[MlflowRun]) -> None:
         """Keep the known run, or else the one with most epochs, the oldest of equals; delete the others."""
         known = self._runs.get(key)
-        kept = max(
-            runs, key=lambda run: (known is not None and run.run_id == known.run_id, run.metrics.get("epoch", 0))
-        )
+        kept = max(runs, key=lambda run: (known is not None and run.run_id == known.run_id, run.num_epochs))
         for run in runs:
             if run is not kept:
                 self._store.delete(run)
@@ -95,28 +107,16 @@ class HeldRuns:
             self._runs[key] = kept
 
 
-def tracked(run: StoredRun | LoggedRun) -> TrackedRun:
-    """Return the state of a trial or repeat according to its run."""
-    return TrackedRun(
-        status=run.status,
-        outcome=run.tags.get(f"{PREFIX}outcome", ""),
-        num_epochs=int(run.metrics.get("epoch", 0)),
-        val_accuracy=run.metrics.get("val_accuracy"),
-        test_accuracy=run.metrics.get("test_accuracy"),
-    )
-
-
-def is_settled(run: StoredRun, record: TrialRecord, status: str, word: str, nested: Mapping[str, str]) -> bool:
+def is_complete(run: MlflowRun, record: TrialRecord, status: str, word: str, nested: Mapping[str, str]) -> bool:
     """Return whether a run is complete: it has its final status, which is always sent last, and the right values."""
-    told = run.status == status != "RUNNING" and run.tags.get(f"{PREFIX}outcome") == word
-    return told and nested.items() <= run.tags.items() and not value_fault(record, tracked(run))
+    told = run.status == status != "RUNNING" and run.outcome == word
+    return told and nested.items() <= run.tags.items() and not value_fault(record, run)
 
 
-def is_wrong(run: StoredRun, record: TrialRecord) -> bool:
+def is_wrong(run: MlflowRun, record: TrialRecord) -> bool:
     """Return whether a run has values that the journal does not have; MLflow cannot delete single metric values."""
-    found, num_epochs = tracked(run), record.curve[-1].epoch if record.curve else 0
-    if found.num_epochs != num_epochs:
-        return found.num_epochs > num_epochs
-    if found.test_accuracy is None:  # may not have been sent yet
-        found = dataclasses.replace(found, test_accuracy=record.test_accuracy)
-    return bool(value_fault(record, found))
+    num_epochs = record.curve[-1].epoch if record.curve else 0
+    if run.num_epochs != num_epochs:
+        return run.num_epochs > num_epochs
+    is_untested = run.test_accuracy is None  # it may not have been sent yet
+    return bool(value_fault(dataclasses.replace(record, test_accuracy=None) if is_untested else record, run))

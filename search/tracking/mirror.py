@@ -12,13 +12,13 @@ from typing import Any
 
 from search.errors import TrackingError
 from search.journal.follower import PARENTS, UNFINISHED, Follower, to_ms
-from search.journal.reconcile import mended_in_words, mlflow_differences
+from search.journal.mlflow_run import JOURNAL_TAG, PARENT_TAG, PREFIX, MlflowRun
+from search.journal.reconcile import describe_repairs, mlflow_differences
 from search.records import Failed, TrialRecord
-from search.tracking.foreign import JOURNAL_TAG, foreign_runs, not_ours
-from search.tracking.held_runs import PREFIX, HeldRuns, is_settled, is_wrong
+from search.tracking.foreign import foreign_runs, not_ours
+from search.tracking.held_runs import HeldRuns, is_complete, is_wrong
 from search.tracking.mlflow_client import ForgottenError, RejectedError
-from search.tracking.mlflow_runs import PARENT_TAG
-from search.tracking.mlflow_tracker import KEY_TAG, Point, Store, StoredRun
+from search.tracking.mlflow_tracker import Point, Store
 from search.tracking.run_values import add_comparison, config_of, flat, session_tags, values_of
 from search.uris import redacted
 
@@ -46,8 +46,10 @@ class Mirror:
         say: Receives lines for the user: what MLflow rejects for good, and what was repaired after an earlier start.
     """
 
-    def __init__(self, folder: Path, *, uri: str, experiment: str, say: Callable[[str], None] = lambda _: None) -> None:
-        self._folder, self._uri, self._experiment, self._say = folder, uri, experiment, say
+    def __init__(
+        self, folder: Path, *, uri: str, experiment: str, print_line: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._folder, self._uri, self._experiment, self._print_line = folder, uri, experiment, print_line
         self._mended = ""
         self._begin()
 
@@ -89,7 +91,7 @@ class Mirror:
         with self._forgetting():
             num_sent = self._send()
             if self._held is not None:
-                self._held.settle()
+                self._held.delete_duplicates()
             self._draw(None)
             self._draw_sweep()
         return num_sent
@@ -108,8 +110,8 @@ class Mirror:
         if not journal.journal_id:
             return 0
         store, held = self._open()
-        for verb in sorted(journal.changed_parents):
-            self._parent(held, verb)
+        for command in sorted(journal.changed_parents):
+            self._parent(held, command)
         num_sent = 0
         for key in list(journal.changed):
             with self._rejections_told(journal.records[key].label):
@@ -123,12 +125,12 @@ class Mirror:
         if journal.report is not None:
             with self._rejections_told("report"):
                 self._send_report(store, held, journal.report)
-        for verb in sorted(journal.changed_parents):
-            with self._rejections_told(verb):
-                self._update_parent(store, held, verb)
-            journal.changed_parents.discard(verb)
+        for command in sorted(journal.changed_parents):
+            with self._rejections_told(command):
+                self._update_parent(store, held, command)
+            journal.changed_parents.discard(command)
         if self._mended:
-            self._say(self._mended)
+            self._print_line(self._mended)
             self._mended = ""
         return num_sent
 
@@ -138,7 +140,7 @@ class Mirror:
         try:
             yield
         except RejectedError as error:
-            self._say(f"{what}: not copied to MLflow: {error}")
+            self._print_line(f"{what}: not copied to MLflow: {error}")
 
     def _open(self) -> tuple[Store, HeldRuns]:
         if self._store is None or self._held is None:
@@ -146,12 +148,12 @@ class Mirror:
                 store = Store(self._uri, self._experiment)
                 held = HeldRuns(store, self._journal.journal_id)
                 self._refuse_foreign(store, held)
-                self._tidy(store, held)
+                self._tidy(held)
             except RejectedError as error:
                 raise TrackingError(*error.faults) from None
             left = self._journal.left
             known = {key: runs for key, runs in held.found.items() if key in left or key not in self._journal.records}
-            self._mended = mended_in_words(mlflow_differences(left.values(), known), "run")
+            self._mended = describe_repairs(mlflow_differences(left.values(), known), "run")
             self._store, self._held = store, held
         return self._store, self._held
 
@@ -163,7 +165,7 @@ class Mirror:
         if foreign := foreign_runs(list(names), self._journal.journal_id):
             raise TrackingError(f"{redacted(self._uri)}: {not_ours(self._experiment, foreign)}")
 
-    def _tidy(self, store: Store, held: HeldRuns) -> None:
+    def _tidy(self, held: HeldRuns) -> None:
         """Delete runs with values that the journal does not have, and end runs of trials that it does not contain."""
         records = self._journal.records
         for key in held.found:
@@ -171,33 +173,35 @@ class Mirror:
             if run is None or key in PARENTS.values():
                 continue
             if key not in records:
-                store.log(run, tags={f"{PREFIX}outcome": UNFINISHED})
-                store.set_status(run, "KILLED", self._journal.last_ms)
+                run = held.log(run, tags={f"{PREFIX}outcome": UNFINISHED})
+                held.set_status(run, "KILLED", self._journal.last_ms)
             elif is_wrong(run, records[key]):
                 held.drop(key)
 
-    def _create(self, held: HeldRuns, key: str, verb: str, name: str, at: float, tags: Mapping[str, str]) -> StoredRun:
+    def _create(
+        self, held: HeldRuns, key: str, command: str, name: str, at: float, tags: Mapping[str, str]
+    ) -> MlflowRun:
         common = {
             f"{PREFIX}study": self._folder.name,
-            "mlflow.source.name": f"hybrid-search {verb}",
+            "mlflow.source.name": f"hybrid-search {command}",
             "mlflow.source.type": "LOCAL",
         }
         return held.make(key, name=name, tags={**common, **tags}, at_ms=to_ms(at))
 
-    def _parent(self, held: HeldRuns, verb: str) -> StoredRun:
-        run = held.get(verb)
+    def _parent(self, held: HeldRuns, command: str) -> MlflowRun:
+        run = held.get(command)
         if run is not None:
             return run
-        at = self._journal.sessions.get(verb, {}).get("at", self._journal.last_ms / 1000)
-        return self._create(held, verb, verb, f"{self._folder.name} {_PARENT_NAMES[verb]}", at, {})
+        at = self._journal.sessions.get(command, {}).get("at", self._journal.last_ms / 1000)
+        return self._create(held, command, command, f"{self._folder.name} {_PARENT_NAMES[command]}", at, {})
 
     def _send_record(self, store: Store, held: HeldRuns, record: TrialRecord) -> None:
         journal = self._journal
         status, word = journal.state_of(record)
         run = held.get(record.key)
-        verb = PARENTS[record.kind]
-        nested = {PARENT_TAG: self._parent(held, verb).run_id}
-        if run is not None and is_settled(run, record, status, word, nested):
+        command = PARENTS[record.kind]
+        nested = {PARENT_TAG: self._parent(held, command).run_id}
+        if run is not None and is_complete(run, record, status, word, nested):
             journal.epoch_ms.pop(record.key, None)
             return
         if run is None:
@@ -208,9 +212,9 @@ class Mirror:
             }
             if record.kind == "repeat":
                 tags[f"{PREFIX}config"] = config_of(record)
-            run = self._create(held, record.key, verb, record.label or record.key, record.started_at, tags)
+            run = self._create(held, record.key, command, record.label or record.key, record.started_at, tags)
         elif status == "RUNNING":
-            store.set_status(run, status)
+            run = held.set_status(run, status)
         first = record.key not in self._begun
         if first and journal.data:
             store.log_dataset(run, journal.data)
@@ -224,21 +228,21 @@ class Mirror:
             tags[f"{PREFIX}diverged"] = str(record.outcome.diverged).lower()
         ended_ms = to_ms(record.finished_at) if record.finished_at else journal.last_ms
         try:
-            store.log(
+            run = held.log(
                 run,
-                metrics=self._new_points(record, int(run.metrics.get("epoch", 0))),
+                metrics=self._new_points(record, run.num_epochs),
                 params=flat(record.point) if first else {},
                 tags=tags,
             )
         except RejectedError:
             if status != "RUNNING":
                 with contextlib.suppress(RejectedError):
-                    store.set_status(run, status, ended_ms)
+                    held.set_status(run, status, ended_ms)
             raise
         self._begun.add(record.key)
         journal.epoch_ms.pop(record.key, None)
         if status != "RUNNING":
-            store.set_status(run, status, ended_ms)
+            held.set_status(run, status, ended_ms)
 
     def _new_points(self, record: TrialRecord, num_known: int) -> list[Point]:
         times = self._journal.epoch_ms.get(record.key, {})
@@ -261,7 +265,7 @@ class Mirror:
             name = f"{self._folder.name} comparison {key[:4]}"
             run = self._create(held, key, "compare", name, event["at"], {f"{PREFIX}kind": "comparison"})
         # It was over before it was recorded; a rejection below must not leave the run RUNNING.
-        store.set_status(run, "FINISHED", at_ms)
+        run = held.set_status(run, "FINISHED", at_ms)
         marker = f"{PREFIX}num_comparisons"
         if int(run.tags.get(marker, "0")) >= number:
             return
@@ -272,10 +276,10 @@ class Mirror:
             if file.exists():
                 store.log_file(run, file)
             else:
-                self._say(f"comparison {key}: {name} is not in the study folder, so not in MLflow either")
+                self._print_line(f"comparison {key}: {name} is not in the study folder, so it is not copied to MLflow")
         repeats = [known for repeat in event.get("repeats", ()) if (known := held.get(repeat)) is not None]
         tags = {str(name): str(text) for name, text in event.get("tags", {}).items()}
-        store.log(
+        run = held.log(
             run,
             metrics=[
                 Point(name=name, value=value, step=number, at_ms=at_ms)
@@ -288,9 +292,9 @@ class Mirror:
             },
         )
         for repeat in repeats:
-            with self._rejections_told(self._journal.records[repeat.tags[KEY_TAG]].label):
-                add_comparison(store, repeat, key)
-        store.log(run, tags={marker: str(number)})
+            with self._rejections_told(self._journal.records[repeat.key].label):
+                add_comparison(held, repeat, key)
+        held.log(run, tags={marker: str(number)})
 
     def _send_report(self, store: Store, held: HeldRuns, event: Mapping[str, Any]) -> None:
         """Attach the latest HTML page to the sweep's run, or to the run of all repeats if there was no sweep."""
@@ -303,16 +307,16 @@ class Mirror:
             if file.exists():
                 store.log_file(run, file)
             else:
-                self._say(f"{name} is not in the study folder, so not in MLflow either")
-        store.log(run, tags={marker: event["digest"]})
+                self._print_line(f"{name} is not in the study folder, so it is not copied to MLflow")
+        held.log(run, tags={marker: event["digest"]})
 
-    def _update_parent(self, store: Store, held: HeldRuns, verb: str) -> None:
+    def _update_parent(self, store: Store, held: HeldRuns, command: str) -> None:
         journal = self._journal
-        run = self._parent(held, verb)
-        status = journal.parent_status(verb)
+        run = self._parent(held, command)
+        status = journal.parent_status(command)
         if status == "RUNNING":
-            store.set_status(run, status)
-        tags = session_tags(journal.sessions.get(verb, {}))
+            run = held.set_status(run, status)
+        tags = session_tags(journal.sessions.get(command, {}))
         if journal.data and run.tags.get(f"{PREFIX}data") != journal.data["digest"]:
             store.log_dataset(run, journal.data)
             tags[f"{PREFIX}data"] = journal.data["digest"]
@@ -322,12 +326,12 @@ class Mirror:
             if run.tags.get(f"{PREFIX}study_file") != digest:
                 store.log_file(run, study)
                 tags[f"{PREFIX}study_file"] = digest
-        nominee = journal.nominee if verb == "sweep" else None
+        nominee = journal.nominee if command == "sweep" else None
         if nominee is not None:
             tags |= {f"{PREFIX}nominated": nominee.label, f"{PREFIX}nominated_key": nominee.key}
-        kind = next(kind for kind, parent in PARENTS.items() if parent == verb)
+        kind = next(kind for kind, parent in PARENTS.items() if parent == command)
         num_known = int(run.metrics.get("num_finished", 0))
-        store.log(
+        run = held.log(
             run,
             metrics=[
                 Point(name=name, value=value, step=step, at_ms=at_ms)
@@ -337,7 +341,7 @@ class Mirror:
             tags=tags,
         )
         if status != "RUNNING":
-            store.set_status(run, status, journal.last_ms)
+            held.set_status(run, status, journal.last_ms)
 
     def _draw(self, until: float | None) -> None:
         for kind, ended in self._journal.ended.items():
@@ -345,10 +349,11 @@ class Mirror:
                 if self._store is None or self._held is None or (until is not None and time.monotonic() > until):
                     return
                 with self._rejections_told(self._journal.records[key].label):
-                    self._draw_record(self._store, self._held.get(key), self._journal.records[key])
+                    self._draw_record(self._store, self._held, self._journal.records[key])
                 self._num_drawn[kind] += 1
 
-    def _draw_record(self, store: Store, run: StoredRun | None, record: TrialRecord) -> None:
+    def _draw_record(self, store: Store, held: HeldRuns, record: TrialRecord) -> None:
+        run = held.get(record.key)
         confusions = [name for name in ("confusion", "test_confusion") if name in record.artifacts]
         state = str(len(record.curve))
         if run is None or run.tags.get(f"{PREFIX}pictures") == state or (len(record.curve) < 2 and not confusions):
@@ -365,16 +370,17 @@ class Mirror:
                     counts = figures.load_confusion(self._folder / record.artifacts[name])
                     figures.draw_confusion(counts, self._journal.classes, file)
                 except (OSError, ValueError) as error:
-                    self._say(f"{record.label}: no picture of {record.artifacts[name]}: {error}")
+                    self._print_line(f"{record.label}: no figure of {record.artifacts[name]}: {error}")
                 else:
                     store.log_file(run, file)
-        store.log(run, tags={f"{PREFIX}pictures": state})
+        held.log(run, tags={f"{PREFIX}pictures": state})
 
     def _draw_sweep(self) -> None:
-        run, store = self._held.get("sweep") if self._held is not None else None, self._store
+        held, store = self._held, self._store
+        run = held.get("sweep") if held is not None else None
         records = [record for record in self._journal.of_kind("trial") if record.curve]
         state = str(sum(len(record.curve) for record in records))
-        if store is None or run is None or not records or run.tags.get(f"{PREFIX}pictures") == state:
+        if store is None or held is None or run is None or not records or run.tags.get(f"{PREFIX}pictures") == state:
             return
         from search.tracking import figures
 
@@ -382,4 +388,4 @@ class Mirror:
             file = Path(folder, "sweep.png")
             figures.draw_sweep(records, self._journal.nominee, file)
             store.log_file(run, file)
-            store.log(run, tags={f"{PREFIX}pictures": state})
+            held.log(run, tags={f"{PREFIX}pictures": state})

@@ -104,7 +104,7 @@ def check_uri(uri: str) -> None:
 
 def _check_writable(file: Path) -> None:
     if file.is_dir():
-        raise TrackingError(f"tracking.uri: {file} is a folder; name a file in it")
+        raise TrackingError(f"tracking.uri: {file} is a folder; give a file in it")
     there = next(path for path in (file, *file.absolute().parents) if path.exists())
     if not os.access(there, os.W_OK) or not (there == file or there.is_dir()):
         raise TrackingError(f"tracking.uri: {file} cannot be written; choose another place")
@@ -174,7 +174,7 @@ def _within(secs: float) -> Iterator[None]:
         return
 
     def end(*_: object) -> None:
-        msg = f"timed out: no whole answer within {secs:.0f} s"
+        msg = f"timed out: no complete answer within {secs:.0f} s"
         raise TimeoutError(msg)
 
     before = signal.signal(signal.SIGALRM, end)

@@ -82,7 +82,7 @@ def _alone(file: Path) -> Iterator[None]:
     """Hold the lock beside a database. An existing database in a read-only folder is used without a lock."""
 
     def tell() -> None:
-        print(f"{file}: waiting for another process, which makes or migrates it", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"{file}: waiting for another process that creates or migrates the database", file=sys.stderr, flush=True)  # noqa: T201
 
     with contextlib.ExitStack() as stack:
         try:

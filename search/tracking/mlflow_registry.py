@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 import warnings
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from search.errors import HybridSearchError, TrackingError
+from search.journal.mlflow_run import KEY_TAG, MlflowRun
 from search.journal.versions import public_version
 from search.tracking.mlflow_client import UPLOAD_SECS, RejectedError, connect, translated
-from search.tracking.mlflow_tracker import KEY_TAG, Store, StoredRun
+from search.tracking.mlflow_tracker import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,15 +107,14 @@ def _move_alias(client: MlflowClient, name: str, alias: str, version: str) -> No
 
 
 @contextlib.contextmanager
-def _failing(store: Store, run: StoredRun) -> Iterator[None]:
+def _failing(store: Store, run: MlflowRun) -> Iterator[None]:
     """Mark the run as FAILED if the registration is interrupted, so that it does not stay RUNNING."""
     try:
         yield
     except BaseException:
         # MLflow's own start_run opens and ends the run too, so the known status may be outdated.
-        run.status = "RUNNING"
         with contextlib.suppress(HybridSearchError):
-            store.set_status(run, "FAILED", _now_ms())
+            store.set_status(dataclasses.replace(run, status="RUNNING"), "FAILED", _now_ms())
         raise
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from search.errors import NothingThereError, TrackingError
+from search.errors import NotFoundError, TrackingError
+from search.journal.mlflow_run import MlflowRun
 from search.tracking.mlflow_client import RejectedError, connect, default_uri, translated
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.uris import redacted
@@ -20,24 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = 1_000
 """Number of runs per request."""
-PARENT_TAG = "mlflow.parentRunId"
 NUM_SHOWN = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoggedRun:
-    """One MLflow run."""
-
-    run_id: str
-    name: str
-    status: str
-    """FINISHED, RUNNING, FAILED, KILLED or SCHEDULED."""
-    parent: str | None
-    """Id of the parent run; None if it is not nested."""
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    """Last value of each metric."""
 
 
 def chosen_uri(uri: str | None, storage: Path) -> str:
@@ -45,7 +27,7 @@ def chosen_uri(uri: str | None, storage: Path) -> str:
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(storage)
 
 
-def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
+def fetch_runs(uri: str, experiment: str) -> tuple[MlflowRun, ...]:
     """Read all runs of an experiment that were not deleted, oldest first.
 
     Args:
@@ -53,7 +35,7 @@ def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
         experiment: Name or id of the experiment.
 
     Raises:
-        NothingThereError: The store or the experiment does not exist.
+        NotFoundError: The store or the experiment does not exist.
         TrackingError: MLflow is unreachable or rejects the request.
     """
     _check_there(uri)
@@ -61,7 +43,7 @@ def fetch_runs(uri: str, experiment: str) -> tuple[LoggedRun, ...]:
         with translated(uri):
             client = connect(uri)
             found = _find(client, uri, experiment)
-        return _fetch(client, uri, found)
+        return tuple(search_runs(client, uri, found))
     except RejectedError as error:
         raise TrackingError(*error.faults) from None
 
@@ -77,8 +59,8 @@ def _check_there(uri: str) -> None:
     else:
         return
     if not path.exists():
-        raise NothingThereError(
-            f"{uri}: nothing is there; name the store with --tracking-uri, such as sqlite:////folder/mlflow.db or "
+        raise NotFoundError(
+            f"{uri}: not found; give the store with --tracking-uri, such as sqlite:////folder/mlflow.db or "
             "http://host:5000"
         )
     if "://" not in uri and path.is_file():
@@ -98,27 +80,31 @@ def _find(client: MlflowClient, uri: str, experiment: str) -> str:
             names = [str(item.name) for item in client.search_experiments(max_results=PAGE)]
             near = difflib.get_close_matches(experiment, names, n=1)
             more = f" and {len(names) - NUM_SHOWN} more" if len(names) > NUM_SHOWN else ""
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names[:NUM_SHOWN])}{more}"
-            raise NothingThereError(f"{redacted(uri)}: no experiment is called {experiment!r}; {hint}") from None
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names[:NUM_SHOWN])}{more}"
+            raise NotFoundError(f"{redacted(uri)}: no experiment is called {experiment!r}; {hint}") from None
     if found.lifecycle_stage != "active":
         raise TrackingError(f"{redacted(uri)}: experiment {experiment} was deleted; restore it in MLflow")
     return str(found.experiment_id)
 
 
-def _fetch(client: MlflowClient, uri: str, experiment_id: str) -> tuple[LoggedRun, ...]:
-    runs: list[LoggedRun] = []
+def search_runs(client: MlflowClient, uri: str, experiment_id: str, clause: str = "") -> list[MlflowRun]:
+    """Return the runs of an experiment that were not deleted and fulfil a clause of MLflow's filters, oldest first."""
+    runs: list[MlflowRun] = []
     token = None
     while True:
         with translated(uri):
             page = client.search_runs(
-                [experiment_id], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+                [experiment_id],
+                filter_string=clause,
+                max_results=PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
             )
         runs += (
-            LoggedRun(
+            MlflowRun(
                 run_id=run.info.run_id,
                 name=run.info.run_name or run.info.run_id,
                 status=run.info.status,
-                parent=run.data.tags.get(PARENT_TAG),
                 params=dict(run.data.params),
                 tags=dict(run.data.tags),
                 metrics=dict(run.data.metrics),
@@ -127,4 +113,4 @@ def _fetch(client: MlflowClient, uri: str, experiment_id: str) -> tuple[LoggedRu
         )
         token = page.token
         if not token:
-            return tuple(runs)
+            return runs

@@ -9,33 +9,19 @@ import getpass
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search.errors import TrackingError
+from search.journal.mlflow_run import MlflowRun
 from search.tracking.foreign import deleted
 from search.tracking.mlflow_client import UPLOAD_SECS, artifact_location, connect, translated
+from search.tracking.mlflow_runs import search_runs
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-KEY_TAG = "hybrid_search.key"
-"""Tag with a run's deterministic key, by which it is found again."""
 MAX_PARAM_CHARS = 6_000
 MAX_TAG_CHARS = 5_000
 MAX_KEY_CHARS = 250
-
-
-@dataclass(kw_only=True)
-class StoredRun:
-    """Content of one run in MLflow, as far as known."""
-
-    run_id: str
-    status: str
-    tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    """Last value of each metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +39,7 @@ class Store:
     """One experiment of a tracking server, with one method per kind of request. Not thread-safe.
 
     Every method raises `TrackingError` if MLflow is unreachable (retry later), and `RejectedError` if it will never
-    accept the request. Methods that change a run also update the `StoredRun`.
+    accept the request. Methods that change a run return it as it is then.
 
     Args:
         uri: MLflow tracking URI.
@@ -81,46 +67,26 @@ class Store:
             raise TrackingError(f"{self.uri}: {deleted(name)}")
         return str(found.experiment_id)
 
-    def runs(self, tags: Mapping[str, str]) -> list[StoredRun]:
+    def runs(self, tags: Mapping[str, str]) -> list[MlflowRun]:
         """Return all runs that have these tags, oldest first."""
         clause = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        found: list[Run] = []
-        token = None
-        while True:
-            with translated(self.uri):
-                page = self._client.search_runs(
-                    [self.experiment_id],
-                    filter_string=clause,
-                    max_results=1_000,
-                    order_by=["attributes.start_time ASC"],
-                    page_token=token,
-                )
-            found.extend(page)
-            token = page.token
-            if not token:
-                break
-        return [
-            StoredRun(
-                run_id=run.info.run_id, status=run.info.status, tags=dict(run.data.tags), metrics=dict(run.data.metrics)
-            )
-            for run in found
-        ]
+        return search_runs(self._client, self.uri, self.experiment_id, clause)
 
-    def create(self, *, name: str, tags: Mapping[str, str], at_ms: int) -> StoredRun:
+    def create(self, *, name: str, tags: Mapping[str, str], at_ms: int) -> MlflowRun:
         """Create a run with status RUNNING that started at `at_ms`, in milliseconds since 1970."""
         texts = {_name(key): _short(value, MAX_TAG_CHARS) for key, value in {**_user(), **tags}.items()}
         with translated(self.uri):
             run = self._client.create_run(self.experiment_id, start_time=at_ms, tags=texts, run_name=name)
-        return StoredRun(run_id=run.info.run_id, status="RUNNING", tags=texts)
+        return MlflowRun(run_id=run.info.run_id, name=name, status="RUNNING", tags=texts)
 
     def log(
         self,
-        run: StoredRun,
+        run: MlflowRun,
         *,
         metrics: Iterable[Point] = (),
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> MlflowRun:
         """Send values in as few requests as MLflow's limits allow, without tags that MLflow already has.
 
         Args:
@@ -128,6 +94,9 @@ class Store:
             metrics: Values to append to its metrics.
             params: Parameters; MLflow cannot change them later.
             tags: Tags to set. Empty ones are not sent, long ones are cut.
+
+        Returns:
+            The run with these values.
         """
         from mlflow.entities import Metric, Param, RunTag
 
@@ -136,7 +105,7 @@ class Store:
         values = [Metric(_name(item.name), item.value, item.at_ms, item.step) for item in metrics]
         named = {_name(key): _short(str(value), MAX_PARAM_CHARS) for key, value in (params or {}).items()}
         if not (news or values or named):
-            return
+            return run
         with translated(self.uri):
             # The client splits batches above the limits of one request (1,000 metrics, 100 params or tags).
             self._client.log_batch(
@@ -145,10 +114,14 @@ class Store:
                 params=[Param(key, text) for key, text in named.items()],
                 tags=[RunTag(key, text) for key, text in news.items()],
             )
-        run.tags.update(news)
-        run.metrics.update({item.key: item.value for item in values})
+        return replace(
+            run,
+            params={**run.params, **named},
+            tags={**run.tags, **news},
+            metrics={**run.metrics, **{item.key: item.value for item in values}},
+        )
 
-    def log_dataset(self, run: StoredRun, data: Mapping[str, Any]) -> None:
+    def log_dataset(self, run: MlflowRun, data: Mapping[str, Any]) -> None:
         """Record the data set that a run was trained on. Sent twice, it is stored once.
 
         Args:
@@ -169,28 +142,28 @@ class Store:
         with translated(self.uri):
             self._client.log_inputs(run.run_id, datasets=[DatasetInput(dataset, tags=[context])])
 
-    def set_status(self, run: StoredRun, status: str, at_ms: int | None = None) -> None:
-        """End a run at `at_ms` or reopen it; nothing is sent if its status is the same."""
+    def set_status(self, run: MlflowRun, status: str, at_ms: int | None = None) -> MlflowRun:
+        """End a run at `at_ms` or reopen it, and return it; nothing is sent if its status is the same."""
         if run.status == status:
-            return
+            return run
         with translated(self.uri):
             if status == "RUNNING":
                 self._client.update_run(run.run_id, status=status)
             else:
                 self._client.set_terminated(run.run_id, status=status, end_time=at_ms)
-        run.status = status
+        return replace(run, status=status)
 
-    def delete(self, run: StoredRun) -> None:
+    def delete(self, run: MlflowRun) -> None:
         """Delete a run; MLflow can restore it."""
         with translated(self.uri):
             self._client.delete_run(run.run_id)
 
-    def log_file(self, run: StoredRun, file: Path) -> None:
+    def log_file(self, run: MlflowRun, file: Path) -> None:
         """Upload a file or folder, under its own name, as an artifact of a run."""
         with translated(self.uri, secs=UPLOAD_SECS):
             self._client.log_artifact(run.run_id, str(file))
 
-    def log_files(self, run: StoredRun, folder: Path, name: str) -> None:
+    def log_files(self, run: MlflowRun, folder: Path, name: str) -> None:
         """Upload the content of a folder, into the artifact folder `name` of a run."""
         with translated(self.uri, secs=UPLOAD_SECS):
             self._client.log_artifacts(run.run_id, str(folder), name)

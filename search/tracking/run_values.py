@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from search.journal.mlflow_run import PREFIX, MlflowRun
 from search.records import EpochMetrics, TrialRecord
-from search.tracking.held_runs import PREFIX
-from search.tracking.mlflow_tracker import Store, StoredRun
+from search.tracking.held_runs import HeldRuns
 
 
-def add_comparison(store: Store, repeat: StoredRun, key: str) -> None:
+def add_comparison(held: HeldRuns, repeat: MlflowRun, key: str) -> None:
     """Add a comparison to the tag of a repeat that is part of it."""
     tag = f"{PREFIX}comparisons"
     known = [item for item in repeat.tags.get(tag, "").split(", ") if item]
     if key not in known:
-        store.log(repeat, tags={tag: ", ".join([*known, key])})
+        held.log(repeat, tags={tag: ", ".join([*known, key])})
 
 
 def config_of(record: TrialRecord) -> str:

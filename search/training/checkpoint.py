@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from search.storage.disk import find_fault, telling_disk_faults, write_bytes, write_whole
+from search.storage.disk import find_fault, raising_storage_faults, write_bytes, write_whole
 from search.training.files import DAMAGED_NAME, FILE_NAME, MIDDLE_NAME
 from search.training.memory import is_out_of_memory
 
@@ -56,7 +56,7 @@ def load_checkpoint(folder: Path, key: str, name: str = FILE_NAME) -> dict[str, 
         MemoryError: There is too little memory; torch's out-of-memory errors are raised as well.
     """
     path = folder / name
-    with telling_disk_faults(path):
+    with raising_storage_faults(path):
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -81,7 +81,7 @@ def load_newest(folder: Path, key: str) -> dict[str, Any] | None:
 
 def drop_middle(folder: Path) -> None:
     """Delete the checkpoint within an epoch, once the epoch is complete."""
-    with telling_disk_faults(folder):
+    with raising_storage_faults(folder):
         (folder / MIDDLE_NAME).unlink(missing_ok=True)
 
 

@@ -50,8 +50,8 @@ class TrainConfig:
     """float32, bfloat16 (recurrent layers use float32), or auto: bfloat16 on GPUs and on CPUs that support it in
     hardware.
 
-    `settled` replaces auto before the first trial, so that trials with the same key use the same precision on all
-    nodes.
+    `resolve_precision` replaces auto before the first trial, so that trials with the same key use the same precision
+    on all nodes.
     """
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class TrainConfig:
             raise ValueError("\n".join(faults))
 
 
-def settled(train: TrainConfig, *, gpus: float) -> TrainConfig:
+def resolve_precision(train: TrainConfig, *, gpus: float) -> TrainConfig:
     """Return the configuration with `precision: auto` resolved.
 
     The driver calls this once per study, so that all nodes train with the same precision.

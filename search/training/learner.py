@@ -32,7 +32,7 @@ from search.training.ticks import random_state, set_random_state
 
 
 @dataclass(kw_only=True)
-class _Part:
+class _EpochProgress:
     """Progress within an epoch."""
 
     epoch: int
@@ -78,13 +78,13 @@ class Learner:
         self._limits = limits or BatchLimits()
         self._autocast = uses_bfloat16(spec.train.precision, device)
         self._set = data.train
-        self._train_rows, self._val_rows, self.normaliser = _parts(data, spec, block.split_seed)
+        self._train_rows, self._val_rows, self.normaliser = _split_rows(data, spec, block.split_seed)
         generator = torch.Generator().manual_seed(block.init_seed)
         self.model: nn.Module = build(spec.model, generator).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizer = make_optimizer((p for p in self.model.parameters() if p.requires_grad), spec.train)
         self._batches = TrainBatches(self._set, self._train_rows, spec.train.batch, device)
         self._num_steps = spec.train.epochs * len(self._batches)
-        self._part: _Part | None = None
+        self._part: _EpochProgress | None = None
         self._random: dict[str, torch.Tensor] | None = None
         self.confusion: NDArray[np.int64] | None = None
         self.val_correct: NDArray[np.bool_] | None = None
@@ -118,11 +118,11 @@ class Learner:
             raise DivergedError(epoch, math.nan)
         return mean_loss, float(part.num_right) / part.num_images, part.num_images
 
-    def _begin(self, epoch: int) -> _Part:
+    def _begin(self, epoch: int) -> _EpochProgress:
         """Return the progress of the epoch: from its first step, or from a loaded state."""
         if self._part is None or self._part.epoch != epoch:
             torch.manual_seed(derive(self.block.init_seed, "dropout", epoch))
-            self._part = _Part(
+            self._part = _EpochProgress(
                 epoch=epoch,
                 step=0,
                 changes=torch.Generator().manual_seed(derive(self.block.order_seed, "augment", epoch)),
@@ -135,7 +135,7 @@ class Learner:
         self._random = None
         return self._part
 
-    def _descend(self, images: torch.Tensor, labels: torch.Tensor, part: _Part) -> None:
+    def _descend(self, images: torch.Tensor, labels: torch.Tensor, part: _EpochProgress) -> None:
         """Update the weights with one batch, whose gradient is computed in micro-batches if memory is short."""
         self._optimizer.zero_grad(set_to_none=True)
         num_parts = self._limits.num_parts(len(labels), self.model)
@@ -250,7 +250,7 @@ class Learner:
         if part := state.get("part"):
             changes = torch.Generator()
             changes.set_state(part["changes"])
-            self._part = _Part(
+            self._part = _EpochProgress(
                 epoch=part["epoch"],
                 step=part["step"],
                 changes=changes,
@@ -274,6 +274,6 @@ def _parts_of(
     return train_rows, val_rows, fit_normaliser(data.train, train_rows, normalise)
 
 
-def _parts(data: ImageData, spec: TrialSpec, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Normaliser]:
+def _split_rows(data: ImageData, spec: TrialSpec, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Normaliser]:
     """Return training rows, validation rows and normalisation; cached per process, as trials share blocks."""
     return _parts_of(data, spec.split, spec.train.normalise, seed)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from search.data.store import ImageData
 from search.errors import DivergedError
 from search.records import EpochMetrics, Progress, TrialResult
-from search.storage.disk import remove_leftovers, telling_disk_faults
+from search.storage.disk import raising_storage_faults, remove_leftovers
 from search.training.checkpoint import (
     drop_middle,
     load_checkpoint,
@@ -67,14 +67,14 @@ def train(
         StorageFaultError: A file cannot be written or read; the trial can be resumed.
     """
     keep_freed_memory()
-    with telling_disk_faults(folder):
+    with raising_storage_faults(folder):
         folder.mkdir(exist_ok=True)  # without parents: if the study's folder was moved, it must not be created again
         remove_leftovers(folder)
     training = _Training(spec, data, folder, torch.device(device))
     last = spec.train.epochs
     for metrics in training.curve[num_known_epochs:]:
         if metrics.epoch < last:
-            yield training.tell(metrics)
+            yield training.report_epoch(metrics)
     while len(training.curve) < last:
         no_memory = None
         try:
@@ -89,11 +89,11 @@ def train(
                 raise
             no_memory = str(error)
         if no_memory is not None:  # outside of `except`, so that the error no longer holds device memory
-            training.begin_smaller(no_memory)
+            training.restart_smaller(no_memory)
         elif len(training.curve) < last:
-            yield training.tell(training.curve[-1])
+            yield training.report_epoch(training.curve[-1])
     result = yield from training.finish()
-    yield training.tell(training.curve[-1], result)
+    yield training.report_epoch(training.curve[-1], result)
 
 
 class _Training:
@@ -118,7 +118,7 @@ class _Training:
             for learner, state in zip(self._learners, checkpoint["learners"], strict=True):
                 learner.load(state)
 
-    def begin_smaller(self, reason: str) -> None:
+    def restart_smaller(self, reason: str) -> None:
         """Return to the last checkpoint and halve the number of images computed at once.
 
         Raises:
@@ -174,7 +174,7 @@ class _Training:
         steps = _finish(self._spec, self._learners, self._data, self._folder)
         return (yield from ticking(steps, self._device, Stopwatch()))
 
-    def tell(self, metrics: EpochMetrics, result: TrialResult | None = None) -> Progress:
+    def report_epoch(self, metrics: EpochMetrics, result: TrialResult | None = None) -> Progress:
         """Return the report of an epoch. The machine shows reduced batch sizes and damaged checkpoints, if any."""
         machine = describe_machine(self._device, self._spec.train.precision) | self._limits.to_dict()
         if (self._folder / DAMAGED_NAME).exists():

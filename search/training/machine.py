@@ -32,12 +32,14 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     Raises:
         ResourceError: The GPU only emulates bfloat16, which is slower than float32.
     """
-    assert precision in {"float32", "bfloat16"}, f"{precision} is settled by the study, see search.training.config"
+    assert precision in {"float32", "bfloat16"}, (
+        f"{precision} is not a precision; the study replaces auto, see search.training.config"
+    )
     wanted = precision == "bfloat16"
     if wanted and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ResourceError(
-            f"train.precision: bfloat16 asked for, and {torch.cuda.get_device_name(device)} has none in hardware; set "
-            "it to float32"
+            f"train.precision: bfloat16 requested, but {torch.cuda.get_device_name(device)} does not support it in "
+            "hardware; set it to float32"
         )
     return wanted
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from search.errors import OutOfMemoryError
+from search.text.counted import counted
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 KEEP_BYTES = 2**30
@@ -87,7 +88,7 @@ class BatchLimits:
         """
         now, smallest = self.micro_batch or batch, smallest_batch(model)
         if now <= smallest:
-            raise OutOfMemoryError(f"training on {now} image(s) at a time does not fit: {reason}")
+            raise OutOfMemoryError(f"training on {counted(now, 'image')} at a time does not fit: {reason}")
         self.micro_batch = max(smallest, now // 2)
 
     def halve_eval(self, reason: str) -> None:

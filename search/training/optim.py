@@ -54,7 +54,8 @@ def learning_rate(train: TrainConfig, step: int, num_steps: int) -> float:
     return train.lr * schedules[train.schedule]()
 
 
-def _onecycle(progress: float, warm: float = 0.3) -> float:
+def _onecycle(progress: float) -> float:
+    warm = 0.3
     if progress < warm:
         start, end, part = 1 / 25, 1.0, progress / warm
     else:

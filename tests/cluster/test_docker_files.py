@@ -187,7 +187,7 @@ def test_a_session_folder_of_somebody_else_is_refused(name: str, tmp_path: Path)
 
     refused = start(theirs)
     assert refused.returncode == 2
-    assert f"{name}: RAY_TEMP={theirs} must be yours, it is" in refused.stderr
+    assert f"{name}: RAY_TEMP={theirs} must belong to you, but belongs to" in refused.stderr
     assert "ray" not in refused.stdout
     ours = tmp_path / "ours"
     for _ in range(2):  # made, then found

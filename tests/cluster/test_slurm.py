@@ -135,7 +135,7 @@ def test_a_folder_of_somebody_else_ends_the_job_in_words(tmp_path: Path, submit:
     job = submit("sweep", "x", **({} if theirs == FOLDER else {"RAY_TEMP": str(theirs)}))  # type: ignore[operator]
     output, _ = job.communicate(timeout=60)
     assert job.returncode != 0
-    assert f"ray-head.sh: RAY_TEMP={theirs} must be yours" in output
+    assert f"ray-head.sh: RAY_TEMP={theirs} must belong to you" in output
     assert "ray start" not in calls(tmp_path)
     assert "hybrid-search sweep" not in calls(tmp_path)
 

@@ -81,6 +81,6 @@ def test_more_gpus_than_any_node_has_are_refused_with_the_numbers(tmp_path: Path
         [sys.executable, "-m", "search.cli", "sweep", str(study)], capture_output=True, text=True, timeout=120
     )
     assert refused.returncode == 2
-    assert "resources.gpus: a trial asks for 3, and no node has more than 0 (2 node(s)); lower it" in refused.stderr
+    assert "resources.gpus: a trial requests 3, but no node has more than 0 (2 nodes); lower it" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "runs").exists(), "nothing half-written"

@@ -31,7 +31,7 @@ LIMIT_SECS = 240 * PATIENCE
 """For whatever is not timed itself: longer means that it hangs."""
 MAX_STARTS = 4
 """Of the command, until it must have ended by itself."""
-BACKLOG = "the next start of this study sends the rest"
+BACKLOG = "the next start of this study writes the rest"
 SMALL_DISK_MEBIBYTES = 24
 
 

@@ -16,7 +16,7 @@ from episode import BACKLOG, Broken, Episode, Missed
 from invariant import read_lines, read_trials
 from servers import PATIENCE
 
-GOES_ON = "the same command goes on"
+GOES_ON = "run the same command again to continue"
 AGAIN = "run the same command again"
 MAX_RENAMES = 30
 MOST = {RLIMIT_FSIZE: 1 << 18, RLIMIT_NOFILE: 3}
@@ -160,7 +160,7 @@ def share_database(e: Episode) -> None:
 def fill_journal_disk(e: Episode) -> None:
     command = e.hit(begun=True)
     ballast = e.fill(e.folder)
-    e.ended(command, codes={2}, words=[str(e.folder), "make room", "run the same command again"])
+    e.ended(command, codes={2}, words=[str(e.folder), "free disk space", "run the same command again"])
     ballast.unlink()
 
 
@@ -168,7 +168,7 @@ def fill_trials_disk(e: Episode) -> None:
     """The trials are not to blame: they stay unfinished."""
     command = e.hit(begun=True)
     ballast = e.fill(e.folder / "trials")
-    e.ended(command, codes={2}, words=[str(e.folder / "trials"), "make room, then run the same command again"])
+    e.ended(command, codes={2}, words=[str(e.folder / "trials"), "free disk space, then run the same command again"])
     ballast.unlink()
 
 

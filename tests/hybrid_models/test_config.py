@@ -58,7 +58,7 @@ VALUES = [
     ({"recon_weight": -0.1}, "recon_weight: expected a share of at least 0 and below 1, found -0.1"),
     ({"fc": "512-"}, "fc: expected - or widths such as 512 or 1024-512, found '512-'"),
     ({"fc": 512}, "fc: expected - or widths such as 512 or 1024-512, found 512"),
-    ({"family": None}, "family: expected one of hybrid, autoencoder, tsn, found None"),
+    ({"family": None}, "family: expected one of hybrid, autoencoder, tsn, found null"),
     ({"shortcut": "C"}, "shortcut: expected one of A, B, keras, found 'C'"),
     ({"nods": 3}, "nods: expected a setting of a model, found an unknown name (did you mean nodes"),
 ]
@@ -93,8 +93,8 @@ FRAMES = {"rnn": "convlstm", "peephole": "none", "readout": None}
 COMBINATIONS = [
     ({**IMAGE, **HEAD, "backbone": "none", "rnn": "none"}, {}, "rnn: expected a recurrence because backbone is none"),
     (CRNN, FRAMES, "rnn: expected convlstm only with merge taps or layout patches_bidir, found layout rows"),
-    (CRNN, {**SCANNED, "rnn": "bilstm"}, "rnn: expected lstm because layout renet4 reads both directions anyway"),
-    (TAPPED, {"rnn": "bigru"}, "rnn: expected gru because merge taps reads both directions anyway, found 'bigru'"),
+    (CRNN, {**SCANNED, "rnn": "bilstm"}, "rnn: expected lstm because layout renet4 already reads both directions"),
+    (TAPPED, {"rnn": "bigru"}, "rnn: expected gru because merge taps already reads both directions, found 'bigru'"),
     (BARE, {"merge": "concat"}, "merge: expected serial because backbone is none, found 'concat'"),
     (CRNN, {**ONE_STEP, "rnn": "bilstm"}, "layout: single_step expects one direction and readout last, found bilstm"),
     (CRNN, {**ONE_STEP, "readout": "mean"}, "layout: single_step expects one direction and readout last, found lstm"),
@@ -103,7 +103,7 @@ COMBINATIONS = [
         {"readout": "per_step", "rnn_bn": None, "merge": "sum", "pool_head": "gap"},
         "merge: expected serial because readout is per_step, found 'sum'",
     ),
-    (BARE, {"layout": "channels"}, "layout: expected another than channels for a bare image"),
+    (BARE, {"layout": "channels"}, "layout: expected a value other than channels without a backbone"),
 ]
 PLAIN = {"backbone": "plain", "n_conv": 8}
 FLAT = {"layout": "flat_scalar"}

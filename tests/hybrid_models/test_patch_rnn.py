@@ -222,10 +222,10 @@ def test_irnn_starts_from_the_identity_in_both_directions():
     ("shape", "patch", "depth", "words"),
     [
         ((3, 2, 8), 4, 1, "the 2x8 map is smaller than a patch of 4x4"),
-        ((3, 4, 6), 4, 1, "the 4x6 map does not divide into patches of 4x4"),
-        ((3, 6, 4), 4, 1, "the 6x4 map does not divide into patches of 4x4"),
+        ((3, 4, 6), 4, 1, "the 4x6 map cannot be divided into patches of 4x4"),
+        ((3, 6, 4), 4, 1, "the 6x4 map cannot be divided into patches of 4x4"),
         ((3, 32, 32), 4, 3, "the 2x2 map that layer 3 reads is smaller than a patch of 4x4"),
-        ((3, 12, 12), 2, 3, "the 3x3 map that layer 3 reads does not divide into patches of 2x2"),
+        ((3, 12, 12), 2, 3, "the 3x3 map that layer 3 reads cannot be divided into patches of 2x2"),
     ],
 )
 def test_maps_that_cannot_be_cut(shape, patch, depth, words):

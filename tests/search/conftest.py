@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import io
 import itertools
+import json
 import os
 import pickle
 from collections.abc import Callable, Generator, Iterator
@@ -19,6 +20,8 @@ from PIL import Image
 
 from search.copies import main as copies
 from search.data.store import ImageData, open_data
+from search.journal.comparison import ComparisonDocument
+from search.journal.comparison_file import from_json
 from search.journal.journal import Journal
 from search.records import EpochMetrics, TrialRecord
 from search.runners import inline
@@ -229,16 +232,16 @@ class CopiedHere:
         folder: Path,
         uri: str | None,
         experiment: str | None,
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
         *,
         optuna: Path | str | None = None,
     ) -> None:
-        self._makers: list[Callable[[], copies.Copy]] = []
+        self._makers: list[Callable[[], copies.OneWayCopy]] = []
         if optuna is not None:
             database = optuna if isinstance(optuna, str) else None
-            self._makers.append(lambda: copies._optuna(folder, database, say))
+            self._makers.append(lambda: copies._optuna(folder, database, print_line))
         if uri is not None and experiment is not None:
-            self._makers.append(lambda: copies._mlflow(folder, uri, experiment, say))
+            self._makers.append(lambda: copies._mlflow(folder, uri, experiment, print_line))
 
     def close(self, timeout_secs: float) -> bool:
         """Copy; what could not be copied is said."""
@@ -250,7 +253,7 @@ class CopiedHere:
 @pytest.fixture
 def copied_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions start no process for their copies, which takes seconds."""
-    monkeypatch.setattr("search.runners.session.TrackerProcess", CopiedHere)
+    monkeypatch.setattr("search.runners.session.FollowerProcess", CopiedHere)
 
 
 @pytest.fixture
@@ -268,7 +271,7 @@ def copy_to_optuna(study: StudyConfig) -> list[str]:
     """Bring Optuna's copy of a study up to date in this process; what it said."""
     said: list[str] = []
     space, database = study.build_space(), study.search.database
-    OptunaCopy(study.folder, name=study.name, space=space, database=database, say=said.append).finish()
+    OptunaCopy(study.folder, name=study.name, space=space, database=database, print_line=said.append).finish()
     return said
 
 
@@ -329,6 +332,30 @@ def make_record() -> Callable[..., TrialRecord]:
             "node": "",
         }
         return TrialRecord(key=key, **{**values, **fields})
+
+    return make
+
+
+@pytest.fixture
+def make_document() -> Callable[..., ComparisonDocument]:
+    """Make a comparison from plain data; what does not matter to a test is filled in."""
+    repeat = {"key": "r", "block": "compare-0", "state": "completed", "diverged_in_epoch": None}
+    numbers = dict.fromkeys(("num_images", "estimate", "interval", "adjusted_p", "p_a_gt_b"))
+    family = {"provisional": False, "adjust_method": "holm", "family_size": 1, "alpha": 0.05, "rope": 0.005}
+    comparison = {"sentence": "", "estimand": "new data", "num_blocks": 3, **family, **numbers}
+
+    def contender(item: dict[str, Any]) -> dict[str, Any]:
+        repeats = [{**repeat, **run} for run in item.get("repeats", ())]
+        return {"finalist": False, "point": {}, **item, "repeats": repeats}
+
+    def make(plain: dict[str, Any]) -> ComparisonDocument:
+        whole = {"key": "k", **plain, "data": {"digest": "d", **plain.get("data", {})}}
+        whole["contenders"] = [contender(item) for item in plain["contenders"]]
+        whole["comparisons"] = [{**comparison, **item} for item in plain["comparisons"]]
+        if "race" in plain:
+            raced = [contender(item) for item in plain["race"]["contenders"]]
+            whole["race"] = {"sentences": [], **plain["race"], "contenders": raced}
+        return from_json(json.dumps(whole).encode())
 
     return make
 

@@ -37,11 +37,11 @@ ADDITIONS: dict[str, list[Edit]] = {
     "sampler": [
         (
             "search/sampling/sampler.py",
-            '        if self._method != "tpe"',
-            '        if self._method == "qmc":\n'
-            "            with warnings.catch_warnings():\n"
-            '                warnings.simplefilter("ignore")\n'
-            "                return ConstrainedSampler(optuna.samplers.QMCSampler(seed=seed), replacement)\n",
+            '            case "random" | "grid":',
+            '            case "qmc":\n'
+            "                with warnings.catch_warnings():\n"
+            '                    warnings.simplefilter("ignore")\n'
+            "                    return ConstrainedSampler(optuna.samplers.QMCSampler(seed=seed), replacement)\n",
         ),
         ("search/study/config.py", '"random", "grid"]', '"qmc", '),
     ],

@@ -69,7 +69,7 @@ def test_describe():
         (lambda: Int(1, 9, step=2, log=True), "step: expected 1 with log"),
         (lambda: Choice(()), "found an empty choice"),
         (lambda: Choice((1, 1)), "found 1 twice"),
-        (lambda: Choice((None,)), "expected a truth value, a finite number or text, found None"),
+        (lambda: Choice((None,)), "expected a truth value, a finite number or text, found null"),
         (lambda: Fixed([1]), "expected a truth value"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 import spaces
 from spaces.conditions import holds
 from spaces.domains import Float
-from spaces.presets import UnknownPreset, load_preset, load_space, preset_names, space_names
+from spaces.presets import UnknownPreset, load_preset, load_space, preset_names
 
 ROOT = Path(__file__).parents[2]
 PAPERS = ("ecrnn", "johnson", "yilmaz", "yin")
@@ -55,7 +55,6 @@ def test_needs_no_torch():
 def test_names():
     assert set(preset_names()) == NAMES
     assert len(preset_names()) == len(NAMES) == 65
-    assert space_names() == ("ecrnn", "johnson", "union", "yilmaz", "yin")
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

@@ -177,7 +177,7 @@ def test_space_digest_sees_order_ranges_and_clauses_but_not_the_name():
         ({"a": {"int": 3}}, "demo.a: expected int: [low, high], found 3"),
         ({"a": {"int": [1, 2], "stepp": 2}}, "demo.a: expected only log, step, when beside int, found stepp"),
         ({"a": {"float": [1, 2], "log": 1}}, "demo.a: log: expected true or false, found 1"),
-        ({"a": None}, "demo.a: expected a truth value, a finite number or text, found None"),
+        ({"a": None}, "demo.a: expected a truth value, a finite number or text, found null"),
         ({"a": {"flaot": [1, 2]}}, "demo.a: expected a value, a list, {float: [low, high]}"),
         ({"a": 1, "b": {"fixed": 1, "when": {"c": 1}}, "c": 2}, "demo.b.when.c: expected a parameter declared earlier"),
         ({"nodes": [1, 2], "b": {"fixed": 1, "when": {"node": 1}}}, "(did you mean nodes?)"),

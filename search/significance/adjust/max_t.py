@@ -26,22 +26,20 @@ class MaxT:
     """Per comparison; NaN where its differences do not vary."""
     p_error: tuple[float, ...] | None
     """Monte-Carlo standard errors; None if all sign vectors were counted."""
-    step_down: bool
 
 
 def max_t(
     diff: NDArray[Any],
     *,
-    step_down: bool = True,
     max_exact: int = 2**20,
     num_samples: int = 100_000,
     seed: int = 0,
 ) -> MaxT:
     """Adjust a family of paired comparisons by the largest |t| under sign flips of whole blocks.
 
-    Single-step: the adjusted p of a comparison is the share of sign vectors whose largest |t| over all comparisons
-    reaches the comparison's own |t|. Step-down: the comparison with the largest |t| is treated the same way, the next
-    one against the remaining ones only, and so on, with adjusted p-values made non-decreasing; never less powerful.
+    Step-down: the adjusted p of the comparison with the largest |t| is the share of sign vectors whose largest |t| over
+    all comparisons reaches it; the next comparison is treated the same way among the remaining ones, and so on, with
+    adjusted p-values made non-decreasing.
     Since t is monotone in |sum| / sqrt(sum of squares), and flips do not change the squares, only sums are computed.
     The smallest p that R blocks can reach is 2 / 2^R.
 
@@ -53,7 +51,6 @@ def max_t(
 
     Args:
         diff: Score differences, one column per comparison, shape (R, P), R >= 2; all on the same blocks.
-        step_down: False for single-step.
         max_exact: Maximum number of sign vectors to enumerate.
         num_samples: Number of random sign vectors beyond that; the observed one is added to them.
         seed: Seed of the random sign vectors.
@@ -75,14 +72,12 @@ def max_t(
     if kept.size:
         columns = values[:, kept] / np.sqrt((values[:, kept] ** 2).sum(axis=0))
         order = np.argsort(-np.abs(columns.sum(axis=0)), kind="stable")
-        adjusted[kept[order]] = _share(
-            columns[:, order], step_down=step_down, num_samples=None if exact else num_samples, seed=seed
-        )
+        adjusted[kept[order]] = _share(columns[:, order], num_samples=None if exact else num_samples, seed=seed)
     error = None if exact else tuple(np.sqrt(adjusted * (1 - adjusted) / (num_samples + 1)).tolist())
-    return MaxT(adjusted_p=tuple(adjusted.tolist()), p_error=error, step_down=step_down)
+    return MaxT(adjusted_p=tuple(adjusted.tolist()), p_error=error)
 
 
-def _share(columns: NDArray[np.float64], *, step_down: bool, num_samples: int | None, seed: int) -> NDArray[np.float64]:
+def _share(columns: NDArray[np.float64], *, num_samples: int | None, seed: int) -> NDArray[np.float64]:
     """Return the adjusted p-values of columns in descending order of their statistic."""
     observed = np.abs(columns.sum(axis=0))
     bound = observed - 1e-9 * np.abs(columns).sum(axis=0)  # rounding errors must not break ties
@@ -91,7 +86,7 @@ def _share(columns: NDArray[np.float64], *, step_down: bool, num_samples: int | 
     for sums in _all_flips(columns) if num_samples is None else _random_flips(columns, num_samples, seed):
         size = np.abs(sums, out=sums)
         # Step-down: the maximum over this column and all later ones.
-        largest = np.maximum.accumulate(size[:, ::-1], axis=1)[:, ::-1] if step_down else size.max(axis=1)[:, None]
+        largest = np.maximum.accumulate(size[:, ::-1], axis=1)[:, ::-1]
         reached += (largest >= bound).sum(axis=0)
         total += len(sums)
     if num_samples is not None:

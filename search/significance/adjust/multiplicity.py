@@ -73,25 +73,6 @@ def holm(p_values: PValues) -> Adjusted:
     return _statsmodels(p_values, "holm")
 
 
-def bonferroni(p_values: PValues) -> Adjusted:
-    """Multiply by the family size: valid under any dependence, and never more powerful than Holm."""
-    return _statsmodels(p_values, "bonferroni")
-
-
-def sidak(p_values: PValues) -> Adjusted:
-    """Adjust p-values by Sidak's formula, 1 - (1 - p)^m, for independent comparisons.
-
-    The guarantee can fail under negative dependence. Two-sided tests of jointly normal means keep it at any correlation
-    (Sidak 1967).
-    """
-    return _statsmodels(p_values, "sidak")
-
-
-def holm_sidak(p_values: PValues) -> Adjusted:
-    """Adjust p-values by Holm's steps with Sidak's factor; the guarantee can fail under negative dependence."""
-    return _statsmodels(p_values, "holm-sidak")
-
-
 def hochberg(p_values: PValues) -> Adjusted:
     """Adjust p-values by Hochberg's step-up procedure, never less powerful than Holm.
 
@@ -128,25 +109,12 @@ def benjamini_hochberg(p_values: PValues) -> Adjusted:
     return _statsmodels(p_values, "fdr_bh")
 
 
-def benjamini_yekutieli(p_values: PValues) -> Adjusted:
-    """Control the false discovery rate under any dependence; like Benjamini-Hochberg, not the family-wise error rate.
-
-    Reference:
-        Benjamini & Yekutieli 2001, Annals of Statistics 29.
-    """
-    return _statsmodels(p_values, "fdr_by")
-
-
 METHODS: Mapping[str, Callable[[PValues], Adjusted]] = MappingProxyType(
     {
         "holm": holm,
         "hommel": hommel,
         "hochberg": hochberg,
-        "bonferroni": bonferroni,
-        "sidak": sidak,
-        "holm-sidak": holm_sidak,
         "bh": benjamini_hochberg,
-        "by": benjamini_yekutieli,
     }
 )
 """Adjustments that use the p-values only."""

@@ -76,8 +76,8 @@ def bergmann_hommel(p_values: Sequence[float], pairs: Pairs) -> tuple[float, ...
     names = _complete(pairs, "bergmann-hommel")
     if len(names) > MAX_BERGMANN:
         msg = (
-            f"bergmann-hommel takes at most {MAX_BERGMANN} configurations, got {len(names)}: use shaffer, whose "
-            "promise is the same"
+            f"bergmann-hommel expects at most {MAX_BERGMANN} configurations, got {len(names)}; use shaffer, which "
+            "controls the same error rate"
         )
         raise ScoresError(msg)
     place = {name: number for number, name in enumerate(names)}

@@ -20,7 +20,6 @@ def best_of_plot(
     band: tuple[NDArray[Any], NDArray[Any]] | None = None,
     band_label: str = "",
     values: NDArray[Any] | None = None,
-    title: str | None = None,
 ) -> Figure:
     """Draw the expected best validation accuracy of k trials against k.
 
@@ -30,7 +29,6 @@ def best_of_plot(
         band: Lower and upper edge of a band, each of shape (K,).
         band_label: Label of the band.
         values: Scores of the trials, marked at the edge.
-        title: Title of the figure; None for no title.
 
     Returns:
         A figure in percent.
@@ -74,6 +72,4 @@ def best_of_plot(
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
     plain_axes(axes, grid="y")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
-    if title is not None:
-        axes.set_title(title, fontsize=11)
     return figure

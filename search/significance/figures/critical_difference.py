@@ -74,7 +74,7 @@ def critical_difference_plot(
         axes.text(edge, height, f" {label} ", ha="right" if is_left else "left", va="center", fontsize=9)
     axes.set_ylim(-top - 0.34 * half + 0.4, 1.35)
     axes.axis("off")
-    axes.set_title(f"mean ranks over {num_datasets} data sets (1 is best); descriptive, decides nothing", fontsize=10)
+    axes.set_title(f"mean ranks over {num_datasets} data sets (1 is best); descriptive, not a test", fontsize=10)
     return figure
 
 

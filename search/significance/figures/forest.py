@@ -34,7 +34,7 @@ REACH = 0.8
 arrow."""
 
 
-def forest_plot(comparisons: Sequence[Comparison], *, title: str | None = None) -> Figure:
+def forest_plot(comparisons: Sequence[Comparison]) -> Figure:
     """Draw every comparison as a point with its interval, over the region of practical equivalence.
 
     The thick bar is the comparison's own interval, the thin bar the simultaneous one of the family. A refused
@@ -42,7 +42,6 @@ def forest_plot(comparisons: Sequence[Comparison], *, title: str | None = None) 
 
     Args:
         comparisons: At least one; those of one data set and family must be adjacent.
-        title: Title of the figure; None for no title.
 
     Returns:
         A figure in percentage points; its height grows with the number of rows.
@@ -81,8 +80,6 @@ def forest_plot(comparisons: Sequence[Comparison], *, title: str | None = None) 
     notes.set_xlim(0, 1)
     notes.axis("off")
     figure.legend(handles=_legend(comparisons), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    if title is not None:
-        figure.suptitle(title, fontsize=12)
     return figure
 
 

@@ -133,7 +133,7 @@ def planning_figure(lines: Sequence[PlanningLine], *, rope: float) -> Figure:
                 name=name,
                 legendgroup=group,
                 showlegend=False,
-                hovertemplate="floor, however many repeats: %{y:.2f} pp<extra>" + name + "</extra>",
+                hovertemplate="floor, with any number of repeats: %{y:.2f} pp<extra>" + name + "</extra>",
             )
     return figure
 

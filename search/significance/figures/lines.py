@@ -13,26 +13,26 @@ from search.significance.records import Comparison
 from search.significance.tests import crossed, resampled, signflip
 
 MIN_REPEATS = 3
+MAX_LINES = 6
 NOISE = 1e-9
 """A smaller ratio is 0 up to rounding errors."""
 REACH = 4
 """The curve extends to this multiple of the existing repeats, and at least to 30."""
 
 
-def planning_lines(comparisons: Sequence[Comparison], *, max_lines: int = 6) -> list[PlanningLine]:
+def planning_lines(comparisons: Sequence[Comparison]) -> list[PlanningLine]:
     """Return the detectable difference for other numbers of repeats, at alpha / family size and 80 % power.
 
     It is as reliable as the estimated variances: for five repeats, within a factor of about two.
 
     Args:
         comparisons: Comparisons without variances, such as refused ones, are ignored.
-        max_lines: Only the first so many are drawn, so that the lines stay distinguishable.
 
     Returns:
-        One line per comparison with variances.
+        One line per comparison with variances; the first six, so that they stay distinguishable.
     """
     designs = [(comparison, design) for comparison in comparisons if (design := _design(comparison)) is not None]
-    return [_line(comparison, design) for comparison, design in designs[:max_lines]]
+    return [_line(comparison, design) for comparison, design in designs[:MAX_LINES]]
 
 
 def _design(c: Comparison) -> Design | None:

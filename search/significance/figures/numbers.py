@@ -68,13 +68,13 @@ def _numbers(c: Comparison) -> Iterator[tuple[str, str]]:
         at_limits = f" ({upper or 'no number'} at the variances' upper 80 % limits)"
         yield "repeats to detect the rope", f"{c.num_blocks_for_rope}{at_limits}"
     if c.smallest_ever is not None:
-        yield "floor, however many repeats", f"{points(c.smallest_ever, DIGITS)} pp"
+        yield "floor, with any number of repeats", f"{points(c.smallest_ever, DIGITS)} pp"
     if c.components is not None:
         parts = (c.components.repeats, c.components.images, c.components.residual)
         yield "variance of repeats, images, rest", ", ".join(f"{part:.3g}" for part in parts)
     yield "BCa bootstrap interval, for information", interval_text(c.bca_interval)
-    yield "check, never deciding", _test(c.check)
-    yield "on validation scores, never deciding", _test(c.secondary)
+    yield "check, not used for the verdict", _test(c.check)
+    yield "on validation scores, not used for the verdict", _test(c.secondary)
     yield "without diverged repeats", _test(c.sensitivity)
 
 

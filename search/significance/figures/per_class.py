@@ -75,7 +75,7 @@ def chosen(classes: Sequence[ClassDifference]) -> tuple[list[ClassDifference], i
 
 def heading(num_classes: int, num_left_out: int) -> str:
     """Return the heading of a per-class figure."""
-    left_out = f", the {num_left_out} in the middle left out" if num_left_out else ""
+    left_out = f", without the {num_left_out} in the middle" if num_left_out else ""
     return f"per class (number of test images): {num_classes} classes at once{left_out}; descriptive"
 
 

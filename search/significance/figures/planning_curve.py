@@ -30,16 +30,12 @@ class PlanningLine:
     """Smallest detectable difference with the existing repeats, fraction."""
 
 
-def planning_plot(
-    lines: Sequence[PlanningLine], *, rope: float, power: float = 0.8, title: str | None = None
-) -> Figure:
+def planning_plot(lines: Sequence[PlanningLine], *, rope: float) -> Figure:
     """Draw the smallest detectable difference against the number of repeats.
 
     Args:
         lines: At least one.
         rope: Half-width of practical equivalence, fraction: smaller differences do not matter.
-        power: Power, for the label.
-        title: Title of the figure; None for no title.
 
     Returns:
         A figure in percentage points, both axes logarithmic; floors are horizontal lines.
@@ -74,9 +70,9 @@ def planning_plot(
             )
         )
     if any(line.num_now for line in lines):
-        handles.append(Line2D([], [], color="black", marker="o", linestyle="", label="mark: repeats so far"))
+        handles.append(Line2D([], [], color="black", marker="o", linestyle="", label="mark: current number of repeats"))
     if any(line.floor for line in lines):
-        words = "floor: no number of repeats goes below"
+        words = "floor: not detectable with any number of repeats"
         handles.append(Line2D([], [], color="black", linewidth=0.9, linestyle=(0, (1, 3)), label=words))
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -92,13 +88,11 @@ def planning_plot(
         axis.set_minor_formatter(NullFormatter())
         axis.set_minor_locator(LogLocator(subs=()))
     axes.set_xlabel("number of repeats")
-    axes.set_ylabel(f"smallest detectable difference (pp), {100 * power:g} % power")
+    axes.set_ylabel("smallest detectable difference (pp), 80 % power")
     plain_axes(axes, grid="both")
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2 if len(lines) > 1 else 1, frameon=False, fontsize=9
     )
-    if title is not None:
-        axes.set_title(title, fontsize=11)
     return figure
 
 

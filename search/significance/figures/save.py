@@ -30,7 +30,7 @@ DPI = 150
 _OURS = re.compile(r"(forest|slopes-\d+|superiority(-\d+)?|critical-difference|planning)\.png")
 
 
-def save_figures(comparisons: Sequence[Comparison], folder: Path, *, title: str | None = None) -> list[str]:
+def save_figures(comparisons: Sequence[Comparison], folder: Path) -> list[str]:
     """Write all applicable figures of some comparisons into a folder, replacing earlier ones of the same names.
 
     `forest.png` always; `slopes-N.png` for comparison N (from 0) if it has blocks; `superiority.png`, or one
@@ -40,7 +40,6 @@ def save_figures(comparisons: Sequence[Comparison], folder: Path, *, title: str 
     Args:
         comparisons: In their declared order; if empty, nothing is written.
         folder: Created if missing.
-        title: Title of the forest plot.
 
     Returns:
         The names of the files, the forest plot first.
@@ -50,16 +49,16 @@ def save_figures(comparisons: Sequence[Comparison], folder: Path, *, title: str 
         if _OURS.fullmatch(file.name):
             file.unlink()
     names = []
-    for name, figure in _drawn(comparisons, title):
+    for name, figure in _drawn(comparisons):
         figure.savefig(folder / name, dpi=DPI)
         names.append(name)
     return names
 
 
-def _drawn(comparisons: Sequence[Comparison], title: str | None) -> Iterator[tuple[str, Figure]]:
+def _drawn(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, Figure]]:
     if not comparisons:
         return
-    yield "forest.png", forest_plot(comparisons, title=title)
+    yield "forest.png", forest_plot(comparisons)
     for position, comparison in enumerate(comparisons[:MAX_SLOPES]):
         if comparison.blocks:
             yield f"slopes-{position}.png", slope_plot(comparison)

@@ -24,7 +24,7 @@ print."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Style:
     """Style of one verdict, distinguishable without colour."""
 
     colour: str
@@ -35,11 +35,11 @@ class Look:
 
 
 LOOKS = {
-    Verdict.BETTER: Look(colour=BLUE, marker="^", symbol="triangle-up"),
-    Verdict.WORSE: Look(colour=VERMILION, marker="v", symbol="triangle-down"),
-    Verdict.EQUIVALENT: Look(colour=GREEN, marker="s", symbol="square"),
-    Verdict.INCONCLUSIVE: Look(colour=GREY, marker="o", symbol="circle"),
-    Verdict.REFUSED: Look(colour=GREY, marker="x", symbol="x-thin-open"),
+    Verdict.BETTER: Style(colour=BLUE, marker="^", symbol="triangle-up"),
+    Verdict.WORSE: Style(colour=VERMILION, marker="v", symbol="triangle-down"),
+    Verdict.EQUIVALENT: Style(colour=GREEN, marker="s", symbol="square"),
+    Verdict.INCONCLUSIVE: Style(colour=GREY, marker="o", symbol="circle"),
+    Verdict.REFUSED: Style(colour=GREY, marker="x", symbol="x-thin-open"),
 }
 
 

@@ -20,6 +20,8 @@ from search.significance.tests.crossed import Variances, law_of
 from search.significance.tests.student import Student
 
 POWER = 0.8
+CONFIDENCE = 0.8
+"""Probability that the true variance is no larger than its upper limit, for normal values; of each limit alone."""
 MOST = 10**9
 """Maximum number of repeats or images; beyond it, no number is reported."""
 
@@ -98,7 +100,7 @@ class Crossed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needed:
+class SampleSize:
     """Number of repeats or images for a target difference."""
 
     difference: float
@@ -128,24 +130,7 @@ def detectable(design: Design, num_blocks: float, *, alpha: float = 0.05, power:
     return 0.0 if law is None else smallest_detectable(law, alpha=alpha, power=power)
 
 
-def chance_of_finding(design: Design, difference: float, num_blocks: float, *, alpha: float = 0.05) -> float:
-    """Return the power: the probability that a two-sided test rejects, on either side, for a true difference.
-
-    Args:
-        design: Assumed or estimated variances.
-        difference: The true difference, fraction.
-        num_blocks: Repeats R >= 2.
-        alpha: Level of the test.
-
-    Returns:
-        A probability; alpha if the difference is 0.
-    """
-    law = design.law(num_blocks)
-    assert law is not None, "a finite number of repeats leaves a standard error"
-    return law.finds(difference, alpha=alpha) + law.finds(-difference, alpha=alpha)
-
-
-def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, power: float = POWER) -> Needed:
+def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, power: float = POWER) -> SampleSize:
     """Return the smallest number of repeats that detects a true difference with a given power.
 
     Args:
@@ -160,15 +145,15 @@ def blocks_needed(design: Design, difference: float, *, alpha: float = 0.05, pow
 
     def enough(num_blocks: int) -> bool:
         law = design.law(num_blocks)
-        return law is None or law.finds(difference, alpha=alpha) >= power
+        return law is None or law.power(difference, alpha=alpha) >= power
 
     floor = detectable(design, math.inf, alpha=alpha, power=power)
-    return Needed(difference=difference, number=_fewest(enough) if difference > floor else None, floor=floor)
+    return SampleSize(difference=difference, number=_fewest(enough) if difference > floor else None, floor=floor)
 
 
 def images_needed(
     design: Crossed, difference: float, num_blocks: float, *, alpha: float = 0.05, power: float = POWER
-) -> Needed:
+) -> SampleSize:
     """Return the smallest number of test images with which a number of repeats detects a true difference.
 
     The images must be new ones of the same kind. The result does not hold if they are easier, harder or near copies.
@@ -187,12 +172,12 @@ def images_needed(
     def enough(num_images: int) -> bool:
         larger = dataclasses.replace(design, num_images=num_images)
         law = larger.law(num_blocks)
-        return law is None or law.finds(difference, alpha=alpha) >= power
+        return law is None or law.power(difference, alpha=alpha) >= power
 
     repeats = design.components.repeats
     limit = Paired(sd=math.sqrt(repeats)) if repeats else None
     floor = detectable(limit, num_blocks, alpha=alpha, power=power) if limit else 0.0
-    return Needed(difference=difference, number=_fewest(enough), floor=floor)
+    return SampleSize(difference=difference, number=_fewest(enough), floor=floor)
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:
@@ -209,13 +194,12 @@ def _fewest(enough: Callable[[int], bool]) -> int | None:
     return high
 
 
-def upper_variance(variance: float, df: float, *, confidence: float = POWER) -> float:
-    """Return the upper confidence limit of a pilot's variance; the plain estimate is too small half the time.
+def upper_variance(variance: float, df: float) -> float:
+    """Return the upper 80 % confidence limit of a pilot's variance; the plain estimate is too small half the time.
 
     Args:
         variance: The pilot's estimate.
         df: Its degrees of freedom.
-        confidence: Probability that the true variance is no larger, for normal values.
 
     Returns:
         The limit, in the unit of the variance.
@@ -223,72 +207,39 @@ def upper_variance(variance: float, df: float, *, confidence: float = POWER) -> 
     Reference:
         Browne 1995, On the use of a pilot sample for sample size determination, Statistics in Medicine 14.
     """
-    return variance * df / float(stats.chi2.ppf(1 - confidence, df))
+    return variance * df / float(stats.chi2.ppf(1 - CONFIDENCE, df))
 
 
-def upper_components(
-    components: Components, *, num_blocks: int, num_images: int, confidence: float = POWER
-) -> Components:
-    """Return upper confidence limits of a pilot's variance components, from those of their mean squares.
+def upper_components(components: Components, *, num_blocks: int, num_images: int) -> Components:
+    """Return upper 80 % confidence limits of a pilot's variance components, from those of their mean squares.
 
     Args:
         components: The pilot's estimates.
         num_blocks: Repeats of the pilot, R >= 2.
         num_images: Its test images, M >= 2.
-        confidence: Level of each limit alone.
 
     Returns:
         Variances that are no smaller; the residual is unchanged, since thousands of cells determine it.
     """
     rest = components.residual
-    of_repeats = upper_variance(num_images * components.repeats + rest, num_blocks - 1, confidence=confidence)
-    of_images = upper_variance(num_blocks * components.images + rest, num_images - 1, confidence=confidence)
+    of_repeats = upper_variance(num_images * components.repeats + rest, num_blocks - 1)
+    of_images = upper_variance(num_blocks * components.images + rest, num_images - 1)
     return Components(
         repeats=max(of_repeats - rest, 0.0) / num_images, images=max(of_images - rest, 0.0) / num_blocks, residual=rest
     )
 
 
-def upper_design(design: Crossed | Paired, *, num_blocks: int, confidence: float = POWER) -> Crossed | Paired:
+def upper_design(design: Crossed | Paired, *, num_blocks: int) -> Crossed | Paired:
     """Return the design with a pilot's variances at their upper confidence limits.
 
     Args:
         design: The pilot's design, with its own number of images.
         num_blocks: Repeats of the pilot, R >= 2.
-        confidence: Level of each limit alone.
 
     Returns:
         The same kind of design, with larger variances.
     """
     if isinstance(design, Paired):
-        return dataclasses.replace(
-            design, sd=math.sqrt(upper_variance(design.sd**2, num_blocks - 1, confidence=confidence))
-        )
-    upper = upper_components(
-        design.components, num_blocks=num_blocks, num_images=design.num_images, confidence=confidence
-    )
+        return dataclasses.replace(design, sd=math.sqrt(upper_variance(design.sd**2, num_blocks - 1)))
+    upper = upper_components(design.components, num_blocks=num_blocks, num_images=design.num_images)
     return dataclasses.replace(design, components=upper)
-
-
-def noether_n(*, gamma: float = 0.75, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Return the number of paired repeats that shows P(A > B) > .5 if it is gamma, by Noether's formula.
-
-    >>> noether_n()
-    29
-
-    Args:
-        gamma: The true share of blocks in which A scores higher, above .5 and below 1.
-        alpha: Level, one-sided.
-        power: Required power.
-
-    Returns:
-        The number, rounded up: 29 for .75 with error rates of .05 on either side.
-
-    Reference:
-        Noether 1987, Sample size determination for some common nonparametric tests, Journal of the American Statistical
-        Association 82; Bouthillier et al. 2021, appendix C.3.
-    """
-    if not 0.5 < gamma < 1:
-        msg = f"gamma must be above 0.5 and below 1, got {gamma}"
-        raise ValueError(msg)
-    quantiles = float(stats.norm.isf(alpha) + stats.norm.ppf(power))
-    return math.ceil((quantiles / (math.sqrt(6) * (gamma - 0.5))) ** 2)

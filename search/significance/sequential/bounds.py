@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from search.significance.records import Interval
-
-Kind = Literal["obrien-fleming", "pocock"]
 MAX_LOOKS = 100
+FAR = 7.0
+"""From this constant on, the sum over the analyses is used: quadrature is less precise than such probabilities."""
 
 
 def e_values(diff: NDArray[Any], *, g: float = 1.0) -> NDArray[np.float64]:
@@ -52,41 +52,6 @@ def e_values(diff: NDArray[Any], *, g: float = 1.0) -> NDArray[np.float64]:
         )
 
 
-def anytime_p(e_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return anytime-valid p-values: the smallest 1/E so far, at most 1.
-
-    Args:
-        e_values: E_n in the order of the blocks.
-
-    Returns:
-        The same shape, non-increasing.
-    """
-    return np.minimum.accumulate(1 / np.maximum(e_values, 1.0))
-
-
-def anytime_interval(diff: NDArray[Any], *, alpha: float = 0.05, g: float = 1.0) -> Interval | None:
-    """Return an anytime-valid interval: the means against which the e-process is currently below 1/alpha.
-
-    It excludes 0 exactly if the last of `e_values` has reached 1/alpha, and has the same guarantee.
-
-    Args:
-        diff: Score differences in the order in which the blocks were run, shape (R,).
-        alpha: The intervals after all R blocks cover together with probability 1 - alpha.
-        g: As for `e_values`.
-
-    Returns:
-        The interval; None while it is unbounded (few blocks) or nothing varied.
-    """
-    n, means, squares = (values[-1:] for values in _running(diff, g))
-    inflation = 1 + n * g
-    threshold = np.exp((np.log(inflation) - 2 * math.log(alpha)) / n)
-    if diff.size < 2 or threshold[0] >= inflation[0] or math.sqrt(squares[0] / (n[0] - 1)) < 1e-12:
-        return None
-    ratio = (threshold - 1) / (1 - threshold / inflation)
-    middle, half = float(means[0]), math.sqrt(float(ratio[0] * squares[0] / n[0]))
-    return Interval(low=middle - half, high=middle + half, level=1 - alpha)
-
-
 def _running(diff: NDArray[Any], g: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return number, mean and sum of squared deviations of the first n blocks, n = 2 to R."""
     if not g > 0:
@@ -101,30 +66,30 @@ def _running(diff: NDArray[Any], g: float) -> tuple[NDArray[Any], NDArray[Any], 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Bounds for equally spaced, declared interim analyses."""
+    """O'Brien and Fleming's bounds for equally spaced, declared interim analyses."""
 
-    kind: Kind
     constant: float
-    """C_B or C_P of the tables."""
+    """C_B of the tables."""
     z: tuple[float, ...]
     """Reject at analysis k if |z| reaches this value."""
     nominal: tuple[float, ...]
     """The same as two-sided levels: reject at analysis k if p is at or below it. For few blocks, use these with t's
     p."""
+    spent: tuple[float, ...]
+    """Probability of a false rejection at analysis k or before; alpha at the last one."""
 
 
-def group_sequential_bounds(num_looks: int, *, alpha: float = 0.05, kind: Kind = "obrien-fleming") -> Bounds:
+@lru_cache(maxsize=64)
+def group_sequential_bounds(num_looks: int, *, alpha: float = 0.05) -> Bounds:
     """Return bounds that keep the probability of any false rejection over all interim analyses at alpha.
 
-    The guarantee fails if analyses are added, moved or chosen by the results, and if blocks are not independent. It
-    holds for normal statistics: with t's p at the nominal levels, and a first analysis after two or three blocks, .054
-    (O'Brien-Fleming) and .058 (Pocock) of null experiments were rejected at .05.
+    They are strict at first and almost unadjusted at the last analysis. The guarantee fails if analyses are added,
+    moved or chosen by the results, and if blocks are not independent. It holds for normal statistics: with t's p at the
+    nominal levels, and a first analysis after two or three blocks, .054 of null experiments were rejected at .05.
 
     Args:
         num_looks: Number of analyses, each after the same number of further blocks; 1 to 100.
         alpha: Probability of a false rejection at any analysis, two-sided.
-        kind: `obrien-fleming`: strict at first, almost unadjusted at the last analysis; `pocock`: equal at every
-            analysis.
 
     Returns:
         The bounds.
@@ -133,39 +98,81 @@ def group_sequential_bounds(num_looks: int, *, alpha: float = 0.05, kind: Kind =
         ValueError: A number is out of range.
 
     Reference:
-        Armitage, McPherson & Rowe 1969 (recursion); Jennison & Turnbull 2000, Group Sequential Methods, sections 2.4
-        and 2.5, tables 2.1 and 2.3.
+        O'Brien & Fleming 1979, Biometrics 35; Armitage, McPherson & Rowe 1969 (recursion); Jennison & Turnbull 2000,
+        Group Sequential Methods, section 2.5, table 2.3.
     """
     if not (1 <= num_looks <= MAX_LOOKS and 0 < alpha < 1):
         msg = f"num_looks must be 1 to {MAX_LOOKS} and alpha in (0, 1), got {num_looks} and {alpha}"
         raise ValueError(msg)
-    looks = np.arange(1, num_looks + 1)
-    shape = np.sqrt(num_looks / looks) if kind == "obrien-fleming" else np.ones(num_looks)
     # The bound of a single analysis is too low for several, Bonferroni's too high.
     low, high = float(stats.norm.isf(alpha / 2)), float(stats.norm.isf(alpha / 2 / num_looks))
-    widest = high * float((shape * np.sqrt(looks)).max())
-    nodes = np.polynomial.legendre.leggauss(
-        40 + 4 * math.ceil(widest)
-    )  # four per standard deviation of one step, or more
-
-    def excess(constant: float) -> float:
-        return 1 - _chance_to_stay(constant * shape, *nodes) - alpha
-
-    constant = float(optimize.brentq(excess, low, high, xtol=1e-10)) if num_looks > 1 else low
-    z = constant * shape
+    constant = low
+    if num_looks > 1:
+        constant = float(optimize.brentq(lambda c: _crossed_by(c, num_looks)[-1] - alpha, low, high, xtol=1e-10))
+    z = constant * _shape(num_looks)
     return Bounds(
-        kind=kind,
         constant=constant,
         z=tuple(z.tolist()),
         nominal=tuple((2 * stats.norm.sf(z)).tolist()),
+        spent=tuple(_crossed_by(constant, num_looks)),
     )
 
 
-def _chance_to_stay(z: NDArray[np.float64], nodes: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Return P(no |z| exceeds its bound): the density of the sum, propagated between analyses by quadrature."""
+def interim_p(p: float, *, look: int, num_looks: int) -> float:
+    """Return the p-value of a declared interim analysis: the smallest alpha whose bounds reject at this analysis.
+
+    It may be read at every analysis, and an experiment may stop at any of them: without a difference, the smallest of
+    them all is at or below alpha with probability alpha (a repeated p-value). An adjustment of a family that rests on
+    Bonferroni's inequality, such as Holm's, therefore keeps its guarantee at whichever analysis the family stops.
+
+    >>> round(interim_p(0.0226, look=4, num_looks=5), 3)
+    0.05
+
+    Args:
+        p: Two-sided p-value of the blocks so far.
+        look: Number of this analysis, from 1.
+        num_looks: Number of declared analyses, each after the same number of further blocks.
+
+    Returns:
+        A p-value, at least as large as p; NaN if p is.
+
+    Reference:
+        Jennison & Turnbull 2000, Group Sequential Methods, chapter 9.
+    """
+    if math.isnan(p) or num_looks == 1:
+        return p
+    constant = float(stats.norm.isf(p / 2)) * math.sqrt(look / num_looks)
+    if constant > FAR:
+        return max(p, float(2 * stats.norm.sf(constant * _shape(num_looks)).sum()))
+    return max(p, _crossed_by(constant, num_looks)[-1])
+
+
+def interim_level(alpha: float, interim: tuple[int, int] | None) -> float:
+    """Return the level at which a declared interim analysis rejects; alpha if there is only one analysis."""
+    if interim is None:
+        return alpha
+    look, num_looks = interim
+    return group_sequential_bounds(num_looks, alpha=alpha).nominal[look - 1]
+
+
+def _shape(num_looks: int) -> NDArray[np.float64]:
+    """Return z_k / C, k = 1 to K."""
+    return np.sqrt(num_looks / np.arange(1, num_looks + 1))
+
+
+def _crossed_by(constant: float, num_looks: int) -> list[float]:
+    """Return P(|z| reached its bound at analysis k or before), k = 1 to K.
+
+    The bounds z_k = C sqrt(K / k) are a straight barrier C sqrt(K) for the sum, whose density is propagated between
+    analyses by quadrature.
+    """
+    barrier = constant * math.sqrt(num_looks)
+    nodes, weights = np.polynomial.legendre.leggauss(40 + 4 * math.ceil(barrier))  # 4 or more per SD of a step
     places, mass = np.zeros(1), np.ones(1)
-    for end in z * np.sqrt(np.arange(1, z.size + 1)):
-        steps = end * nodes[:, None] - places
+    crossed: list[float] = []
+    for _ in range(num_looks):
+        steps = barrier * nodes[:, None] - places
         arrived = np.exp(-(steps**2) / 2) @ mass / math.sqrt(2 * math.pi)  # stats.norm.pdf is ten times slower
-        places, mass = end * nodes, end * weights * arrived
-    return float(mass.sum())
+        places, mass = barrier * nodes, barrier * weights * arrived
+        crossed.append(max(1 - float(mass.sum()), *crossed, 0.0))
+    return crossed

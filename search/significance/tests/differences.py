@@ -36,7 +36,7 @@ def checked(diff: NDArray[Any], *, num_axes: int = 1) -> NDArray[np.float64]:
         msg = f"differences must have shape {wanted} with at least 2 blocks, got {values.shape}"
         raise ScoresError(msg)
     if not np.isfinite(values).all():
-        msg = f"differences must be finite, got {int((~np.isfinite(values)).sum())} that are not: leave lost blocks out"
+        msg = f"differences must be finite, got {int((~np.isfinite(values)).sum())} that are not; remove lost blocks"
         raise ScoresError(msg)
     return values
 

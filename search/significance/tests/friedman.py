@@ -40,9 +40,7 @@ class FriedmanTest:
     tie_correction: bool
 
 
-def friedman(
-    scores: NDArray[Any] | None = None, ranks: NDArray[Any] | None = None, *, tie_correction: bool = True
-) -> FriedmanTest:
+def friedman(scores: NDArray[Any], *, tie_correction: bool = True) -> FriedmanTest:
     """Run Friedman's test with Iman and Davenport's F.
 
     The guarantee fails if data sets are variants of each other, and if repeats on one data set are passed as data sets.
@@ -54,22 +52,18 @@ def friedman(
     Args:
         scores: Mean scores, higher is better, shape (D, K): D >= 2 data sets, K >= 3 configurations. Scores equal up to
             rounding errors are ties.
-        ranks: Ranks instead of scores, 1 is best, each row summing to K (K + 1) / 2.
         tie_correction: Divide by the variance under the observed ties, as SciPy and R do.
 
     Returns:
         The test.
 
     Raises:
-        ScoresError: Neither or both are given, or they are malformed.
+        ScoresError: The scores are malformed.
 
     Reference:
         Friedman 1937; Iman & Davenport 1980, Communications in Statistics; Demsar 2006, JMLR 7, section 3.2.2.
     """
-    if (scores is None) == (ranks is None):
-        msg = f"friedman needs scores or ranks, got {'neither' if scores is None else 'both'}"
-        raise ScoresError(msg)
-    ranked = rank_scores(scores) if scores is not None else _checked_ranks(ranks)
+    ranked = rank_scores(scores)
     num, k = ranked.shape
     means = ranked.mean(axis=0)
     centred = means - (k + 1) / 2
@@ -169,7 +163,7 @@ def rank_error(num_configs: int, num_datasets: int) -> float:
     return math.sqrt(num_configs * (num_configs + 1) / (6 * num_datasets))
 
 
-def _checked_ranks(ranks: NDArray[Any] | None) -> NDArray[np.float64]:
+def _checked_ranks(ranks: NDArray[Any]) -> NDArray[np.float64]:
     values = np.asarray(ranks, dtype=np.float64)
     _check_shape(values, "ranks")
     k = values.shape[1]
@@ -185,7 +179,7 @@ def _check_shape(values: NDArray[np.float64], what: str) -> None:
         raise ScoresError(msg)
     if not np.isfinite(values).all():
         rows = (np.flatnonzero(~np.isfinite(values).all(axis=1)) + 1).tolist()
-        msg = f"{what} must be finite, rows {rows} are not: leave out data sets that a configuration has no result on"
+        msg = f"{what} must be finite, rows {rows} are not: remove data sets on which a configuration has no result"
         raise ScoresError(msg)
 
 

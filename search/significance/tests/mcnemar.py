@@ -14,7 +14,7 @@ from search.significance.pairing import ScoresError
 from search.significance.records import MeanTest
 from search.significance.tests.student import t_result
 
-Variant = Literal["mid-p", "exact", "chi2", "chi2-corrected"]
+Variant = Literal["mid-p", "exact"]
 NAME = "McNemar test"
 
 
@@ -30,13 +30,12 @@ def mcnemar_test(
     Args:
         correct_a: Whether the first classified each image correctly, 0 and 1, shape (M,), M >= 2.
         correct_b: The same for the second, in the same order.
-        variant: `exact` never rejects more often than alpha; `mid-p` is more powerful and exceeds alpha only slightly;
-            `chi2` is for 25 or more discordant images; `chi2-corrected` approximates the exact test.
+        variant: `exact` never rejects more often than alpha; `mid-p` is more powerful and exceeds alpha only slightly.
         alpha: The interval covers with probability 1 - alpha.
 
     Returns:
         The test. The estimate is the difference in accuracy; se, df, t and interval are those of the paired t over
-        images. `statistic` is chi squared, or the smaller discordant count. p is NaN where nothing varied.
+        images. `statistic` is the smaller discordant count. p is NaN where nothing varied.
 
     Raises:
         ScoresError: The variant is unknown, lengths differ, or a value is not 0 or 1.
@@ -83,7 +82,7 @@ def discordant_test(only_a: int, only_b: int, *, variant: Variant = "exact") -> 
         variant: As in `mcnemar_test`.
 
     Returns:
-        The statistic (chi squared, or the smaller count) and the two-sided p-value; p is 1 if both counts are equal.
+        The smaller count and the two-sided p-value; p is 1 if both counts are equal.
 
     Raises:
         ScoresError: The variant is unknown.
@@ -92,13 +91,8 @@ def discordant_test(only_a: int, only_b: int, *, variant: Variant = "exact") -> 
         msg = f"unknown McNemar variant {variant!r}; known: {', '.join(get_args(Variant))}"
         raise ScoresError(msg)
     smaller, total = min(only_a, only_b), only_a + only_b
-    if only_a == only_b:  # the continuity correction would give chi squared above 0 without any difference
-        return (0.0 if variant.startswith("chi2") else float(smaller)), 1.0
+    if only_a == only_b:
+        return float(smaller), 1.0
     if variant == "exact":
         return float(smaller), float(stats.binomtest(smaller, total).pvalue)
-    if variant == "mid-p":
-        return float(smaller), float(2 * stats.binom.cdf(smaller, total, 0.5) - stats.binom.pmf(smaller, total, 0.5))
-    from statsmodels.stats.contingency_tables import mcnemar  # type: ignore[import-untyped, unused-ignore]  # slow
-
-    found = mcnemar([[0, only_a], [only_b, 0]], exact=False, correction=variant == "chi2-corrected")
-    return float(found.statistic), float(found.pvalue)
+    return float(smaller), float(2 * stats.binom.cdf(smaller, total, 0.5) - stats.binom.pmf(smaller, total, 0.5))

@@ -167,7 +167,7 @@ class Mixture:
         nodes = grid(self.df_runs, self.df_rest)
         return float(half_widths(1 - level, np.array([self.runs]), np.array([self.rest]), nodes)[0])
 
-    def finds(self, difference: float, *, alpha: float) -> float:
+    def power(self, difference: float, *, alpha: float) -> float:
         """Return the probability that the test rejects on the side of a true difference.
 
         Both variances are assumed to be the true ones; each simulated experiment estimates them anew, and the critical

@@ -17,15 +17,6 @@ CHUNK = 8192
 """Number of sign vectors drawn at a time."""
 
 
-def smallest_p(num_blocks: int) -> float:
-    """Return the smallest two-sided p-value that this many blocks can reach, 2 / 2^R; the same as Wilcoxon's.
-
-    >>> smallest_p(6)
-    0.03125
-    """
-    return math.ldexp(1.0, 1 - num_blocks)
-
-
 def fewest_blocks(*, alpha: float, family_size: int = 1) -> int:
     """Return the minimum number of blocks for a rejection under Holm: 1 + log2(m / alpha), rounded up.
 

@@ -27,7 +27,7 @@ class Student:
         """Return the half-width of an interval with this coverage."""
         return -float(special.stdtrit(self.df, (1 - level) / 2)) * self.se
 
-    def finds(self, difference: float, *, alpha: float) -> float:
+    def power(self, difference: float, *, alpha: float) -> float:
         """Return the probability that the test rejects on the side of a true difference."""
         # A survival function for the lower tail as well: nct.cdf is NaN where it should be almost 0 (scipy 1.17).
         from scipy import stats

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -123,51 +122,3 @@ def hodges_lehmann(diff: NDArray[Any], *, level: float = 0.95) -> tuple[float, I
     if cut == 0 or not varies(values):
         return estimate, None
     return estimate, Interval(low=float(walsh[cut - 1]), high=float(walsh[-cut]), level=level)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NormalWilcoxon:
-    """Normal approximation of the signed-rank test, as in Demsar's tables."""
-
-    r_plus: float
-    """Sum of the ranks on which the first was better, including half of the ranks of zeros."""
-    r_minus: float
-    t: float
-    """The smaller of the two rank sums."""
-    z: float
-    p: float
-    """Two-sided p-value."""
-
-
-def demsar_wilcoxon(diff: NDArray[Any]) -> NormalWilcoxon:
-    """Run the signed-rank test as in Demsar's tables: zeros are ranked and split, z has no corrections.
-
-    For comparison with papers that use it; `wilcoxon_test` decides. The guarantee fails below about 25 differences,
-    where z is not normal, and with many ties.
-
-    Args:
-        diff: Differences, one per data set, shape (N,), N >= 2.
-
-    Returns:
-        Rank sums, z and p; z and p are NaN where nothing varied.
-
-    Raises:
-        ScoresError: The differences are malformed.
-
-    Reference:
-        Demsar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, section 3.1.3.
-    """
-    values = checked(diff)
-    size = np.where(np.abs(values) > tolerance(values), np.abs(values), 0.0)
-    zeros = np.flatnonzero(size == 0)
-    if zeros.size % 2:  # "if there is an odd number of them, one is ignored"
-        values, size = np.delete(values, zeros[0]), np.delete(size, zeros[0])
-    ranks = stats.rankdata(merged(size))
-    half = float(ranks[size == 0].sum()) / 2
-    plus = float(ranks[(size > 0) & (values > 0)].sum()) + half
-    minus = float(ranks[(size > 0) & (values < 0)].sum()) + half
-    n, smaller = size.size, min(plus, minus)
-    if not varies(checked(diff)):
-        return NormalWilcoxon(r_plus=plus, r_minus=minus, t=smaller, z=math.nan, p=math.nan)
-    z = (smaller - n * (n + 1) / 4) / math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-    return NormalWilcoxon(r_plus=plus, r_minus=minus, t=smaller, z=z, p=float(2 * stats.norm.sf(abs(z))))

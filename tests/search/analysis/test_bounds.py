@@ -105,7 +105,7 @@ def test_text_without_an_end(tmp_path: Path, write: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(csv_file, "MAX_BYTES", 1000)
     with gzip.open(path, "wb") as stream:
         stream.write(b"config,block,score\n" + b"a,1,0.5\n" * 1000)
-    with pytest.raises(AnalysisError, match="of text, found more; bring fewer results"):
+    with pytest.raises(AnalysisError, match="of text, found more; use fewer results"):
         read_file(path)
     monkeypatch.setattr(bounds, "MAX_CELLS", 10)
     with pytest.raises(AnalysisError, match="expected at most 10 cells"):
@@ -124,7 +124,7 @@ def test_a_pipe_or_a_device_is_not_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("[" * 100_000, "line 1: expected one JSON object per line, but it cannot be read: brackets too deep"),
+        ("[" * 100_000, "line 1: expected one JSON object per line, but it cannot be read: brackets nested too deeply"),
         ("[1, 2]", "line 1: expected one JSON object per line, found a list"),
         ('{"config": ["a", 1], "block": 0, "score": 0.5}', "expected one value in 'config', found a list or an object"),
         ('{"config": "a"', "line 1: expected one JSON object per line, but it cannot be read"),

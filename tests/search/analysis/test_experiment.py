@@ -119,14 +119,14 @@ def test_what_is_left_out_is_named_and_counted(store: Store, logged: str) -> Non
     reading = to_reading(read_experiment(ask(store, logged)))
     assert reading.results[0].blocks["cnn"] == ("0", "1", "2", "3")
     assert set(reading.notes) == {
-        "left out: 1 run with others nested below: all of them",
+        "left out: 1 run with nested runs: all of them",
         "left out: 1 run RUNNING, not FINISHED: still going",
         "left out: 1 run FAILED, not FINISHED: broken",
         "left out: 1 run KILLED, not FINISHED: stopped",
         "left out: 2 runs without the metric 'acc': no metric and not a number",
         "left out: 1 run without 'model': no model",
         "left out: 1 run without 'seed': no seed",
-        "blocks that not all have: gru lacks block 3; each pair is judged on its common blocks",
+        "some configurations lack blocks: gru lacks block 3; each pair is compared on its common blocks",
     }
 
 
@@ -154,7 +154,8 @@ def test_a_param_and_a_tag_of_one_name(store: Store) -> None:
         for model in "ab":
             store.run(name, "r", params={"arm": model, "seed": seed}, tags={"arm": "x", "seed": seed}, acc=0.5)
     with pytest.raises(
-        AnalysisError, match=r"--group-by: 'arm' is a param and another tag; write params.arm or tags.arm"
+        AnalysisError,
+        match=r"--group-by: 'arm' is a param and also a tag with other values; write params\.arm or tags\.arm",
     ):
         read_experiment(ask(store, name, group_by=("arm",)))
     assert to_reading(read_experiment(ask(store, name, group_by=("params.arm",)))).configs == ("a", "b")
@@ -200,14 +201,14 @@ def test_nothing_is_left(store: Store) -> None:
     with pytest.raises(AnalysisError, match="expected runs, found none"):
         read_experiment(ask(store, name))
     store.run(name, "only", params={"seed": 1}, tags={"model": "a"}, status="FAILED", acc=0.5)
-    with pytest.raises(AnalysisError, match="1 run FAILED, not FINISHED: only; nothing is left to be judged"):
+    with pytest.raises(AnalysisError, match="1 run FAILED, not FINISHED: only; no run is left to compare"):
         read_experiment(ask(store, name))
 
 
 def test_experiments_that_are_not_there(store: Store, logged: str) -> None:
     with pytest.raises(TrackingError, match="no experiment is called 'Experimen 1'; did you mean 'experiment"):
         fetch_runs(store.uri, "Experimen 1")
-    with pytest.raises(TrackingError, match="no experiment is called 'xyz'; there are: experiment "):
+    with pytest.raises(TrackingError, match="no experiment is called 'xyz'; known: experiment "):
         fetch_runs(store.uri, "xyz")
     store.client.delete_experiment(store.client.get_experiment_by_name(logged).experiment_id)
     with pytest.raises(TrackingError, match="was deleted; restore it in MLflow"):
@@ -217,7 +218,7 @@ def test_experiments_that_are_not_there(store: Store, logged: str) -> None:
 def test_stores_that_are_not_there_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for uri in (f"sqlite:///{tmp_path}/a/b.db", f"{tmp_path}/mlruns", "mlruns", f"file://{tmp_path}/my%20runs"):
-        with pytest.raises(TrackingError, match="nothing is there; name the store with --tracking-uri"):
+        with pytest.raises(TrackingError, match="not found; give the store with --tracking-uri"):
             fetch_runs(uri, "x")
     Path("my.db").touch()
     with pytest.raises(TrackingError, match=rf"found a file; write sqlite:///{tmp_path}/my.db"):

@@ -33,11 +33,11 @@ def test_numbers_are_names(write: Any) -> None:
 def test_a_family_is_never_guessed() -> None:
     with pytest.raises(
         AnalysisError,
-        match=r"3 configurations: expected the family of comparisons to be declared.*"
-        r"give --control NAME, --all-pairs or --family FILE \(there are: cnn, crnn and ecrnn\)",
+        match=r"3 configurations: expected a declared family of comparisons.*"
+        r"give --control NAME, --all-pairs or --family FILE \(configurations: cnn, crnn and ecrnn\)",
     ):
         declare_families(NAMES)
-    with pytest.raises(AnalysisError, match="--control and --all-pairs: expected one family"):
+    with pytest.raises(AnalysisError, match="--control and --all-pairs: expected one of them"):
         declare_families(NAMES, control="cnn", all_pairs=True)
     with pytest.raises(AnalysisError, match=r"--control: no configuration is called 'CNN'; did you mean 'cnn'\?"):
         declare_families(NAMES, control="CNN")
@@ -54,9 +54,9 @@ def test_a_family_is_never_guessed() -> None:
         (("- [cnn, yes]",), "pair 1: expected two configurations, found ['cnn', True]; write [first, second], with"),
         (("- [cnn, cnn]",), ", pair 1: expected two configurations, found 'cnn' twice"),
         (("- [cnn, crn]",), ", pair 1: no configuration is called 'crn'; did you mean 'crnn'?"),
-        (("- [cnn, crnn]", "- [crnn, cnn]"), ", pair 2: expected every pair once, found it in pair 1 already"),
+        (("- [cnn, crnn]", "- [crnn, cnn]"), ", pair 2: expected every pair once, found it in pair 1 as well"),
         (("- [cnn, crnn",), "line 2: not YAML"),
-        (("a: [[cnn, crnn]]", "a: [[cnn, ecrnn]]"), "line 2: key 'a' stands twice"),
+        (("a: [[cnn, crnn]]", "a: [[cnn, ecrnn]]"), "line 2: key 'a' occurs twice"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_pair(write: Any, lines: tuple[str, ...], words: str) -> None:

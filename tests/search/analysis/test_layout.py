@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.analysis.asked import Asked
 from search.analysis.direction import says_lower
 from search.analysis.faults import AnalysisError
+from search.analysis.read_options import ReadOptions
 from search.analysis.reading import Reading
 from search.analysis.sources import read_file
 
@@ -26,7 +26,7 @@ def take(write: Any) -> Read:
 
     def read(*lines: str, name: str = "results.csv", **asked: Any) -> tuple[Reading, str]:
         told: list[str] = []
-        reading = read_file(write(*lines, name=name), Asked(**asked), tell=told.append)
+        reading = read_file(write(*lines, name=name), ReadOptions(**asked), tell=told.append)
         return reading, told[0]
 
     return read
@@ -41,7 +41,7 @@ TAKEN: dict[str, tuple[tuple[str, ...], str]] = {
     "model,seed0,seed1": (("a,.1,.2", "b,.3,.4"), "config = model, one column per block (seed0 and seed1)"),
     "method,0,1": (("a,.1,.2", "b,.3,.4"), "config = method, one column per block (0 and 1)"),
     "seed,a,b": (("0,.1,.3", "1,.2,.4"), "one column per config (a and b), block = seed"),
-    "a_seed0,a_seed1,b_seed0,b_seed1": ((".1,.2,.3,.4",), "config and block = the headings, parted before the seed"),
+    "a_seed0,a_seed1,b_seed0,b_seed1": ((".1,.2,.3,.4",), "config and block = the headings, split before the seed"),
     "model,run,acc": (TWO, "config = model, block = run, score = acc"),
     "model,seed,acc,Name,lr,std_acc": (
         tuple(f"{row},x{at},1,.1" for at, row in enumerate(TWO)),
@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
     "two scores": (("model,seed,test_acc,val_acc", "a,0,.1,.2", "b,0,.3,.4"), {}, "--score-column test_acc"),
     "two configs": (("model,method,seed,acc", "a,x,0,.1", "b,y,0,.3"), {}, "model and method may each be the config"),
     "two blocks": (("model,seed,fold,acc", "a,0,0,.1", "a,0,1,.2", "b,1,0,.3"), {}, "--block-column seed"),
-    "no block": (("model,acc", "a,.1", "b,.2"), {}, r"name it by --block-column .*, or add --unpaired"),
+    "no block": (("model,acc", "a,.1", "b,.2"), {}, r"name it with --block-column .*, or add --unpaired"),
     "metrics are no configurations": (("fold,accuracy,loss", "0,.1,.2", "1,.3,.4"), {}, "expected a column config"),
     "unknown column": (
         ("model,seed,acc", "a,0,.1"),
@@ -74,18 +74,22 @@ REFUSED: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
     "wide without block": (("resnet,vgg", ".1,.2"), {}, "add --block-column row, else --unpaired"),
     "no headings": (("a,0,.5", "b,0,.3"), {}, "expected a line of headings, found results; add one"),
     "curves": (('"Step","run - acc","run - acc__MIN"', "0,.1,.1"), {}, "export the table of runs instead"),
-    "spread": (("model,seed,acc", "a,0,0.91 +/- 0.02"), {}, "a mean with its spread holds no repeats"),
-    "spread in brackets": (("model,acc", "a,91.2 (0.3)"), {}, "a mean with its spread holds no repeats"),
+    "spread": (("model,seed,acc", "a,0,0.91 +/- 0.02"), {}, "a mean with its spread has no repeats"),
+    "spread in brackets": (("model,acc", "a,91.2 (0.3)"), {}, "a mean with its spread has no repeats"),
     "probabilities": (
         ("model,id,y_true,y_pred", "a,1,1,.93", "a,2,0,.1", "b,1,1,.5", "b,2,0,.4"),
         {},
         "expected predicted labels like",
     ),
-    "fractions scaled": (("model,seed,acc", "a,0,.1", "b,0,.2"), {"scale": 100}, "no score is above 1, so they are"),
+    "fractions scaled": (
+        ("model,seed,acc", "a,0,.1", "b,0,.2"),
+        {"scale": 100},
+        ("no score is above 1, so the scores are already"),
+    ),
     "thousands": (
         ("model,seed,mse", 'a,0,"1,234"', 'b,0,"2,345"'),
         {"direction": "lower"},
-        "a comma may part thousands",
+        "the comma may separate thousands",
     ),
     "metrics in rows": (
         ("run,tag,value", "a_seed0,acc,.1", "a_seed0,loss,.2", "b_seed0,acc,.1", "b_seed0,loss,.2"),
@@ -126,6 +130,10 @@ def test_what_is_stated_is_taken(take: Read) -> None:
     [
         *((name, True) for name in ("loss", "val_loss", "trainLoss", "val/Error", "top1_err", "NLL", "ppl", "valloss")),
         *((name, True) for name in ("brier-score", "ECE", "metrics.rmse", "test MAE", "neg_log_loss", "cross_entropy")),
+        *(
+            (name, True)
+            for name in ("1-acc", "1 - accuracy", "one_minus_auc", "val/1-f1", "num_parameters", "inference_ms")
+        ),
         *((name, True) for name in ("latency_ms", "testmse")),
         *((name, False) for name in ("accuracy", "score", "glossary", "terrible", "lossless", "val_acc", "ecernn")),
     ],
@@ -136,7 +144,7 @@ def test_names_that_say_lower(name: str, lower: bool) -> None:
 
 def test_a_loss_is_asked_for_its_direction_and_never_renamed(take: Read) -> None:
     lines = ("model,seed,loss", "a,0,2.1", "b,0,0.3")
-    with pytest.raises(AnalysisError, match="of 'loss' lower values are better by its name") as caught:
+    with pytest.raises(AnalysisError, match="the name 'loss' suggests that lower values are better") as caught:
         take(*lines)
     assert "rename" not in str(caught.value)
     reading, _ = take(*lines, direction="lower")
@@ -174,7 +182,7 @@ def test_packed_text(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress("\n".join(SAME).encode()))
     assert read_file(path).configs == ("a", "b")
     path.write_bytes(b"no gzip")
-    with pytest.raises(AnalysisError, match="expected a file packed by gzip, but it cannot be unpacked"):
+    with pytest.raises(AnalysisError, match="expected a gzip file, but it cannot be unpacked"):
         read_file(path)
 
 
@@ -193,14 +201,14 @@ def test_a_step_of_a_curve(take: Read) -> None:
     assert "the last steps differ between repeats, 2 to 10" in reading.notes
     first, _ = take(*lines, at="1")
     assert {name: scores.tolist() for name, scores in first.results[0].scores.items()} == {"a": [0.1], "b": [0.3]}
-    with pytest.raises(AnalysisError, match="no row is of this step; steps go from 1 to 10"):
+    with pytest.raises(AnalysisError, match="no row has this step; the steps are 1 to 10"):
         take(*lines, at="3")
 
 
 def test_runs_that_did_not_finish_are_left_out_and_named(take: Read) -> None:
     reading, _ = take("model,seed,acc,State", "a,0,.5,finished", "a,1,.1,crashed", "b,0,.5,", "b,1,.6,FINISHED")
     assert reading.results[0].blocks == {"a": ("0",), "b": ("0", "1")}
-    assert "left out: 1 run that is crashed (row 3)" in reading.notes
+    assert "left out: 1 run with the state crashed (row 3)" in reading.notes
     other, _ = take("model,seed,acc,state", "a,0,.5,Ohio", "b,0,.5,Utah")  # no state of a run
     assert other.results[0].blocks["a"] == ("0",)
 
@@ -215,7 +223,7 @@ def test_numbers_of_blocks_are_compared_without_rounding(take: Read) -> None:
     [
         ("r.xlsx", "a spreadsheet; save the sheet as CSV UTF-8"),
         ("r.json", "one JSON document; write one object per line"),
-        ("r.pkl", "a pickle, which may run a program"),
+        ("r.pkl", "a pickle, which may execute code"),
         ("r.npy", "a single array; write it with np.savez"),
         ("r.zip", "an archive; unpack it"),
         ("r.db", "a database; for MLflow: --mlflow"),
@@ -227,10 +235,10 @@ def test_other_files_have_a_way_out(write: Any, name: str, words: str) -> None:
 
 
 def test_folders_and_addresses(tmp_path: Path) -> None:
-    with pytest.raises(AnalysisError, match="found a folder; name the file in it"):
+    with pytest.raises(AnalysisError, match="found a folder; give the file in it"):
         read_file(tmp_path)
     for address in ("s3://bucket/r.csv", "https://host/r.csv"):
-        with pytest.raises(AnalysisError, match="found an address; download it and name the file"):
+        with pytest.raises(AnalysisError, match="found an address; download it and give the file"):
             read_file(Path(address))
 
 
@@ -247,7 +255,7 @@ def test_scores_of_an_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["fold", "dataset"])
 def test_rows_that_sum_up_others_are_no_repeats(take: Read, column: str) -> None:
     names = {"fold": ("mean", "STD"), "dataset": ("Avg. rank", "mean ± std")}[column]
-    with pytest.raises(AnalysisError, match=f"rows 4 and 5: .*found '{re.escape(names[0])}' and .*leave them out"):
+    with pytest.raises(AnalysisError, match=f"rows 4 and 5: .*found '{re.escape(names[0])}' and .*remove them"):
         take(f"{column},a,b", "0,.1,.3", "1,.2,.4", f"{names[0]},.15,.35", f"{names[1]},.01,.01")
     reading, _ = take("dataset,a,b", "max-cut,.1,.3", "meaning,.2,.4")
     assert [len(item.configs) for item in reading.results] == [2, 2]
@@ -302,7 +310,7 @@ def test_the_best_of_a_curve_is_not_the_first_to_be_offered(take: Read) -> None:
 
 
 def test_negated_losses_are_not_called_losses(take: Read) -> None:
-    with pytest.raises(AnalysisError, match=r"add --scale 1 .* need no --lower-is-better"):
+    with pytest.raises(AnalysisError, match=r"add --scale 1 .* do not need --lower-is-better"):
         take("model,seed,score", "a,0,-.9", "b,0,-.8")
 
 

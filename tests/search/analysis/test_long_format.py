@@ -31,7 +31,7 @@ def test_every_data_set_names_all_configurations(read: Any) -> None:
     assert [item.configs for item in found.results] == [("a", "b")] * 2
     assert found.results[1].blocks == {"a": ("0", "1"), "b": ()}
     assert found.notes == (
-        "y: blocks that not all have: b lacks blocks 0 and 1; each pair is judged on its common blocks",
+        "y: some configurations lack blocks: b lacks blocks 0 and 1; each pair is compared on its common blocks",
     )
 
 
@@ -72,24 +72,29 @@ def test_rows_keep_their_number_across_empty_lines_and_chunks(write: Any, faults
 
 
 FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "empty": ((), ("expected a line of headings and results below it, found an empty file",)),
+    "empty": ((), ("expected a line of headings with results below it, found an empty file",)),
     "header only": ((HEAD,), ("expected results below the headings, found none",)),
     "missing column": (
         ("config,blok,score", "a,0,1"),
-        ("row 1: expected a column block, found config, blok and score; if blok is meant, add --block-column blok",),
+        ("row 1: expected a column block, found config, blok and score; if you mean blok, add --block-column blok",),
     ),
     "correct without image": (("config,block,correct", "a,0,1"), ("row 1: expected a column image, found",)),
     "image without correct": (
         ("config,block,image", "a,0,1"),
-        ("row 1: expected a column score, found config, block and image; name it by --score-column, or bring columns",),
+        (
+            (
+                "row 1: expected a column score, found config, block and image; name it with --score-column, or add "
+                "columns"
+            ),
+        ),
     ),
     "nothing to judge": (
         ("config,block", "a,0"),
-        ("expected a column score, found config and block; name it by --score-column, or bring columns image and",),
+        ("expected a column score, found config and block; name it with --score-column, or add columns image and",),
     ),
     "heading twice": (
         (f"{HEAD},score", "a,0,1,1"),
-        ("row 1: expected the column score once, found it twice; remove one",),
+        ("row 1: expected the column score once, found two; remove one",),
     ),
     "failed and diverged": (
         (f"{HEAD},failed,diverged", "a,0,1,1,1"),
@@ -110,8 +115,8 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (HEAD, "a,0,good", *GOOD[1:]),
         ("row 2: score: expected a number from 0 to 1, found 'good'; leave the cell empty",),
     ),
-    "decimal comma": ((HEAD, 'a,0,"0,5"', *GOOD[1:]), ("row 2", "found '0,5'; write the decimals after a point")),
-    "per cent sign": ((HEAD, "a,0,50%", *GOOD[1:]), ("found '50%'; leave out the per cent sign and add --scale 100",)),
+    "decimal comma": ((HEAD, 'a,0,"0,5"', *GOOD[1:]), ("row 2", "found '0,5'; write decimals after a point")),
+    "percent sign": ((HEAD, "a,0,50%", *GOOD[1:]), ("found '50%'; remove the percent sign and add --scale 100",)),
     "endless": ((HEAD, "a,0,inf", *GOOD[1:]), ("row 2: score: expected a number from 0 to 1, found 'inf'",)),
     "underscore": ((HEAD, "a,0,1_0", *GOOD[1:]), ("found '1_0'",)),
     "twice": (
@@ -120,11 +125,14 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "many twice": (
         (HEAD, *(f"{config},{block},0.{block}" for _ in "12" for config in "ab" for block in range(3))),
-        ("rows 2 and 8: config 'a', block '0'", "rows 3 and 9", "rows 4 and 10", "3 more are there several times"),
+        ("rows 2 and 8: config 'a', block '0'", "rows 3 and 9", "rows 4 and 10", "3 more occur several times"),
     ),
     "no names": (
         (HEAD, ",0,0.5", "a,,0.5", "b,0,0.5"),
-        ("row 2: config: expected a printable name, found ''; name it", "row 3: block: expected a printable name"),
+        (
+            "row 2: config: expected a printable name, found ''; give it a name",
+            "row 3: block: expected a printable name",
+        ),
     ),
     "one configuration": (
         (HEAD, *GOOD[:2]),
@@ -133,17 +141,17 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ragged": (
         (HEAD, "a,0", *GOOD[1:], "b,2,0,7"),
         (
-            "row 2: expected 3 cells as in the header, found 2; put text that holds a comma in quotes",
+            "row 2: expected 3 cells as in the header, found 2; put text that contains a comma in quotes",
             "row 6: expected 3 cells as in the header, found 4",
         ),
     ),
     "open quote": (
         (HEAD, 'a,0,"0.5', *GOOD[1:]),
-        ("not CSV: unexpected end of data; mend or remove what stands there",),
+        ("not CSV: unexpected end of data; fix or remove this line",),
     ),
     "bit of another kind": (
         (BITS, "a,0,x,1", "b,0,x,0.9"),
-        ("row 3: correct: expected 0 or 1, found '0.9'; say per image",),
+        ("row 3: correct: expected 0 or 1, found '0.9'; use 1 for an image",),
     ),
     "image twice": (
         (BITS, "a,0,x,1", "a,0,y,1", "a,0,x,0", "b,0,x,1", "b,0,y,0"),
@@ -151,7 +159,7 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "image lacking": (
         (BITS, "a,0,x,1", "a,0,y,1", "b,0,x,1"),
-        ("row 4: config 'b', block '0': expected all 2 images of the data set, found 1 of them, without 'y'; add",),
+        ("row 4: config 'b', block '0': expected all 2 images of the data set, found 1, missing 'y'; add",),
     ),
     "bits lacking": (
         (BITS, "a,0,x,1", "a,0,y,", "b,0,x,1", "b,0,y,1"),
@@ -214,7 +222,7 @@ def test_bytes_that_are_no_csv(tmp_path: Any, faults_of: Any, content: bytes, wo
 
 
 def test_files_that_are_not_there_or_of_another_kind(tmp_path: Any, write: Any, faults_of: Any) -> None:
-    assert faults_of(tmp_path / "no.csv") == ["no such file; name a file of results, such as results.csv"]
+    assert faults_of(tmp_path / "no.csv") == ["no such file; give a file of results, such as results.csv"]
     assert "found a folder" in faults_of(tmp_path)[0]
     assert (
         "expected a name that ends with .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, .pq, .npz, found .doc"
@@ -245,7 +253,7 @@ def test_a_repeat_without_images(read: Any) -> None:
     assert results.correct["b"][1:] == [None, None]
     assert results.diverged == {"a": frozenset({"1"}), "b": frozenset()}
     assert found.notes == (
-        "blocks that not all have: a lacks block 2; each pair is judged on its common blocks",
+        "some configurations lack blocks: a lacks block 2; each pair is compared on its common blocks",
         "b has no result on blocks 1 and 2",
     )
 
@@ -259,10 +267,10 @@ def test_divergence_is_an_outcome(read: Any, column: str) -> None:
 
 def test_what_never_varies_is_noted_with_its_rows(read: Any) -> None:
     found = read(HEAD, "a,0,0.5", "a,1,0.50", "b,0,0.5", "a,2,0.5", "b,1,0.4", "b,2,0.4")
-    words = "it has no randomness, or the seeds have not reached the training"
+    words = "the training has no randomness, or does not use the seeds"
     assert found.notes == (f"a: the score is 0.5 in all 3 blocks: {words} (rows 2, 3 and 5)",)
     bits = read(BITS, "a,0,x,1", "a,0,y,0", "a,1,x,1", "a,1,y,0", "b,0,x,1", "b,0,y,0", "b,1,x,0", "b,1,y,1")
-    assert bits.notes == (f"a: every image is answered the same in all 2 blocks: {words} (rows 2 to 5)",)
+    assert bits.notes == (f"a: the correctness of every image is the same in all 2 blocks: {words} (rows 2 to 5)",)
 
 
 def test_a_score_beside_correctness_is_not_read(read: Any) -> None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from search.analysis.asked import Asked
 from search.analysis.document import to_lines, write_files
 from search.analysis.faults import AnalysisError
 from search.analysis.options import Options
+from search.analysis.read_options import ReadOptions
 from search.analysis.run import analyze
 from search.significance import judge_results
 from search.significance.declared import Declared
@@ -23,7 +23,7 @@ from search.significance.results import Results
 from search.significance.units import in_unit, negated
 from search.significance.unpaired import judge_unpaired, welch_t
 
-LOWER = Asked(direction="lower")
+LOWER = ReadOptions(direction="lower")
 
 
 def save(path: Path, correct: Any, **arrays: Any) -> Path:
@@ -44,7 +44,7 @@ def test_a_copied_repeat_counts_once(tmp_path: Path) -> None:
     correct[0, 3] = correct[0, 1]
     analysis = analyze(save(tmp_path / "r.npz", correct), Options())
     assert analysis.comparisons[0].blocks == ("b0", "b1", "b2", "b4")
-    note = "copies count as one repeat: m0, block b1 again as block b3; 4 of 5 blocks are judged"
+    note = "copies count as one repeat: m0, block b1 is repeated as block b3; 4 of 5 blocks are compared"
     assert note in analysis.document["notes"]
     alone = np.delete(correct, 3, axis=1)
     assert analysis.comparisons[0].p == analyze(save(tmp_path / "s.npz", alone), Options()).comparisons[0].p
@@ -55,7 +55,9 @@ def test_if_one_repeat_remains_there_is_no_verdict(tmp_path: Path) -> None:
     correct[1] = correct[1, :1]
     analysis = analyze(save(tmp_path / "r.npz", correct), Options())
     assert analysis.comparisons[0].verdict.value == "refused"
-    assert "m1, block b0 again as blocks b1, b2, b3 and b4; 1 of 5 blocks is judged" in analysis.document["notes"][-1]
+    assert ("m1, block b0 is repeated as blocks b1, b2, b3 and b4; 1 of 5 blocks is compared") in analysis.document[
+        "notes"
+    ][-1]
     perfect = bits()
     perfect[1] = 1  # right everywhere in every repeat: no sign of a copy
     assert len(analyze(save(tmp_path / "p.npz", perfect), Options()).comparisons[0].blocks) == 5
@@ -71,18 +73,18 @@ def test_scores_under_several_names_of_blocks(write: Any) -> None:
     once = analyze(table(write, a, b), Options())
     thrice = analyze(table(write, a * 3, b * 3), Options())
     assert thrice.comparisons[0].p == once.comparisons[0].p
-    assert "5 of 15 blocks are judged" in thrice.document["notes"][0]
+    assert "5 of 15 blocks are compared" in thrice.document["notes"][0]
     chance = analyze(table(write, [*a, 0.71], [*b, 0.7]), Options())  # one pair may be equal by chance
     assert chance.comparisons[0].num_blocks == 6
-    assert "all configurations score the same on blocks 0 and 5" in chance.document["notes"][0]
+    assert "all configurations have the same scores on blocks 0 and 5" in chance.document["notes"][0]
 
 
-def test_copies_of_scores_count_once_though_not_all_come_equally_often(write: Any) -> None:
+def test_remote_copy_of_scores_count_once_though_not_all_come_equally_often(write: Any) -> None:
     a = [0.7101, 0.7412, 0.7223, 0.7534, 0.7345, 0.7316]
     b = [0.7007, 0.7218, 0.7159, 0.7302, 0.7413, 0.7111]
     found = analyze(table(write, (a * 3)[:-1], (b * 3)[:-1]), Options())
     assert found.comparisons[0].p == analyze(table(write, a, b), Options()).comparisons[0].p
-    assert "6 of 17 blocks are judged" in found.document["notes"][0]
+    assert "6 of 17 blocks are compared" in found.document["notes"][0]
 
 
 def test_equal_scores_of_few_images_are_no_copies(write: Any) -> None:
@@ -115,25 +117,25 @@ def test_a_wide_rope_is_said_in_points(write: Any) -> None:
 
 def test_a_training_at_chance_of_100_classes_is_one_percent(write: Any) -> None:
     path = table(write, [70.1, 1.0, 70.3, 70.2, 70.4, 70.6], [72.1, 72.3, 72.2, 72.5, 72.4, 72.6])
-    with pytest.raises(AnalysisError, match="add --scale 100 if they are percent, every one"):
+    with pytest.raises(AnalysisError, match="add --scale 100 if all of them are percent"):
         analyze(path, Options())
-    found = analyze(path, Options(), Asked(scale=100))
+    found = analyze(path, Options(), ReadOptions(scale=100))
     assert found.comparisons[0].scores_a[1] == pytest.approx(0.01)
-    assert any("block 1: the score 0.01 lies far from the others" in note for note in found.document["notes"])
+    assert any("block 1: the score 0.01 is far from the others" in note for note in found.document["notes"])
 
 
 def test_less_time_is_better_by_its_name(write: Any) -> None:
     path = table(write, [9.1, 9.2, 9.4, 9.3, 9.5], [8.1, 8.2, 8.5, 8.3, 8.4], metric="latency_ms")
-    with pytest.raises(AnalysisError, match="lower values are better by its name"):
-        analyze(path, Options(), Asked(score="latency_ms", scale=1))
+    with pytest.raises(AnalysisError, match="suggests that lower values are better"):
+        analyze(path, Options(), ReadOptions(score="latency_ms", scale=1))
 
 
 def test_a_lone_crash_is_noted(write: Any) -> None:
     a, b = [0.71, 0.74, 0.72, 0.1, 0.73], [0.7, 0.72, 0.715, 0.73, 0.74]
     notes = analyze(table(write, a, b), Options()).document["notes"]
-    assert any(note.startswith("a, block 3: the score 0.1 lies far from the others (0.71 to 0.74)") for note in notes)
+    assert any(note.startswith("a, block 3: the score 0.1 is far from the others (0.71 to 0.74)") for note in notes)
     calm = analyze(table(write, [*a[:3], 0.70, 0.73], b), Options()).document["notes"]
-    assert not any("lies far" in note for note in calm)
+    assert not any("is far" in note for note in calm)
 
 
 def test_images_in_another_order_are_refused(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_images_in_another_order_are_refused(tmp_path: Path) -> None:
     right = analyze(save(tmp_path / "r.npz", correct), Options(all_pairs=True))
     assert len(right.comparisons) == 3
     correct[1] = correct[1][:, np.random.default_rng(1).permutation(500)]
-    with pytest.raises(AnalysisError, match="the images of m1 seem to stand in another order than those of m0 and m2"):
+    with pytest.raises(AnalysisError, match="the images of m1 seem to be in another order than those of m0 and m2"):
         analyze(save(tmp_path / "s.npz", correct), Options(all_pairs=True))
     rng = np.random.default_rng(2)
     noise = (rng.random((2, 4, 500)) < 0.8).astype(np.uint8)  # agrees with nothing, itself included
@@ -156,15 +158,16 @@ def test_without_common_blocks(write: Any) -> None:
     refused = analyze(path, Options()).comparisons[0]
     assert refused.verdict.value == "refused"
     assert (
-        "they share no block: train both on the same seeds and splits, or judge them as independent" in refused.sentence
+        "they share no block: train both on the same seeds and splits, or compare them as independent"
+        in refused.sentence
     )
-    found = analyze(path, Options(), Asked(unpaired=True)).comparisons[0]
+    found = analyze(path, Options(), ReadOptions(unpaired=True)).comparisons[0]
     theirs = stats.ttest_ind(a, b, equal_var=False)
     assert (found.t, found.p, found.df) == pytest.approx((theirs.statistic, theirs.pvalue, theirs.df), rel=1e-10)
     assert (found.verdict.value, found.num_unpaired, found.p_a_gt_b) == ("better", (8, 6), 1.0)
     assert "8 and 6 unpaired runs, Welch's t; A12 > .99; this data set" in found.sentence
     few = write("config,score", "a,.5", "a,.6", "b,.7", "b,.8", name="few.csv")
-    refused = analyze(few, Options(), Asked(unpaired=True)).comparisons[0]
+    refused = analyze(few, Options(), ReadOptions(unpaired=True)).comparisons[0]
     assert "Welch's t needs at least 5 runs of each, got 2 and 2" in refused.sentence
 
 
@@ -181,9 +184,9 @@ def test_diverged_runs_decide_nothing_alone(write: Any) -> None:
     rows = [f"a,{at},{0.8 + at / 1000},0" for at in range(6)] + [f"b,x{at},{0.79 + at / 1000},0" for at in range(6)]
     rows[-1] = "b,x5,0.1,1"
     path = write("config,block,score,failed", *rows)
-    found = analyze(path, Options(), Asked(unpaired=True)).comparisons[0]
+    found = analyze(path, Options(), ReadOptions(unpaired=True)).comparisons[0]
     assert found.verdict.value == "inconclusive"
-    assert "it hangs on the diverged runs: with them it is inconclusive, without them better" in found.sentence
+    assert "it depends on the diverged runs: with them it is inconclusive, without them better" in found.sentence
     assert "Diverged: a 0 of 6, b 1 of 6." in found.sentence
 
 
@@ -191,7 +194,7 @@ def test_the_lower_loss_wins(write: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     a, b = rng.normal(1.3, 0.02, 8).tolist(), rng.normal(1.5, 0.02, 8).tolist()
     path = table(write, a, b, "val_loss")
-    with pytest.raises(AnalysisError, match="of 'val_loss' lower values are better by its name"):
+    with pytest.raises(AnalysisError, match="the name 'val_loss' suggests that lower values are better"):
         analyze(path, Options())
     analysis = analyze(path, Options(), LOWER)
     (found,) = analysis.comparisons
@@ -203,7 +206,7 @@ def test_the_lower_loss_wins(write: Any, tmp_path: Path) -> None:
     assert found.p_a_gt_b == 1.0
     assert found.sentence.startswith("a beats b by 0.")
     assert "lower is better" in found.sentence
-    lines = "\n".join(to_lines(analysis.document))
+    lines = "\n".join(to_lines(analysis.document, analysis.comparisons))
     assert "percentage" not in lines
     assert " %" not in lines.replace("95 %", "")
     files = write_files(analysis.document, analysis.comparisons, tmp_path / "out")
@@ -253,5 +256,7 @@ def test_unpaired_runs_mirror() -> None:
 
 def test_diverged_without_a_result_has_no_loss(write: Any) -> None:
     path = write("config,block,loss,failed", "a,0,,1", "a,1,2,0", "b,0,3,0", "b,1,3.5,0")
-    with pytest.raises(AnalysisError, match="the score of a guess is known of accuracies only; give a score or no row"):
+    with pytest.raises(
+        AnalysisError, match=("the chance level is known only for accuracies; give a score, or remove the row")
+    ):
         analyze(path, Options(num_classes=10), LOWER)

@@ -73,7 +73,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         {"correct": BITS * 50.0},
         "correct[0, 0], config 'a', block 's0': expected 0 or 1, found 50 at image 0 and 1 more",
     ),
-    "minus two": ({"correct": BITS.astype(np.int8) - 2}, "found -2 at image 1; mend it"),
+    "minus two": ({"correct": BITS.astype(np.int8) - 2}, "found -2 at image 1; fix it"),
     "partly missing": (
         {"correct": np.where(BITS[..., :1] * [1, 0, 0], np.nan, BITS)},
         "correct[0, 0], config 'a', block 's0': expected the correctness of all images or of none, found 1 missing",
@@ -99,7 +99,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, faults_of: Any, case: str) -> No
 def test_missing_arrays(tmp_path: Path, faults_of: Any) -> None:
     np.savez(tmp_path / "r.npz", correc=BITS, configs=["a"])
     assert faults_of(tmp_path / "r.npz") == [
-        "expected an array correct (or scores, one per repeat), found correc and configs; if correc is meant, "
+        "expected an array correct (or scores, one per repeat), found correc and configs; if you mean correc, "
         "rename it",
         "expected an array blocks, found correc and configs; add it with np.savez",
     ]

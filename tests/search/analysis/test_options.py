@@ -56,12 +56,12 @@ def test_a_file_or_an_experiment() -> None:
     [
         (None, None, {}, "expected a file of results or --mlflow EXPERIMENT, found neither"),
         (Path("a.csv"), "mine", {}, "found both a.csv and 'mine'"),
-        (Path("a.csv"), None, {"uri": "x"}, "--tracking-uri: for --mlflow only, not for a file; leave it out"),
+        (Path("a.csv"), None, {"uri": "x"}, "--tracking-uri: only for --mlflow, not for a file; remove it"),
         (
             Path("a.csv"),
             None,
             {"block": "x"},
-            "--block: for --mlflow only, not for a file; for a file it is --block-column",
+            "--block: only for --mlflow, not for a file; for a file it is --block-column",
         ),
         (None, "mine", {"metric": "acc", "group_by": " , "}, "add --group-by, --block"),
     ],

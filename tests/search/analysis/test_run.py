@@ -71,7 +71,7 @@ def test_every_data_set_and_family_has_its_rows(write: Any, tmp_path: Path) -> N
         ("x", "second", "b", "c", 4), ("x", "second", "c", "a", 4),
         ("y/z", "second", "b", "c", 4), ("y/z", "second", "c", "a", 4),
     ]  # fmt: skip
-    lines = to_lines(analysis.document)
+    lines = to_lines(analysis.document, analysis.comparisons)
     assert sum(line.startswith("On x: ") for line in lines) == 3
     assert any(line.split()[:4] == ["y/z", "second", "c", "a"] for line in lines)
     files = write_files(analysis.document, analysis.comparisons, tmp_path / "out" / "deep")
@@ -96,12 +96,13 @@ def test_a_folder_that_cannot_be_written(write: Any) -> None:
 
 def test_six_data_sets_are_ranked(write: Any) -> None:
     path = write(HEAD, *lines_of(tuple("uvwxyz"), {"a": 0.05, "b": 0.02, "c": 0.0}, blocks=2), name="r.csv")
-    document = analyze(path, Options(control="c")).document
+    analysis = analyze(path, Options(control="c"))
+    document = analysis.document
     assert document["across"]["average_ranks"] == [1.0, 2.0, 3.0]
     assert [item["num_blocks"] for item in document["comparisons"]] == [6, 6]
     assert (
         "Over 6 data sets the mean ranks are a 1.00, b 2.00, c 3.00 (1 is best). Friedman's chi squared 12.00"
-        in to_lines(document)[-1]
+        in to_lines(document, analysis.comparisons)[-1]
     )
 
 
@@ -114,7 +115,7 @@ def test_a_few_missing_pairs_leave_a_verdict_many_do_not(write: Any) -> None:
     assert analysis.comparisons[0].verdict.value == "inconclusive"
     assert "4 of 20 pairs are missing, more than 10 %" in analysis.comparisons[0].sentence
     assert analysis.document["notes"] == [
-        "x: blocks that not all have: b lacks blocks 0, 1, 2 and 3; each pair is judged on its common blocks"
+        "x: some configurations lack blocks: b lacks blocks 0, 1, 2 and 3; each pair is compared on its common blocks"
     ]
 
 
@@ -131,11 +132,11 @@ def test_one_block_and_no_variance_are_refused_in_words(write: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Options(), ["without --ratio these are claims on this data set alone"]),
+        (Options(), ["without --ratio, claims are about this data set only"]),
         (Options(estimand="this-data"), []),
         (Options(method="sign-flip"), []),
         (Options(ratio="3/7"), []),
-        (Options(ratio="7/3"), ["--ratio 2.33 says that more images were scored than trained on"]),
+        (Options(ratio="7/3"), ["--ratio 2.33 means that more images were scored than trained on"]),
     ],
 )
 def test_what_the_ratio_does_is_said(write: Any, options: Options, words: list[str]) -> None:
@@ -152,7 +153,7 @@ def test_divergence_without_a_result_needs_chance(write: Any) -> None:
     with pytest.raises(AnalysisError) as caught:
         analyze(path, Options())
     assert caught.value.faults == (
-        f"{path}: a: block 2 diverged and left no result, which counts as chance; give --num-classes",
+        f"{path}: a: block 2 diverged without a result, which is scored as chance; give --num-classes",
     )
     (found,) = analyze(path, Options(num_classes=10)).comparisons
     assert (found.failures_a, found.failures_b, found.scores_a[2]) == (1, 0, pytest.approx(0.1))

@@ -151,9 +151,9 @@ def test_rows_of_a_parquet_file_are_numbered_as_in_a_spreadsheet(
         "config": ["a", "a", "b", None, "b"], "block": [0, 1, 0, 1, 1], "score": [0.5, None, 1.5, 0.2, 0.3],
     }  # fmt: skip
     assert faults_of(write_parquet(tmp_path / "r.parquet", columns)) == [
-        "row 5: config: expected a printable name, found ''; name it",
+        "row 5: config: expected a printable name, found ''; give it a name",
         "row 4: score: expected a number from 0 to 1, found '1.5'; give accuracies as fractions of 1, or add --scale 1 "
-        "to take any number (--lower-is-better for a loss)",
+        "to accept any number (--lower-is-better for a loss)",
     ]
 
 

@@ -61,7 +61,7 @@ ANSWERS: dict[str, tuple[dict[tuple[str, str], str | None] | int, str]] = {
     "sklearn_gridsearch.csv --all-pairs": (THREE, "config = param_kernel, one column per block (split0_test_score, "),
     "tensorboard_long.csv --at last --all-pairs": (
         THREE,
-        "config and block = run, parted before the seed, score = val",
+        "config and block = run, split before the seed, score = val",
     ),
     "unb.csv": (1, "config, block, score"),
     "unpaired.csv": ({("resnet18", "vgg11"): "refused"}, "config, block, score"),
@@ -73,24 +73,26 @@ ANSWERS: dict[str, tuple[dict[tuple[str, str], str | None] | int, str]] = {
 """Command -> its verdicts, or their number; and what the first line says."""
 
 REFUSED = {
-    "error_as_score.csv": "expected the family of comparisons to be declared",
-    "fail12.npz": "diverged and left no result, which counts as chance; give --num-classes",
-    "loss.csv --all-pairs": "of 'loss' lower values are better by its name, .*; add --lower-is-better",
-    "mixed_percent.csv --all-pairs": r"look like percent \(rows 5 to 7\), others like fractions of 1 .*; write all",
-    "plusminus.csv --all-pairs": "found '91.14 ± 0.3'; a mean with its spread holds no repeats: bring one row per",
+    "error_as_score.csv": "expected a declared family of comparisons",
+    "fail12.npz": "diverged without a result, which is scored as chance; give --num-classes",
+    "loss.csv --all-pairs": "the name 'loss' suggests that lower values are better, .*; add --lower-is-better",
+    "mixed_percent.csv --all-pairs": r"look like percent \(rows 5 to 7\), others like fractions of 1 .*; use one unit",
+    "plusminus.csv --all-pairs": "found '91.14 ± 0.3'; a mean with its spread has no repeats: give one row per",
     "tensorboard_long.csv --all-pairs": "a learning curve; add --at last",
-    "wandb_export.csv --all-pairs": "test/acc and val/acc may each be the score; say which by --score-column test/acc",
+    "wandb_export.csv --all-pairs": "test/acc and val/acc may each be the score; choose with --score-column test/acc",
     "wandb_export.csv --score-column test/acc --all-pairs": "scores look like percent: add --scale 100",
 }
 NOTES = {
-    "block_1_vs_1.0.csv": "blocks 0 and 0.0, 1 and 1.0, 2 and 2.0 and 5 more are the same number: one block each",
-    "comment.csv --all-pairs": "1 line of comment above the headings passed over",
+    "block_1_vs_1.0.csv": (
+        "blocks 0 and 0.0, 1 and 1.0, 2 and 2.0 and 5 more are the same number: use one name per block"
+    ),
+    "comment.csv --all-pairs": "1 comment line above the headings ignored",
     "cv_wide.csv --all-pairs": "the blocks are folds, whose trainings share images: without --ratio",
-    "pseudo.csv": "copies count as one repeat: block 0 again as blocks 1 and 2, .*; 8 of 24 blocks are judged",
-    "same3.npz": "copies count as one repeat: A, block a again as blocks b and c; 3 of 5 blocks are judged",
+    "pseudo.csv": "copies count as one repeat: block 0 is repeated as blocks 1 and 2, .*; 8 of 24 blocks are compared",
+    "same3.npz": "copies count as one repeat: A, block a is repeated as blocks b and c; 3 of 5 blocks are compared",
     "sklearn_gridsearch.csv --all-pairs": "the blocks are splits, whose trainings share images",
-    "wandb_export.csv --score-column val/acc --all-pairs": r"left out: 1 run that is crashed \(row 25\)",
-    "zero.csv": "A, block 3: the score 0 lies far from the others .*; if that training crashed or diverged",
+    "wandb_export.csv --score-column val/acc --all-pairs": r"left out: 1 run with the state crashed \(row 25\)",
+    "zero.csv": "A, block 3: the score 0 is far from the others .*; if that training crashed or diverged",
 }
 
 Run = Callable[[str], tuple[int, str, str]]

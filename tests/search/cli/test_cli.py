@@ -24,7 +24,7 @@ from search.study.config import load_study
 
 pytestmark = pytest.mark.usefixtures("undrawn", "copied_here")
 
-VERBS = (
+COMMANDS = (
     "demo",
     "plan",
     "sweep",
@@ -146,7 +146,7 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "GPU asked and none there": (
         {"resources": {"runner": "inline", "gpus": 1}},
-        ("resources.gpus: 1 asked for, and this machine has none; set it to 0",),
+        ("resources.gpus: 1 requested, but this machine has none; set it to 0",),
     ),
     "enqueued point outside the space": (
         {"search": {"trials": 2, "enqueue": ["ecrnn/crnn-lstm-16"]}},
@@ -154,7 +154,7 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "no validation part": (
         {"split": {"method": "none"}},
-        ("split.method: expected random or stratified for a sweep, found none; a sweep chooses by",),
+        ("split.method: expected random or stratified for a sweep, found none; a sweep ranks",),
     ),
     "batch above the training part": (
         {"train": {"epochs": 1, "batch": 64}},
@@ -167,62 +167,62 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("verb", ["plan", "sweep"])
+@pytest.mark.parametrize("command", ["plan", "sweep"])
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused_in_words_and_leaves_nothing(
-    call: Any, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, verb: str
+    call: Any, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, command: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     sections, words = BAD[case]
     path = write(**sections)
     before = tree(tmp_path)
-    assert_refused(call(verb, path), *words)
-    assert_refused(call(verb, path, "--json"), *words)
+    assert_refused(call(command, path), *words)
+    assert_refused(call(command, path, "--json"), *words)
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("verb", ["plan", "sweep"])
-def test_unreadable_images_are_named(call: Any, write: Any, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", ["plan", "sweep"])
+def test_unreadable_images_are_named(call: Any, write: Any, tmp_path: Path, command: str) -> None:
     rng = np.random.default_rng(0)
     for name in ("cats", "dogs"):
         (tmp_path / "pets" / name).mkdir(parents=True)
         for number in range(6):
             pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{verb}{number}.png")
-    bad = tmp_path / "pets" / "cats" / f"{verb}2.png"
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{command}{number}.png")
+    bad = tmp_path / "pets" / "cats" / f"{command}2.png"
     bad.write_bytes(bad.read_bytes()[:40])
     path = write(data={"name": "folder", "root": str(tmp_path / "pets")})
     before = tree(tmp_path)
-    shown = call(verb, path)
+    shown = call(command, path)
     shown.err = re.sub(r"^(?!error).*decoding.*\n?", "", shown.err, flags=re.MULTILINE)
     assert_refused(shown, f"{bad}: not a readable image")
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("verb", ["plan", "sweep"])
-def test_storage_in_whose_way_a_file_stands(call: Any, write: Any, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", ["plan", "sweep"])
+def test_storage_in_whose_way_a_file_stands(call: Any, write: Any, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").write_text("in the way")
     path = write(storage=str(tmp_path / "file" / "runs"))
     before = tree(tmp_path)
-    assert_refused(call(verb, path), "storage: ", "cannot be written", "choose another storage")
+    assert_refused(call(command, path), "storage: ", "cannot be written", "choose another storage")
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("verb", ["plan", "sweep"])
-def test_tracking_server_that_refuses(call: Any, write: Any, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", ["plan", "sweep"])
+def test_tracking_server_that_refuses(call: Any, write: Any, tmp_path: Path, command: str) -> None:
     uri = f"http://127.0.0.1:{closed_port()}"
     path = write(tracking={"uri": uri})
     before = tree(tmp_path)
-    assert_refused(call(verb, path), f"{uri}: connection refused; start the server, or correct the address")
+    assert_refused(call(command, path), f"{uri}: connection refused; start the server, or correct the address")
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("verb", ["status", "compare", "report", "export", "ui"])
-def test_verbs_that_need_a_sweep_say_so(call: Any, write: Any, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", ["status", "compare", "report", "export", "ui"])
+def test_commands_that_need_a_sweep_say_so(call: Any, write: Any, tmp_path: Path, command: str) -> None:
     path = write()
     before = tree(tmp_path)
-    more = ["--to", tmp_path / "out"] if verb == "export" else []
-    assert_refused(call(verb, path, *more), "no study here yet; run `hybrid-search sweep` first")
+    more = ["--to", tmp_path / "out"] if command == "export" else []
+    assert_refused(call(command, path, *more), "no study here yet; run `hybrid-search sweep` first")
     assert tree(tmp_path) == before
 
 
@@ -261,18 +261,18 @@ def test_a_wrong_command_is_a_usage_fault(call: Any, words: tuple[str, ...]) -> 
     assert "Traceback" not in shown.err
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself(call: Any, verb: str) -> None:
-    shown = call(verb, "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(call: Any, command: str) -> None:
+    shown = call(command, "--help")
     assert shown.code == EXIT_DONE
-    assert f"hybrid-search {verb}" in shown.out
+    assert f"hybrid-search {command}" in shown.out
     assert shown.err == ""
 
 
 def test_the_list_of_verbs_is_whole(call: Any) -> None:
     out = call("--help").out
-    for verb in VERBS:
-        assert re.search(rf"^\W*{verb}\s", out, re.MULTILINE), verb
+    for command in COMMANDS:
+        assert re.search(rf"^\W*{command}\s", out, re.MULTILINE), command
 
 
 @pytest.mark.parametrize("module", HEAVY)
@@ -295,9 +295,9 @@ def swept(call: Any, write: Any) -> Path:
 def test_a_changed_study_is_refused_by_field(call: Any, write: Any, swept: Path, tmp_path: Path) -> None:
     write(seed=4, fix={"rnn": "gru"})
     before = tree(tmp_path)
-    for verb in ("plan", "sweep"):
-        shown = call(verb, swept)
-        assert_refused(shown, "seed was 3 when the sweep began and is 4 now", "fix.rnn was not set")
+    for command in ("plan", "sweep"):
+        shown = call(command, swept)
+        assert_refused(shown, "seed was 3 when the sweep started and is 4 now", "fix.rnn was not set")
         assert len(shown.err.splitlines()) == 2
     assert tree(tmp_path) == before
     write(compare={"baselines": [{"rnn": "gru"}]})
@@ -386,12 +386,12 @@ def test_a_forgotten_set_is_refused_where_something_is_trained_and_said_elsewher
     words = (
         "train.epochs was 2 when the study ran and is 1 in",
         "compare.repeats was 2 when the study ran and is 7 in",
-        "say which one holds: --set compare.repeats=2 or --set compare.repeats=7",
+        "choose one: --set compare.repeats=2 or --set compare.repeats=7",
     )
     assert_refused(call("compare", path), *words)
     assert_refused(call("compare", path, "--repeats", "7"), words[0])
-    for verb in (("status",), ("export", "--to", tmp_path / "winner"), ("report", "--to", tmp_path / "page.html")):
-        shown = call(verb[0], path, *verb[1:])
+    for command in (("status",), ("export", "--to", tmp_path / "winner"), ("report", "--to", tmp_path / "page.html")):
+        shown = call(command[0], path, *command[1:])
         assert shown.code == EXIT_DONE
         assert [line for line in shown.err.splitlines() if line.startswith("note: ")] == [
             line for line in shown.err.splitlines() if any(word in line for word in words)
@@ -411,7 +411,7 @@ def test_a_forgotten_set_is_refused_where_something_is_trained_and_said_elsewher
 
 
 def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept: Path, tmp_path: Path) -> None:
-    names = ("selection score", "corrected score", "score on fresh blocks")
+    names = ("selection score", "corrected score", "score on fresh repeats")
     before = call("status", swept)
     after = [call("compare", swept), call("status", swept), call("export", swept, "--to", tmp_path / "winner")]
     study = load_study(swept)
@@ -422,8 +422,8 @@ def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept
         places = [text.index(name) for name in names]
         assert places == sorted(places)
         assert "nominated, not confirmed" in text.lower()
-    assert "score on fresh blocks" in before.out
-    assert "-  not known: no comparison yet, run `hybrid-search compare`" in before.out
+    assert "score on fresh repeats" in before.out
+    assert "-  unknown: no comparison yet, run `hybrid-search compare`" in before.out
     for text in shown[1:]:
         assert "test accuracy, mean of 2 repeats on these test images; no interval from two" in text
     for text in (*shown, before.err, *(item.err for item in after), after[-1].out):
@@ -486,7 +486,7 @@ def test_analyze_refuses_in_words(call: Any, tmp_path: Path) -> None:
         call(
             "analyze", "--mlflow", "x", "--metric", "acc", "--group-by", "a", "--block", "b", "--tracking-uri", "no.db"
         ),
-        "no.db: nothing is there; name the store with --tracking-uri",
+        "no.db: not found; give the store with --tracking-uri",
     )
     assert tree(tmp_path) == before
 

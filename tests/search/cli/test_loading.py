@@ -87,7 +87,7 @@ def test_official_pickles_execute_nothing(bomb: Any, tmp_path: Path, monkeypatch
     config = DataConfig(name="cifar10", root=str(tmp_path))
     with pytest.raises(LayoutError, match="digests do not match"):
         scan(config)
-    with pytest.raises(ValueError, match=r"a pickle that asks for (builtins|__builtin__)\.exec is not read"):
+    with pytest.raises(ValueError, match=r"the pickle refers to (builtins|__builtin__)\.exec, which is not allowed"):
         cifar10_files.read_arrays(bomb.in_pickle())
     assert not bomb.went_off()
     pickle.loads(bomb.in_pickle())
@@ -170,7 +170,7 @@ def test_an_image_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     content[16:24] = (30_000).to_bytes(4, "big") * 2
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     path.write_bytes(content)
-    with pytest.raises(ImageError, match="declares more than the 178,956,970 pixels that are read"):
+    with pytest.raises(ImageError, match="declares more than the maximum of 178,956,970 pixels"):
         read_image(path, (8, 8))
 
 

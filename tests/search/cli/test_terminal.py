@@ -80,7 +80,7 @@ def test_packages_on_pythonpath_that_hide_ours_are_named(own_modules: Path) -> N
 
 def test_commands_to_the_terminal_in_names_are_shown_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     show(False, dict, lambda: ["trial 0: \x1b[2Jevil\nerror: fake", "plain \u00e9"])
-    lines.say("study \x1b]0;title\x07")
+    lines.print_line("study \x1b]0;title\x07")
     shown = capsys.readouterr()
     assert shown.out == "trial 0: \\x1b[2Jevil\\nerror: fake\nplain \u00e9\n"
     assert shown.err == "study \\x1b]0;title\\x07\n"
@@ -96,7 +96,7 @@ def test_a_wrong_path_is_answered_with_what_is_near(tmp_path: Path, monkeypatch:
     assert did_you_mean(Path("digits")) == "did you mean runs/digits?"
     assert did_you_mean(Path("runs/digit")) == "did you mean runs/digits?"
     assert did_you_mean(Path("min.yaml")) == "did you mean mine.yaml?"
-    assert did_you_mean(Path("runs/nothing")) == "studies nearby: runs/digits, runs/other"
+    assert did_you_mean(Path("runs/nothing")) == "existing studies: runs/digits, runs/other"
 
 
 def test_a_working_folder_that_was_removed_is_named(tmp_path: Path) -> None:

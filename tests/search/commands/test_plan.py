@@ -24,7 +24,7 @@ def test_small_costs_and_single_things_read_well(make_study: MakeStudy) -> None:
     assert "compare     12.3 core-hours" in text
     assert "2 trials of up to 3 epochs" in text_of(plan, trials=2, epochs=3)
     assert plan.rejected == {}
-    assert f"of {NUM_DRAWS} random ones: no draw rejected" in text
+    assert f"of {NUM_DRAWS} random points: no draw rejected" in text
 
 
 def test_what_is_declared_is_told_and_what_it_cannot_do(make_study: MakeStudy) -> None:
@@ -34,7 +34,7 @@ def test_what_is_declared_is_told_and_what_it_cannot_do(make_study: MakeStudy) -
     assert "claims      1 comparison, about new data of this kind; holm, family-wise error rate 0.05" in text
     assert plan.warnings == ()
     few = make_study("train.epochs=1", "compare.baselines=[ecrnn/cnn]", "compare.repeats=2")
-    assert any("compare.repeats: 2 can lead to no verdict" in line for line in make_plan(few).warnings)
+    assert any("compare.repeats: 2 cannot lead to a verdict" in line for line in make_plan(few).warnings)
 
 
 def test_what_the_repeats_can_find_is_told(make_study: MakeStudy) -> None:
@@ -42,7 +42,7 @@ def test_what_the_repeats_can_find_is_told(make_study: MakeStudy) -> None:
     plan = make_plan(study, Assumptions(difference=0.2))
     lines = to_lines(plan)
     first = next(place for place, line in enumerate(lines) if line.startswith("repeats     "))
-    assert "would find a difference of 20 pp" in lines[first]
+    assert "would detect a difference of 20 pp" in lines[first]
     assert all(line.startswith(" " * 12) for line in lines[first + 1 :])
     assert to_dict(plan)["foresight"]["components"]["images"] > 0
 
@@ -55,6 +55,6 @@ def test_draws_that_are_no_models_are_counted_by_reason(make_study: MakeStudy) -
     assert any(why.startswith("patch: expected a divisor") for why in plan.rejected)
     assert sum(plan.rejected.values()) < plan.num_drawn == NUM_DRAWS
     assert plan.num_sampled == 40
-    assert f"of {NUM_DRAWS} random ones: {sum(plan.rejected.values())} draws rejected (" in "\n".join(to_lines(plan))
+    assert f"of {NUM_DRAWS} random points: {sum(plan.rejected.values())} draws rejected (" in "\n".join(to_lines(plan))
     assert to_dict(plan)["rejected"] == plan.rejected
     assert make_plan(study).rejected == plan.rejected

@@ -22,6 +22,8 @@ from search.compare.results import write_results
 from search.console.tables import to_markdown, to_table
 from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyError
+from search.journal.comparison import ComparisonDocument
+from search.journal.comparison_file import from_json, to_dict
 from search.journal.journal import Journal, read_events, read_records
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.runners import inline
@@ -65,7 +67,7 @@ def compare(
     trials: list[TrialRecord],
     watch: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """What the verb does, without tracker and display."""
+    """What the command does, without tracker and display; what comparison.json then holds."""
     with Journal(claim_folder(study)) as journal:
         repeats = Repeats(
             study=study,
@@ -76,7 +78,8 @@ def compare(
             on_change=watch,
         )
         inline.run(repeats, study.resources)
-        return write_results(study, facts, repeats, judge_repeats(study, facts, repeats), journal)
+        document = write_results(study, facts, repeats, judge_repeats(study, facts, repeats), journal)
+        return to_dict(document)
 
 
 def looks(study: StudyConfig) -> list[dict[str, Any]]:
@@ -355,10 +358,10 @@ def test_a_comparison_is_known_by_contenders_blocks_and_settings(
 
 def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
     trials = [nominee("0", 0.8)]
-    clause = "This is look number 2 at this study: p-values are no longer exact."
+    clause = "This is interim analysis 2 of this study: p-values are no longer exact."
     first = compare(study, facts, trials)
     assert first["num_looks"] == 1
-    assert "look number" not in first["comparisons"][0]["sentence"]
+    assert "interim analysis" not in first["comparisons"][0]["sentence"]
     second = compare(change_settings(study, repeats=4), facts, trials)
     assert second["num_looks"] == 2
     assert second["comparisons"][0]["sentence"].endswith(clause)
@@ -369,7 +372,7 @@ def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts,
     # One run of each has no p-value that could be less exact.
     third = compare(change_settings(study, repeats=1), facts, trials)
     assert third["num_looks"] == 3
-    assert "look number" not in third["comparisons"][0]["sentence"]
+    assert "interim analysis" not in third["comparisons"][0]["sentence"]
 
 
 def test_that_the_first_nominee_is_a_baseline_is_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
@@ -377,13 +380,14 @@ def test_that_the_first_nominee_is_a_baseline_is_said(study: StudyConfig, facts:
     one = change_settings(study, repeats=1)
     document = compare(one, facts, [same, nominee("1", 0.8)])
     name = document["contenders"][1]["name"]
-    line = f"Nominee 1 of the sweep is the baseline {name} itself; the next nominee is compared in its place."
+    line = f"Nominee 1 of the sweep is the baseline {name}; the next nominee is compared in its place."
     assert [item["sweep_rank"] for item in document["contenders"]] == [2, 1]
-    assert to_table(document).count(line) == to_markdown(document).count(line) == 1
+    whole = from_json(json.dumps(document).encode())
+    assert to_table(whole).count(line) == to_markdown(whole).count(line) == 1
     # A baseline that is behind the finalist takes nobody's place.
     behind = compare(one, facts, [same, nominee("1", 0.95)])
     assert [item["sweep_rank"] for item in behind["contenders"]] == [1, 2]
-    assert "itself" not in to_table(behind)
+    assert "itself" not in to_table(from_json(json.dumps(behind).encode()))
 
 
 def test_a_nominee_that_is_a_baseline_is_passed_over(study: StudyConfig, nominee: Any, cnn: dict[str, Any]) -> None:
@@ -394,7 +398,7 @@ def test_a_nominee_that_is_a_baseline_is_passed_over(study: StudyConfig, nominee
         (True, 2),
         (False, None),
     ]
-    with pytest.raises(NothingToDoError, match="no trial to compare with the baselines"):
+    with pytest.raises(NothingToDoError, match="no completed trial to compare with the baselines"):
         pick_contenders(study, [same])
 
 
@@ -424,7 +428,7 @@ def test_failed_unfinished_and_repeated_trials_are_no_finalists_and_stopped_ones
     finalist = pick_contenders(study, [stopped, *others, good])[0]
     assert finalist.trial == good
     assert pick_contenders(study, [*others, stopped])[0].trial == stopped
-    with pytest.raises(NothingToDoError, match="no trial to compare"):
+    with pytest.raises(NothingToDoError, match="no completed trial to compare"):
         pick_contenders(study, others)
 
 
@@ -473,7 +477,7 @@ def test_named_families_are_judged_apart(
     # Holm within each family: alone, the raw p stays.
     alone = document["comparisons"][2]
     assert alone["adjusted_p"] == alone["p"]
-    lines = to_table(document).splitlines()
+    lines = to_table(from_json(json.dumps(document).encode())).splitlines()
     assert [line.split()[0] for line in lines if line.startswith(("family", "wins", "rates"))] == [
         "family",
         "wins",
@@ -482,7 +486,9 @@ def test_named_families_are_judged_apart(
     ]
 
     two = make_study(compare={**options, "finalists": 2, "family": {"wins": [["finalist-2", "baseline-1"]]}})
-    with pytest.raises(NothingToDoError, match=r"family\.wins: finalist-2 is declared, and the sweep has nominated 1"):
+    with pytest.raises(
+        NothingToDoError, match=(r"family\.wins: finalist-2 is declared, but the sweep has nominated only 1")
+    ):
         declare_families(two, pick_contenders(two, [nominee("0", 0.8)]))
 
 
@@ -504,7 +510,7 @@ def test_what_is_declared_decides_the_test(make_study: MakeStudy, facts: DataFac
 
 
 def test_nothing_to_compare_with_is_said(make_study: MakeStudy, nominee: Any) -> None:
-    with pytest.raises(NothingToDoError, match=r"nothing to compare it with; name compare\.baselines"):
+    with pytest.raises(NothingToDoError, match=r"no other configuration to compare it with; set compare\.baselines"):
         pick_contenders(make_study(), [nominee("0", 0.9)])
 
 
@@ -578,7 +584,7 @@ def test_what_failed_is_tried_again_and_what_diverged_stays(
         first = compare(study, facts, trials)
     assert [run["state"] for run in first["contenders"][0]["repeats"]] == ["failed", "failed", "completed"]
     assert "failed" not in {run["state"] for run in first["contenders"][1]["repeats"]}
-    assert "| crnn gru 8 (trial 0) |" in to_markdown(first)
+    assert "| crnn gru 8 (trial 0) |" in to_markdown(from_json(json.dumps(first).encode()))
     second = compare(study, facts, trials)
     assert [run["state"] for run in second["contenders"][0]["repeats"]] == ["completed", "failed", "completed"]
     assert Counter(type(record.outcome) for record in read_records(study.folder).values()) == {Completed: 5, Failed: 1}
@@ -595,7 +601,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def document() -> dict[str, Any]:
+def document(make_document: Callable[..., ComparisonDocument]) -> ComparisonDocument:
     """What `compare` found out, as far as tables show it."""
     contenders = [
         {"name": name, "finalist": name != "cnn", "sweep_rank": rank, "mean_test_accuracy": mean, "repeats": []}
@@ -604,10 +610,10 @@ def document() -> dict[str, Any]:
     pair = {"a": contenders[0]["name"], "b": "cnn", "verdict": "better", "sentence": "A sentence. " * 20}
     numbers = {"estimate": 0.0125, "interval": {"low": -0.001, "high": 0.02, "level": 0.95}, "adjusted_p": 0.25}
     rest = {"p_a_gt_b": 2 / 3, "num_blocks": 3, "provisional": True}
-    return {"contenders": contenders, "comparisons": [pair | numbers | rest]}
+    return make_document({"contenders": contenders, "comparisons": [pair | numbers | rest]})
 
 
-def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_in_a_file_is_aligned_plain_text(document: ComparisonDocument, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     lines = to_table(document).splitlines()
     assert lines == [
@@ -623,7 +629,9 @@ def test_a_table_in_a_file_is_aligned_plain_text(document: dict[str, Any], monke
 
 
 @pytest.mark.parametrize("columns", [80, 160])
-def test_a_table_on_a_terminal_fits(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+def test_a_table_on_a_terminal_fits(
+    document: ComparisonDocument, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm-256color")

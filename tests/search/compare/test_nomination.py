@@ -13,16 +13,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.compare.nomination import select, to_dict
-from search.compare.selection_bias import Correction, Unknown
+from search.compare.nomination import select
 from search.console.scores import expected_line, score_rows
+from search.journal.comparison import ComparisonDocument
 from search.journal.nominee import CONFIRMED, NOMINATED, PROVISIONAL, state_of
+from search.journal.selection import Correction
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.significance.declared import NEW_DATA, THIS_DATA
-from search.significance.means import MeanOfRepeats
+from search.significance.records import Comparison, Verdict
 from search.study.config import StudyConfig
 
 MakeStudy = Callable[..., StudyConfig]
+MakeDocument = Callable[[dict[str, Any]], ComparisonDocument]
 
 
 @pytest.fixture
@@ -64,25 +66,31 @@ def contender(name: str, point: dict[str, Any], *scores: float | None) -> dict[s
 
 
 def verdict(a: str, b: str, word: str, **fields: Any) -> dict[str, Any]:
-    usual = {"provisional": False, "estimand": NEW_DATA, "adjust_method": "holm", "family_size": 2}
-    return {"a": a, "b": b, "verdict": word, **usual, **fields}
+    return {"a": a, "b": b, "verdict": word, "estimand": NEW_DATA, "family_size": 2, **fields}
 
 
-def test_three_scores_of_the_nominee(make_study: MakeStudy, trials: list[TrialRecord]) -> None:
+def judged(items: list[dict[str, Any]]) -> list[Comparison]:
+    usual = {"sentence": "", "num_blocks": 3, "adjust_method": "holm", "alpha": 0.05, "rope": 0.005}
+    return [Comparison(**{**usual, **item, "verdict": Verdict(item["verdict"])}) for item in items]
+
+
+def test_three_scores_of_the_nominee(
+    make_study: MakeStudy, make_document: MakeDocument, trials: list[TrialRecord]
+) -> None:
     scores = (0.6, 0.65, 0.7, 0.58)
     document = {
         "contenders": [contender("GRU", {"rnn": "gru", "nodes": 1}, *scores), contender("CNN", {"rnn": "none"}, 0.5)],
         "comparisons": [verdict("GRU", "CNN", "better")],
     }
-    found = select(make_study(), trials, document, num_val=4, num_classes=10)
+    found = select(make_study(), trials, make_document(document), num_val=4, num_classes=10)
     assert found is not None
     assert (found.name, found.trial, found.sweep_rank, found.state) == ("GRU", 1, 1, CONFIRMED)
     assert (found.selection_score, found.corrected_score) == (0.75, 0.5)
     assert found.correction == Correction(bias=0.25, num_candidates=3, num_images=4)
-    assert isinstance(found.confirmed, MeanOfRepeats)
-    assert found.confirmed.mean == pytest.approx(0.6325)
+    assert found.confirmed_score is not None
+    assert found.confirmed_score.mean == pytest.approx(0.6325)
     low, high = stats.ttest_1samp(scores, 0).confidence_interval(0.95)
-    plain = to_dict(found)
+    plain = dataclasses.asdict(found)
     assert plain["confirmed_score"] == {
         "mean": pytest.approx(0.6325),
         "num_repeats": 4,
@@ -90,13 +98,13 @@ def test_three_scores_of_the_nominee(make_study: MakeStudy, trials: list[TrialRe
     }
     assert (plain["correction"]["bias"], plain["correction_unknown"]) == (0.25, None)
     assert json.loads(json.dumps(plain)) == json.loads(json.dumps(plain, allow_nan=False))
-    assert score_rows(plain) == [
-        ("selection score", "75.00 %", "validation accuracy of one run, chosen for it"),
+    assert score_rows(found) == [
+        ("selection score", "75.00 %", "validation accuracy of one run, selected for this score"),
         (
             "corrected score",
             "50.00 %",
-            "25.00 pp less, for the luck of 4 validation images among 3 candidates (Tibshirani, 4 folds); the luck of "
-            "the seeds is not taken off",
+            "25.00 pp less, for selection on 4 validation images among 3 candidates (Tibshirani, 4 folds); the effect "
+            "of the seeds is not corrected",
         ),
         (
             "confirmed score",
@@ -107,20 +115,21 @@ def test_three_scores_of_the_nominee(make_study: MakeStudy, trials: list[TrialRe
     ]
 
 
-def test_without_its_comparison_nothing_is_confirmed(make_study: MakeStudy, trials: list[TrialRecord]) -> None:
+def test_without_its_comparison_nothing_is_confirmed(
+    make_study: MakeStudy, make_document: MakeDocument, trials: list[TrialRecord]
+) -> None:
     other = {"contenders": [contender("CNN", {"rnn": "none"}, 0.5, 0.6, 0.7)], "comparisons": []}
     lost = {"contenders": [contender("GRU", {"rnn": "gru", "nodes": 1})], "comparisons": []}
     for document, name, reason in (
         (None, "trial 1", "no comparison yet, run `hybrid-search compare`"),
         (other, "trial 1", "it is not in the newest comparison, run `hybrid-search compare`"),
-        (lost, "GRU", "no repeat left a score, run `hybrid-search compare`"),
+        (lost, "GRU", "no repeat has a score, run `hybrid-search compare`"),
     ):
-        found = select(make_study(), trials, document, num_val=4, num_classes=10)
+        found = select(make_study(), trials, document and make_document(document), num_val=4, num_classes=10)
         assert found is not None
-        assert (found.name, found.state, found.confirmed) == (name, NOMINATED, Unknown(reason=reason))
-        plain = to_dict(found)
-        assert (plain["confirmed_score"], plain["confirmed_unknown"]) == (None, reason)
-        assert score_rows(plain)[2] == ("score on fresh blocks", "-", f"not known: {reason}")
+        assert (found.name, found.state, found.confirmed_score) == (name, NOMINATED, None)
+        assert found.confirmed_unknown == reason
+        assert score_rows(found)[2] == ("score on fresh repeats", "-", f"unknown: {reason}")
 
 
 @pytest.mark.parametrize(
@@ -138,40 +147,42 @@ def test_without_its_comparison_nothing_is_confirmed(make_study: MakeStudy, tria
     ],
 )
 def test_confirmed_is_who_won_every_comparison(verdicts: list[dict[str, Any]], state: str) -> None:
-    assert state_of(verdicts, "A", num_looks=1) == state
+    assert state_of(judged(verdicts), "A", num_looks=1) == state
 
 
 @pytest.mark.parametrize(
     ("fields", "num_looks", "state"),
     [
         ({"estimand": THIS_DATA}, 1, "confirmed on these images"),
-        ({}, 2, "confirmed, at look 2"),
+        ({}, 2, "confirmed, at interim analysis 2"),
         ({"adjust_method": "bh"}, 1, "confirmed, but for false discoveries"),
         # Of one comparison it is the same error rate.
         ({"adjust_method": "bh", "family_size": 1}, 1, "confirmed"),
-        ({"provisional": True}, 3, "confirmed, provisionally, at look 3"),
+        ({"provisional": True}, 3, "confirmed, provisionally, at interim analysis 3"),
         (
             {"estimand": THIS_DATA, "provisional": True, "adjust_method": "bh"},
             2,
-            "confirmed on these images, provisionally, but for false discoveries, at look 2",
+            "confirmed on these images, provisionally, but for false discoveries, at interim analysis 2",
         ),
     ],
 )
 def test_a_state_says_what_the_confirmation_lacks(fields: dict[str, Any], num_looks: int, state: str) -> None:
     own = [verdict("A", "X", "better"), verdict("A", "Y", "better", **fields)]
-    assert state_of(own, "A", num_looks=num_looks) == state
+    assert state_of(judged(own), "A", num_looks=num_looks) == state
     lost = [*own, verdict("A", "Z", "worse", **fields)]
-    assert state_of(lost, "A", num_looks=num_looks) == NOMINATED
+    assert state_of(judged(lost), "A", num_looks=num_looks) == NOMINATED
     others = [verdict("A", "X", "better"), verdict("X", "Y", "better", **fields)]
-    assert state_of(others, "A", num_looks=1) == CONFIRMED
+    assert state_of(judged(others), "A", num_looks=1) == CONFIRMED
 
 
-def test_the_looks_of_a_document_are_in_the_state(make_study: MakeStudy, trials: list[TrialRecord]) -> None:
+def test_the_looks_of_a_document_are_in_the_state(
+    make_study: MakeStudy, make_document: MakeDocument, trials: list[TrialRecord]
+) -> None:
     contenders = [contender("GRU", {"rnn": "gru", "nodes": 1}, 0.6, 0.7), contender("CNN", {"rnn": "none"}, 0.5)]
     document = {"num_looks": 2, "contenders": contenders, "comparisons": [verdict("GRU", "CNN", "better")]}
-    found = select(make_study(), trials, document, num_val=4, num_classes=10)
+    found = select(make_study(), trials, make_document(document), num_val=4, num_classes=10)
     assert found is not None
-    assert found.state == "confirmed, at look 2"
+    assert found.state == "confirmed, at interim analysis 2"
 
 
 @pytest.mark.parametrize(
@@ -182,39 +193,50 @@ def test_the_looks_of_a_document_are_in_the_state(make_study: MakeStudy, trials:
         (
             (0.6, 0.6, 0.6),
             "60.00 %",
-            "test accuracy, mean of 3 repeats on these test images; no interval, as nothing varied",
+            "test accuracy, mean of 3 repeats on these test images; no interval, as none varied",
         ),
         # A repeat that diverged and left nothing is an outcome: chance.
         ((0.6, None), "35.00 %", "test accuracy, mean of 2 repeats on these test images; no interval from two"),
     ],
 )
 def test_few_repeats_and_diverged_ones(
-    make_study: MakeStudy, trials: list[TrialRecord], scores: tuple[float | None, ...], mean: str, words: str
+    make_study: MakeStudy,
+    make_document: MakeDocument,
+    trials: list[TrialRecord],
+    scores: tuple[float | None, ...],
+    mean: str,
+    words: str,
 ) -> None:
     document = {"contenders": [contender("GRU", {"rnn": "gru", "nodes": 1}, *scores)], "comparisons": []}
     lost = {"test_accuracy": None, "diverged_in_epoch": None, "state": "failed"}
     document["contenders"][0]["repeats"].append(lost)
-    found = select(make_study(), trials, document, num_val=4, num_classes=10)
+    found = select(make_study(), trials, make_document(document), num_val=4, num_classes=10)
     assert found is not None
-    assert score_rows(to_dict(found))[2] == ("score on fresh blocks", mean, words)
+    assert score_rows(found)[2] == ("score on fresh repeats", mean, words)
 
 
-def test_another_nominee_and_a_baseline_have_no_correction(make_study: MakeStudy, trials: list[TrialRecord]) -> None:
+def test_another_nominee_and_a_baseline_have_no_correction(
+    make_study: MakeStudy, make_document: MakeDocument, trials: list[TrialRecord]
+) -> None:
     second = select(make_study(), trials, None, num_val=4, num_classes=10, point={"rnn": "gru", "nodes": 2})
     assert second is not None
     assert (second.trial, second.sweep_rank, second.selection_score, second.corrected_score) == (2, 2, 0.5, None)
-    assert score_rows(to_dict(second))[:2] == [
+    assert score_rows(second)[:2] == [
         ("selection score", "50.00 %", "validation accuracy of one run, nominee 2 of the sweep"),
-        ("corrected score", "-", "not known: the correction is for the sweep's first nominee, and this is number 2"),
+        (
+            "corrected score",
+            "-",
+            ("unknown: the correction applies to the sweep's first nominee, and this is nominee 2"),
+        ),
     ]
     point = {"rnn": "none"}
     document = {"contenders": [contender("CNN", point, 0.5)], "comparisons": []}
-    baseline = select(make_study(), trials, document, num_val=4, num_classes=10, point=point)
+    baseline = select(make_study(), trials, make_document(document), num_val=4, num_classes=10, point=point)
     assert baseline is not None
     assert (baseline.name, baseline.trial, baseline.selection_score) == ("CNN", None, None)
-    assert score_rows(to_dict(baseline))[:2] == [
+    assert score_rows(baseline)[:2] == [
         ("selection score", "-", "none: the sweep did not choose it"),
-        ("corrected score", "-", "not known: the sweep did not choose it"),
+        ("corrected score", "-", "unknown: the sweep did not choose it"),
     ]
 
 
@@ -226,33 +248,33 @@ def test_odd_sweeps(
     alone = select(study, [make_trial(0, "1100")], None, num_val=4, num_classes=10)
     assert alone is not None
     assert (alone.selection_score, alone.corrected_score) == (0.5, 0.5)
-    assert score_rows(to_dict(alone))[1] == ("corrected score", "50.00 %", "one candidate: nothing was chosen")
+    assert score_rows(alone)[1] == ("corrected score", "50.00 %", "one candidate: no selection, so no correction")
     # Stopped ones competed: beside a single completed trial nothing is known, beside several it was at least so much.
     one = [make_trial(0, "1100"), make_trial(1, "1110", outcome=Stopped(epoch=1), artifacts={})]
     beside = select(study, one, None, num_val=4, num_classes=10)
     assert beside is not None
     assert beside.corrected_score is None
-    assert score_rows(to_dict(beside))[1][1:] == (
+    assert score_rows(beside)[1][1:] == (
         "-",
-        "not known: a trial that the scheduler stopped competed with it, and left no answers to correct by",
+        "unknown: a trial that the scheduler stopped competed with it and left no correctness of the validation images",
     )
     several = select(study, [*one, make_trial(2, "1001")], None, num_val=4, num_classes=10)
     assert several is not None
-    words = score_rows(to_dict(several))[1][2]
+    words = score_rows(several)[1][2]
     assert words.startswith("at least ")
     assert "among 2 candidates (Tibshirani, 4 folds; 1 stopped trials competed as well)" in words
     # Nothing completed: a trial that the scheduler stopped is nominated.
     stopped = select(study, [make_trial(0, "1100", outcome=Stopped(epoch=1))], None, num_val=4, num_classes=10)
     assert stopped is not None
-    assert (stopped.selection_score, stopped.expected) == (0.5, None)
-    assert stopped.correction == Unknown(reason="no trial was completed")
+    assert (stopped.selection_score, stopped.expected_highest) == (0.5, None)
+    assert (stopped.correction, stopped.correction_unknown) == (None, "no trial was completed")
     # No validation part: nothing to choose by.
     never = select(study, [make_trial(0, "1", curve=(make_epoch(1, None),))], None, num_val=0, num_classes=10)
     assert never is not None
-    assert never.expected is None
-    assert [row[1:] for row in score_rows(to_dict(never))[:2]] == [
+    assert never.expected_highest is None
+    assert [row[1:] for row in score_rows(never)[:2]] == [
         ("-", "none: it was not validated"),
-        ("-", "not known: there is no validation part"),
+        ("-", "unknown: there is no validation part"),
     ]
 
 
@@ -263,17 +285,17 @@ def test_what_further_trials_would_buy(make_study: MakeStudy, make_trial: Callab
     study = make_study("search.sampler=random", "search.scheduler=none")
     found = select(study, trials, None, num_val=4, num_classes=10)
     assert found is not None
-    assert found.expected is not None
-    assert found.expected.num_trials == (1, 2, 5, 10, 12)
+    assert found.expected_highest is not None
+    assert found.expected_highest.num_trials == (1, 2, 5, 10, 12)
     by_hand = [np.mean([max(drawn) for drawn in itertools.combinations(scores, count)]) for count in (1, 2, 5, 10, 12)]
-    assert found.expected.val_accuracy == pytest.approx(by_hand)
-    assert found.expected.is_exact
-    expected = dataclasses.asdict(found.expected)
+    assert found.expected_highest.val_accuracy == pytest.approx(by_hand)
+    assert found.expected_highest.is_exact
+    expected = found.expected_highest
     numbers = ", ".join(f"{100 * value:.2f}" for value in by_hand)
     line = f"highest validation accuracy expected of 1, 2, 5, 10, 12 trials: {numbers} %"
     assert expected_line(expected) == line
-    hint = "; an indication: trials were stopped early, or are no independent random draws"
-    assert expected_line({**expected, "is_exact": False}) == line + hint
+    hint = "; approximate: trials were stopped early, or are not independent random draws"
+    assert expected_line(dataclasses.replace(expected, is_exact=False)) == line + hint
 
 
 @pytest.mark.parametrize(
@@ -292,14 +314,13 @@ def test_the_curve_is_exact_only_for_random_draws_trained_to_the_end(
     trials = [make_trial(0, "1111"), make_trial(1, "1110", **change)]
     found = select(make_study("search.sampler=random", override), trials, None, num_val=4, num_classes=10)
     assert found is not None
-    assert found.expected is not None
-    assert not found.expected.is_exact
+    assert found.expected_highest is not None
+    assert not found.expected_highest.is_exact
 
 
 def test_no_row_calls_anything_best(make_study: MakeStudy, trials: list[TrialRecord], tmp_path: Path) -> None:
     for point in (None, {"rnn": "gru", "nodes": 2}, {"rnn": "none"}):
         found = select(make_study(), trials, None, num_val=4, num_classes=10, point=point)
         assert found is not None
-        plain = to_dict(found)
-        words = " ".join(itertools.chain(*score_rows(plain), [expected_line(plain["expected_highest"])]))
+        words = " ".join(itertools.chain(*score_rows(found), [expected_line(found.expected_highest)]))
         assert "best" not in words.lower()

@@ -118,12 +118,12 @@ def test_four_folds_take_off_what_luck_put_on(tmp_path: Path, make_trials: MakeT
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"artifacts": {}}, "1 of 2 completed trials were trained before the right answers of the validation were"),
-        ({"blocks": ("sweep-1",)}, "trained on different blocks, so they share no validation images"),
-        ({"artifacts": {"val_correct": "gone.npy"}}, r"what trial 1 got right cannot be read .*gone\.npy"),
+        ({"artifacts": {}}, "1 of 2 completed trials were trained before the correctness of the validation images was"),
+        ({"blocks": ("sweep-1",)}, "trained on different splits, so they share no validation images"),
+        ({"artifacts": {"val_correct": "gone.npy"}}, r"the correctness of trial 1 cannot be read .*gone\.npy"),
         ({"artifacts": {"val_correct": "odd.npy"}}, r"cannot be read \(.*: expected rows of 5 uint8, found float64"),
         ({"artifacts": {"val_correct": "short.npy"}}, r"rows of 5 uint8, found uint8 of shape \(1, 4\)"),
-        ({"artifacts": {"val_correct": "other.npy"}}, r"an accuracy of 0\.0000, and it told 0\.2500"),
+        ({"artifacts": {"val_correct": "other.npy"}}, r"an accuracy of 0\.0000, but the trial reported 0\.2500"),
     ],
 )
 def test_what_cannot_be_known_is_said(
@@ -143,7 +143,7 @@ def test_without_bits_candidates_or_images_nothing_is_known(
 ) -> None:
     old = [dataclasses.replace(record, artifacts={}) for record in make_trials("1110", "1000")]
     for trials, num_images, reason in (
-        (old, 4, "it was trained before the right answers of the validation were recorded"),
+        (old, 4, "it was trained before the correctness of the validation images was recorded"),
         ([make_record("a")], 4, "no trial was completed"),
         (make_trials("111"), 3, "3 validation images are too few for 4 folds"),
         (old, 0, "there is no validation part"),

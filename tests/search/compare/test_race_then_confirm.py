@@ -37,7 +37,7 @@ class World(NamedTuple):
     """One study of equals."""
 
     val_CR: NDArray[np.float64]
-    """Accuracies of the raced blocks, each on a validation part of its own."""
+    """Accuracies of the raced repeats, each on a validation part of its own."""
     test_CR: NDArray[np.float64]
     """Of the same trainings, which no race may see."""
     fresh_CRN: NDArray[np.uint8]

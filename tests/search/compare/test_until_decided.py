@@ -1,4 +1,4 @@
-"""`compare --until-decided` on tiny studies: race, drop, confirm, and every way to be cut off.
+"""`compare --until-decided` and declared interim analyses on tiny studies, and every way to be cut off.
 
 Trainings are pretended, but for one slow test: a CNN gets right as many images as its learning rate deserves.
 """
@@ -18,11 +18,12 @@ import pytest
 from numpy.typing import NDArray
 
 from search.cli import main
-from search.compare.run import run_compare, run_until_decided
+from search.compare import run as running
 from search.console.progress import Display
 from search.data.store import open_data
-from search.errors import DivergedError, InputError, StudyError, TooManyFailuresError
+from search.errors import DivergedError, InputError, InterruptedStudyError, StudyError, TooManyFailuresError
 from search.export.pick import pick_winner
+from search.journal.comparison_file import to_dict
 from search.journal.journal import Journal, read_events, read_records
 from search.journal.nominee import NOMINATED, PROVISIONAL
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult
@@ -128,6 +129,16 @@ def study(
     return nominate(made, GOOD)
 
 
+def run_until_decided(study: StudyConfig) -> dict[str, Any]:
+    """Race and confirm; what comparison.json then holds."""
+    return to_dict(running.run_until_decided(study))
+
+
+def run_compare(study: StudyConfig) -> dict[str, Any]:
+    """Compare; what comparison.json then holds."""
+    return to_dict(running.run_compare(study))
+
+
 def blocks_of(study: StudyConfig) -> dict[str, list[str]]:
     """Configuration -> the blocks that it was trained on."""
     found: dict[str, list[str]] = {}
@@ -185,7 +196,7 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert {item["num_blocks"] for item in document["comparisons"]} == {3}
     assert document["declared"]["confirm"] == 3
     told = "\n".join(to_lines(make_overview(study)))
-    assert "race        Raced on validation accuracy: 8 blocks of at most 8." in told
+    assert "race        Raced on validation accuracy: 8 repeats of at most 8." in told
     # Nothing is shown against the one that is alike, so the survivor stays what it was.
     assert (pick_winner(study).name, pick_winner(study).state) == (finalist, NOMINATED)
     for pair in race["pairs"]:
@@ -196,11 +207,11 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
 
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert f"race: still in: {finalist}, {hopeless}, {alike}" in shown.err
-    assert "race, blocks 1 to 6 of at most 8, 3 still in: 18/18 repeats" in shown.err
-    assert f"race, block {dropped_after + 1} of at most 8, 2 still in" in shown.err
-    assert f"{finalist} beat {hopeless} after {dropped_after} blocks (E = " in shown.err
-    assert f"confirm {finalist} on fresh blocks: 9/9 repeats" in shown.err
+    assert f"race: remaining: {finalist}, {hopeless}, {alike}" in shown.err
+    assert "race, repeats 1 to 6 of at most 8, 3 configurations left: 18/18 repeats" in shown.err
+    assert f"race, repeat {dropped_after + 1} of at most 8, 2 configurations left" in shown.err
+    assert f"{finalist} beat {hopeless} after {dropped_after} repeats (E = " in shown.err
+    assert f"confirm {finalist} on fresh repeats: 9/9 repeats" in shown.err
 
     (note,) = [event for event in read_events(study.folder / "journal.jsonl") if event["event"] == "comparison"]
     repeats = [key for key, record in read_records(study.folder).items() if record.kind == "repeat"]
@@ -210,7 +221,7 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert "dropped" in note["tags"]["race.1"]
     table = (study.folder / "comparison" / "table.md").read_text()
     assert f"| {finalist} | {hopeless} | {dropped_after} |" in table
-    assert f"Survivor: {finalist}, judged on the test images and 3 fresh blocks, which the race never saw:" in table
+    assert f"Survivor: {finalist}, judged on the test images and 3 fresh repeats, which the race did not use:" in table
     written = json.loads((study.folder / "comparison" / "comparison.json").read_text())
     assert written == json.loads(json.dumps(document))
 
@@ -308,14 +319,14 @@ def test_a_race_is_a_look_at_the_blocks_of_a_comparison_and_none_at_fresh_ones(s
     raced = run_until_decided(change(study, repeats=6))
     again = run_compare(change(study, repeats=7))
     assert (ordinary["num_looks"], raced["num_looks"], again["num_looks"]) == (1, 1, 3)
-    assert "look number" not in "".join(item["sentence"] for item in raced["comparisons"])
-    assert "This is look number 3" in again["comparisons"][1]["sentence"]
+    assert "interim analysis" not in "".join(item["sentence"] for item in raced["comparisons"])
+    assert "This is interim analysis 3" in again["comparisons"][1]["sentence"]
     assert ordinary["num_looks"] == run_compare(change(study, repeats=6))["num_looks"]
 
 
 def test_too_few_blocks_to_decide_anything_are_refused_before_training(study: StudyConfig) -> None:
     with pytest.raises(
-        InputError, match=r"compare\.repeats: 5 blocks can decide none of the 2 pairs, .* take at least 6"
+        InputError, match=(r"compare\.repeats: 5 repeats cannot decide any of 2 pairs, .* use at least 6")
     ):
         run_until_decided(change(study, repeats=5))
     assert blocks_of(study) == {}
@@ -325,14 +336,16 @@ def test_a_family_too_large_for_the_blocks_is_said(study: StudyConfig, capsys: p
     pairs = (("finalist-1", "baseline-1"), ("baseline-2", "baseline-1"))
     family = {"two": pairs, "one": (("finalist-1", "baseline-2"),)}
     document = run_until_decided(change(study, repeats=5, family=family))
-    assert "5 blocks can decide none of the 2 pairs of family two, however clear; take at" in capsys.readouterr().err
+    assert (
+        "5 repeats cannot decide any of 2 pairs of family two, however large the difference; use at"
+    ) in capsys.readouterr().err
     assert [pair["outcome"] for pair in document["race"]["pairs"][:2]] == ["undecided", "undecided"]
 
 
 def test_few_blocks_to_confirm_are_said_before_training(study: StudyConfig, capsys: pytest.CaptureFixture[str]) -> None:
     document = run_until_decided(change(study, repeats=6, confirm=2))
     assert (
-        "compare.confirm: 2 can lead to no verdict, whatever the results; with compare.estimand new-data and"
+        "compare.confirm: 2 cannot lead to a verdict, whatever the results; with compare.estimand new-data and"
         in capsys.readouterr().err
     )
     assert {item["verdict"] for item in document["comparisons"]} == {"refused"}
@@ -393,7 +406,7 @@ def test_what_was_lost_is_tried_again_before_the_race_goes_on(
             raise RuntimeError("the node went away")
 
     pretence.trouble = lose
-    with pytest.raises(TooManyFailuresError, match="1 of 18 repeats were lost, and the race cannot go on") as caught:
+    with pytest.raises(TooManyFailuresError, match="1 of 18 repeats were lost, and the race cannot continue") as caught:
         run_until_decided(study)
     assert "compare-3: RuntimeError: the node went away" in caught.value.faults[1]
     assert not (study.folder / "comparison").exists()
@@ -469,3 +482,64 @@ def test_only_the_document_is_on_standard_output(
     shown = capsys.readouterr()
     assert json.loads(shown.out)["race"]["max_blocks"] == 6
     assert "race, blocks 1 to 6 of at most 6" in shown.err
+
+
+def declared(study: StudyConfig, **settings: Any) -> StudyConfig:
+    """The same study with three interim analyses after five repeats each."""
+    return change(study, **{"repeats": 15, "interim": 3, "estimand": "this-data", **settings})
+
+
+def test_a_clear_difference_ends_at_the_first_interim_analysis(
+    study: StudyConfig, pretence: Pretence, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = declared(study, baselines=study.compare.baselines[:1])
+    document = run_compare(study)
+    assert [block["name"] for block in document["blocks"]] == [f"compare-{index}" for index in range(5)]
+    (found,) = document["comparisons"]
+    assert (found["verdict"], found["interim"], document["num_looks"]) == ("better", [1, 3], 1)
+    assert "Analysis 1 of 3 as declared" in found["sentence"]
+    assert document["declared"]["interim"] == 3
+    trained = len(pretence.epochs)
+    assert run_compare(study) == document  # the same analyses, none of them counted again
+    assert len(pretence.epochs) == trained
+    assert "continues" not in capsys.readouterr().err
+    # Whoever goes on after all has looked twice.
+    longer = run_compare(change(study, interim=None))
+    assert (len(longer["blocks"]), longer["num_looks"]) == (15, 2)
+    assert "interim analysis 2" in longer["comparisons"][0]["sentence"]
+    assert longer["key"] != document["key"]
+
+
+def test_an_open_comparison_goes_on_to_the_last_analysis(
+    study: StudyConfig, pretence: Pretence, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = run_compare(declared(study))
+    assert len(document["blocks"]) == 15
+    assert [item["interim"] for item in document["comparisons"]] == [[3, 3]] * 2
+    assert document["comparisons"][0]["verdict"] == "better"
+    said = capsys.readouterr().err
+    assert "analysis 1 of 3, after 5 repeats (p at or below 0.00052 decides" in said
+    assert "analysis 2 of 3, after 10 repeats (p at or below 0.014 decides" in said
+    assert said.count("1 of 2 comparisons undecided, so training continues") == 2
+
+
+def test_a_comparison_killed_between_analyses_ends_alike(
+    study: StudyConfig, nominate: Callable[..., StudyConfig], pretence: Pretence
+) -> None:
+    calm = run_compare(nominate(declared(study, name="calm"), GOOD))
+    study, left = declared(study), [25]
+
+    def pull_the_plug(_: TrialSpec) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    pretence.trouble = pull_the_plug
+    with pytest.raises(InterruptedStudyError):
+        run_compare(study)
+    assert run_compare(study)["comparisons"] == calm["comparisons"]
+
+
+def test_interim_analyses_and_a_race_are_two_ways(study: StudyConfig) -> None:
+    with pytest.raises(StudyError, match=r"^compare\.interim: expected none with --until-decided, [^\n]+ found 3; "):
+        run_until_decided(declared(study))

@@ -96,12 +96,12 @@ def test_the_files_of_an_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_methods_of_a_family() -> None:
-    compared = [item.to_dict() for item in judged(scores("cnn", "gru", "lstm"), Declared(ratio=3 / 7))]
+    compared = judged(scores("cnn", "gru", "lstm"), Declared(ratio=3 / 7))
     text = methods_paragraph(compared)
     for words in (
         "The unit is the training run",
         "(n = 8 paired repeats)",
-        "tested two-sided by the corrected resampled t test (Nadeau and Bengio, 2003); claims are on new data",
+        "tested two-sided by the corrected resampled t test (Nadeau and Bengio, 2003); claims are about new data",
         "adjusted over the 2 comparisons of the declared family by Holm's procedure (1979), for a family-wise",
         "error rate of .05.",
         "adjusted by Holm's procedure over the same family, show the difference to lie within ±0.5 percentage points.",
@@ -136,23 +136,23 @@ def test_the_methods_follow_what_was_done(
     declared: Declared, datasets: int, names: tuple[str, ...], words: str
 ) -> None:
     found = judged(scores(*names), declared, datasets=datasets)
-    assert words in methods_paragraph([item.to_dict() for item in found])
+    assert words in methods_paragraph(found)
 
 
 def test_nothing_tested_is_said() -> None:
     found = judged(scores("a", "b", num=2), Declared())
-    assert methods_paragraph([item.to_dict() for item in found]).startswith("No comparison could be tested. Computed")
+    assert methods_paragraph(found).startswith("No comparison could be tested. Computed")
 
 
 def test_many_comparisons_begin_with_their_counts() -> None:
-    few = [item.to_dict() for item in judged(scores("a", "b", "c", "d"), Declared())]
-    assert verdict_lines(few) == [item["sentence"] for item in few]
+    few = judged(scores("a", "b", "c", "d"), Declared())
+    assert verdict_lines(few) == [item.sentence for item in few]
     rng = np.random.default_rng(1)
     base = 0.6 + rng.normal(0, 0.004, 8)
     many = {"a": base, "b": base + 0.03 + rng.normal(0, 0.002, 8), "c": base + rng.normal(0, 0.0004, 8)}
     many |= {f"x{place}": base + rng.normal(0.004, 0.01, 8) for place in range(3)}
     many |= {"y": np.where(np.arange(8) < 2, np.nan, base + 0.05 + rng.normal(0, 0.001, 8)), "z": base + 0.01}
-    lines = verdict_lines([item.to_dict() for item in judged(many, Declared())])
+    lines = verdict_lines(judged(many, Declared()))
     assert lines[0] == "Of 7 comparisons: 1 better, 1 equivalent, 4 open, 1 refused."
     assert [line.split(" ")[:2] for line in lines[1:3]] == [["b", "beats"], ["c", "and"]]
     assert lines[3] == "Inconclusive, because 2 of 8 pairs are missing, more than 10 %: y against a."
@@ -165,7 +165,7 @@ def test_a_provisional_verdict_is_called_so_in_the_table() -> None:
     correct = {"a": list((bits < 0.9).astype(np.uint8)), "b": list((bits < 0.6).astype(np.uint8))}
     found = Results(configs=("a", "b"), blocks=dict.fromkeys("ab", ("0", "1", "2")), correct=correct)
     (item,) = judge_results([found], [("a", "b")], Declared())
-    heading, row = pair_rows([item.to_dict()])
+    heading, row = pair_rows([item])
     cells = dict(zip(heading, row, strict=True))
     assert cells["verdict"] == "better, provisional"
     assert cells["repeats won"] == "3 of 3"

@@ -93,7 +93,7 @@ def test_top_classes_are_the_most_frequent_and_ties_go_by_name(make_folder: Make
     assert class_counts(dataset.test.labels, dataset.classes) == {"bee": 2, "cat": 3, "eel": 5}
     assert dataset.test.ids[2:5] == ("test/cat/000.png", "test/cat/001.png", "test/cat/002.png")
     assert scan(DataConfig(name="folder", root=root, top_classes=5)).classes == ("ant", "bee", "cat", "dog", "eel")
-    with pytest.raises(DataError, match="top_classes must be at most the 5 classes there are, got 6"):
+    with pytest.raises(DataError, match="top_classes must be at most the 5 classes of the data set, got 6"):
         scan(DataConfig(name="folder", root=root, top_classes=6))
 
 
@@ -138,7 +138,7 @@ def test_class_on_one_side_only(make_folder: MakeFolder) -> None:
 def test_class_too_small_to_hold_out(make_folder: MakeFolder) -> None:
     root = make_folder({"cat": 12, "dog": 1})
     with pytest.raises(
-        ClassMissingError, match="class dog must be in both parts, got 1 images for training and 0 for the"
+        ClassMissingError, match="class dog must be in both parts, got 1 image for training and 0 for the"
     ):
         scan(DataConfig(name="folder", root=str(root), test_fraction=0.2))
 
@@ -243,7 +243,7 @@ def test_cifar10_damaged_official_file(official: Path) -> None:
 def test_cifar10_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = dataclasses.replace(cifar10.ARCHIVE, url="http://127.0.0.1:9/cifar-10-python.tar.gz")
     monkeypatch.setattr(cifar10, "ARCHIVE", archive)
-    with pytest.raises(FetchError, match=r"could not be fetched into .*refused.*; where there is no network, copy"):
+    with pytest.raises(FetchError, match=r"could not be downloaded into .*refused.*; without a network, copy"):
         fetch(DataConfig(name="cifar10", root=str(tmp_path)))
 
 

@@ -45,9 +45,9 @@ UP = "../../.."
 """From what is unpacked to what is none of its business."""
 LINK = {"type": tarfile.SYMTYPE, "linkname": f"{UP}/outside"}
 HOSTILE = {
-    "tar, above": ("a.tar.gz", _tar((f"{UP}/outside/x", {}, b"x")), "leads out of the folder"),
-    "tar, above later": ("a.tar.gz", _tar((f"a/../{UP}/outside/x", {}, b"x")), "leads out of the folder"),
-    "tar, absolute": ("a.tar.gz", _tar(("/x", {}, b"x")), "leads out of the folder"),
+    "tar, above": ("a.tar.gz", _tar((f"{UP}/outside/x", {}, b"x")), "is outside the folder"),
+    "tar, above later": ("a.tar.gz", _tar((f"a/../{UP}/outside/x", {}, b"x")), "is outside the folder"),
+    "tar, absolute": ("a.tar.gz", _tar(("/x", {}, b"x")), "is outside the folder"),
     "tar, through a link": ("a.tar.gz", _tar(("a", LINK, b""), ("a/x", {}, b"x")), "is a link or a device"),
     "tar, a link inside": (
         "a.tar.gz",
@@ -61,14 +61,14 @@ HOSTILE = {
     ),
     "tar, a pipe": ("a.tar.gz", _tar(("a", {"type": tarfile.FIFOTYPE}, b"")), "is a link or a device"),
     "tar, twice": ("a.tar.gz", _tar(("a", {}, b"1"), ("a", {}, b"2")), "File exists"),
-    "tar, too large": ("a.tar.gz", _tar(("a", {}, b"0" * 2000)), "holds more than"),
-    "tar, too many": ("a.tar.gz", _tar(*[(f"a{i}", {}, b"") for i in range(20)]), "holds more than"),
-    "tar, in sum too large": ("a.tar.gz", _tar(*[(f"a{i}", {}, b"0" * 400) for i in range(4)]), "holds more than"),
-    "zip, above": ("a.zip", _zip((f"{UP}/outside/x", b"x")), "leads out of the folder"),
-    "zip, absolute": ("a.zip", _zip(("/x", b"x")), "leads out of the folder"),
-    "zip, of Windows": ("a.zip", _zip((r"..\outside\x", b"x")), "leads out of the folder"),
-    "zip, too large": ("a.zip", _zip(("a", b"0" * 2000)), "holds more than"),
-    "zip, too many": ("a.zip", _zip(*[(f"a{i}", b"") for i in range(20)]), "holds more than"),
+    "tar, too large": ("a.tar.gz", _tar(("a", {}, b"0" * 2000)), "contains more than"),
+    "tar, too many": ("a.tar.gz", _tar(*[(f"a{i}", {}, b"") for i in range(20)]), "contains more than"),
+    "tar, in sum too large": ("a.tar.gz", _tar(*[(f"a{i}", {}, b"0" * 400) for i in range(4)]), "contains more than"),
+    "zip, above": ("a.zip", _zip((f"{UP}/outside/x", b"x")), "is outside the folder"),
+    "zip, absolute": ("a.zip", _zip(("/x", b"x")), "is outside the folder"),
+    "zip, of Windows": ("a.zip", _zip((r"..\outside\x", b"x")), "is outside the folder"),
+    "zip, too large": ("a.zip", _zip(("a", b"0" * 2000)), "contains more than"),
+    "zip, too many": ("a.zip", _zip(*[(f"a{i}", b"") for i in range(20)]), "contains more than"),
     "no archive": ("a.tar.gz", lambda path: path.write_bytes(b"not an archive"), "not a gzip file|could not be opened"),
     "no zip": ("a.zip", lambda path: path.write_bytes(b"not an archive"), "not a zip file"),
 }
@@ -151,7 +151,7 @@ def test_a_download_is_checked(archive: Archive, tmp_path: Path) -> None:
         assert download(archive, beside).read_bytes() == b"12345"
     (tmp_path / "a.bin").write_bytes(b"12346")
     with (
-        pytest.raises(FetchError, match=r"a\.bin: expected sha256 5994.*, found .*; where there is no network, copy"),
+        pytest.raises(FetchError, match=r"a\.bin: expected sha256 5994.*, found .*; without a network, copy"),
         fetching("it", tmp_path / "root", "copy it") as beside,
     ):
         download(archive, beside)
@@ -161,7 +161,7 @@ def test_a_download_is_checked(archive: Archive, tmp_path: Path) -> None:
 def test_a_download_is_bounded(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", 4)
     with (
-        pytest.raises(FetchError, match="holds more than 4 bytes"),
+        pytest.raises(FetchError, match="contains more than 4 bytes"),
         fetching("it", tmp_path / "root", "copy it") as beside,
     ):
         download(archive, beside)

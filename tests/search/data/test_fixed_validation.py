@@ -52,13 +52,13 @@ def study(make_study: MakeStudy, root: Path, cnn: dict[str, Any]) -> StudyConfig
 def test_plan_says_the_three_parts(study: StudyConfig) -> None:
     lines = to_lines(make_plan(study))
     assert "data        24 training, 10 validation, 12 test images" in lines
-    assert any("validation part: val/, 10 images, the same for every block" in line for line in lines)
+    assert any("validation part: val/, 10 images, the same for every repeat" in line for line in lines)
 
 
 @pytest.mark.parametrize("override", ["split.method=none", "split.method=random", "split.fraction=0.2"])
 def test_a_split_that_contradicts_it_is_refused_by_plan(make_study: MakeStudy, root: Path, override: str) -> None:
     study = make_study(override, data={"name": "folder", "root": str(root)})
-    with pytest.raises(InputError, match="a validation part of its own, 10 images, and split asks for another one"):
+    with pytest.raises(InputError, match="its own validation part, 10 images, but split requests another one"):
         make_plan(study)
 
 
@@ -100,7 +100,8 @@ def test_a_journal_of_before_has_no_such_part(study: StudyConfig, driver: Any) -
     event = {"event": "session", "data": {"num_train": 34}, "classes": ["bright", "dark"]}
     found = overview._select(study, trials, [event], None)
     assert found is not None
-    assert "not known" not in str(found["selection_score"])
+    assert "unknown" not in str(found.selection_score)
     now = overview._select(study, trials, [{**event, "data": {"num_train": 34, "num_val": 10}}], None)
     assert now is not None
-    assert now["correction"]["num_images"] == 10
+    assert now.correction is not None
+    assert now.correction.num_images == 10

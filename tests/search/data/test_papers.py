@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.data.datasets import DataConfig, Dataset, choose, scan
+from search.data.datasets import DataConfig, Dataset, scan, select
 from search.data.listing import Listing, Part, class_counts
 from search.data.splits import SplitConfig, split
 
@@ -105,9 +105,9 @@ def _listing(num_classes: int, num_train: int, num_test: int) -> Listing:
 
 
 def test_whole_tiny_imagenet_has_its_sizes() -> None:
-    dataset = choose(_listing(200, 100_000, 10_000), DataConfig(name="tiny-imagenet"))
+    dataset = select(_listing(200, 100_000, 10_000), DataConfig(name="tiny-imagenet"))
     assert (len(dataset.train.labels), len(dataset.test.labels)) == (100_000, 10_000)
-    five = choose(_listing(200, 100_000, 10_000), DataConfig(name="tiny-imagenet", top_classes=5))
+    five = select(_listing(200, 100_000, 10_000), DataConfig(name="tiny-imagenet", top_classes=5))
     assert (five.classes, len(five.train.labels)) == (("c000", "c001", "c002", "c003", "c004"), 2500)
 
 
@@ -120,7 +120,7 @@ def test_whole_tiny_imagenet_has_its_sizes() -> None:
     ],
 )
 def test_cifar10_as_each_paper_split_it(config: SplitConfig, sizes: tuple[int, int]) -> None:
-    dataset = choose(_listing(10, 50_000, 10_000), DataConfig(name="cifar10"))
+    dataset = select(_listing(10, 50_000, 10_000), DataConfig(name="cifar10"))
     assert tuple(map(len, split(dataset.train.labels, config, 3))) == sizes
     assert len(dataset.test.labels) == 10_000
 

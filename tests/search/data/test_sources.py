@@ -104,7 +104,9 @@ def test_caltech_is_fetched_once_and_never_by_half(tmp_path: Path, monkeypatch: 
     config = DataConfig(name="caltech101", root=str(root), download=True)
     for bad in (replace(good, digest="0" * 32), replace(good, url=f"{outer.as_uri()}.none")):
         monkeypatch.setattr(caltech101, "ARCHIVE", bad)
-        with pytest.raises(FetchError, match=r"caltech101: could not be fetched into .*no network, unpack caltech-101"):
+        with pytest.raises(
+            FetchError, match=r"caltech101: could not be downloaded into .*a network, unpack caltech-101"
+        ):
             fetch(config)
         assert {path.name for path in root.iterdir()} == {".fetch.lock"}
     monkeypatch.setattr(caltech101, "ARCHIVE", good)
@@ -154,7 +156,7 @@ def test_tiny_imagenet_sorted_by_a_script_that_leaves_the_list_behind(tiny: Path
 def test_tiny_imagenet_sorted_by_half_is_refused(tiny: Path) -> None:
     (tiny / "val/n01").mkdir()
     (tiny / "val/images/000.png").rename(tiny / "val/n01/000.png")
-    with pytest.raises(LayoutError, match=r"images lie both in images/ and in class folders \(1\)"):
+    with pytest.raises(LayoutError, match=r"there are images both in images/ and in class folders \(1\)"):
         scan(DataConfig(name="tiny-imagenet", root=str(tiny)))
 
 
@@ -181,7 +183,7 @@ def test_labels_and_words_of_tiny_imagenet_are_part_of_its_manifest(tiny: Path) 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        ("train", r"looked for tiny-imagenet-200/ or itself .*; found .*; fetch http://cs231n\.stanford\.edu/tiny"),
+        ("train", r"looked for tiny-imagenet-200/ or itself .*; found .*; download http://cs231n\.stanford\.edu/tiny"),
         ("val/images", "val: looked for images/ beside val_annotations"),
         ("val/images/001.png", r"1 images of val_annotations\.txt are missing, 001\.png the first"),
         ("n02", "class n02 has 4 images in train/ and no folder in val/"),
@@ -201,7 +203,7 @@ def test_tiny_imagenet_wrong_layout(tiny: Path, damage: str, words: str) -> None
 
 
 def test_tiny_imagenet_is_not_fetched_but_how_to_get_it_is_said(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(FetchError, match=r"tiny-imagenet: cannot be fetched for you; fetch http://cs231n"):
+    with pytest.raises(FetchError, match=r"tiny-imagenet: cannot be downloaded automatically; download http://cs231n"):
         fetch(DataConfig(name="tiny-imagenet", root=str(tmp_path / "none"), download=True))
     fetch(DataConfig(name="tiny-imagenet", root=str(tiny), download=True))
 

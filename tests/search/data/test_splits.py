@@ -95,7 +95,7 @@ def test_missing_class_is_named_with_its_counts() -> None:
     labels = np.array([0] * 10 + [1])
     with pytest.raises(ClassMissingError, match=r"class dog must be in both parts, got 1 .* 0 .*change the share"):
         split(labels, SplitConfig(fraction=0.2), 0, ("cat", "dog"))
-    with pytest.raises(ClassMissingError, match=r"class dog .*; add images of it, or split stratified"):
+    with pytest.raises(ClassMissingError, match=r"class dog .*; add images of this class, or split stratified"):
         split(labels, SplitConfig(method="random"), 0, ("cat", "dog"))
     with pytest.raises(ClassMissingError, match="class 1 "):
         split(labels, SplitConfig(), 0)

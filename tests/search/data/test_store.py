@@ -85,7 +85,7 @@ def test_a_validation_part_of_its_own_is_the_same_for_every_seed(make_folder: Ma
     assert np.array_equal(data.train.labels[val_rows], dataset.val.labels)
     assert np.array_equal(data.train.pixels[val_rows[2]], dataset.val.read(2))
     for asked in (SplitConfig(method="none"), SplitConfig(method="random"), SplitConfig(fraction=0.2)):
-        with pytest.raises(DataError, match="a validation part of its own, 5 images, and split asks for another one"):
+        with pytest.raises(DataError, match="its own validation part, 5 images, but split requests another one"):
             data.divide(asked, 0)
 
 

@@ -249,7 +249,7 @@ def test_wrong_layout_says_what_to_do(make_folder: MakeFolder, counts: dict[str,
 
 def test_it_is_not_fetched_but_how_to_get_it_is_said(tmp_path: Path, root: Path) -> None:
     with pytest.raises(
-        FetchError, match=r"data imagenet: cannot be fetched for you; register at https://image-net\.org"
+        FetchError, match=r"data imagenet: cannot be downloaded automatically; register at https://image-net\.org"
     ):
         fetch(DataConfig(name="imagenet", root=str(tmp_path / "empty"), download=True))
     fetch(DataConfig(name="imagenet", root=str(root), download=True))

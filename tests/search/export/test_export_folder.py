@@ -97,7 +97,7 @@ def test_a_failed_export_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "rename", refuse)
     with (
-        pytest.raises(InputError, match=r"cannot be replaced \(Device or resource busy\); name another folder"),
+        pytest.raises(InputError, match=r"cannot be replaced \(Device or resource busy\); choose another folder"),
         replacing(target) as new,
     ):
         (new / "README.md").write_text("new")
@@ -135,7 +135,7 @@ def test_a_file_system_without_locks_holds_exports_too(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"README.md": "mine"}, r"holds README\.md and no evidence\.json of an export, so it is left alone"),
+        ({"README.md": "mine"}, r"contains README\.md and no evidence\.json of an export, so it is not replaced"),
         ({"README.md": "mine", "config.yaml": "name: x"}, "no evidence"),
         ({"evidence.json": "{}"}, "no evidence"),
         ({"evidence.json": "[" * 100_000}, "no evidence"),
@@ -172,7 +172,7 @@ def test_targets(tmp_path: Path) -> None:
         (new / "README.md").write_text("new")
     assert (tmp_path / "link" / "README.md").read_text() == "new"
     with (
-        pytest.raises(InputError, match=r"cannot be written \(File exists\); name another folder"),
+        pytest.raises(InputError, match=r"cannot be written \(File exists\); choose another folder"),
         replacing(tmp_path / "file" / "winner"),
     ):
         pass

@@ -151,10 +151,11 @@ def test_without_a_comparison_it_is_a_nomination(nominated: Path, study: StudyCo
     assert selection["corrected_score"] == top.val_accuracy - selection["correction"]["bias"]
     assert selection["confirmed_score"] is None
     assert (
-        f"| selection score | {100 * top.val_accuracy:.2f} % | validation accuracy of one run, chosen for it |" in card
+        f"| selection score | {100 * top.val_accuracy:.2f} % | validation accuracy of one run, selected for this "
+        "score |" in card
     )
     assert f"| corrected score | {100 * selection['corrected_score']:.2f} % | " in card
-    assert "| score on fresh blocks | - | not known: no comparison yet, run `hybrid-search compare` |" in card
+    assert "| score on fresh repeats | - | unknown: no comparison yet, run `hybrid-search compare` |" in card
     assert f"{evidence['model']['parameters_torch']:,} parameters" in card
 
 
@@ -194,7 +195,7 @@ def test_disagreement_with_the_scored_predictions_is_recorded_and_said(
     finally:
         np.save(path, scored)
     assert json.loads((folder / "evidence.json").read_text())["program"]["share"] == 0.8
-    assert "agrees with the predictions that were scored on 80.0 % of the images only" in capsys.readouterr().err
+    assert "agrees with the predictions that were scored on 80.0 % of the images" in capsys.readouterr().err
 
 
 def test_predictions_are_compared_in_the_precision_of_the_scores(digits: ImageData) -> None:
@@ -227,7 +228,7 @@ def test_with_a_comparison_the_evidence_is_the_comparison(
     runs = next(item["repeats"] for item in document["contenders"] if item["name"] == winner.name)
     mean = np.mean([run["test_accuracy"] for run in runs])
     assert evidence["selection"]["confirmed_score"]["mean"] == pytest.approx(mean)
-    assert f"score on fresh blocks | {100 * mean:.2f} % |" in (folder / "README.md").read_text()
+    assert f"score on fresh repeats | {100 * mean:.2f} % |" in (folder / "README.md").read_text()
     block = make_block(compared.seed, "compare", 0)
     assert_program_equals_weights(compared, folder, digits, facts, block, 3)
 
@@ -242,7 +243,7 @@ def test_any_contender_can_be_exported_by_name(compared: StudyConfig, place: Pat
         assert (found.name, found.state, found.alias) == (
             (name, choice.state, choice.alias) if name == choice.name else (name, BY_HAND, None)
         )
-    with pytest.raises(InputError, match=r"--config other: not in the comparison; it has: crnn gru"):
+    with pytest.raises(InputError, match=r"--config other: not in the comparison; known: crnn gru"):
         pick_winner(compared, Wanted(config="other"))
 
 
@@ -256,19 +257,19 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(
     assert sorted(path.name for path in target.iterdir()) == FILES
     assert (target / "README.md").read_text() != "old"
     (target / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"the folder holds other files \(notes\.txt\)"):
+    with pytest.raises(InputError, match=r"the folder contains other files \(notes\.txt\)"):
         export(study, target)
     assert (target / "notes.txt").read_text() == "mine"
     (target / "notes.txt").unlink()
     evidence = (target / "evidence.json").read_text()
     (target / "evidence.json").write_text(evidence.replace('"study": "tiny"', '"study": "other"'))
-    with pytest.raises(InputError, match=r"the export of another study \(other\); name another one"):
+    with pytest.raises(InputError, match=r"the export of another study \(other\); choose another one"):
         export(study, target)
     assert '"study": "other"' in (target / "evidence.json").read_text()
     foreign = tmp_path / "photos"
     foreign.mkdir()
     (foreign / "me.jpg").write_text("mine")
-    with pytest.raises(InputError, match=r"the folder holds other files \(me\.jpg\); name an empty or new one"):
+    with pytest.raises(InputError, match=r"the folder contains other files \(me\.jpg\); choose an empty or new one"):
         export(study, foreign)
     assert [path.name for path in foreign.iterdir()] == ["me.jpg"]
 
@@ -276,7 +277,7 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(
 def test_nothing_trained_is_nothing_to_export(make_study: MakeStudy) -> None:
     with pytest.raises(NothingToDoError, match="no completed trial to export; run `hybrid-search sweep` first"):
         pick_winner(make_study())
-    with pytest.raises(InputError, match="nothing was compared yet; run `hybrid-search compare` first"):
+    with pytest.raises(InputError, match="there is no comparison yet; run `hybrid-search compare` first"):
         pick_winner(make_study(), Wanted(config="ecrnn/cnn"))
     with pytest.raises(InputError, match="--trial 0: expected a trial of the sweep, which has 0"):
         pick_winner(make_study(), Wanted(trial=0))
@@ -286,7 +287,7 @@ def test_lost_weights_are_said(study: StudyConfig, tmp_path: Path) -> None:
     copy = study.model_copy(update={"storage": str(tmp_path)})
     copy.folder.mkdir()
     shutil.copy(study.folder / "journal.jsonl", copy.folder)
-    with pytest.raises(NothingToDoError, match="are gone"):
+    with pytest.raises(NothingToDoError, match="were deleted"):
         export(copy, tmp_path / "export")
     assert not (tmp_path / "export").exists()
 
@@ -419,7 +420,7 @@ def test_damaged_weights_are_named(tmp_path: Path, nominated: Path) -> None:
     weights = bytearray((copy / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (copy / "model.safetensors").write_bytes(weights)
-    with pytest.raises(InputError, match=r"model\.safetensors: damaged, not the weights of evidence\.json"):
+    with pytest.raises(InputError, match=r"model\.safetensors: damaged, the digest differs from evidence\.json"):
         predict(copy, [])
 
 
@@ -469,11 +470,11 @@ def test_predict_reads_numbers_only(forged: Any, bomb: Any, form: str) -> None:
     [
         ({"settings": {"backbone": "cnn4"}}, "not an export"),
         ({"settings": "cnn4"}, "not an export"),
-        ({"mean": [1e999, 0]}, "does not hold together"),
-        ({"mean": [float("nan"), 0, 0]}, "does not hold together"),
-        ({"std": [0, 1, 1]}, "does not hold together"),
-        ({"classes": ["a"]}, "does not hold together"),
-        ({"squeezed_to": 10**9}, "does not hold together"),
+        ({"mean": [1e999, 0]}, "contradicts itself"),
+        ({"mean": [float("nan"), 0, 0]}, "contradicts itself"),
+        ({"std": [0, 1, 1]}, "contradicts itself"),
+        ({"classes": ["a"]}, "contradicts itself"),
+        ({"squeezed_to": 10**9}, "contradicts itself"),
         ({"height": 9}, None),
     ],
 )
@@ -504,7 +505,7 @@ def test_a_trial_and_the_highest_ranked_ones_can_be_exported(compared: StudyConf
         # The weights of a repeat stand for the study, never those that were chosen for their score.
         assert (found.alias, found.is_choice) == (None, False)
     assert found.state == BY_HAND
-    assert "> Chosen by hand: no declared comparison speaks of it." in (place / "by number" / "README.md").read_text()
+    assert "> Chosen by hand: no declared comparison includes it." in (place / "by number" / "README.md").read_text()
     with pytest.raises(InputError, match="--trial 7: expected a trial of the sweep, which has 2"):
         pick_winner(compared, Wanted(trial=7))
     with pytest.raises(InputError, match="--top 3: expected 1 to 2, the completed trials"):
@@ -513,9 +514,9 @@ def test_a_trial_and_the_highest_ranked_ones_can_be_exported(compared: StudyConf
     content = lost.read_bytes()
     lost.unlink()
     try:
-        with pytest.raises(InputError, match=r"--top 2: the weights of trial \d are gone; .*; take --top 1"):
+        with pytest.raises(InputError, match=r"--top 2: the weights of trial \d were deleted; .*; use --top 1"):
             pick_top(compared, 2)
-        with pytest.raises(NothingToDoError, match="a sweep keeps those of the 3 trials that it ranks highest"):
+        with pytest.raises(NothingToDoError, match="a sweep keeps those of the 3 highest-ranked trials"):
             export(compared, place / "never", Wanted(trial=ranked[1].number))
     finally:
         lost.write_bytes(content)
@@ -538,7 +539,7 @@ def test_the_verb_says_what_was_written_and_what_was_not_registered(
     exported_all = export_all(compared, tmp_path / "top", top=2)
     assert sorted(path.name for path in (tmp_path / "top").iterdir()) == ["trial-0", "trial-1"]
     assert [row["registered"] for row in to_rows(exported_all, is_list=True)] == [None, None]
-    assert to_lines(exported_all)[-1] == "registry    not registered: tracking is switched off"
+    assert to_lines(exported_all)[-1] == "registry    not registered: tracking is disabled"
     with pytest.raises(InputError, match="--config and --top: expected one of them, found 2"):
         export_all(compared, tmp_path / "x", config="a", top=1)
 
@@ -608,7 +609,7 @@ def test_an_answer_that_is_no_number_is_refused(forged: Any, nominated: Path, pi
         name: torch.full_like(values, 3e38) if values.is_floating_point() else values
         for name, values in load_file(nominated / "model.safetensors").items()
     }
-    with pytest.raises(InputError, match="the model gives no finite number for"):
+    with pytest.raises(InputError, match="the probabilities for"):
         predict(forged(save(weights)), [picture("a.png")])
 
 
@@ -619,10 +620,10 @@ def test_damaged_weights_and_a_full_disk_are_told(
     weights = study.folder / winner.record.artifacts["weights-0"]
     content = weights.read_bytes()
     weights.write_bytes(content[:300])
-    with pytest.raises(InputError, match=r"damaged or not .*; put it back from a copy"):
+    with pytest.raises(InputError, match=r"damaged or not .*; restore it from a copy"):
         export(study, tmp_path / "new")
     weights.unlink()
-    with pytest.raises(NothingToDoError, match=r"the weights of .* are gone; put them back"):
+    with pytest.raises(NothingToDoError, match=r"the weights of .* were deleted; restore them"):
         export(study, tmp_path / "new")
     weights.write_bytes(content)
     target = tmp_path / "export"

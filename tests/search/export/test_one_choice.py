@@ -15,6 +15,7 @@ from search.compare.repeats import Repeats, judge_repeats
 from search.compare.results import write_results
 from search.console.tables import to_table
 from search.export.command import export_all
+from search.journal.comparison_file import from_json
 from search.journal.journal import Journal
 from search.journal.nominee import CONFIRMED, NOMINATED
 from search.journal.summary import nominee
@@ -73,20 +74,22 @@ def test_a_nominee_that_is_a_baseline_is_named_alike_everywhere(study: StudyConf
     # The sweep's own run names the trial, the comparison's run what it led to.
     (nominated,) = [item["hybrid_search.nominated"] for item in tags if "hybrid_search.nominated" in item]
     overview = make_overview(study)
-    assert nominated == overview["nominated"][0]["label"]
-    assert overview["nominated"][0]["point"] == baseline["point"]
+    assert nominated == overview.nominated[0].label
+    assert dict(overview.nominated[0].point) == baseline["point"]
     (chosen,) = [(item["choice"], item["choice.state"]) for item in tags if "choice" in item]
     assert chosen == (baseline["name"], NOMINATED)
 
     for verdict, state, alias in (("refused", NOMINATED, "candidate"), ("worse", CONFIRMED, "champion")):
         document = judge_again(study, verdict)
         overview, material = make_overview(study), gather(study)
+        assert overview.selection is not None
+        assert overview.choice == material.choice is not None
         ((exported, registration),) = export_all(study, tmp_path / "winner")
         evidence = json.loads((tmp_path / "winner" / "evidence.json").read_text())
         for name, word in (
-            (overview["selection"]["name"], overview["selection"]["state"]),
-            (overview["choice"]["name"], overview["choice"]["state"]),
-            (material.choice["name"], material.choice["state"]),
+            (overview.selection.name, overview.selection.state),
+            (overview.choice.name, overview.choice.state),
+            (material.choice.name, material.choice.state),
             (exported.winner.name, exported.winner.state),
             (evidence["name"], evidence["state"]),
             (evidence["selection"]["name"], evidence["selection"]["state"]),
@@ -102,4 +105,6 @@ def test_a_nominee_that_is_a_baseline_is_named_alike_everywhere(study: StudyConf
         version = client.get_model_version_by_alias(study.name, alias)
         assert (version.tags["configuration"], version.tags["state"]) == (baseline["name"], state)
     # `refused` was what the comparison itself came to.
-    assert f"`export` takes {baseline['name']}: {NOMINATED}." in to_table({**document, "comparisons": []})
+    assert f"`export` takes {baseline['name']}: {NOMINATED}." in to_table(
+        from_json(json.dumps({**document, "comparisons": []}).encode())
+    )

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from search.journal.nominee import CONFIRMED, NOMINATED, PROVISIONAL, choose
+from search.journal.comparison import ComparisonDocument
+from search.journal.nominee import CONFIRMED, NOMINATED, PROVISIONAL, choose_reported
 from search.journal.summary import nominee, nominees, summarise
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]
 MakeEpoch = Callable[..., EpochMetrics]
+MakeDocument = Callable[[dict[str, Any]], ComparisonDocument]
 Verdicts = list[tuple[str, str, str]]
 
 
@@ -104,52 +106,60 @@ def compared(means: dict[str, float | None], verdicts: Verdicts, finalists: str 
     ],
 )
 def test_the_rule(
-    trials: list[TrialRecord], finalists: str, means: dict[str, float], verdicts: Verdicts, name: str, state: str
+    trials: list[TrialRecord],
+    make_document: MakeDocument,
+    finalists: str,
+    means: dict[str, float],
+    verdicts: Verdicts,
+    name: str,
+    state: str,
 ) -> None:
     document = compared(means, verdicts, finalists)
     for order in itertools.permutations(document["contenders"]):
-        choice = choose(trials, document | {"contenders": list(order)})
+        choice = choose_reported(trials, make_document(document | {"contenders": list(order)}))
         assert choice is not None
-        assert (choice.name, choice.state, choice.is_confirmed) == (name, state, state != NOMINATED)
+        assert (choice.name, choice.state) == (name, state)
 
 
 def test_without_a_comparison_it_is_the_nominee(trials: list[TrialRecord]) -> None:
-    choice = choose(trials[::-1], None)
+    choice = choose_reported(trials[::-1], None)
     assert choice is not None
     assert (choice.name, choice.trial, choice.state, choice.notes) == ("trial k0", 0, NOMINATED, ())
-    assert choose([], None) is None
+    assert choose_reported([], None) is None
 
 
-def test_notes_name_a_higher_mean_and_a_nominee_that_was_not_compared(trials: list[TrialRecord]) -> None:
+def test_notes_name_a_higher_mean_and_a_nominee_that_was_not_compared(
+    trials: list[TrialRecord], make_document: MakeDocument
+) -> None:
     document = compared({"A": 0.6, "B": 0.7, "X": 0.7}, [("A", "X", "worse"), ("B", "X", "inconclusive")])
-    choice = choose(trials, document)
+    choice = choose_reported(trials, make_document(document))
     assert choice is not None
     assert choice.notes == (
-        "B has a higher mean test accuracy (70.00 % against 60.00 %); the declared comparisons do not make it the "
-        "winner",
-        "X was found better than A, but not than all that it was compared with",
+        "B has a higher mean test accuracy (70.00 % against 60.00 %), but it did not win its declared comparisons",
+        "X was better than A, but not than every configuration it was compared with",
     )
-    choice = choose(trials, compared({"B": 0.7, "X": 0.6}, [("B", "X", "better")]))
+    choice = choose_reported(trials, make_document(compared({"B": 0.7, "X": 0.6}, [("B", "X", "better")])))
     assert choice is not None
     (note,) = choice.notes
     assert note == (
-        "the sweep now nominates trial k0, which the newest comparison does not hold; run `hybrid-search compare` again"
+        "the sweep now nominates trial k0, which the newest comparison does not contain; run `hybrid-search "
+        "compare` again"
     )
-    choice = choose(trials, compared({"A": 0.8, "X": 0.6}, [("A", "X", "better")]))
+    choice = choose_reported(trials, make_document(compared({"A": 0.8, "X": 0.6}, [("A", "X", "better")])))
     assert choice is not None
     assert choice.notes == ()
 
 
-def test_a_race_leaves_its_survivor_nominated(trials: list[TrialRecord]) -> None:
+def test_a_race_leaves_its_survivor_nominated(trials: list[TrialRecord], make_document: MakeDocument) -> None:
     raced = [{"name": name, "point": {"is": name}} for name in "ABX"]
     document = compared({"B": 0.6, "X": 0.6}, [("B", "X", "inconclusive")], "B")
     document["race"] = {"survivor": "B", "contenders": raced}
-    choice = choose(trials, document)
+    choice = choose_reported(trials, make_document(document))
     assert choice is not None
     assert (choice.name, choice.trial, choice.notes) == ("B", 1, ())
     # A nominee that took no part in the race was not dropped by it.
     document["race"]["contenders"] = raced[1:]
-    choice = choose(trials, document)
+    choice = choose_reported(trials, make_document(document))
     assert choice is not None
     assert (choice.name, choice.trial, len(choice.notes)) == ("trial k0", 0, 1)
 

@@ -266,5 +266,7 @@ def test_a_lock_that_the_file_system_refuses_is_no_other_process(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(StorageFaultError, match=r"lock: .* \(No locks available\); let the file system lock files"):
+    with pytest.raises(
+        StorageFaultError, match=(r"lock: .* \(No locks available\); enable file locking on this file system")
+    ):
         Journal(tmp_path)

@@ -18,18 +18,18 @@ from search.cli import app as cli
 from search.commands.check import check, to_lines
 from search.errors import InputError
 from search.journal.journal import FILE_NAME, Journal, read_id, read_records
+from search.journal.mlflow_run import PREFIX, MlflowRun
 from search.journal.reconcile import (
     Difference,
     OptunaTrial,
     Repair,
-    TrackedRun,
-    mended_in_words,
+    describe_repairs,
     mlflow_differences,
     optuna_differences,
 )
 from search.records import NOT_KNOWN, Completed, Draw, EpochMetrics, Failed, Stopped, TrialRecord
 from search.sampling.optuna_copy import OptunaCopy
-from search.sampling.optuna_copy import in_words as copied
+from search.sampling.optuna_copy import to_records as copied
 from search.sampling.trials import TrialMaker
 from search.storage.working_copy import is_driven
 from search.study.config import parse_study
@@ -50,7 +50,15 @@ def record(make_record: MakeRecord, make_epoch: MakeEpoch) -> TrialRecord:
 
 
 TRIAL = OptunaTrial(number=0, state="COMPLETE", value=0.75, params=POINT, curve={1: 0.5, 2: 0.75})
-RUN = TrackedRun(status="FINISHED", outcome="completed", num_epochs=2, val_accuracy=0.75, test_accuracy=None)
+
+
+def run_of(status: str = "FINISHED", outcome: str = "completed", num_epochs: int = 2, **accuracies: float) -> MlflowRun:
+    """The run of the record above, with what is given instead."""
+    metrics = {"epoch": float(num_epochs), "val_accuracy": 0.75, **accuracies}
+    return MlflowRun(run_id="r", name="", status=status, tags={f"{PREFIX}outcome": outcome}, metrics=metrics)
+
+
+RUN = run_of()
 
 
 SPACE = Space.from_dict("s", {"rnn": ["none", "gru"], "nodes": {"choice": [8, 16, 99]}})
@@ -64,7 +72,7 @@ def differences(
 
 
 @pytest.mark.parametrize(
-    ("changes", "found", "cure"),
+    ("changes", "found", "repair"),
     [
         ({"state": "RUNNING", "value": None, "curve": {}}, "RUNNING", Repair.TELL),
         ({"state": "RUNNING", "value": None, "curve": {1: 0.5}}, "RUNNING", Repair.TELL),
@@ -79,12 +87,12 @@ def differences(
         ({"number": 1}, "no such trial", Repair.REWRITE),
     ],
 )
-def test_each_difference_of_a_trial(record: TrialRecord, changes: dict[str, Any], found: str, cure: Repair) -> None:
+def test_each_difference_of_a_trial(record: TrialRecord, changes: dict[str, Any], found: str, repair: Repair) -> None:
     assert differences({"a": record}, [TRIAL]) == []
     difference = differences({"a": record}, [dataclasses.replace(TRIAL, **changes)])[0]
-    assert (difference.journal, difference.found, difference.cure) == ("completed (0.7500)", found, cure)
+    assert (difference.journal, difference.found, difference.repair) == ("completed (0.7500)", found, repair)
     (missing,) = differences({"a": record}, [])
-    assert (missing.found, missing.cure) == ("no such trial", Repair.ADD)
+    assert (missing.found, missing.repair) == ("no such trial", Repair.ADD)
 
 
 def test_what_each_outcome_is_in_optuna(record: TrialRecord, make_epoch: MakeEpoch) -> None:
@@ -108,10 +116,10 @@ def test_what_the_journal_does_not_know(record: TrialRecord) -> None:
     records = {"a": dataclasses.replace(record, number=1)}
     assert differences(records, [fail, second]) == [], "a draw that a journal of before does not have"
     (unknown,) = differences(records, [TRIAL, second])
-    assert (unknown.trial, unknown.journal, unknown.found) == ("trial 0", "never began", "COMPLETE (0.7500)")
+    assert (unknown.trial, unknown.journal, unknown.found) == ("trial 0", "never started", "COMPLETE (0.7500)")
     last = dataclasses.replace(fail, number=2)
     (left,) = differences(records, [fail, second, last])
-    assert (left.number, left.found, left.cure) == (2, "FAIL", Repair.REWRITE)
+    assert (left.number, left.found, left.repair) == (2, "FAIL", Repair.REWRITE)
 
 
 def test_a_draw_that_became_no_trial_is_a_failed_trial_there() -> None:
@@ -134,23 +142,23 @@ def test_a_twin_is_held_against_its_record(record: TrialRecord) -> None:
     [
         ({"status": "RUNNING"}, "RUNNING, completed"),
         ({"outcome": ""}, "FINISHED, no outcome"),
-        ({"num_epochs": 1}, "1 epochs instead of 2"),
+        ({"num_epochs": 1}, "1 epoch instead of 2"),
         ({"val_accuracy": 0.7}, "val_accuracy 0.7 instead of 0.75"),
         ({"test_accuracy": 0.7}, "test_accuracy 0.7 instead of None"),
     ],
 )
 def test_each_difference_of_a_run(record: TrialRecord, changes: dict[str, Any], found: str) -> None:
     assert mlflow_differences([record], {"a": [RUN]}) == []
-    (difference,) = mlflow_differences([record], {"a": [dataclasses.replace(RUN, **changes)]})
+    (difference,) = mlflow_differences([record], {"a": [run_of(**changes)]})
     assert (difference.trial, difference.found, difference.store) == ("trial a", found, "MLflow")
 
 
 def test_runs_that_are_too_many_missing_or_left(record: TrialRecord) -> None:
-    def found(records: list[TrialRecord], driven: bool = False, **runs: list[TrackedRun]) -> list[str]:
+    def found(records: list[TrialRecord], driven: bool = False, **runs: list[MlflowRun]) -> list[str]:
         return [item.found for item in mlflow_differences(records, runs, driven=driven)]
 
-    running = dataclasses.replace(RUN, status="RUNNING", outcome="running", num_epochs=0, val_accuracy=None)
-    killed = dataclasses.replace(RUN, status="KILLED", outcome="unfinished")
+    running = run_of(status="RUNNING", outcome="running", num_epochs=0)
+    killed = run_of(status="KILLED", outcome="unfinished")
     unfinished = dataclasses.replace(record, outcome=None)
     assert found([record]) == ["no run"]
     assert found([record], a=[RUN, RUN]) == ["2 runs"]
@@ -168,9 +176,9 @@ def test_runs_that_are_too_many_missing_or_left(record: TrialRecord) -> None:
 
 def test_the_line_about_what_was_mended(record: TrialRecord) -> None:
     found = mlflow_differences([record], {})
-    assert mended_in_words([], "trial") == ""
-    assert mended_in_words(found, "trial") == "mended from the journal: 1 trial"
-    assert mended_in_words(found * 3, "run") == "mended from the journal: 3 runs"
+    assert describe_repairs([], "trial") == ""
+    assert describe_repairs(found, "trial") == "repaired from the journal: 1 trial"
+    assert describe_repairs(found * 3, "run") == "repaired from the journal: 3 runs"
 
 
 @pytest.fixture
@@ -198,8 +206,8 @@ def bring(folder: Path) -> list[str]:
     """Let both copies follow; what they said."""
     said: list[str] = []
     study = parse_study(yaml.safe_load((folder / "study.yaml").read_text()), "study.yaml")
-    OptunaCopy(folder, name="tiny", space=study.build_space(), say=said.append).finish()
-    Mirror(folder, uri=default_uri(folder.parent), experiment="tiny", say=said.append).finish()
+    OptunaCopy(folder, name="tiny", space=study.build_space(), print_line=said.append).finish()
+    Mirror(folder, uri=default_uri(folder.parent), experiment="tiny", print_line=said.append).finish()
     return said
 
 
@@ -237,22 +245,22 @@ def test_status_check_from_agreement_to_differences_and_back(
     lines = text.splitlines()
     assert len(lines) == 4 + 2 + 1
     assert (
-        lines[0]
-        == f"Optuna  {records[first].label}: {in_words(records[first])} in the journal, no such trial in Optuna"
+        lines[0] == f"Optuna  {records[first].label}: {in_words(records[first])} in the journal, but no such trial in "
+        "Optuna"
     )
     assert "RUNNING, " in lines[4]
     assert lines[5].endswith("no run in MLflow")
-    assert lines[6] == "6 difference(s) over 4 trials; the next start of the study mends them"
+    assert lines[6] == "6 differences over 4 trials; the next start of the study repairs the copies"
     assert snapshot(swept) == before
     code, text = ask("--json")
     document = json.loads(text)
     assert (code, document["agree"], len(document["differences"])) == (1, False, 6)
-    assert {"store", "trial", "journal", "found", "cure", "number"} == document["differences"][0].keys()
+    assert {"store", "trial", "journal", "found", "repair", "number"} == document["differences"][0].keys()
     # The next start mends what was shown.
     study = parse_study(yaml.safe_load((swept / "study.yaml").read_text()), "study.yaml")
     start(swept)
     driver.sweep(study)
-    assert bring(swept) == ["mended from the journal: 2 runs"]
+    assert bring(swept) == ["repaired from the journal: 2 runs"]
     assert ask() == (0, "journal, Optuna and MLflow agree on 4 trials\n")
     start(swept)
     assert bring(swept) == []
@@ -305,7 +313,7 @@ def test_a_driver_at_work_is_said(swept: Path) -> None:
     with Journal(swept):
         assert is_driven(swept)
         lines = to_lines(check(study))
-    assert lines[-1] == "a driver is at work: what it does just now may not be everywhere yet"
+    assert lines[-1] == "a driver is running: its latest changes may not have reached every store yet"
     assert not is_driven(swept)
     assert not is_driven(swept / "nowhere")
 
@@ -330,5 +338,7 @@ def test_an_epoch_of_a_trial_that_never_began_is_a_damaged_journal(swept: Path) 
     lines = path.read_bytes().splitlines(keepends=True)
     begin = next(index for index, line in enumerate(lines) if b'"begin"' in line)
     path.write_bytes(b"".join(lines[:begin] + lines[begin + 1 :]))
-    with pytest.raises(InputError, match=r"trial '\w+' never began; the journal was damaged, restore it from a copy"):
+    with pytest.raises(
+        InputError, match=r"trial '\w+' was never started; the journal was damaged, restore it from a copy"
+    ):
         Journal(swept)

@@ -59,7 +59,7 @@ def check(page: Any) -> None:
 def test_a_study_that_only_began(study: StudyConfig, told: Told, shown: Any) -> None:
     page = shown(told(study))
     check(page)
-    assert "Nothing is finished yet." in page.words
+    assert "No trial has finished yet." in page.words
     assert not page.figures
 
 
@@ -72,7 +72,7 @@ def test_repeats_alone_are_counted(study: StudyConfig, told: Told, shown: Any, m
     (study.folder / "reproduction" / "table.md").write_text("a table")
     page = shown(study)
     check(page)
-    assert "1 repeat was trained, and no comparison is written down." in page.words
+    assert "1 repeat trained, but no comparison was written." in page.words
     assert "reproduction/table.md" in page.words
 
 
@@ -81,7 +81,7 @@ def test_a_sweep_alone_nominates_and_confirms_nothing(study: StudyConfig, told: 
     check(page)
     assert "trial 1: gru: nominated, not confirmed." in page.words
     assert "hybrid-search compare" in page.words
-    assert "not known: no comparison yet, run `hybrid-search compare`" in page.words
+    assert "unknown: no comparison yet, run `hybrid-search compare`" in page.words
     assert "diverged in epoch 1: the loss was nan" in page.words
     assert "best" not in page.words.lower()
     assert len(page.figures) == 2
@@ -172,7 +172,7 @@ def test_the_three_scores_are_told_together(study: StudyConfig, told: Told, judg
     words = re.sub(r"\s+", " ", page.words)
     for text in (
         "selection score 90.00 %",
-        "corrected score - not known",
+        "corrected score - unknown",
         "confirmed score 75.00 % test accuracy of one",
     ):
         assert text in words

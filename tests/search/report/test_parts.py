@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable
@@ -14,17 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search.journal.comparison import ComparisonDocument
 from search.records import Completed, Failed, Stopped, TrialRecord
 from search.report.markup import Html, definitions, join, table, tag
 from search.report.picture import picture
 from search.report.so_far import highest_so_far, so_far_figure, so_far_plot
 from search.report.sweep import band_of
-from search.report.verdict import counted, parted
+from search.report.verdict import parted, verdict_counts
 from search.significance import Comparison, Interval, MeanTest, Verdict
 from search.significance.figures.interactive import forest_figure, slopes_figure, superiority_figure
 from search.significance.figures.interactive_curves import best_of_figure, per_class_figure, planning_figure
 from search.significance.figures.lines import planning_lines
-from search.significance.restored import restore
 
 Judged = Callable[..., list[Comparison]]
 
@@ -83,20 +82,24 @@ def test_verdicts_are_cut_before_their_numbers(judged: Judged) -> None:
     assert parted(refused) == ("Refused: a (95 % sure) against cnn", ": no blocks.")
     plain = dataclasses.replace(whole, sentence="One run of each. No verdict.")
     assert parted(plain) == ("One run of each.", " No verdict.")
-    assert counted([whole, refused, dataclasses.replace(whole, verdict=Verdict.REFUSED)]) == "2 better, 1 refused"
+    assert verdict_counts([whole, refused, dataclasses.replace(whole, verdict=Verdict.REFUSED)]) == (
+        "2 better, 1 refused"
+    )
 
 
-def test_a_comparison_survives_its_journey_through_json(judged: Judged) -> None:
+def test_a_comparison_survives_its_journey_through_json(
+    judged: Judged, make_document: Callable[..., ComparisonDocument]
+) -> None:
     interval = Interval(low=math.nan, high=math.nan, level=0.95)
     check = MeanTest(name="x", estimate=0.1, se=0.0, df=3.0, t=math.nan, p=math.nan, interval=interval, num_blocks=4)
     for comparison in judged(["crnn"]) + judged(["crnn"], num_blocks=2):
         whole = dataclasses.replace(comparison, check=check, sensitivity_verdict=Verdict.WORSE)
-        back = restore(json.loads(json.dumps({**whole.to_dict(), "of a later version": 1}, allow_nan=False)))
+        stored = {**whole.to_dict(), "of a later version": 1}
+        (back,) = make_document({"contenders": [], "comparisons": [stored]}).comparisons
         assert repr(back) == repr(whole)  # NaN is not equal to itself
     bare = {key: value for key, value in whole.to_dict().items() if key not in {"components", "family", "check"}}
-    assert restore(bare).components is None
-    with pytest.raises(ValueError, match="a comparison must have verdict"):
-        restore({key: value for key, value in bare.items() if key != "verdict"})
+    (back,) = make_document({"contenders": [], "comparisons": [bare]}).comparisons
+    assert back.components is None
 
 
 def test_live_pictures_hold_the_full_numbers(judged: Judged) -> None:

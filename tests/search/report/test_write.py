@@ -38,7 +38,7 @@ def trackers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         def close(self, _: float) -> bool:
             return "away" not in started[-1][1]
 
-    monkeypatch.setattr(write, "TrackerProcess", Tracker)
+    monkeypatch.setattr(write, "FollowerProcess", Tracker)
     return started
 
 
@@ -89,7 +89,7 @@ def test_a_study_at_work_is_reported_all_the_same(
     assert report.file.is_file()
     assert not trackers
     shown = capsys.readouterr().err
-    assert "not in MLflow yet: " in shown
+    assert "the report was not sent to MLflow: " in shown
     assert "is working on this study; wait for it" in shown
 
 
@@ -103,12 +103,12 @@ def test_an_absent_server_is_told(
 
 
 def test_what_stands_in_the_way_is_named(study: StudyConfig, trackers: list[Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--to .*: expected a file, found a folder; name a file such as"):
+    with pytest.raises(InputError, match=r"--to .*: expected a file, found a folder; give a file such as"):
         write_report(study, tmp_path)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match=r"--to .*: cannot be written \(.*\); name another file with --to"):
+    with pytest.raises(InputError, match=r"--to .*: cannot be written \(.*\); choose another file with --to"):
         write_report(study, tmp_path / "file" / "page.html")
-    with pytest.raises(InputError, match=r"--to .*: cannot be written \(File name too long\); name another file"):
+    with pytest.raises(InputError, match=r"--to .*: cannot be written \(File name too long\); choose another file"):
         write_report(study, tmp_path / f"{245 * 'x'}.html")
     assert not (study.folder / "report.html").exists()
     assert not trackers
@@ -119,7 +119,9 @@ def test_a_study_that_cannot_be_written_is_reported_elsewhere(
 ) -> None:
     (study.folder / "report.html").mkdir()  # in the way of the page that the study keeps
     assert write_report(study, tmp_path / "page.html").file == tmp_path / "page.html"
-    assert "not in the study's folder, so not in MLflow either: " in capsys.readouterr().err
+    assert (
+        "the report could not be written into the study's folder and was not sent to MLflow: "
+    ) in capsys.readouterr().err
     assert (tmp_path / "page.html").is_file()
     assert not trackers
 

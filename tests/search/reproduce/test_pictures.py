@@ -61,7 +61,7 @@ def test_predictions_that_are_gone_are_said(make_options: MakeOptions) -> None:
         file.unlink()
     again = reproduce("yilmaz", options)
     assert "confusion.png" not in again["pictures"]
-    assert again["missing"] == ["the confusion matrix of CNN: its repeats left no predictions"]
+    assert again["missing"] == ["the confusion matrix of CNN: its repeats have no predictions"]
     assert "Not drawn: the confusion matrix of CNN" in (Path(again["folder"]) / FOLDER / "table.md").read_text()
 
 

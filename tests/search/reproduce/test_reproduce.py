@@ -105,7 +105,7 @@ def test_more_repeats_and_cells_extend_the_same_table(
     # Fewer than there are: nobody may pick among them, and it is said why.
     fewer = reproduce("ecrnn", make_options("cnn", repeats=1))
     assert fewer["repeats"] == 3
-    assert "--repeats 1 asked for; the table holds all 3 that were trained here" in capsys.readouterr().err
+    assert "--repeats 1 requested, but the table uses all 3 repeats trained here" in capsys.readouterr().err
     assert len(count_epochs) == 5
 
 
@@ -183,5 +183,5 @@ def test_wrong_input_is_one_line(call: Call, words: tuple[str, ...], fault: str,
 
 
 def test_images_belong_to_a_paper_with_saliency(make_options: MakeOptions) -> None:
-    with pytest.raises(InputError, match=r"--images: expected with a paper that shows saliency maps, found ecrnn"):
+    with pytest.raises(InputError, match=r"--images: expected a paper with saliency maps, found ecrnn"):
         reproduce("ecrnn", make_options("cnn", images=(0,)))

@@ -50,16 +50,19 @@ def test_a_study_with_nothing_odd_has_no_warning(
 ODD: dict[str, tuple[tuple[str, ...], str]] = {
     "grid smaller than trials": (
         ("space.lr=0.001", "search={trials: 9, sampler: grid}"),
-        "search.trials: 9, and the grid has 6 points; the sweep ends after them",
+        "search.trials: 9, and the grid has 6 points; the sweep ends after the last one",
     ),
-    "space smaller than trials": (("space.lr=0.001", "search.trials=9"), "and the space has 6 points"),
-    "more finalists than trials": (("compare.finalists=7",), "search.trials 6 can nominate no more than 6"),
+    "space smaller than trials": (("space.lr=0.001", "search.trials=9"), "but the space has only 6 points"),
+    "more finalists than trials": (("compare.finalists=7",), "search.trials 6 can nominate 6"),
     "more finalists than points": (
         ("space.lr=0.001", "space.nodes=8", "space.rnn=gru", "space.dropout=0.1", "compare.finalists=2"),
-        "compare.finalists: 2 are declared, and the space has 1 point only",
+        "compare.finalists: 2 are declared, but the space has only 1 point",
     ),
-    "nothing to compare with": (("compare.baselines=[]",), "compare: one finalist and nothing to compare it with"),
-    "repeats that decide nothing": (("compare.repeats=2",), "compare.repeats: 2 can lead to no verdict"),
+    "nothing to compare with": (
+        ("compare.baselines=[]",),
+        ("compare: one finalist and no other configuration to compare it with"),
+    ),
+    "repeats that decide nothing": (("compare.repeats=2",), "compare.repeats: 2 cannot lead to a verdict"),
     "a bound that no step ends on": (
         ("space.nodes={int: [4, 8], step: 3, when: {rnn: gru}}",),
         "space.nodes: {int: [4, 8], step: 3} has the values 4, 7; 8 is never drawn",
@@ -72,16 +75,16 @@ ODD: dict[str, tuple[tuple[str, ...], str]] = {
         ("train.lr=0.001", "fix.lr=0.002", "compare.baselines=[]", "compare.finalists=2"),
         "as fix.lr decides",
     ),
-    "model beside space": (("model.dropout=0.5",), "model.dropout: without effect, as space.dropout decides"),
+    "model beside space": (("model.dropout=0.5",), "model.dropout: has no effect, because space.dropout decides"),
     "no rung below the last epoch": (
         ("search.grace_epochs=3",),
-        "asha stops no trial, as search.grace_epochs 3 is not below train.epochs 3",
+        "asha stops no trial, because search.grace_epochs 3 is not below train.epochs 3",
     ),
     "tpe that never learns": (("search.sampler=tpe", "search.startup_trials=6"), "every point is random"),
-    "reduction without asha": (("search.scheduler=none",), "search.reduction: without effect under search.scheduler"),
-    "momentum without sgd": (("train.momentum=0.5",), "train.momentum: without effect under train.optimizer adam"),
-    "address without ray": (("resources.address=auto",), "resources.address: without effect under resources.runner"),
-    "uri without tracking": (("tracking.uri=http://x",), "tracking.uri: without effect under tracking.enabled false"),
+    "reduction without asha": (("search.scheduler=none",), "search.reduction: has no effect with search.scheduler"),
+    "momentum without sgd": (("train.momentum=0.5",), "train.momentum: has no effect with train.optimizer adam"),
+    "address without ray": (("resources.address=auto",), "resources.address: has no effect with resources.runner"),
+    "uri without tracking": (("tracking.uri=http://x",), "tracking.uri: has no effect with tracking.enabled false"),
 }
 
 
@@ -99,13 +102,13 @@ def test_enqueued_points_that_are_not_trained_are_named(make_study: MakeStudy, g
     study = make_study(*QUIET, search={"trials": 2, "enqueue": points})
     found = check_study(study, "sweep").warnings
     assert "search.enqueue.1: the same point as search.enqueue.0; it is trained once" in found
-    assert "search.enqueue: 3 different points and search.trials 2; the last 1 are not trained" in found
+    assert "search.enqueue: 3 different points, but search.trials is 2; the last 1 will not be trained" in found
 
 
 WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "more cpus than there are": (
         ("resources={runner: ray, cpus: 4096}",),
-        ("resources.cpus: a trial asks for 4096, and this machine has",),
+        ("resources.cpus: a trial requests 4096, but this machine has",),
     ),
     "a dead cluster": (
         ("resources={runner: ray, address: '127.0.0.1:PORT'}",),
@@ -116,15 +119,18 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("search.database=postgresql://u@127.0.0.1:PORT/x",),
         ("search.database: cannot be opened (", "Connection refused"),
     ),
-    "no folder for a database": (("search.database=sqlite:////no/where/x.db",), ("/no/where is no folder",)),
+    "no folder for a database": (
+        (("search.database=sqlite:////no/where/x.db"),),
+        ("/no/where is not a writable folder",),
+    ),
     "the same baseline twice": (
         ("compare.baselines=[ecrnn/cnn, ecrnn/cnn]",),
-        ("compare.baselines.1: the same point as compare.baselines.0; name it once",),
+        ("compare.baselines.1: the same point as compare.baselines.0; remove one of them",),
     ),
     "more images than there are": (("train.batch=5000",), ("train.batch: expected at most the 70 images",)),
     "no point is a model": (
         ("space.rnn=none", "space.pool_head=flatten", "space.patch=3", "compare.baselines=[]", "compare.finalists=2"),
-        ("space: no model among",),
+        ("space: no valid model among",),
     ),
 }
 
@@ -193,7 +199,7 @@ def test_a_database_that_is_no_url_is_named_so(make_study: MakeStudy) -> None:
 
 
 def test_a_comparison_without_a_second_configuration_is_refused_first(make_study: MakeStudy, tmp_path: Path) -> None:
-    with pytest.raises(NothingToDoError, match="one finalist and nothing to compare it with"):
+    with pytest.raises(NothingToDoError, match="one finalist and no other configuration to compare it with"):
         decide.run_compare(make_study())
     assert not (tmp_path / "runs").exists()
 
@@ -205,7 +211,7 @@ def test_variables_that_are_ignored_are_named_in_one_line(
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     for _ in range(2):
         check_study(make_study(*QUIET), "sweep")
-    words = "warning: MLFLOW_TRACKING_URI and RAY_ADDRESS are set in the environment and ignored; the study decides, by"
+    words = "warning: MLFLOW_TRACKING_URI and RAY_ADDRESS are set in the environment and ignored; use"
     assert capsys.readouterr().err.splitlines() == [f"{words} tracking.uri and resources.address"]
     monkeypatch.delenv("RAY_ADDRESS")
     study = make_study(*QUIET, "tracking.uri=${MLFLOW_TRACKING_URI}")
@@ -215,7 +221,7 @@ def test_variables_that_are_ignored_are_named_in_one_line(
 def test_little_room_is_a_warning(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 2**20))
     (line,) = check_study(make_study(*QUIET), "sweep").warnings
-    assert "has 1 MiB left; a full disk ends the command" in line
+    assert "has 1; the command ends when the disk is full" in line
 
 
 def test_threads_beyond_the_cpus_of_the_inline_runner_are_a_warning(
@@ -223,7 +229,7 @@ def test_threads_beyond_the_cpus_of_the_inline_runner_are_a_warning(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     (line,) = check_study(make_study(*QUIET, "resources.cpus=3"), "sweep").warnings
-    assert line == "resources.cpus: 3 threads per trial, and this machine has 2 CPUs"
+    assert line == "resources.cpus: 3 threads per trial, but this machine has 2 CPUs"
 
 
 def test_gpus_that_are_hidden_are_named_so(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_the_first_signal_asks_and_the_second_one_ends(
     assert work.why == [word]
     assert reached == ["after the first"]
     assert [signal.getsignal(item) for item in (signal.SIGINT, signal.SIGTERM)] == before
-    assert capfd.readouterr().err.strip() == f"{word}: saving what runs; once more ends at once"
+    assert capfd.readouterr().err.strip() == f"{word}: saving the running trials; interrupt again to end at once"
 
 
 def test_with_no_work_in_hand_the_first_signal_ends() -> None:
@@ -99,7 +99,9 @@ def test_a_command_that_has_nothing_in_hand_yet_ends_with_one_line(
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 130
-    assert capsys.readouterr().err == "error: interrupted; what was finished is saved, the same command goes on\n"
+    assert capsys.readouterr().err == (
+        "error: interrupted; finished work is saved, run the same command again to continue\n"
+    )
 
 
 def test_a_thread_leaves_the_signals_alone() -> None:
@@ -188,7 +190,7 @@ def test_an_interrupted_comparison_goes_on_too(make_study: MakeStudy, monkeypatc
     repeats = [record for record in read_records(study.folder).values() if record.kind == "repeat"]
     assert [record.outcome for record in repeats] == [Completed()] * 4
     assert sum(record.resumed for record in repeats) == 1
-    assert len(document["comparisons"]) == 1
+    assert len(document.comparisons) == 1
 
 
 def closed_trackers(monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -205,7 +207,7 @@ def closed_trackers(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             patiences.append(patience)
             return False
 
-    monkeypatch.setattr("search.runners.session.TrackerProcess", Tracker)
+    monkeypatch.setattr("search.runners.session.FollowerProcess", Tracker)
     return patiences
 
 
@@ -254,7 +256,7 @@ def test_the_time_budget_ends_a_trial_in_the_middle_of_an_epoch(
         patch.setattr(ticks, "TICK_SECS", 0.0)
         patch.setattr(Dispatcher, "out_of_time", property(lambda _: len(steps) >= 3))
         run_sweep(study)
-    assert "the time budget is used up; the same command goes on" in capsys.readouterr().err
+    assert "the time budget is used up; run the same command again to continue" in capsys.readouterr().err
     assert len(steps) == 3
     run_sweep(study)
     assert steps == calm_steps
@@ -302,7 +304,7 @@ def test_the_command_ends_politely(tmp_path: Path) -> None:
             process.kill()
         assert process.returncode == 130
         assert said.count("error: ") == 1
-        assert "everything is saved, the same command goes on" in said
+        assert "everything is saved, run the same command again to continue" in said
         assert "Traceback" not in said
         (saved,) = folder.glob(f"trials/*/{MIDDLE_NAME}")
         assert saved.stat().st_mtime > signalled_at - 1
@@ -314,6 +316,6 @@ def test_the_command_ends_politely(tmp_path: Path) -> None:
         timeout=120,
     )
     assert ended.returncode == 0, ended.stderr
-    assert "the time budget is used up; the same command goes on" in ended.stderr
+    assert "the time budget is used up; run the same command again to continue" in ended.stderr
     (record,) = read_records(folder).values()
     assert (record.outcome, record.resumed) == (None, 2)

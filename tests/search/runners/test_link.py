@@ -29,7 +29,7 @@ class FakeWork:
         if not self.waiting:
             return None
         spec: Any = SimpleNamespace(key=self.waiting.pop(0))
-        return Assignment(spec=spec, folder="", cache_dir=None, num_known_epochs=0)
+        return Assignment(spec=spec, folder="", num_known_epochs=0)
 
     def fail(self, key: str, reason: str) -> None:
         self.failed[key] = reason
@@ -51,7 +51,7 @@ class FakeCluster:
         self.address = None
         self.resources = SimpleNamespace(max_failures=max_failures)
 
-    def look(self) -> None:
+    def update_nodes(self) -> None:
         pass
 
     def limit(self) -> int:
@@ -92,7 +92,7 @@ def died(node: str | None = "n1", **fields: Any) -> Exception:
     return RayActorError(actor_id=node, error_msg="The actor died\nunexpectedly.", **fields)
 
 
-def hear(link: Any, trial: str, epoch: int | None) -> None:
+def send(link: Any, trial: str, epoch: int | None) -> None:
     """A result as it comes from a worker: an epoch, or a tick."""
     from search.runners.ray_tune import Judge
 
@@ -195,17 +195,17 @@ def test_a_training_that_takes_node_after_node_down_fails(
         trial = f"{node}"
         assert key(link.take(trial)) == "a"
         # The first epoch of the fifth worker is new; the others tell it again, and begin again with a tick.
-        hear(link, trial, None)
+        send(link, trial, None)
         if node >= 5:
-            hear(link, trial, 1)
+            send(link, trial, 1)
         there.left.add(f"n{node}")
         link.lose(trial, died(f"n{node}"))
     assert link.take("10") == "FINISHED"
-    lost = "its node was lost 5 times without a new epoch, the last one host/n9: unexpectedly."
+    lost = "its node was lost 5 times without a new epoch; the last one was host/n9: unexpectedly."
     assert work.failed == {"a": lost}
     told = capsys.readouterr().err.splitlines()
     assert told == [
-        f"lost node host/n{node} (unexpectedly.); what ran there goes on elsewhere" for node in range(1, 10)
+        f"lost node host/n{node} (unexpectedly.); its trials continue on other nodes" for node in range(1, 10)
     ]
 
 
@@ -245,14 +245,16 @@ def test_a_worker_that_can_never_be_started_ends_the_run_with_the_reason(
 
     fail(2)
     assert key(link.take("1")) == "a"
-    hear(link, "1", None)  # it did begin: it may be lost as often again
+    send(link, "1", None)  # it did begin: it may be lost as often again
     link.lose("1", error)
     clock.now += 2.0
     fail(1)
     assert key(link.take("1")) == "a"
     link.lose("1", error)
     clock.now += 2.0
-    with pytest.raises(ResourceError, match=rf"could not start a worker 3 times in a row \({reason}\); mend") as caught:
+    with pytest.raises(
+        ResourceError, match=rf"could not start a worker 3 times in a row \({reason}\); fix this"
+    ) as caught:
         link.take("1")
     assert link.fault is caught.value
     assert not work.failed, "that is not the training's fault"
@@ -274,10 +276,10 @@ def test_a_start_that_fails_is_not_tried_again_at_once(clock: SimpleNamespace) -
 def test_what_tune_does_not_know_is_a_lost_worker_and_keeps_its_words() -> None:
     from ray.exceptions import ObjectStoreFullError, OutOfMemoryError, RayTaskError
 
-    from search.runners.ray_link import KilledForMemoryError, NotBegunError
+    from search.runners.ray_link import KilledForMemoryError, NotStartedError
 
     for error, at_start, kind in (
-        (ObjectStoreFullError("full"), True, NotBegunError),
+        (ObjectStoreFullError("full"), True, NotStartedError),
         (ObjectStoreFullError("full"), False, type(died())),
         (OutOfMemoryError("full"), True, KilledForMemoryError),
     ):
@@ -299,7 +301,7 @@ def test_a_death_on_a_living_node_counts_once_it_is_sure(clock: SimpleNamespace)
     link.lose("3", died())
     clock.now += 2.0
     assert link.take("4") is None
-    assert work.failed == {"a": "its worker process died 2 times: the last one on node host/n1 was killed or crashed"}
+    assert work.failed == {"a": "its worker process died 2 times; the last one, on node host/n1, was killed or crashed"}
     link.drop("2")
     assert link.take("4") == "FINISHED"
 
@@ -330,7 +332,10 @@ def test_a_worker_killed_for_memory_says_so(clock: SimpleNamespace) -> None:
     clock.now += 2.0
     assert link.take("2") == "FINISHED"
     assert work.failed == {
-        "a": "its worker process died 1 time: the last one on node host/n1 was killed as the node ran low on memory"
+        "a": (
+            "its worker process died 1 time; the last one, on node host/n1, was killed because the node ran low on "
+            "memory"
+        )
     }
 
 
@@ -350,7 +355,7 @@ def test_what_a_training_raises_fails_it_at_once() -> None:
 def test_a_worker_that_cannot_begin_ends_the_run_and_names_the_node() -> None:
     link = link_of(FakeWork("a"), FakeCluster())
     link.take("1")
-    words = r"node host/n1: a worker cannot begin there \(unexpectedly\.\); mend or remove it"
+    words = r"node host/n1: a worker cannot start there \(unexpectedly\.\); repair or remove the node"
     with pytest.raises(ResourceError, match=words):
         link.lose("1", died(actor_init_failed=True))
     assert isinstance(link.fault, ResourceError), "kept, as Tune makes a traceback of it"

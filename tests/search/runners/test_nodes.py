@@ -9,7 +9,7 @@ import pytest
 
 from search.data.datasets import DataConfig
 from search.runners import node_check as nodes
-from search.runners.node_check import NodeReport, NodeRequirements, fault_of, look, needs_of
+from search.runners.node_check import NodeReport, NodeRequirements, fault_of, inspect_node, needs_of
 from search.study.config import StudyConfig
 
 NEEDS = NodeRequirements(folder="/mnt/runs/a", data=DataConfig(name="digits"), data_key="d", bfloat16=False)
@@ -35,13 +35,13 @@ def test_a_node_like_the_driver_has_no_fault() -> None:
         (
             {"versions": (("python", "3.12"), ("torch", "2.14.1"), *DRIVER.versions[2:])},
             {},
-            "node w: expected python 3.11, torch 2.15.0 as the driver has, found python 3.12, torch 2.14.1: install "
+            "node w: expected python 3.11, torch 2.15.0 as on the driver, found python 3.12, torch 2.14.1: install "
             "the same versions there",
         ),
         (
             {"versions": DRIVER.versions[:3]},
             {},
-            "node w: expected hybrid-search of code a1 as the driver has, found hybrid-search none: install the same "
+            "node w: expected hybrid-search of code a1 as on the driver, found hybrid-search none: install the same "
             "versions there",
         ),
         (
@@ -57,8 +57,8 @@ def test_a_node_like_the_driver_has_no_fault() -> None:
         (
             {"has_images": False},
             {"data": DataConfig(name="imagenet", root="/mnt/imagenet")},
-            "node w: expected the images of imagenet in data.root /mnt/imagenet, found none: they are read while they "
-            "are used and cannot be sent, mount them there",
+            "node w: expected the images of imagenet in data.root /mnt/imagenet, found none: they are read "
+            "during training and cannot be sent, mount them there",
         ),
         (
             {"gpus": (("Tesla T4", 7.5), ("Tesla T4", 7.5))},
@@ -93,13 +93,13 @@ def test_looking_tells_what_is_here(tmp_path: Path) -> None:
     needs = NodeRequirements(
         folder=str(tmp_path), data=DataConfig(name="imagenet", root=str(tmp_path)), data_key="d", bfloat16=False
     )
-    before = look(needs)
+    before = inspect_node(needs)
     assert before.mark is None
     assert not before.has_images
     (tmp_path / nodes.MARK).write_text("mine")
     for part in ("train", "val"):
         (tmp_path / part).mkdir()
-    after = look(needs)
+    after = inspect_node(needs)
     assert after.mark == "mine"
     assert after.has_images
     assert [name for name, _ in after.versions] == ["python", "torch", "ray", "hybrid-search"]
@@ -112,10 +112,10 @@ def test_the_gpus_tool_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     needs = dataclasses.replace(NEEDS, folder=None, bfloat16=True)
-    assert look(needs).gpus == (("Tesla T4", 7.5), ("NVIDIA H200, NVL", 9.0))
-    assert look(dataclasses.replace(needs, bfloat16=False)).gpus == ()
+    assert inspect_node(needs).gpus == (("Tesla T4", 7.5), ("NVIDIA H200, NVL", 9.0))
+    assert inspect_node(dataclasses.replace(needs, bfloat16=False)).gpus == ()
     tool.write_text("#!/bin/sh\nexit 9\n")
-    assert look(needs).gpus == ()
+    assert inspect_node(needs).gpus == ()
 
 
 def test_the_digest_is_that_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

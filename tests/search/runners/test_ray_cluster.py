@@ -141,12 +141,12 @@ def test_nodes_come_and_go(head: Head, sweep: Callable[..., Command]) -> None:
     until(lambda: len(command.nodes()) == 2, "an epoch on the node that joined")
     head.cluster.remove_node(first, allow_graceful=False)
     head.cluster.remove_node(second, allow_graceful=True)
-    until(lambda: command.said("no node has 1 CPUs for a trial any more; waiting for one to join"), "the line")
+    until(lambda: command.said("no node has 1 CPUs) now; waiting for a node to join"), "the line")
     assert command.process.poll() is None
     assert not command.events("end"), "nothing failed, and nothing was so quick"
     head.add()
     assert command.end() == 0, command.log.read_text()
-    assert command.said("a node joined; going on")
+    assert command.said("a node joined; continuing")
     assert len(command.nodes()) == 3
     check_whole(command, 3)
     assert not command.said("Traceback")
@@ -155,7 +155,7 @@ def test_nodes_come_and_go(head: Head, sweep: Callable[..., Command]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("process", "words"),
-    [("gcs_server", "its head takes no connection"), ("raylet", "this machine's Ray node has ended")],
+    [("gcs_server", "its head accepts no connection"), ("raylet", "this machine's Ray node has ended")],
 )
 def test_a_cluster_that_ends_is_told_in_a_line(
     head: Head, sweep: Callable[..., Command], process: str, words: str
@@ -177,7 +177,8 @@ def test_a_cluster_that_ends_is_told_in_a_line(
         line for line in command.log.read_text().splitlines() if not line.startswith(("here:", "decoding", "warning:"))
     ]
     assert lines == [
-        f"error: lost the Ray cluster at {head.address}: {words}; everything is saved, the same command goes on"
+        f"error: lost the Ray cluster at {head.address}: {words}; everything is saved, run the same command again to "
+        "continue"
     ]
     assert command.events("stop"), "the journal was closed as always"
     until(lambda: not mirror.is_running(), "the end of the mirror")
@@ -187,7 +188,7 @@ def test_a_cluster_that_ends_is_told_in_a_line(
     until(lambda: len(again.events("epoch")) > num_known, "the trial going on")
     again.process.terminate()
     assert again.end() == 130, again.log.read_text()
-    assert again.said("error: interrupted by SIGTERM; everything is saved, the same command goes on")
+    assert again.said("error: interrupted by SIGTERM; everything is saved, run the same command again to continue")
     assert not again.said("Traceback")
     told = [(event["key"], event["metrics"]["epoch"]) for event in again.events("epoch")]
     assert len(told) == len(set(told))
@@ -222,7 +223,7 @@ def test_a_worker_that_dies_on_a_living_node_counts(sweep: Callable[..., Command
     assert isinstance(record.outcome, Failed)
     node = record.node
     assert record.outcome.reason == (
-        f"its worker process died 2 times: the last one on node {node} was killed or crashed"
+        f"its worker process died 2 times; the last one, on node {node}, was killed or crashed"
     )
     assert not command.said("Traceback")
 
@@ -238,7 +239,7 @@ def test_a_node_that_kills_for_memory_fails_the_trial_and_not_the_run(sweep: Cal
     assert command.end() == 0, command.log.read_text()
     reasons = [record.outcome.reason for record in read_records(command.folder).values()]  # type: ignore[union-attr]
     assert len(reasons) == 2
-    assert all(reason.endswith("was killed as the node ran low on memory") for reason in reasons), reasons
+    assert all(reason.endswith("was killed because the node ran low on memory") for reason in reasons), reasons
     assert not command.said("Traceback")
 
 
@@ -393,7 +394,7 @@ def test_a_cluster_wants_its_token(
     [
         (
             "127.0.0.1:9",
-            r"no Ray cluster at 127\.0\.0\.1:9 \(nothing answers there\); start one with `ray start --head`",
+            r"no Ray cluster at 127\.0\.0\.1:9 \(no answer\); start one with `ray start --head`",
         ),
         ("ray://127.0.0.1:10001", r"is a Ray client's address, expected host:port of the head"),
     ],
@@ -452,9 +453,9 @@ def test_room_is_counted_node_by_node(capsys: pytest.CaptureFixture[str]) -> Non
     assert capped.limit() == 2
     there._alive = there._alive[1:2]
     assert [there.limit(), there.limit()] == [1, 1], "one waits, so that a cluster that grows on demand grows"
-    assert capsys.readouterr().err == (
-        "no node has 2 CPUs and 0.5 GPUs for a trial any more; waiting for one to join\n"
-    ), "said once"
+    assert capsys.readouterr().err == ("no node has 2 CPUs and 0.5 GPUs) now; waiting for a node to join\n"), (
+        "said once"
+    )
 
 
 def test_a_node_that_takes_no_connection_has_left() -> None:
@@ -494,7 +495,9 @@ def test_the_watch_gives_a_head_time_and_our_own_node_little(monkeypatch: pytest
     watch_for(3)
     closed.add(1)
     watch_for(20)
-    with pytest.raises(LostClusterError, match="lost the Ray cluster at h:1: its head takes no connection; everything"):
+    with pytest.raises(
+        LostClusterError, match=("lost the Ray cluster at h:1: its head accepts no connection; everything")
+    ):
         watch_for(10)
     closed.clear()
     watch = ray_watch.Watch("h:1")

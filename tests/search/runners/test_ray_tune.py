@@ -33,8 +33,8 @@ def test_ray_and_inline_give_the_same_records(
     with ray_tune.cluster(study.resources) as there:
         # What no node can ever meet is refused, with the numbers.
         for wish, words in {
-            ("gpus", 1): r"resources\.gpus: a trial asks for 1, and no node has more than 0 \(1 node\(s\)\); lower",
-            ("cpus", 500): r"resources\.cpus: a trial asks for 500, and no node has more than [0-9.]+ \(1 node\(s\)\)",
+            ("gpus", 1): r"resources\.gpus: a trial requests 1, but no node has more than 0 \(1 node\); lower",
+            ("cpus", 500): r"resources\.cpus: a trial requests 500, but no node has more than [0-9.]+ \(1 node\)",
         }.items():
             greedy = make_study(name="greedy", resources=dict([wish]))
             with pytest.raises(ResourceError, match=words), ray_tune.cluster(greedy.resources):

@@ -79,7 +79,7 @@ class Sweep:
         self.end(first)
 
     def copy(self) -> OptunaCopy:
-        return OptunaCopy(self.folder, name="s", space=SPACE, database=self.database, say=self.said.append)
+        return OptunaCopy(self.folder, name="s", space=SPACE, database=self.database, print_line=self.said.append)
 
     def study(self) -> optuna.Study:
         study = read_study(self.database or self.folder, "s")
@@ -228,7 +228,7 @@ def test_another_studys_log_is_set_aside(tmp_path: Path, make_epoch: Any) -> Non
     sweep.copy().finish()
     assert sweep.study().user_attrs["owner"]["journal"] == read_id(sweep.folder)
     assert (sweep.folder / DAMAGED).read_bytes() == other.file.read_bytes()
-    assert sweep.said == [f"{sweep.file}: another study's; set aside as {DAMAGED}, and written again"]
+    assert sweep.said == [f"{sweep.file}: belongs to another study; renamed to {DAMAGED}, and written again"]
 
 
 def test_a_full_disk_stops_nothing(tmp_path: Path, make_epoch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,9 +333,7 @@ def test_somebody_elses_study_is_refused_before_anything_is_written(
     before, text = held(url), (tmp_path / "team.db").read_bytes()
     study = make_study(f"search.database={url}")
     for command in (make_plan, run_sweep):
-        with pytest.raises(
-            StudyError, match=r"^search\.database: .* (is not this program's|belongs to /else on there)"
-        ):
+        with pytest.raises(StudyError, match=r"^search\.database: .* (did not make|belongs to /else on there)"):
             command(study)
     assert not study.folder.exists()
     assert (tmp_path / "team.db").read_bytes() == text
@@ -344,9 +342,9 @@ def test_somebody_elses_study_is_refused_before_anything_is_written(
     said: list[str] = []
     with Journal(study.folder) as journal:
         journal.note("session", verb="sweep")
-    OptunaCopy(study.folder, name="tiny", space=study.build_space(), database=url, say=said.append).finish()
+    OptunaCopy(study.folder, name="tiny", space=study.build_space(), database=url, print_line=said.append).finish()
     assert len(said) == 1
-    assert said[0].endswith("(not copied there; the sweep goes on)")
+    assert said[0].endswith("(not copied; the sweep continues)")
     assert held(url) == before
 
 
@@ -356,15 +354,16 @@ def test_a_database_that_is_away_keeps_a_new_study_from_beginning_and_stops_no_o
 ) -> None:
     away = f"search.database=sqlite:///{tmp_path}/nowhere/at/all/optuna.db"
     with pytest.raises(
-        StudyError, match=r"^search\.database: .*nowhere/at/all is no folder that can be written; make it"
+        StudyError,
+        match=(r"^search\.database: .*nowhere/at/all is not a writable folder; create it, or make it writable"),
     ):
         run_sweep(make_study(away, "search.trials=1", "train.epochs=1"))
     run_sweep(make_study("search.trials=1", "train.epochs=1"))
     study = make_study("search.trials=2", "train.epochs=1", away)
     assert run_sweep(study, patience=20.0).num_over == 2
     assert (
-        "is no folder that can be written; make it (the study has begun and goes on without it)"
-        in capsys.readouterr().err
+        "is not a writable folder; create it, or make it writable (the study was already started and continues "
+        "without this copy)" in capsys.readouterr().err
     )
     study = make_study("search.trials=2", "train.epochs=1", f"search.database=sqlite:///{tmp_path}/optuna.db")
     run_sweep(study)

@@ -104,9 +104,13 @@ def test_permutations_need_blocks_enough_for_the_family() -> None:
     def found(num: int, family: list[tuple[str, str]]) -> Comparison:
         return judge_results([results(num=num)], family, Declared(method="sign-flip"))[0]
 
-    assert "needs at least 6 paired repeats for any significance among 1, got 5" in found(5, [("A", "B")]).sentence
+    assert ("needs at least 6 paired repeats for a significant result among 1 comparison, got 5") in found(
+        5, [("A", "B")]
+    ).sentence
     assert found(6, [("A", "B")]).p is not None
-    assert "needs at least 7 paired repeats for any significance among 3, got 6" in found(6, ALL_PAIRS).sentence
+    assert ("needs at least 7 paired repeats for a significant result among 3 comparisons, got 6") in found(
+        6, ALL_PAIRS
+    ).sentence
     assert found(7, ALL_PAIRS).p is not None
     joint = Declared(estimand="this-data", adjust="max-t")  # its smallest p is 2 / 2^R for any family
     six, five = (judge_results([results(num=num)], ALL_PAIRS, joint)[0] for num in (6, 5))
@@ -126,7 +130,7 @@ def test_one_trained_pair_is_two_checkpoints() -> None:
     assert (asked.p, asked.verdict) == (expected.p, Verdict.BETTER)
     assert "one trained pair; 800 images; these two checkpoints" in asked.sentence
     assert not asked.provisional
-    with pytest.raises(ScoresError, match="speaks of one trained pair, found 10 blocks"):
+    with pytest.raises(ScoresError, match="expects one trained pair, found 10 blocks"):
         judged(results(), method="mcnemar")
 
 
@@ -137,9 +141,9 @@ def test_the_published_test_never_decides() -> None:
     assert expected.p < 0.001
     assert comparison.verdict is Verdict.REFUSED
     assert comparison.sentence.startswith(
-        "No verdict: 'pooled images, as published' is shown beside a test and does not decide."
+        "No verdict: 'pooled images, as published' is shown together with a test and gives no verdict."
     )
-    with pytest.raises(ScoresError, match="expects how many images are behind each score"):
+    with pytest.raises(ScoresError, match="expects the number of images behind each score"):
         judged(results(bits=False), method="pooled-images")
     assert judged(results(bits=False), method="pooled-images", num_images=M).p == expected.p
     assert judged(results(), method="multi-bootstrap").verdict is Verdict.REFUSED
@@ -175,7 +179,7 @@ def test_the_declared_adjustment_is_used_and_named(method: Any) -> None:
     raw = [item.p for item in found]
     assert [item.adjusted_p for item in found] == pytest.approx(adjust(raw, method, pairs=ALL_PAIRS))
     assert {item.adjust_method for item in found} == {method}
-    assert ("-Hochberg bounds" in str(found[0].limits), "lean the same way" in str(found[0].limits)) == (
+    assert ("-Hochberg bounds" in str(found[0].limits), "positively dependent tests" in str(found[0].limits)) == (
         method == "bh",
         method in {"hochberg", "hommel"},
     )
@@ -225,7 +229,7 @@ def test_six_data_sets_are_the_sample() -> None:
     datasets, configs, table = score_table(sets)
     assert (len(datasets), configs, table.shape) == (8, ("A", "B", "C"), (8, 3))
     assert table[2, 0] == pytest.approx(sets[2].scores["A"].mean())
-    with pytest.raises(ScoresError, match="over 8 data sets there is wilcoxon only, found crossed"):
+    with pytest.raises(ScoresError, match="over 8 data sets expected wilcoxon, found crossed"):
         judge_results(sets, [("A", "B")], Declared(method="crossed"))
 
 
@@ -235,9 +239,9 @@ def test_a_method_must_speak_of_what_is_declared() -> None:
         {"estimand": "this-data", "method": "corrected-t", "ratio": 3 / 7},
         {"estimand": "this-data", "method": "crossed"},
     ):
-        with pytest.raises(ScoresError, match=r"speaks of .*, and (new|this)-data was declared"):
+        with pytest.raises(ScoresError, match=r"allows claims about .*, but (new|this)-data was declared"):
             judged(results(), **declared)
-    with pytest.raises(ScoresError, match="over 8 data sets claims are on new data sets, found this-data"):
+    with pytest.raises(ScoresError, match="over 8 data sets, claims are about new data sets, found this-data"):
         judge_results(many(8), [("A", "B")], Declared(estimand="this-data"))
 
 
@@ -279,7 +283,7 @@ def test_no_verdict_contradicts_its_interval(method: Any) -> None:
         assert comparison.verdict is Verdict.BETTER
     else:
         assert comparison.verdict is Verdict.INCONCLUSIVE
-        assert "No verdict, because the interval has room for no difference." in comparison.sentence
+        assert "No verdict, because the interval includes 0." in comparison.sentence
     one_bad = scored(A=[0.501] * 19 + [0.4], B=[0.5] * 20)
     against = judge_results([one_bad], [("A", "B")], Declared(method=method))[0]
     assert against.verdict is not Verdict.WORSE

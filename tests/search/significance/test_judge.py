@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from search.significance.restored import restore
 
 from search.significance import Comparison, Declared, Results, ScoresError, Verdict, judge_results
 from search.significance.judge import _combine
@@ -109,7 +110,7 @@ def test_an_interval_without_zero_is_explained_when_holm_disagrees() -> None:
     assert comparison.p is not None
     assert comparison.p < 0.05
     assert comparison.verdict is Verdict.INCONCLUSIVE
-    assert "does not hold up among 37" in comparison.sentence
+    assert "adjusted over 37 comparisons, the difference is not significant" in comparison.sentence
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_refusals_name_their_reason_and_keep_their_place_in_the_family() -> None
     reasons = [
         "",
         "zero variance",
-        "their test sets differ, with 2000 and 100",
+        "their test sets differ in size (2000 and 100",
         "they share no block: train both on the same seeds and splits",
         "no results",
     ]
@@ -201,7 +202,7 @@ def test_a_verdict_that_only_the_finished_repeats_support_is_inconclusive() -> N
     comparison = one([None, *GOOD[1:]], CNN, num_classes=10, failed={"A": [BLOCKS[0]]})
     assert comparison.sensitivity_verdict is Verdict.BETTER
     assert comparison.verdict is Verdict.INCONCLUSIVE
-    words = "it hangs on the diverged repeats: with them it is inconclusive, without them better."
+    words = "it depends on the diverged repeats: with them it is inconclusive, without them better."
     assert f"No verdict, because {words}" in comparison.sentence
     assert "repeats would find" not in comparison.sentence
     assert "would take" not in comparison.sentence
@@ -217,9 +218,9 @@ def test_a_fallback_checkpoint_is_used_as_it_is() -> None:
 def test_divergence_everywhere_leaves_nothing_to_confirm() -> None:
     comparison = one([None] * 10, CNN, num_classes=10, failed={"A": BLOCKS})
     assert comparison.verdict is Verdict.INCONCLUSIVE
-    assert "too few repeats are left" in comparison.sentence
+    assert "too few are left" in comparison.sentence
     assert comparison.failures_p == pytest.approx(2 * 0.5**10)
-    assert "neither left a result" in one([None] * 10, [None] * 10, num_classes=10).sentence
+    assert "neither has a result" in one([None] * 10, [None] * 10, num_classes=10).sentence
 
 
 def test_analyses_that_disagree_are_inconclusive() -> None:
@@ -299,3 +300,59 @@ def test_forty_five_pairs_of_thirty_blocks_take_seconds() -> None:
     found = judge(list(correct), correct, {}, list(combinations(correct, 2)), blocks=blocks)
     assert time.perf_counter() - start < 20  # 0.4 s on an idle core
     assert len(found) == 45
+
+
+def test_at_a_declared_interim_analysis_p_and_interval_hold_at_all_of_them() -> None:
+    blocks = dict.fromkeys(("good", "cnn"), BLOCKS)
+    shared = {"blocks": blocks, "estimand": "this-data"}
+    (plain,) = judge(("good", "cnn"), {"good": GOOD, "cnn": CNN}, {}, [("good", "cnn")], **shared)
+    early, late = (
+        judge(("good", "cnn"), {"good": GOOD, "cnn": CNN}, {}, [("good", "cnn")], **shared, interim=(look, 2))[0]
+        for look in (1, 2)
+    )
+    assert plain.interim is None
+    assert "Analysis" not in plain.sentence
+    for found in (early, late):
+        assert (found.verdict, found.estimate, found.t) == (Verdict.BETTER, plain.estimate, plain.t)
+        assert found.p == found.adjusted_p >= plain.p
+        assert found.interval.level == 0.95
+        assert found.interval.low < plain.interval.low < plain.interval.high < found.interval.high
+        assert found.smallest_detectable > plain.smallest_detectable
+    assert early.p > 1e-6 > late.p
+    assert early.interval.low < late.interval.low
+    assert "Analysis 1 of 2 as declared (O'Brien-Fleming): 0.0052 of alpha 0.05 is spent." in early.sentence
+    assert "Analysis 2 of 2 as declared (O'Brien-Fleming): 0.05 of alpha 0.05 is spent." in late.sentence
+    assert restore(json.loads(json.dumps(early.to_dict()))).interim == (1, 2)
+
+
+def test_equivalence_is_for_the_last_analysis() -> None:
+    blocks = dict.fromkeys(("same", "cnn"), BLOCKS)
+    verdicts = [
+        judge(
+            ("same", "cnn"),
+            {"same": SAME, "cnn": CNN},
+            {},
+            [("same", "cnn")],
+            blocks=blocks,
+            estimand="this-data",
+            rope=0.1,
+            interim=interim,
+        )[0].verdict
+        for interim in (None, (2, 2), (1, 2))
+    ]
+    assert verdicts == [Verdict.EQUIVALENT, Verdict.EQUIVALENT, Verdict.INCONCLUSIVE]
+
+
+@pytest.mark.parametrize(
+    "change", [{"estimand": "new-data"}, {"adjust": "hommel"}, {"adjust": "bh"}, {"method": "sign-flip"}]
+)
+def test_interim_analyses_are_of_the_paired_t_on_this_data(change: dict[str, Any]) -> None:
+    with pytest.raises(ScoresError, match=r"^interim: expected estimand this-data, method paired-t, adjust holm or"):
+        judge(
+            ("good", "cnn"),
+            {"good": GOOD, "cnn": CNN},
+            {},
+            [("good", "cnn")],
+            blocks=dict.fromkeys(("good", "cnn"), BLOCKS),
+            **{"estimand": "this-data", "interim": (1, 2), **change},
+        )

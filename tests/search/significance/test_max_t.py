@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from search.significance import ScoresError
 from search.significance.adjust.max_t import max_t
-from search.significance.adjust.multiplicity import bonferroni
 from search.significance.tests.signflip import sign_flip_test
 
 quick = settings(max_examples=50, deadline=None)
@@ -23,7 +22,7 @@ tables = st.tuples(st.integers(3, 8), st.integers(1, 4)).flatmap(
 )
 
 
-def by_enumeration(diff: NDArray[np.int64], *, step_down: bool) -> list[float]:
+def by_enumeration(diff: NDArray[np.int64]) -> list[float]:
     """Adjusted p of whole numbers by their definition: studentized, every sign vector, column set after column set."""
     with np.errstate(divide="ignore"):
         flipped = np.array([np.array(s)[:, None] * diff for s in itertools.product((1, -1), repeat=len(diff))])
@@ -32,27 +31,25 @@ def by_enumeration(diff: NDArray[np.int64], *, step_down: bool) -> list[float]:
     adjusted, left, last = [0.0] * diff.shape[1], list(np.argsort(-t[0])), 0.0
     while left:
         first = left[0]
-        among = left if step_down else list(range(diff.shape[1]))
-        last = max(last, float(np.mean(t[:, among].max(axis=1) >= t[0, first] - 1e-9)))
+        last = max(last, float(np.mean(t[:, left].max(axis=1) >= t[0, first] - 1e-9)))
         adjusted[first] = last
         left = left[1:]
     return adjusted
 
 
 @quick
-@given(tables, st.booleans())
-def test_against_all_sign_vectors(table: NDArray[np.int64], step_down: bool) -> None:
+@given(tables)
+def test_against_all_sign_vectors(table: NDArray[np.int64]) -> None:
     assume(np.ptp(table, axis=0).min() > 0)
-    found = max_t(table / 30, step_down=step_down)
-    assert found.adjusted_p == pytest.approx(by_enumeration(table, step_down=step_down), abs=1e-12)
-    assert (found.p_error, found.step_down) == (None, step_down)
+    found = max_t(table / 30)
+    assert found.adjusted_p == pytest.approx(by_enumeration(table), abs=1e-12)
+    assert found.p_error is None
 
 
 def test_one_comparison_is_the_sign_flip_test() -> None:
     for size in (3, 9, 13, 20):
         diff = np.random.default_rng(size).normal(0.4, 1, size)
-        for step_down in (True, False):
-            assert max_t(diff[:, None], step_down=step_down).adjusted_p == (sign_flip_test(diff).p,)
+        assert max_t(diff[:, None]).adjusted_p == (sign_flip_test(diff).p,)
 
 
 @quick
@@ -60,43 +57,34 @@ def test_one_comparison_is_the_sign_flip_test() -> None:
 def test_bounds_and_invariances(table: NDArray[np.int64], seed: int) -> None:
     diff, rng = table / 30, np.random.default_rng(seed)
     assume(np.ptp(table, axis=0).min() > 0)
-    down, single = max_t(diff).adjusted_p, max_t(diff, step_down=False).adjusted_p
+    down = max_t(diff).adjusted_p
     raw = [sign_flip_test(column).p for column in diff.T]
-    assert all(p - 1e-12 <= q <= s + 1e-12 <= 1 + 2e-12 for p, q, s in zip(raw, down, single, strict=True))
+    assert all(p - 1e-12 <= q <= 1 + 1e-12 for p, q in zip(raw, down, strict=True))
     t = np.abs(diff.mean(axis=0)) / diff.std(axis=0)
-    assert all(
-        down[i] <= down[j] and single[i] <= single[j]
-        for i in range(t.size)
-        for j in range(t.size)
-        if t[i] > t[j] + 1e-9
-    )
-    for step_down, wanted in ((True, down), (False, single)):
-        mirrored_scaled = diff * rng.choice([-1, 1], diff.shape[1]) * rng.uniform(0.1, 10, diff.shape[1])
-        assert max_t(mirrored_scaled, step_down=step_down).adjusted_p == pytest.approx(wanted, abs=1e-12)
-        assert max_t(rng.permutation(diff), step_down=step_down).adjusted_p == pytest.approx(wanted, abs=1e-12)
-        order = rng.permutation(diff.shape[1])
-        turned = max_t(diff[:, order], step_down=step_down).adjusted_p
-        assert turned == pytest.approx([wanted[i] for i in order], abs=1e-12)
+    assert all(down[i] <= down[j] for i in range(t.size) for j in range(t.size) if t[i] > t[j] + 1e-9)
+    mirrored_scaled = diff * rng.choice([-1, 1], diff.shape[1]) * rng.uniform(0.1, 10, diff.shape[1])
+    assert max_t(mirrored_scaled).adjusted_p == pytest.approx(down, abs=1e-12)
+    assert max_t(rng.permutation(diff)).adjusted_p == pytest.approx(down, abs=1e-12)
+    order = rng.permutation(diff.shape[1])
+    assert max_t(diff[:, order]).adjusted_p == pytest.approx([down[i] for i in order], abs=1e-12)
 
 
 def test_copies_of_a_comparison_cost_nothing() -> None:
     diff = np.random.default_rng(0).normal(0.8, 1, 10)
     assert max_t(np.stack([diff, 2 * diff, -diff], axis=1)).adjusted_p == (sign_flip_test(diff).p,) * 3
-    assert bonferroni([sign_flip_test(diff).p] * 3)[0] == pytest.approx(3 * sign_flip_test(diff).p)
 
 
 def test_random_signs_come_near_the_exact_p() -> None:
     diff = np.random.default_rng(1).normal([0.1, 0.3, 0.5], 1, (16, 3))
-    for step_down in (True, False):
-        exact = max_t(diff, step_down=step_down)
-        drawn = [max_t(diff, step_down=step_down, max_exact=1, num_samples=20_000, seed=seed) for seed in range(3)]
-        for found in drawn:
-            assert found.p_error is not None
-            for p, error, wanted in zip(found.adjusted_p, found.p_error, exact.adjusted_p, strict=True):
-                assert abs(p - wanted) <= 4 * error
-                assert error == pytest.approx(math.sqrt(p * (1 - p) / 20_001))
-        assert len({found.adjusted_p for found in drawn}) == 3
-        assert max_t(diff, step_down=step_down, max_exact=1, num_samples=20_000, seed=2) == drawn[2]
+    exact = max_t(diff)
+    drawn = [max_t(diff, max_exact=1, num_samples=20_000, seed=seed) for seed in range(3)]
+    for found in drawn:
+        assert found.p_error is not None
+        for p, error, wanted in zip(found.adjusted_p, found.p_error, exact.adjusted_p, strict=True):
+            assert abs(p - wanted) <= 4 * error
+            assert error == pytest.approx(math.sqrt(p * (1 - p) / 20_001))
+    assert len({found.adjusted_p for found in drawn}) == 3
+    assert max_t(diff, max_exact=1, num_samples=20_000, seed=2) == drawn[2]
 
 
 def test_a_drawn_p_is_never_zero() -> None:
@@ -136,7 +124,6 @@ def test_the_null_ones_are_rarely_claimed(shift: tuple[int, ...], skewed: bool) 
     scores = draw(size=(num_sims, 10, 5)) + rng.normal(size=(num_sims, 10, 1))
     diff = scores[:, :, 1:] - scores[:, :, :1] + shift
     null = np.array(shift) == 0
-    for step_down in (True, False):
-        claimed = np.array([max_t(d, step_down=step_down).adjusted_p for d in diff]) <= 0.05
-        false = claimed[:, null].any(axis=1).mean()
-        assert 0.01 < false <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / num_sims)
+    claimed = np.array([max_t(d).adjusted_p for d in diff]) <= 0.05
+    false = claimed[:, null].any(axis=1).mean()
+    assert 0.01 < false <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / num_sims)

@@ -29,20 +29,15 @@ def vectors(both: int, only_a: int, only_b: int, neither: int) -> tuple[NDArray[
 
 
 @pytest.mark.parametrize(
-    ("variant", "p", "statistic"),
-    [
-        ("exact", "p_exact", None),
-        ("mid-p", "p_mid", None),
-        ("chi2", "p", "chi2"),
-        ("chi2-corrected", "p_cc", "chi2_cc"),
-    ],
+    ("variant", "p"),
+    [("exact", "p_exact"), ("mid-p", "p_mid")],
 )
-def test_forty_of_ten_thousand(variant: Variant, p: str, statistic: str | None) -> None:
+def test_forty_of_ten_thousand(variant: Variant, p: str) -> None:
     expected, tol = CASE["expected"], CASE["abs_tol"]
     (both, only_a), (only_b, neither) = CASE["input"]["table"]
     test = mcnemar_test(*vectors(both, only_a, only_b, neither), variant=variant)
     assert test.p == pytest.approx(expected[p], abs=tol)
-    assert test.statistic == (pytest.approx(expected[statistic], abs=tol) if statistic else 15)
+    assert test.statistic == 15
     assert test.estimate == pytest.approx(expected["diff"], abs=tol)
     assert test.t == pytest.approx(expected["per_image_t"], abs=tol)
     assert (test.df, test.num_blocks, test.num_images) == (9999, 1, 10_000)
@@ -50,8 +45,8 @@ def test_forty_of_ten_thousand(variant: Variant, p: str, statistic: str | None) 
 
 
 def test_fagerlands_example() -> None:
-    # Fagerland, Lydersen & Laake 2013, table 1: .034 asymptotic, .077 corrected, .070 exact, .039 mid-p
-    printed = {"chi2": 0.034, "chi2-corrected": 0.077, "exact": 0.070, "mid-p": 0.039}
+    # Fagerland, Lydersen & Laake 2013, table 1: .070 exact, .039 mid-p
+    printed = {"exact": 0.070, "mid-p": 0.039}
     for variant in VARIANTS:
         assert discordant_test(1, 7, variant=variant)[1] == pytest.approx(printed[variant], abs=5e-4)
 
@@ -62,11 +57,6 @@ def test_it_agrees_with_statsmodels(only_a: int, only_b: int) -> None:
     table = [[3, only_a], [only_b, 2]]
     if only_a + only_b:
         assert discordant_test(only_a, only_b)[1] == pytest.approx(mcnemar(table, exact=True).pvalue, abs=1e-12)
-    if only_a != only_b:
-        for variant, correction in (("chi2", False), ("chi2-corrected", True)):
-            peer = mcnemar(table, exact=False, correction=correction)
-            found = discordant_test(only_a, only_b, variant=variant)
-            assert found == pytest.approx((peer.statistic, peer.pvalue), abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)

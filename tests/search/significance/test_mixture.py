@@ -53,8 +53,8 @@ def test_with_runs_alone_it_is_students_t(repeats: int) -> None:
         assert mixture.half_width(level) == pytest.approx(student.half_width(level), rel=1e-8)
     for alpha in (0.1, 0.05, 0.05 / 45):
         for difference in (-0.05, 0.0, 0.05, 0.3):
-            expected = student.finds(difference, alpha=alpha)
-            assert mixture.finds(difference, alpha=alpha) == pytest.approx(expected, abs=2e-5)
+            expected = student.power(difference, alpha=alpha)
+            assert mixture.power(difference, alpha=alpha) == pytest.approx(expected, abs=2e-5)
 
 
 def test_with_the_rest_alone_it_is_normal_or_t_of_the_images() -> None:
@@ -62,7 +62,7 @@ def test_with_the_rest_alone_it_is_normal_or_t_of_the_images() -> None:
     assert known.tail(1.959964) == pytest.approx(0.025, abs=1e-8)
     few = Mixture(runs=0.0, rest=1.0, df_runs=2, df_rest=29)
     assert few.tail(2.0) == pytest.approx(stats.t.sf(2, 29), rel=1e-9)
-    assert few.finds(3.0, alpha=0.05) == pytest.approx(Student(se=1, df=29).finds(3.0, alpha=0.05), abs=2e-5)
+    assert few.power(3.0, alpha=0.05) == pytest.approx(Student(se=1, df=29).power(3.0, alpha=0.05), abs=2e-5)
     assert Mixture(runs=0.0, rest=1.0, df_runs=math.inf).half_width(0.95) == pytest.approx(1.959964, abs=1e-6)
 
 

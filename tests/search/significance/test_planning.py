@@ -16,10 +16,8 @@ from search.significance.planning.design import (
     Crossed,
     Paired,
     blocks_needed,
-    chance_of_finding,
     detectable,
     images_needed,
-    noether_n,
     upper_components,
     upper_variance,
 )
@@ -88,6 +86,12 @@ def test_needed_repeats_are_those_of_the_libraries() -> None:
     for difference, exact in NEEDED.items():
         needed = blocks_needed(Paired(sd=1), difference)
         assert (needed.number, needed.floor) == (math.ceil(exact), 0.0)
+
+
+def chance_of_finding(design: Crossed | Paired, difference: float, num_blocks: float, *, alpha: float = 0.05) -> float:
+    law = design.law(num_blocks)
+    assert law is not None
+    return law.power(difference, alpha=alpha) + law.power(-difference, alpha=alpha)
 
 
 def test_power_is_that_of_statsmodels() -> None:
@@ -188,15 +192,6 @@ def test_more_images_buy_what_repeats_cannot(num_blocks: float) -> None:
 def test_nearly_at_the_floor_it_says_no_number_instead_of_a_monstrous_one() -> None:
     design = Paired(sd=1, ratio=3 / 7)
     assert blocks_needed(design, detectable(design, math.inf) * (1 + 1e-12)).number is None
-
-
-def test_noethers_number() -> None:
-    assert noether_n() == 29  # Bouthillier et al. 2021, figure C.1
-    assert noether_n(gamma=0.7) == 46  # ((1.6449 + 1.6449) / (2.4495 x .2))^2 = 45.1
-    assert noether_n(power=0.8) == 17  # ((1.6449 + .8416) / .61237)^2 = 16.5
-    for gamma in (0.5, 1.0):
-        with pytest.raises(ValueError, match=r"gamma must be above 0\.5 and below 1"):
-            noether_n(gamma=gamma)
 
 
 def test_a_pilots_upper_limit_holds_as_often_as_it_says() -> None:

@@ -108,6 +108,6 @@ def test_too_few_data_sets_for_the_family_are_refused_in_words() -> None:
     family = [("A", "B"), ("A", "C"), ("B", "C")]
     assert {item.verdict for item in judge_results(sets, family, Declared())} == {Verdict.REFUSED}
     refused = judge_results(sets, family, Declared())[0]
-    assert "needs at least 7 data sets for any significance among 3, got 6" in refused.sentence
+    assert "needs at least 7 data sets for a significant result among 3 comparisons, got 6" in refused.sentence
     (alone,) = judge_results(sets, family[:1], Declared())
     assert alone.verdict is Verdict.EQUIVALENT

@@ -20,7 +20,7 @@ from search.data.store import ImageData
 from search.errors import InputError, StorageFaultError
 from search.journal.journal import read_records
 from search.records import Completed, Progress
-from search.storage.disk import MENDS, find_fault, is_fault_in_words, load_array, write_bytes, write_whole
+from search.storage.disk import MENDS, find_fault, is_storage_fault, load_array, write_bytes, write_whole
 from search.study.config import StudyConfig
 from search.training import ticks
 from search.training.checkpoint import load_checkpoint, save_array, save_checkpoint, save_weights
@@ -59,7 +59,9 @@ def test_a_full_disk_is_told_in_words_and_keeps_the_old_file(small_disk: Path, n
     with pytest.raises(StorageFaultError) as caught:
         write(path, torch.zeros(10**7))
     (line,) = caught.value.faults
-    assert f"{name}: node {os.uname().nodename} cannot use it (No space left on device); make room, then run" in line
+    assert (
+        f"{name}: cannot be used on node {os.uname().nodename} (No space left on device); free disk space, then run"
+    ) in line
     assert line.count(str(small_disk)) == 1
     assert path.read_bytes() == before
     assert names(small_disk) == [name]
@@ -70,7 +72,9 @@ def test_a_full_disk_is_told_in_words_and_keeps_the_old_file(small_disk: Path, n
 def test_a_read_only_disk_is_told_in_words(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for name, write in WRITERS.items():
-        with pytest.raises(StorageFaultError, match=r"cannot use it \(Read-only file system\); make it writable, then"):
+        with pytest.raises(
+            StorageFaultError, match=(r"cannot be used on node .* \(Read-only file system\); make it writable, then")
+        ):
             write(small_disk / name, torch.zeros(10))
 
 
@@ -90,7 +94,9 @@ def test_a_training_on_a_full_disk_goes_on_where_it_was(
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
         while True:
             stream.write(b"0" * 4096)
-    with pytest.raises(StorageFaultError, match=r"checkpoint\.pt: node .* cannot use it \(No space left on device\)"):
+    with pytest.raises(
+        StorageFaultError, match=(r"checkpoint\.pt: cannot be used on node .* \(No space left on device\)")
+    ):
         list(training)
     assert names(folder) == ["checkpoint.pt"]
     ballast.unlink()
@@ -191,7 +197,7 @@ def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(
 def test_one_function_decides_what_is_the_machines_fault(error: Exception, number: int | None) -> None:
     fault = find_fault(error)
     assert (fault and fault.errno) == number
-    assert is_fault_in_words(f"{type(error).__name__}: {error}") == (number is not None)
+    assert is_storage_fault(f"{type(error).__name__}: {error}") == (number is not None)
 
 
 def test_a_fault_behind_an_error_of_a_library_is_found() -> None:
@@ -213,7 +219,7 @@ def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path, make_spec: Make
     training = train(make_spec(epochs=3), digits, trials / "a", device="cpu")
     assert next(training) is not None
     (tmp_path / "study").rename(tmp_path / "moved")
-    with pytest.raises(StorageFaultError, match=r"\(No such file or directory\); put the folder back where it was"):
+    with pytest.raises(StorageFaultError, match=r"\(No such file or directory\); move the folder back to its place"):
         list(training)
     assert names(tmp_path) == ["moved"]
     assert names(tmp_path / "moved" / "trials" / "a") == ["checkpoint.pt"]
@@ -241,7 +247,9 @@ def test_a_fault_of_the_machine_ends_a_sweep_in_words_and_no_trial_fails(
 
     with monkeypatch.context() as patch:
         patch.setattr(f"search.training.loop.{place}", fail)
-        with pytest.raises(StorageFaultError, match=r"^/disk/file: node .*, then run the same command"):
+        with pytest.raises(
+            StorageFaultError, match=r"^/disk/file: cannot be used on node .*, then run the same command"
+        ):
             driver.sweep(study)
     (waiting,) = read_records(study.folder).values()
     assert waiting.outcome is None
@@ -276,7 +284,7 @@ def test_nothing_of_a_checkpoint_outlives_its_trial(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "expected an array that a training left, found no file"),
+        (None, "expected an array from a training run, found no file"),
         (b"", "damaged (EOF"),
         (b"PK\x03\x04", "damaged ("),
         (np.zeros((2, 5), "uint8"), None),
@@ -302,5 +310,5 @@ def test_an_array_of_a_training_is_checked_where_it_is_read(tmp_path: Path, cont
     if words is None:
         assert load_array(path, "uint8", 5).tolist() == content.tolist()
         return
-    with pytest.raises(InputError, match=rf"correct\.npy: .*{re.escape(words)}.*; put it back from a copy"):
+    with pytest.raises(InputError, match=rf"correct\.npy: .*{re.escape(words)}.*; restore it from a copy"):
         load_array(path, "uint8", 5)

@@ -50,8 +50,8 @@ def test_a_lease_is_renewed_by_itself_refuses_the_second_and_names_the_first(pla
     told: list[str] = []
     with pytest.raises(StudyLockedError, match=r"store: process \d+ on .* is working on this study; wait for it"):
         Lease(place, "two").take(told.append)
-    assert "to see if it is alive" in told[0]
-    first.look()
+    assert "to see whether that process is still running" in told[0]
+    first.verify()
 
 
 def test_a_driver_that_slept_through_anothers_whole_command_has_lost_its_lease(
@@ -61,8 +61,8 @@ def test_a_driver_that_slept_through_anothers_whole_command_has_lost_its_lease(
     asleep = taken(place)
     taken(place, "two").give_back()
     asleep.check()
-    with pytest.raises(StudyLockedError, match=r"store: the lease is gone, as another command worked on this study"):
-        asleep.look()
+    with pytest.raises(StudyLockedError, match=r"store: the lease was lost, because another command used this study"):
+        asleep.verify()
     with pytest.raises(StudyLockedError):
         asleep.renew()
     assert place.read("driver.json") is None

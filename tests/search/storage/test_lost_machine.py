@@ -64,7 +64,7 @@ def run(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
 def there(uri: str) -> list[dict[str, Any]]:
     """Events of the journal on the store."""
     segments = Segments(Store(uri).below("journal"), "")
-    segments.look()
+    segments.refresh()
     return [json.loads(line) for line in segments.read(0).splitlines()]
 
 
@@ -94,7 +94,7 @@ def test_a_sweep_whose_machine_is_lost_goes_on_on_another_one(
     second = machine(tmp_path / "second")
     swept = run(second, "sweep", str(path), "--json")
     assert swept.returncode == 0, swept.stderr
-    assert "had it last" in swept.stderr
+    assert "used it last" in swept.stderr
     assert json.loads(swept.stdout)["trials"]["completed"] == NUM_TRIALS
     events = there(uri)
     assert events[: len(at_kill)] == at_kill
@@ -158,7 +158,7 @@ def test_a_store_that_is_away_for_a_while_stops_no_training(
     assert process.wait(400) == 0, log.read_text()
     assert during > before, "it was training all the while"
     words = log.read_text()
-    assert words.count("out of reach") == words.count("is back, and has everything") == 1, words
+    assert words.count("out of reach") == words.count("reachable again, and everything has been sent") == 1, words
     assert there(uri) == list(read_events(journal))
     monkeypatch.setenv("HYBRID_SEARCH_STATE", str(tmp_path / "reader"))
     study = load_study(path)

@@ -22,14 +22,14 @@ def place(folder_uri: str) -> Store:
 
 def reader(place: Store) -> Segments:
     found = Segments(place, "")
-    found.look()
+    found.refresh()
     return found
 
 
 def write(place: Store, journal: Path, lines: list[bytes], writer: str = "w") -> Segments:
     """Append lines to the journal here and there."""
     made = Segments(place, writer)
-    made.look()
+    made.refresh()
     for line in lines:
         size = journal.stat().st_size if journal.exists() else 0
         with journal.open("ab") as stream:
@@ -40,11 +40,11 @@ def write(place: Store, journal: Path, lines: list[bytes], writer: str = "w") ->
 
 
 def test_what_was_appended_is_read_from_anywhere(place: Store, journal: Path) -> None:
-    assert reader(place).look() == 0
+    assert reader(place).refresh() == 0
     assert reader(place).read(0) == b""
     write(place, journal, [b"one\n", b"two two\n"], "a")
     write(place, journal, [b"three\n"], "b")
-    assert reader(place).look() == 18
+    assert reader(place).refresh() == 18
     for start in (0, 2, 4, 12, 17, 18):
         assert reader(place).read(start) == b"one\ntwo two\nthree\n"[start:]
 
@@ -86,7 +86,7 @@ def test_a_merge_while_somebody_reads_does_no_harm(place: Store, journal: Path) 
 def test_a_missing_segment_is_named(place: Store, journal: Path) -> None:
     write(place, journal, [b"one\n", b"two\n", b"three\n"])
     place.delete("000000000000004-000000000000008-w.jsonl")
-    with pytest.raises(StoreError, match=r"expected the journal's bytes from 4 on, found none; put the missing"):
+    with pytest.raises(StoreError, match=r"expected the journal's bytes from 4 on, found none; restore the missing"):
         reader(place).read(0)
     assert reader(place).read(8) == b"three\n"
 
@@ -94,7 +94,9 @@ def test_a_missing_segment_is_named(place: Store, journal: Path) -> None:
 def test_two_writers_of_different_things_are_named(place: Store, journal: Path) -> None:
     write(place, journal, [b"one\n", b"two\n"], "a")
     place.write("000000000000004-b.jsonl", b"2\n")
-    with pytest.raises(StoreError, match=r"000000000000004-.*\.jsonl: expected what the segments before it say, found"):
+    with pytest.raises(
+        StoreError, match=(r"000000000000004-.*\.jsonl: expected a continuation of the segments before it, found")
+    ):
         reader(place).read(0)
 
 
@@ -115,7 +117,7 @@ def test_a_request_that_arrives_after_its_longer_repetition_takes_nothing_away(
             made.append(0, b"one\n")
     write(place, journal, [b"one\ntwo\n", b"three\n"])
     original(place, *late[0])
-    assert reader(place).look() == 14
+    assert reader(place).refresh() == 14
     assert reader(place).read(0) == b"one\ntwo\nthree\n"
 
 

@@ -57,7 +57,7 @@ def test_a_uri_that_nobody_knows_is_refused_in_words(uri: str, words: str) -> No
 
 def test_a_missing_bucket_is_named(bucket: str) -> None:
     uri = bucket.replace("s3://", "s3://no-")
-    with pytest.raises(StoreError, match=r"s3://no-bucket-.*: expected the bucket no-bucket-.*, found none; make it"):
+    with pytest.raises(StoreError, match=r"s3://no-bucket-.*: expected the bucket no-bucket-.*, found none; create it"):
         Store(uri).below("runs").check()
     with pytest.raises(StoreError, match="NO_SUCH_BUCKET"):
         Store(uri).write("a", b"1")
@@ -86,7 +86,7 @@ def _moto(port: int, count: str) -> None:
 def test_wrong_credentials_are_refused_and_not_shown(bucket: str) -> None:
     uri = bucket.replace("s3://", "s3://somebody:passw0rd@")
     with pytest.raises(
-        StoreError, match=r"refused \(ACCESS_DENIED.*; mend the address, the bucket or the cred"
+        StoreError, match=r"refused \(ACCESS_DENIED.*; correct the address, the bucket or the cred"
     ) as raised:
         Store(uri).check()
     assert "passw0rd" not in str(raised.value)

@@ -18,8 +18,8 @@ from search.export.pick import pick_winner
 from search.journal.journal import Journal, read_records
 from search.records import TrialRecord
 from search.report import overview, write
-from search.storage.copies import copy_of
 from search.storage.lease import Lease
+from search.storage.remote_copy import copy_of
 from search.storage.store import Store
 from search.storage.working_copy import fetch, refresh
 from search.study import folder
@@ -176,7 +176,7 @@ def test_what_lies_on_the_drivers_machine_alone_is_not_called_different(
     found = check(tracked)
     assert (found.exit_code, found.num_trials, found.differences) == (2, 5, ())
     assert found.unreadable == tuple(
-        f"{store}: what it knows of this study lies on the driver's machine, not here; ask there"
+        f"{store}: its data about this study is on the driver's machine; run this command there"
         for store in ("Optuna", "MLflow")
     )
 
@@ -200,10 +200,10 @@ def test_a_report_that_is_written_stands_though_the_disk_is_full_then(
     study: StudyConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str
 ) -> None:
     def refuse(*_: object) -> None:
-        raise StorageFaultError("/disk/file: full; make room")
+        raise StorageFaultError("/disk/file: full; free disk space")
 
     drive.run_sweep(study)
     monkeypatch.setattr(write, "tracking_place", lambda _: object() if step == "Journal" else None)
     monkeypatch.setattr(write, step, refuse)
     assert write.write_report(study, patience=1.0).file.is_file()
-    assert "/disk/file: full; make room" in capsys.readouterr().err
+    assert "/disk/file: full; free disk space" in capsys.readouterr().err

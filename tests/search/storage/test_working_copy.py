@@ -38,7 +38,7 @@ END = line(event="end", key="k", artifacts={"confusion": "trials/k/confusion.npy
 
 def append(place: Store, content: bytes, writer: str = "w") -> None:
     there = Segments(place.below("journal"), writer)
-    there.append(there.look(), content)
+    there.append(there.refresh(), content)
 
 
 def test_a_new_machine_gets_everything_but_weights(place: Store, location: Location) -> None:

@@ -13,10 +13,11 @@ from search.commands.check import check
 from search.commands.plan import make_plan
 from search.compare.run import run_compare
 from search.errors import InputError, StudyChangedError, StudyError
+from search.journal.comparison_file import FOLDER, load_comparison
 from search.runners import checks
 from search.study.bind import DataFacts
-from search.study.config import StudyConfig, find_study
-from search.study.folder import COMPARISON, check_given, load_comparison
+from search.study.config import StudyConfig, find_study, find_with_file
+from search.study.folder import check_given
 from search.sweep.run import run_sweep
 
 pytestmark = pytest.mark.usefixtures("copied_here")
@@ -42,17 +43,17 @@ def test_trials_without_what_they_mean_are_refused(make_study: MakeStudy, name: 
     before = sorted(study.folder.rglob("*"))
     lost, kept = study.folder / name, study.folder.parent / "kept"
     lost.rename(kept)
-    with pytest.raises(StudyError, match=f"{re.escape(name)} is gone"):
+    with pytest.raises(StudyError, match=f"{re.escape(name)} missing"):
         run_sweep(study)
-    with pytest.raises(StudyError, match=f"{re.escape(name)} is gone"):
+    with pytest.raises(StudyError, match=f"{re.escape(name)} missing"):
         find_study(study.folder)
     kept.rename(lost)
     assert sorted(study.folder.rglob("*")) == before
 
 
 def test_a_damaged_comparison_is_told(tmp_path: Path) -> None:
-    (tmp_path / COMPARISON).mkdir()
-    (tmp_path / COMPARISON / "comparison.json").write_text("{")
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "comparison.json").write_text("{")
     with pytest.raises(InputError, match=r"damaged .*compare` writes it again"):
         load_comparison(tmp_path)
 
@@ -65,7 +66,9 @@ def test_other_data_are_refused_by_every_command_before_anything_is_written(
     before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
     monkeypatch.setattr(checks, "load_facts", lambda *_, **__: dataclasses.replace(facts, key="other"))
     for run in (make_plan, run_sweep, run_compare):
-        with pytest.raises(StudyChangedError, match=r"began on data \w+ and finds other now; put the files back"):
+        with pytest.raises(
+            StudyChangedError, match=(r"was started on data \w+, but the data is other now; restore the files")
+        ):
             run(study)
     with pytest.raises(StudyChangedError) as caught:  # the changed field says it all
         make_plan(make_study("data.limit=90", "compare.finalists=2", search={"trials": 1}, resources=INLINE))
@@ -80,4 +83,4 @@ def test_the_recorded_file_differs_from_nothing_and_fills_in_nothing(
     run_sweep(make_study("tracking={enabled: false, uri: 'http://${PLACE}'}", search={"trials": 1}, resources=INLINE))
     monkeypatch.delenv("PLACE")
     path = make_study().folder / "study.yaml"
-    assert check_given(str(path), [], find_study(path), refuse=True) == []
+    assert check_given(str(path), [], *find_with_file(path), refuse=True) == []

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import spaces
-from search.study.bind import check_sweep, complete_point, load_facts, why_not
+from search.study.bind import check_points, check_sweep, complete_point, load_facts, why_not
 from search.study.claims import families_of, too_few_repeats
 from search.study.config import StudyConfig, load_study
 from search.study.settings import setting_faults
@@ -65,6 +65,7 @@ def test_its_points_are_models_on_its_data(name: str, stand_in: Any) -> None:
         study = load(name, f"data.root={stand_in(study.data.name)}")
     facts = load_facts(study)
     check_sweep(study, facts)
+    check_points(study, facts)
     points = [complete_point(study, like) for like in (*study.search.enqueue, *study.compare.baselines)]
     assert points
     assert all(why_not(study, point, facts) is None for point in points)

@@ -17,8 +17,8 @@ from search.journal.journal import Journal
 from search.records import TrialRecord
 from search.seeds import make_block
 from search.study import claims
-from search.study.bind import DataFacts, bind, check_points, complete_point, tell_rejected, why_not
-from search.study.claims import adjust_for, declare, families_of, tell_claims, too_few_repeats
+from search.study.bind import DataFacts, bind, check_points, complete_point, describe_rejected, why_not
+from search.study.claims import adjust_for, declare, describe_claims, families_of, too_few_repeats
 from search.study.config import StudyConfig, find_study, load_study, parse_study, shipped_studies, to_dict
 from search.study.folder import claim_folder
 from spaces.presets import load_preset
@@ -168,7 +168,7 @@ def test_a_list_is_no_study() -> None:
         ("train.epochs", "expected path.to.key=value, such as train.epochs=3"),
         ("=3", "expected path.to.key=value"),
         ("train..lr=3", "expected path.to.key=value"),
-        ("name.x=3", "name is not a section, it holds 'tiny'"),
+        ("name.x=3", "name is not a section, its value is 'tiny'"),
         ("search.trials=[1", "the value is not YAML"),
         ("search.trails=3", "search.trails: unknown key; did you mean trials?"),
         ("train.epochs=0", "train.epochs must be at least 1, got 0"),
@@ -195,7 +195,7 @@ def test_a_study_is_immutable(make_study: MakeStudy) -> None:
         (b"name: a\ntrain: [1\nsearch: 2\n", r"broken\.yaml:3: not YAML: expected ',' or '\]'"),
         (b"name: a: b\n", r"broken\.yaml:1: not YAML: mapping values are not allowed"),
         (b"name: !!python/object/apply:os.getcwd []\n", r"broken\.yaml:1: not YAML: could not determine a constructor"),
-        (b"\xff\xfe\x00", r"broken\.yaml: not readable as a study file"),
+        (b"\xff\xfe\x00", r"broken\.yaml: cannot be read as a study file"),
         (b"name: a\nseed: \x00\n", r"broken\.yaml:2: not YAML: the character '\\x00' is not allowed"),
         (b"[" * 3000, r"broken\.yaml: not YAML: maximum recursion"),
         (b"name: 2024-99-99\n", r"broken\.yaml: not YAML: month must be in 1"),
@@ -277,10 +277,10 @@ def test_families_are_declared_by_place(make_study: MakeStudy) -> None:
     # A survivor's family is a part of the declared one: where all pairs are gone, Holm does not need them.
     shaffer = study.compare.model_copy(update={"adjust": "shaffer"})
     assert [adjust_for(shaffer, family) for family in (wins, cells)] == ["holm", "shaffer"]
-    assert tell_claims(study.compare) == (
+    assert describe_claims(study.compare) == (
         "5 comparisons in 2 families (2, 3), about new data of this kind; holm, family-wise error rate 0.05 each"
     )
-    assert "bh, false discovery rate 0.1" in tell_claims(make_study(compare={"adjust": "bh", "alpha": 0.1}).compare)
+    assert "bh, false discovery rate 0.1" in describe_claims(make_study(compare={"adjust": "bh", "alpha": 0.1}).compare)
 
 
 @pytest.mark.parametrize(
@@ -296,8 +296,10 @@ def test_too_few_repeats_for_any_verdict_are_named(make_study: MakeStudy, compar
     section = make_study(compare=compare).compare
     assert too_few_repeats(section, fewest) == []
     (line,) = too_few_repeats(section, fewest - 1)
-    assert line.startswith(f"compare.repeats: {fewest - 1} can lead to no verdict, whatever the results; with compare.")
-    assert line.endswith(f"take at least {fewest}")
+    assert line.startswith(
+        f"compare.repeats: {fewest - 1} cannot lead to a verdict, whatever the results; with compare."
+    )
+    assert line.endswith(f"use at least {fewest}")
 
 
 def test_study_is_found_through_its_file_and_after_a_move(
@@ -446,7 +448,7 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a pair with itself": (
         {"compare": {"family": {"x": [["ecrnn/cnn", "baseline-1"]]}, "baselines": ["ecrnn/cnn"]}},
-        "compare.family.x.0: expected two configurations, found ecrnn/cnn with itself",
+        "compare.family.x.0: expected two different configurations, found ecrnn/cnn twice",
     ),
     "a pair twice, in two families and two directions": (
         {
@@ -455,11 +457,11 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
                 "baselines": ["ecrnn/cnn"],
             }
         },
-        "compare.family.y.0: expected every pair once, found baseline-1 and finalist-1 in compare.family.x.0 already",
+        "compare.family.y.0: expected every pair once, found baseline-1 and finalist-1 in compare.family.x.0 as well",
     ),
     "shaffer without all pairs": (
         {"compare": {"adjust": "shaffer", "baselines": ["ecrnn/cnn", "ecrnn/crnn-lstm-16"]}},
-        "compare.family: shaffer expects all 3 pairs of its 3 configurations, found 2; declare them all, or take",
+        "compare.family: shaffer expects all 3 pairs of its 3 configurations, found 2; declare them all, or set",
     ),
     "not all pairs of a named family": (
         {
@@ -476,11 +478,24 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "bergmann-hommel of too many": (
         {"compare": {"adjust": "bergmann-hommel", "family": "all-pairs", "finalists": 10}},
-        "compare.family: bergmann-hommel expects at most 9 configurations, found 10; take compare.adjust shaffer",
+        "compare.family: bergmann-hommel expects at most 9 configurations, found 10; set compare.adjust to shaffer",
     ),
     "max-t about new data": (
         {"compare": {"adjust": "max-t"}},
         "compare.adjust: max-t expects compare.estimand this-data, found new-data",
+    ),
+    "interim analyses about new data": (
+        {"compare": {"interim": 2}},
+        "compare.interim: expects compare.estimand this-data, found new-data; all repeats are scored on the same test",
+    ),
+    "interim analyses of false discoveries": (
+        {"compare": {"interim": 2, "estimand": "this-data", "adjust": "bh"}},
+        "compare.interim: expects compare.adjust holm or shaffer or bergmann-hommel, found bh, which does not hold at",
+    ),
+    "interim analyses of unequal shares": (
+        {"compare": {"interim": 3, "estimand": "this-data", "repeats": 20}},
+        "compare.interim: 3 analyses, each after the same number of further repeats and at least 5, found "
+        "compare.repeats 20; use 21",
     ),
     "no such adjustment": ({"compare": {"adjust": "bonferoni"}}, "compare.adjust: must be 'holm', 'hommel', "),
     "no such estimand": ({"compare": {"estimand": "auto"}}, "compare.estimand: must be 'new-data' or 'this-data', got"),
@@ -500,7 +515,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(study_data: dict[str, 
 
 def test_a_setting_given_nowhere_is_missed(study_data: dict[str, Any]) -> None:
     del study_data["space"]["fc"]
-    assert "space.fc: expected a parameter, or a value under model, found none; add it" in one_fault(study_data)
+    assert "space.fc: expected a parameter here or a value in model, found neither; add one" in one_fault(study_data)
     assert parse_study({**study_data, "model": {"fc": "-"}}, "my.yaml").model == {"fc": "-"}
 
 
@@ -521,8 +536,8 @@ def test_keys_that_stand_twice_are_named_with_their_lines(tmp_path: Path) -> Non
     with pytest.raises(StudyError) as caught:
         load_study(path)
     assert sorted(caught.value.faults) == [
-        f"{path}:4: key 'trials' stands twice, first in line 3; remove one",
-        f"{path}:5: key 'name' stands twice, first in line 1; remove one",
+        f"{path}:4: key 'trials' occurs twice, first in line 3; remove one",
+        f"{path}:5: key 'name' occurs twice, first in line 1; remove one",
     ]
 
 
@@ -537,8 +552,8 @@ def test_a_merged_mapping_may_be_overridden(tmp_path: Path, study_data: dict[str
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("fix.rnn=gru", "fix.rnn was not set when the sweep began and is 'gru' now"),
-        ("space=ecrnn", "space was {"),
+        ("fix.rnn=gru", "fix.rnn was not set when the sweep started and is 'gru' now"),
+        ("space=ecrnn", "space was a mapping with 15 keys when the sweep started and is 'ecrnn' now"),
     ],
 )
 def test_one_change_is_one_fault(
@@ -615,7 +630,7 @@ def test_the_rate_of_the_recipe_becomes_the_one_that_the_optimizer_has(
     assert (spec.train.lr, spec.train.optimizer) == (0.005, optimizer)
     outside = complete_point(study, {**load_preset("yin/cnn"), "lr": 0.03})
     assert bind(study, outside, facts, (make_block(0, "sweep", 0),)).train.lr == 0.03
-    with pytest.raises(StudyError, match="expected one value of lr, found two"):
+    with pytest.raises(StudyError, match="expected one value for lr, found two"):
         bind(study, {**point, "lr": 0.1}, facts, (make_block(0, "sweep", 0),))
 
 
@@ -625,9 +640,9 @@ def test_why_not_leaves_out_what_was_found(make_study: MakeStudy, facts: DataFac
     assert why_not(study, complete_point(study, "johnson/tsn"), facts) == "family: tsn expects images of at least 16x8"
     assert why_not(study, wide, facts) == "model: expected at most 60000000 parameters"
     assert why_not(study, complete_point(study, "ecrnn/cnn"), facts) is None
-    assert tell_rejected({}) == "no draw rejected"
-    assert tell_rejected({"b": 1}) == "1 draw rejected (1 x b)"
-    assert tell_rejected({"b": 1, "a": 1, "c": 2}) == "4 draws rejected (2 x c; 1 x a; 1 x b)"
+    assert describe_rejected({}) == "no draw rejected"
+    assert describe_rejected({"b": 1}) == "1 draw rejected (1 x b)"
+    assert describe_rejected({"b": 1, "a": 1, "c": 2}) == "4 draws rejected (2 x c; 1 x a; 1 x b)"
 
 
 def test_points_take_the_fixed_learning_rate_and_nothing_inactive(make_study: MakeStudy, cnn: dict[str, Any]) -> None:

@@ -186,15 +186,15 @@ def test_a_killed_decision_is_made_again(make_study: MakeStudy, driver: Any, kil
     loser = next(record for record in calm if isinstance(record.outcome, Stopped))
     study = make_study(name="calm3")
 
-    def judge(self: Sweep, record: TrialRecord) -> bool:
+    def may_continue(self: Sweep, record: TrialRecord) -> bool:
         go_on = original(self, record)
         if not go_on:
             raise killed
         return go_on
 
-    original = Sweep.judge
+    original = Sweep.may_continue
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Sweep, "judge", judge)
+        patch.setattr(Sweep, "may_continue", may_continue)
         with pytest.raises(killed):
             driver.sweep(study)
     waiting = [record for record in read_records(study.folder).values() if record.outcome is None]
@@ -369,7 +369,7 @@ def test_changed_data_are_refused_on_resuming(
 
     with pytest.raises(killed):
         driver.sweep(make_study(), watch=kill)
-    with pytest.raises(InputError, match=r"trial 0 was begun as .* the data or the program changed since"):
+    with pytest.raises(InputError, match=r"trial 0 was started as .* the data or the program has changed"):
         driver.sweep(make_study(), facts=dataclasses.replace(facts, key="other"))
 
 
@@ -384,7 +384,9 @@ def test_ctrl_c_says_that_everything_is_saved(make_study: MakeStudy, driver: Any
             raise KeyboardInterrupt
 
     study = make_study("search.scheduler=none", "search.trials=2")
-    with pytest.raises(InterruptedStudyError, match="everything is saved, the same command goes on") as caught:
+    with pytest.raises(
+        InterruptedStudyError, match=("everything is saved, run the same command again to continue")
+    ) as caught:
         driver.sweep(study, watch=interrupt)
     assert caught.value.exit_code == 130
     assert [record.outcome for record in driver.sweep(study)] == [Completed(), Completed()]
@@ -421,7 +423,7 @@ def test_the_journal_is_written_first(make_study: MakeStudy, driver: Any, monkey
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused_before_anything_begins(make_study: MakeStudy, driver: Any) -> None:
     study = make_study("resources.gpus=0.5")
-    with pytest.raises(ResourceError, match=r"resources\.gpus: 0\.5 asked for, and this machine has none; set it to 0"):
+    with pytest.raises(ResourceError, match=r"resources\.gpus: 0\.5 requested, but this machine has none; set it to 0"):
         driver.sweep(study)
     assert read_records(study.folder) == {}
 

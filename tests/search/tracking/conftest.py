@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from search.journal.journal import Journal
+from search.journal.mlflow_run import KEY_TAG
 from search.records import Completed, EpochMetrics, Outcome, TrialRecord
 from search.tracking.mlflow_client import connect, default_uri
-from search.tracking.mlflow_tracker import KEY_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

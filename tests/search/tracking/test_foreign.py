@@ -12,10 +12,11 @@ import pytest
 from search.commands.plan import make_plan
 from search.errors import TrackingError
 from search.journal.journal import Journal
+from search.journal.mlflow_run import JOURNAL_TAG
 from search.study.config import StudyConfig
 from search.sweep.run import run_sweep
 from search.tracking import foreign
-from search.tracking.foreign import JOURNAL_TAG, refuse_foreign_experiment
+from search.tracking.foreign import refuse_foreign_experiment
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
 
@@ -42,7 +43,7 @@ def make_experiment(uri: str, *journals: str | None) -> Any:
 def look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """An SQLite file is looked into without MLflow, a server is asked: both say the same."""
     if request.param == "client":
-        monkeypatch.setattr(foreign, "_look_into_file", foreign._ask)
+        monkeypatch.setattr(foreign, "_look_into_file", foreign._query_server)
 
 
 @pytest.mark.usefixtures("look")

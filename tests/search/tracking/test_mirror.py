@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def make(study: Study, server: Server, said: list[str] | None = None) -> Mirror:
     lines = said if said is not None else []
-    return Mirror(study.folder, uri=server.uri, experiment=server.experiment, say=lines.append)
+    return Mirror(study.folder, uri=server.uri, experiment=server.experiment, print_line=lines.append)
 
 
 def test_a_trial_becomes_a_child_run(study: Study, server: Server) -> None:
@@ -451,7 +451,7 @@ def test_a_comparison_looked_at_again_keeps_its_run(study: Study, server: Server
     assert picture(server, "k1") == "k1: 0.5"
     assert server.run("k1").data.tags["verdict.0"] == "a beats b by 0.5"
     assert server.run("r0").data.tags["hybrid_search.comparisons"] == "k1"
-    assert said == ["comparison k1: gone.png is not in the study folder, so not in MLflow either"]
+    assert said == ["comparison k1: gone.png is not in the study folder, so it is not copied to MLflow"]
 
 
 def test_a_comparison_that_mlflow_refuses_is_not_left_running(
@@ -511,7 +511,7 @@ def test_pictures_come_last_and_once(study: Study, server: Server, monkeypatch: 
     assert server.files("two") == {"curves.png", "confusion.png"}
     assert server.files("bad") == {"curves.png"}
     assert len(said) == 2
-    assert "label of bad: no picture of odd.npy: expected counts of shape" in said[0]
+    assert "label of bad: no figure of odd.npy: expected counts of shape" in said[0]
     assert "none.npy" in said[1]
 
     order.clear()
@@ -624,7 +624,7 @@ def test_a_report_of_repeats_alone_goes_to_theirs(study: Study, server: Server) 
     study.journal.note("report", digest="d", artifacts=["report.html"])
     said: list[str] = []
     make(study, server, said).sync()
-    assert said == ["report.html is not in the study folder, so not in MLflow either"]
+    assert said == ["report.html is not in the study folder, so it is not copied to MLflow"]
     assert server.run("compare").data.tags["hybrid_search.report"] == "d"
 
 

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from search.copies.main import attempt
-from search.copies.process import TrackerProcess
+from search.copies.process import FollowerProcess
 from search.errors import TrackingError
 from search.journal.journal import FILE_NAME
+from search.journal.mlflow_run import KEY_TAG
 from search.records import Completed, Failed
 from search.tracking import mirror as mirror_module
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import ForgottenError, RejectedError, connect
-from search.tracking.mlflow_tracker import KEY_TAG, Store
+from search.tracking.mlflow_tracker import Store
 
 if TYPE_CHECKING:
     from conftest import Server, Study
@@ -36,7 +37,7 @@ REQUESTS = ("create", "log", "log_dataset", "log_file", "set_status", "runs")
 
 def make(study: Study, server: Server, said: list[str] | None = None) -> Mirror:
     lines = said if said is not None else []
-    return Mirror(study.folder, uri=server.uri, experiment=server.experiment, say=lines.append)
+    return Mirror(study.folder, uri=server.uri, experiment=server.experiment, print_line=lines.append)
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +137,7 @@ def test_surplus_runs_of_an_earlier_mirror_are_taken_away(study: Study, server: 
     assert server.statuses() == {"a": "FINISHED", "sweep": "FINISHED"}
     assert server.run("a").info.run_id == run.info.run_id
     assert server.run("a").data.tags["mlflow.parentRunId"] == server.run("sweep").info.run_id
-    assert said == ["mended from the journal: 2 runs"]
+    assert said == ["repaired from the journal: 2 runs"]
 
 
 def test_a_journal_that_lost_its_last_lines(study: Study, server: Server) -> None:
@@ -158,7 +159,7 @@ def test_a_journal_that_lost_its_last_lines(study: Study, server: Server) -> Non
     assert server.history("a", "epoch") == [(1, 1), (2, 2)]
     assert server.statuses() == {"a": "KILLED", "b": "KILLED", "sweep": "RUNNING"}
     assert server.run("b").data.tags["hybrid_search.outcome"] == "unfinished"
-    assert said == ["mended from the journal: 2 runs"]
+    assert said == ["repaired from the journal: 2 runs"]
     study.journal.resume("a")
     study.epochs("a", 3, 3)
     study.journal.end("a", Completed())
@@ -282,7 +283,7 @@ def test_an_odd_fault_is_a_line_and_tried_again() -> None:
 def test_the_address_is_not_on_the_command_line(study: Study) -> None:
     uri = "http://me:s3cret@127.0.0.1:9"
     lines: list[str] = []
-    process = TrackerProcess(study.folder, uri, "e", lines.append)
+    process = FollowerProcess(study.folder, uri, "e", lines.append)
     try:
         command = Path(f"/proc/{process.pid}/cmdline").read_text()
         assert "s3cret" not in command
@@ -386,7 +387,7 @@ def test_a_real_server_in_every_bad_mood(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     lines: list[str] = []
     study.session()
-    process = TrackerProcess(study.folder, proxy.uri, server.experiment, lines.append)
+    process = FollowerProcess(study.folder, proxy.uri, server.experiment, lines.append)
     try:
         for index, mood in enumerate(("well", "500", "well", "lost", "well", "slow", "well")):
             proxy.mood = mood
@@ -408,4 +409,4 @@ def test_a_real_server_in_every_bad_mood(
     for index in range(7):
         assert server.history(f"t{index}", "epoch") == [(1, 1), (2, 2)]
     assert lines
-    assert all(line.endswith("; trying again") for line in lines), lines
+    assert all(line.endswith("; retrying") for line in lines), lines

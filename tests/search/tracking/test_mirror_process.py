@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from search.copies.main import main
-from search.copies.process import URI_VARIABLE, TrackerProcess
+from search.copies.process import URI_VARIABLE, FollowerProcess
 
 if TYPE_CHECKING:
     from conftest import Server, Study
@@ -47,7 +47,7 @@ def test_it_follows_the_journal_and_leaves_when_told(study: Study, server: Serve
     study.session()
     study.trial("a", num_epochs=2)
     lines: list[str] = []
-    process = TrackerProcess(study.folder, server.uri, server.experiment, lines.append)
+    process = FollowerProcess(study.folder, server.uri, server.experiment, lines.append)
     wait_for(lambda: bool(server.runs("a")))
     assert process.backlog is None
     assert os.getpriority(os.PRIO_PROCESS, process.pid) >= min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
@@ -70,8 +70,8 @@ def test_the_driver_is_killed(study: Study, server: Server) -> None:
     code = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from search.copies.process import TrackerProcess\n"
-        "process = TrackerProcess(Path(sys.argv[1]), sys.argv[2], sys.argv[3])\n"
+        "from search.copies.process import FollowerProcess\n"
+        "process = FollowerProcess(Path(sys.argv[1]), sys.argv[2], sys.argv[3])\n"
         "worker = os.fork()\n"
         "if worker: print(process.pid, worker, flush=True)\n"
         "time.sleep(60)\n"
@@ -95,12 +95,12 @@ def test_nobody_there(study: Study) -> None:
     study.session()
     study.trial("a")
     lines: list[str] = []
-    process = TrackerProcess(study.folder, f"http://127.0.0.1:{closed_port()}", "e", lines.append)
+    process = FollowerProcess(study.folder, f"http://127.0.0.1:{closed_port()}", "e", lines.append)
     wait_for(lambda: len(lines) > 0)
     assert "connection refused" in lines[0]
     assert not process.close(timeout_secs=1)
     assert process.backlog is not None
-    assert "the next start of this study sends the rest" in process.backlog
+    assert "the next start of this study writes the rest" in process.backlog
     assert len(lines) == 1
 
 
@@ -130,7 +130,7 @@ def test_a_damaged_journal_ends_it(study: Study, server: Server) -> None:
     study.session()
     with study.journal.path.open("ab") as stream:
         stream.write(b"rubbish\n")
-    process = TrackerProcess(study.folder, server.uri, server.experiment)
+    process = FollowerProcess(study.folder, server.uri, server.experiment)
     assert not process.close(timeout_secs=30)
     assert process.backlog is not None
     assert "damaged" in process.backlog
@@ -143,13 +143,13 @@ def test_a_server_that_comes_late(study: Study, server: Server, tmp_path: Path) 
     uri = f"http://127.0.0.1:{port}"
     study.session()
     study.trial("a", num_epochs=2, artifacts={"confusion": "none.npy"})
-    process = TrackerProcess(study.folder, uri, server.experiment)
+    process = FollowerProcess(study.folder, uri, server.experiment)
     assert not process.close(timeout_secs=3)
 
     lines: list[str] = []
     study.session()
     study.trial("b", num_epochs=2)
-    process = TrackerProcess(study.folder, uri, server.experiment, lines.append)
+    process = FollowerProcess(study.folder, uri, server.experiment, lines.append)
     wait_for(lambda: len(lines) > 0)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     places = ["--backend-store-uri", server.uri, "--artifacts-destination", str(tmp_path / "artifacts")]

@@ -78,7 +78,7 @@ def test_a_lock_that_is_never_released_ends_in_words(
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(TrackingError, match=r"mlflow\.db: another process has held mlflow\.db\.lock for 0 s; end"):
             Store(default_uri(tmp_path), "one")
-    assert "mlflow.db: waiting for another process, which makes or migrates it" in capfd.readouterr().err
+    assert "mlflow.db: waiting for another process that creates or migrates the database" in capfd.readouterr().err
     with pytest.raises(TrackingError, match="damaged"):  # not before: only who holds the lock can tell
         Store(default_uri(tmp_path), "one")
 

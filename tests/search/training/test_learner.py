@@ -22,7 +22,7 @@ from search.study.bind import DataFacts, bind
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.training import loop
-from search.training.config import TrainConfig, settled
+from search.training.config import TrainConfig, resolve_precision
 from search.training.learner import Learner
 from search.training.loop import train
 from search.training.machine import deterministic_cudnn, uses_bfloat16
@@ -104,7 +104,7 @@ def test_an_autoencoder_trains_on_the_mixed_loss_and_is_validated_on_cross_entro
     assert drain(learner.validate())[0] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
     images, labels = part(autoencoder, digits, learner, 0)
     with torch.no_grad():
-        error = F.mse_loss(model.reconstruct(images), images)  # type: ignore[operator]
+        error = F.mse_loss(model.decode(model.encode(images)), images)  # type: ignore[operator]
         expected = 0.7 * error + 0.3 * F.cross_entropy(model(images), labels)
     assert drain(learner.train_epoch(1))[0] == pytest.approx(float(expected), rel=1e-5)
 
@@ -163,14 +163,16 @@ def test_auto_is_settled_by_the_driver(
 def test_what_is_not_auto_stays(gpus: float) -> None:
     for precision in ("float32", "bfloat16"):
         recipe = TrainConfig(epochs=1, precision=precision)
-        assert settled(recipe, gpus=gpus) == recipe
+        assert resolve_precision(recipe, gpus=gpus) == recipe
 
 
 def test_a_gpu_without_bfloat16_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Old GPU")
     gpu = torch.device("cuda")
-    with pytest.raises(ResourceError, match=r"train\.precision: bfloat16 asked for, and Old GPU has none in hardware"):
+    with pytest.raises(
+        ResourceError, match=(r"train\.precision: bfloat16 requested, but Old GPU does not support it in hardware")
+    ):
         uses_bfloat16("bfloat16", gpu)
     assert not uses_bfloat16("float32", gpu)
     assert uses_bfloat16("bfloat16", CPU)

@@ -148,7 +148,7 @@ def test_what_does_not_fit_at_all_fails_with_its_reason(
     make_spec: MakeSpec, digits: ImageData, tmp_path: Path, memory: Memory, batch_norm: bool, smallest: int
 ) -> None:
     memory.training = smallest - 1
-    with pytest.raises(OutOfMemoryError, match=rf"training on {smallest} image\(s\) at a time does not fit: .*Default"):
+    with pytest.raises(OutOfMemoryError, match=rf"training on {smallest} images? at a time does not fit: .*Default"):
         run(make_spec(cnn_bn=batch_norm), digits, tmp_path)
     assert memory.batches == []
 
@@ -159,7 +159,7 @@ def test_a_trial_that_does_not_fit_is_a_failed_one(
     memory.training = 0
     (record,) = driver.sweep(make_study("search.trials=1", "search.max_failed_fraction=1"))
     assert isinstance(record.outcome, Failed)
-    assert record.outcome.reason.startswith("OutOfMemoryError: training on 2 image(s) at a time does not fit: ")
+    assert record.outcome.reason.startswith("OutOfMemoryError: training on 2 images at a time does not fit: ")
 
 
 def test_the_journal_tells_the_micro_batch(make_study: Callable[..., StudyConfig], driver: Any, memory: Memory) -> None:

@@ -25,7 +25,7 @@ def test_forest_plot_is_readable(make_comparison: Make, refused: Comparison, num
         for i in range(num)
     ]
     family[-1] = dataclasses.replace(refused, family=family[-1].family)
-    figure = forest_plot(family, title="a family")
+    figure = forest_plot(family)
     figure.savefig(io.BytesIO(), format="png")
     axes, notes = figure.axes
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
-from typing import Any
 
+from search.compare.results import declaration_of
 from search.report.markup import Html, definitions, section, table, tag
 from search.report.material import Material
 from search.report.picture import folded_away
 from search.significance.figures.forest import group_name
 from search.study.config import StudyConfig
+from search.text.counted import counted
 from spaces.conditions import Test
 from spaces.domains import Fixed
 from spaces.parse import Parameter
 
 ESTIMANDS = {
     "new-data": "new data of this kind",
-    "this-data": "this data set: further repeats on these very images",
+    "this-data": "this data set: further repeats on the same images",
 }
 
 
@@ -36,7 +37,7 @@ def _data(material: Material) -> Iterator[tuple[str, str]]:
     kinds = f"{len(classes)} classes" if classes else ""
     yield "data", "; ".join(part for part in (study.data.name, counts, kinds) if part)
     if data.get("num_val"):
-        yield "validation", f"{data['num_val']:,} images, the data set's own part, the same for every repeat"
+        yield "validation", f"{data['num_val']:,} images, the data set's own validation part, the same for every repeat"
     elif study.split.fraction:
         yield "validation", f"{100 * study.split.fraction:g} % of the training images, {study.split.method} split"
 
@@ -45,29 +46,29 @@ def _budget(study: StudyConfig) -> Iterator[tuple[str, str]]:
     search = study.search
     time = f", at most {search.time_budget_mins:g} minutes" if search.time_budget_mins else ""
     scheduler = "none is stopped early" if search.scheduler == "none" else f"{search.scheduler} stops them early"
-    yield "budget", f"{search.trials} trials of {study.train.epochs} epochs{time}; {scheduler}"
+    yield "budget", f"{counted(search.trials, 'trial')} of {counted(study.train.epochs, 'epoch')}{time}; {scheduler}"
     yield "sampler", search.sampler
     size = study.build_space().size
     free = study.build_space().free
-    points = "continuous" if size is None else f"{size:,} points"
-    yield "space", f"{study.space_name}: {points}, {len(free)} free parameters"
+    points = "continuous" if size is None else f"{counted(size, 'point')}"
+    yield "space", f"{study.space_name}: {points}, {counted(len(free), 'free parameter')}"
 
 
 def _claim(material: Material) -> Iterator[tuple[str, str]]:
-    declared: Mapping[str, Any] = material.document.get("declared") or material.study.compare.model_dump(mode="json")
-    baselines = ", ".join(like if isinstance(like, str) else "a point" for like in material.study.compare.baselines)
+    document, section = material.document, material.study.compare
+    declared = (document.declared if document else None) or declaration_of(section)
+    baselines = ", ".join(like if isinstance(like, str) else "a point" for like in section.baselines)
     if baselines:
         yield "baselines", baselines
-    family = declared.get("family")
-    yield "declared family", family if isinstance(family, str) else ", ".join(family or ())
-    confirm = declared.get("confirm") if "race" in material.document else None
+    yield "declared family", declared.family if isinstance(declared.family, str) else ", ".join(declared.family)
+    confirm = declared.confirm if document and document.race else None
     raced = f"{confirm} fresh ones, after a race of at most " if confirm else ""
-    yield "paired repeats", f"{raced}{declared.get('repeats', '')}"
-    rate = f"{declared['alpha']:g}, adjusted by {declared.get('adjust', 'holm')} within each family"
-    yield "error rate", f"{rate} ({declared['error_rate']})" if declared.get("error_rate") else rate
-    yield "practically equivalent", f"within ±{100 * declared['rope']:g} percentage points"
+    yield "paired repeats", f"{raced}{declared.repeats}"
+    rate = f"{declared.alpha:g}, adjusted by {declared.adjust} within each family"
+    yield "error rate", f"{rate} ({declared.error_rate})" if declared.error_rate else rate
+    yield "practically equivalent", f"within ±{100 * declared.rope:g} percentage points"
     told = {comparison.estimand for comparison in material.comparisons}
-    estimand = "; ".join(sorted(told)) or ESTIMANDS.get(str(declared.get("estimand")), ESTIMANDS["new-data"])
+    estimand = "; ".join(sorted(told)) or ESTIMANDS.get(declared.estimand, ESTIMANDS["new-data"])
     yield "claims are about", estimand
 
 
@@ -79,7 +80,7 @@ def _families(material: Material) -> Iterator[Html]:
         (name or "the declared family", str(len(pairs)), "; ".join(f"{pair.a} against {pair.b}" for pair in pairs))
         for name, pairs in ((name, list(members)) for name, members in groupby(material.comparisons, group_name))
     ]
-    whole = table(("family", "comparisons", "pairs"), rows, caption="Declared before anything ran", words=(0, 2))
+    whole = table(("family", "comparisons", "pairs"), rows, caption="Declared before the first run", words=(0, 2))
     count = len(material.comparisons)
     yield folded_away("The declared comparison" if count == 1 else f"The {count} declared comparisons", whole)
 
@@ -90,16 +91,16 @@ def _space(study: StudyConfig) -> Html:
     searched = [parameter for parameter in space.parameters if parameter.name in free]
     fixed = [parameter for parameter in space.parameters if parameter.name not in free]
     rows = [(parameter.name, parameter.domain.describe(), _when(parameter)) for parameter in searched]
-    parts = [table(("parameter", "values", "only when"), rows, caption="What varies", words=(0, 1, 2))]
+    parts = [table(("parameter", "values", "only when"), rows, caption="Parameters that vary", words=(0, 1, 2))]
     if fixed:
         settled = ", ".join(f"{item.name} {_only(item)}" for item in fixed)
         parts.append(tag("p", tag("strong", "Fixed: "), settled, "."))
     recipe = ", ".join(f"{name} {value}" for name, value in asdict(study.train).items() if value is not None)
-    parts.append(tag("p", tag("strong", "Recipe, where the space is silent: "), recipe, "."))
+    parts.append(tag("p", tag("strong", "Training settings outside the space: "), recipe, "."))
     if study.model:
         model = ", ".join(f"{name} {value}" for name, value in study.model.items())
         parts.append(tag("p", tag("strong", "Model settings: "), model, "."))
-    return folded_away(f"The space: {len(searched)} parameters vary", *parts)
+    return folded_away(f"The space: {counted(len(searched), 'free parameter')}", *parts)
 
 
 def _only(parameter: Parameter) -> str:

@@ -11,7 +11,7 @@ LAST = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ReadOptions:
     """Stated meanings of columns; None: detected, and an error if two columns are plausible."""
 
     config: str | None = None
@@ -46,5 +46,5 @@ class Asked:
         return self.scale == 1 or (self.direction == "lower" and self.scale is None)
 
 
-DETECTED = Asked()
+DETECTED = ReadOptions()
 """No option is given: everything is detected."""

@@ -16,6 +16,7 @@ from search.analysis.faults import some
 from search.analysis.notes import blocks_in_words
 from search.significance.across import MIN_DATA_SETS
 from search.significance.results import Results
+from search.text.counted import counted
 
 T = TypeVar("T")
 
@@ -47,22 +48,22 @@ def without_copies(results: tuple[Results, ...]) -> tuple[tuple[Results, ...], t
         item, constant = _constants_once(given)
         if constant:
             notes.append(
-                f"{before}copies count as one repeat: {some(constant)} in all blocks; the others are compared over all "
-                "of theirs"
+                f"{before}copies count as one repeat: {some(constant)} in all blocks; the other configurations are "
+                "compared over all of their blocks"
             )
         copies = _copied_bits(item) if item.correct else _copied_scores(item)
         if copies:
             words = some(
                 [
-                    f"{who}block {first} again as {blocks_in_words(later)}"
+                    f"{who}block {first} is repeated as {blocks_in_words(later)}"
                     for (who, first), later in _grouped(copies).items()
                 ]
             )
             every = len(dict.fromkeys(block for blocks in item.blocks.values() for block in blocks))
             left = every - len(copies)
             notes.append(
-                f"{before}copies count as one repeat: {words}; {left} of {every} blocks "
-                f"{'is' if left == 1 else 'are'} judged"
+                f"{before}copies count as one repeat: {words}; {left} of {counted(every, 'block')} "
+                f"{'is' if left == 1 else 'are'} compared"
             )
         kept.append(_without(item, set(copies)))
     return tuple(kept), tuple(notes)
@@ -75,7 +76,7 @@ def odd_repeats(results: Results) -> list[str]:
     if results.correct or len(results.configs) < 2 or len(groups) < 2 or not several:
         return []
     words = some([blocks_in_words(blocks) for blocks in several])
-    return [f"all configurations score the same on {words}: a copy is no further repeat, leave it out"]
+    return [f"all configurations have the same scores on {words}: a copy is not a further repeat, remove it"]
 
 
 def _copied_bits(results: Results) -> dict[str, tuple[str, str]]:

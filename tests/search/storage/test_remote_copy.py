@@ -14,9 +14,9 @@ import pytest
 from search.errors import StorageFaultError, StoreAwayError, StudyLockedError
 from search.journal.journal import Journal, read_events
 from search.storage import copies
-from search.storage.copies import copy_of
 from search.storage.lease import Lease
 from search.storage.location import Location
+from search.storage.remote_copy import copy_of
 from search.storage.segments import Segments
 from search.storage.store import Store
 
@@ -43,7 +43,7 @@ def there(location: Location) -> list[str]:
     """Events of the journal on the store."""
     assert location.uri is not None
     segments = Segments(Store(location.uri).below("journal"), "")
-    segments.look()
+    segments.refresh()
     return [json.loads(line)["event"] for line in segments.read(0).splitlines()]
 
 
@@ -79,7 +79,7 @@ def test_what_was_not_sent_when_the_driver_was_killed_is_sent_by_the_next(locati
         journal.note("three")
         assert [event["event"] for event in read_events(journal.path)] == ["one", "two", "three"]
     segments = Segments(Store(str(location.uri)).below("journal"), "")
-    segments.look()
+    segments.refresh()
     assert segments.read(0) == (location.folder / "journal.jsonl").read_bytes()
 
 
@@ -108,8 +108,8 @@ def test_nothing_is_removed_before_the_journal_there_says_why(
         held.clear()
         eventually(lambda: set(store.list("trials")) == {"trials/a/confusion.npy"})
         eventually(lambda: len(told) == 2)
-    assert "held; training goes on, and it is tried again" in told[0]
-    assert "is back" in told[1]
+    assert "held; training continues, and sending is retried" in told[0]
+    assert "reachable again" in told[1]
     assert len(told) == 2, "one line per absence"
 
 
@@ -184,10 +184,10 @@ def test_files_that_a_worker_left_are_here_at_once_or_when_the_store_is_back(
             journal.copy.bring(["trials/b/confusion.npy"])
             patch.setattr(copies, "PATIENCE_SECS", 0.2)
             with pytest.raises(StoreAwayError, match="away"):
-                journal.copy.settle()
+                journal.copy.wait_for_files()
             patch.setattr(Store, "read", original)
             patch.setattr(copies, "PATIENCE_SECS", 60.0)
-            journal.copy.settle()
+            journal.copy.wait_for_files()
         assert (location.folder / "trials/b/confusion.npy").read_bytes() == b"d"
 
 
@@ -203,8 +203,11 @@ def test_a_full_disk_is_told_in_words(
                 patch.setattr(Store, "read", lambda *_: _away())
                 journal.copy.bring(["trials/a/confusion.npy"])
             full_disk()
-        with pytest.raises(StorageFaultError, match=r"cannot use it \(No space left on device\); make room, then run"):
-            journal.copy.settle() if is_away else journal.copy.bring(["trials/a/confusion.npy"])
+        with pytest.raises(
+            StorageFaultError,
+            match=(r"cannot be used on node .* \(No space left on device\); free disk space, then run"),
+        ):
+            journal.copy.wait_for_files() if is_away else journal.copy.bring(["trials/a/confusion.npy"])
 
 
 def _away() -> bytes:
@@ -219,9 +222,7 @@ def test_a_store_that_stays_away_is_told_at_the_end_and_costs_nothing(
     with monkeypatch.context() as patch, opened(location, told) as journal:
         patch.setattr(Store, "write", lambda *_: _away())
         journal.note("one")
-    assert told[-1].startswith(
-        f"{location}: {journal.path.stat().st_size} bytes of the journal are not there yet; the "
-    )
+    assert told[-1].startswith(f"{location}: {journal.path.stat().st_size} bytes of the journal not sent yet; the ")
     with opened(location) as journal:
         pass
     assert there(location) == ["one"]
@@ -315,7 +316,7 @@ def test_the_journal_does_not_wait_for_all_that_is_to_be_brought(
         eventually(lambda: there(location) == ["one"])
         monkeypatch.setattr(copies, "bring", bring)
         journal.copy.bring(names)
-        journal.copy.settle()
+        journal.copy.wait_for_files()
     assert there_at == [
         (copies.MANY, ["one"]),
         (copies.MANY, ["one", "two"]),
@@ -366,7 +367,7 @@ def test_what_a_driver_wrote_that_woke_up_without_its_lease_is_not_sent(
             second.note("two")
         first.note("mine")
         eventually(lambda: not first.copy._thread.is_alive())
-        with pytest.raises(StudyLockedError, match="the lease is gone"):
+        with pytest.raises(StudyLockedError, match="the lease was lost"):
             first.note("three")
         first.close()
     assert there(location) == ["one", "two"]

@@ -16,6 +16,7 @@ from search.storage.location import Location, join
 from search.storage.segments import Segments
 from search.storage.store import Store
 from search.storage.working_copy import JOURNAL, SEGMENTS, bring, name_copy, pull, pulling
+from search.text.counted import counted
 
 POLL_SECS = 0.5
 """Interval between transmissions; everything written within it is sent together."""
@@ -30,10 +31,10 @@ MANY = 16
 class Copy(Protocol):
     """Interface between a study's journal and a copy of the study elsewhere.
 
-    Call `begin` first and `close` last. All methods are called from the driver's thread.
+    Call `open` first and `close` last. All methods are called from the driver's thread.
     """
 
-    def begin(self) -> None:
+    def open(self) -> None:
         """Become the study's only driver and bring the folder up to date."""
 
     def check(self) -> None:
@@ -48,7 +49,7 @@ class Copy(Protocol):
     def drop(self, name: str) -> None:
         """Delete a file, or a folder (name with trailing /), from the copy, after the journal has been sent."""
 
-    def settle(self) -> None:
+    def wait_for_files(self) -> None:
         """Wait until all requested files are in the folder."""
 
     def close(self) -> None:
@@ -58,7 +59,7 @@ class Copy(Protocol):
 class NoCopy:
     """A study in a folder that all nodes share; needs no copy."""
 
-    def begin(self) -> None:
+    def open(self) -> None:
         """Do nothing."""
 
     def check(self) -> None:
@@ -74,21 +75,21 @@ class NoCopy:
     def drop(self, name: str) -> None:
         """Do nothing."""
 
-    def settle(self) -> None:
+    def wait_for_files(self) -> None:
         """Do nothing."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
-def copy_of(location: Location, say: Callable[[str], None] = lambda _: None) -> Copy:
+def copy_of(location: Location, print_line: Callable[[str], None] = lambda _: None) -> Copy:
     """Return the copy that belongs to a study's location.
 
     Args:
         location: Where the study is stored.
-        say: Receives lines for the user.
+        print_line: Receives lines for the user.
     """
-    return NoCopy() if location.uri is None else RemoteCopy(location, location.uri, say)
+    return NoCopy() if location.uri is None else RemoteCopy(location, location.uri, print_line)
 
 
 class RemoteCopy:
@@ -102,11 +103,11 @@ class RemoteCopy:
     Args:
         location: Where the study is stored.
         uri: Its URI.
-        say: Receives lines for the user; called from another thread.
+        print_line: Receives lines for the user; called from another thread.
     """
 
-    def __init__(self, location: Location, uri: str, say: Callable[[str], None]) -> None:
-        self._location, self._uri, self._say = location, uri, say
+    def __init__(self, location: Location, uri: str, print_line: Callable[[str], None]) -> None:
+        self._location, self._uri, self._print_line = location, uri, print_line
         self._folder = location.folder
         self._journal = self._folder / JOURNAL
         self._drops: deque[tuple[int, str]] = deque()
@@ -119,7 +120,7 @@ class RemoteCopy:
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="study-copy")
 
-    def begin(self) -> None:
+    def open(self) -> None:
         """Take the lease, pull newer files from the store, and start sending.
 
         Raises:
@@ -130,7 +131,7 @@ class RemoteCopy:
         self._store = Store(self._uri)
         self._store.check()
         self._lease = Lease(self._store, name_copy(self._location))
-        self._lease.take(self._say)
+        self._lease.take(self._print_line)
         try:
             with pulling(self._location):
                 self._segments = Segments(self._store.below(SEGMENTS), self._lease.nonce)
@@ -183,7 +184,7 @@ class RemoteCopy:
         """Delete a file or folder from the store after the journal has been sent."""
         self._drops.append((self._journal.stat().st_size, name))
 
-    def settle(self) -> None:
+    def wait_for_files(self) -> None:
         """Wait until all requested files are in the folder.
 
         Raises:
@@ -200,9 +201,9 @@ class RemoteCopy:
         self._thread.join()
         if self._away is not None and self._fault is None:
             left = self._journal.stat().st_size - self._sent
-            self._say(
-                f"{self._location}: {left} bytes of the journal are not there yet; the next start of this study on "
-                f"this machine sends them ({self._away})"
+            self._print_line(
+                f"{self._location}: {counted(left, 'byte')} of the journal not sent yet; the next start of this study "
+                f"on this machine sends the rest ({self._away})"
             )
 
     def _wait_for(self, done: Callable[[], bool]) -> None:
@@ -210,7 +211,9 @@ class RemoteCopy:
         while not done():
             self.check()
             if time.monotonic() > until:
-                raise StoreAwayError(f"{self._away or f'{self._location}: slow'}; the same command goes on")
+                raise StoreAwayError(
+                    f"{self._away or f'{self._location}: slow'}; run the same command again to continue"
+                )
             self._wake.set()
             time.sleep(0.05)
 
@@ -233,7 +236,7 @@ class RemoteCopy:
                     return
             except (StoreError, StoreAwayError) as error:
                 if self._away is None:
-                    self._say(f"{_what(error)}; training goes on, and it is tried again")
+                    self._print_line(f"{_what(error)}; training continues, and sending is retried")
                 self._away = _what(error)
                 pause = min(max(2 * pause, POLL_SECS), MAX_PAUSE_SECS)
                 if self._until is not None and time.monotonic() + pause > self._until:
@@ -242,11 +245,13 @@ class RemoteCopy:
                 self._fault = error
                 return
             except Exception as error:  # noqa: BLE001  an exception that ends the thread would go unnoticed
-                self._fault = StoreError(f"{self._location}: the copy cannot be kept ({type(error).__name__}: {error})")
+                self._fault = StoreError(
+                    f"{self._location}: the copy cannot be written ({type(error).__name__}: {error})"
+                )
                 return
             else:
                 if self._away is not None:
-                    self._say(f"{self._location}: is back, and has everything")
+                    self._print_line(f"{self._location}: reachable again, and everything has been sent")
                 self._away = None
                 pause = 0.0 if self._brings else POLL_SECS
 
@@ -258,7 +263,7 @@ class RemoteCopy:
         news = news[: news.rfind(b"\n") + 1]
         self._synced.push()  # files first: the journal refers to them
         if news:
-            self._lease.look()  # after a suspension, this machine may have lost the lease unnoticed
+            self._lease.verify()  # after a suspension, this machine may have lost the lease unnoticed
             self._segments.append(self._sent, news)
             self._sent += len(news)
             self._digest.update(news)
