@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
+import itertools
 import json
 import os
 import pickle
@@ -257,15 +258,11 @@ def copied_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made and written as one pixel: drawing one takes half a second."""
-    stream = io.BytesIO()
-    Image.new("L", (1, 1)).save(stream, "png")
+    """Figures are made and written as some pixels, one more each time: drawing one takes half a second."""
+    widths = itertools.count(1)
 
     def save(figure: object, file: Path | BinaryIO, **settings: object) -> None:
-        if isinstance(file, Path):
-            file.write_bytes(stream.getvalue())
-        else:
-            file.write(stream.getvalue())
+        Image.new("L", (next(widths), 1)).save(file, "png")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
 

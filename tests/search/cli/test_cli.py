@@ -22,6 +22,8 @@ from search.cli import main
 from search.errors import EXIT_DONE, EXIT_INPUT
 from search.study.config import load_study
 
+pytestmark = pytest.mark.usefixtures("undrawn", "copied_here")
+
 COMMANDS = (
     "demo",
     "plan",

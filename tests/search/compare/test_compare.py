@@ -34,6 +34,8 @@ from search.study.folder import claim_folder
 from search.training import loop
 from search.training.learner import Learner
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MakeStudy = Callable[..., StudyConfig]
 MakeRecord = Callable[..., TrialRecord]
 
