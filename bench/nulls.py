@@ -97,7 +97,7 @@ def train_null(name: str, root: str | None, num_repeats: int) -> None:
     from search.records import Progress
     from search.seeds import make_block
     from search.study.bind import bind, load_facts
-    from search.study.config import parse_study
+    from search.study.load import parse_study
     from search.training.loop import train
     from spaces.presets import load_preset
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from bench.report import machine, write_page
-from search.journal.journal import read_events, read_records
+from search.journal.reading import read_events, read_records
 
 NUM_TRIALS = 200
 ROUNDS = 3

@@ -21,15 +21,17 @@ from typing import Any
 import yaml
 
 from bench.orchestration import STUDY
-from search.journal.journal import Journal, read_events
+from search.journal.journal import Journal
+from search.journal.reading import read_events
 from search.records import EpochMetrics, Progress, TrialResult
 from search.runners import inline
 from search.runners.dispatcher import Dispatcher
 from search.sampling.optuna_copy import OptunaCopy
 from search.sampling.sampler import Sampler
 from search.study.bind import load_facts
-from search.study.config import StudyConfig, parse_study
+from search.study.config import StudyConfig
 from search.study.folder import claim_folder
+from search.study.load import parse_study
 from search.sweep.run import run_sweep
 from search.sweep.sweep import Sweep, make_sampler
 from search.tracking.mirror import Mirror

@@ -23,7 +23,7 @@ from search.data.store import default_cache_dir, open_data
 from search.errors import DivergedError
 from search.seeds import make_block
 from search.study.bind import bind, load_facts
-from search.study.config import load_study
+from search.study.load import load_study
 from search.training.loop import train
 
 FOLDER = Path(__file__).with_name("search_table")

@@ -13,7 +13,8 @@ from typing import Any
 
 from bench.report import machine, write_page
 from search.study.bind import load_facts
-from search.study.config import StudyConfig, load_study
+from search.study.config import StudyConfig
+from search.study.load import load_study
 from search.sweep.sweep import make_sampler
 
 NUM_TRIALS, NUM_EPOCHS = 32, 3
@@ -35,7 +36,7 @@ def measure_ours(study: StudyConfig, storage: str) -> dict[str, float]:
         "from pathlib import Path\n"
         "from search.sweep.run import run_sweep\n"
         "from search.runners.ray_cluster import Cluster\n"
-        "from search.study.config import load_study\n"
+        "from search.study.load import load_study\n"
         "study = load_study(Path(sys.argv[1]), [f'storage={sys.argv[2]}'])\n"
         "inner, marks = Cluster.check_request, []\n"
         "Cluster.check_request = lambda there: (inner(there), marks.append(time.perf_counter()))[0]\n"

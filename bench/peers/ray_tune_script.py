@@ -25,7 +25,8 @@ from hybrid_models.build import build
 from search.data.store import default_cache_dir, open_data
 from search.seeds import make_block
 from search.study.bind import bind, load_facts
-from search.study.config import StudyConfig, load_study
+from search.study.config import StudyConfig
+from search.study.load import load_study
 from spaces.domains import Choice, Int
 from spaces.space import Space
 

@@ -98,8 +98,8 @@ def _with_address(overrides: list[str] | None, address: str | None) -> list[str]
 def _find(study: str, overrides: list[str] | None, *, train: bool = False) -> Any:  # noqa: ANN401
     """Return a study as it was run. If its file says something else, say so; refuse it if the command trains."""
     from search.console.messages import print_line
-    from search.study.config import find_with_file
     from search.study.folder import check_given
+    from search.study.load import find_with_file
 
     found, given = find_with_file(study, overrides or [], fill=train)
     for line in check_given(study, overrides or [], found, given, refuse=train):
@@ -160,7 +160,7 @@ def plan(
     """Check a study and estimate cost and repeats; train nothing."""
     from search.commands import plan as planning
     from search.compare.power import Assumptions
-    from search.study.config import load_study
+    from search.study.load import load_study
 
     stated = Assumptions(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
     found = planning.make_plan(load_study(study, overrides or []), stated)
@@ -179,7 +179,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Run the sweep of a study, or resume it."""
-    from search.study.config import load_study
+    from search.study.load import load_study
     from search.sweep.run import run_sweep
 
     extra = [] if time_budget is None else [f"search.time_budget_mins={time_budget}"]
@@ -323,7 +323,7 @@ def ui(
 ) -> None:
     """Serve the MLflow UI on this study's store until Ctrl-C."""
     from search.commands.ui import serve_ui
-    from search.study.config import find_study
+    from search.study.load import find_study
 
     raise typer.Exit(serve_ui(find_study(study, overrides or []), host=host, port=port))
 

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from search.errors import HybridSearchError, NotFoundError, StudyError
-from search.journal.journal import read_draws, read_id, read_records
 from search.journal.mlflow_run import JOURNAL_TAG, MlflowRun
+from search.journal.reading import read_draws, read_id, read_records
 from search.journal.reconcile import Difference, Repair, mlflow_differences, optuna_differences
 from search.records import TrialRecord
-from search.sampling.optuna_copy import known_trials, place_of, read_study, to_records
+from search.sampling.optuna_storage import known_trials, place_of, read_study, to_records
 from search.sampling.trials import TrialMaker
 from search.storage.lease import is_renewed
 from search.storage.store import Store

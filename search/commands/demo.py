@@ -13,7 +13,8 @@ from search.export.predict import Prediction, predict
 from search.export.write import export
 from search.journal.comparison import ComparisonDocument
 from search.runners.session import print_line
-from search.study.config import StudyConfig, load_study
+from search.study.config import StudyConfig
+from search.study.load import load_study
 from search.sweep.run import run_sweep
 
 STUDY = Path(spaces.__file__).parent / "studies" / "demo.yaml"

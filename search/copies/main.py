@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _optuna(folder: Path, database: str | None, print_line: Callable[[str], None]) -> OneWayCopy:
     from search.sampling.optuna_copy import OptunaCopy
     from search.storage.working_copy import RESOLVED
-    from search.study.config import load_study
+    from search.study.load import load_study
 
     study = load_study(folder / RESOLVED, fill=False, recorded=True)
     return OptunaCopy(folder, name=study.name, space=study.build_space(), database=database, print_line=print_line)

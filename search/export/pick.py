@@ -9,8 +9,8 @@ from typing import Any
 from search.errors import InputError, NothingToDoError
 from search.journal.comparison import ComparedContender, ComparisonDocument
 from search.journal.comparison_file import load_comparison
-from search.journal.journal import read_records
 from search.journal.nominee import NOMINATED, choose_reported, chosen_point, comparisons_of, find_contender, state_in
+from search.journal.reading import read_records
 from search.journal.summary import best_first
 from search.records import Stopped, TrialRecord
 from search.significance.records import Comparison

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.journal.events import parse_line
-from search.journal.journal import FILE_NAME, draw_of, fold, id_of
+from search.journal.reading import FILE_NAME, draw_of, fold, id_of
 from search.journal.summary import nominee
 from search.records import Completed, Draw, Failed, Stopped, TrialRecord
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from search.compare.repeats import load_correct
 from search.journal.comparison import Choice, ComparedData, ComparisonDocument
 from search.journal.comparison_file import load_comparison
-from search.journal.journal import read_history
+from search.journal.reading import read_history
 from search.journal.selection import Selection
 from search.journal.summary import Status
 from search.records import TrialRecord

@@ -13,8 +13,8 @@ from search.console.verdict_lines import verdict_lines
 from search.data.splits import second_size
 from search.journal.comparison import Choice, ComparisonDocument
 from search.journal.comparison_file import load_comparison
-from search.journal.journal import History, read_history
 from search.journal.nominee import choose_reported
+from search.journal.reading import History, read_history
 from search.journal.selection import Selection
 from search.journal.summary import Status, best_first, summarise
 from search.records import Completed, Failed, TrialRecord

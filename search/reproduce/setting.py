@@ -11,7 +11,8 @@ import spaces
 from search.compare.contenders import Contender
 from search.errors import InputError
 from search.reproduce.paper import Paper, Setting
-from search.study.config import StudyConfig, load_study, to_dict
+from search.study.config import StudyConfig, to_dict
+from search.study.load import load_study
 
 COMPARED = ("seed", "data", "split", "fix", "model", "train")
 """Sections of a study file that determine the result of a training run."""

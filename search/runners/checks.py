@@ -12,14 +12,15 @@ from typing import Literal
 from search.console.messages import warn
 from search.data.store import ImageData, open_data
 from search.errors import EXIT_INPUT, HybridSearchError, InputError, NothingToDoError, ResourceError, StudyError
-from search.journal.journal import read_id
+from search.journal.reading import read_id
 from search.runners.node_check import request_faults, trials_that_fit
 from search.storage.working_copy import JOURNAL
 from search.study.bind import DataFacts, check_baselines, check_points, check_splits, check_sweep, facts_of
 from search.study.claims import too_few_repeats
-from search.study.config import StudyConfig, gpu_faults
+from search.study.config import StudyConfig
 from search.study.draws import check_possible
 from search.study.folder import check_data, check_folder
+from search.study.load import gpu_faults
 from search.study.oddities import odd_in_compare, odd_in_sweep
 from search.study.tracking_place import tracking_place
 from search.text.counted import counted
@@ -201,7 +202,7 @@ def _database(subject: Subject) -> Iterator[str]:
     """Check that Optuna's database is usable (only a warning once the study has started) and its study is ours."""
     if subject.study.search.database is None:
         return
-    from search.sampling.optuna_copy import foreign_study
+    from search.sampling.optuna_storage import foreign_study
 
     try:
         fault = foreign_study(subject.study, read_id(subject.study.folder))

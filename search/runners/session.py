@@ -17,7 +17,7 @@ from search.journal.versions import git_revision, versions
 from search.runners.dispatcher import Dispatcher
 from search.runners.interruption import interruptible
 from search.runners.node_check import needs_of
-from search.sampling.optuna_copy import place_of
+from search.sampling.optuna_storage import place_of
 from search.storage.remote_copy import copy_of
 from search.study.bind import DataFacts
 from search.study.config import StudyConfig

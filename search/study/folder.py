@@ -11,11 +11,12 @@ from pathlib import Path
 import yaml
 
 from search.errors import StudyChangedError, StudyError
-from search.journal.journal import read_history
+from search.journal.reading import read_history
 from search.storage.disk import write_bytes
 from search.storage.location import is_uri
 from search.storage.working_copy import refresh
-from search.study.config import EXTENDABLE, FREE, StudyConfig, check_memory, read_recorded, to_dict
+from search.study.config import EXTENDABLE, FREE, StudyConfig, to_dict
+from search.study.load import check_memory, read_recorded
 from search.uris import Uri
 
 OPTUNA_LOG = "optuna.log"

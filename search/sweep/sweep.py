@@ -11,7 +11,7 @@ from search.journal.journal import Journal
 from search.journal.summary import best_first, group_failures
 from search.records import NOT_KNOWN, Draw, Failed, Stopped, TrialRecord
 from search.runners.dispatcher import TRIALS, Dispatcher, new_record
-from search.sampling.optuna_copy import place_of, read_old_draws
+from search.sampling.optuna_storage import place_of, read_old_draws
 from search.sampling.sampler import Sampler
 from search.sampling.trials import missing_numbers
 from search.seeds import make_block

@@ -9,7 +9,7 @@ import pytest
 
 from bench import resume
 from bench import resume_parts as parts
-from search.sampling.optuna_copy import open_storage
+from search.sampling.optuna_storage import open_storage
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from search.study.config import load_study
+from search.study.load import load_study
 
 REPOSITORY = Path(__file__).parents[2]
 DOCKER = REPOSITORY / "docker"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from search.journal.journal import read_events, read_records
+from search.journal.reading import read_events, read_records
 from search.records import Completed, TrialRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]

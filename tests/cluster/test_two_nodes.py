@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.journal.journal import read_records
+from search.journal.reading import read_records
 
 
 @pytest.fixture

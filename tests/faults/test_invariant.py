@@ -13,7 +13,7 @@ from invariant import Place, Trial, best_keys, check_continued, complaints, load
 from mlflow import MlflowClient
 from world import World, run_quietly
 
-from search.study.config import load_study
+from search.study.load import load_study
 
 NAME = "good"
 

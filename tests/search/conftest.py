@@ -25,11 +25,13 @@ from search.journal.comparison_file import from_json
 from search.journal.journal import Journal
 from search.records import EpochMetrics, TrialRecord
 from search.runners import inline
-from search.sampling.optuna_copy import OptunaCopy, place_of, read_study
+from search.sampling.optuna_copy import OptunaCopy
+from search.sampling.optuna_storage import place_of, read_study
 from search.seeds import Block, make_block
 from search.study.bind import DataFacts, bind, load_facts
-from search.study.config import StudyConfig, parse_study
+from search.study.config import StudyConfig
 from search.study.folder import claim_folder
+from search.study.load import parse_study
 from search.sweep.sweep import Sweep
 from search.tracking.mlflow_client import connect, default_uri
 from search.training.spec import TrialSpec

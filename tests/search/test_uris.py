@@ -13,8 +13,9 @@ import yaml
 from search.commands.check import check
 from search.errors import InputError, StudyError, TrackingError
 from search.storage.location import Location, bare, join, shown
-from search.study.config import StudyConfig, find_study, load_study, parse_study, to_dict
+from search.study.config import StudyConfig, to_dict
 from search.study.folder import check_folder, claim_folder
+from search.study.load import find_study, load_study, parse_study
 from search.study.tracking_place import tracking_place
 from search.uris import Uri, redacted
 

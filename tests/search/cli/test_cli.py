@@ -20,7 +20,7 @@ from PIL import Image
 
 from search.cli import main
 from search.errors import EXIT_DONE, EXIT_INPUT
-from search.study.config import load_study
+from search.study.load import load_study
 
 pytestmark = pytest.mark.usefixtures("undrawn", "copied_here")
 

@@ -14,7 +14,7 @@ import yaml
 
 from hybrid_models.config.model import ConfigError, ModelConfig
 from search.errors import StudyError
-from search.study.config import load_study
+from search.study.load import load_study
 
 ROOT = Path(__file__).parents[3]
 

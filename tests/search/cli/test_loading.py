@@ -24,7 +24,7 @@ from search.data.errors import ImageError, LayoutError
 from search.data.images import read_image
 from search.data.store import entry_folder, open_data
 from search.errors import StudyError
-from search.study.config import load_study
+from search.study.load import load_study
 from search.text.yaml_text import YamlError, read_yaml
 from search.tracking.figures import load_confusion
 from search.training.checkpoint import load_checkpoint

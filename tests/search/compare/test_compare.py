@@ -24,7 +24,8 @@ from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyError
 from search.journal.comparison import ComparisonDocument
 from search.journal.comparison_file import from_json, to_dict
-from search.journal.journal import Journal, read_events, read_records
+from search.journal.journal import Journal
+from search.journal.reading import read_events, read_records
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.runners import inline
 from search.seeds import make_block

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from search.compare.selection_bias import NUM_FOLDS, Correction, Unknown, correct, load_val_correct
-from search.journal.journal import FILE_NAME, read_records
+from search.journal.reading import FILE_NAME, read_records
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 
 MakeTrials = Callable[..., list[TrialRecord]]

@@ -24,8 +24,9 @@ from search.data.store import open_data
 from search.errors import DivergedError, InputError, InterruptedStudyError, StudyError, TooManyFailuresError
 from search.export.pick import pick_winner
 from search.journal.comparison_file import to_dict
-from search.journal.journal import Journal, read_events, read_records
+from search.journal.journal import Journal
 from search.journal.nominee import NOMINATED, PROVISIONAL
+from search.journal.reading import read_events, read_records
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult
 from search.report.overview import make_overview, to_lines
 from search.runners import inline

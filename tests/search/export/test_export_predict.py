@@ -32,13 +32,15 @@ from search.export.pick import BY_HAND, Wanted, pick_top, pick_winner
 from search.export.predict import predict
 from search.export.verify import compare_predictions
 from search.export.write import export, to_config
-from search.journal.journal import Journal, read_records
+from search.journal.journal import Journal
 from search.journal.nominee import NOMINATED
+from search.journal.reading import read_records
 from search.journal.summary import best_first
 from search.runners import inline
 from search.seeds import Block, make_block
 from search.study.bind import DataFacts, bind
-from search.study.config import StudyConfig, TrackingSection, load_study
+from search.study.config import StudyConfig, TrackingSection
+from search.study.load import load_study
 from search.sweep.sweep import make_sampler
 
 MakeStudy = Callable[..., StudyConfig]

@@ -14,7 +14,8 @@ from typing import IO
 import pytest
 
 from search.errors import InputError, JournalError, StorageFaultError, StudyLockedError
-from search.journal.journal import FILE_NAME, Journal, read_events, read_records
+from search.journal.journal import Journal
+from search.journal.reading import FILE_NAME, read_events, read_records
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 
 MakeRecord = Callable[..., TrialRecord]

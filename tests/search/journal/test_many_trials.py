@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
-from search.journal.journal import FILE_NAME
+from search.journal.reading import FILE_NAME
 from search.records import Completed, EpochMetrics, Outcome, Stopped, canonical, digest_of, outcome_to_dict
 from search.report.overview import make_overview, to_lines
 from search.report.write import write_report
-from search.study.config import StudyConfig, find_study, to_dict
+from search.study.config import StudyConfig, to_dict
+from search.study.load import find_study
 
 STATUS_SECS, REPORT_SECS = 3.0, 10.0
 CLASSES = [str(label) for label in range(10)]

@@ -17,8 +17,9 @@ import yaml
 from search.cli import app as cli
 from search.commands.check import check, to_lines
 from search.errors import InputError
-from search.journal.journal import FILE_NAME, Journal, read_id, read_records
+from search.journal.journal import Journal
 from search.journal.mlflow_run import PREFIX, MlflowRun
+from search.journal.reading import FILE_NAME, read_id, read_records
 from search.journal.reconcile import (
     Difference,
     OptunaTrial,
@@ -29,10 +30,10 @@ from search.journal.reconcile import (
 )
 from search.records import NOT_KNOWN, Completed, Draw, EpochMetrics, Failed, Stopped, TrialRecord
 from search.sampling.optuna_copy import OptunaCopy
-from search.sampling.optuna_copy import to_records as copied
+from search.sampling.optuna_storage import to_records as copied
 from search.sampling.trials import TrialMaker
 from search.storage.working_copy import is_driven
-from search.study.config import parse_study
+from search.study.load import parse_study
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
 from spaces.space import Space

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from search.errors import InputError
-from search.journal.journal import Journal, read_events
+from search.journal.journal import Journal
+from search.journal.reading import read_events
 from search.report import write
 from search.report.write import write_report
 from search.study.config import StudyConfig

@@ -14,7 +14,7 @@ from PIL import Image
 
 from search.cli import main
 from search.errors import InputError, StudyChangedError
-from search.journal.journal import read_events, read_records
+from search.journal.reading import read_events, read_records
 from search.reproduce.run import FOLDER, reproduce
 from search.reproduce.setting import Options
 

@@ -26,7 +26,7 @@ from search.errors import (
     JournalError,
     TooManyFailuresError,
 )
-from search.journal.journal import read_events, read_records
+from search.journal.reading import read_events, read_records
 from search.records import Completed
 from search.runners.dispatcher import Dispatcher
 from search.runners.interruption import interruptible

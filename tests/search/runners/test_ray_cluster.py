@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from search.errors import ResourceError
-from search.journal.journal import read_events, read_records
+from search.journal.reading import read_events, read_records
 from search.records import Completed, Failed
 from search.study.config import ResourcesSection
 

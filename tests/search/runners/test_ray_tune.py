@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from search.errors import InputError, InterruptedStudyError, ResourceError
-from search.journal.journal import Journal, read_records
+from search.journal.journal import Journal
+from search.journal.reading import read_records
 from search.records import Completed, Failed, TrialRecord
 from search.runners.node_check import needs_of
 from search.study.config import StudyConfig

@@ -16,9 +16,11 @@ from sqlalchemy.orm import Session
 
 from search.commands.check import EXIT_AGREE, check
 from search.errors import StudyError, TrackingError
-from search.journal.journal import Journal, read_id
+from search.journal.journal import Journal
+from search.journal.reading import read_id
 from search.records import Completed, Draw, EpochMetrics, Failed, Stopped, TrialRecord
-from search.sampling.optuna_copy import DAMAGED, FILE_NAME, OptunaCopy, place_of, read_study, with_driver
+from search.sampling.optuna_copy import OptunaCopy
+from search.sampling.optuna_storage import DAMAGED, FILE_NAME, place_of, read_study, with_driver
 from search.study.config import StudyConfig
 from search.sweep.run import run_sweep
 from spaces.space import Space

@@ -13,9 +13,11 @@ import pytest
 
 from search.commands.check import EXIT_AGREE, check
 from search.errors import InputError
-from search.journal.journal import FILE_NAME, Journal, read_draws, read_records
+from search.journal.journal import Journal
+from search.journal.reading import FILE_NAME, read_draws, read_records
 from search.records import NOT_KNOWN
-from search.study.config import StudyConfig, load_study
+from search.study.config import StudyConfig
+from search.study.load import load_study
 from search.sweep.sweep import Sweep
 from search.text.counted import counted
 

@@ -18,7 +18,7 @@ import torch
 
 from search.data.store import ImageData
 from search.errors import InputError, StorageFaultError
-from search.journal.journal import read_records
+from search.journal.reading import read_records
 from search.records import Completed, Progress
 from search.storage.disk import MENDS, find_fault, is_storage_fault, load_array, write_bytes, write_whole
 from search.study.config import StudyConfig

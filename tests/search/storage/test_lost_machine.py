@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from search.journal.journal import read_events, read_records
+from search.journal.reading import read_events, read_records
 from search.records import Completed
 from search.storage.segments import Segments
 from search.storage.store import Store
 from search.storage.working_copy import refresh
-from search.study.config import load_study
+from search.study.load import load_study
 
 pytestmark = pytest.mark.slow
 NUM_TRIALS, NUM_EPOCHS = 5, 6

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from search.errors import StorageFaultError, StoreAwayError, StudyLockedError
-from search.journal.journal import Journal, read_events
+from search.journal.journal import Journal
+from search.journal.reading import read_events
 from search.storage import copies
 from search.storage.lease import Lease
 from search.storage.location import Location

@@ -15,7 +15,8 @@ from search.compare import run as decide
 from search.compare.repeats import load_correct
 from search.errors import NothingToDoError, StorageFaultError, StoreAwayError, StoreError
 from search.export.pick import pick_winner
-from search.journal.journal import Journal, read_records
+from search.journal.journal import Journal
+from search.journal.reading import read_records
 from search.records import TrialRecord
 from search.report import overview, write
 from search.storage.lease import Lease
@@ -24,8 +25,9 @@ from search.storage.store import Store
 from search.storage.working_copy import fetch, refresh
 from search.study import folder
 from search.study.bind import load_facts
-from search.study.config import StudyConfig, find_study, load_study, to_dict
+from search.study.config import StudyConfig, to_dict
 from search.study.folder import check_folder
+from search.study.load import find_study, load_study
 from search.sweep import run as drive
 
 MakeStudy = Callable[..., StudyConfig]

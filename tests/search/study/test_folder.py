@@ -16,8 +16,9 @@ from search.errors import InputError, StudyChangedError, StudyError
 from search.journal.comparison_file import FOLDER, load_comparison
 from search.runners import checks
 from search.study.bind import DataFacts
-from search.study.config import StudyConfig, find_study, find_with_file
+from search.study.config import StudyConfig
 from search.study.folder import check_given
+from search.study.load import find_study, find_with_file
 from search.sweep.run import run_sweep
 
 pytestmark = pytest.mark.usefixtures("copied_here")

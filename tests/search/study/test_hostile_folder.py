@@ -15,14 +15,16 @@ from search.cli.terminal import show
 from search.errors import InputError, StoreError
 from search.journal.comparison_file import load_comparison
 from search.journal.comparison_file import to_dict as comparison_to_dict
-from search.journal.journal import FILE_NAME, Journal
+from search.journal.journal import Journal
+from search.journal.reading import FILE_NAME
 from search.records import TrialRecord
 from search.report.overview import make_overview, to_lines
 from search.storage.store import Store
 from search.storage.synced import STATE, Synced
 from search.storage.working_copy import STATE as COPY_STATE
 from search.storage.working_copy import _arrays, uri_of_copy
-from search.study.config import StudyConfig, find_study, to_dict
+from search.study.config import StudyConfig, to_dict
+from search.study.load import find_study
 
 MakeStudy = Callable[..., StudyConfig]
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\u202e"

@@ -13,7 +13,8 @@ from PIL import Image
 import spaces
 from search.study.bind import check_points, check_sweep, complete_point, load_facts, why_not
 from search.study.claims import families_of, too_few_repeats
-from search.study.config import StudyConfig, load_study
+from search.study.config import StudyConfig
+from search.study.load import load_study
 from search.study.settings import setting_faults
 
 FOLDER = Path(spaces.__file__).parent / "studies"

@@ -19,8 +19,9 @@ from search.seeds import make_block
 from search.study import claims
 from search.study.bind import DataFacts, bind, check_points, complete_point, describe_rejected, why_not
 from search.study.claims import adjust_for, declare, describe_claims, families_of, too_few_repeats
-from search.study.config import StudyConfig, find_study, load_study, parse_study, shipped_studies, to_dict
+from search.study.config import StudyConfig, to_dict
 from search.study.folder import claim_folder
+from search.study.load import find_study, load_study, parse_study, shipped_studies
 from spaces.presets import load_preset
 
 MakeStudy = Callable[..., StudyConfig]

@@ -18,9 +18,11 @@ from torch import nn
 
 from search.commands.check import check
 from search.errors import EXIT_FAILED_TRIALS, InputError, InterruptedStudyError, ResourceError, TooManyFailuresError
-from search.journal.journal import FILE_NAME, Journal, read_events, read_records
+from search.journal.journal import Journal
+from search.journal.reading import FILE_NAME, read_events, read_records
 from search.records import Completed, EpochMetrics, Failed, Progress, Stopped, TrialRecord, TrialResult
-from search.sampling.optuna_copy import OptunaCopy, read_study
+from search.sampling.optuna_copy import OptunaCopy
+from search.sampling.optuna_storage import read_study
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.sweep.sweep import Sweep

@@ -13,7 +13,8 @@ import pytest
 from search.errors import InputError
 from search.journal import events
 from search.journal.follower import Follower
-from search.journal.journal import FILE_NAME, Journal, read_id, read_records
+from search.journal.journal import Journal
+from search.journal.reading import FILE_NAME, read_id, read_records
 from search.records import Completed, EpochMetrics, TrialRecord
 from search.text.names import is_relative_path
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from search.errors import InputError, TrackingError
-from search.journal.journal import FILE_NAME, Journal
+from search.journal.journal import Journal
+from search.journal.reading import FILE_NAME
 from search.records import Completed, Failed, Stopped
 from search.tracking import mirror as mirror_module
 from search.tracking.mirror import Mirror

@@ -21,8 +21,8 @@ import pytest
 from search.copies.main import attempt
 from search.copies.process import FollowerProcess
 from search.errors import TrackingError
-from search.journal.journal import FILE_NAME
 from search.journal.mlflow_run import KEY_TAG
+from search.journal.reading import FILE_NAME
 from search.records import Completed, Failed
 from search.tracking import mirror as mirror_module
 from search.tracking.mirror import Mirror

@@ -15,7 +15,7 @@ from search.data.store import ImageData, open_data
 from search.records import Progress
 from search.seeds import make_block
 from search.study.bind import bind, complete_point, load_facts
-from search.study.config import parse_study
+from search.study.load import parse_study
 from search.training import ticks
 from search.training.loop import train
 from search.training.spec import TrialSpec

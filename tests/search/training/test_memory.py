@@ -247,7 +247,7 @@ torch.set_num_threads(1)
 from search.study.bind import bind, complete_point, load_facts
 from search.data.store import open_data
 from search.seeds import make_block
-from search.study.config import parse_study
+from search.study.load import parse_study
 from search.training.loop import train
 
 def run(batch, folder):

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search.journal.journal import Journal, read_draws, read_records
+from search.journal.journal import Journal
+from search.journal.reading import read_draws, read_records
 from search.records import EpochMetrics, Progress, TrialResult
 from search.runners.dispatcher import Assignment
 from search.study.bind import load_facts
-from search.study.config import StudyConfig, parse_study
+from search.study.config import StudyConfig
 from search.study.folder import claim_folder
+from search.study.load import parse_study
 from search.sweep.sweep import Sweep
 
 FILE = Path(__file__).with_name("proposals.json")
