@@ -60,7 +60,7 @@ def test_ray_and_inline_give_the_same_records(
         other = make_study(*options, "search.trials=1", name="other", resources={"cpus": 1, "max_failures": 3})
         with Journal(claim_folder(other)) as journal:
             sweep = Sweep(study=other, facts=dataclasses.replace(facts, key="other"), journal=journal)
-            with pytest.raises(InputError, match="holds other digits data"):
+            with pytest.raises(InputError, match="has different digits data"):
                 ray_tune.run(sweep, there, needs_of(other, facts))
             (waiting,) = journal.records.values()
     assert waiting.outcome is None
