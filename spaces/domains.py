@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -282,11 +283,17 @@ def _require_scalar(value: object) -> None:
     _require(plain and finite, f"expected a truth value, a finite number or text, found {show(value)}")
 
 
+_LIKE_ANOTHER_TYPE = re.compile(r"[-+.\d][-+.\de_]*|true|false|null|yes|no|on|off|~|", re.IGNORECASE)
+"""Text that YAML would read as a number, a truth value or null if it were not quoted."""
+
+
 def show(value: object) -> str:
     """Return a value as YAML writes it; a long one is cut.
 
     >>> show({"int": [1, 3], "log": True})
     '{int: [1, 3], log: true}'
+    >>> show(["lstm", "0.1"])
+    "[lstm, '0.1']"
     """
     text = _yaml(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
@@ -299,4 +306,6 @@ def _yaml(value: object) -> str:
         return f"[{', '.join(map(_yaml, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, str) else "null" if value is None else repr(value)
+    if isinstance(value, str):
+        return repr(value) if _LIKE_ANOTHER_TYPE.fullmatch(value) else value
+    return "null" if value is None else repr(value)

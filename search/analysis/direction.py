@@ -15,8 +15,8 @@ LOWER = frozenset(_WORDS.split())
 _ENDINGS = ("loss", "error", "perplexity", "entropy", "mse", "nll")
 """Endings of compound words: valloss, testerror."""
 
-_COMPLEMENT = re.compile(r"\b(1|one)[\s_]*(-|\u2212|minus)")
-"""A score taken from 1, such as `1-accuracy`; the second sign is a typographic minus."""
+_COMPLEMENT = re.compile(r"^(.*/)?\s*(1|one)[\s_]*(-|\u2212|minus)[\s_]*(?!shot|nn)")
+"""A score taken from 1, such as `1-accuracy` or `val/1-f1`; the second sign is a typographic minus."""
 
 
 def words_of(name: str) -> list[str]:

@@ -18,7 +18,7 @@ def main() -> None:
         if end.code == EXIT_INTERRUPTED:
             # The interrupt's sender may soon kill this process, and unloading torch takes a second, or several.
             for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or None
                     stream.flush()
             os._exit(EXIT_INTERRUPTED)
         raise

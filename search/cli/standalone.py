@@ -124,7 +124,7 @@ def data(
         bool, typer.Option(help="Download missing files, where this is possible.", show_default=False)
     ] = False,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels after resizing; imagenet: crop.")] = None,
-    classes: Annotated[str | None, typer.Option(metavar="A,B,C", help="Use only the classes in these folders.")] = None,
+    classes: Annotated[str | None, typer.Option(metavar="A,B,C", help="Use only these classes.")] = None,
     top_classes: Annotated[int | None, typer.Option(help="Use this many classes, those with most images.")] = None,
     test: Annotated[
         str, typer.Option(help="Test part: auto (default), official, held-out.", show_default=False)
@@ -211,14 +211,14 @@ def analyze(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="Metric that is the score; of a run, its last value."),
+        typer.Option(help="Metric that is the score (last value), if rows or runs have many."),
     ] = None,
     group_by: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="With --mlflow: params or tags of a configuration.")
     ] = None,
     block: Annotated[str | None, typer.Option(help="With --mlflow: tag or param of the block.")] = None,
     tracking_uri: Annotated[
-        str | None, typer.Option(metavar="URI", help="With --mlflow: instead of MLFLOW_TRACKING_URI.")
+        str | None, typer.Option(metavar="URI", help="With --mlflow: default MLFLOW_TRACKING_URI or runs/mlflow.db.")
     ] = None,
     control: Annotated[
         str | None, typer.Option(metavar="NAME", help=("Compare every other configuration with this one."))

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from search.compare.repeats import Repeats
 from search.journal.journal import Journal
 from search.records import digest_of
-from search.significance.records import Comparison
-from search.significance.sequential.bounds import group_sequential_bounds
+from search.significance.records import Comparison, Verdict
 from search.study.claims import CompareSection
 from search.study.config import StudyConfig
 from search.text.counted import counted
+
+INTERIM = "interim"
+"""Event of the journal: a declared interim analysis that did not end its comparison."""
 
 
 def key_of(study: StudyConfig, repeats: Repeats, raced: Sequence[str] = ()) -> str:
@@ -53,8 +55,9 @@ class InterimAnalysis:
 def count_analysis(journal: Journal, key: str, repeats: Repeats) -> InterimAnalysis:
     """Return the number of this analysis; the same comparison of the same outcomes is counted once.
 
-    A race counts as one interim analysis of the blocks that it used. The blocks that confirm its survivor are fresh and
-    start from one.
+    A race counts as one analysis of the blocks that it used. The blocks that confirm its survivor are fresh and start
+    from one. Declared interim analyses of this comparison are not counted, as its p-values hold at all of them; those
+    of another declaration are.
 
     Args:
         journal: The study's journal; it is only read.
@@ -67,6 +70,7 @@ def count_analysis(journal: Journal, key: str, repeats: Repeats) -> InterimAnaly
         for event in journal.marks
         if (event["event"] == "comparison" and event.get("purpose", "compare") == repeats.purpose)
         or (event["event"] == "race" and repeats.purpose == "compare")
+        or (event["event"] == INTERIM and repeats.purpose == "compare" and event.get("key") != key)
     ]
     is_new = (key, seen) not in known
     number = len(known) + 1 if is_new else known.index((key, seen)) + 1
@@ -76,21 +80,29 @@ def count_analysis(journal: Journal, key: str, repeats: Repeats) -> InterimAnaly
 def undecided(section: CompareSection, num_blocks: int, comparisons: Sequence[Comparison]) -> str | None:
     """Return a line on an interim analysis that does not end the comparison; None if it does.
 
-    It ends when every comparison has an adjusted p-value of at most alpha, and after the last analysis.
+    It ends when every comparison has found a better configuration, and after the last analysis.
     """
     interim = section.interim_after(num_blocks)
     if interim is None or interim[0] == interim[1]:
         return None
-    look, num_looks = interim
-    num_open = sum(item.adjusted_p is None or item.adjusted_p > item.alpha for item in comparisons)
-    if not num_open:
+    undecided = [item for item in comparisons if item.verdict not in {Verdict.BETTER, Verdict.WORSE}]
+    if not undecided:
         return None
-    bounds = group_sequential_bounds(num_looks, alpha=section.alpha)
+    look, num_looks = interim
+    pairs = "; ".join(f"{item.a} against {item.b}" for item in undecided)
     return (
-        f"analysis {look} of {num_looks}, after {num_blocks} repeats (p at or below {bounds.nominal[look - 1]:.2g} "
-        f"decides, before any adjustment; {bounds.spent[look - 1]:.2g} of alpha {section.alpha:g} is spent): "
-        f"{num_open} of {counted(len(comparisons), 'comparison')} undecided, so training continues"
+        f"declared analysis {look} of {num_looks}, after {num_blocks} repeats: {len(undecided)} of "
+        f"{counted(len(comparisons), 'comparison')} undecided ({pairs}), so training continues"
     )
+
+
+def note_undecided(journal: Journal, key: str, repeats: Repeats) -> None:
+    """Write a declared interim analysis that did not end its comparison to the journal, once."""
+    seen = _digest_outcomes(repeats)
+    if not any(
+        (event["event"], event.get("key"), event.get("seen")) == (INTERIM, key, seen) for event in journal.marks
+    ):
+        journal.note(INTERIM, key=key, seen=seen)
 
 
 def _digest_outcomes(repeats: Repeats) -> str:
@@ -100,8 +112,8 @@ def _digest_outcomes(repeats: Repeats) -> str:
 
 
 def mention_analyses(comparison: Comparison, num_looks: int) -> Comparison:
-    """Add the number of the interim analysis to the sentence of a comparison with a p-value, from the second one on."""
+    """Add the number of an undeclared analysis to the sentence of a comparison with a p-value, from the second on."""
     if num_looks == 1 or comparison.adjusted_p is None:
         return comparison
-    clause = f"This is interim analysis {num_looks} of this study: p-values are no longer exact."
+    clause = f"This is analysis {num_looks} of these repeats, undeclared: p-values are no longer exact."
     return dataclasses.replace(comparison, sentence=f"{comparison.sentence} {clause}")

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from search.compare.contenders import Contender, declare_families, pick_contenders
-from search.compare.interim import undecided
+from search.compare.interim import key_of, note_undecided, undecided
 from search.compare.race_rounds import Rounds, news, race_title, still_in
 from search.compare.repeats import Repeats, judge_repeats
 from search.compare.results import write_results
@@ -42,6 +42,7 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
     def conclude(facts: DataFacts, repeats: Repeats, journal: Journal) -> ComparisonDocument | None:
         comparisons = judge_repeats(study, facts, repeats)
         if line := undecided(study.compare, len(repeats.blocks), comparisons):
+            note_undecided(journal, key_of(study, repeats), repeats)
             _print_lines(study, [line])
             return None
         return write_results(study, facts, repeats, comparisons, journal)
@@ -170,7 +171,8 @@ def run_repeats(
             )
 
         document = None
-        for num_blocks in study.compare.analysed_after:
+        declared = study.compare.analysed_after if command == "compare" else (study.compare.repeats,)
+        for num_blocks in declared:
             repeats = _train(run, partial(make, num_blocks), title=lambda _: title)
             document = conclude(facts, repeats, journal)
             _check_repeats(study, repeats.wanted_records)

@@ -29,7 +29,7 @@ class FollowerProcess:
         folder: The study's folder.
         uri: MLflow tracking URI; None disables the MLflow copy.
         experiment: MLflow experiment; None disables the MLflow copy.
-        say: Receives each line that the process prints for the user; called from another thread.
+        print_line: Receives each line that the process prints for the user; called from another thread.
         optuna: Location of Optuna's study: the study's folder, or the URL of a database; None disables this copy.
     """
 

@@ -6,7 +6,6 @@ ignored.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from search.errors import InputError
 from search.journal.comparison import ComparisonDocument
 from search.journal.events import read_json
-from search.significance.records import json_safe
+from search.significance.records import to_plain
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -34,11 +33,9 @@ is damaged."""
 
 def to_dict(document: ComparisonDocument) -> dict[str, Any]:
     """Return a comparison as JSON-safe data, as `comparison.json` stores it."""
-    plain: dict[str, Any] = json_safe(dataclasses.asdict(document))
+    plain = to_plain(document)
     if document.race is None:
         del plain["race"], plain["confirmed"]
-    if document.declared is not None and document.declared.interim is None:
-        del plain["declared"]["interim"]
     return plain
 
 

@@ -25,8 +25,8 @@ ON_THESE_IMAGES = "confirmed on these images"
 """Confirmed for further repeats on this data set, not for new data of the same kind."""
 OF_SEVERAL = "confirmed, but for false discoveries"
 """Confirmed under false discovery rate control: a share alpha of the comparisons may be false positives."""
-LOOKED = "confirmed, at interim analysis {}"
-"""Confirmed after earlier interim analyses of the same repeats, so the p-values are not exact."""
+LOOKED = "confirmed, at undeclared analysis {}"
+"""Confirmed after earlier, undeclared analyses of the same repeats, so the p-values are not exact."""
 NOMINATED = "nominated, not confirmed"
 
 
@@ -128,7 +128,7 @@ def state_of(comparisons: Sequence[Comparison], name: str, *, num_looks: int) ->
 
     Returns:
         NOMINATED or CONFIRMED. CONFIRMED is followed by each limitation that applies, in the order ON_THESE_IMAGES,
-        PROVISIONAL, OF_SEVERAL, LOOKED: "confirmed on these images, provisionally, at interim analysis 2".
+        PROVISIONAL, OF_SEVERAL, LOOKED: "confirmed on these images, provisionally, at undeclared analysis 2".
     """
     own = [item for item in comparisons if name in {item.a, item.b}]
     if not own or not all(has_won(item, name) for item in own):

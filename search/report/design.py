@@ -63,7 +63,13 @@ def _claim(material: Material) -> Iterator[tuple[str, str]]:
     yield "declared family", declared.family if isinstance(declared.family, str) else ", ".join(declared.family)
     confirm = declared.confirm if document and document.race else None
     raced = f"{confirm} fresh ones, after a race of at most " if confirm else ""
-    yield "paired repeats", f"{raced}{declared.repeats}"
+    if declared.interim:
+        shares = ", ".join(
+            str(declared.repeats * share // declared.interim) for share in range(1, declared.interim + 1)
+        )
+        yield "paired repeats", f"at most {declared.repeats}, analysed after {shares} (bounds of O'Brien and Fleming)"
+    else:
+        yield "paired repeats", f"{raced}{declared.repeats}"
     rate = f"{declared.alpha:g}, adjusted by {declared.adjust} within each family"
     yield "error rate", f"{rate} ({declared.error_rate})" if declared.error_rate else rate
     yield "practically equivalent", f"within ±{100 * declared.rope:g} percentage points"

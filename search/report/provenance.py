@@ -42,7 +42,7 @@ def _facts(material: Material) -> list[tuple[str, str]]:
         facts.append(("data digest", str(last["data"]["digest"])))
     facts.append(("git", str(last.get("git") or "not in a repository")))
     if document:
-        facts += [("comparison", document.key), ("interim analyses", str(document.num_looks))]
+        facts += [("comparison", document.key), ("analyses of these repeats", str(document.num_looks))]
     machines = {tuple(record.machine.items()) for record in (*material.trials, *material.repeats) if record.machine}
     facts.append(("computed on", "; ".join(sorted(_describe(dict(machine)) for machine in machines)) or "unknown"))
     return facts

@@ -98,7 +98,7 @@ def make(material: Material) -> Html:
         parts += [tag("p", words), *(tag("p", reason) for reason in reasons(comparisons))]
     if looks > 1:
         parts.append(
-            styled("p", "note", f"This is interim analysis {looks} of this study: p-values are no longer exact.")
+            styled("p", "note", f"This is analysis {looks} of these repeats, undeclared: p-values are no longer exact.")
         )
     forest = picture(
         forest_plot(comparisons),

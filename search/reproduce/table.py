@@ -142,8 +142,8 @@ def _legend(document: dict[str, Any]) -> list[str]:
         )
     if document["num_looks"] > 1:
         lines.append(
-            f"- this is interim analysis {document['num_looks']} of these runs: p-values of valid tests are no longer "
-            "exact"
+            f"- this is analysis {document['num_looks']} of these runs, undeclared: p-values of valid tests are no "
+            "longer exact"
         )
     return lines
 

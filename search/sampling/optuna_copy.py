@@ -50,7 +50,7 @@ class OptunaCopy:
         name: The study's name.
         space: The search space.
         database: URL of a database; None for the log file in the folder.
-        say: Receives lines for the user.
+        print_line: Receives lines for the user.
     """
 
     def __init__(

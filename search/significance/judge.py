@@ -320,12 +320,14 @@ def _with_test(comparison: Comparison, method: Method, pair: Pair, test: MeanTes
     design = _design(comparison, pair, declared)
     if design is None:
         return comparison
-    needed = blocks_needed(design, declared.rope, alpha=one_of_family)
+    # Planned repeats are judged at the last of the declared analyses.
+    alpha = interim_level(one_of_family, declared.interim and (declared.interim[1], declared.interim[1]))
+    needed = blocks_needed(design, declared.rope, alpha=alpha)
     upper = upper_design(design, num_blocks=len(pair.blocks))
     return dataclasses.replace(
         comparison,
         num_blocks_for_rope=needed.number,
-        num_blocks_for_rope_upper=blocks_needed(upper, declared.rope, alpha=one_of_family).number,
+        num_blocks_for_rope_upper=blocks_needed(upper, declared.rope, alpha=alpha).number,
         smallest_ever=needed.floor,
     )
 

@@ -10,7 +10,10 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class Verdict(StrEnum):
@@ -261,14 +264,24 @@ class Comparison:
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-safe dictionary: tuples become lists, NaN and infinity become None."""
-        plain: dict[str, object] = json_safe(dataclasses.asdict(self))
-        return plain
+        return to_plain(self)
+
+
+def to_plain(record: DataclassInstance) -> dict[str, Any]:
+    """Return a frozen record as JSON-safe data, without the laws of its tests and without interim analyses if none."""
+    plain: dict[str, Any] = json_safe(dataclasses.asdict(record, dict_factory=_stored))
+    return plain
+
+
+def _stored(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Drop the fields of a record that are not stored; the keys of its mappings are not fields."""
+    return {name: value for name, value in fields if name != "law" and (name != "interim" or value is not None)}
 
 
 def json_safe(value: Any) -> Any:  # noqa: ANN401
     """Return plain data that JSON can store: tuples become lists, NaN and infinity become None."""
     if isinstance(value, dict):
-        return {str(key): json_safe(item) for key, item in value.items() if key != "law"}  # not a result
+        return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [json_safe(item) for item in value]
     if isinstance(value, StrEnum):

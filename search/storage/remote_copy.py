@@ -97,7 +97,7 @@ class RemoteCopy:
 
     A thread sends new journal events and files about twice a second. If this machine's disk is lost, only the events
     since the last transmission are lost, and their epochs are repeated from the checkpoints on the store. The driver
-    itself waits for the store in three places: `begin`; `bring`, for small files at the end of a trial; and `uri_of`,
+    itself waits for the store in three places: `open`; `bring`, for small files at the end of a trial; and `uri_of`,
     before a training restarts whose old files are not deleted yet.
 
     Args:

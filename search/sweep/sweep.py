@@ -35,7 +35,7 @@ class Sweep(Dispatcher):
         facts: Facts about its data.
         journal: Its open journal; the unfinished trials in it are resumed first.
         on_change: Called after each change, for display.
-        say: Receives lines for the user.
+        print_line: Receives lines for the user.
 
     Attributes:
         space_exhausted: Whether the search space has no new points.

@@ -43,7 +43,8 @@ class Mirror:
         folder: The study's folder.
         uri: MLflow tracking URI.
         experiment: MLflow experiment; created if missing.
-        say: Receives lines for the user: what MLflow rejects for good, and what was repaired after an earlier start.
+        print_line: Receives lines for the user: what MLflow rejects for good, and what was repaired after an earlier
+            start.
     """
 
     def __init__(

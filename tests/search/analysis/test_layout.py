@@ -135,7 +135,20 @@ def test_what_is_stated_is_taken(take: Read) -> None:
             for name in ("1-acc", "1 - accuracy", "one_minus_auc", "val/1-f1", "num_parameters", "inference_ms")
         ),
         *((name, True) for name in ("latency_ms", "testmse")),
-        *((name, False) for name in ("accuracy", "score", "glossary", "terrible", "lossless", "val_acc", "ecernn")),
+        *(
+            (name, False)
+            for name in (
+                "accuracy",
+                "score",
+                "glossary",
+                "terrible",
+                "lossless",
+                "val_acc",
+                "ecernn",
+                "top-1-accuracy",
+                "rouge-1-f",
+            )
+        ),
     ],
 )
 def test_names_that_say_lower(name: str, lower: bool) -> None:

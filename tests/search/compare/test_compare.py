@@ -359,10 +359,10 @@ def test_a_comparison_is_known_by_contenders_blocks_and_settings(
 
 def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:
     trials = [nominee("0", 0.8)]
-    clause = "This is interim analysis 2 of this study: p-values are no longer exact."
+    clause = "This is analysis 2 of these repeats, undeclared: p-values are no longer exact."
     first = compare(study, facts, trials)
     assert first["num_looks"] == 1
-    assert "interim analysis" not in first["comparisons"][0]["sentence"]
+    assert "undeclared" not in first["comparisons"][0]["sentence"]
     second = compare(change_settings(study, repeats=4), facts, trials)
     assert second["num_looks"] == 2
     assert second["comparisons"][0]["sentence"].endswith(clause)
@@ -373,7 +373,7 @@ def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts,
     # One run of each has no p-value that could be less exact.
     third = compare(change_settings(study, repeats=1), facts, trials)
     assert third["num_looks"] == 3
-    assert "interim analysis" not in third["comparisons"][0]["sentence"]
+    assert "undeclared" not in third["comparisons"][0]["sentence"]
 
 
 def test_that_the_first_nominee_is_a_baseline_is_said(study: StudyConfig, facts: DataFacts, nominee: Any) -> None:

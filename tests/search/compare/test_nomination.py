@@ -154,15 +154,15 @@ def test_confirmed_is_who_won_every_comparison(verdicts: list[dict[str, Any]], s
     ("fields", "num_looks", "state"),
     [
         ({"estimand": THIS_DATA}, 1, "confirmed on these images"),
-        ({}, 2, "confirmed, at interim analysis 2"),
+        ({}, 2, "confirmed, at undeclared analysis 2"),
         ({"adjust_method": "bh"}, 1, "confirmed, but for false discoveries"),
         # Of one comparison it is the same error rate.
         ({"adjust_method": "bh", "family_size": 1}, 1, "confirmed"),
-        ({"provisional": True}, 3, "confirmed, provisionally, at interim analysis 3"),
+        ({"provisional": True}, 3, "confirmed, provisionally, at undeclared analysis 3"),
         (
             {"estimand": THIS_DATA, "provisional": True, "adjust_method": "bh"},
             2,
-            "confirmed on these images, provisionally, but for false discoveries, at interim analysis 2",
+            "confirmed on these images, provisionally, but for false discoveries, at undeclared analysis 2",
         ),
     ],
 )
@@ -182,7 +182,7 @@ def test_the_looks_of_a_document_are_in_the_state(
     document = {"num_looks": 2, "contenders": contenders, "comparisons": [verdict("GRU", "CNN", "better")]}
     found = select(make_study(), trials, make_document(document), num_val=4, num_classes=10)
     assert found is not None
-    assert found.state == "confirmed, at interim analysis 2"
+    assert found.state == "confirmed, at undeclared analysis 2"
 
 
 @pytest.mark.parametrize(

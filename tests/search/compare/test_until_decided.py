@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from search.cli import main
 from search.compare import run as running
+from search.compare.interim import undecided
 from search.console.progress import Display
 from search.data.store import open_data
 from search.errors import DivergedError, InputError, InterruptedStudyError, StudyError, TooManyFailuresError
@@ -31,6 +32,10 @@ from search.records import Completed, EpochMetrics, Progress, TrialRecord, Trial
 from search.report.overview import make_overview, to_lines
 from search.runners import inline
 from search.runners.dispatcher import Assignment
+from search.significance.declared import Declared
+from search.significance.judge import judge_results
+from search.significance.records import Verdict
+from search.significance.results import Results
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.training.spec import TrialSpec
@@ -320,8 +325,8 @@ def test_a_race_is_a_look_at_the_blocks_of_a_comparison_and_none_at_fresh_ones(s
     raced = run_until_decided(change(study, repeats=6))
     again = run_compare(change(study, repeats=7))
     assert (ordinary["num_looks"], raced["num_looks"], again["num_looks"]) == (1, 1, 3)
-    assert "interim analysis" not in "".join(item["sentence"] for item in raced["comparisons"])
-    assert "This is interim analysis 3" in again["comparisons"][1]["sentence"]
+    assert "undeclared" not in "".join(item["sentence"] for item in raced["comparisons"])
+    assert "This is analysis 3 of these repeats, undeclared" in again["comparisons"][1]["sentence"]
     assert ordinary["num_looks"] == run_compare(change(study, repeats=6))["num_looks"]
 
 
@@ -507,7 +512,7 @@ def test_a_clear_difference_ends_at_the_first_interim_analysis(
     # Whoever goes on after all has looked twice.
     longer = run_compare(change(study, interim=None))
     assert (len(longer["blocks"]), longer["num_looks"]) == (15, 2)
-    assert "interim analysis 2" in longer["comparisons"][0]["sentence"]
+    assert "analysis 2 of these repeats, undeclared" in longer["comparisons"][0]["sentence"]
     assert longer["key"] != document["key"]
 
 
@@ -519,9 +524,38 @@ def test_an_open_comparison_goes_on_to_the_last_analysis(
     assert [item["interim"] for item in document["comparisons"]] == [[3, 3]] * 2
     assert document["comparisons"][0]["verdict"] == "better"
     said = capsys.readouterr().err
-    assert "analysis 1 of 3, after 5 repeats (p at or below 0.00052 decides" in said
-    assert "analysis 2 of 3, after 10 repeats (p at or below 0.014 decides" in said
-    assert said.count("1 of 2 comparisons undecided, so training continues") == 2
+    for look in (1, 2):
+        assert f"declared analysis {look} of 3, after {5 * look} repeats: 1 of 2 comparisons undecided (" in said
+    assert said.count("), so training continues") == 2
+
+
+def test_a_declared_analysis_that_was_seen_counts_for_another_declaration(
+    study: StudyConfig, pretence: Pretence
+) -> None:
+    assert run_compare(declared(study))["num_looks"] == 1, "its own analyses are part of the declaration"
+    again = run_compare(change(declared(study), interim=None))
+    assert again["num_looks"] == 4, "two that did not decide, and the last one"
+    assert "analysis 4 of these repeats, undeclared" in again["comparisons"][0]["sentence"]
+
+
+def test_an_analysis_without_a_verdict_ends_nothing(study: StudyConfig) -> None:
+    section = declared(study).compare
+    scores, noisy = np.full(5, 0.5), 0.5 + 0.001 * np.arange(5)
+    (found,) = judge_results(
+        [
+            Results(
+                configs=("a", "b"), blocks=dict.fromkeys("ab", tuple("01234")), scores={"a": noisy + 0.3, "b": scores}
+            )
+        ],
+        [("a", "b")],
+        Declared(estimand="this-data", interim=(1, 3)),
+    )
+    assert found.verdict is Verdict.BETTER
+    assert undecided(section, 5, [found]) is None
+    kept = dataclasses.replace(found, verdict=Verdict.INCONCLUSIVE)
+    assert kept.adjusted_p is not None
+    assert kept.adjusted_p < 0.05
+    assert "1 of 1 comparison undecided (a against b)" in (undecided(section, 5, [kept]) or "")
 
 
 def test_a_comparison_killed_between_analyses_ends_alike(

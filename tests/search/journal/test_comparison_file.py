@@ -17,6 +17,15 @@ PLACE = Path(__file__).parent / "recorded"
 OF_AN_EARLIER_VERSION = Path(__file__).parents[1] / "sampling" / "recorded" / "compared"
 
 
+def test_a_family_may_have_the_name_of_a_field_that_is_not_stored() -> None:
+    document = load_comparison(OF_AN_EARLIER_VERSION)
+    assert document is not None
+    assert document.declared is not None
+    declared = dataclasses.replace(document.declared, family={"law": (("a", "b"),), "interim": (("a", "c"),)})
+    plain = json.loads(to_json(dataclasses.replace(document, declared=declared)))
+    assert plain["declared"]["family"] == {"law": [["a", "b"]], "interim": [["a", "c"]]}
+
+
 @pytest.mark.parametrize("name", ["compared", "raced"])
 def test_a_stored_file_is_written_again_byte_for_byte(name: str) -> None:
     content = (PLACE / f"{name}.json").read_bytes()

@@ -256,7 +256,7 @@ def test_status_check_from_agreement_to_differences_and_back(
     code, text = ask("--json")
     document = json.loads(text)
     assert (code, document["agree"], len(document["differences"])) == (1, False, 6)
-    assert {"store", "trial", "journal", "found", "repair", "number"} == document["differences"][0].keys()
+    assert {"store", "trial", "journal", "found", "cure", "number"} == document["differences"][0].keys()
     # The next start mends what was shown.
     study = parse_study(yaml.safe_load((swept / "study.yaml").read_text()), "study.yaml")
     start(swept)
