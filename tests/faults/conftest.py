@@ -32,15 +32,17 @@ class NoFollower:
 
 
 def sweep_here(study: Mapping[str, Any], cache: Path) -> None:
-    """Run a sweep to its end in this process, and copy its journal: two processes take ten times as long."""
+    """Run a sweep to its end in this process, and copy its journal without pictures: two processes take long."""
     config = parse_study(dict(study), "study.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HYBRID_SEARCH_CACHE", str(cache))
         patch.setattr("search.runners.session.FollowerProcess", NoFollower)
+        patch.setattr("search.tracking.mirror.Mirror._draw", lambda *_: None)
+        patch.setattr("search.tracking.mirror.Mirror._draw_sweep", lambda *_: None)
         run_sweep(config)
-    copies._optuna(config.folder, None, print).finish()
-    if place := tracking_place(config):
-        copies._mlflow(config.folder, place.uri, place.experiment, print).finish()
+        copies._optuna(config.folder, None, print).finish()
+        if place := tracking_place(config):
+            copies._mlflow(config.folder, place.uri, place.experiment, print).finish()
 
 
 @pytest.fixture(scope="session")

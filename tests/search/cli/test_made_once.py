@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,10 +94,15 @@ def run(counts: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return call
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_each_command_makes_everything_once(
-    run: Callable[..., dict[str, int]], study_data: dict[str, Any], tmp_path: Path
+    run: Callable[..., dict[str, int]], study_data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "study.yaml"
+    # What follows the journal does so in a process of its own.
+    monkeypatch.setattr(
+        "search.runners.session.FollowerProcess", lambda *_, **__: SimpleNamespace(close=lambda _: True)
+    )
     settings = {
         "train": {"epochs": 1, "batch": 16, "precision": "float32"},
         "resources": {"runner": "inline"},
