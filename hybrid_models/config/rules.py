@@ -79,7 +79,8 @@ def value_faults(config: ModelSettings) -> Iterator[str]:
     for name, expected, is_right in _expectations():
         value = getattr(config, name)
         if not is_right(value) and not (value is None and name not in _NEVER_NONE):
-            yield f"{name}: expected {expected}, found {value!r:.80}"
+            found = "null" if value is None else f"{value!r:.80}"
+            yield f"{name}: expected {expected}, found {found}"
 
 
 def _expectations() -> Iterator[tuple[str, str, Callable[[Any], bool]]]:

@@ -131,7 +131,7 @@ def _refuse_absent(study: StudyConfig) -> None:
 def to_dict(found: Check) -> dict[str, Any]:
     """Return the result as plain data for `--json`."""
     rows = [
-        {name: value for name, value in asdict(item).items() if name != "cure"} | {"cure": item.repair.value}
+        {name: value for name, value in asdict(item).items() if name != "repair"} | {"repair": item.repair.value}
         for item in found.differences
     ]
     return asdict(found) | {"differences": rows, "agree": found.exit_code == EXIT_AGREE}

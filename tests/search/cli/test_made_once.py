@@ -22,12 +22,12 @@ import search.report.write
 import search.sweep.run  # noqa: F401  before anything is replaced in them
 from search.cli import main
 from search.journal.journal import Journal
-from search.study import config
+from search.study import load
 
 COUNTED = {
     "check_folder": "search.study.folder",
     "make_folder": "search.study.folder",
-    "load_study": "search.study.config",
+    "load_study": "search.study.load",
     "open_data": "search.data.store",
     "load_comparison": "search.journal.comparison_file",
 }
@@ -84,7 +84,7 @@ def run(counts: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def call(*words: object) -> dict[str, int]:
         counts.clear()
-        config._read_recorded.cache_clear()  # each command is a process of its own
+        load._read_recorded.cache_clear()  # each command is a process of its own
         monkeypatch.setattr(sys, "argv", ["hybrid-search", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             main()

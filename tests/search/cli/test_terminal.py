@@ -30,10 +30,10 @@ def test_a_pipe_that_is_closed_ends_no_command(tmp_path: Path, redirect: str) ->
     program.write_text(
         "import sys\n"
         "from search.cli.terminal import prepare_streams, out\n"
-        "from search.console.messages import say\n"
+        "from search.console.messages import print_line\n"
         "prepare_streams()\n"
         "for number in range(3000):\n"
-        "    say('progress ' * 20)\n"
+        "    print_line('progress ' * 20)\n"
         "    out('result ' * 20)\n"
         "open('done', 'w').close()\n"
         "sys.exit(3)\n"

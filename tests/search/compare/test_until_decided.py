@@ -463,7 +463,7 @@ def test_the_test_images_choose_nobody(
 def test_without_a_validation_part_it_is_refused_before_anything(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.runners.checks.load_facts", lambda *_, **__: pytest.fail("decodes images"))
+    monkeypatch.setattr("search.runners.checks.open_data", lambda *_, **__: pytest.fail("decodes images"))
     study = make_study("split.method=none", compare={"baselines": ["ecrnn/cnn"]}, **TINY)
     with pytest.raises(
         StudyError, match=r"^split\.method: expected random or stratified with --until-decided, found none; [^\n]+$"
@@ -482,7 +482,7 @@ def test_only_the_document_is_on_standard_output(
     assert caught.value.code == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["race"]["max_blocks"] == 6
-    assert "race, blocks 1 to 6 of at most 6" in shown.err
+    assert "race, repeats 1 to 6 of at most 6" in shown.err
 
 
 def declared(study: StudyConfig, **settings: Any) -> StudyConfig:

@@ -140,7 +140,7 @@ def test_a_file_system_without_locks_holds_exports_too(tmp_path: Path, monkeypat
         ({"evidence.json": "{}"}, "no evidence"),
         ({"evidence.json": "[" * 100_000}, "no evidence"),
         ({"evidence.json": '{"model": 1, "weights": {}}'}, "no evidence"),
-        ({"notes.txt": "mine"}, r"holds other files \(notes\.txt\)"),
+        ({"notes.txt": "mine"}, r"contains other files \(notes\.txt\)"),
     ],
 )
 def test_a_folder_is_an_export_only_if_its_evidence_says_so(tmp_path: Path, files: dict[str, str], words: str) -> None:

@@ -35,6 +35,7 @@ from search.export.write import export, to_config
 from search.journal.journal import Journal
 from search.journal.nominee import NOMINATED
 from search.journal.reading import read_records
+from search.journal.selection import Selection
 from search.journal.summary import best_first
 from search.runners import inline
 from search.seeds import Block, make_block
@@ -197,7 +198,7 @@ def test_disagreement_with_the_scored_predictions_is_recorded_and_said(
     finally:
         np.save(path, scored)
     assert json.loads((folder / "evidence.json").read_text())["program"]["share"] == 0.8
-    assert "agrees with the predictions that were scored on 80.0 % of the images" in capsys.readouterr().err
+    assert "agrees with the predictions that were scored on only 80.0 % of the images" in capsys.readouterr().err
 
 
 def test_predictions_are_compared_in_the_precision_of_the_scores(digits: ImageData) -> None:
@@ -518,7 +519,7 @@ def test_a_trial_and_the_highest_ranked_ones_can_be_exported(compared: StudyConf
     try:
         with pytest.raises(InputError, match=r"--top 2: the weights of trial \d were deleted; .*; use --top 1"):
             pick_top(compared, 2)
-        with pytest.raises(NothingToDoError, match="a sweep keeps those of the 3 highest-ranked trials"):
+        with pytest.raises(NothingToDoError, match="a sweep keeps those of its 3 highest-ranked trials"):
             export(compared, place / "never", Wanted(trial=ranked[1].number))
     finally:
         lost.write_bytes(content)
@@ -582,7 +583,27 @@ def test_no_name_breaks_the_card(nominated: Path) -> None:
     evidence["name"] = "x\n# y <b>"
     evidence["notes"] = ["z <script>"]
     sentences = ["<i>one</i>\n\ntwo"]
-    card = to_card(evidence, study="s", data="digits", sentences=sentences, places={"data.root": "/a\n<b>|`c`"})
+    selection = Selection(
+        name=evidence["name"],
+        trial=0,
+        sweep_rank=1,
+        state=NOMINATED,
+        selection_score=0.5,
+        corrected_score=None,
+        correction=None,
+        correction_unknown="<b>",
+        confirmed_score=None,
+        confirmed_unknown="<b>",
+        expected_highest=None,
+    )
+    card = to_card(
+        evidence,
+        study="s",
+        data="digits",
+        selection=selection,
+        sentences=sentences,
+        places={"data.root": "/a\n<b>|`c`"},
+    )
     plain = (nominated / "README.md").read_text()
     assert not re.search(r"<(?!https?:)[a-z/]", card)
     assert "\x1b" not in card

@@ -79,7 +79,7 @@ def test_the_grid_and_the_saliency_of_johnson(make_options: MakeOptions, shown: 
     assert words[0].startswith(f"{100 * row['ours']:.1f}")
     titles = [axes.get_title() for axes in shown["saliency"].axes]
     assert titles[:2] == ["blue (1)", "green (9)"]
-    assert all(title.startswith("says ") for title in titles[2:])
+    assert all(title.startswith("predicted: ") for title in titles[2:])
     maps = [axes.images[0].get_array() for axes in shown["saliency"].axes[2:]]
     assert all(item is not None and item.shape == (16, 16) and item.max() > 0 for item in maps)
 

@@ -50,9 +50,9 @@ def test_a_study_with_nothing_odd_has_no_warning(
 ODD: dict[str, tuple[tuple[str, ...], str]] = {
     "grid smaller than trials": (
         ("space.lr=0.001", "search={trials: 9, sampler: grid}"),
-        "search.trials: 9, and the grid has 6 points; the sweep ends after the last one",
+        "search.trials: 9, but the grid has 6 points; the sweep ends after the last one",
     ),
-    "space smaller than trials": (("space.lr=0.001", "search.trials=9"), "but the space has only 6 points"),
+    "space smaller than trials": (("space.lr=0.001", "search.trials=9"), "but the space has 6 points"),
     "more finalists than trials": (("compare.finalists=7",), "search.trials 6 can nominate 6"),
     "more finalists than points": (
         ("space.lr=0.001", "space.nodes=8", "space.rnn=gru", "space.dropout=0.1", "compare.finalists=2"),
@@ -69,13 +69,16 @@ ODD: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "train beside space": (
         ("train.lr=0.01", "compare.baselines=[]", "compare.finalists=2"),
-        "train.lr: without effect",
+        "train.lr: has no effect, because space.lr",
     ),
     "train beside fix": (
         ("train.lr=0.001", "fix.lr=0.002", "compare.baselines=[]", "compare.finalists=2"),
-        "as fix.lr decides",
+        "because fix.lr sets the value of every trial",
     ),
-    "model beside space": (("model.dropout=0.5",), "model.dropout: has no effect, because space.dropout decides"),
+    "model beside space": (
+        ("model.dropout=0.5",),
+        "model.dropout: has no effect, because space.dropout sets the value of every trial",
+    ),
     "no rung below the last epoch": (
         ("search.grace_epochs=3",),
         "asha stops no trial, because search.grace_epochs 3 is not below train.epochs 3",
@@ -221,7 +224,7 @@ def test_variables_that_are_ignored_are_named_in_one_line(
 def test_little_room_is_a_warning(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 2**20))
     (line,) = check_study(make_study(*QUIET), "sweep").warnings
-    assert "has 1; the command ends when the disk is full" in line
+    assert "only 1 MiB are free in" in line
 
 
 def test_threads_beyond_the_cpus_of_the_inline_runner_are_a_warning(

@@ -95,7 +95,7 @@ def test_a_command_that_has_nothing_in_hand_yet_ends_with_one_line(
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(study_data, sort_keys=False))
     monkeypatch.setattr(sys, "argv", ["hybrid-search", "sweep", str(file)])
-    monkeypatch.setattr("search.runners.checks.load_facts", lambda *_, **__: send(number))
+    monkeypatch.setattr("search.runners.checks.open_data", lambda *_, **__: send(number))
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 130

@@ -453,9 +453,9 @@ def test_room_is_counted_node_by_node(capsys: pytest.CaptureFixture[str]) -> Non
     assert capped.limit() == 2
     there._alive = there._alive[1:2]
     assert [there.limit(), there.limit()] == [1, 1], "one waits, so that a cluster that grows on demand grows"
-    assert capsys.readouterr().err == ("no node has 2 CPUs and 0.5 GPUs) now; waiting for a node to join\n"), (
-        "said once"
-    )
+    assert capsys.readouterr().err == (
+        "no node has the resources of a trial now (cpus: 2, gpus: 0.5); waiting for a node to join\n"
+    ), "said once"
 
 
 def test_a_node_that_takes_no_connection_has_left() -> None:

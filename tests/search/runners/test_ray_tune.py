@@ -80,7 +80,7 @@ def test_what_a_trial_ends_in_elsewhere_is_told_here(make_study: Callable[..., S
         other = make_study("search.trials=1", name="other", resources={"cpus": 1, "max_failures": 3})
         with Journal(claim_folder(other)) as journal:
             sweep = Sweep(study=other, facts=dataclasses.replace(facts, key="other"), journal=journal)
-            with pytest.raises(InputError, match="holds other digits data"):
+            with pytest.raises(InputError, match="has different digits data"):
                 ray_tune.run(sweep, there, needs_of(other, facts))
             (waiting,) = journal.records.values()
     assert waiting.outcome is None

@@ -118,7 +118,7 @@ def test_a_family_that_is_not_all_pairs_is_refused(method: str) -> None:
 
 def test_ten_configurations_are_too_many_for_bergmann_hommel() -> None:
     pairs = all_pairs(10)
-    with pytest.raises(ScoresError, match="at most 9 configurations, got 10: use shaffer"):
+    with pytest.raises(ScoresError, match="at most 9 configurations, got 10; use shaffer"):
         adjust([0.1] * len(pairs), "bergmann-hommel", pairs=pairs)
     assert adjust([1e-4] * len(pairs), "shaffer", pairs=pairs) == (pytest.approx(45e-4),) * 45
     assert adjust([1e-4] * 36, "bergmann-hommel", pairs=all_pairs(9)) == (pytest.approx(36e-4),) * 36

@@ -158,7 +158,7 @@ def test_a_store_that_is_away_for_a_while_stops_no_training(
     assert process.wait(400) == 0, log.read_text()
     assert during > before, "it was training all the while"
     words = log.read_text()
-    assert words.count("out of reach") == words.count("reachable again, and everything has been sent") == 1, words
+    assert words.count("unreachable (") == words.count("reachable again, and everything has been sent") == 1, words
     assert there(uri) == list(read_events(journal))
     monkeypatch.setenv("HYBRID_SEARCH_STATE", str(tmp_path / "reader"))
     study = load_study(path)

@@ -14,7 +14,7 @@ import pytest
 from search.errors import StorageFaultError, StoreAwayError, StudyLockedError
 from search.journal.journal import Journal
 from search.journal.reading import read_events
-from search.storage import copies
+from search.storage import remote_copy
 from search.storage.lease import Lease
 from search.storage.location import Location
 from search.storage.remote_copy import copy_of
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("hasty")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "POLL_SECS", 0.05)
-    monkeypatch.setattr(copies, "MAX_PAUSE_SECS", 0.2)
+    monkeypatch.setattr(remote_copy, "POLL_SECS", 0.05)
+    monkeypatch.setattr(remote_copy, "MAX_PAUSE_SECS", 0.2)
 
 
 @pytest.fixture
@@ -183,11 +183,11 @@ def test_files_that_a_worker_left_are_here_at_once_or_when_the_store_is_back(
         with monkeypatch.context() as patch:
             patch.setattr(Store, "read", lambda self, name: _away())
             journal.copy.bring(["trials/b/confusion.npy"])
-            patch.setattr(copies, "PATIENCE_SECS", 0.2)
+            patch.setattr(remote_copy, "PATIENCE_SECS", 0.2)
             with pytest.raises(StoreAwayError, match="away"):
                 journal.copy.wait_for_files()
             patch.setattr(Store, "read", original)
-            patch.setattr(copies, "PATIENCE_SECS", 60.0)
+            patch.setattr(remote_copy, "PATIENCE_SECS", 60.0)
             journal.copy.wait_for_files()
         assert (location.folder / "trials/b/confusion.npy").read_bytes() == b"d"
 
@@ -218,7 +218,7 @@ def _away() -> bytes:
 def test_a_store_that_stays_away_is_told_at_the_end_and_costs_nothing(
     location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies, "PATIENCE_SECS", 0.5)
+    monkeypatch.setattr(remote_copy, "PATIENCE_SECS", 0.5)
     told: list[str] = []
     with monkeypatch.context() as patch, opened(location, told) as journal:
         patch.setattr(Store, "write", lambda *_: _away())
@@ -276,14 +276,14 @@ def test_a_driver_that_pulls_for_long_keeps_its_lease(
 ) -> None:
     slow = threading.Event()
     pulling = threading.Event()
-    original = copies.pull
+    original = remote_copy.pull
 
     def pull(*args: Any) -> object:
         pulling.set()
         slow.wait(120)
         return original(*args)
 
-    monkeypatch.setattr(copies, "pull", pull)
+    monkeypatch.setattr(remote_copy, "pull", pull)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(opened, location)
         try:
@@ -301,7 +301,7 @@ def test_the_journal_does_not_wait_for_all_that_is_to_be_brought(
     names = [f"trials/{number}/confusion.npy" for number in range(40)]
     Store(str(location.uri)).write_all(dict.fromkeys(names, b"c"))
     there_at: list[tuple[int, list[str]]] = []
-    original = copies.bring
+    original = remote_copy.bring
 
     def bring(folder: Path, store: Store, wanted: list[str]) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -315,12 +315,12 @@ def test_the_journal_does_not_wait_for_all_that_is_to_be_brought(
     with opened(location) as journal:
         journal.note("one")
         eventually(lambda: there(location) == ["one"])
-        monkeypatch.setattr(copies, "bring", bring)
+        monkeypatch.setattr(remote_copy, "bring", bring)
         journal.copy.bring(names)
         journal.copy.wait_for_files()
     assert there_at == [
-        (copies.MANY, ["one"]),
-        (copies.MANY, ["one", "two"]),
+        (remote_copy.MANY, ["one"]),
+        (remote_copy.MANY, ["one", "two"]),
         (8, ["one", "two"]),
     ]
     assert all((location.folder / name).read_bytes() == b"c" for name in names)

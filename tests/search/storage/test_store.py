@@ -64,7 +64,7 @@ def test_a_missing_bucket_is_named(bucket: str) -> None:
 
 
 def test_a_server_that_is_away_is_told_from_one_that_refuses() -> None:
-    with pytest.raises(StoreAwayError, match="s3://bucket/runs: out of reach"):
+    with pytest.raises(StoreAwayError, match="s3://bucket/runs: unreachable"):
         Store("s3://bucket/runs?endpoint_override=127.0.0.1:1&scheme=http").check()
 
 

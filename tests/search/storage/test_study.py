@@ -15,6 +15,7 @@ from search.compare import run as decide
 from search.compare.repeats import load_correct
 from search.errors import NothingToDoError, StorageFaultError, StoreAwayError, StoreError
 from search.export.pick import pick_winner
+from search.journal.comparison_file import load_comparison
 from search.journal.journal import Journal
 from search.journal.reading import read_records
 from search.records import TrialRecord
@@ -23,10 +24,9 @@ from search.storage.lease import Lease
 from search.storage.remote_copy import copy_of
 from search.storage.store import Store
 from search.storage.working_copy import fetch, refresh
-from search.study import folder
 from search.study.bind import load_facts
 from search.study.config import StudyConfig, to_dict
-from search.study.folder import check_folder
+from search.study.folder import check_folder, make_folder
 from search.study.load import find_study, load_study
 from search.sweep import run as drive
 
@@ -74,7 +74,7 @@ def test_a_new_machine_finds_the_study_by_its_uri_its_file_and_its_copy(
         find_study(str(study.location.uri))
     drive.run_sweep(study)
     before = overview.make_overview(study)
-    assert before["folder"] == f"{study.storage}/tiny"
+    assert before.folder == f"{study.storage}/tiny"
     shutil.rmtree(state)
     found = find_study(str(study.location.uri))
     assert found.location == study.location
@@ -113,7 +113,7 @@ def test_a_comparison_elsewhere_goes_on_with_the_sweeps_results(
     }
     shutil.rmtree(state)
     found = find_study(str(study.location.uri))
-    assert folder.load_comparison(found.folder) is not None
+    assert load_comparison(found.folder) is not None
     repeats = [record for record in read_records(found.folder).values() if record.kind == "repeat"]
     num_test = load_facts(study).num_test
     assert [load_correct(found.folder, record, num_test).shape for record in repeats] == [(num_test,)] * 4
@@ -153,7 +153,7 @@ def test_a_sweep_that_was_cut_off_goes_on_elsewhere_from_its_checkpoints(
 
 
 def test_faults_of_the_store_come_before_anything_begins(make_study: MakeStudy, state: Path) -> None:
-    with pytest.raises(StoreAwayError, match=r"s3://bucket/tiny: out of reach") as raised:
+    with pytest.raises(StoreAwayError, match=r"s3://bucket/tiny: unreachable") as raised:
         check_folder(make_study(storage="s3://bucket?endpoint_override=127.0.0.1:1&scheme=http"))
     assert raised.value.exit_code == 2
     with pytest.raises(StoreError, match="unknown option region_name"):
@@ -186,7 +186,7 @@ def test_what_lies_on_the_drivers_machine_alone_is_not_called_different(
 def test_a_driver_on_another_machine_is_seen(
     study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Journal(folder.make_folder(study), copy_of(study.location)):
+    with Journal(make_folder(study), copy_of(study.location)):
         monkeypatch.setenv("HYBRID_SEARCH_STATE", str(tmp_path / "reader"))
         refresh(study.location)
         assert check(study).driven

@@ -65,7 +65,7 @@ def test_other_data_are_refused_by_every_command_before_anything_is_written(
     run_sweep(make_study(search={"trials": 1}, resources=INLINE))
     study = make_study("compare.rope=0.01", "compare.finalists=2", search={"trials": 1}, resources=INLINE)
     before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr(checks, "load_facts", lambda *_, **__: dataclasses.replace(facts, key="other"))
+    monkeypatch.setattr(checks, "facts_of", lambda *_, **__: dataclasses.replace(facts, key="other"))
     for run in (make_plan, run_sweep, run_compare):
         with pytest.raises(
             StudyChangedError, match=(r"was started on data \w+, but the data is other now; restore the files")

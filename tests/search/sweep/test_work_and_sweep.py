@@ -376,7 +376,7 @@ def test_changed_data_are_refused_on_resuming(
 
 
 def test_a_node_with_other_data_is_refused(make_study: MakeStudy, driver: Any, facts: Any) -> None:
-    with pytest.raises(InputError, match=r"data\.root: node .* holds other digits data"):
+    with pytest.raises(InputError, match=r"data\.root: node .* has different digits data"):
         driver.sweep(make_study(), facts=dataclasses.replace(facts, key="other"))
 
 

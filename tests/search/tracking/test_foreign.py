@@ -40,13 +40,13 @@ def make_experiment(uri: str, *journals: str | None) -> Any:
 
 
 @pytest.fixture(params=["file", "client"])
-def look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """An SQLite file is looked into without MLflow, a server is asked: both say the same."""
     if request.param == "client":
-        monkeypatch.setattr(foreign, "_look_into_file", foreign._query_server)
+        monkeypatch.setattr(foreign, "_read_database", foreign._query_server)
 
 
-@pytest.mark.usefixtures("look")
+@pytest.mark.usefixtures("reader")
 def test_an_experiment_with_other_runs_is_refused(uri: str) -> None:
     client = make_experiment(uri, "other journal of ours")
     refuse_foreign_experiment(uri, "tiny", "")
@@ -62,7 +62,7 @@ def test_an_experiment_with_other_runs_is_refused(uri: str) -> None:
     refuse_foreign_experiment(uri, "tiny", "")
 
 
-@pytest.mark.usefixtures("look")
+@pytest.mark.usefixtures("reader")
 def test_a_deleted_experiment_keeps_a_study_from_beginning_and_stops_no_other(uri: str) -> None:
     client = make_experiment(uri, "mine")
     (experiment,) = [item for item in client.search_experiments() if item.name == "tiny"]
