@@ -6,12 +6,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from invariant import Place, Trial, best_keys, check_continued, complaints, load_optuna, read_trials
 from mlflow import MlflowClient
-from world import World, run_quietly
+from world import World
 
 from search.study.load import load_study
 
@@ -19,14 +20,14 @@ NAME = "good"
 
 
 @pytest.fixture(scope="module")
-def good(world: World) -> Path:
+def good(world: World, run_here: Callable[[dict[str, Any]], None]) -> Path:
     """Storage folder of an undisturbed sweep with MLflow and ASHA."""
     storage = world.folder / "good"
     world.give_database(storage)
     study = world.study("plain", name=NAME, storage=storage)
     study["search"]["trials"] = 5
     study["resources"] = {"runner": "inline"}
-    run_quietly(study, storage / "study.yaml", world.env("shared"))
+    run_here(study)
     return storage
 
 

@@ -83,13 +83,13 @@ def check_export(model):
 RUN = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=25, **RUN)
+@settings(max_examples=12, **RUN)
 @given(drawn=configs())
 def test_any_point_trains_and_survives_saving(drawn):
     check(*drawn)
 
 
-@settings(max_examples=4, **RUN)
+@settings(max_examples=2, **RUN)
 @given(drawn=configs().filter(lambda drawn: sequential_steps(drawn[0]) <= QUICKLY_EXPORTED))
 def test_any_point_of_few_steps_exports(drawn):
     check_export(check(*drawn))

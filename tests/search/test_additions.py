@@ -134,6 +134,7 @@ space:
 train: {{epochs: 3, batch: 16}}
 search: {{trials: 2, sampler: qmc, scheduler: first}}
 resources: {{runner: inline, cpus: 1}}
+tracking: {{enabled: false}}
 """
 
 

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,12 +22,12 @@ import search.report.write
 import search.sweep.run  # noqa: F401  before anything is replaced in them
 from search.cli import main
 from search.journal.journal import Journal
-from search.study import config
+from search.study import load
 
 COUNTED = {
     "check_folder": "search.study.folder",
     "make_folder": "search.study.folder",
-    "load_study": "search.study.config",
+    "load_study": "search.study.load",
     "open_data": "search.data.store",
     "load_comparison": "search.journal.comparison_file",
 }
@@ -83,7 +84,7 @@ def run(counts: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def call(*words: object) -> dict[str, int]:
         counts.clear()
-        config._read_recorded.cache_clear()  # each command is a process of its own
+        load._read_recorded.cache_clear()  # each command is a process of its own
         monkeypatch.setattr(sys, "argv", ["hybrid-search", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -93,10 +94,15 @@ def run(counts: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return call
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_each_command_makes_everything_once(
-    run: Callable[..., dict[str, int]], study_data: dict[str, Any], tmp_path: Path
+    run: Callable[..., dict[str, int]], study_data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "study.yaml"
+    # What follows the journal does so in a process of its own.
+    monkeypatch.setattr(
+        "search.runners.session.FollowerProcess", lambda *_, **__: SimpleNamespace(close=lambda _: True)
+    )
     settings = {
         "train": {"epochs": 1, "batch": 16, "precision": "float32"},
         "resources": {"runner": "inline"},

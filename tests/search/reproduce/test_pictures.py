@@ -16,6 +16,8 @@ from search.reproduce.paper import load_paper
 from search.reproduce.run import FOLDER, reproduce
 from search.reproduce.setting import Options
 
+pytestmark = pytest.mark.usefixtures("copied_here")
+
 MakeOptions = Callable[..., Options]
 
 

@@ -18,6 +18,8 @@ from search.journal.reading import read_events, read_records
 from search.reproduce.run import FOLDER, reproduce
 from search.reproduce.setting import Options
 
+pytestmark = pytest.mark.usefixtures("copied_here")
+
 MakeOptions = Callable[..., Options]
 Call = Callable[..., tuple[int, str, str]]
 

@@ -29,8 +29,8 @@ def test_ray_and_inline_give_the_same_records(
     from search.runners import ray_tune
 
     options = ("search.sampler=random", "search.scheduler=none", "train.epochs=2")
-    inline = driver.sweep(make_study(*options, "search.trials=3", name="inline"))
-    study = make_study(*options, "search.trials=3", name="ray", resources={"cpus": 1, "concurrency": 2})
+    inline = driver.sweep(make_study(*options, "search.trials=2", name="inline"))
+    study = make_study(*options, "search.trials=2", name="ray", resources={"cpus": 1, "concurrency": 2})
     with ray_tune.cluster(study.resources) as there:
         # What no node can ever meet is refused, with the numbers.
         for wish, words in {
@@ -48,24 +48,6 @@ def test_ray_and_inline_give_the_same_records(
         with Journal(claim_folder(study)) as journal:
             ray_tune.run(Sweep(study=study, facts=facts, journal=journal), there, needs_of(study, facts))
             assert journal.records == results
-        # Divergence is the trial's outcome, in Ray as inline.
-        recipe = {"epochs": 2, "batch": 16, "optimizer": "sgd", "precision": "float32"}
-        space = {**make_study().space, "lr": {"fixed": 1e30}}  # type: ignore[dict-item]
-        limits = ("search.max_failed_fraction=1", "search.trials=1")
-        wild = make_study(*limits, name="wild", train=recipe, space=space, resources={"cpus": 1})
-        with Journal(claim_folder(wild)) as journal:
-            ray_tune.run(Sweep(study=wild, facts=facts, journal=journal), there, needs_of(wild, facts))
-            (diverged,) = journal.records.values()
-        # A wrong data set is the input's fault: the run ends in words, and no trial counts as failed.
-        other = make_study(*options, "search.trials=1", name="other", resources={"cpus": 1, "max_failures": 3})
-        with Journal(claim_folder(other)) as journal:
-            sweep = Sweep(study=other, facts=dataclasses.replace(facts, key="other"), journal=journal)
-            with pytest.raises(InputError, match="has different digits data"):
-                ray_tune.run(sweep, there, needs_of(other, facts))
-            (waiting,) = journal.records.values()
-    assert waiting.outcome is None
-    assert isinstance(diverged.outcome, Failed)
-    assert (diverged.outcome.diverged, diverged.outcome.epoch) == (True, 1)
 
     def told(record: TrialRecord) -> tuple[Any, ...]:
         curve = [(item.train_loss, item.val_loss, item.val_accuracy) for item in record.curve]
@@ -79,6 +61,31 @@ def test_ray_and_inline_give_the_same_records(
     assert weights == sorted(results)
     assert not list(study.folder.glob("trials/*/checkpoint.pt"))
     assert not (study.folder / "ray").exists()
+
+
+@pytest.mark.slow
+def test_what_a_trial_ends_in_elsewhere_is_told_here(make_study: Callable[..., StudyConfig], facts: Any) -> None:
+    from search.runners import ray_tune
+
+    with ray_tune.cluster(make_study(resources={"cpus": 1}).resources) as there:
+        # Divergence is the trial's outcome, in Ray as inline.
+        recipe = {"epochs": 2, "batch": 16, "optimizer": "sgd", "precision": "float32"}
+        space = {**make_study().space, "lr": {"fixed": 1e30}}  # type: ignore[dict-item]
+        limits = ("search.max_failed_fraction=1", "search.trials=1")
+        wild = make_study(*limits, name="wild", train=recipe, space=space, resources={"cpus": 1})
+        with Journal(claim_folder(wild)) as journal:
+            ray_tune.run(Sweep(study=wild, facts=facts, journal=journal), there, needs_of(wild, facts))
+            (diverged,) = journal.records.values()
+        # A wrong data set is the input's fault: the run ends in words, and no trial counts as failed.
+        other = make_study("search.trials=1", name="other", resources={"cpus": 1, "max_failures": 3})
+        with Journal(claim_folder(other)) as journal:
+            sweep = Sweep(study=other, facts=dataclasses.replace(facts, key="other"), journal=journal)
+            with pytest.raises(InputError, match="has different digits data"):
+                ray_tune.run(sweep, there, needs_of(other, facts))
+            (waiting,) = journal.records.values()
+    assert waiting.outcome is None
+    assert isinstance(diverged.outcome, Failed)
+    assert (diverged.outcome.diverged, diverged.outcome.epoch) == (True, 1)
 
 
 def _endless(assignment: Any, device: str) -> Iterator[None]:

@@ -128,6 +128,7 @@ def sweep_whole() -> Callable[[StudyConfig], list[str]]:
     return run
 
 
+@pytest.mark.usefixtures("copied_here")
 def test_what_a_comparison_of_before_measured_is_measured_now(tmp_path: Path) -> None:
     from search.compare.run import run_compare
     from search.journal.comparison_file import to_dict

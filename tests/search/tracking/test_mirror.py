@@ -200,7 +200,8 @@ def test_nothing_new_sends_nothing(study: Study, server: Server, monkeypatch: py
     assert server.history("a", "val_loss") == [(1, 2.0), (2, 1.0)]
 
 
-def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
     """Whatever the moment: the next mirror makes it as if nothing had happened."""
     monkeypatch.setattr(mirror_module.Mirror, "_draw", lambda *_: None)
     monkeypatch.setattr(mirror_module.Mirror, "_draw_sweep", lambda *_: None)
@@ -269,7 +270,7 @@ def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest
         done = finish(experiment, kill_at)
         Mirror(study.folder, uri=server.uri, experiment=experiment).finish()
         assert state(experiment) == expected
-        kill_at += 1
+        kill_at += every
     assert kill_at > 15
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import shutil
 import signal
 import socket
 import sqlite3
@@ -139,8 +140,11 @@ def test_default_uri_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
 
 
-def test_what_its_database_fails_at_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_its_database_fails_at_is_one_line(
+    tmp_path: Path, empty_database: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     uri = default_uri(tmp_path)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     Store(uri, "one")
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         database.execute("DROP TABLE experiments")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,9 @@ class Memory:
 
 
 @pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
     """Every model built from here on takes from it."""
+    gc.freeze()  # memory that runs out is looked for in all objects, of which a process that runs tests has millions
     made = Memory()
     original = learner.build
 
@@ -76,7 +78,8 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
         return model
 
     monkeypatch.setattr(learner, "build", build)
-    return made
+    yield made
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize("kind", ERRORS)
