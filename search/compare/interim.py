@@ -28,8 +28,10 @@ def key_of(study: StudyConfig, repeats: Repeats, raced: Sequence[str] = ()) -> s
         repeats: The repeats that are compared.
         raced: Keys of the race's repeats, if a race selected the contenders.
     """
+    # With declared analyses it is the same comparison at each of them: `repeats` of the settings stands for the blocks.
+    blocks = repeats.blocks if study.compare.interim is None else repeats.blocks[:1]
     contenders = sorted(
-        [str(contender.is_finalist), *(repeats.keys[contender.name, block.name] for block in repeats.blocks)]
+        [str(contender.is_finalist), *(repeats.keys[contender.name, block.name] for block in blocks)]
         for contender in repeats.contenders
     )
     settings = study.compare.model_dump(mode="json", include={"family", "alpha", "rope"})
