@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from search.cli import main
 from search.cli.terminal import show
 from search.console import messages as lines
 from search.study.hints import did_you_mean
@@ -112,3 +113,17 @@ def test_a_stream_without_a_buffer_keeps_none(tmp_path: Path) -> None:
     )
     ended = run(f'$PYTHON -u -c "{program}" | cat', cwd=tmp_path, PYTHONPATH=str(REPO))
     assert ended.stdout == b"a\n"
+
+
+def test_an_interrupt_with_a_closed_output_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+
+    def interrupted() -> None:
+        raise SystemExit(130)
+
+    monkeypatch.setattr("search.cli.app.main", interrupted)
+    monkeypatch.setattr("os._exit", codes.append)
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(SystemExit):  # not reached by a process that has left
+        main()
+    assert codes == [130]
