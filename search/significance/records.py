@@ -10,10 +10,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from typing import Annotated, Any, Protocol
 
 
 class Verdict(StrEnum):
@@ -267,7 +264,7 @@ class Comparison:
         return to_plain(self)
 
 
-def to_plain(record: DataclassInstance) -> dict[str, Any]:
+def to_plain(record: Any) -> dict[str, Any]:  # noqa: ANN401  any frozen record
     """Return a frozen record as JSON-safe data, without the laws of its tests and without interim analyses if none."""
     plain: dict[str, Any] = json_safe(dataclasses.asdict(record, dict_factory=_stored))
     return plain

@@ -194,6 +194,6 @@ def test_the_table_in_words(make_study: Callable[..., StudyConfig], make_outcome
     assert "No test: the corrected resampled t needs at least 5 paired repeats, got 2." in text
     assert "* p < .05, ** p < .005, *** p < .0001" in text
     assert "Not drawn: the moon." in text
-    assert "interim analysis 2" in text
+    assert "this is analysis 2 of these runs, undeclared" in text
     lines = [line for line in text.splitlines() if line.startswith("| C")]
     assert len({len(line) for line in lines[:2]}) == 1

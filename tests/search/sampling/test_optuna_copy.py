@@ -389,5 +389,5 @@ def test_a_url_without_a_driver_takes_the_one_that_is_there(scheme: str, monkeyp
     assert with_driver(f"{scheme}://me@host/db") == "postgresql+psycopg2://me@host/db"
     for url in ("postgresql+psycopg://me@host/db", "sqlite:///x.db", "nonsense"):
         assert with_driver(url) == url
-    monkeypatch.setattr("search.sampling.optuna_copy.find_spec", lambda name: None if name == "psycopg2" else name)
+    monkeypatch.setattr("search.sampling.optuna_storage.find_spec", lambda name: None if name == "psycopg2" else name)
     assert with_driver(f"{scheme}://me@host/db") == "postgresql+psycopg://me@host/db"

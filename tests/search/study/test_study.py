@@ -411,7 +411,7 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
     "point with epochs": ({"compare": {"baselines": [{"epochs": 90}]}}, "compare.baselines.0.epochs: expected no"),
     "point of wrong values": ({"compare": {"baselines": [{"lr": "x"}]}}, "compare.baselines.0.lr: expected a number"),
     "infinite rate": ({"train": {"epochs": 1, "lr": float("inf")}}, "train.lr: expected a finite number, got inf"),
-    "number read as text": ({"fix": {"lr": "1e-3"}}, "found 1e-3; YAML reads 1e-3 as text: write 1.0e-3"),
+    "number read as text": ({"fix": {"lr": "1e-3"}}, "found '1e-3'; YAML reads 1e-3 as text: write 1.0e-3"),
     "two names of one rate": (
         space_with(lr_sgd={"float": [0.005, 0.5], "log": True}),
         "space.lr_sgd: expected either it or lr, found both; remove one",
