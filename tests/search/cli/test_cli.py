@@ -226,7 +226,8 @@ def test_commands_that_need_a_sweep_say_so(call: Any, write: Any, tmp_path: Path
     assert tree(tmp_path) == before
 
 
-def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path) -> None:
+def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # studies in the working folder would be offered
     assert_refused(call("plan", tmp_path / "none.yaml"), "no such study file; shipped ones: ", "demo.yaml")
     assert_refused(call("plan", tmp_path), "expected a study file, found a folder")
     assert_refused(call("models", "ecrnn/cn"), "no preset is called 'ecrnn/cn'; did you mean ecrnn/cnn")

@@ -210,7 +210,8 @@ def test_unreadable_file_names_the_line(tmp_path: Path, content: bytes, words: s
         load_study(path)
 
 
-def test_missing_file_lists_the_shipped_ones(tmp_path: Path) -> None:
+def test_missing_file_lists_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # studies in the working folder would be offered
     with pytest.raises(StudyError, match=r"no such study file; shipped ones: .*demo\.yaml"):
         load_study(tmp_path / "none.yaml")
 
