@@ -13,11 +13,11 @@ results.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.significance.adjust import shaffer as logical
 from search.significance.pairing import ScoresError
@@ -26,6 +26,7 @@ from search.significance.tests.student import interval_of
 
 PValues = Sequence[float | None]
 Adjusted = tuple[float | None, ...]
+Array = NDArray[np.float64]
 
 
 def adjust(p_values: PValues, method: str, *, pairs: Sequence[tuple[str, str]] | None = None) -> Adjusted:
@@ -70,7 +71,7 @@ def holm(p_values: PValues) -> Adjusted:
     Reference:
         Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
     """
-    return _statsmodels(p_values, "holm")
+    return _step(p_values, lambda p: np.maximum.accumulate(np.arange(p.size, 0, -1) * p))
 
 
 def hochberg(p_values: PValues) -> Adjusted:
@@ -82,7 +83,7 @@ def hochberg(p_values: PValues) -> Adjusted:
     Reference:
         Hochberg 1988, Biometrika 75; Sarkar 1998, Annals of Statistics 26 (the dependence it needs).
     """
-    return _statsmodels(p_values, "simes-hochberg")
+    return _step(p_values, lambda p: _smallest_from_here(np.arange(p.size, 0, -1) * p))
 
 
 def hommel(p_values: PValues) -> Adjusted:
@@ -92,9 +93,10 @@ def hommel(p_values: PValues) -> Adjusted:
     does.
 
     Reference:
-        Hommel 1988, A stagewise rejective multiple test procedure based on a modified Bonferroni test, Biometrika 75.
+        Hommel 1988, A stagewise rejective multiple test procedure based on a modified Bonferroni test, Biometrika 75;
+        adjusted p-values: Wright 1992, Adjusted p-values for simultaneous inference, Biometrics 48.
     """
-    return _statsmodels(p_values, "hommel")
+    return _step(p_values, _closed_simes)
 
 
 def benjamini_hochberg(p_values: PValues) -> Adjusted:
@@ -106,7 +108,7 @@ def benjamini_hochberg(p_values: PValues) -> Adjusted:
     Reference:
         Benjamini & Hochberg 1995, Journal of the Royal Statistical Society B 57.
     """
-    return _statsmodels(p_values, "fdr_bh")
+    return _step(p_values, lambda p: _smallest_from_here(p.size * p / np.arange(1, p.size + 1)))
 
 
 METHODS: Mapping[str, Callable[[PValues], Adjusted]] = MappingProxyType(
@@ -139,7 +141,7 @@ def simultaneous_interval(estimate: float, law: Law, *, alpha: float, family_siz
     return interval_of(estimate, law, level=1 - alpha / family_size)
 
 
-def _checked(p_values: PValues) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _checked(p_values: PValues) -> Array:
     raw = np.array([1.0 if p is None else p for p in p_values], dtype=np.float64)
     if not ((raw >= 0) & (raw <= 1)).all():
         msg = f"p-values must lie in [0, 1], None where there is none, got {list(p_values)}"
@@ -151,19 +153,25 @@ def _in_place(p_values: PValues, adjusted: Sequence[float]) -> Adjusted:
     return tuple(None if p is None else float(value) for p, value in zip(p_values, adjusted, strict=True))
 
 
-def _statsmodels(p_values: PValues, name: str) -> Adjusted:
-    from statsmodels.stats.multitest import (  # type: ignore[import-untyped, unused-ignore]  # slow import
-        multipletests,
-    )
-
+def _step(p_values: PValues, step: Callable[[Array], Array]) -> Adjusted:
+    """Apply a function of the ascending p-values, and put its values back in order, at most 1."""
     raw = _checked(p_values)
-    if not raw.size:
-        return ()
-    # multipletests runs a full garbage collection, a quarter of a second if torch is loaded; frozen objects are
-    # skipped.
-    gc.freeze()
-    try:
-        with np.errstate(divide="ignore"):  # Sidak takes the logarithm of 1 - 1
-            return _in_place(p_values, multipletests(raw, method=name)[1])
-    finally:
-        gc.unfreeze()
+    order = np.argsort(raw, kind="stable")
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.minimum(step(raw[order]), 1.0)
+    return _in_place(p_values, adjusted.tolist())
+
+
+def _smallest_from_here(values: Array) -> Array:
+    return np.minimum.accumulate(values[::-1])[::-1]
+
+
+def _closed_simes(p: Array) -> Array:
+    """Return the largest Simes p of all intersections that contain each hypothesis, for ascending p-values."""
+    adjusted = p.copy()
+    for size in range(p.size, 1, -1):  # of the intersections of this size, that of the largest p-values is the hardest
+        rest = p.size - size
+        simes = (size * p[rest:] / np.arange(1, size + 1)).min()
+        adjusted[rest:] = np.maximum(adjusted[rest:], simes)
+        adjusted[:rest] = np.maximum(adjusted[:rest], np.minimum(size * p[:rest], simes))
+    return adjusted
