@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy import special
 
@@ -96,9 +97,7 @@ def unpaired_superiority(scores_a: NDArray[Any], scores_b: NDArray[Any]) -> tupl
         Vargha & Delaney 2000, Journal of Educational and Behavioral Statistics 25; Cliff 1993, Psychological Bulletin
         114.
     """
-    from scipy import stats
-
-    ranked = stats.mannwhitneyu(np.round(scores_a, 12), np.round(scores_b, 12), method="asymptotic")
+    ranked = scipy.stats.mannwhitneyu(np.round(scores_a, 12), np.round(scores_b, 12), method="asymptotic")
     a12 = float(ranked.statistic) / (scores_a.size * scores_b.size)
     return a12, 2 * a12 - 1
 
@@ -174,13 +173,11 @@ def smallest_detectable(law: Law, *, alpha: float, power: float = 0.8) -> float:
     Returns:
         The difference, in the unit of the law.
     """
-    from scipy import optimize
-
     far = 2 * law.half_width(1 - alpha)
     while law.power(far, alpha=alpha) < power:
         far *= 2
     return float(
-        optimize.brentq(lambda difference: law.power(difference, alpha=alpha) - power, 0, far, xtol=1e-12 * far)
+        scipy.optimize.brentq(lambda difference: law.power(difference, alpha=alpha) - power, 0, far, xtol=1e-12 * far)
     )
 
 

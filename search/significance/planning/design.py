@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from scipy import stats
+from scipy import special
 
 from search.significance.effects import smallest_detectable
 from search.significance.records import Components, Law
@@ -207,7 +207,7 @@ def upper_variance(variance: float, df: float) -> float:
     Reference:
         Browne 1995, On the use of a pilot sample for sample size determination, Statistics in Medicine 14.
     """
-    return variance * df / float(stats.chi2.ppf(1 - CONFIDENCE, df))
+    return variance * df / float(special.chdtri(df, CONFIDENCE))
 
 
 def upper_components(components: Components, *, num_blocks: int, num_images: int) -> Components:

@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import special
 
 MAX_LOOKS = 100
 FAR = 7.0
@@ -105,15 +106,15 @@ def group_sequential_bounds(num_looks: int, *, alpha: float = 0.05) -> Bounds:
         msg = f"num_looks must be 1 to {MAX_LOOKS} and alpha in (0, 1), got {num_looks} and {alpha}"
         raise ValueError(msg)
     # The bound of a single analysis is too low for several, Bonferroni's too high.
-    low, high = float(stats.norm.isf(alpha / 2)), float(stats.norm.isf(alpha / 2 / num_looks))
+    low, high = -float(special.ndtri(alpha / 2)), -float(special.ndtri(alpha / 2 / num_looks))
     constant = low
     if num_looks > 1:
-        constant = float(optimize.brentq(lambda c: _crossed_by(c, num_looks)[-1] - alpha, low, high, xtol=1e-10))
+        constant = float(scipy.optimize.brentq(lambda c: _crossed_by(c, num_looks)[-1] - alpha, low, high, xtol=1e-10))
     z = constant * _shape(num_looks)
     return Bounds(
         constant=constant,
         z=tuple(z.tolist()),
-        nominal=tuple((2 * stats.norm.sf(z)).tolist()),
+        nominal=tuple((2 * special.ndtr(-z)).tolist()),
         spent=tuple(_crossed_by(constant, num_looks)),
     )
 
@@ -141,9 +142,9 @@ def interim_p(p: float, *, look: int, num_looks: int) -> float:
     """
     if math.isnan(p) or num_looks == 1:
         return p
-    constant = float(stats.norm.isf(p / 2)) * math.sqrt(look / num_looks)
+    constant = -float(special.ndtri(p / 2)) * math.sqrt(look / num_looks)
     if constant > FAR:
-        return max(p, float(2 * stats.norm.sf(constant * _shape(num_looks)).sum()))
+        return max(p, float(2 * special.ndtr(-constant * _shape(num_looks)).sum()))
     return max(p, _crossed_by(constant, num_looks)[-1])
 
 
@@ -172,7 +173,7 @@ def _crossed_by(constant: float, num_looks: int) -> list[float]:
     crossed: list[float] = []
     for _ in range(num_looks):
         steps = barrier * nodes[:, None] - places
-        arrived = np.exp(-(steps**2) / 2) @ mass / math.sqrt(2 * math.pi)  # stats.norm.pdf is ten times slower
+        arrived = np.exp(-(steps**2) / 2) @ mass / math.sqrt(2 * math.pi)
         places, mass = barrier * nodes, barrier * weights * arrived
         crossed.append(max(1 - float(mass.sum()), *crossed, 0.0))
     return crossed

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from search.significance.records import Interval, MeanTest
 from search.significance.tests.crossed import mean_squares, satterthwaite_df
@@ -151,8 +151,8 @@ def bca_interval(diff: NDArray[Any], *, level: float = 0.95, seed: int = 0) -> I
     if diff.size < 2 or float(np.ptp(diff)) < 1e-12:  # below: rounding errors of equal scores
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # its ends are then NaN
-        found = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # its ends are then NaN
+        found = scipy.stats.bootstrap(
             (diff,),
             np.mean,
             confidence_level=level,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from search.significance.pairing import ScoresError
 from search.significance.records import MeanTest
@@ -71,7 +71,7 @@ def five_by_two_f(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
     if not test.se > 0:
         return test
     ratio = float((values**2).sum()) / (10 * test.se**2)
-    return dataclasses.replace(test, statistic=ratio, p=float(stats.f.sf(ratio, 10, 5)))
+    return dataclasses.replace(test, statistic=ratio, p=float(special.fdtrc(10, 5, ratio)))
 
 
 def _t(name: str, values: NDArray[np.float64], *, estimate: float, alpha: float) -> MeanTest:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from search.significance.pairing import ScoresError
 from search.significance.tests.differences import merged
@@ -71,7 +72,7 @@ def friedman(scores: NDArray[Any], *, tie_correction: bool = True) -> FriedmanTe
     if tie_correction:
         left = 1 - sum(_tied(row) for row in ranked) / (num * k * (k**2 - 1))
         chi2 = chi2 / left if left > 1e-12 else math.nan
-    p_chi2 = float(stats.chi2.sf(chi2, k - 1))
+    p_chi2 = float(special.chdtrc(k - 1, chi2))
     df = (k - 1, (k - 1) * (num - 1))
     rest = num * (k - 1) - chi2
     if rest < 1e-9 * num:  # all data sets rank alike: the probability that each further one repeats the first by chance
@@ -79,7 +80,7 @@ def friedman(scores: NDArray[Any], *, tie_correction: bool = True) -> FriedmanTe
         f, p_f = math.inf, math.exp((1 - num) * log_orders)
     else:
         f = (num - 1) * chi2 / rest
-        p_f = float(stats.f.sf(f, *df))
+        p_f = float(special.fdtrc(*df, f))
     return FriedmanTest(
         num_datasets=num,
         num_configs=k,
@@ -135,7 +136,7 @@ def rank_scores(scores: NDArray[Any]) -> NDArray[np.float64]:
     """
     values = np.asarray(scores, dtype=np.float64)
     _check_shape(values, "scores")
-    return np.asarray(stats.rankdata(-np.array([merged(row) for row in values]), axis=1), dtype=np.float64)
+    return np.asarray(scipy.stats.rankdata(-np.array([merged(row) for row in values]), axis=1), dtype=np.float64)
 
 
 def nemenyi_difference(num_configs: int, num_datasets: int, *, alpha: float = 0.05) -> float:
@@ -154,7 +155,7 @@ def nemenyi_difference(num_configs: int, num_datasets: int, *, alpha: float = 0.
     Reference:
         Nemenyi 1963; Demsar 2006, JMLR 7, section 3.2.2.
     """
-    q = float(stats.studentized_range.isf(alpha, num_configs, np.inf)) / math.sqrt(2)
+    q = float(scipy.stats.studentized_range.isf(alpha, num_configs, np.inf)) / math.sqrt(2)
     return q * rank_error(num_configs, num_datasets)
 
 

@@ -7,8 +7,9 @@ import math
 from typing import Any, Literal, get_args
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from search.significance.pairing import ScoresError
 from search.significance.records import MeanTest
@@ -94,5 +95,5 @@ def discordant_test(only_a: int, only_b: int, *, variant: Variant = "exact") -> 
     if only_a == only_b:
         return float(smaller), 1.0
     if variant == "exact":
-        return float(smaller), float(stats.binomtest(smaller, total).pvalue)
-    return float(smaller), float(2 * stats.binom.cdf(smaller, total, 0.5) - stats.binom.pmf(smaller, total, 0.5))
+        return float(smaller), float(2 * special.bdtr(smaller, total, 0.5))
+    return float(smaller), float(2 * special.bdtr(smaller, total, 0.5) - scipy.stats.binom.pmf(smaller, total, 0.5))

@@ -21,8 +21,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import interpolate, special, stats
+from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -48,7 +49,9 @@ def _axis(df: float, *, left_out: float, step: float) -> tuple[Array, Array]:
     """Return nodes df / W for W ~ chi2(df) at equal steps of log W, and their probabilities."""
     if math.isinf(df):
         return np.ones(1), np.ones(1)
-    low, high = (math.log(value / df) for value in (stats.chi2.ppf(left_out, df), stats.chi2.isf(left_out, df)))
+    low, high = (
+        math.log(value / df) for value in (2 * special.gammaincinv(df / 2, left_out), special.chdtri(df, left_out))
+    )
     # Equal steps are exact up to exp(-pi^2 / step) for few, exp(-(2 pi sd / step)^2 / 2) for many degrees of freedom.
     count = math.ceil((high - low) / min(step, 2 * step * math.sqrt(2 / df))) + 1
     logs = np.linspace(low, high, count)
@@ -137,11 +140,11 @@ def half_widths(alpha: float, runs: NDArray[Any], rest: NDArray[Any], nodes: Gri
 
 
 @lru_cache(maxsize=512)
-def _critical(df_runs: float, df_rest: float, alpha: float) -> interpolate.CubicSpline:
+def _critical(df_runs: float, df_rest: float, alpha: float) -> scipy.interpolate.CubicSpline:
     """Return the half-width divided by the standard error, as a function of log(runs / rest)."""
     share = special.expit(_LOGITS)
     nodes = grid(df_runs, df_rest, left_out=_PLANNED, steps=(0.5, 0.5))
-    return interpolate.CubicSpline(_LOGITS, half_widths(alpha, share, 1 - share, nodes))
+    return scipy.interpolate.CubicSpline(_LOGITS, half_widths(alpha, share, 1 - share, nodes))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from search.significance.records import Equivalence, Interval
 from search.significance.tests.differences import checked, tolerance
@@ -75,7 +75,7 @@ def signed_rank_tost(diff: NDArray[Any], *, rope: float) -> float:
     if n <= MAX_EXACT:
         return min(float(null_distribution(np.arange(1.0, n + 1))[::2][: beyond + 1].sum()), 1.0)
     spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-    return float(stats.norm.cdf((beyond + 0.5 - n * (n + 1) / 4) / spread))
+    return float(special.ndtr((beyond + 0.5 - n * (n + 1) / 4) / spread))
 
 
 def signed_rank_probabilities(

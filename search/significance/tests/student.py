@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import scipy
 from scipy import special
 
 from search.significance.records import Interval, Law, MeanTest
@@ -30,9 +31,7 @@ class Student:
     def power(self, difference: float, *, alpha: float) -> float:
         """Return the probability that the test rejects on the side of a true difference."""
         # A survival function for the lower tail as well: nct.cdf is NaN where it should be almost 0 (scipy 1.17).
-        from scipy import stats
-
-        return float(stats.nct.sf(-special.stdtrit(self.df, alpha / 2), self.df, difference / self.se))
+        return float(scipy.stats.nct.sf(-special.stdtrit(self.df, alpha / 2), self.df, difference / self.se))
 
 
 def interval_of(estimate: float, law: Law, *, level: float) -> Interval:

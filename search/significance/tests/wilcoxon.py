@@ -11,8 +11,9 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from search.significance.records import Interval, MeanTest
 from search.significance.tests.differences import checked, merged, t_part, tolerance, varies
@@ -56,14 +57,14 @@ def wilcoxon_test(diff: NDArray[Any], *, alpha: float = 0.05) -> MeanTest:
     if not test.se > 0:
         return test
     nonzero = values[np.abs(values) > tolerance(values)]
-    ranks = stats.rankdata(merged(np.abs(nonzero)))
+    ranks = scipy.stats.rankdata(merged(np.abs(nonzero)))
     plus = float(ranks[nonzero > 0].sum())
     smaller = min(plus, float(ranks.sum()) - plus)
     if nonzero.size <= MAX_EXACT:
         p = min(1.0, 2 * float(null_distribution(ranks)[: round(2 * smaller) + 1].sum()))
     else:
         signed = np.where(nonzero > 0, ranks, -ranks)
-        found = stats.wilcoxon(signed, correction=True, method="asymptotic")  # type: ignore[call-overload, unused-ignore]
+        found = scipy.stats.wilcoxon(signed, correction=True, method="asymptotic")  # type: ignore[call-overload, unused-ignore]
         p = float(found.pvalue)
     return dataclasses.replace(test, p=p, statistic=smaller)
 
@@ -118,7 +119,7 @@ def hodges_lehmann(diff: NDArray[Any], *, level: float = 0.95) -> tuple[float, I
         tails = np.cumsum(null_distribution(np.arange(1.0, n + 1)))[::2]
         cut = int((tails <= (1 - level) / 2).sum())
     else:
-        cut = int(stats.norm.ppf((1 - level) / 2, n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)))
+        cut = int(n * (n + 1) / 4 + special.ndtri((1 - level) / 2) * math.sqrt(n * (n + 1) * (2 * n + 1) / 24))
     if cut == 0 or not varies(values):
         return estimate, None
     return estimate, Interval(low=float(walsh[cut - 1]), high=float(walsh[-cut]), level=level)
