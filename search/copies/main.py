@@ -129,7 +129,7 @@ class _Thread(threading.Thread):
             _print_line(f"{self._label}: {type(error).__name__}: {error}".splitlines()[0])
 
     def _follow(self, copy: OneWayCopy) -> int:
-        pause_secs = POLL_SECS
+        pause_secs = 0.0
         while not self.stop.wait(pause_secs):
             fault = attempt(copy.sync)
             if fault is None:

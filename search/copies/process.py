@@ -58,7 +58,7 @@ class FollowerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={"MLFLOW_HTTP_REQUEST_TIMEOUT": REQUEST_SECS, **_environment(), **addresses},
+            env={"MLFLOW_HTTP_REQUEST_TIMEOUT": REQUEST_SECS, **environment(), **addresses},
             # Ctrl-C in the terminal reaches the driver only, which then stops this process.
             start_new_session=True,
         )
@@ -111,9 +111,10 @@ class FollowerProcess:
                     self._print_line(text)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the environment variables of a process that runs a module of this project on one core, without a GPU."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    # The process only draws and sends: GPUs are for trials, and everything it prints is shown to the user.
+    # GPUs are for trials, and everything that the process prints is shown to the user.
     environment = {**os.environ, **threads, "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
     root = Path(__file__).absolute().parents[2]
     if not _SITE.intersection(root.parts):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.copies.process import FollowerProcess
 from search.errors import (
@@ -17,15 +20,15 @@ from search.errors import (
     TrackingError,
 )
 from search.journal.journal import Journal
-from search.report.material import Material, gather
-from search.report.page import make_page
-from search.report.verdict import headline
 from search.runners.session import TRACKER_PATIENCE_SECS, print_line, tracking_place
 from search.storage.disk import raising_storage_faults
 from search.storage.remote_copy import copy_of
 from search.storage.working_copy import publish
 from search.study.config import StudyConfig
 from search.study.folder import write_atomically
+
+if TYPE_CHECKING:
+    from search.report.material import Material
 
 FILE_NAME = "report.html"
 """Name of the report in the study's folder."""
@@ -59,18 +62,25 @@ def write_report(study: StudyConfig, to: Path | None = None, *, patience: float 
     Raises:
         InputError: The study's files are damaged, or the page cannot be written.
     """
-    material = gather(study)
-    page = make_page(material)
-    kept = study.folder / FILE_NAME
-    file = kept if to is None else to.expanduser().absolute()
-    _write(file, page, option="" if to is None else "--to ")
-    if file != kept:
-        try:
-            write_atomically(kept, page)
-        except StorageFaultError as error:
-            print_line(f"the report could not be written into the study's folder and was not sent to MLflow: {error}")
-            return _report(file, material, page)
-    _track(study, page, patience)
+    with _MlflowCopy(study) as copy:
+        # Imported here, while the copy's process imports MLflow.
+        from search.report.material import gather
+        from search.report.page import make_page
+
+        material = gather(study)
+        page = make_page(material)
+        kept = study.folder / FILE_NAME
+        file = kept if to is None else to.expanduser().absolute()
+        _write(file, page, option="" if to is None else "--to ")
+        if file != kept:
+            try:
+                write_atomically(kept, page)
+            except StorageFaultError as error:
+                print_line(
+                    f"the report could not be written into the study's folder and was not sent to MLflow: {error}"
+                )
+                return _report(file, material, page)
+        copy.finish(page, patience)
     try:
         publish(study.location)
     except (StoreError, StoreAwayError, StorageFaultError) as error:
@@ -79,6 +89,8 @@ def write_report(study: StudyConfig, to: Path | None = None, *, patience: float 
 
 
 def _report(file: Path, material: Material, page: str) -> Report:
+    from search.report.verdict import headline
+
     return Report(
         file=file,
         headline=headline(material),
@@ -100,23 +112,49 @@ def _write(file: Path, page: str, *, option: str) -> None:
         raise InputError(f"{option}{file}: cannot be written ({why}); choose another file with --to") from None
 
 
-def _track(study: StudyConfig, page: str, patience: float) -> None:
-    """Record the page in the journal, as comparisons are, and log it to MLflow."""
-    try:
-        place = tracking_place(study)
-    except TrackingError as error:
-        print_line(f"{study.name}: not sent to MLflow: {error}")
-        return
-    if place is None:
-        return
-    digest = hashlib.sha256(page.encode()).hexdigest()[:16]
-    try:
-        with Journal(study.folder, copy_of(study.location, print_line)) as journal:
+class _MlflowCopy:
+    """The copy of the report in MLflow. Use as a context manager, and end it with `finish`.
+
+    The process that writes it is started before the page is made, because loading MLflow takes as long.
+    """
+
+    def __init__(self, study: StudyConfig) -> None:
+        self._study = study
+        self._stack = contextlib.ExitStack()
+        self._opened: tuple[Journal, FollowerProcess] | None = None
+
+    def __enter__(self) -> _MlflowCopy:
+        with self._printing_faults(), contextlib.ExitStack() as stack:
+            place = tracking_place(self._study)
+            if place is not None:
+                journal = stack.enter_context(Journal(self._study.folder, copy_of(self._study.location, print_line)))
+                follower = FollowerProcess(self._study.folder, place.uri, place.experiment, print_line)
+                stack.callback(follower.close, 0.0)  # where no page was made, nothing waits for the copies
+                self._opened, self._stack = (journal, follower), stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._printing_faults():
+            self._stack.close()
+
+    def finish(self, page: str, patience: float) -> None:
+        """Record the page in the journal, as comparisons are, and wait until it is logged to MLflow."""
+        if self._opened is None:
+            return
+        journal, follower = self._opened
+        digest = hashlib.sha256(page.encode()).hexdigest()[:16]
+        with self._printing_faults(), self._stack:
             known = [event for event in journal.marks if event["event"] == "report"]
             if not known or known[-1]["digest"] != digest:
                 journal.note("report", digest=digest, artifacts=[FILE_NAME])
-            tracker = FollowerProcess(study.folder, place.uri, place.experiment, print_line)
-            if not tracker.close(patience):
-                print_line(f"{study.name}: {tracker.backlog}")
-    except (StudyLockedError, JournalError, StoreError, StoreAwayError, StorageFaultError, OSError) as error:
-        print_line(f"the report was not sent to MLflow: {error}; run `hybrid-search report` again")
+            if not follower.close(patience):
+                print_line(f"{self._study.name}: {follower.backlog}")
+
+    @contextlib.contextmanager
+    def _printing_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except TrackingError as error:
+            print_line(f"{self._study.name}: not sent to MLflow: {error}")
+        except (StudyLockedError, JournalError, StoreError, StoreAwayError, StorageFaultError, OSError) as error:
+            print_line(f"the report was not sent to MLflow: {error}; run `hybrid-search report` again")

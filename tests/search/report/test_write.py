@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -32,11 +32,13 @@ def trackers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     class Tracker:
         backlog = "MLflow is away"
+        closed_after: ClassVar[list[float]] = []
 
         def __init__(self, *arguments: Any) -> None:
             started.append(arguments)
 
-        def close(self, _: float) -> bool:
+        def close(self, patience: float) -> bool:
+            self.closed_after.append(patience)
             return "away" not in started[-1][1]
 
     monkeypatch.setattr(write, "FollowerProcess", Tracker)
@@ -112,7 +114,7 @@ def test_what_stands_in_the_way_is_named(study: StudyConfig, trackers: list[Any]
     with pytest.raises(InputError, match=r"--to .*: cannot be written \(File name too long\); choose another file"):
         write_report(study, tmp_path / f"{245 * 'x'}.html")
     assert not (study.folder / "report.html").exists()
-    assert not trackers
+    assert not notes(study)
 
 
 def test_a_study_that_cannot_be_written_is_reported_elsewhere(
@@ -124,7 +126,7 @@ def test_a_study_that_cannot_be_written_is_reported_elsewhere(
         "the report could not be written into the study's folder and was not sent to MLflow: "
     ) in capsys.readouterr().err
     assert (tmp_path / "page.html").is_file()
-    assert not trackers
+    assert not notes(study)
 
 
 def test_a_damaged_comparison_is_the_users_to_mend(study: StudyConfig, trackers: list[Any]) -> None:
@@ -132,3 +134,8 @@ def test_a_damaged_comparison_is_the_users_to_mend(study: StudyConfig, trackers:
     (study.folder / "comparison" / "comparison.json").write_text(json.dumps({"comparisons": [{}]}))
     with pytest.raises(InputError, match=r"comparison\.json: damaged \(key: missing"):
         write_report(study)
+    assert len(trackers) == 1
+    assert write.FollowerProcess.closed_after == [0.0]  # type: ignore[attr-defined]
+    assert not notes(study)
+    with Journal(study.folder):  # it was closed
+        pass
