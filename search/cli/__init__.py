@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
+
+NUM_UNCOLLECTED = 100_000
+"""New objects per garbage collection; with Python's default, imports spend a sixth of their time on collections."""
 
 
 def main() -> None:
@@ -12,6 +16,7 @@ def main() -> None:
     from search.cli.app import main as run
     from search.errors import EXIT_INTERRUPTED
 
+    gc.set_threshold(NUM_UNCOLLECTED)
     try:
         run()
     except SystemExit as end:
@@ -21,4 +26,5 @@ def main() -> None:
                 with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or None
                     stream.flush()
             os._exit(EXIT_INTERRUPTED)
+        gc.freeze()  # the collection at the end of the interpreter would visit every object again
         raise

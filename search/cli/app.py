@@ -158,12 +158,15 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Check a study and estimate cost and repeats; train nothing."""
-    from search.commands import plan as planning
-    from search.compare.power import Assumptions
-    from search.study.load import load_study
+    from search.commands.timing import EpochTimer
 
-    stated = Assumptions(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
-    found = planning.make_plan(load_study(study, overrides or []), stated)
+    with EpochTimer() as timer:  # loads torch meanwhile
+        from search.commands import plan as planning
+        from search.compare.power import Assumptions
+        from search.study.load import load_study
+
+        stated = Assumptions(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
+        found = planning.make_plan(load_study(study, overrides or []), stated, timer)
     show(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
 
 

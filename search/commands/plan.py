@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from search.commands.timing import EpochTimer
 from search.compare.power import Assumptions, PowerEstimate, estimate_power
 from search.compare.power import to_lines as foresight_lines
 from search.runners.checks import check_study
@@ -19,7 +20,7 @@ from search.study.draws import NUM_DRAWS, random_points
 from search.study.tracking_place import tracking_place
 from search.sweep.sweep import describe
 from search.text.counted import counted
-from search.training.spec import TrialSpec
+from search.training.spec import Step, TrialSpec
 from spaces.space import Point, Space
 
 NUM_SAMPLES = 40
@@ -72,12 +73,13 @@ class Plan:
     """Repeats needed for a target difference, and the difference that the declared repeats can detect."""
 
 
-def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
+def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: EpochTimer | None = None) -> Plan:
     """Check a study, and estimate its cost and the power of its comparison.
 
     Args:
         study: The study.
         stated: The target difference, and assumptions about the variances.
+        timer: Times the training steps; the sooner it is made, the sooner it is ready. None makes one.
 
     Returns:
         The plan.
@@ -88,24 +90,26 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
     from hybrid_models.config.arithmetic import num_parameters
     from hybrid_models.config.shapes import sequential_steps
     from search.runners.session import open_runner
-    from search.training.speed import time_epoch
     from search.uris import redacted
 
-    checked = check_study(study, "plan")
-    data, facts = checked.data, checked.facts
-    if study.resources.runner == "ray" and study.resources.address is not None:
-        with open_runner(study, facts):  # joining the cluster checks its token, versions and nodes
-            pass
-    place = tracking_place(study)
-    block = make_block(study.seed, "sweep", 0)
-    train_rows, val_rows = data.divide(study.split, block.split_seed)
-    space = study.build_space()
-    specs, rejected = _sample(study, space, facts)
-    counts = [num_parameters(spec.model) for spec in specs]
-    steps = [sequential_steps(spec.model) for spec in specs]
-    by_cost = sorted(range(len(specs)), key=lambda index: (steps[index], counts[index]))
-    picks = sorted({by_cost[round(i * (len(by_cost) - 1) / max(1, NUM_TIMED - 1))] for i in range(NUM_TIMED)})
-    secs = sorted(time_epoch(specs[index], len(train_rows)) for index in picks)
+    with timer or EpochTimer() as timer:
+        checked = check_study(study, "plan")
+        data, facts = checked.data, checked.facts
+        if study.resources.runner == "ray" and study.resources.address is not None:
+            with open_runner(study, facts):  # joining the cluster checks its token, versions and nodes
+                pass
+        place = tracking_place(study)
+        block = make_block(study.seed, "sweep", 0)
+        train_rows, val_rows = data.divide(study.split, block.split_seed)
+        space = study.build_space()
+        specs, rejected = _sample(study, space, facts)
+        counts = [num_parameters(spec.model) for spec in specs]
+        steps = [sequential_steps(spec.model) for spec in specs]
+        by_cost = sorted(range(len(specs)), key=lambda index: (steps[index], counts[index]))
+        picks = sorted({by_cost[round(i * (len(by_cost) - 1) / max(1, NUM_TIMED - 1))] for i in range(NUM_TIMED)})
+        timer.start([Step.of(specs[index]) for index in picks], len(train_rows))
+        foresight = estimate_power(study, facts.num_test, stated or Assumptions())
+        secs = sorted(timer.secs())
     median = statistics.median(secs)
     num_configs = study.compare.finalists + len(study.compare.baselines)
     return Plan(
@@ -134,7 +138,7 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None) -> Plan:
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
         claims=describe_claims(study.compare),
         warnings=checked.warnings,
-        foresight=estimate_power(study, facts.num_test, stated or Assumptions()),
+        foresight=foresight,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from hybrid_models.config.model import ModelConfig
 from search.data.datasets import DataConfig
@@ -48,3 +50,28 @@ class TrialSpec:
             "score_test": self.score_test,
         }
         return digest_of(identity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What determines the duration of a training step."""
+
+    model: ModelConfig
+    batch: int
+    label_smoothing: float
+    rnn_l2: float
+
+    @classmethod
+    def of(cls, spec: TrialSpec) -> Step:
+        """Return the step of a trial."""
+        train = spec.train
+        return cls(model=spec.model, batch=train.batch, label_smoothing=train.label_smoothing, rnn_l2=train.rnn_l2)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Step:
+        """Create the step from the output of `to_dict`."""
+        return cls(**{**data, "model": ModelConfig.from_dict(data["model"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the step as plain data."""
+        return dataclasses.asdict(self)

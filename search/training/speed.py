@@ -1,42 +1,55 @@
-"""Estimate the duration of an epoch from one training step."""
+"""Estimate the duration of epochs from single training steps."""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
+from collections.abc import Sequence
 
 import torch
 
 from hybrid_models.build import build
 from hybrid_models.objective import objective
-from search.training.spec import TrialSpec
+from search.training.spec import Step
 
 
-def time_epoch(spec: TrialSpec, num_train: int) -> float:
-    """Measure a training step on random images, after a warm-up step, and scale it to an epoch.
+def time_epochs(steps: Sequence[Step], num_train: int) -> list[float]:
+    """Measure training steps on random images, each after a warm-up step, and scale them to epochs.
 
     Args:
-        spec: The trial.
+        steps: The steps.
         num_train: Number of training images.
 
     Returns:
-        Estimated seconds per epoch on one thread.
+        Estimated seconds per epoch on one core that does nothing else.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        model = build(spec.model, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
-        size = min(spec.train.batch, num_train)
-        shape = (size, spec.model.input_channels, spec.model.input_height, spec.model.input_width)
-        images = torch.rand(shape).contiguous(memory_format=torch.channels_last)
-        labels = torch.zeros(size, dtype=torch.int64)
-        secs = 0.0
-        for _ in range(2):
-            start = time.perf_counter()
-            loss, _ = objective(
-                model, images, labels, label_smoothing=spec.train.label_smoothing, rnn_l2=spec.train.rnn_l2
-            )
-            loss.backward()  # type: ignore[no-untyped-call]
-            secs = time.perf_counter() - start
-        return secs * num_train / size
+        return [_time_epoch(step, num_train) for step in steps]
     finally:
         torch.set_num_threads(threads)
+
+
+def _time_epoch(step: Step, num_train: int) -> float:
+    model = build(step.model, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    size = min(step.batch, num_train)
+    shape = (size, step.model.input_channels, step.model.input_height, step.model.input_width)
+    images = torch.rand(shape).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(size, dtype=torch.int64)
+    secs = 0.0
+    for _ in range(2):
+        start = time.process_time()  # of all threads, and only while they run
+        loss, _ = objective(model, images, labels, label_smoothing=step.label_smoothing, rnn_l2=step.rnn_l2)
+        loss.backward()  # type: ignore[no-untyped-call]
+        secs = time.process_time() - start
+    return secs * num_train / size
+
+
+def main() -> None:
+    """Time the steps in a JSON object on standard input, and write one line of JSON to standard output."""
+    given = json.load(sys.stdin)
+    secs = time_epochs([Step.from_dict(step) for step in given["steps"]], given["num_train"])
+    sys.stdout.write(json.dumps(secs) + "\n")
+    sys.stdout.flush()
