@@ -44,6 +44,8 @@ def reproduce(name: str, options: Options) -> dict[str, Any]:
     data, setting = paper.setting(options.data)
     cells = paper.choose(options.cells or paper.default)
     study = with_cells(make_study(setting, options), paper, cells)
+    if study.compare.interim is not None:
+        raise InputError("compare.interim: a paper's table is made once, after all repeats; remove the field")
     if options.images:
         _check_images(study, paper, options.images)
     _check_validation(study, paper)

@@ -245,3 +245,17 @@ def test_both_numbers_are_given_for_the_declared_repeats_too(with_pilot: Callabl
     assert lines[place + 1] == (
         f"{100 * found.detectable_upper:.2g} pp if the pilot's variances are at their upper 80 % limits"
     )
+
+
+def test_declared_interim_analyses_cost_a_part_of_the_level(make_study: MakeStudy) -> None:
+    overrides = ("compare.baselines=[ecrnn/cnn]", "compare.estimand=this-data", "compare.repeats=12")
+    once, twice = (
+        estimate_power(make_study(*overrides, *more), IMAGES, Assumptions(difference=0.012))
+        for more in ((), ("compare.interim=2",))
+    )
+    # Two analyses by O'Brien and Fleming reject at |z| > 1.9774 at the last one (Jennison & Turnbull 2000, table 2.3).
+    assert (once.alpha, twice.alpha) == (0.05, pytest.approx(0.04799, abs=1e-5))
+    paired = Paired(sd=math.sqrt(ASSUMED.repeats + ASSUMED.residual / IMAGES))
+    assert twice.num_blocks == blocks_needed(paired, 0.012, alpha=twice.alpha).number
+    assert once.detectable is not None
+    assert twice.detectable == detectable(paired, 12, alpha=twice.alpha) > once.detectable

@@ -187,3 +187,12 @@ def test_wrong_input_is_one_line(call: Call, words: tuple[str, ...], fault: str,
 def test_images_belong_to_a_paper_with_saliency(make_options: MakeOptions) -> None:
     with pytest.raises(InputError, match=r"--images: expected a paper with saliency maps, found ecrnn"):
         reproduce("ecrnn", make_options("cnn", images=(0,)))
+
+
+def test_a_table_is_made_once(make_options: MakeOptions) -> None:
+    overrides = ("compare.interim=2", "compare.estimand=this-data")
+    options = make_options("cnn", "control", repeats=10, overrides=overrides)
+    with pytest.raises(InputError, match=r"compare\.interim: a paper's table is made once, after all repeats; remove"):
+        reproduce("ecrnn", options)
+    assert options.storage is not None
+    assert not Path(options.storage).exists()
