@@ -88,7 +88,8 @@ def to_page(times: Mapping[str, Times]) -> str:
     return f"""# What the commands cost
 
 Whole processes on the demo's study, from start to exit; medians of {ROUNDS} alternating rounds. "Before" is the program
-before its packages were laid out anew. `analyze` reads a table of 12 rows, `predict` one image.
+before its packages were laid out anew. `analyze` reads a table of 12 rows, `predict` one image. "Wanted" are seconds on
+a machine about half again as fast; importing torch alone is most of `predict`, and takes 2.1 to 2.8 s on this one.
 
 | command | before | now | ratio | wanted | processor, before | processor, now | ratio |
 |---|---|---|---|---|---|---|---|
