@@ -1,6 +1,6 @@
-"""Computes layers, parameters and FLOPs of a model without building it. Imports no torch.
+"""Computes layers, parameters and multiply-adds of a model without building it. Imports no torch.
 
-FLOPs count two per multiply-add of the convolutions, dense layers and recurrences that compute the logits of one image.
+Multiply-adds (MACs) of the convolutions, dense layers and recurrences that compute the logits of one image are counted.
 Biases, activations, normalisation, pooling, the wavelet filter and a ConvLSTM's peepholes are not counted. A 'same'
 convolution counts its padding. The autoencoder's decoder is not counted, because classification does not run it.
 """
@@ -53,9 +53,9 @@ def num_parameters_keras(config: ModelSettings) -> int:
     return sum(layer.keras for layer in layers(config))
 
 
-def flops_per_image(config: ModelSettings) -> int:
-    """Return the FLOPs for the logits of one image, two per multiply-add."""
-    return sum(layer.flops for layer in layers(config))
+def macs(config: ModelSettings) -> int:
+    """Return the multiply-adds for the logits of one image."""
+    return sum(layer.macs for layer in layers(config))
 
 
 def layers(config: ModelSettings) -> Iterator[Layer]:
@@ -251,7 +251,7 @@ def _per_step(layer: Layer, steps: Sequence[int]) -> Layer:
     if not steps:
         return layer
     kind, output = f"TimeDistributed({layer.kind})", (*steps, *layer.output)
-    return replace(layer, kind=kind, output=output, flops=math.prod(steps) * layer.flops)
+    return replace(layer, kind=kind, output=output, macs=math.prod(steps) * layer.macs)
 
 
 def _dropout(share: float | None, output: tuple[int, ...]) -> Iterator[Layer]:
@@ -266,7 +266,7 @@ def _tsn(config: ModelSettings) -> Iterator[Layer]:
     width = shared[-1].output[-1]
     pooled = [Layer(kind=kind, output=(width,)) for kind in ("GlobalAveragePooling2D", "Dropout")]
     for layer in (*shared, *pooled, dense(width, config.num_classes)):
-        yield replace(layer, output=(STRIPS, *layer.output), flops=STRIPS * layer.flops)
+        yield replace(layer, output=(STRIPS, *layer.output), macs=STRIPS * layer.macs)
     yield from (Layer(kind=kind, output=(config.num_classes,)) for kind in ("Average", "Softmax"))
 
 
@@ -276,7 +276,7 @@ def _autoencoder(config: ModelSettings) -> Iterator[Layer]:
         maps.append((channels, maps[-1][1] // 2, maps[-1][2] // 2))
         yield convolution(maps[-2][0], maps[-1], kernel=4)
     for before, after in pairwise(reversed(maps)):
-        yield replace(convolution(before[0], after, kernel=4), kind="Conv2DTranspose", flops=0)
+        yield replace(convolution(before[0], after, kernel=4), kind="Conv2DTranspose", macs=0)
     yield Layer(kind="Flatten", output=(volume(maps[-1]),))
     yield from (dense(volume(maps[-1]), config.num_classes), Layer(kind="Softmax", output=(config.num_classes,)))
 

@@ -1,4 +1,4 @@
-"""Rows of a layer table: output shape, parameters and FLOPs of each kind of layer. Imports no torch.
+"""Rows of a layer table: output shape, parameters and multiply-adds of each kind of layer. Imports no torch.
 
 Shapes are written as in papers: maps as H, W, C; sequences as steps, features.
 """
@@ -22,8 +22,8 @@ class Layer:
     """Parameters that torch trains."""
     keras: int = 0
     """Parameters as Keras' `summary()` counts them: with running statistics, and one bias per gate."""
-    flops: int = 0
-    """FLOPs for one image, two per multiply-add."""
+    macs: int = 0
+    """Multiply-adds for one image."""
 
 
 KERAS_NAMES = {"rnn_tanh": "SimpleRNN", "irnn": "IRNN", "gru": "GRU", "lstm": "LSTM", "convlstm": "ConvLSTM2D"}
@@ -43,7 +43,7 @@ def convolution(in_channels: int, shape: MapShape, *, kernel: int = 3, bias: boo
     """Return the row of a convolution whose output map has shape (C, H, W)."""
     weights = kernel**2 * in_channels * shape[0]
     count = weights + bias * shape[0]
-    return Layer(kind="Conv2D", output=hwc(shape), torch=count, keras=count, flops=2 * weights * shape[1] * shape[2])
+    return Layer(kind="Conv2D", output=hwc(shape), torch=count, keras=count, macs=weights * shape[1] * shape[2])
 
 
 def batch_norm(output: tuple[int, ...]) -> Layer:
@@ -54,7 +54,7 @@ def batch_norm(output: tuple[int, ...]) -> Layer:
 def dense(in_features: int, out_features: int) -> Layer:
     """Return the row of a dense layer with a bias."""
     count = (in_features + 1) * out_features
-    return Layer(kind="Dense", output=(out_features,), torch=count, keras=count, flops=2 * in_features * out_features)
+    return Layer(kind="Dense", output=(out_features,), torch=count, keras=count, macs=in_features * out_features)
 
 
 def recurrent(cell: str, features: int, nodes: int, num_reads: int, *, directions: int = 1) -> Layer:
@@ -75,7 +75,7 @@ def recurrent(cell: str, features: int, nodes: int, num_reads: int, *, direction
         kind=KERAS_NAMES[cell],
         torch=kernels + 2 * biases,
         keras=kernels + keras_biases,
-        flops=2 * num_reads * kernels,
+        macs=num_reads * kernels,
     )
 
 
@@ -91,4 +91,4 @@ def conv_lstm(channels: int, hidden: int, num_reads: int, frame: int, *, has_pee
     """
     kernels, area = 4 * 9 * hidden * (channels + hidden), frame**2
     count = 2 * (kernels + 4 * hidden + 3 * hidden * area * has_peepholes)
-    return Layer(kind=KERAS_NAMES["convlstm"], torch=count, keras=count, flops=2 * 2 * num_reads * kernels * area)
+    return Layer(kind=KERAS_NAMES["convlstm"], torch=count, keras=count, macs=2 * num_reads * kernels * area)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from hybrid_models.config.arithmetic import flops_per_image, layers, num_parameters, num_parameters_keras
+from hybrid_models.config.arithmetic import layers, macs, num_parameters, num_parameters_keras
 from hybrid_models.config.model import ModelConfig
 from hybrid_models.config.shapes import sequential_steps
 from search.errors import InputError
@@ -20,7 +20,7 @@ def _config(name: str) -> ModelConfig:
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Return parameters by both conventions, sequential steps, and FLOPs per image of every preset."""
+    """Return parameters by both conventions, sequential steps, and multiply-adds per image of every preset."""
     configs = {name: _config(name) for name in preset_names()}
     return [
         {
@@ -28,7 +28,7 @@ def list_models() -> list[dict[str, Any]]:
             "torch_trainable": num_parameters(config),
             "keras_total": num_parameters_keras(config),
             "sequential_steps": sequential_steps(config),
-            "flops_per_image": flops_per_image(config),
+            "macs": macs(config),
         }
         for name, config in configs.items()
     ]
@@ -38,10 +38,10 @@ def to_lines(rows: list[dict[str, Any]]) -> list[str]:
     """Return the presets as lines of text."""
     width = max(len(row["name"]) for row in rows)
     return [
-        f"{'preset':{width}}{'torch':>12}{'keras':>12}{'steps':>8}{'MFLOP/image':>13}",
+        f"{'preset':{width}}{'torch':>12}{'keras':>12}{'steps':>8}{'MMAC/image':>13}",
         *(
             f"{row['name']:{width}}{row['torch_trainable']:>12,}{row['keras_total']:>12,}"
-            f"{row['sequential_steps']:>8,}{row['flops_per_image'] / 1e6:>13,.1f}"
+            f"{row['sequential_steps']:>8,}{row['macs'] / 1e6:>13,.1f}"
             for row in rows
         ),
     ]
