@@ -40,6 +40,16 @@ class EpochMetrics:
     """Seconds of training and validation in this epoch, without checkpoints and waiting."""
     num_images: int
     """Number of training images in this epoch, over all blocks."""
+    val_balanced_accuracy: float | None = None
+    """Mean recall over the classes."""
+    val_macro_f1: float | None = None
+    """Mean F1 score over the classes."""
+    val_auroc: float | None = None
+    """Mean area under the ROC curve of each class against the rest; None if one class only has images."""
+    peak_memory_gib: float | None = None
+    """Largest memory of the training in this epoch: allocated on the GPU, else resident in the process; GiB."""
+    latency_ms: float | None = None
+    """Median milliseconds for the logits of one image; measured after the first epoch, if the study asks for it."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EpochMetrics:
@@ -158,6 +168,8 @@ class TrialRecord:
     """Device, precision, threads and torch version of the last epoch."""
     resumed: int = 0
     """Number of times that later runs of the command resumed the trial."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """num_parameters, macs and sequential_steps of the model; empty in journals of earlier versions."""
 
     @property
     def val_accuracy(self) -> float | None:

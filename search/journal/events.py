@@ -31,6 +31,7 @@ Text = Annotated[str, Field(max_length=100_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Secs = Annotated[float, Field(ge=0, le=1e11)]
 """Seconds, of a duration or since 1970. The bound keeps times inside the calendar's range."""
+NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Value = bool | Annotated[int, Field(ge=-(2**62), le=2**62)] | float | Text
 
@@ -48,6 +49,11 @@ class _Metrics(_Dict):
     learning_rate: float
     elapsed_secs: Secs
     num_images: Count
+    val_balanced_accuracy: NotRequired[Share | None]
+    val_macro_f1: NotRequired[Share | None]
+    val_auroc: NotRequired[Share | None]
+    peak_memory_gib: NotRequired[NotNegative | None]
+    latency_ms: NotRequired[NotNegative | None]
 
 
 class _Outcome(_Dict):
@@ -74,6 +80,7 @@ class _Begin(_Dict):
     kind: Literal["trial", "repeat"]
     point: dict[str, Value | dict[str, Value] | list[Value] | None]
     blocks: list[Text]
+    counts: NotRequired[dict[str, Count]]
 
 
 class _Draw(_Dict):

@@ -142,6 +142,7 @@ class Journal:
                 "kind": record.kind,
                 "point": dict(record.point),
                 "blocks": list(record.blocks),
+                **({"counts": dict(record.counts)} if record.counts else {}),
             }
         )
 

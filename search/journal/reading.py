@@ -100,6 +100,7 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
                 started_at=event["at"],
                 finished_at=None,
                 node="",
+                counts=event.get("counts", {}),
             ),
         )
     elif kind == "epoch":

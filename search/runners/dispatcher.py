@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybrid_models.config.arithmetic import macs, num_parameters
+from hybrid_models.config.shapes import sequential_steps
 from search.errors import DivergedError, InputError, InterruptedStudyError
 from search.journal.journal import Journal
 from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult
@@ -272,6 +274,11 @@ def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float |
         started_at=time.time(),
         finished_at=None,
         node="",
+        counts={
+            "num_parameters": num_parameters(spec.model),
+            "macs": macs(spec.model),
+            "sequential_steps": sequential_steps(spec.model),
+        },
     )
 
 

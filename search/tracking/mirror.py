@@ -253,6 +253,10 @@ class Mirror:
             if item.epoch > num_known
             for name, value in values_of(item).items()
         ]
+        if not num_known:
+            at_ms = to_ms(record.started_at)
+            for name, count in record.counts.items():
+                points.append(Point(name=name, value=float(count), step=0, at_ms=at_ms))
         if record.test_accuracy is not None and record.finished_at is not None:
             step = record.curve[-1].epoch if record.curve else 0
             at_ms = to_ms(record.finished_at)

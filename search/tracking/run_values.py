@@ -25,7 +25,18 @@ def config_of(record: TrialRecord) -> str:
 
 def values_of(item: EpochMetrics) -> dict[str, float]:
     """Return the metrics of an epoch by name."""
-    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
+    names = (
+        "val_accuracy",
+        "val_balanced_accuracy",
+        "val_macro_f1",
+        "val_auroc",
+        "val_loss",
+        "train_loss",
+        "train_accuracy",
+        "learning_rate",
+        "latency_ms",
+        "peak_memory_gib",
+    )
     values: dict[str, float] = {name: value for name in names if (value := getattr(item, name)) is not None}
     values["epoch_secs"] = item.elapsed_secs
     if item.elapsed_secs > 0:

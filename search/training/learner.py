@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +29,24 @@ from search.seeds import Block, derive
 from search.training.machine import uses_bfloat16
 from search.training.memory import EVAL_BATCH, BatchLimits, is_out_of_memory, release_memory
 from search.training.optim import learning_rate, make_optimizer, set_learning_rate
+from search.training.scores import auroc, balanced_accuracy, macro_f1
 from search.training.spec import TrialSpec
 from search.training.ticks import random_state, set_random_state
+
+NUM_WARM_UP, NUM_TIMED = 5, 50
+"""Forward passes of one image before and during the measurement of the latency."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The scores of a model on the validation images of one block."""
+
+    loss: float
+    """Mean cross-entropy, whatever the training loss."""
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    auroc: float | None
 
 
 @dataclass(kw_only=True)
@@ -163,12 +181,8 @@ class Learner:
         """Whether there are validation images."""
         return len(self._val_rows) > 0
 
-    def validate(self) -> Generator[None, None, tuple[float, float]]:
-        """Evaluate the validation images; stores the confusion matrix (C, C), rows true, and the correctness (N,).
-
-        Returns:
-            Mean cross-entropy (whatever the training loss) and accuracy.
-        """
+    def validate(self) -> Generator[None, None, Validation]:
+        """Evaluate the validation images; stores the confusion matrix (C, C), rows true, and the correctness (N,)."""
         logits, labels = yield from self._forward(self._set, self._val_rows)
         loss = float(F.cross_entropy(logits, labels))
         num_classes = logits.shape[1]
@@ -176,7 +190,31 @@ class Learner:
         cells = torch.bincount(labels * num_classes + predicted, minlength=num_classes**2)
         self.confusion = cells.reshape(num_classes, num_classes).cpu().numpy()
         self.val_correct = (predicted == labels).cpu().numpy()
-        return loss, float(np.trace(self.confusion)) / len(labels)
+        return Validation(
+            loss=loss,
+            accuracy=float(np.trace(self.confusion)) / len(labels),
+            balanced_accuracy=balanced_accuracy(self.confusion),
+            macro_f1=macro_f1(self.confusion),
+            auroc=auroc(logits, labels),
+        )
+
+    def latency_ms(self) -> float:
+        """Measure the time for the logits of one image: the median of 50, after a warm-up.
+
+        Returns:
+            Milliseconds.
+        """
+        self.model.eval()
+        pixels, _ = next(iter(EvalBatches(self._set, self._train_rows[:1], 1, self._device)))
+        secs = []
+        for _ in range(NUM_WARM_UP + NUM_TIMED):
+            start = time.perf_counter()
+            with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
+                self.model(prepare(pixels, self.normaliser))
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+            secs.append(time.perf_counter() - start)
+        return 1000 * statistics.median(secs[NUM_WARM_UP:])
 
     def score_test(self, test: Images) -> Generator[None, None, NDArray[np.uint16]]:
         """Predict the class of every test image.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,14 @@ from search.training.checkpoint import (
 from search.training.files import DAMAGED_NAME, MIDDLE_NAME
 from search.training.learner import Learner
 from search.training.machine import describe_machine
-from search.training.memory import BatchLimits, is_out_of_memory, keep_freed_memory, release_memory
+from search.training.memory import (
+    BatchLimits,
+    is_out_of_memory,
+    keep_freed_memory,
+    peak_memory_gib,
+    release_memory,
+    reset_peak_memory,
+)
 from search.training.optim import learning_rate
 from search.training.spec import TrialSpec
 from search.training.ticks import Stopwatch, in_turn, ticking
@@ -131,9 +138,14 @@ class _Training:
 
     def advance(self) -> Generator[None, None, None]:
         """Train the next epoch, or the rest of it, and write its checkpoint."""
+        reset_peak_memory(self._device)
         steps = _train_epoch(self._spec, self._learners, len(self.curve) + 1)
         metrics = yield from ticking(steps, self._device, self._watch)
-        self.curve.append(dataclasses.replace(metrics, elapsed_secs=self._watch.secs))
+        memory = peak_memory_gib(self._device)
+        latency_ms = self._learners[0].latency_ms() if self._spec.times_latency and not self.curve else None
+        self.curve.append(
+            dataclasses.replace(metrics, elapsed_secs=self._watch.secs, peak_memory_gib=memory, latency_ms=latency_ms)
+        )
         self._watch = Stopwatch()
         save_checkpoint(self._folder, self._state())
         drop_middle(self._folder)
@@ -187,20 +199,29 @@ def _train_epoch(spec: TrialSpec, learners: list[Learner], epoch: int) -> Genera
     trained = yield from in_turn(learner.train_epoch(epoch) for learner in learners)
     due = epoch % spec.train.validate_every == 0 or epoch == spec.train.epochs
     scored = yield from in_turn(learner.validate() for learner in learners if due and learner.has_validation)
-    for val_loss, _ in scored:
-        if not math.isfinite(val_loss):
-            raise DivergedError(epoch, val_loss)
+    for validation in scored:
+        if not math.isfinite(validation.loss):
+            raise DivergedError(epoch, validation.loss)
     num_blocks = len(learners)
     return EpochMetrics(
         epoch=epoch,
         train_loss=sum(item[0] for item in trained) / num_blocks,
         train_accuracy=sum(item[1] for item in trained) / num_blocks,
-        val_loss=sum(item[0] for item in scored) / num_blocks if scored else None,
-        val_accuracy=sum(item[1] for item in scored) / num_blocks if scored else None,
+        val_loss=_mean(item.loss for item in scored),
+        val_accuracy=_mean(item.accuracy for item in scored),
+        val_balanced_accuracy=_mean(item.balanced_accuracy for item in scored),
+        val_macro_f1=_mean(item.macro_f1 for item in scored),
+        val_auroc=_mean(item.auroc for item in scored),
         learning_rate=learning_rate(spec.train, epoch - 1, spec.train.epochs),
         elapsed_secs=0.0,
         num_images=sum(item[2] for item in trained),
     )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean over the blocks; None without blocks, or if one of them has no value."""
+    known = list(values)
+    return None if not known or None in known else sum(value for value in known if value is not None) / len(known)
 
 
 def _finish(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import gc
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -54,6 +56,32 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start to measure the largest memory anew; see `peak_memory_gib`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):  # not Linux, or refused: the peak is then that of the whole process
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_gib(device: torch.device) -> float | None:
+    """Return the largest memory since `reset_peak_memory`: allocated on the GPU, else resident in this process.
+
+    Returns:
+        GiB, to three digits; None where the system does not tell.
+    """
+    if device.type == "cuda":
+        num_bytes = torch.cuda.max_memory_allocated(device)
+    else:
+        try:
+            status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+            num_bytes = 1024 * int(status.partition("VmHWM:")[2].split()[0])
+        except (OSError, IndexError, ValueError):
+            return None
+    return round(num_bytes / 2**30, 3)
 
 
 @dataclass(kw_only=True)

@@ -32,6 +32,8 @@ class TrialSpec:
     """Whether to evaluate the final weights on the test set; for repeats only, never in a sweep."""
     number: int = field(default=0, compare=False)
     """Number of the trial in the sweep; not part of the key."""
+    times_latency: bool = field(default=False, compare=False)
+    """Whether to measure the latency after the first epoch; not part of the key."""
     label: str = field(default="", compare=False)
     """Displayed name; not part of the key."""
 

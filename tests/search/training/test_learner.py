@@ -101,7 +101,7 @@ def test_an_autoencoder_trains_on_the_mixed_loss_and_is_validated_on_cross_entro
     images, labels = part(autoencoder, digits, learner, 1)
     with torch.no_grad():
         logits = model(images)
-    assert drain(learner.validate())[0] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
+    assert drain(learner.validate()).loss == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
     images, labels = part(autoencoder, digits, learner, 0)
     with torch.no_grad():
         error = F.mse_loss(model.decode(model.encode(images)), images)  # type: ignore[operator]

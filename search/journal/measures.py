@@ -1,0 +1,68 @@
+"""The measures of a trial that can be goals or have limits: scores, counts of its model, and costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from search.records import TrialRecord
+
+Direction = Literal["max", "min"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A number of a trial."""
+
+    name: str
+    direction: Direction
+    """Whether higher or lower values are better."""
+    kind: Literal["score", "count", "cost"]
+    """A score of validation images; a count of the model, known before training; or a measured cost."""
+    unit: str = ""
+    per_epoch: bool = False
+    """Whether it changes from epoch to epoch, so that trials are compared at the same epoch."""
+
+
+MEASURES = {
+    measure.name: measure
+    for measure in (
+        Measure(name="val_accuracy", direction="max", kind="score", per_epoch=True),
+        Measure(name="val_balanced_accuracy", direction="max", kind="score", per_epoch=True),
+        Measure(name="val_macro_f1", direction="max", kind="score", per_epoch=True),
+        Measure(name="val_auroc", direction="max", kind="score", per_epoch=True),
+        Measure(name="val_loss", direction="min", kind="score", per_epoch=True),
+        Measure(name="num_parameters", direction="min", kind="count"),
+        Measure(name="macs", direction="min", kind="count"),
+        Measure(name="sequential_steps", direction="min", kind="count"),
+        Measure(name="latency_ms", direction="min", kind="cost", unit="ms"),
+        Measure(name="train_secs_per_epoch", direction="min", kind="cost", unit="s"),
+        Measure(name="peak_memory_gib", direction="min", kind="cost", unit="GiB"),
+    )
+}
+"""Measures by name, in the order in which they are shown."""
+
+
+def value_of(record: TrialRecord, name: str, num_epochs: int | None = None) -> float | None:
+    """Return a measure of a trial or repeat.
+
+    Args:
+        record: The trial.
+        name: A key of `MEASURES`.
+        num_epochs: Only the first so many epochs count; None: all.
+
+    Returns:
+        The score of the last validated epoch, the count, or the cost; None where it is not known.
+    """
+    curve = record.curve[:num_epochs]
+    match MEASURES[name]:
+        case Measure(kind="count"):
+            return record.counts.get(name)
+        case Measure(kind="score"):
+            return next((value for item in reversed(curve) if (value := getattr(item, name)) is not None), None)
+        case Measure(name="train_secs_per_epoch"):
+            return sum(item.elapsed_secs for item in curve) / len(curve) if curve else None
+        case Measure(name="latency_ms"):
+            return next((item.latency_ms for item in curve if item.latency_ms is not None), None)
+        case _:
+            return max((value for item in curve if (value := item.peak_memory_gib) is not None), default=None)
