@@ -34,7 +34,7 @@ def run(spec: TrialSpec, data: ImageData, folder: Path, **options: Any) -> list[
 
 def told(progress: list[Progress]) -> list[dict[str, Any]]:
     """The metrics without the clock."""
-    return [{**dataclasses.asdict(item.metrics), "elapsed_secs": 0.0} for item in progress]
+    return [{**dataclasses.asdict(item.metrics), "elapsed_secs": 0.0, "peak_memory_gib": 0.0} for item in progress]
 
 
 def assert_same_files(one: Path, two: Path) -> None:

@@ -38,7 +38,7 @@ def tick_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(progress: list[Progress]) -> list[dict[str, Any]]:
-    return [{**dataclasses.asdict(item.metrics), "elapsed_secs": 0.0} for item in progress]
+    return [{**dataclasses.asdict(item.metrics), "elapsed_secs": 0.0, "peak_memory_gib": 0.0} for item in progress]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
