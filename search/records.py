@@ -112,7 +112,24 @@ class Failed:
     word = "failed"
 
 
-Outcome = Completed | Stopped | Failed
+@dataclass(frozen=True, kw_only=True)
+class Infeasible:
+    """A measured cost of the trial exceeded a limit of the study."""
+
+    measure: str
+    """Name of the measure, such as latency_ms."""
+    value: float
+    limit: float
+    """The largest allowed value."""
+    word = "infeasible"
+
+    @property
+    def reason(self) -> str:
+        """One line."""
+        return f"{self.measure} {self.value:.4g} is above the limit {self.limit:.4g}"
+
+
+Outcome = Completed | Stopped | Failed | Infeasible
 
 
 def outcome_from_dict(data: Mapping[str, Any]) -> Outcome:
@@ -128,8 +145,10 @@ def outcome_from_dict(data: Mapping[str, Any]) -> Outcome:
             return Stopped(epoch=data["epoch"])
         case "failed":
             return Failed(reason=data["reason"], diverged=data.get("diverged", False), epoch=data.get("epoch"))
+        case "infeasible":
+            return Infeasible(measure=data["measure"], value=data["value"], limit=data["limit"])
         case word:
-            msg = f"journal: outcome must be completed, stopped or failed, got {word!r}"
+            msg = f"journal: outcome must be completed, stopped, failed or infeasible, got {word!r}"
             raise ValueError(msg)
 
 

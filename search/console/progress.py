@@ -135,12 +135,17 @@ class Display:
         )
 
 
+def infeasible(status: Status) -> str:
+    """Return the number of infeasible trials for a list of counts; empty if there are none."""
+    return f"{status.num_infeasible} infeasible, " if status.num_infeasible else ""
+
+
 def one_line(status: Status, noun: str) -> str:
     """Format the state of a study in one line."""
     parts = [
         f"{status.num_over}/{status.num_planned} {noun}",
         f"{status.num_completed} completed, {status.num_stopped} stopped, {status.num_failed} failed, "
-        f"{status.num_unfinished} running",
+        f"{infeasible(status)}{status.num_unfinished} running",
     ]
     nominee = status.nominee
     if nominee is not None and nominee.val_accuracy is not None and noun == "trials":

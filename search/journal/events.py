@@ -16,8 +16,9 @@ from search.errors import InputError
 from search.text.explain import explain
 from search.text.names import Key, RelativePath
 
-VERSION = 2
-"""Version of the journal format, written at each start of a command. Version 1 has no version and no `draw` events."""
+VERSION = 3
+"""Version of the journal format, written at each start of a command. Version 1 has no version and no `draw` events,
+version 2 no `infeasible` outcomes."""
 MAX_LINE_BYTES = 1 << 24
 """Maximum length of a line. The longest lines, those of comparisons, have some hundred kilobytes."""
 MAX_NUMBER = 1_000_000
@@ -57,10 +58,13 @@ class _Metrics(_Dict):
 
 
 class _Outcome(_Dict):
-    word: Literal["completed", "stopped", "failed"]
+    word: Literal["completed", "stopped", "failed", "infeasible"]
     epoch: NotRequired[Count | None]
     reason: NotRequired[Text]
     diverged: NotRequired[bool]
+    measure: NotRequired[Text]
+    value: NotRequired[float]
+    limit: NotRequired[float]
 
 
 class _Data(_Dict):

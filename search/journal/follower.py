@@ -10,7 +10,7 @@ from typing import Any
 from search.journal.events import parse_line
 from search.journal.reading import FILE_NAME, draw_of, fold, id_of
 from search.journal.summary import nominee
-from search.records import Completed, Draw, Failed, Stopped, TrialRecord
+from search.records import Completed, Draw, Failed, Infeasible, Stopped, TrialRecord
 
 PARENTS = {"trial": "sweep", "repeat": "compare"}
 """Kind of record -> command that made it, which is also the key of its parent run."""
@@ -179,7 +179,9 @@ class _Progress:
         self.steps: list[tuple[int, dict[str, float]]] = []
         self.nominee: TrialRecord | None = None
         self._best = -math.inf
-        self._counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed)}
+        self._counts: dict[str, float] = {
+            f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed, Infeasible)
+        }
         self._ends: dict[str, str] = {}
 
     def take(self, record: TrialRecord, *, is_new: bool) -> None:

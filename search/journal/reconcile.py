@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from search.journal.mlflow_run import MlflowRun
-from search.records import Completed, Failed, Stopped, TrialRecord
+from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
 from search.text.counted import counted
 
 PARENT_RUNS = {"sweep": "the run of the sweep", "compare": "the run of all repeats"}
@@ -65,6 +65,8 @@ def state_in_optuna(record: TrialRecord) -> tuple[str, float | None]:
             return "RUNNING", None
         case Stopped():
             return "PRUNED", curve[max(curve)] if curve else None
+        case Infeasible():
+            return "PRUNED", None
         case Completed() if record.curve and record.curve[-1].val_accuracy is not None:
             return "COMPLETE", record.curve[-1].val_accuracy
         case _:
@@ -221,6 +223,8 @@ def _describe(record: TrialRecord) -> str:
             return f"stopped after epoch {epoch}"
         case Failed():
             return "failed"
+        case Infeasible():
+            return "infeasible"
         case Completed():
             return "completed" if record.val_accuracy is None else f"completed ({record.val_accuracy:.4f})"
 

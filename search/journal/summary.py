@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from search.records import Completed, Failed, Stopped, TrialRecord
+from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
 
 
 def rank(record: TrialRecord) -> tuple[bool, int, float, int]:
@@ -67,6 +67,8 @@ class Status:
     num_completed: int
     num_stopped: int
     num_failed: int
+    num_infeasible: int
+    """Trials of which a measured cost exceeded a limit."""
     num_unfinished: int
     """Trials that are running or waiting to be resumed."""
     nominee: TrialRecord | None
@@ -82,7 +84,7 @@ class Status:
     @property
     def num_over(self) -> int:
         """Number of trials with an outcome."""
-        return self.num_completed + self.num_stopped + self.num_failed
+        return self.num_completed + self.num_stopped + self.num_failed + self.num_infeasible
 
 
 def summarise(
@@ -115,6 +117,7 @@ def summarise(
         num_completed=outcomes[Completed],
         num_stopped=outcomes[Stopped],
         num_failed=outcomes[Failed],
+        num_infeasible=outcomes[Infeasible],
         num_unfinished=outcomes[type(None)],
         nominee=nominee(records),
         num_epochs=sum(len(record.curve) for record in records),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from search.compare.nomination import select
-from search.console.progress import duration
+from search.console.progress import duration, infeasible
 from search.console.scores import expected_line, score_rows
 from search.console.verdict_lines import verdict_lines
 from search.data.splits import second_size
@@ -87,6 +87,7 @@ def to_dict(overview: Overview) -> dict[str, Any]:
             "completed": status.num_completed,
             "stopped": status.num_stopped,
             "failed": status.num_failed,
+            "infeasible": status.num_infeasible,
             "unfinished": status.num_unfinished,
         },
         "epochs": status.num_epochs,
@@ -140,7 +141,8 @@ def to_lines(overview: Overview) -> list[str]:
     lines = [
         f"study       {overview.study} ({overview.folder})",
         f"trials      {status.num_over}/{status.num_planned}: {status.num_completed} completed, "
-        f"{status.num_stopped} stopped, {status.num_failed} failed, {status.num_unfinished} unfinished",
+        f"{status.num_stopped} stopped, {status.num_failed} failed, "
+        f"{infeasible(status)}{status.num_unfinished} unfinished",
         f"epochs      {status.num_epochs} in {duration(overview.training_secs)} of training",
     ]
     if status.eta_secs:

@@ -35,6 +35,7 @@ def make(material: Material) -> Html | None:
         ("completed", status.num_completed),
         ("stopped early", status.num_stopped),
         ("failed", status.num_failed),
+        *([("infeasible", status.num_infeasible)] if status.num_infeasible else []),
         ("unfinished", status.num_unfinished),
     ]
     counts = tag(

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hybrid_models.config.arithmetic import macs, num_parameters
-from hybrid_models.config.shapes import sequential_steps
 from search.errors import DivergedError, InputError, InterruptedStudyError
 from search.journal.journal import Journal
-from search.records import Completed, Failed, Outcome, Progress, Stopped, TrialRecord, TrialResult
+from search.records import Completed, Failed, Infeasible, Outcome, Progress, Stopped, TrialRecord, TrialResult
 from search.storage.disk import raising_storage_faults
 from search.storage.working_copy import ARRAYS
+from search.study.goals import count
 from search.training.files import CHECKPOINTS
 from search.training.spec import TrialSpec
 from search.uris import redacted
@@ -146,6 +145,10 @@ class Dispatcher(ABC):
         """Return whether a training may continue after its latest epoch."""
         return True
 
+    def exceeds_limit(self, record: TrialRecord) -> Infeasible | None:  # noqa: ARG002
+        """Return the outcome of a training if its latest epoch exceeds a limit of the study, else None."""
+        return None
+
     def is_tried_again(self, record: TrialRecord) -> bool:  # noqa: ARG002
         """Return whether the next start retries a finished training, so that its folder is kept."""
         return False
@@ -213,16 +216,17 @@ class Dispatcher(ABC):
         Returns:
             Whether the training continues.
         """
-        go_on = True
+        go_on, infeasible = True, None
         if progress.metrics.epoch > len(self._journal.records[key].curve):
             self._journal.epoch(key, progress.metrics, node, progress.machine)
-            go_on = self.may_continue(self._journal.records[key])
+            infeasible = self.exceeds_limit(self._journal.records[key])
+            go_on = infeasible is None and self.may_continue(self._journal.records[key])
         # else: a restarted worker repeats epochs after its checkpoint that are already recorded.
         if progress.result is not None:
-            self._end(key, Completed(), progress.result)
+            self._end(key, infeasible or Completed(), progress.result)
             return False
         if not go_on:
-            self._end(key, Stopped(epoch=progress.metrics.epoch))
+            self._end(key, infeasible or Stopped(epoch=progress.metrics.epoch))
             return False
         self._on_change()
         return not self.stopping
@@ -274,11 +278,7 @@ def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float |
         started_at=time.time(),
         finished_at=None,
         node="",
-        counts={
-            "num_parameters": num_parameters(spec.model),
-            "macs": macs(spec.model),
-            "sequential_steps": sequential_steps(spec.model),
-        },
+        counts=count(spec.model),
     )
 
 

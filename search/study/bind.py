@@ -14,6 +14,7 @@ from search.data.splits import second_size
 from search.errors import StudyError
 from search.seeds import Block, make_block
 from search.study.config import StudyConfig
+from search.study.goals import over_limit
 from search.study.section import PointLike
 from search.study.settings import BINDS_TO, MODEL_DEFAULTS
 from search.training.config import TRAIN_FIELDS, TrainConfig, resolve_precision
@@ -135,12 +136,15 @@ def _size_of_training_part(study: StudyConfig, facts: DataFacts) -> int:
 
 
 def why_not(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> str | None:
-    """Return why a point cannot be trained, or None; found values are left out, so that reasons can be counted."""
+    """Return why a point is not searched, or None; found values are left out, so that reasons can be counted.
+
+    It is not a valid model, or its counts exceed the study's limits.
+    """
     try:
-        _configure(study, point, facts)
+        model, _ = _configure(study, point, facts)
     except _Unfit as error:
         return error.faults[0].partition(", found ")[0]
-    return None
+    return over_limit(model, study.search.limits)
 
 
 def describe_rejected(rejected: Mapping[str, int]) -> str:
@@ -284,7 +288,9 @@ def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
             try:
                 if section == "search.enqueue":
                     point = dict(space.point(point))
-                bind(study, point, facts, (block,), label=where)
+                spec = bind(study, point, facts, (block,), label=where)
+                if section == "search.enqueue" and (why := over_limit(spec.model, study.search.limits)):
+                    yield f"{where}: {why}; raise the limit, or remove the point"
             except SpaceError as error:
                 yield from (f"{where}: {fault}" for fault in error.faults)
             except StudyError as error:

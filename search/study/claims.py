@@ -26,6 +26,9 @@ class CompareSection(Section):
 
     finalists: Annotated[int, Field(ge=1)] = 1
     """Number of the sweep's best points to compare; `finalist-1` is the best one."""
+    choose: Literal["accuracy", "knee", "front"] = "accuracy"
+    """Finalists of a sweep with several objectives: the trials of highest accuracy, or the Pareto front from its knee
+    on (knee), or spread over it (front)."""
     baselines: tuple[PointLike, ...] = ()
     """Presets or points to compare the finalists with; `baseline-1` is the first one."""
     repeats: Annotated[int, Field(ge=1, le=10_000)] = 10

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
+from search.journal.measures import Direction
 from search.storage.location import Location
 from search.study.claims import CompareSection
 from search.study.section import PointLike, Scalar, Section, UriText
@@ -19,6 +20,9 @@ from search.training.config import TrainConfig
 from search.uris import without_secrets
 from spaces.presets import load_space
 from spaces.space import Space
+
+MAX_OBJECTIVES = 4
+"""With more, nearly every trial is on the Pareto front."""
 
 
 class SearchSection(Section):
@@ -38,6 +42,13 @@ class SearchSection(Section):
     """Minimum number of epochs of every trial."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """Reduction factor of asha: one of this many trials continues beyond each rung."""
+    objectives: Annotated[dict[str, Direction], Field(min_length=1, max_length=MAX_OBJECTIVES)] = Field(
+        default_factory=lambda: {"val_accuracy": "max"}
+    )
+    """Goals: measures (val_accuracy, num_parameters, latency_ms, ...) with max or min; val_accuracy is one of them."""
+    limits: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Largest allowed values of counts and costs: {num_parameters: 1.0e6}. A point whose counts exceed them is never
+    drawn; a trial whose measured costs do ends as infeasible after its first epoch."""
     time_budget_mins: Annotated[float, Field(gt=0)] | None = None
     """Time in minutes after which no more points are proposed and the state is saved; unset: no limit."""
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5

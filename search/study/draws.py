@@ -40,4 +40,7 @@ def check_possible(study: StudyConfig, facts: DataFacts) -> None:
             return
         rejected[why] += 1
     which = f"its {space.size}" if is_small else f"{NUM_DRAWS} random"
-    raise StudyError(f"space: no valid model among {which} points: {describe_rejected(rejected)}; fix fewer parameters")
+    raise StudyError(
+        f"space: no valid model among {which} points: {describe_rejected(rejected)}; fix fewer parameters"
+        f"{', or raise the limits' if study.search.limits else ''}"
+    )

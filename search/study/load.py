@@ -19,6 +19,7 @@ from search.storage.location import Location, is_uri, locate
 from search.storage.working_copy import JOURNAL, RESOLVED, read_resolved, refresh, uri_of_copy
 from search.study.claims import claim_faults
 from search.study.config import StudyConfig
+from search.study.goals import goal_faults
 from search.study.hints import did_you_mean
 from search.study.settings import setting_faults, space_faults
 from search.text.explain import explain
@@ -161,6 +162,7 @@ def parse_study(
         faults += explain(error, plain, StudyConfig, odd)
     else:
         faults += (*_check_names(study, recorded=recorded), *_check_points(study), *claim_faults(study.compare))
+        faults += goal_faults(study)
         faults += (*_check_addresses(study), *([] if recorded else gpu_faults(study.resources.gpus)))
         faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:

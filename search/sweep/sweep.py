@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from search.errors import StudyError, TooManyFailuresError
 from search.journal.journal import Journal
+from search.journal.measures import MEASURES, value_of
 from search.journal.summary import best_first, group_failures
-from search.records import NOT_KNOWN, Draw, Failed, Stopped, TrialRecord
+from search.records import NOT_KNOWN, Draw, Failed, Infeasible, Stopped, TrialRecord, changed
 from search.runners.dispatcher import TRIALS, Dispatcher, new_record
 from search.sampling.optuna_storage import place_of, read_old_draws
 from search.sampling.sampler import Sampler
@@ -108,11 +109,12 @@ class Sweep(Dispatcher):
         for key, epoch, val_accuracy in self._journal.take_epochs():
             if self._journal.records[key].kind != "trial":
                 continue
-            go_on = self._scheduler.observe(key, epoch, val_accuracy)
             record = self._journal.records[key]
+            infeasible = self.exceeds_limit(record)
+            go_on = infeasible is None and self._scheduler.observe(key, epoch, val_accuracy)
             # The driver was killed between the epoch and the decision, which is the same now.
             if not go_on and record.outcome is None and epoch == len(record.curve):
-                self._journal.end(key, Stopped(epoch=epoch))
+                self._journal.end(key, infeasible or Stopped(epoch=epoch))
                 self._tidy(self._journal.records[key])
                 self.on_end(self._journal.records[key])
         self._unfinished = [record for record in self.records if record.outcome is None]
@@ -151,6 +153,15 @@ class Sweep(Dispatcher):
         """Return the scheduler's decision."""
         last = record.curve[-1]
         return self._scheduler.observe(record.key, last.epoch, last.val_accuracy)
+
+    def exceeds_limit(self, record: TrialRecord) -> Infeasible | None:
+        """Return the outcome of a trial whose first epoch exceeds a limit, else None."""
+        first = changed(record, {"curve": record.curve[:1]})
+        for name, limit in self._study.search.limits.items():
+            value = value_of(first, name) if MEASURES[name].kind == "cost" else None
+            if value is not None and value > limit:
+                return Infeasible(measure=name, value=value, limit=limit)
+        return None
 
     def on_end(self, record: TrialRecord) -> None:
         """Report the outcome to the sampler, and delete weights that are no longer needed."""
@@ -205,9 +216,12 @@ class Sweep(Dispatcher):
         return over >= self._study.search.trials or (self.space_exhausted and over == len(self.records))
 
     def _bind(self, number: int, point: dict[str, bool | int | float | str]) -> TrialSpec:
-        return bind(
+        search = self._study.search
+        spec = bind(
             self._study, point, self._facts, (self._block,), number=number, label=f"trial {number}: {describe(point)}"
         )
+        is_timed = "latency_ms" in {*search.objectives, *search.limits}
+        return dataclasses.replace(spec, times_latency=True) if is_timed else spec
 
 
 def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Sampler:

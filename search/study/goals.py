@@ -1,0 +1,71 @@
+"""Check the goals of a sweep: its objectives and limits."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from hybrid_models.config.arithmetic import macs, num_parameters
+from hybrid_models.config.model import ModelConfig
+from hybrid_models.config.shapes import sequential_steps
+from search.journal.measures import MEASURES
+from search.study.config import StudyConfig
+
+COUNTS = {"num_parameters": num_parameters, "macs": macs, "sequential_steps": sequential_steps}
+"""Counts of a model, by the name of their measure."""
+SEVERAL = ("asha", "none")
+"""Schedulers that compare trials by several objectives."""
+
+
+def count(model: ModelConfig) -> dict[str, int]:
+    """Return the counts of a model by name, computed without building it."""
+    return {name: compute(model) for name, compute in COUNTS.items()}
+
+
+def over_limit(model: ModelConfig, limits: Mapping[str, float]) -> str | None:
+    """Return which count of a model exceeds its limit, in words; None if none does."""
+    for name, compute in COUNTS.items():
+        if name in limits and compute(model) > limits[name]:
+            return f"{name} is above search.limits.{name} {limits[name]:,g}"
+    return None
+
+
+def goal_faults(study: StudyConfig) -> Iterator[str]:
+    """Yield the faults of `search.objectives`, `search.limits` and `compare.choose`."""
+    search = study.search
+    for name, direction in search.objectives.items():
+        if name not in MEASURES:
+            yield f"search.objectives.{name}: {_unknown(name, list(MEASURES))}"
+        elif direction != MEASURES[name].direction:
+            better = "higher" if MEASURES[name].direction == "max" else "lower"
+            yield (
+                f"search.objectives.{name}: expected {MEASURES[name].direction}, because {better} values are better, "
+                f"found {direction}"
+            )
+    if "val_accuracy" not in search.objectives:
+        yield (
+            "search.objectives: expected val_accuracy among them, because comparisons judge the accuracy; add "
+            "val_accuracy: max"
+        )
+    costs = [measure.name for measure in MEASURES.values() if measure.kind != "score"]
+    for name in search.limits:
+        if name in MEASURES and name not in costs:
+            yield f"search.limits.{name}: expected a count or cost, found a score; known: {', '.join(costs)}"
+        elif name not in costs:
+            yield f"search.limits.{name}: {_unknown(name, costs)}"
+    if len(search.objectives) > 1 and search.scheduler not in SEVERAL:
+        yield (
+            f"search.scheduler: expected {' or '.join(SEVERAL)} with several objectives, found {search.scheduler}, "
+            "which compares trials by one"
+        )
+    if len(search.objectives) == 1 and study.compare.choose != "accuracy":
+        yield (
+            f"compare.choose: expected accuracy with a single objective, found {study.compare.choose}; a Pareto front "
+            "takes several search.objectives"
+        )
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return f"expected a measure, found an unknown name; {hint}"
