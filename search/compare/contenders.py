@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.errors import NothingToDoError
+from search.journal.fronts import choose_from_front
 from search.journal.summary import nominees
 from search.records import TrialRecord, digest_of
 from search.study.bind import check_baselines, complete_point
@@ -44,7 +45,7 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
         records: All records of the study; only those of trials are used.
 
     Returns:
-        At least two contenders, at least one of them a finalist; finalists in the order of their rank.
+        At least two contenders, at least one of them a finalist; finalists in the order that `compare.choose` gives.
 
     Raises:
         NothingToDoError: The sweep has no nominee yet, or there is nothing to compare it with.
@@ -59,10 +60,11 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     check_baselines(study)
     taken = [contender.point for contender in baselines]
     finalists: list[Contender] = []
-    for rank, (record, point) in enumerate(zip(ranked, points, strict=True), start=1):
+    for record in choose_from_front(ranked, study.search.objectives, study.compare.choose):
+        point = dict(record.point)
         if point not in taken and len(finalists) < study.compare.finalists:
             name = f"{describe(point)} (trial {record.number})"
-            finalists.append(Contender(name=name, point=point, trial=record, sweep_rank=rank))
+            finalists.append(Contender(name=name, point=point, trial=record, sweep_rank=points.index(point) + 1))
             taken.append(point)
     if not finalists:
         raise NothingToDoError(

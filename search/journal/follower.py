@@ -179,9 +179,8 @@ class _Progress:
         self.steps: list[tuple[int, dict[str, float]]] = []
         self.nominee: TrialRecord | None = None
         self._best = -math.inf
-        self._counts: dict[str, float] = {
-            f"num_{outcome.word}": 0 for outcome in (Completed, Stopped, Failed, Infeasible)
-        }
+        outcomes = (Completed, Stopped, Failed, Infeasible)
+        self._counts: dict[str, float] = {f"num_{outcome.word}": 0 for outcome in outcomes}
         self._ends: dict[str, str] = {}
 
     def take(self, record: TrialRecord, *, is_new: bool) -> None:

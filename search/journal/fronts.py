@@ -120,11 +120,37 @@ def hypervolume(losses_NK: Losses, reference_K: Losses) -> float:
     # Slices along the last objective: between two of its values, the points below the slice span a smaller problem.
     inside = inside[np.argsort(inside[:, -1], kind="stable")]
     edges = np.append(inside[:, -1], reference_K[-1])
+    heights = np.diff(edges)
     return sum(
-        (edges[place + 1] - edges[place]) * hypervolume(inside[: place + 1, :-1], reference_K[:-1])
-        for place in range(len(inside))
-        if edges[place + 1] > edges[place]
+        float(heights[place]) * hypervolume(inside[: place + 1, :-1], reference_K[:-1])
+        for place in np.flatnonzero(heights > 0)
     )
+
+
+def choose_from_front(
+    ranked: Sequence[TrialRecord], objectives: Mapping[str, Direction], choose: str
+) -> list[TrialRecord]:
+    """Return a sweep's nominated trials in the order in which they become finalists.
+
+    Args:
+        ranked: The trials by accuracy, as `search.journal.summary.nominees` returns them.
+        objectives: Measure -> direction.
+        choose: `accuracy` keeps the order; `knee` begins with the Pareto front from its knee on, `front` with the
+            trials of the front that are farthest from each other, its ends first.
+
+    Returns:
+        All trials; those that are not on the front follow by accuracy.
+    """
+    done = [record for record in ranked if isinstance(record.outcome, Completed)]
+    rows = [losses_of(record, objectives) for record in done]
+    known = [place for place, losses in enumerate(rows) if not any(map(math.isnan, losses))]
+    if choose == "accuracy" or not known:
+        return list(ranked)
+    losses_NK = np.array([rows[place] for place in known])
+    on_front = np.flatnonzero(front_ranks(losses_NK) == 0)
+    order = (knee_order if choose == "knee" else front_order)(losses_NK[on_front])
+    first = [done[known[on_front[place]]] for place in order]
+    return [*first, *(record for record in ranked if record not in first)]
 
 
 @dataclass(frozen=True, kw_only=True)

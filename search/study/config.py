@@ -42,9 +42,9 @@ class SearchSection(Section):
     """Minimum number of epochs of every trial."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """Reduction factor of asha: one of this many trials continues beyond each rung."""
-    objectives: Annotated[dict[str, Direction], Field(min_length=1, max_length=MAX_OBJECTIVES)] = Field(
-        default_factory=lambda: {"val_accuracy": "max"}
-    )
+    objectives: Annotated[dict[str, Direction], Field(min_length=1, max_length=MAX_OBJECTIVES)] = {
+        "val_accuracy": "max"
+    }
     """Goals: measures (val_accuracy, num_parameters, latency_ms, ...) with max or min; val_accuracy is one of them."""
     limits: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Largest allowed values of counts and costs: {num_parameters: 1.0e6}. A point whose counts exceed them is never
