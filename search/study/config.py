@@ -25,6 +25,10 @@ MAX_OBJECTIVES = 4
 """With more, nearly every trial is on the Pareto front."""
 
 
+def _accuracy_only() -> dict[str, Direction]:
+    return {"val_accuracy": "max"}
+
+
 class SearchSection(Section):
     """How points are proposed, and when trials are stopped early."""
 
@@ -42,9 +46,9 @@ class SearchSection(Section):
     """Minimum number of epochs of every trial."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """Reduction factor of asha: one of this many trials continues beyond each rung."""
-    objectives: Annotated[dict[str, Direction], Field(min_length=1, max_length=MAX_OBJECTIVES)] = {
-        "val_accuracy": "max"
-    }
+    objectives: Annotated[dict[str, Direction], Field(min_length=1, max_length=MAX_OBJECTIVES)] = Field(
+        default_factory=_accuracy_only
+    )
     """Goals: measures (val_accuracy, num_parameters, latency_ms, ...) with max or min; val_accuracy is one of them."""
     limits: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Largest allowed values of counts and costs: {num_parameters: 1.0e6}. A point whose counts exceed them is never
