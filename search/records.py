@@ -227,7 +227,9 @@ class Draw:
     twin: str = ""
     """Key of the record with the same training; empty if the draw has a training of its own."""
     attrs: Mapping[str, Any] = field(default_factory=dict)
-    """Data that the sampler stores with the draw while its trial runs."""
+    """Data that the sampler stores with the draw."""
+    study_attrs: Mapping[str, Any] = field(default_factory=dict)
+    """Data that the sampler stores with the study, as far as this draw changed it."""
     at: float = 0.0
     """Seconds since 1970 (Unix time)."""
 

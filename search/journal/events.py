@@ -35,6 +35,8 @@ Secs = Annotated[float, Field(ge=0, le=1e11)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Value = bool | Annotated[int, Field(ge=-(2**62), le=2**62)] | float | Text
+Attribute = Value | list[Value] | dict[str, Value | list[Value]] | None
+"""Data that a sampler stores with a trial or with the study."""
 
 
 class _Dict(TypedDict):
@@ -94,7 +96,8 @@ class _Draw(_Dict):
     point: NotRequired[dict[str, Value | None]]
     rejected: NotRequired[Text]
     twin: NotRequired[Key]
-    attrs: NotRequired[dict[str, Value | None]]
+    attrs: NotRequired[dict[str, Attribute]]
+    study_attrs: NotRequired[dict[str, Attribute]]
 
 
 class _Resume(_Dict):

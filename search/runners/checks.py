@@ -232,6 +232,15 @@ def _claims(subject: Subject) -> Iterator[str]:
             yield from too_few_repeats(study.compare, study.compare.repeats)
 
 
+def _sampler(subject: Subject) -> Iterator[str]:
+    """Check that the sampler runs and can be rebuilt from the journal."""
+    if subject.sweeps:
+        from search.sampling.rehearsal import check_sampler
+
+        check_sampler(subject.study)
+    yield from ()
+
+
 def _oddities(subject: Subject) -> Iterator[str]:
     if subject.sweeps:
         yield from odd_in_sweep(subject.study)
@@ -266,6 +275,7 @@ CHECKS: tuple[Check, ...] = (
     _tracking,
     _database,
     _claims,
+    _sampler,
     _oddities,
     _environment,
 )

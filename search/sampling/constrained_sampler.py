@@ -23,19 +23,23 @@ class ConstrainedSampler(BaseSampler):
     Args:
         inner: The wrapped sampler.
         seed: Seed of the replacements.
+        joint: Parameters that the wrapped sampler proposes jointly; None lets it choose.
 
     Attributes:
         offered: Allowed values of the next parameter; the caller sets it before each suggestion. None allows all.
     """
 
-    def __init__(self, inner: BaseSampler, seed: int) -> None:
+    def __init__(self, inner: BaseSampler, seed: int, joint: dict[str, BaseDistribution] | None = None) -> None:
         self._inner = inner
+        self._joint = joint
         self._random = random.Random(seed)  # noqa: S311
         self._proposed: dict[str, Any] = {}
         self.offered: Domain | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters that the wrapped sampler proposes jointly."""
+        if self._joint is not None:
+            return self._joint
         space: dict[str, BaseDistribution] = self._inner.infer_relative_search_space(study, trial)
         return space
 
@@ -62,5 +66,4 @@ class ConstrainedSampler(BaseSampler):
         self._inner.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Forward to the wrapped sampler."""
-        self._inner.after_trial(study, trial, state, values)
+        """Do nothing: a study rebuilt from the journal could not repeat the call, and no sampler here needs it."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from search.records import CUT_OFF, PROPOSED_BEFORE, Completed, Draw, EpochMetrics, Outcome, Stopped, TrialRecord
-from search.sampling.trials import TrialMaker, be_quiet, suggest_value
+from search.sampling.trials import TrialMaker, be_quiet, distribution, suggest_value
 from search.seeds import derive
+from search.study.samplers import is_class, method_of, modelled
 from spaces.domains import Domain
 from spaces.space import Point, Space
 
@@ -35,8 +36,9 @@ class Sampler:
     Args:
         space: The search space.
         seed: The study's seed; with the number of draws so far it determines each proposal.
-        method: `tpe`, `random` or `grid`.
-        startup_trials: Number of random points before tpe uses results.
+        method: Name of a sampler in `SAMPLERS`, or a class `package.module:Class`.
+        startup_trials: Number of random points before tpe, gp or cmaes uses results.
+        arguments: Keyword arguments of the method's class.
         first: Points to propose before all others.
         why_not: Returns why a point is not a valid model, or None if it is valid. Invalid points are never proposed.
         records: The sweep's trials so far, by key.
@@ -54,6 +56,7 @@ class Sampler:
         seed: int,
         method: str,
         startup_trials: int,
+        arguments: Mapping[str, Any] | None = None,
         first: Iterable[Point] = (),
         why_not: Callable[[Point], str | None] = lambda _: None,
         records: Mapping[str, TrialRecord] | None = None,
@@ -65,13 +68,16 @@ class Sampler:
         self._seed = seed
         self._method = method
         self._startup_trials = startup_trials
+        self._arguments = dict(arguments or {})
         self._why_not = why_not
         self._note = note
         self._known: set[str] = set()
         self.rejected = Counter[str]()
         self._num_draws = self._num_rejected_in_row = 0
-        self._open: dict[int, Mapping[str, Any]] = {}
-        """Number of a running draw of this process -> system attributes that Optuna stores with it."""
+        self._open: dict[int, Draw] = {}
+        """Running draws of this process, with the attributes that Optuna stores with them and with the study."""
+        self._completes_stopped = method_of(method).completes_stopped
+        self._joint = self._joint_parameters()
         self._study = self._rebuild(records or {}, draws or {})
         self._waiting = self._fixed_points(tuple(first))
 
@@ -83,8 +89,13 @@ class Sampler:
         storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(storage=storage, direction="maximize")
         for number, trial in TrialMaker(self._space).known(records, draws).items():
+            if self._completes_stopped and trial.state is optuna.trial.TrialState.PRUNED and trial.values:
+                trial.state = optuna.trial.TrialState.COMPLETE
             storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial would validate each trial again
             draw = draws.get(number)
+            if draw is not None and draw.rejected != CUT_OFF:
+                for name, value in draw.study_attrs.items():
+                    storage.set_study_system_attr(study._study_id, name, value)  # noqa: SLF001
             if draw is None or not draw.rejected:
                 self._known.add(trial.user_attrs["digest"])
                 self._num_draws, self._num_rejected_in_row = self._num_draws + 1, 0
@@ -96,6 +107,16 @@ class Sampler:
             if draw.rejected != CUT_OFF:
                 self._num_draws, self._num_rejected_in_row = self._num_draws + 1, self._num_rejected_in_row + 1
         return study
+
+    def _joint_parameters(self) -> dict[str, Any] | None:
+        """Return the distributions of the parameters that the method proposes jointly; None lets its class choose.
+
+        Optuna takes the parameters that all trials so far have, which change when the first trial without one ends.
+        """
+        if self._method in {"tpe", "random", "grid"} or is_class(self._method):
+            return None
+        names = modelled(self._space, method_of(self._method).models)
+        return {name: item for name in names if (item := distribution(self._domains[name])) is not None}
 
     def _fixed_points(self, first: tuple[Point, ...]) -> Iterator[Point]:
         yield from (point for point in first if point.digest not in self._known)
@@ -140,6 +161,8 @@ class Sampler:
 
     def _draw(self) -> tuple[int, Point] | None:
         self._study.sampler = sampler = self._make_sampler()
+        storage, study_id = self._study._storage, self._study._study_id  # noqa: SLF001
+        before = storage.get_study_system_attrs(study_id)
         trial = self._study.ask()
 
         def suggest(name: str, offered: Domain) -> Any:  # noqa: ANN401
@@ -147,71 +170,72 @@ class Sampler:
             return suggest_value(trial, name, self._domains[name])
 
         point = self._space.assemble(suggest)
+        kept = storage.get_trial_system_attrs(trial._trial_id)  # noqa: SLF001
+        after = storage.get_study_system_attrs(study_id)
+        draw = Draw(
+            number=trial.number,
+            attrs={name: value for name, value in kept.items() if name != _ENQUEUED},
+            study_attrs={name: value for name, value in after.items() if name not in before or before[name] != value},
+        )
         if point.digest in self._known:
-            self._reject(trial.number, point, PROPOSED_BEFORE)
+            self._reject(draw, point, PROPOSED_BEFORE)
         elif why := self._why_not(point):
             self._note_impossible(point, why)
-            self._reject(trial.number, point, why)
+            self._reject(draw, point, why)
         else:
             self._known.add(point.digest)
             self._num_draws += 1
             self._num_rejected_in_row = 0
-            kept = self._study._storage.get_trial_system_attrs(trial._trial_id)  # noqa: SLF001
-            self._open[trial.number] = {name: value for name, value in kept.items() if name != _ENQUEUED}
-            if self._open[trial.number]:
-                self._note(Draw(number=trial.number, attrs=self._open[trial.number]))
+            self._open[trial.number] = draw
+            if draw.attrs or draw.study_attrs:
+                self._note(draw)
             return trial.number, point
         return None
 
-    def _reject(self, number: int, point: Point, why: str) -> None:
+    def _reject(self, draw: Draw, point: Point, why: str) -> None:
         import optuna
 
         self._num_draws += 1
         self._num_rejected_in_row += 1
-        self._study.tell(number, state=optuna.trial.TrialState.FAIL)
-        self._note(Draw(number=number, point=self._free(point), rejected=why))
+        self._study.tell(draw.number, state=optuna.trial.TrialState.FAIL)
+        # Of a rejected draw, tpe reads nothing.
+        attrs = {} if self._method == "tpe" else draw.attrs
+        self._note(dataclasses.replace(draw, point=self._free(point), rejected=why, attrs=attrs))
 
     def _free(self, point: Point) -> dict[str, Any]:
         return {name: point[name] for name in self._space.free if name in point}
 
     def record_duplicate(self, number: int, point: Point, key: str) -> None:
         """Record that a proposed point leads to the same training as the trial `key` and gets no trial of its own."""
-        self._note(Draw(number=number, point=self._free(point), twin=key, attrs=self._open.get(number, {})))
+        draw = self._open.get(number, Draw(number=number))
+        self._note(dataclasses.replace(draw, point=self._free(point), twin=key))
 
     def _make_sampler(self) -> ConstrainedSampler:
         # A new sampler per proposal, seeded by its position, so that a resumed study makes the same draws.
-        import optuna
-
         from search.sampling.constrained_sampler import ConstrainedSampler
+        from search.sampling.methods import make_inner
 
         seed, replacement = (
             derive(self._seed, purpose, self._num_draws, self._num_rejected_in_row) % 2**32
             for purpose in ("proposal", "replacement")
         )
-        match "random" if self._num_rejected_in_row >= PATIENCE else self._method:
-            case "tpe":
-                with warnings.catch_warnings():
-                    # `group` learns conditional parameters jointly; Optuna still calls it experimental.
-                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                    inner = optuna.samplers.TPESampler(
-                        seed=seed,
-                        multivariate=True,
-                        group=True,
-                        constant_liar=True,
-                        n_startup_trials=self._startup_trials,
-                    )
-                return ConstrainedSampler(inner, replacement)
-            case "random" | "grid":
-                return ConstrainedSampler(optuna.samplers.RandomSampler(seed=seed), replacement)
-            case unknown:
-                msg = f"search.sampler must have a case in Sampler._make_sampler, got {unknown}"
-                raise ValueError(msg)
+        if self._num_rejected_in_row >= PATIENCE:
+            return ConstrainedSampler(make_inner("random", seed=seed), replacement)
+        inner = make_inner(
+            self._method,
+            seed=seed,
+            study_seed=derive(self._seed, "proposals") % 2**32,
+            startup_trials=self._startup_trials,
+            arguments=self._arguments,
+        )
+        return ConstrainedSampler(inner, replacement, self._joint)
 
     def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
         """Report the outcome of a trial. A second report of the same trial is ignored.
 
         A completed trial counts as COMPLETE with its last validation accuracy, a stopped one as PRUNED with its curve
-        (not as COMPLETE with the value of an early epoch), a failed one as FAIL.
+        (not as COMPLETE with the value of an early epoch, unless the method ignores PRUNED trials), a failed one as
+        FAIL.
 
         Args:
             number: The draw's number.
@@ -227,12 +251,15 @@ class Sampler:
             return
         self._open.pop(number, None)
         metrics = tuple(curve)
+        values = [item.val_accuracy for item in metrics if item.val_accuracy is not None]
         for epoch in metrics:
             if epoch.val_accuracy is not None:
                 storage.set_trial_intermediate_value(trial_id, epoch.epoch, epoch.val_accuracy)
         match outcome:
             case Completed() if metrics and metrics[-1].val_accuracy is not None:
                 self._study.tell(number, metrics[-1].val_accuracy)
+            case Stopped() if self._completes_stopped and values:
+                self._study.tell(number, values[-1])
             case Stopped():
                 self._study.tell(number, state=state.PRUNED)
             case _:

@@ -118,7 +118,7 @@ class TrialMaker:
             return self._frozen(number, records[draw.twin], point, attrs, draw.attrs)
         if draw.rejected:
             attrs = {} if draw.rejected == CUT_OFF else {"rejected": draw.rejected}
-            return self._frozen(number, None, draw.point or {}, attrs, {}, draw.at)
+            return self._frozen(number, None, draw.point or {}, attrs, draw.attrs, draw.at)
         return None
 
     def _frozen(
@@ -146,7 +146,7 @@ class TrialMaker:
             params={name: point[name] for name in self._distributions if name in point},
             distributions={name: item for name, item in self._distributions.items() if name in point},
             user_attrs={**attrs, **reason},
-            system_attrs=dict(kept) if state == "RUNNING" else {},
+            system_attrs=dict(kept),
             intermediate_values=curve_in_optuna(record) if record is not None and outcome is not None else {},
         )
 

@@ -34,18 +34,23 @@ class SearchSection(Section):
 
     trials: Annotated[int, Field(ge=1)]
     """Number of trials in the sweep, including stopped and failed ones."""
-    sampler: Literal["tpe", "random", "grid"] = "tpe"
-    """Sampler: tpe (multivariate, constant liar), random, or grid (every point of a finite space, in order)."""
+    sampler: Annotated[str, Field(max_length=200)] = "tpe"
+    """Sampler: tpe (multivariate, constant liar), gp, cmaes, qmc, nsga2, nsga3, random, grid (every point of a finite
+    space, in order), or any other Optuna sampler as package.module:Class."""
+    sampler_args: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the sampler's class, such as population_size of nsga2."""
     startup_trials: Annotated[int, Field(ge=1)] = 10
-    """Number of random points before tpe uses earlier results."""
+    """Number of random points before tpe, gp or cmaes uses earlier results."""
     enqueue: tuple[PointLike, ...] = ()
     """Presets or points to evaluate first."""
-    scheduler: Literal["asha", "median", "none"] = "asha"
-    """Scheduler that stops trials early: asha, median or none."""
+    scheduler: Literal["asha", "hyperband", "median", "plateau", "none"] = "asha"
+    """Scheduler that stops trials early: asha, hyperband, median, plateau or none."""
     grace_epochs: Annotated[int, Field(ge=1)] = 1
     """Minimum number of epochs of every trial."""
     reduction: Annotated[int, Field(ge=2)] = 3
-    """Reduction factor of asha: one of this many trials continues beyond each rung."""
+    """Reduction factor of asha and hyperband: one of this many trials continues beyond each rung."""
+    patience_epochs: Annotated[int, Field(ge=1)] = 5
+    """Number of epochs without a new best validation accuracy after which plateau stops a trial."""
     objectives: Annotated[dict[str, Direction], Field(min_length=1, max_length=MAX_OBJECTIVES)] = Field(
         default_factory=_accuracy_only
     )

@@ -21,6 +21,7 @@ from search.study.claims import claim_faults
 from search.study.config import StudyConfig
 from search.study.goals import goal_faults
 from search.study.hints import did_you_mean
+from search.study.samplers import sampler_faults
 from search.study.settings import setting_faults, space_faults
 from search.text.explain import explain
 from search.text.yaml_text import MAX_CHARACTERS, Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
@@ -63,11 +64,7 @@ def _check_space(study: StudyConfig) -> Iterator[str]:
     except SpaceError as error:
         yield from (_rename(line, study.space_name, "fix") for line in error.faults)
         return
-    if study.search.sampler == "grid" and space.continuous:
-        yield (
-            f"search.sampler: grid expects parameters that can be listed, found {', '.join(space.continuous)}, which "
-            "are continuous; list or fix their values, or set search.sampler to tpe or random"
-        )
+    yield from sampler_faults(study, space)
 
 
 def _rename(line: str, name: str, section: str) -> str:

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 
 from search.study.bind import complete_point
 from search.study.config import StudyConfig
+from search.study.samplers import method_of, odd_sampler
 from search.study.section import PointLike
 from search.study.settings import BINDS_TO
 from search.text.counted import counted
 from search.training.config import cpu_has_bfloat16
 from spaces.domains import Int
 from spaces.presets import load_preset
+
+WITH_RUNGS = ("asha", "hyperband")
+"""Schedulers that compare trials at rungs, whose ratio is `search.reduction`."""
 
 
 def odd_in_sweep(study: StudyConfig) -> Iterator[str]:
@@ -20,6 +24,7 @@ def odd_in_sweep(study: StudyConfig) -> Iterator[str]:
     yield from _set_twice(study)
     yield from _odd_enqueue(study)
     yield from _odd_budget(study)
+    yield from odd_sampler(study)
     yield from _odd_scheduler(study)
     yield from _without_effect(study)
 
@@ -96,20 +101,21 @@ def _odd_budget(study: StudyConfig) -> Iterator[str]:
             f"search.trials: {search.trials}, but the {what} has {counted(size, 'point')}; the sweep ends after the "
             "last one"
         )
-    if search.sampler == "tpe" and study.gives("search.sampler") and search.startup_trials >= search.trials:
-        yield (
-            f"search.sampler: tpe uses results only after search.startup_trials {search.startup_trials}, but "
-            f"search.trials is {search.trials}; every point is random"
-        )
 
 
 def _odd_scheduler(study: StudyConfig) -> Iterator[str]:
     search, epochs = study.search, study.train.epochs
-    asked = any(study.gives(f"search.{name}") for name in ("scheduler", "grace_epochs", "reduction"))
+    fields = ("scheduler", "grace_epochs", "reduction", "patience_epochs")
+    asked = any(study.gives(f"search.{name}") for name in fields)
     if search.scheduler != "none" and search.grace_epochs >= epochs and asked:
         yield (
             f"search.scheduler: {search.scheduler} stops no trial, because search.grace_epochs {search.grace_epochs} "
             f"is not below train.epochs {epochs}"
+        )
+    elif search.scheduler == "plateau" and search.patience_epochs >= epochs - 1:
+        yield (
+            f"search.scheduler: plateau stops no trial before its last epoch, because search.patience_epochs "
+            f"{search.patience_epochs} is not below train.epochs {epochs} by more than 1"
         )
 
 
@@ -120,8 +126,9 @@ def _without_effect(study: StudyConfig) -> Iterator[str]:
     is_inline = resources.runner == "inline"
     sgd = "optimizer" in searched or study.train.optimizer == "sgd"
     rules = (
-        (search.sampler != "tpe", f"search.sampler {search.sampler}", ("search.startup_trials",)),
-        (search.scheduler != "asha", f"search.scheduler {search.scheduler}", ("search.reduction",)),
+        (not method_of(search.sampler).has_startup, f"search.sampler {search.sampler}", ("search.startup_trials",)),
+        (search.scheduler not in WITH_RUNGS, f"search.scheduler {search.scheduler}", ("search.reduction",)),
+        (search.scheduler != "plateau", f"search.scheduler {search.scheduler}", ("search.patience_epochs",)),
         (search.scheduler == "none", "search.scheduler none", ("search.grace_epochs",)),
         (is_inline, "resources.runner inline", ("resources.concurrency", "resources.dashboard", "resources.address")),
         (resources.address is not None and not is_inline, "resources.address", ("resources.dashboard",)),

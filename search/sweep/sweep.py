@@ -247,6 +247,7 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Samp
         seed=study.seed,
         method=study.search.sampler,
         startup_trials=study.search.startup_trials,
+        arguments=study.search.sampler_args,
         first=first,
         why_not=lambda point: why_not(study, point, facts),
         records={record.key: record for record in journal.of_kind("trial")},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Container, Iterator
 from typing import Any
 
@@ -78,7 +79,20 @@ def _describe(items: list[Any]) -> str:
     *others, last = expected
     words = f"{', '.join(others)} or {last}" if others else last
     rule = "expected" if last in EXPECTED.values() else "must" if last.startswith(("be ", "have ", "match ")) else ""
-    return f"{rule} {words}, got {_show(items[0]['input'])}".strip()
+    return f"{rule} {words}, got {_show(items[0]['input'])}".strip() + _near_choice(items)
+
+
+def _near_choice(items: list[Any]) -> str:
+    """Return a suggestion if the value resembles one of the valid choices, else an empty text."""
+    value = items[0]["input"]
+    choices = [
+        name
+        for item in items
+        if item["type"] == "literal_error"
+        for name in re.findall(r"'([^']*)'", item["ctx"]["expected"])
+    ]
+    near = difflib.get_close_matches(value, choices, n=2) if isinstance(value, str) else []
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _show(value: object) -> str:

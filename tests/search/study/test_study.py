@@ -99,7 +99,11 @@ BAD: dict[str, tuple[str, Any, tuple[str, ...]]] = {
         float("nan"),
         ("search.time_budget_mins: expected a finite number", "nan"),
     ),
-    "unknown choice": ("search.scheduler", "ahsa", ("search.scheduler", "'asha', 'median' or 'none'", "'ahsa'")),
+    "unknown choice": (
+        "search.scheduler",
+        "ahsa",
+        ("search.scheduler", "'asha', 'hyperband'", "'ahsa'; did you mean asha?"),
+    ),
     "unknown optimizer": ("train.optimizer", "adm", ("train.optimizer must be one of adam", "'adm'")),
     "unknown data": ("data.name", "digit", ("data.name must be one of digits", "'digit'")),
     "impossible split": ("split", {"fraction": 1.0}, ("split.fraction must be above 0 and below 1", "1.0")),

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from search.study.config import StudyConfig
-from search.sweep.schedulers import Asha, MedianStopping, NoScheduler, Scheduler, make_scheduler
+from search.sweep.schedulers import Asha, Hyperband, MedianStopping, NoScheduler, Plateau, Scheduler, make_scheduler
 
 MAKERS: dict[str, Callable[[], Scheduler]] = {
     "asha": lambda: Asha(grace_epochs=1, reduction=3, max_epochs=27),
+    "hyperband": lambda: Hyperband(grace_epochs=1, reduction=3, max_epochs=27),
     "median": lambda: MedianStopping(grace_epochs=1, max_epochs=27),
+    "plateau": lambda: Plateau(grace_epochs=1, patience_epochs=3, max_epochs=27),
     "none": NoScheduler,
 }
 
@@ -98,6 +100,60 @@ def test_median_waits_for_enough_trials_that_came_as_far() -> None:
     assert not median.observe("e", 2, 0.0)
 
 
+def test_hyperband_brackets_and_shares() -> None:
+    hyperband = Hyperband(grace_epochs=1, reduction=3, max_epochs=27)
+    assert [list(bracket.rungs) for bracket in hyperband.brackets] == [[1, 3, 9], [3, 9], [9], []]
+    # ceil((s_max + 1) / (s + 1) * eta^s) for s = 3, 2, 1, 0: the numbers of Li et al. 2018, algorithm 1.
+    assert hyperband.shares == (27, 12, 6, 4)
+    assert Hyperband(grace_epochs=9, reduction=3, max_epochs=9).shares == (1,)
+
+
+def test_hyperband_compares_trials_within_their_bracket() -> None:
+    hyperband = Hyperband(grace_epochs=1, reduction=3, max_epochs=9)
+    stopped = []
+    # Of 17 trials, each worse than the one before, 9 are compared at epoch 1, 5 at epoch 3 and 3 at none.
+    for index in range(17):
+        for epoch in range(1, 10):
+            if not hyperband.observe(f"t{index}", epoch, 1 - index / 17):
+                stopped.append((index, epoch))
+                break
+    assert len({index for index, _ in stopped}) == len(stopped)
+    at = [epoch for _, epoch in stopped]
+    assert (at.count(1), at.count(3)) == (8, 4)  # the first of each bracket passes
+    assert len(at) == 12
+
+
+def test_hyperband_fills_its_brackets_evenly_at_any_time() -> None:
+    hyperband = Hyperband(grace_epochs=1, reduction=3, max_epochs=27)
+    for index in range(98):
+        hyperband.observe(f"t{index}", 1, None)
+        counts = [list(hyperband._bracket_of.values()).count(place) for place in range(4)]
+        assert all(abs(num - (index + 1) * share / 49) < 1 for num, share in zip(counts, (27, 12, 6, 4), strict=True))
+    assert counts == [54, 24, 12, 8]
+
+
+def test_plateau_by_hand() -> None:
+    plateau = Plateau(grace_epochs=4, patience_epochs=2, max_epochs=9)
+    # The best value at epoch 1; grace lasts to epoch 4.
+    assert [plateau.observe("a", epoch, value) for epoch, value in enumerate((0.5, 0.4, 0.5, 0.5, 0.5), start=1)] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
+    # A new best value at epoch 4 gives two epochs more, and one at epoch 6 again.
+    told = [
+        plateau.observe("b", epoch, value) for epoch, value in enumerate((0.5, 0.4, 0.4, 0.6, 0.1, 0.7, 0.7), start=1)
+    ]
+    assert all(told)
+    assert not plateau.observe("b", 8, 0.7)
+    # Only validated epochs decide.
+    assert plateau.observe("c", 1, 0.5)
+    assert all(plateau.observe("c", epoch, None) for epoch in range(2, 8))
+    assert not plateau.observe("c", 8, 0.5)
+
+
 def test_decisions_are_the_same_when_told_again(make: Callable[[], Scheduler]) -> None:
     told = play(make(), num_trials=60, max_epochs=27, seed=1)
     again = make()
@@ -156,7 +212,7 @@ def test_median_averages_over_the_validated_epochs() -> None:
     assert not median.observe("e", 4, 0.49)
 
 
-@pytest.mark.parametrize("name", ["asha", "median"])
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
 def test_losers_are_stopped_and_the_best_survives(name: str) -> None:
     told = play(MAKERS[name](), num_trials=60, max_epochs=27, seed=3)
     stopped = {key for key, *_, go_on in told if not go_on}
@@ -169,7 +225,7 @@ def test_losers_are_stopped_and_the_best_survives(name: str) -> None:
     assert max(quality[key] for key in ended) > 0.9
 
 
-@pytest.mark.parametrize("name", ["asha", "median"])
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "plateau"])
 def test_ten_thousand_observations_in_a_second(name: str) -> None:
     scheduler = MAKERS[name]()
     rng = random.Random(0)
@@ -180,6 +236,15 @@ def test_ten_thousand_observations_in_a_second(name: str) -> None:
     assert time.process_time() - start < 1.0
 
 
-@pytest.mark.parametrize(("word", "kind"), [("asha", Asha), ("median", MedianStopping), ("none", NoScheduler)])
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("asha", Asha),
+        ("hyperband", Hyperband),
+        ("median", MedianStopping),
+        ("plateau", Plateau),
+        ("none", NoScheduler),
+    ],
+)
 def test_the_study_chooses(make_study: Callable[..., StudyConfig], word: str, kind: type) -> None:
     assert isinstance(make_scheduler(make_study(f"search.scheduler={word}").search, 9), kind)

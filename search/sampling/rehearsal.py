@@ -1,0 +1,165 @@
+"""Try a sampler on made-up results before a sweep starts: does it run, and is its whole state in the journal?"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+
+from search.errors import InputError, StudyError
+from search.journal.events import parse_line
+from search.journal.reading import draw_of
+from search.records import Completed, Draw, EpochMetrics, Failed, Outcome, Stopped, TrialRecord
+from search.sampling.sampler import Sampler
+from search.seeds import derive
+from search.study.config import StudyConfig
+from search.study.samplers import is_class, package_faults
+from spaces.space import Point
+
+NUM_ASKS = 20
+REBUILT_AT = 10
+NUM_RUNNING = 2
+"""Number of trials that run while a point is proposed."""
+
+
+def check_sampler(study: StudyConfig) -> None:
+    """Check that the sampler's package is installed, and try a class of the user's and arguments.
+
+    20 points are proposed, the last 10 of them also by a sampler that is rebuilt from the journal's data.
+
+    Raises:
+        StudyError: The sampler cannot be loaded, raises, or proposes other points after it is rebuilt.
+    """
+    search = study.search
+    if faults := list(package_faults(search.sampler)):
+        raise StudyError(*faults)
+    if is_class(search.sampler):
+        from search.sampling.methods import load_class
+
+        load_class(search.sampler)
+    elif not search.sampler_args:
+        return
+    sweep = _Rehearsal(study)
+    sweep.open()
+    sweep.propose(REBUILT_AT)
+    rebuilt = sweep.copied()
+    sweep.propose(NUM_ASKS - REBUILT_AT)
+    rebuilt.open()
+    rebuilt.propose(NUM_ASKS - REBUILT_AT)
+    for position, (one, other) in enumerate(zip(sweep.points, rebuilt.points, strict=True)):
+        if one != other:
+            raise StudyError(
+                f"search.sampler: {search.sampler} proposes another point {position} after it is rebuilt from the "
+                "journal, so a resumed sweep would differ; expected its state in the attributes of trials and of the "
+                "study, and its random numbers from an argument `seed`"
+            )
+
+
+class _Rehearsal:
+    """A sweep whose results are made up, with the memory that a journal would have."""
+
+    def __init__(self, study: StudyConfig) -> None:
+        self._study = study
+        self._space = study.build_space()
+        self._records: dict[str, TrialRecord] = {}
+        self._draws: dict[int, Draw] = {}
+        self._running: list[str] = []
+        self.points: list[Point | None] = []
+        """Proposed points; None where the space has no more."""
+
+    def copied(self) -> _Rehearsal:
+        """Return a copy of the memory, without a sampler."""
+        other = _Rehearsal(self._study)
+        other._records, other._draws = dict(self._records), copy.deepcopy(self._draws)
+        other._running, other.points = list(self._running), list(self.points)
+        return other
+
+    def open(self) -> None:
+        """Make the sampler from the memory."""
+        search = self._study.search
+        self._sampler = Sampler(
+            space=self._space,
+            seed=self._study.seed,
+            method=search.sampler,
+            startup_trials=min(search.startup_trials, REBUILT_AT // 2),
+            arguments=search.sampler_args,
+            records=self._records,
+            draws=self._draws,
+            note=self._note,
+        )
+
+    def propose(self, num: int) -> None:
+        """Propose points, and end the oldest trial once enough are running."""
+        for _ in range(num):
+            try:
+                asked = self._sampler.ask()
+            except InputError:
+                raise
+            except Exception as error:  # noqa: BLE001  a class of the user's may raise anything
+                raise StudyError(
+                    f"search.sampler: {self._study.search.sampler} cannot propose point {len(self.points)} "
+                    f"({type(error).__name__}: {error}); check search.sampler and search.sampler_args"
+                ) from None
+            self.points.append(None if asked is None else asked[1])
+            if asked is not None:
+                self._begin(*asked)
+            if len(self._running) > NUM_RUNNING:
+                self._end(self._running.pop(0))
+
+    def _begin(self, number: int, point: Point) -> None:
+        key = f"{number:016x}"
+        self._running.append(key)
+        self._records[key] = TrialRecord(
+            key=key,
+            number=number,
+            label="",
+            kind="trial",
+            point=dict(point),
+            blocks=(),
+            curve=(),
+            outcome=None,
+            started_at=0.0,
+            finished_at=None,
+            node="",
+        )
+
+    def _end(self, key: str) -> None:
+        record = self._records[key]
+        value = derive("rehearsal", self._space.point(record.point).digest) / 2**63
+        curve = tuple(_epoch(epoch, value * epoch / 2) for epoch in (1, 2))
+        outcomes: tuple[Outcome, ...] = (
+            Completed(),
+            Completed(),
+            Stopped(epoch=2),
+            Completed(),
+            Failed(reason="made up"),
+        )
+        outcome = outcomes[record.number % len(outcomes)]
+        self._sampler.tell(record.number, curve, outcome)
+        self._records[key] = dataclasses.replace(record, curve=curve, outcome=outcome, finished_at=0.0)
+
+    def _note(self, draw: Draw) -> None:
+        """Keep a draw as the journal does: as a line of JSON."""
+        fields = {name: value for name, value in dataclasses.asdict(draw).items() if value}
+        line = json.dumps({**fields, "event": "draw", "at": 0.0, "number": draw.number}, allow_nan=False)
+        try:
+            event = parse_line(line.encode(), "draw")
+        except InputError as error:
+            raise StudyError(
+                f"search.sampler: {self._study.search.sampler} stores data that the journal cannot keep ({error})"
+            ) from None
+        assert event is not None
+        self._draws[draw.number] = draw_of(event)
+
+
+def _epoch(epoch: int, val_accuracy: float) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=epoch,
+        train_loss=1.0,
+        train_accuracy=0.5,
+        val_loss=1.0,
+        val_accuracy=val_accuracy,
+        learning_rate=0.1,
+        elapsed_secs=1.0,
+        num_images=1,
+    )
