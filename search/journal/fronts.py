@@ -18,18 +18,17 @@ from search.records import Completed, TrialRecord
 Losses = NDArray[np.float64]
 
 
-def losses_of(record: TrialRecord, objectives: Mapping[str, Direction], num_epochs: int | None = None) -> list[float]:
+def losses_of(record: TrialRecord, objectives: Mapping[str, Direction]) -> list[float]:
     """Return the objectives of a trial, those to be maximised negated.
 
     Args:
         record: The trial.
         objectives: Measure -> direction.
-        num_epochs: Only the first so many epochs count; None: all.
 
     Returns:
         K numbers; NaN where a measure is not known.
     """
-    values = [value_of(record, name, num_epochs) for name in objectives]
+    values = [value_of(record, name) for name in objectives]
     signs = [-1 if direction == "max" else 1 for direction in objectives.values()]
     return [math.nan if value is None else sign * float(value) for sign, value in zip(signs, values, strict=True)]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from search.records import TrialRecord
+from search.records import EpochMetrics, TrialRecord
 
 Direction = Literal["max", "min"]
 
@@ -20,18 +21,16 @@ class Measure:
     kind: Literal["score", "count", "cost"]
     """A score of validation images; a count of the model, known before training; or a measured cost."""
     unit: str = ""
-    per_epoch: bool = False
-    """Whether it changes from epoch to epoch, so that trials are compared at the same epoch."""
 
 
 MEASURES = {
     measure.name: measure
     for measure in (
-        Measure(name="val_accuracy", direction="max", kind="score", per_epoch=True),
-        Measure(name="val_balanced_accuracy", direction="max", kind="score", per_epoch=True),
-        Measure(name="val_macro_f1", direction="max", kind="score", per_epoch=True),
-        Measure(name="val_auroc", direction="max", kind="score", per_epoch=True),
-        Measure(name="val_loss", direction="min", kind="score", per_epoch=True),
+        Measure(name="val_accuracy", direction="max", kind="score"),
+        Measure(name="val_balanced_accuracy", direction="max", kind="score"),
+        Measure(name="val_macro_f1", direction="max", kind="score"),
+        Measure(name="val_auroc", direction="max", kind="score"),
+        Measure(name="val_loss", direction="min", kind="score"),
         Measure(name="num_parameters", direction="min", kind="count"),
         Measure(name="macs", direction="min", kind="count"),
         Measure(name="sequential_steps", direction="min", kind="count"),
@@ -43,21 +42,25 @@ MEASURES = {
 """Measures by name, in the order in which they are shown."""
 
 
-def value_of(record: TrialRecord, name: str, num_epochs: int | None = None) -> float | None:
-    """Return a measure of a trial or repeat.
+def value_of(record: TrialRecord, name: str) -> float | None:
+    """Return a measure of a trial or repeat; see `measured`."""
+    return measured(name, record.curve, record.counts)
+
+
+def measured(name: str, curve: Sequence[EpochMetrics], counts: Mapping[str, int]) -> float | None:
+    """Return a measure.
 
     Args:
-        record: The trial.
         name: A key of `MEASURES`.
-        num_epochs: Only the first so many epochs count; None: all.
+        curve: The epochs so far.
+        counts: Counts of the model.
 
     Returns:
         The score of the last validated epoch, the count, or the cost; None where it is not known.
     """
-    curve = record.curve[:num_epochs]
     match MEASURES[name]:
         case Measure(kind="count"):
-            return record.counts.get(name)
+            return counts.get(name)
         case Measure(kind="score"):
             return next((value for item in reversed(curve) if (value := getattr(item, name)) is not None), None)
         case Measure(name="train_secs_per_epoch"):

@@ -63,10 +63,8 @@ def state_in_optuna(record: TrialRecord) -> tuple[str, float | None]:
     match record.outcome:
         case None:
             return "RUNNING", None
-        case Stopped():
+        case Stopped() | Infeasible():
             return "PRUNED", curve[max(curve)] if curve else None
-        case Infeasible():
-            return "PRUNED", None
         case Completed() if record.curve and record.curve[-1].val_accuracy is not None:
             return "COMPLETE", record.curve[-1].val_accuracy
         case _:

@@ -83,6 +83,7 @@ class _Rehearsal:
             method=search.sampler,
             startup_trials=min(search.startup_trials, REBUILT_AT // 2),
             arguments=search.sampler_args,
+            objectives=search.objectives,
             records=self._records,
             draws=self._draws,
             note=self._note,

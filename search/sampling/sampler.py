@@ -5,10 +5,28 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from search.records import CUT_OFF, PROPOSED_BEFORE, Completed, Draw, EpochMetrics, Outcome, Stopped, TrialRecord
-from search.sampling.trials import TrialMaker, be_quiet, distribution, suggest_value
+from search.journal.measures import Direction
+from search.records import (
+    CUT_OFF,
+    PROPOSED_BEFORE,
+    Completed,
+    Draw,
+    EpochMetrics,
+    Infeasible,
+    Outcome,
+    Stopped,
+    TrialRecord,
+)
+from search.sampling.trials import (
+    TrialMaker,
+    be_quiet,
+    constraints,
+    distribution,
+    objective_values,
+    suggest_value,
+)
 from search.seeds import derive
 from search.study.samplers import is_class, method_of, modelled
 from spaces.domains import Domain
@@ -23,6 +41,7 @@ MAX_REJECTIONS = 200
 """Rejected proposals in a row after which the space counts as exhausted."""
 PATIENCE = 20
 """Rejections in a row after which random proposals replace the method's."""
+_DIRECTIONS: dict[Direction, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
 _ENQUEUED = "fixed_params"
 """System attribute in which Optuna stores the enqueued point of a trial."""
 
@@ -39,6 +58,7 @@ class Sampler:
         method: Name of a sampler in `SAMPLERS`, or a class `package.module:Class`.
         startup_trials: Number of random points before tpe, gp or cmaes uses results.
         arguments: Keyword arguments of the method's class.
+        objectives: Measure -> direction; None for the validation accuracy alone.
         first: Points to propose before all others.
         why_not: Returns why a point is not a valid model, or None if it is valid. Invalid points are never proposed.
         records: The sweep's trials so far, by key.
@@ -57,6 +77,7 @@ class Sampler:
         method: str,
         startup_trials: int,
         arguments: Mapping[str, Any] | None = None,
+        objectives: Mapping[str, Direction] | None = None,
         first: Iterable[Point] = (),
         why_not: Callable[[Point], str | None] = lambda _: None,
         records: Mapping[str, TrialRecord] | None = None,
@@ -69,6 +90,7 @@ class Sampler:
         self._method = method
         self._startup_trials = startup_trials
         self._arguments = dict(arguments or {})
+        self._objectives = objectives if objectives is not None and len(objectives) > 1 else None
         self._why_not = why_not
         self._note = note
         self._known: set[str] = set()
@@ -87,8 +109,9 @@ class Sampler:
 
         be_quiet()
         storage = optuna.storages.InMemoryStorage()
-        study = optuna.create_study(storage=storage, direction="maximize")
-        for number, trial in TrialMaker(self._space).known(records, draws).items():
+        directions: list[Direction] = ["max"] if self._objectives is None else list(self._objectives.values())
+        study = optuna.create_study(storage=storage, directions=[_DIRECTIONS[item] for item in directions])
+        for number, trial in TrialMaker(self._space, self._objectives).known(records, draws).items():
             if self._completes_stopped and trial.state is optuna.trial.TrialState.PRUNED and trial.values:
                 trial.state = optuna.trial.TrialState.COMPLETE
             storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial would validate each trial again
@@ -230,17 +253,21 @@ class Sampler:
         )
         return ConstrainedSampler(inner, replacement, self._joint)
 
-    def tell(self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome) -> None:
+    def tell(
+        self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome, counts: Mapping[str, int] | None = None
+    ) -> None:
         """Report the outcome of a trial. A second report of the same trial is ignored.
 
         A completed trial counts as COMPLETE with its last validation accuracy, a stopped one as PRUNED with its curve
         (not as COMPLETE with the value of an early epoch, unless the method ignores PRUNED trials), a failed one as
-        FAIL.
+        FAIL, an infeasible one as PRUNED with its constraint. With several objectives the values are those of the last
+        epoch, and curves are not told, as Optuna reads them for a single objective only.
 
         Args:
             number: The draw's number.
             curve: Its epochs.
             outcome: How it ended.
+            counts: Counts of its model, which may be objectives.
         """
         import optuna
 
@@ -251,16 +278,20 @@ class Sampler:
             return
         self._open.pop(number, None)
         metrics = tuple(curve)
-        values = [item.val_accuracy for item in metrics if item.val_accuracy is not None]
-        for epoch in metrics:
-            if epoch.val_accuracy is not None:
-                storage.set_trial_intermediate_value(trial_id, epoch.epoch, epoch.val_accuracy)
+        for name, excess in constraints(outcome).items():
+            storage.set_trial_system_attr(trial_id, name, excess)
+        scored = {item.epoch: item.val_accuracy for item in metrics if item.val_accuracy is not None}
+        if self._objectives is None:
+            values = [scored[max(scored)]] if scored else None
+            for epoch, value in scored.items():
+                storage.set_trial_intermediate_value(trial_id, epoch, value)
+        else:
+            values = objective_values(metrics, counts or {}, self._objectives)
         match outcome:
-            case Completed() if metrics and metrics[-1].val_accuracy is not None:
-                self._study.tell(number, metrics[-1].val_accuracy)
-            case Stopped() if self._completes_stopped and values:
-                self._study.tell(number, values[-1])
-            case Stopped():
-                self._study.tell(number, state=state.PRUNED)
+            case Completed() if values is not None and metrics[-1].epoch in scored:
+                told = state.COMPLETE
+            case Stopped() | Infeasible():
+                told = state.COMPLETE if self._completes_stopped and values is not None else state.PRUNED
             case _:
-                self._study.tell(number, state=state.FAIL)
+                told, values = state.FAIL, None
+        storage.set_trial_state_values(trial_id, told, values)

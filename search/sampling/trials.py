@@ -6,12 +6,13 @@ Imports optuna inside functions only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from search.journal.measures import Direction, measured
 from search.journal.reconcile import curve_in_optuna, state_in_optuna
-from search.records import CUT_OFF, Draw, Failed, TrialRecord
+from search.records import CUT_OFF, Draw, EpochMetrics, Failed, Infeasible, Outcome, TrialRecord
 from spaces.domains import Choice, Domain, Fixed, Float, Int
 from spaces.space import Space
 
@@ -67,15 +68,34 @@ def missing_numbers(records: Iterable[TrialRecord], draws: Mapping[int, Draw]) -
     return [number for number in range(max(known, default=-1)) if number not in known]
 
 
+def objective_values(
+    curve: Sequence[EpochMetrics], counts: Mapping[str, int], objectives: Iterable[str]
+) -> list[float] | None:
+    """Return the objectives of a trial in their own units; None if one is not known."""
+    values = [measured(name, curve, counts) for name in objectives]
+    known = [float(value) for value in values if value is not None]
+    return known if len(known) == len(values) else None
+
+
+def constraints(outcome: Outcome | None) -> dict[str, float]:
+    """Return the system attributes by which Optuna knows an infeasible trial, with the relative excess; else none."""
+    if not isinstance(outcome, Infeasible):
+        return {}
+    return {f"constraints:{outcome.measure}": outcome.value / outcome.limit - 1}
+
+
 class TrialMaker:
     """Makes Optuna trials of one search space.
 
     Args:
         space: The search space.
+        objectives: Measure -> direction, if the study has several objectives; else the value is the validation
+            accuracy.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, objectives: Mapping[str, Direction] | None = None) -> None:
         self._space = space
+        self._objectives = objectives
         made = {parameter.name: distribution(parameter.domain) for parameter in space.parameters}
         self._distributions = {name: item for name, item in made.items() if item is not None}
 
@@ -133,6 +153,11 @@ class TrialMaker:
         import optuna
 
         state, value = ("FAIL", None) if record is None else state_in_optuna(record)
+        values = None if value is None else [value]
+        if self._objectives is not None and record is not None:
+            values = objective_values(record.curve, record.counts, self._objectives)
+            state = "FAIL" if state == "COMPLETE" and values is None else state
+            values = values if state in {"COMPLETE", "PRUNED"} else None
         outcome = record.outcome if record is not None else None
         reason = {"reason": outcome.reason} if isinstance(outcome, Failed) else {}
         started_at = record.started_at if record is not None else at
@@ -140,14 +165,19 @@ class TrialMaker:
             number=number,
             trial_id=number,
             state=optuna.trial.TrialState[state],
-            value=value,
+            value=None,
+            values=values,
             datetime_start=_local(started_at),
             datetime_complete=None if state == "RUNNING" else _local((record and record.finished_at) or started_at),
             params={name: point[name] for name in self._distributions if name in point},
             distributions={name: item for name, item in self._distributions.items() if name in point},
             user_attrs={**attrs, **reason},
-            system_attrs=dict(kept),
-            intermediate_values=curve_in_optuna(record) if record is not None and outcome is not None else {},
+            system_attrs={**kept, **constraints(outcome)},
+            intermediate_values=(
+                curve_in_optuna(record)
+                if record is not None and outcome is not None and self._objectives is None
+                else {}
+            ),
         )
 
 

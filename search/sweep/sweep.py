@@ -144,7 +144,7 @@ class Sweep(Dispatcher):
             return False
         self._sampler.record_duplicate(number, point, key)
         if original.outcome is not None:
-            self._sampler.tell(number, original.curve, original.outcome)
+            self._sampler.tell(number, original.curve, original.outcome, original.counts)
         else:
             self._twins.setdefault(key, []).append(number)
         return True
@@ -167,9 +167,9 @@ class Sweep(Dispatcher):
         """Report the outcome to the sampler, and delete weights that are no longer needed."""
         if record.outcome is not None:
             self._num_failed += isinstance(record.outcome, Failed)
-            self._sampler.tell(record.number, record.curve, record.outcome)
+            self._sampler.tell(record.number, record.curve, record.outcome, record.counts)
             for number in self._twins.pop(record.key, ()):
-                self._sampler.tell(number, record.curve, record.outcome)
+                self._sampler.tell(number, record.curve, record.outcome, record.counts)
         self._forget_losers([record])
 
     def _forget_losers(self, ended: Sequence[TrialRecord]) -> None:
@@ -248,6 +248,7 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Samp
         method=study.search.sampler,
         startup_trials=study.search.startup_trials,
         arguments=study.search.sampler_args,
+        objectives=study.search.objectives,
         first=first,
         why_not=lambda point: why_not(study, point, facts),
         records={record.key: record for record in journal.of_kind("trial")},

@@ -169,7 +169,7 @@ def test_a_journal_with_every_kind_of_event_is_read(tmp_path: Path) -> None:
         assert journal.draws == draws
         assert journal.records["k"].resumed == 1
     with (tmp_path / FILE_NAME).open("a", encoding="utf-8") as stream:
-        stream.write('{"at":11.0,"event":"session","verb":"sweep","version":3}\n')
-    with pytest.raises(InputError, match=r"journal has version 3, but this program reads versions up to 2"):
+        stream.write('{"at":11.0,"event":"session","verb":"sweep","version":4}\n')
+    with pytest.raises(InputError, match=r"journal has version 4, but this program reads versions up to 3"):
         Journal(tmp_path)
     assert len((tmp_path / FILE_NAME).read_text(encoding="utf-8").splitlines()) == len(lines) + 1, "it is left as it is"
