@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from search.errors import StudyError, TooManyFailuresError
+from search.journal.fronts import losses_of
 from search.journal.journal import Journal
 from search.journal.measures import MEASURES, value_of
 from search.journal.summary import best_first, group_failures
@@ -19,6 +20,7 @@ from search.seeds import make_block
 from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, why_not
 from search.study.config import StudyConfig
+from search.sweep.front_asha import FrontAsha
 from search.sweep.schedulers import make_scheduler
 from search.text.counted import counted
 from search.training.spec import TrialSpec
@@ -71,6 +73,12 @@ class Sweep(Dispatcher):
                 self._twins.setdefault(draw.twin, []).append(draw.number)
         self._num_failed = sum(isinstance(record.outcome, Failed) for record in self.records)
         self._scheduler = make_scheduler(study.search, study.train.epochs)
+        search = study.search
+        self._front = (
+            FrontAsha(grace_epochs=search.grace_epochs, reduction=search.reduction, max_epochs=study.train.epochs)
+            if search.scheduler == "asha" and len(search.objectives) > 1
+            else None
+        )
         self.space_exhausted = False
         self._best: list[TrialRecord] = []
         """Completed trials whose weights are kept."""
@@ -111,7 +119,7 @@ class Sweep(Dispatcher):
                 continue
             record = self._journal.records[key]
             infeasible = self.exceeds_limit(record)
-            go_on = infeasible is None and self._scheduler.observe(key, epoch, val_accuracy)
+            go_on = infeasible is None and self._passes(record, epoch)
             # The driver was killed between the epoch and the decision, which is the same now.
             if not go_on and record.outcome is None and epoch == len(record.curve):
                 self._journal.end(key, infeasible or Stopped(epoch=epoch))
@@ -151,8 +159,17 @@ class Sweep(Dispatcher):
 
     def may_continue(self, record: TrialRecord) -> bool:
         """Return the scheduler's decision."""
-        last = record.curve[-1]
-        return self._scheduler.observe(record.key, last.epoch, last.val_accuracy)
+        return self._passes(record, record.curve[-1].epoch)
+
+    def _passes(self, record: TrialRecord, epoch: int) -> bool:
+        """Return whether the scheduler lets a trial continue after an epoch."""
+        last = record.curve[epoch - 1]
+        if self._front is None:
+            return self._scheduler.observe(record.key, epoch, last.val_accuracy)
+        if last.val_accuracy is None:
+            return True
+        so_far = changed(record, {"curve": record.curve[:epoch]})
+        return self._front.observe(record.key, epoch, losses_of(so_far, self._study.search.objectives))
 
     def exceeds_limit(self, record: TrialRecord) -> Infeasible | None:
         """Return the outcome of a trial whose first epoch exceeds a limit, else None."""
