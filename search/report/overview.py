@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.compare.nomination import select
+from search.console.measures import show_measure
 from search.console.progress import duration, infeasible
 from search.console.scores import expected_line, score_rows
 from search.console.verdict_lines import verdict_lines
 from search.data.splits import second_size
 from search.journal.comparison import Choice, ComparisonDocument
 from search.journal.comparison_file import load_comparison
+from search.journal.measures import value_of
 from search.journal.nominee import choose_reported
 from search.journal.reading import History, read_history
 from search.journal.selection import Selection
@@ -20,6 +22,9 @@ from search.journal.summary import Status, best_first, summarise
 from search.records import Completed, Failed, TrialRecord
 from search.study.config import StudyConfig
 from search.text.counted import counted
+
+if TYPE_CHECKING:
+    from search.journal.fronts import Front
 
 NUM_NOMINATED = 5
 
@@ -39,6 +44,8 @@ class Overview:
     """The configuration that `export` would take; None without a nominee."""
     nominated: tuple[TrialRecord, ...]
     """The first trials by validation accuracy, best first."""
+    front: Front | None
+    """The Pareto front of a sweep with several objectives; None with one, and before the first completed trial."""
     repeats: Mapping[str, int]
     """Number of completed, failed and unfinished repeats."""
     race: tuple[str, ...]
@@ -66,6 +73,7 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
         selection=_select(study, trials, marks, document),
         choice=choose_reported(trials, document),
         nominated=tuple(best_first(trials)[:NUM_NOMINATED]),
+        front=_front(study, trials),
         repeats={
             "completed": sum(isinstance(record.outcome, Completed) for record in repeats),
             "failed": sum(isinstance(record.outcome, Failed) for record in repeats),
@@ -74,6 +82,16 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
         race=document.race.sentences if document and document.race else (),
         verdicts=tuple(verdict_lines(document.comparisons)) if document else (),
     )
+
+
+def _front(study: StudyConfig, trials: list[TrialRecord]) -> Front | None:
+    search = study.search
+    if len(search.objectives) == 1:
+        return None
+    from search.journal.fronts import front_of
+
+    front = front_of(trials, search.objectives, search.limits, num_startup=search.startup_trials)
+    return front if front.trials else None
 
 
 def to_dict(overview: Overview) -> dict[str, Any]:
@@ -96,6 +114,7 @@ def to_dict(overview: Overview) -> dict[str, Any]:
         "selection": asdict(overview.selection) if overview.selection else None,
         "choice": asdict(overview.choice) if overview.choice else None,
         "nominated": [_row(record) for record in overview.nominated],
+        "front": _front_to_dict(overview.front) if overview.front else None,
         "failures": [{"reason": reason, "count": count} for reason, count in status.failures],
         "repeats": dict(overview.repeats),
         "race": list(overview.race),
@@ -135,6 +154,32 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     }
 
 
+def _front_to_dict(front: Front) -> dict[str, Any]:
+    return {
+        "objectives": dict(front.objectives),
+        "trials": [
+            {"number": record.number, **{name: value_of(record, name) for name in front.objectives}}
+            for record in front.trials
+        ],
+        "knee": front.knee.number if front.knee else None,
+        "reference": front.reference,
+        "hypervolumes": [list(item) for item in front.hypervolumes],
+    }
+
+
+def _front_lines(front: Front) -> Iterator[str]:
+    """Yield the front as a table whose rows fit 80 columns unless labels are long."""
+    aims = ", ".join(f"{name} {direction}" for name, direction in front.objectives.items())
+    yield f"front       {counted(len(front.trials), 'trial')} on the Pareto front of {aims}"
+    rows = [[show_measure(name, value_of(record, name)) for name in front.objectives] for record in front.trials]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for record, cells in zip(front.trials, rows, strict=True):
+        numbers = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        yield f"            {numbers}  {record.label}{' (knee)' * (record is front.knee and len(front.trials) > 2)}"
+    if front.hypervolumes and front.hypervolumes[-1][1] > 0:
+        yield f"            hypervolume {front.hypervolumes[-1][1]:.3f}"
+
+
 def to_lines(overview: Overview) -> list[str]:
     """Return the overview as lines of text."""
     status = overview.status
@@ -163,6 +208,8 @@ def to_lines(overview: Overview) -> list[str]:
     ]
     if rows:
         lines += ["nominated   by validation accuracy of one run each", *rows]
+    if overview.front:
+        lines += _front_lines(overview.front)
     if any(overview.repeats.values()):
         lines.append(f"repeats     {', '.join(f'{count} {word}' for word, count in overview.repeats.items())}")
     lines += [f"race        {sentence}" for sentence in overview.race]

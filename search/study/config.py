@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
@@ -23,6 +24,11 @@ from spaces.space import Space
 
 MAX_OBJECTIVES = 4
 """With more, nearly every trial is on the Pareto front."""
+
+
+def _number(value: object) -> object:
+    """Read 1.0e6, which YAML reads as text, as a number."""
+    return float(value) if isinstance(value, str) and re.fullmatch(r"\d+(\.\d*)?[eE]\d{1,3}", value) else value
 
 
 def _accuracy_only() -> dict[str, Direction]:
@@ -55,7 +61,7 @@ class SearchSection(Section):
         default_factory=_accuracy_only
     )
     """Goals: measures (val_accuracy, num_parameters, latency_ms, ...) with max or min; val_accuracy is one of them."""
-    limits: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    limits: dict[str, Annotated[float, BeforeValidator(_number), Field(gt=0)]] = Field(default_factory=dict)
     """Largest allowed values of counts and costs: {num_parameters: 1.0e6}. A point whose counts exceed them is never
     drawn; a trial whose measured costs do ends as infeasible after its first epoch."""
     time_budget_mins: Annotated[float, Field(gt=0)] | None = None

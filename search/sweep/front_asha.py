@@ -7,20 +7,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search.journal.fronts import front_order
+from search.journal.fronts import front_ranks
 
 
 class FrontAsha:
     """Asynchronous successive halving of trials with several losses; lower is better.
 
-    At each rung a trial continues only while it is among the best 1/reduction of all trials that have reached the rung.
-    Trials are ordered by their non-dominated rank, then by their distance to the others of that rank. Apart from the
-    order it is `Asha`.
+    At each rung a trial continues while fewer than 1/reduction of all trials that have reached the rung have a lower
+    non-dominated rank. A trial on the rung's Pareto front always continues, so that the front is trained to the end.
 
     >>> scheduler = FrontAsha(grace_epochs=1, reduction=2, max_epochs=8)
     >>> losses = {"a": (0.5, 9.0), "b": (0.6, 9.5), "c": (0.7, 1.0), "d": (0.4, 0.5)}
     >>> [scheduler.observe(key, 1, pair) for key, pair in losses.items()]
-    [True, False, False, True]
+    [True, False, True, True]
 
     Args:
         grace_epochs: Epoch of the first rung.
@@ -55,5 +54,5 @@ class FrontAsha:
         self._seen.add((key, rung))
         rows = self.rungs[rung]
         rows.append(tuple(losses))
-        place = front_order(np.array(rows)).index(len(rows) - 1)
-        return place < max(1, len(rows) // self._reduction)
+        ranks = front_ranks(np.array(rows))
+        return bool((ranks < ranks[-1]).sum() < max(1, len(rows) // self._reduction))

@@ -114,7 +114,7 @@ class Sweep(Dispatcher):
 
     def _replay(self) -> None:
         """Replay the recorded epochs through the scheduler, in recorded order."""
-        for key, epoch, val_accuracy in self._journal.take_epochs():
+        for key, epoch, _ in self._journal.take_epochs():
             if self._journal.records[key].kind != "trial":
                 continue
             record = self._journal.records[key]
