@@ -131,6 +131,7 @@ class _Session(_Dict):
     version: NotRequired[Count]
     data: NotRequired[_Data | None]
     classes: NotRequired[list[Text]]
+    objectives: NotRequired[dict[str, Literal["max", "min"]]]
 
 
 class _Comparison(_Dict):

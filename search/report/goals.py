@@ -23,7 +23,7 @@ def make(material: Material) -> Html | None:
     if not front.trials:
         return None
     parts = [tag("p", sentence(front, is_declared=len(search.objectives) > 1))]
-    if front.knee is not None and len(front.trials) > 1:
+    if front.knee is not None and len(front.trials) > 2:
         parts.append(tag("p", f"Its knee, the trial nearest to the best of every objective, is {front.knee.label}."))
     pictures = [_picture(material, front, cost) for cost in costs_of(front)]
     rows = [

@@ -95,6 +95,7 @@ def open_session(study: StudyConfig, facts: DataFacts, command: str, patience: f
             versions=versions(),
             git=git_revision(),
             device="cuda" if study.resources.gpus else "cpu",
+            objectives=dict(study.search.objectives),
             data={
                 "name": study.data.name,
                 "digest": facts.key,
