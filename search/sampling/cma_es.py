@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cmaes  # noqa: F401  Optuna imports it in the middle of a proposal
 from optuna import Study
 from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution
