@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cmaes  # noqa: F401  Optuna imports it in the middle of a proposal
 from optuna import Study
 from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution
@@ -44,8 +45,11 @@ class CmaEs(CmaEsSampler):
                 if len(numbers) < optimizer.population_size:
                     return optimizer
                 storage.set_study_system_attr(study_id, key, numbers)
-            told = [by_number[number] for number in numbers]
-            optimizer.tell([(self._place(trial, transform), sign * trial.value) for trial in told])
+            solutions = []
+            for trial in map(by_number.__getitem__, numbers):
+                assert trial.value is not None
+                solutions.append((self._place(trial, transform), sign * trial.value))
+            optimizer.tell(solutions)
 
     def _place(self, trial: FrozenTrial, transform: _SearchSpaceTransform) -> Any:  # noqa: ANN401
         """Return a trial's point in the optimizer's coordinates; with margin, as the optimizer proposed it."""

@@ -71,12 +71,12 @@ def make_inner(
                 return NSGAIIISampler(seed=seed, **given)
             case "random" | "grid":
                 return RandomSampler(seed=seed)
-    assert is_class(method), f"make_inner has no case for {method}"
-    made = load_class(method)
-    if "seed" in inspect.signature(made).parameters:
-        given["seed"] = seed
-    sampler: BaseSampler = made(**given)
-    return sampler
+        assert is_class(method), f"make_inner has no case for {method}"
+        made = load_class(method)
+        if "seed" in inspect.signature(made).parameters:
+            given["seed"] = seed
+        sampler: BaseSampler = made(**given)
+        return sampler
 
 
 def load_class(path: str) -> type[BaseSampler]:

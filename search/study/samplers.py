@@ -33,12 +33,19 @@ class Method:
     """Package that it needs beside Optuna."""
 
 
+_TPE_NUMBERS = ("n_ei_candidates", "prior_weight")
 _GENETIC = ("population_size", "mutation_prob", "crossover_prob", "swapping_prob")
 
 SAMPLERS: dict[str, Method] = {
     "tpe": Method(
-        arguments=("consider_endpoints", "consider_magic_clip", "constant_liar", "group", "multivariate")
-        + ("n_ei_candidates", "prior_weight"),
+        arguments=(
+            "consider_endpoints",
+            "consider_magic_clip",
+            "constant_liar",
+            "group",
+            "multivariate",
+            *_TPE_NUMBERS,
+        ),
         has_startup=True,
     ),
     "gp": Method(models="common", arguments=("deterministic_objective",), has_startup=True, completes_stopped=True),

@@ -32,18 +32,17 @@ ADDITIONS: dict[str, list[Edit]] = {
             '        case "none":',
             '        case "first":\n            return FirstEpoch()\n',
         ),
-        ("search/study/config.py", '"median", "none"]', '"first", '),
+        ("search/study/config.py", '"plateau", "none"]', '"first", '),
     ],
     "sampler": [
         (
-            "search/sampling/sampler.py",
+            "search/sampling/methods.py",
             '            case "random" | "grid":',
-            '            case "qmc":\n'
-            "                with warnings.catch_warnings():\n"
-            '                    warnings.simplefilter("ignore")\n'
-            "                    return ConstrainedSampler(optuna.samplers.QMCSampler(seed=seed), replacement)\n",
+            '            case "brute":\n'
+            "                from optuna.samplers import BruteForceSampler\n\n"
+            "                return BruteForceSampler(seed=seed)\n",
         ),
-        ("search/study/config.py", '"random", "grid"]', '"qmc", '),
+        ("search/study/samplers.py", '    "random": Method(),', '    "brute": Method(),\n'),
     ],
     "backbone": [
         (
@@ -130,9 +129,9 @@ space:
   enc_on: false
   fc: "-"
   dropout: [0.0, 0.1, 0.2]
-  lr: {{float: [1.0e-3, 1.0e-2], log: true}}
+  lr: [1.0e-3, 1.0e-2]
 train: {{epochs: 3, batch: 16}}
-search: {{trials: 2, sampler: qmc, scheduler: first}}
+search: {{trials: 2, sampler: brute, scheduler: first}}
 resources: {{runner: inline, cpus: 1}}
 tracking: {{enabled: false}}
 """

@@ -104,7 +104,16 @@ def test_a_finished_sweep_is_left_alone_and_can_be_extended(
     assert len(set(count_epochs)) == len(count_epochs)
 
 
-@pytest.mark.parametrize("options", [(), ("search.sampler=random", "search.scheduler=median")], ids=["asha", "median"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("search.sampler=random", "search.scheduler=median"),
+        ("search.sampler=nsga2", "search.sampler_args.population_size=2", "search.scheduler=hyperband"),
+        ("search.sampler=qmc", "search.scheduler=plateau", "search.patience_epochs=1"),
+    ],
+    ids=["asha", "median", "hyperband", "plateau"],
+)
 def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(
     make_study: MakeStudy,
     driver: Any,
