@@ -5,11 +5,12 @@ from __future__ import annotations
 from search.console.measures import TITLES, show_measure
 from search.journal.fronts import Front, front_of
 from search.journal.measures import Direction, value_of
-from search.report.goals_plot import costs_of, front_figure, front_plot
+from search.report.goals_plot import front_figure
 from search.report.markup import Html, section, styled, table, tag
 from search.report.material import Material
 from search.report.picture import picture
 from search.text.counted import counted
+from search.tracking.front_plot import costs_of, front_plot
 
 BESIDE: dict[str, Direction] = {"val_accuracy": "max", "num_parameters": "min"}
 """What is drawn for a sweep whose only objective is the accuracy."""

@@ -387,10 +387,19 @@ class Mirror:
         state = str(sum(len(record.curve) for record in records))
         if store is None or held is None or run is None or not records or run.tags.get(f"{PREFIX}pictures") == state:
             return
+        from search.journal.fronts import front_of
         from search.tracking import figures
+        from search.tracking.front_plot import front_plot
 
         with tempfile.TemporaryDirectory() as folder, self._rejections_told("sweep"):
             file = Path(folder, "sweep.png")
             figures.draw_sweep(records, self._journal.nominee, file)
             store.log_file(run, file)
-            held.log(run, tags={f"{PREFIX}pictures": state})
+            tags = {f"{PREFIX}pictures": state}
+            objectives = self._journal.sessions.get("sweep", {}).get("objectives", {})
+            front = front_of(records, objectives, {}, num_startup=len(records)) if len(objectives) > 1 else None
+            if front is not None and front.trials:
+                front_plot(records, front, {}).savefig(Path(folder, "pareto_front.png"), dpi=figures.DPI)
+                store.log_file(run, Path(folder, "pareto_front.png"))
+                tags[f"{PREFIX}pareto_front"] = ", ".join(record.label for record in front.trials)
+            held.log(run, tags=tags)
