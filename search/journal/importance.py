@@ -28,6 +28,7 @@ BEST = 0.25
 class Ranking:
     """The importances of the parameters by one measure."""
 
+    title: str
     num_trials: int
     shares: tuple[Share, ...] = ()
     """Highest first; empty if there are fewer than MIN_TRIALS trials."""
@@ -49,6 +50,9 @@ class Importance:
     choices: tuple[ChoiceDifference, ...]
     """Differences between the values of the choices, most important parameter first."""
 
+    best_rank: float
+    """Lowest rank of the trials in the best quarter."""
+
     @property
     def rankings(self) -> tuple[Ranking, Ranking, Ranking]:
         """The three measures."""
@@ -60,6 +64,17 @@ class Importance:
         if self.reaching.shares:
             return tuple(share.parameter for share in self.reaching.shares)
         return tuple(factor.name for factor in self.trials.factors)
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """The parameters as arrays, most important first."""
+        by_name = {factor.name: factor for factor in self.trials.factors}
+        return tuple(by_name[name] for name in self.parameters)
+
+    @property
+    def has_enough_trials(self) -> bool:
+        """Whether importances were computed at all; the trials may still be too few to tell the parameters apart."""
+        return bool(self.reaching.shares)
 
 
 def what_mattered(records: Sequence[TrialRecord], space: Space) -> Importance:
@@ -75,17 +90,19 @@ def what_mattered(records: Sequence[TrialRecord], space: Space) -> Importance:
         ('lr', 'rnn', 'nodes')
     """
     trials = score_trials(records, space)
-    best = trials.rank >= _cutoff(trials.rank)
-    reaching = _ranking(trials, len(trials.rank), target=BEST, region=1.0)
+    best_rank = _cutoff(trials.rank)
+    num_best = int((trials.rank >= best_rank).sum())
+    reaching = _ranking("best quarter", trials, len(trials.rank), target=BEST, region=1.0)
     places = {share.parameter: place for place, share in enumerate(reaching.shares)}
     return Importance(
         trials=trials,
         reaching=reaching,
-        within=_ranking(trials, int(best.sum()), target=BEST / 2, region=BEST),
+        within=_ranking("its better half", trials, num_best, target=BEST / 2, region=BEST),
         variance=_variance(trials),
         choices=choice_differences(
             sorted(trials.factors, key=lambda factor: places.get(factor.name, 0)), trials.accuracy
         ),
+        best_rank=best_rank,
     )
 
 
@@ -93,27 +110,27 @@ def _cutoff(rank: NDArray[np.float64]) -> float:
     return float(np.sort(rank)[::-1][math.ceil(BEST * len(rank)) - 1]) if len(rank) else math.inf
 
 
-def _ranking(trials: ScoredTrials, num_trials: int, *, target: float, region: float) -> Ranking:
+def _ranking(title: str, trials: ScoredTrials, num_trials: int, *, target: float, region: float) -> Ranking:
     if few := _too_few(num_trials, trials.factors):
-        return Ranking(num_trials=num_trials, too_few=few)
+        return Ranking(title=title, num_trials=num_trials, too_few=few)
     shares = ped_anova_shares(trials.factors, trials.rank, target=target, region=region)
     same = "" if any(share.is_beyond_chance for share in shares) else "shuffled scores give importances as high"
-    return Ranking(num_trials=num_trials, shares=shares, too_few=same)
+    return Ranking(title=title, num_trials=num_trials, shares=shares, too_few=same)
 
 
 def _variance(trials: ScoredTrials) -> Ranking:
     known = ~np.isnan(trials.accuracy)
-    num_trials = int(known.sum())
+    title, num_trials = "variance", int(known.sum())
     everywhere = (factor for factor in trials.factors if factor.is_active[known].all())
     own = [dataclasses.replace(factor, positions=factor.positions[known]) for factor in everywhere]
     if few := _too_few(num_trials, own):
-        return Ranking(num_trials=num_trials, too_few=few)
+        return Ranking(title=title, num_trials=num_trials, too_few=few)
     found = fanova(own, trials.accuracy[known])
     blind = "" if found.r2 > 0 else "the forest predicts no trial that it was not fitted to"
-    return Ranking(num_trials=num_trials, shares=found.shares, too_few=blind)
+    return Ranking(title=title, num_trials=num_trials, shares=found.shares, too_few=blind)
 
 
 def _too_few(num_trials: int, factors: Sequence[Factor]) -> str:
     if num_trials < MIN_TRIALS:
-        return f"{num_trials} of at least {MIN_TRIALS}"
+        return f"importances take at least {MIN_TRIALS}, there are {num_trials}"
     return "" if factors else "no parameter has two values among them"

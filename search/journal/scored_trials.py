@@ -40,9 +40,15 @@ class ScoredTrials:
     factors: tuple[Factor, ...]
     """Parameters with at least two values among the trials, in the order of the space."""
 
-    def count(self, kind: type[Completed | Stopped | Failed]) -> int:
-        """Return the number of trials with this outcome."""
-        return sum(isinstance(record.outcome, kind) for record in self.records)
+    def ended(self, kind: type[Completed | Stopped | Failed]) -> NDArray[np.bool_]:
+        """Return whether each trial has this outcome, (N,)."""
+        return np.array([isinstance(record.outcome, kind) for record in self.records], dtype=np.bool_)
+
+    @property
+    def last_accuracy(self) -> NDArray[np.float64]:
+        """The last validation accuracy of each trial, after different numbers of epochs; NaN without one, (N,)."""
+        last = [record.val_accuracy for record in self.records]
+        return np.array([math.nan if value is None else value for value in last])
 
 
 def score_trials(records: Sequence[TrialRecord], space: Space) -> ScoredTrials:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from search.journal.importance import MIN_TRIALS, Importance, what_mattered
+from search.journal.importance import Importance, what_mattered
 from search.journal.reading import read_history
 from search.records import Completed, Failed, Stopped
 from search.report.claim import command_lines, find_rival
@@ -38,9 +38,9 @@ def to_dict(study: StudyConfig, importance: Importance) -> dict[str, Any]:
     return {
         "study": study.name,
         "trials": {
-            "completed": trials.count(Completed),
-            "stopped": trials.count(Stopped),
-            "diverged": trials.count(Failed),
+            "completed": int(trials.ended(Completed).sum()),
+            "stopped": int(trials.ended(Stopped).sum()),
+            "diverged": int(trials.ended(Failed).sum()),
         },
         "epoch": trials.epoch,
         "rankings": {
@@ -56,9 +56,9 @@ def trials_line(importance: Importance) -> str:
     """Return the counts of the trials, and what is measured on them, in one or two sentences."""
     trials = importance.trials
     counts = ", ".join(
-        f"{trials.count(kind)} {word}"
+        f"{trials.ended(kind).sum()} {word}"
         for kind, word in ((Completed, "completed"), (Stopped, "stopped early"), (Failed, "diverged"))
-        if trials.count(kind)
+        if trials.ended(kind).any()
     )
     return f"{counted(len(trials.records), 'trial')} with a result{f': {counts}' if counts else ''}"
 
@@ -66,7 +66,7 @@ def trials_line(importance: Importance) -> str:
 def to_lines(study: StudyConfig, importance: Importance) -> list[str]:
     """Return what mattered as lines of at most 80 columns, apart from names that are longer."""
     lines = [f"study       {study.name} ({study.location})", f"importance  {trials_line(importance)}", ""]
-    if any(ranking.shares for ranking in importance.rankings):
+    if importance.has_enough_trials:
         lines += _table(importance)
     for title, words in explanations(importance):
         lines += textwrap.wrap(words, 79, initial_indent=f"{title:17}", subsequent_indent=" " * 17)
@@ -75,17 +75,11 @@ def to_lines(study: StudyConfig, importance: Importance) -> list[str]:
     return [*lines, "", *_claim_lines(study, importance)]
 
 
-TITLES = ("best quarter", "its better half", "variance")
-"""Names of the three measures, in the order of `Importance.rankings`."""
-
-
 def explanations(importance: Importance) -> list[tuple[str, str]]:
     """Return title and explanation of the three measures; the words `too few trials` where that is so."""
     reaching, within, variance = importance.rankings
-    if reaching.num_trials < MIN_TRIALS:
-        return [
-            ("too few trials", f"importances take {MIN_TRIALS} trials with a result; there are {reaching.num_trials}")
-        ]
+    if not importance.has_enough_trials:
+        return [("too few trials", reaching.too_few)]
     words = (
         f"PED-ANOVA on all {counted(reaching.num_trials, 'trial')}, by rank in the sweep: what sets the best quarter "
         "of them apart",
@@ -93,8 +87,10 @@ def explanations(importance: Importance) -> list[tuple[str, str]]:
         f"fANOVA on {counted(variance.num_trials, 'trial')}: share of the variance, over the space, of the accuracy "
         f"after epoch {importance.trials.epoch} that a parameter explains alone; not for conditional parameters",
     )
-    few = (f"; too few trials: {ranking.too_few}" if ranking.too_few else "" for ranking in importance.rankings)
-    return [(title, told + why) for title, told, why in zip(TITLES, words, few, strict=True)]
+    return [
+        (ranking.title, f"{told}; too few trials: {ranking.too_few}" if ranking.too_few else told)
+        for ranking, told in zip(importance.rankings, words, strict=True)
+    ]
 
 
 def share_cell(share: Share | None) -> str:
@@ -106,7 +102,7 @@ def share_cell(share: Share | None) -> str:
 
 
 def _table(importance: Importance) -> Iterator[str]:
-    yield "parameter".ljust(NAME_WIDTH) + "".join(title.rjust(SHARE_WIDTH) for title in TITLES)
+    yield "parameter".ljust(NAME_WIDTH) + "".join(ranking.title.rjust(SHARE_WIDTH) for ranking in importance.rankings)
     for name, cells in table_rows(importance):
         yield short(name, NAME_WIDTH - 1).ljust(NAME_WIDTH) + "".join(cell.rjust(SHARE_WIDTH) for cell in cells)
     yield from ("", *textwrap.wrap(MARKS, 79), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search.report import design, evidence, provenance, race, scores, sweep, verdict
+from search.report import design, evidence, importance, provenance, race, scores, sweep, verdict
 from search.report.markup import Html, styled, tag
 from search.report.material import Material
 from search.report.verdict import headline, verdict_counts
@@ -18,6 +18,7 @@ TITLES = {
     "race": "The race",
     "asked": "What was asked",
     "sweep": "The sweep",
+    "importance": "What mattered",
     "pictures": "Pictures",
     "numbers": "All numbers",
     "provenance": "How to reproduce this",
@@ -40,6 +41,7 @@ def make_page(material: Material) -> str:
         "race": race.make(material),
         "asked": design.make(material),
         "sweep": sweep.make(material),
+        "importance": importance.make(material),
         "pictures": evidence.make_pictures(material),
         "numbers": evidence.make_numbers(material),
         "provenance": provenance.make(material),

@@ -1,4 +1,4 @@
-"""The difference in score between the values of a choice, over the trials of a sweep. Descriptive: nothing is paired."""
+"""The difference in score between the values of a choice, over the trials of a sweep; nothing is paired."""
 
 from __future__ import annotations
 
