@@ -27,7 +27,6 @@ from search.significance.figures.importance import (
     parallel_plot,
     slices_plot,
 )
-from search.significance.rounding import points
 
 
 def make(material: Material) -> Html | None:
@@ -67,12 +66,13 @@ def _shares(importance: Importance) -> Iterator[Html]:
 
 def _pictures(importance: Importance) -> Iterator[Html]:
     trials, factors = importance.trials, importance.factors
+    stopped = "; trials that were stopped early have trained for fewer epochs" if trials.ended(Stopped).any() else ""
     yield tag("h3", "Accuracy against each parameter")
     yield still_picture(
         slices_plot(factors, trials.last_accuracy, trials.ended(Completed), trials.ended(Stopped)),
         alt=f"Scatter plots of the last validation accuracy against {min(len(factors), NUM_SLICES)} parameters.",
-        caption="Last validation accuracy of each trial, one run each; trials that were stopped early have trained for "
-        "fewer epochs. Lines are means of the completed trials of a choice, which survived the scheduler.",
+        caption=f"Last validation accuracy of each trial, one run each{stopped}. Lines are the means of the completed "
+        f"trials of a choice{', the survivors of the scheduler' if stopped else ''}.",
     )
     if len(factors) > 1:
         yield tag("h3", "The two most important parameters")
@@ -98,7 +98,7 @@ def _choices(importance: Importance) -> Iterator[Html]:
         (
             item.parameter,
             f"{item.a} minus {item.b}",
-            points(item.estimate, 2),
+            f"{100 * item.estimate:+.2f}",
             difference_interval(item),
             f"{item.num_a} and {item.num_b}",
         )
