@@ -20,6 +20,8 @@ from spaces.space import Space
 
 MIN_TRIALS = 20
 """Smallest number of trials from which importances are computed."""
+MAX_TRIALS = 2000
+"""Largest number of trials that fANOVA is fitted to, drawn at random from more."""
 BEST = 0.25
 """Fraction of the trials that counts as best."""
 
@@ -119,8 +121,10 @@ def _ranking(title: str, trials: ScoredTrials, num_trials: int, *, target: float
 
 
 def _variance(trials: ScoredTrials) -> Ranking:
-    known = ~np.isnan(trials.accuracy)
-    title, num_trials = "variance", int(known.sum())
+    known = np.flatnonzero(~np.isnan(trials.accuracy))
+    if len(known) > MAX_TRIALS:
+        known = np.random.default_rng(0).choice(known, MAX_TRIALS, replace=False)
+    title, num_trials = "variance", len(known)
     everywhere = (factor for factor in trials.factors if factor.is_active[known].all())
     own = [dataclasses.replace(factor, positions=factor.positions[known]) for factor in everywhere]
     if few := _too_few(num_trials, own):

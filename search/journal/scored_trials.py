@@ -106,7 +106,8 @@ def _factor(name: str, domain: Domain, values: Sequence[Any]) -> Factor:
         case Float(low=low, high=high, log=log) | Int(low=low, last=high, log=log):
             scale = math.log if log else float
             width = scale(high) - scale(low)
-            positions = [math.nan if value is None else (scale(value) - scale(low)) / width for value in values]
+            known = [value if domain.contains(value) else None for value in values]
+            positions = [math.nan if value is None else (scale(value) - scale(low)) / width for value in known]
             return Factor(
                 name=name,
                 positions=np.array(positions),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,6 +19,8 @@ from search.study.config import StudyConfig
 from search.text.counted import counted
 
 NAME_WIDTH, SHARE_WIDTH = 19, 20
+NUM_ROWS = 20
+"""Number of parameters that `status` prints."""
 NUM_CHOICES = 6
 """Number of choices whose differences `status` prints."""
 NO_CLAIM = "Importance is no claim: it describes these trials, each of which was trained once."
@@ -103,8 +106,10 @@ def share_cell(share: Share | None) -> str:
 
 def _table(importance: Importance) -> Iterator[str]:
     yield "parameter".ljust(NAME_WIDTH) + "".join(ranking.title.rjust(SHARE_WIDTH) for ranking in importance.rankings)
-    for name, cells in table_rows(importance):
+    for name, cells in itertools.islice(table_rows(importance), NUM_ROWS):
         yield short(name, NAME_WIDTH - 1).ljust(NAME_WIDTH) + "".join(cell.rjust(SHARE_WIDTH) for cell in cells)
+    if (left := len(importance.parameters) - NUM_ROWS) > 0:
+        yield f"and {counted(left, 'parameter')} of less importance, which the report shows"
     yield from ("", *textwrap.wrap(MARKS, 79), "")
 
 

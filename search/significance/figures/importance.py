@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-NUM_SLICES = 6
+NUM_BARS, NUM_SLICES = 20, 6
+"""Largest number of parameters whose importances, and whose slices, are drawn."""
 NUM_AXES = 8
 """Largest number of parameters in parallel coordinates."""
 NUM_SPREAD = 8
@@ -37,11 +38,12 @@ def importance_plot(columns: Sequence[tuple[str, Sequence[Share], str]], paramet
 
     Args:
         columns: Title of each measure, its shares, and what to write instead of them if there are none.
-        parameters: The rows, from the top.
+        parameters: The rows, from the top; the first NUM_BARS are drawn.
 
     Returns:
         A figure; hollow marks are shares that are not beyond chance.
     """
+    parameters = parameters[:NUM_BARS]
     names = [short(name, NAME_CHARS) for name in parameters]
     left = 0.3 + 0.085 * max(map(len, names), default=0)
     figure = _fixed(
@@ -50,7 +52,7 @@ def importance_plot(columns: Sequence[tuple[str, Sequence[Share], str]], paramet
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     places = {name: row for row, name in enumerate(parameters)}
     for axes, (title, shares, few) in zip(panels, columns, strict=True):
-        for share in shares:
+        for share in (share for share in shares if share.parameter in places):
             row, at = places[share.parameter], 100 * share.share
             axes.plot([100 * share.low, 100 * share.high], [row, row], color=GREY, linewidth=1.4, zorder=1)
             face = BLUE if share.is_beyond_chance else "white"

@@ -90,13 +90,14 @@ def ped_anova(factors: Sequence[Factor], order: Array, weights: Array, *, target
     Returns:
         Importances, (B, F).
     """
-    order = np.broadcast_to(order, weights.shape)
     best, compared = _best(order, weights, target), _best(order, weights, region)
     num_best, num_compared = best.sum(axis=1), compared.sum(axis=1)
+    grids = [_on_grid(factor) for factor in factors]
+    every, ends = np.hstack(grids), np.cumsum([grid.shape[1] for grid in grids])[:-1]
     columns = []
-    for factor in factors:
-        grid = _on_grid(factor)
-        counts, all_counts = best[:, factor.is_active] @ grid, compared[:, factor.is_active] @ grid
+    for factor, counts, all_counts in zip(
+        factors, np.split(best @ every, ends, axis=1), np.split(compared @ every, ends, axis=1), strict=True
+    ):
         density = _on_numbers if factor.is_ordered else _on_choices
         p_best, p_compared = density(counts) + 1e-12, density(all_counts) + 1e-12
         divergence = (p_compared * (p_best / p_compared - 1) ** 2).sum(axis=1)
@@ -109,11 +110,11 @@ def ped_anova(factors: Sequence[Factor], order: Array, weights: Array, *, target
 
 def _best(order: Array, weights: Array, fraction: float) -> Array:
     """Return the weights of the best trials, ties included, 0 for the others, (B, N)."""
-    ranked = np.argsort(-order, axis=1, kind="stable")
+    ranked = np.broadcast_to(np.argsort(-order, axis=1, kind="stable"), weights.shape)
     counted = np.cumsum(np.take_along_axis(weights, ranked, axis=1), axis=1)
-    wanted = np.ceil(fraction * counted[:, -1:])
-    last = np.argmax(counted >= wanted, axis=1)[:, None]
-    cutoff = np.take_along_axis(order, np.take_along_axis(ranked, last, axis=1), axis=1)
+    last = np.argmax(counted >= np.ceil(fraction * counted[:, -1:]), axis=1)[:, None]
+    place = np.take_along_axis(ranked, last, axis=1)
+    cutoff = np.take_along_axis(np.broadcast_to(order, weights.shape), place, axis=1)
     kept: Array = weights * (order >= cutoff)
     return kept
 
@@ -126,17 +127,17 @@ def _normalised(importances: Array) -> Array:
 
 
 def _on_grid(factor: Factor) -> Array:
-    """Return the grid point of each trial that has the parameter, one-hot, (N_active, G)."""
-    positions = factor.positions[factor.is_active]
-    if not factor.is_ordered:
-        return np.eye(len(factor.choices))[positions.astype(np.int64)]
-    num_steps = NUM_STEPS
-    if factor.num_values is not None and factor.is_log:
-        num_steps = min(math.ceil(math.log2(factor.num_values)) + 1, NUM_STEPS)
-    elif factor.num_values is not None:
-        num_steps = min(factor.num_values, NUM_STEPS)
-    places = np.ceil(positions * (num_steps - 1) - 0.5).astype(np.int64)
-    return np.eye(num_steps)[np.clip(places, 0, num_steps - 1)]
+    """Return the grid point of each trial, one-hot, (N, G); all 0 without the parameter."""
+    num_points = len(factor.choices) if factor.choices else NUM_STEPS
+    if factor.is_ordered and factor.num_values is not None:
+        steps = math.ceil(math.log2(factor.num_values)) + 1 if factor.is_log else factor.num_values
+        num_points = min(steps, NUM_STEPS)
+    scale = num_points - 1 if factor.is_ordered else 1
+    own = factor.is_active
+    places = np.clip(np.ceil(factor.positions[own] * scale - 0.5).astype(np.int64), 0, num_points - 1)
+    grid = np.zeros((len(own), num_points))
+    grid[own.nonzero()[0], places] = 1
+    return grid
 
 
 def _on_choices(counts: Array) -> Array:

@@ -113,6 +113,12 @@ def test_parameters_become_positions(make_trial: Callable[..., TrialRecord]) -> 
     assert bn.choices == ("true", "false")
 
 
+def test_a_value_outside_the_space_is_no_position(make_trial: Callable[..., TrialRecord]) -> None:
+    records = [make_trial(str(rate), Completed(), 0.9, rate=rate) for rate in (0.01, 0.02, 1e-6, 3.0)]
+    (rate,) = score_trials(records, SPACE).factors
+    assert np.isnan(rate.positions).sum() == 2
+
+
 def test_a_parameter_with_one_value_is_left_out(make_trial: Callable[..., TrialRecord]) -> None:
     records = [make_trial("a", Completed(), 0.9, rate=0.01), make_trial("b", Completed(), 0.8, rate=0.02)]
     assert [factor.name for factor in score_trials(records, SPACE).factors] == ["rate"]
