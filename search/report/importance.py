@@ -20,6 +20,7 @@ from search.report.markup import Html, definitions, section, styled, table, tag
 from search.report.material import Material
 from search.report.picture import folded_away, note, still_picture
 from search.significance.figures.importance import (
+    MAX_DRAWN,
     NUM_AXES,
     NUM_SLICES,
     importance_plot,
@@ -66,13 +67,14 @@ def _shares(importance: Importance) -> Iterator[Html]:
 
 def _pictures(importance: Importance) -> Iterator[Html]:
     trials, factors = importance.trials, importance.factors
+    few = f" {MAX_DRAWN} random trials are drawn." if len(trials.records) > MAX_DRAWN else ""
     stopped = "; trials that were stopped early have trained for fewer epochs" if trials.ended(Stopped).any() else ""
     yield tag("h3", "Accuracy against each parameter")
     yield still_picture(
         slices_plot(factors, trials.last_accuracy, trials.ended(Completed), trials.ended(Stopped)),
         alt=f"Scatter plots of the last validation accuracy against {min(len(factors), NUM_SLICES)} parameters.",
         caption=f"Last validation accuracy of each trial, one run each{stopped}. Lines are the means of the completed "
-        f"trials of a choice{', the survivors of the scheduler' if stopped else ''}.",
+        f"trials of a choice{', the survivors of the scheduler' if stopped else ''}.{few}",
     )
     if len(factors) > 1:
         yield tag("h3", "The two most important parameters")
@@ -80,14 +82,14 @@ def _pictures(importance: Importance) -> Iterator[Html]:
             pair_plot(factors[0], factors[1], trials.rank),
             alt=f"Rank in the sweep over {factors[0].name} and {factors[1].name}.",
             caption="Rank in the sweep: completed trials by accuracy, then stopped ones by epochs and accuracy, then "
-            "diverged ones.",
+            f"diverged ones.{few}",
         )
     yield tag("h3", "All trials in parallel coordinates")
     yield still_picture(
         parallel_plot(factors, trials.rank, best=importance.best_rank),
         alt=f"Lines of {len(trials.records)} trials through {min(len(factors), NUM_AXES)} parameters to their rank.",
         caption="Each line is a trial; the best quarter is blue. Lines of equal values are spread by rank. Absent: the "
-        "trial does not have this conditional parameter.",
+        f"trial does not have this conditional parameter.{few}",
     )
 
 

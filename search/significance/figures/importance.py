@@ -22,6 +22,8 @@ NUM_BARS, NUM_SLICES = 20, 6
 """Largest number of parameters whose importances, and whose slices, are drawn."""
 NUM_AXES = 8
 """Largest number of parameters in parallel coordinates."""
+MAX_DRAWN = 500
+"""Largest number of trials that are drawn one by one, a random sample of more."""
 NUM_SPREAD = 8
 """Largest number of values of a parameter that are spread in parallel coordinates."""
 NUM_PIXELS = 40
@@ -109,7 +111,8 @@ def slices_plot(
         factor = shown[index]
         places = _jittered(factor, seed=0)
         for own, colour, marker, _ in kinds:
-            axes.plot(places[own], 100 * scores[own], marker, color=colour, markersize=4, alpha=0.65)
+            drawn = own & _sample(len(own))
+            axes.plot(places[drawn], 100 * scores[drawn], marker, color=colour, markersize=4, alpha=0.65)
         if not factor.is_ordered:
             _draw_means(axes, factor, scores, is_completed)
         _label_scale(axes, factor, axis="x")
@@ -147,8 +150,10 @@ def pair_plot(across: Factor, up: Factor, rank: Array) -> Figure:
     np.divide((near_y * rank[own]) @ near_x.T, weight, out=smooth, where=weight >= MIN_WEIGHT)
     colours = diverging()
     left.pcolormesh(grid_x, grid_y, np.ma.masked_invalid(smooth), cmap=colours, vmin=0, vmax=1)
-    places = _jittered(across, seed=0)[own], _jittered(up, seed=1)[own]
-    right.scatter(*places, c=rank[own], cmap=colours, vmin=0, vmax=1, s=26, edgecolors=GREY, linewidths=0.5)
+    # In random order, so that neither good nor bad trials hide the others.
+    trials = np.random.default_rng(2).permutation(np.flatnonzero(own & _sample(len(own))))
+    places = _jittered(across, seed=0)[trials], _jittered(up, seed=1)[trials]
+    right.scatter(*places, c=rank[trials], cmap=colours, vmin=0, vmax=1, s=26, edgecolors=GREY, linewidths=0.5)
     for axes, title in ((left, "smoothed (blank: no trial near)"), (right, "trials")):
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(short(across.name, NAME_CHARS))
@@ -184,9 +189,9 @@ def parallel_plot(factors: Sequence[Factor], rank: Array, *, best: float) -> Fig
     heights.append(0.04 + 0.92 * rank)
     across = np.broadcast_to(np.arange(len(heights)), (len(rank), len(heights)))
     lines = np.stack([across, np.array(heights).T], axis=2)
-    is_best = rank >= best
+    is_best, is_drawn = rank >= best, _sample(len(rank))
     for own, colour, width, alpha in ((~is_best, GREY, 0.7, 0.35), (is_best, BLUE, 1.3, 0.75)):
-        axes.add_collection(LineCollection(list(lines[own]), colors=colour, linewidths=width, alpha=alpha))
+        axes.add_collection(LineCollection(list(lines[own & is_drawn]), colors=colour, linewidths=width, alpha=alpha))
     for place, factor in enumerate(shown):
         axes.axvline(place, color=RULE, linewidth=1, zorder=0)
         ticks, labels = _ticks(factor)
@@ -239,6 +244,13 @@ def _fixed(
         hspace=hspace,
     )
     return figure
+
+
+def _sample(num_trials: int) -> NDArray[np.bool_]:
+    """Return which trials are drawn, (N,)."""
+    is_drawn = np.zeros(num_trials, dtype=np.bool_)
+    is_drawn[np.random.default_rng(3).permutation(num_trials)[:MAX_DRAWN]] = True
+    return is_drawn
 
 
 def _jittered(factor: Factor, *, seed: int) -> Array:
