@@ -197,11 +197,26 @@ def status(
     check: Annotated[
         bool, typer.Option("--check", help="Do journal, Optuna and MLflow agree? Exit code 1 if not.")
     ] = False,
+    importance: Annotated[
+        bool, typer.Option("--importance", help="Show which parameters mattered among the trials instead.")
+    ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the counts, nominee and failures of a study."""
+    if check and importance:
+        raise InputError("--check and --importance: expected one of them, found both; run the command twice")
     config = _find(study, overrides)
+    if importance:
+        from search.report import importance_text
+
+        mattered = importance_text.read_importance(config)
+        show(
+            as_json,
+            lambda: importance_text.to_dict(config, mattered),
+            lambda: importance_text.to_lines(config, mattered),
+        )
+        return
     if not check:
         _show_status(config, as_json)
         return

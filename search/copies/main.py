@@ -14,13 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from search.copies.process import DATABASE_VARIABLE, URI_VARIABLE
 from search.errors import HybridSearchError, InputError
 from search.storage.locks import try_lock
 from search.text.printable import printable
 from search.uris import redacted
+
+if TYPE_CHECKING:
+    from search.study.config import StudyConfig
 
 POLL_SECS = 0.5
 MAX_PAUSE_SECS = 30.0
@@ -95,17 +98,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _optuna(folder: Path, database: str | None, print_line: Callable[[str], None]) -> OneWayCopy:
     from search.sampling.optuna_copy import OptunaCopy
-    from search.storage.working_copy import RESOLVED
-    from search.study.load import load_study
 
-    study = load_study(folder / RESOLVED, fill=False, recorded=True)
+    study = _study(folder)
     return OptunaCopy(folder, name=study.name, space=study.build_space(), database=database, print_line=print_line)
 
 
 def _mlflow(folder: Path, uri: str, experiment: str, print_line: Callable[[str], None]) -> OneWayCopy:
     from search.tracking.mirror import Mirror
 
-    return Mirror(folder, uri=uri, experiment=experiment, print_line=print_line)
+    return Mirror(
+        folder, uri=uri, experiment=experiment, print_line=print_line, space=lambda: _study(folder).build_space()
+    )
+
+
+def _study(folder: Path) -> StudyConfig:
+    from search.storage.working_copy import RESOLVED
+    from search.study.load import load_study
+
+    return load_study(folder / RESOLVED, fill=False, recorded=True)
 
 
 class _Thread(threading.Thread):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search.report import design, evidence, goals, provenance, race, scores, sweep, verdict
+from search.report import design, evidence, goals, importance, provenance, race, scores, sweep, verdict
 from search.report.markup import Html, styled, tag
 from search.report.material import Material
 from search.report.verdict import headline, verdict_counts
@@ -19,6 +19,7 @@ TITLES = {
     "asked": "What was asked",
     "sweep": "The sweep",
     "goals": "Accuracy and cost",
+    "importance": "What mattered",
     "pictures": "Pictures",
     "numbers": "All numbers",
     "provenance": "How to reproduce this",
@@ -42,6 +43,7 @@ def make_page(material: Material) -> str:
         "asked": design.make(material),
         "sweep": sweep.make(material),
         "goals": goals.make(material),
+        "importance": importance.make(material),
         "pictures": evidence.make_pictures(material),
         "numbers": evidence.make_numbers(material),
         "provenance": provenance.make(material),

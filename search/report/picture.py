@@ -38,6 +38,12 @@ def picture(still: Figure, live: LiveFigure, *, alt: str, caption: str, min_widt
     return tag("figure", image, styled("div", "frame", plot), tag("figcaption", caption))
 
 
+def still_picture(still: Figure, *, alt: str, caption: str) -> Html:
+    """Return a `figure` element with a static version only, and a caption."""
+    image = tag("img", attributes={"class": "still", "src": to_source(still), "alt": alt})
+    return tag("figure", image, tag("figcaption", caption))
+
+
 def to_source(still: Figure) -> str:
     """Return a figure as a data URL."""
     stream = io.BytesIO()

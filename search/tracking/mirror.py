@@ -21,6 +21,7 @@ from search.tracking.mlflow_client import ForgottenError, RejectedError
 from search.tracking.mlflow_tracker import Point, Store
 from search.tracking.run_values import add_comparison, config_of, flat, session_tags, values_of
 from search.uris import redacted
+from spaces.space import Space
 
 _PARENT_NAMES = {"sweep": "sweep", "compare": "repeats"}
 """Command -> suffix of its parent run's name."""
@@ -45,12 +46,20 @@ class Mirror:
         experiment: MLflow experiment; created if missing.
         print_line: Receives lines for the user: what MLflow rejects for good, and what was repaired after an earlier
             start.
+        space: Returns the study's space; None for no pictures of what mattered.
     """
 
     def __init__(
-        self, folder: Path, *, uri: str, experiment: str, print_line: Callable[[str], None] = lambda _: None
+        self,
+        folder: Path,
+        *,
+        uri: str,
+        experiment: str,
+        print_line: Callable[[str], None] = lambda _: None,
+        space: Callable[[], Space] | None = None,
     ) -> None:
         self._folder, self._uri, self._experiment, self._print_line = folder, uri, experiment, print_line
+        self._space = space
         self._mended = ""
         self._begin()
 
@@ -390,16 +399,18 @@ class Mirror:
         from search.journal.fronts import front_of
         from search.tracking import figures
         from search.tracking.front_plot import front_plot
+        from search.tracking.importance_figures import draw_importance
 
+        tags = {f"{PREFIX}pictures": state}
         with tempfile.TemporaryDirectory() as folder, self._rejections_told("sweep"):
-            file = Path(folder, "sweep.png")
-            figures.draw_sweep(records, self._journal.nominee, file)
-            store.log_file(run, file)
-            tags = {f"{PREFIX}pictures": state}
+            figures.draw_sweep(records, self._journal.nominee, Path(folder, "sweep.png"))
             objectives = self._journal.sessions.get("sweep", {}).get("objectives", {})
             front = front_of(records, objectives, {}, num_startup=len(records)) if len(objectives) > 1 else None
             if front is not None and front.trials:
                 front_plot(records, front, {}).savefig(Path(folder, "pareto_front.png"), dpi=figures.DPI)
-                store.log_file(run, Path(folder, "pareto_front.png"))
                 tags[f"{PREFIX}pareto_front"] = ", ".join(record.label for record in front.trials)
+            if self._space is not None:
+                draw_importance(self._journal.of_kind("trial"), self._space, Path(folder, "importance"))
+            for picture in sorted(Path(folder).iterdir()):
+                store.log_file(run, picture)
             held.log(run, tags=tags)

@@ -306,6 +306,27 @@ def test_a_changed_study_is_refused_by_field(call: Any, write: Any, swept: Path,
     assert_refused(call("compare", swept, *named), "compare.baselines.0: backbone: expected")
 
 
+def test_importance_of_few_trials(call: Any, swept: Path) -> None:
+    shown = call("status", swept, "--importance")
+    assert shown.code == EXIT_DONE
+    assert "too few trials" in shown.out
+    assert "Importance is no claim" in shown.out
+    assert call("status", swept, "--importance", "--json").document["trials"]["completed"] == 2
+    assert_refused(call("status", swept, "--importance", "--check"), "expected one of them, found both")
+
+
+def test_status_loads_nothing_that_it_does_not_need(swept: Path) -> None:
+    script = (
+        "import sys; from search.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as error: code = error.code\n"
+        "print(code, [name for name in ('torch', 'optuna', 'matplotlib', 'sklearn', 'search.journal.importance')"
+        " if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", script, "status", swept], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "0 []"
+
+
 def test_ui_on_a_taken_port(call: Any, swept: Path) -> None:
     assert_refused(call("ui", swept), "tracking.enabled is false")
     with socket.socket() as taken:
