@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from search.cli import standalone
+from search.cli import control, standalone
 from search.cli.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
 from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError, InputError
 from search.runners.interruption import interruptible
@@ -308,6 +308,7 @@ def export(
 
 
 for command in (
+    control.trials,
     standalone.predict,
     standalone.models,
     standalone.reproduce,

@@ -55,6 +55,7 @@ class _Outcome(_Dict):
     epoch: NotRequired[Count | None]
     reason: NotRequired[Text]
     diverged: NotRequired[bool]
+    by_hand: NotRequired[bool]
 
 
 class _Data(_Dict):
@@ -62,6 +63,8 @@ class _Data(_Dict):
     digest: Text
     num_train: NotRequired[Count]
     num_test: NotRequired[Count]
+    height: NotRequired[Count]
+    width: NotRequired[Count]
     root: NotRequired[Text | None]
 
 
