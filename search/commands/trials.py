@@ -162,8 +162,10 @@ def facts_in(history: History) -> DataFacts | None:
 
 
 def _specs(study: StudyConfig, trials: Sequence[TrialRecord], facts: DataFacts | None) -> dict[str, TrialSpec]:
-    specs = {}
-    for record in trials if facts is not None else ():
+    specs: dict[str, TrialSpec] = {}
+    if facts is None:
+        return specs
+    for record in trials:
         try:
             specs[record.key] = bind(study, record.point, facts, ())
         except StudyError:  # a point of an earlier version; its other columns are shown

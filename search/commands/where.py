@@ -36,7 +36,7 @@ _OPERATORS = "=, !=, <, <=, >, >= or in"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condition:
+class RowTest:
     """One test of a filter."""
 
     name: str
@@ -46,7 +46,7 @@ class Condition:
     """The values as they were written, without quotes; one, except for `in`."""
 
 
-def parse_where(text: str) -> tuple[Condition, ...]:
+def parse_where(text: str) -> tuple[RowTest, ...]:
     """Parse a filter.
 
     >>> [(test.name, test.op, test.words) for test in parse_where("val_accuracy >= 0.9 and rnn in [lstm, gru]")]
@@ -56,7 +56,7 @@ def parse_where(text: str) -> tuple[Condition, ...]:
         InputError: The text is no filter; the message says where.
     """
     tokens = _tokens(text)
-    tests = []
+    tests: list[RowTest] = []
     while tokens:
         if tests:
             _expect(tokens, "and", "and between two tests")
@@ -66,7 +66,7 @@ def parse_where(text: str) -> tuple[Condition, ...]:
         kind, op = _take(tokens, f"{_OPERATORS} after {name}")
         if kind == "op" or (kind, op) == ("word", "in"):
             words = _list(tokens) if op == "in" else (_value(tokens, op),)
-            tests.append(Condition(name=name, op="=" if op == "==" else op, words=words))
+            tests.append(RowTest(name=name, op="=" if op == "==" else op, words=words))
         else:
             raise _fault(f"{_OPERATORS} after {name}", op)
     if not tests:
@@ -142,7 +142,7 @@ def check_name(option: str, name: str, known: Sequence[str]) -> None:
 
 
 def select(
-    rows: Iterable[Mapping[str, Cell]], tests: Sequence[Condition], names: Sequence[str]
+    rows: Iterable[Mapping[str, Cell]], tests: Sequence[RowTest], names: Sequence[str]
 ) -> tuple[list[Mapping[str, Cell]], list[str]]:
     """Return the rows that pass all tests, and notes on texts that no row has.
 
@@ -171,7 +171,7 @@ def _kind(value: Cell) -> str:
     return "true or false" if isinstance(value, bool) else "text" if isinstance(value, str) else "a number"
 
 
-def _converted(word: str, test: Condition, kinds: set[str]) -> Cell:
+def _converted(word: str, test: RowTest, kinds: set[str]) -> Cell:
     """Return a value of a filter in the type of its column."""
     if test.op in _COMPARE and kinds and "a number" not in kinds:
         raise InputError(f"--where: {test.name}: expected =, != or in, as it is {' or '.join(sorted(kinds))}")
@@ -194,7 +194,7 @@ def _number(word: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _notes(test: Condition, values: Sequence[Cell], held: Sequence[Cell]) -> list[str]:
+def _notes(test: RowTest, values: Sequence[Cell], held: Sequence[Cell]) -> list[str]:
     texts = [value for value in dict.fromkeys(held) if isinstance(value, str)]
     missing = [value for value in values if isinstance(value, str) and value not in texts]
     notes = []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from search.commands.where import Condition, parse_where, select
+from search.commands.where import RowTest, parse_where, select
 from search.errors import InputError
 
 ROWS: list[dict[str, Any]] = [
@@ -85,4 +85,4 @@ def test_a_text_that_no_row_has_is_said() -> None:
 
 
 def test_a_quoted_word_is_no_keyword() -> None:
-    assert parse_where("rnn = 'and'") == (Condition(name="rnn", op="=", words=("and",)),)
+    assert parse_where("rnn = 'and'") == (RowTest(name="rnn", op="=", words=("and",)),)
