@@ -309,6 +309,10 @@ def export(
 
 for command in (
     control.trials,
+    control.stop,
+    control.enqueue,
+    control.extend,
+    control.pause,
     standalone.predict,
     standalone.models,
     standalone.reproduce,
