@@ -197,10 +197,16 @@ def status(
     check: Annotated[
         bool, typer.Option("--check", help="Do journal, Optuna and MLflow agree? Exit code 1 if not.")
     ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again whenever it changes, until Ctrl-C.")] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the counts, nominee and failures of a study."""
+    if watch:
+        if check or as_json:
+            raise InputError("status --watch: expected no --check and no --json beside it; leave out one of them")
+        control.watch_status(study, overrides)
+        return
     config = _find(study, overrides)
     if not check:
         _show_status(config, as_json)
@@ -313,6 +319,9 @@ for command in (
     control.enqueue,
     control.extend,
     control.pause,
+    control.studies,
+    control.archive,
+    control.delete,
     standalone.predict,
     standalone.models,
     standalone.reproduce,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.cli.terminal import AsJson, Overrides, show
+from search.errors import InputError
+from search.text.printable import printable
 
 if TYPE_CHECKING:
     from search.journal.commands import Command
@@ -29,7 +32,7 @@ def trials(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every trial of a sweep with its scores, counts and parameters.
+    """List every trial with its scores, counts and parameters.
 
     The parameters that vary are printed; the CSV file and the JSON document have all. TESTS compares columns with =,
     !=, <, <=, >, >= and in.
@@ -84,9 +87,9 @@ def extend(
 
 
 def pause(study: StudyPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Save and end the sweep or comparison that runs, until sweep is called.
+    """Save and end a sweep or comparison that runs.
 
-    The command that drives the study ends as after Ctrl-C, with exit code 130.
+    The same command continues it. The command that drives the study ends as after Ctrl-C, with exit code 130.
     """
     from search.journal.commands import Command
 
@@ -99,3 +102,74 @@ def _send(study: str, overrides: list[str] | None, command: Command, as_json: bo
 
     sent = control.send(find_study(study, overrides or []), command)
     show(as_json, lambda: control.to_dict(sent), lambda: [sent.words])
+
+
+StorageArgument = Annotated[str, typer.Argument(metavar="STORAGE", help="A folder or URI that contains studies.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def studies(storage: StorageArgument = "runs", as_json: AsJson = False) -> None:
+    """List the studies of a storage with state, trials and nominee."""
+    from search.commands import studies as listing
+
+    found = listing.list_studies(storage)
+    show(as_json, lambda: listing.to_dict(found), lambda: listing.to_lines(found))
+
+
+def archive(study: StudyPath, yes: Yes = False, overrides: Overrides = None) -> None:
+    """Move a study to STORAGE/.archive; its runs in MLflow stay."""
+    from search.commands import removal
+    from search.study.load import find_study
+
+    found = find_study(study, overrides or [])
+    _confirm(f"move {found.location} to its storage's archive?", yes)
+    moved = removal.archive(found)
+    show(False, dict, lambda: [f"moved to {moved}"])
+
+
+def delete(study: StudyPath, yes: Yes = False, overrides: Overrides = None) -> None:
+    """Delete a study and its runs in MLflow."""
+    from search.commands import removal
+    from search.study.load import find_study
+
+    found = find_study(study, overrides or [])
+    _confirm(f"delete {found.location}: {removal.describe(found)}?", yes)
+    lines = removal.delete(found)
+    show(False, dict, lambda: lines)
+
+
+def _confirm(question: str, yes: bool) -> None:
+    """Ask a person for permission.
+
+    Raises:
+        InputError: The answer is not yes, or there is no terminal to ask on.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InputError(f"expected --yes, as there is no terminal to ask on: {question}")
+    try:
+        is_confirmed = typer.confirm(printable(question), err=True)
+    except typer.Abort:
+        is_confirmed = False
+    if not is_confirmed:
+        raise InputError("not confirmed; nothing was changed")
+
+
+CLEAR = "\x1b[H\x1b[J"
+"""Moves to the upper left corner of a terminal and clears the rest."""
+
+
+def watch_status(study: str, overrides: list[str] | None) -> None:
+    """Show the state of a study whenever it changes, until Ctrl-C; a terminal shows the newest one only."""
+    from search.commands.watching import watch
+    from search.report import overview
+    from search.study.load import find_study
+
+    def show_lines(lines: list[str]) -> None:
+        if sys.stdout.isatty():
+            sys.stdout.write(CLEAR)
+        show(False, dict, lambda: lines if sys.stdout.isatty() else [*lines, ""])
+        sys.stdout.flush()
+
+    watch(lambda: overview.to_lines(overview.make_overview(find_study(study, overrides or []))), show_lines)

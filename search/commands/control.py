@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,13 +192,3 @@ def to_dict(sent: Sent) -> dict[str, Any]:
         "answer": sent.answer,
         "note": sent.words,
     }
-
-
-def watch(show: Callable[[], None], pause_secs: float) -> None:
-    """Call a function until Ctrl-C."""
-    try:
-        while True:
-            show()
-            time.sleep(pause_secs)
-    except KeyboardInterrupt:
-        return
