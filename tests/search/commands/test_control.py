@@ -88,6 +88,7 @@ def call(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_running_sweep_is_extended_stopped_and_paused_from_another_process(
     start: Callable[..., subprocess.Popen[str]], file: Path, folder: Path
 ) -> None:
@@ -139,6 +140,36 @@ def test_a_running_sweep_is_extended_stopped_and_paused_from_another_process(
     assert [event["verb"] for event in read_events(folder / "journal.jsonl") if event["event"] == "command"] == [
         *("extend", "enqueue", "stop", "pause", "stop", "stop")
     ]
+
+
+@pytest.mark.slow
+def test_a_sweep_on_another_machine_is_reached_through_its_object_store(
+    study_data: dict[str, Any], file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"file://{tmp_path}/store"
+    file.write_text(yaml.safe_dump({**study_data, "storage": uri}, sort_keys=False))
+    there, here = tmp_path / "there", tmp_path / "here"
+    monkeypatch.setenv("HYBRID_SEARCH_STATE", str(here))
+    driver = subprocess.Popen(
+        [*COMMAND, "sweep", str(file)],
+        env={**os.environ, "HYBRID_SEARCH_STATE": str(there)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        eventually(lambda: driver.poll() is not None or any(map(num_epochs, there.glob("*/tiny"))))
+        study = find_study(f"{uri}/tiny")
+        assert send(study, Command(verb="extend", trials=1)).answer == "2 trials instead of 1"
+        assert str(send(study, Command(verb="stop", trial=0)).answer).startswith("trial 0 is stopped after ")
+        assert send(study, Command(verb="pause")).answer is not None
+        driver.communicate(timeout=60)
+        assert driver.returncode == 130
+    finally:
+        driver.kill()
+    study = find_study(f"{uri}/tiny")
+    assert to_lines(make_overview(study))[1].startswith("trials      1/2: 0 completed, 1 stopped, 0 failed")
+    waits = send(study, Command(verb="extend", trials=1))
+    assert waits.words.startswith(f"nobody drives {uri}/tiny now; done at the next start")
 
 
 def test_the_status_is_shown_again_until_ctrl_c(

@@ -169,6 +169,9 @@ def test_commands_reach_a_sweep_in_which_nothing_happens(
         while not holds() and time.monotonic() < until:
             time.sleep(0.1)
 
+    def keys() -> list[str]:
+        return list(read_records(study.folder))
+
     def outcomes() -> list[Any]:
         return [record.outcome for record in read_records(study.folder).values()]
 
