@@ -67,7 +67,7 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     if not finalists:
         raise NothingToDoError(
             f"{study.folder}: no completed trial to compare with the baselines; run `hybrid-search sweep` first, or "
-            "extend it with --set search.trials"
+            "extend it with `hybrid-search extend`"
         )
     if len(finalists) + len(baselines) < 2:
         raise NothingToDoError(
@@ -99,6 +99,6 @@ def declare_families(study: StudyConfig, contenders: Sequence[Contender]) -> tup
             if wanted := sorted({name for pair in family.pairs for name in pair} & missing):
                 raise NothingToDoError(
                     f"compare.family.{family.name}: {wanted[0]} is declared, but the sweep has nominated only "
-                    f"{len(finalists)} so far; extend it with --set search.trials, or declare the family without it"
+                    f"{len(finalists)} so far; extend it with `hybrid-search extend`, or declare the family without it"
                 )
     return declare(study.compare, finalists=finalists, baselines=baselines)
