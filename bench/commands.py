@@ -72,6 +72,18 @@ def measure(programs: Mapping[str, str], root: Path) -> dict[str, Times]:
     return {label: {name: rounds[1:] for name, rounds in by_name.items()} for label, by_name in times.items()}
 
 
+def import_secs() -> float:
+    """Return the median time of a process that only imports torch."""
+    command = [sys.executable, "-c", "import torch"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    secs = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        subprocess.run(command, env=environment, check=True)
+        secs.append(time.perf_counter() - start)
+    return statistics.median(secs)
+
+
 def to_page(times: Mapping[str, Times]) -> str:
     """Format the measurements as a page in Markdown."""
     rows = []
@@ -89,7 +101,7 @@ def to_page(times: Mapping[str, Times]) -> str:
 
 Whole processes on the demo's study, from start to exit; medians of {ROUNDS} alternating rounds. "Before" is the program
 before its packages were laid out anew. `analyze` reads a table of 12 rows, `predict` one image. "Wanted" are seconds on
-a machine about half again as fast; importing torch alone is most of `predict`, and takes 2.1 to 2.8 s on this one.
+another machine. Most of `predict` is the import of torch, which took {import_secs():.2f} s here.
 
 | command | before | now | ratio | wanted | processor, before | processor, now | ratio |
 |---|---|---|---|---|---|---|---|

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,16 @@ from search.errors import ResourceError
 if TYPE_CHECKING:
     from search.training.spec import Step
 
-PROGRAM = "import gc; gc.disable(); from search.training.speed import main; main()"
-"""Importing torch makes no garbage, and collecting it takes a sixth of the time."""
+PROGRAM = """
+import gc, os
+gc.disable()  # importing torch makes no garbage, and collecting takes a sixth of the time
+output = os.dup(1)
+os.dup2(2, 1)  # for what libraries print
+from search.training.speed import main
+main(output)
+"""
+MAX_REASON = 500
+"""Most characters of a reason that are shown."""
 
 
 class EpochTimer:
@@ -29,11 +39,12 @@ class EpochTimer:
         self._secs: list[float] = []
         self._process: subprocess.Popen[bytes] | None = None
         if "torch" not in sys.modules:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in `__exit__`
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", PROGRAM],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=self._errors,
                 env=environment(),
             )
 
@@ -42,7 +53,7 @@ class EpochTimer:
 
     def __exit__(self, *exception: object) -> None:
         if self._process is not None:
-            with self._process as process:
+            with self._errors, self._process as process:
                 process.kill()
 
     def start(self, steps: Sequence[Step], num_train: int) -> None:
@@ -70,10 +81,14 @@ class EpochTimer:
         if self._process is None:
             return self._secs
         assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        if printed := self._process.stdout.readline():
+        if printed := self._process.stdout.read():
             secs: list[float] = json.loads(printed)
             return secs
-        *_, last = self._process.stderr.read().decode(errors="replace").strip().split("\n")
-        why = last or f"its process ended with status {self._process.wait()}"
-        raise ResourceError(f"a training step could not be timed on this machine: {why}")
+        raise ResourceError(f"a training step could not be timed on this machine: {self._why(self._process.wait())}")
+
+    def _why(self, status: int) -> str:
+        if status < 0:
+            return f"its process was killed by {signal.Signals(-status).name}; perhaps memory is short"
+        self._errors.seek(0)
+        *_, last = self._errors.read().decode(errors="replace").strip().split("\n")
+        return last[:MAX_REASON] or f"its process ended with status {status}"

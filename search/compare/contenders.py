@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from search.errors import NothingToDoError
@@ -13,6 +13,7 @@ from search.study.claims import Family, declare, families_of
 from search.study.config import StudyConfig
 from search.study.section import PointLike
 from search.sweep.sweep import describe
+from search.text.counted import counted
 
 Point = dict[str, bool | int | float | str]
 
@@ -74,6 +75,17 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
             "compare: one finalist and no other configuration to compare it with; set compare.baselines"
         )
     return [*finalists, *baselines]
+
+
+def unfinished_sweep(study: StudyConfig, records: Sequence[TrialRecord]) -> Iterator[str]:
+    """Yield a line if the sweep has fewer trials than planned, so that its nominee may still change."""
+    trials = [record for record in records if record.kind == "trial"]
+    num_over, size = sum(record.outcome is not None for record in trials), study.build_space().size
+    if trials and num_over < min(study.search.trials, size or study.search.trials):
+        yield (
+            f"the sweep has {num_over} of {counted(study.search.trials, 'trial')} (search.trials); a later one may "
+            "change the nominee"
+        )
 
 
 def _name(like: PointLike) -> str:

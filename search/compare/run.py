@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal, TypeVar
 
-from search.compare.contenders import Contender, declare_families, pick_contenders
+from search.compare.contenders import Contender, declare_families, pick_contenders, unfinished_sweep
 from search.compare.interim import key_of, note_undecided, undecided
 from search.compare.race_rounds import Rounds, news, race_title, still_in
 from search.compare.repeats import Repeats, judge_repeats
@@ -39,6 +39,10 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
         The record of the comparison.
     """
 
+    def pick(records: list[TrialRecord]) -> list[Contender]:
+        _print_lines(study, unfinished_sweep(study, records))
+        return pick_contenders(study, records)
+
     def conclude(facts: DataFacts, repeats: Repeats, journal: Journal) -> ComparisonDocument | None:
         comparisons = judge_repeats(study, facts, repeats)
         if line := undecided(study.compare, len(repeats.blocks), comparisons):
@@ -50,7 +54,7 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
     return run_repeats(
         study,
         command="compare",
-        pick=lambda records: pick_contenders(study, records),
+        pick=pick,
         conclude=conclude,
         title=f"{study.name}: compare",
         patience=patience,
@@ -79,7 +83,9 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
     )
     facts = checked.facts
     with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
-        contenders = pick_contenders(study, list(journal.records.values()))
+        records = list(journal.records.values())
+        _print_lines(study, unfinished_sweep(study, records))
+        contenders = pick_contenders(study, records)
         rounds = Rounds(
             study=study,
             facts=facts,
@@ -113,7 +119,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
         return document
 
 
-def _print_lines(study: StudyConfig, lines: Sequence[str]) -> None:
+def _print_lines(study: StudyConfig, lines: Iterable[str]) -> None:
     for line in lines:
         print_line(f"{study.name}: {line}")
 

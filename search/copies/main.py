@@ -137,7 +137,7 @@ class _Thread(threading.Thread):
                 pause_secs = POLL_SECS
             else:
                 self._print_once(f"{fault}; retrying")
-                pause_secs = min(2 * pause_secs, MAX_PAUSE_SECS)
+                pause_secs = min(max(2 * pause_secs, POLL_SECS), MAX_PAUSE_SECS)
         until = time.monotonic() + self._grace_secs
         while (fault := attempt(copy.finish)) is not None:
             if time.monotonic() + POLL_SECS > until:

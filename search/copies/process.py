@@ -88,7 +88,7 @@ class FollowerProcess:
             Whether the copies are complete.
         """
         if self._sent is None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # it is over, or an interrupted `close` said so already
                 assert self._process.stdin is not None
                 self._process.stdin.write(b"stop\n")
                 self._process.stdin.close()

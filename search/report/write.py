@@ -120,35 +120,31 @@ class _MlflowCopy:
 
     def __init__(self, study: StudyConfig) -> None:
         self._study = study
-        self._stack = contextlib.ExitStack()
-        self._opened: tuple[Journal, FollowerProcess] | None = None
+        self._follower: FollowerProcess | None = None
 
     def __enter__(self) -> _MlflowCopy:
-        with self._printing_faults(), contextlib.ExitStack() as stack:
+        with self._printing_faults():
             place = tracking_place(self._study)
             if place is not None:
-                journal = stack.enter_context(Journal(self._study.folder, copy_of(self._study.location, print_line)))
-                follower = FollowerProcess(self._study.folder, place.uri, place.experiment, print_line)
-                stack.callback(follower.close, 0.0)  # where no page was made, nothing waits for the copies
-                self._opened, self._stack = (journal, follower), stack.pop_all()
+                self._follower = FollowerProcess(self._study.folder, place.uri, place.experiment, print_line)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._printing_faults():
-            self._stack.close()
+        if self._follower is not None:
+            self._follower.close(0.0)  # does nothing after `finish`
 
     def finish(self, page: str, patience: float) -> None:
         """Record the page in the journal, as comparisons are, and wait until it is logged to MLflow."""
-        if self._opened is None:
+        if self._follower is None:
             return
-        journal, follower = self._opened
         digest = hashlib.sha256(page.encode()).hexdigest()[:16]
-        with self._printing_faults(), self._stack:
+        study = self._study
+        with self._printing_faults(), Journal(study.folder, copy_of(study.location, print_line)) as journal:
             known = [event for event in journal.marks if event["event"] == "report"]
             if not known or known[-1]["digest"] != digest:
                 journal.note("report", digest=digest, artifacts=[FILE_NAME])
-            if not follower.close(patience):
-                print_line(f"{self._study.name}: {follower.backlog}")
+            if not self._follower.close(patience):
+                print_line(f"{study.name}: {self._follower.backlog}")
 
     @contextlib.contextmanager
     def _printing_faults(self) -> Iterator[None]:

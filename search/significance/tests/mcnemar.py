@@ -94,6 +94,7 @@ def discordant_test(only_a: int, only_b: int, *, variant: Variant = "exact") -> 
     smaller, total = min(only_a, only_b), only_a + only_b
     if only_a == only_b:
         return float(smaller), 1.0
-    if variant == "exact":
-        return float(smaller), float(2 * special.bdtr(smaller, total, 0.5))
-    return float(smaller), float(2 * special.bdtr(smaller, total, 0.5) - scipy.stats.binom.pmf(smaller, total, 0.5))
+    tail = float(special.betainc(total - smaller, smaller + 1, 0.5))  # P(X <= smaller), X ~ Binomial(total, 1 / 2)
+    if variant == "mid-p":
+        tail -= float(scipy.stats.binom.pmf(smaller, total, 0.5)) / 2
+    return float(smaller), min(1.0, 2 * tail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import pytest
@@ -34,7 +35,12 @@ def test_another_process_and_this_one_time_alike(step: Step, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     ("program", "why"),
-    [("raise MemoryError('no room')", "MemoryError: no room"), ("import os; os.kill(os.getpid(), 9)", "status -9")],
+    [
+        ("raise MemoryError('no room')", "MemoryError: no room"),
+        ("import os, sys; print('warning', file=sys.stderr); os.kill(os.getpid(), 9)", "killed by SIGKILL; perhaps .*"),
+        ("import sys; sys.stderr.write(200_000 * 'x'); sys.exit(3)", 500 * "x"),
+        ("pass", "status 0"),
+    ],
 )
 def test_a_process_that_cannot_compute_says_why(
     step: Step, monkeypatch: pytest.MonkeyPatch, program: str, why: str
@@ -45,3 +51,28 @@ def test_a_process_that_cannot_compute_says_why(
         timer.start([step], 800)
         with pytest.raises(ResourceError, match=f"a training step could not be timed on this machine: .*{why}$"):
             timer.secs()
+
+
+def test_what_libraries_print_does_not_matter(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy = timing.PROGRAM.replace("main(output)", "print(100_000 * 'noise'); main(output)")
+    monkeypatch.setattr(timing, "PROGRAM", noisy)
+    monkeypatch.delitem(sys.modules, "torch")
+    with EpochTimer() as timer:
+        timer.start([step], 800)
+        assert timer.secs()[0] > 0
+
+
+def test_a_step_that_fails_is_one_line(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    with EpochTimer() as timer:
+        timer.start([dataclasses.replace(step, rnn_l2="much")], 800)  # type: ignore[arg-type]
+        with pytest.raises(ResourceError, match=r"could not be timed on this machine: TypeError: [^\n]*$"):
+            timer.secs()
+
+
+def test_an_early_end_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    with EpochTimer() as timer:
+        process = timer._process
+    assert process is not None
+    assert process.returncode == -9

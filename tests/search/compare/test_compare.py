@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.compare.contenders import declare_families, pick_contenders
+from search.compare.contenders import declare_families, pick_contenders, unfinished_sweep
 from search.compare.interim import key_of
 from search.compare.repeats import Repeats, judge_repeats, load_correct
 from search.compare.results import write_results
@@ -644,3 +644,15 @@ def test_a_table_on_a_terminal_fits(
     assert "[lstm]" in text
     visible = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert max(map(len, visible.splitlines())) <= columns
+
+
+def test_an_unfinished_sweep_is_said(make_study: MakeStudy, make_record: Callable[..., TrialRecord]) -> None:
+    study = make_study("search.trials=4")
+    records = [make_record(key, number=number, outcome=Completed()) for number, key in enumerate("abcd")]
+    assert list(unfinished_sweep(study, records)) == []
+    assert list(unfinished_sweep(study, records[:2])) == [
+        "the sweep has 2 of 4 trials (search.trials); a later one may change the nominee"
+    ]
+    assert list(unfinished_sweep(study, [])) == []
+    grid = make_study("search.trials=4", "space={lr: [0.001, 0.002], backbone: cnn4, rnn: none, fc: '-', dropout: 0}")
+    assert list(unfinished_sweep(grid, records[:2])) == [], "the space has only two points"

@@ -45,6 +45,13 @@ def trackers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return started
 
 
+def closed_after(trackers: list[Any]) -> list[float]:
+    """Return the patience with which each process was closed first; later calls do nothing."""
+    patiences: list[float] = write.FollowerProcess.closed_after  # type: ignore[attr-defined]
+    assert len(patiences) == len(trackers)
+    return patiences
+
+
 def notes(study: StudyConfig) -> list[dict[str, Any]]:
     return [event for event in read_events(study.folder / "journal.jsonl") if event["event"] == "report"]
 
@@ -90,7 +97,7 @@ def test_a_study_at_work_is_reported_all_the_same(
     with Journal(study.folder):
         report = write_report(study)
     assert report.file.is_file()
-    assert not trackers
+    assert closed_after(trackers) == [0.0]
     shown = capsys.readouterr().err
     assert "the report was not sent to MLflow: " in shown
     assert "is working on this study; wait for it" in shown
@@ -115,6 +122,7 @@ def test_what_stands_in_the_way_is_named(study: StudyConfig, trackers: list[Any]
         write_report(study, tmp_path / f"{245 * 'x'}.html")
     assert not (study.folder / "report.html").exists()
     assert not notes(study)
+    assert closed_after(trackers) == [0.0, 0.0, 0.0]
 
 
 def test_a_study_that_cannot_be_written_is_reported_elsewhere(
@@ -127,6 +135,7 @@ def test_a_study_that_cannot_be_written_is_reported_elsewhere(
     ) in capsys.readouterr().err
     assert (tmp_path / "page.html").is_file()
     assert not notes(study)
+    assert closed_after(trackers) == [0.0]
 
 
 def test_a_damaged_comparison_is_the_users_to_mend(study: StudyConfig, trackers: list[Any]) -> None:
@@ -134,8 +143,5 @@ def test_a_damaged_comparison_is_the_users_to_mend(study: StudyConfig, trackers:
     (study.folder / "comparison" / "comparison.json").write_text(json.dumps({"comparisons": [{}]}))
     with pytest.raises(InputError, match=r"comparison\.json: damaged \(key: missing"):
         write_report(study)
-    assert len(trackers) == 1
-    assert write.FollowerProcess.closed_after == [0.0]  # type: ignore[attr-defined]
+    assert closed_after(trackers) == [0.0]
     assert not notes(study)
-    with Journal(study.folder):  # it was closed
-        pass

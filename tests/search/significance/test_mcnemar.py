@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from search.significance import ScoresError, effects
@@ -117,3 +118,11 @@ def test_equal_checkpoints_are_rarely_told_apart(variant: Variant) -> None:
     told = np.mean([known[a, b] <= 0.05 for _, a, b, _ in cells])
     assert told <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / num_sims)
     assert told > 0.015
+
+
+@pytest.mark.parametrize("variant", ["exact", "mid-p"])
+@pytest.mark.parametrize("half", [1, 4, 9, 13, 5_000, 4_999_999])
+def test_nearly_equal_counts_have_a_p_of_one_at_most(half: int, variant: Variant) -> None:
+    _, p = discordant_test(half, half + 1, variant=variant)
+    assert p == pytest.approx(1 - (0 if variant == "exact" else stats.binom.pmf(half, 2 * half + 1, 0.5)), abs=1e-9)
+    assert p <= 1

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from search.copies import main as copies
 from search.copies.main import main
 from search.copies.process import URI_VARIABLE, FollowerProcess
+from search.errors import TrackingError
 
 if TYPE_CHECKING:
     from conftest import Server, Study
@@ -167,3 +170,26 @@ def test_a_server_that_comes_late(study: Study, server: Server, tmp_path: Path) 
         os.killpg(serving.pid, signal.SIGTERM)
         serving.wait()
         log.close()
+
+
+def test_the_first_attempt_is_at_once_and_the_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout or 0.0)
+            return len(pauses) == 6
+
+    class Away:
+        num_waiting = 1
+
+        def sync(self) -> int:
+            raise TrackingError("away")
+
+        finish = sync
+
+    monkeypatch.setattr(copies._Thread, "start", lambda _: None)
+    thread = copies._Thread("MLflow", lambda _: Away(), 0.0)
+    thread.stop = Stop()
+    assert thread._follow(Away()) == 1
+    assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0]
