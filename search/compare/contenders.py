@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from search.errors import NothingToDoError
+from search.journal.commands import num_planned
+from search.journal.reading import read_history
 from search.journal.summary import nominees
 from search.records import TrialRecord, digest_of
 from search.study.bind import check_baselines, complete_point
@@ -81,11 +83,10 @@ def unfinished_sweep(study: StudyConfig, records: Sequence[TrialRecord]) -> Iter
     """Yield a line if the sweep has fewer trials than planned, so that its nominee may still change."""
     trials = [record for record in records if record.kind == "trial"]
     num_over, size = sum(record.outcome is not None for record in trials), study.build_space().size
-    if trials and num_over < min(study.search.trials, size or study.search.trials):
-        yield (
-            f"the sweep has {num_over} of {counted(study.search.trials, 'trial')} (search.trials); a later one may "
-            "change the nominee"
-        )
+    planned = num_planned(study.search.trials, read_history(study.folder).marks)
+    source = "search.trials" if planned == study.search.trials else "extended"
+    if trials and num_over < min(planned, size or planned):
+        yield f"the sweep has {num_over} of {counted(planned, 'trial')} ({source}); a later one may change the nominee"
 
 
 def _name(like: PointLike) -> str:
