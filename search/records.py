@@ -92,10 +92,12 @@ class Completed:
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """The scheduler stopped the trial early."""
+    """The scheduler, or a person, stopped the trial early."""
 
     epoch: int
-    """The last epoch that was trained."""
+    """The last epoch that was trained; 0 if a person stopped it before the first one was complete."""
+    by_hand: bool = False
+    """Whether a person stopped it."""
     word = "stopped"
 
 
@@ -142,7 +144,7 @@ def outcome_from_dict(data: Mapping[str, Any]) -> Outcome:
         case "completed":
             return Completed()
         case "stopped":
-            return Stopped(epoch=data["epoch"])
+            return Stopped(epoch=data["epoch"], by_hand=data.get("by_hand", False))
         case "failed":
             return Failed(reason=data["reason"], diverged=data.get("diverged", False), epoch=data.get("epoch"))
         case "infeasible":
@@ -158,7 +160,10 @@ def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
     >>> outcome_to_dict(Stopped(epoch=3))
     {'word': 'stopped', 'epoch': 3}
     """
-    return {"word": outcome.word, **dataclasses.asdict(outcome)}
+    plain = {"word": outcome.word, **dataclasses.asdict(outcome)}
+    if not plain.get("by_hand", True):
+        del plain["by_hand"]
+    return plain
 
 
 @dataclass(frozen=True, kw_only=True)

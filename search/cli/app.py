@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from search.cli import standalone
+from search.cli import control, standalone
 from search.cli.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
 from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError, InputError
 from search.runners.interruption import interruptible
@@ -200,12 +200,18 @@ def status(
     importance: Annotated[
         bool, typer.Option("--importance", help="Show which parameters mattered among the trials instead.")
     ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again whenever it changes, until Ctrl-C.")] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the counts, nominee and failures of a study."""
     if check and importance:
         raise InputError("--check and --importance: expected one of them, found both; run the command twice")
+    if watch:
+        if check or as_json:
+            raise InputError("status --watch: expected no --check and no --json beside it; leave out one of them")
+        control.watch_status(study, overrides)
+        return
     config = _find(study, overrides)
     if importance:
         from search.report import importance_text
@@ -323,6 +329,14 @@ def export(
 
 
 for command in (
+    control.trials,
+    control.stop,
+    control.enqueue,
+    control.extend,
+    control.pause,
+    control.studies,
+    control.archive,
+    control.delete,
     standalone.predict,
     standalone.models,
     standalone.reproduce,

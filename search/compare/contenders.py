@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from search.errors import NothingToDoError
+from search.journal.commands import num_planned
 from search.journal.fronts import choose_from_front
+from search.journal.reading import read_history
 from search.journal.summary import nominees
 from search.records import TrialRecord, digest_of
 from search.study.bind import check_baselines, complete_point
@@ -70,7 +72,7 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     if not finalists:
         raise NothingToDoError(
             f"{study.folder}: no completed trial to compare with the baselines; run `hybrid-search sweep` first, or "
-            "extend it with --set search.trials"
+            "extend it with `hybrid-search extend`"
         )
     if len(finalists) + len(baselines) < 2:
         raise NothingToDoError(
@@ -83,11 +85,10 @@ def unfinished_sweep(study: StudyConfig, records: Sequence[TrialRecord]) -> Iter
     """Yield a line if the sweep has fewer trials than planned, so that its nominee may still change."""
     trials = [record for record in records if record.kind == "trial"]
     num_over, size = sum(record.outcome is not None for record in trials), study.build_space().size
-    if trials and num_over < min(study.search.trials, size or study.search.trials):
-        yield (
-            f"the sweep has {num_over} of {counted(study.search.trials, 'trial')} (search.trials); a later one may "
-            "change the nominee"
-        )
+    planned = num_planned(study.search.trials, read_history(study.folder).marks)
+    source = "search.trials" if planned == study.search.trials else "extended"
+    if trials and num_over < min(planned, size or planned):
+        yield f"the sweep has {num_over} of {counted(planned, 'trial')} ({source}); a later one may change the nominee"
 
 
 def _name(like: PointLike) -> str:
@@ -113,6 +114,6 @@ def declare_families(study: StudyConfig, contenders: Sequence[Contender]) -> tup
             if wanted := sorted({name for pair in family.pairs for name in pair} & missing):
                 raise NothingToDoError(
                     f"compare.family.{family.name}: {wanted[0]} is declared, but the sweep has nominated only "
-                    f"{len(finalists)} so far; extend it with --set search.trials, or declare the family without it"
+                    f"{len(finalists)} so far; extend it with `hybrid-search extend`, or declare the family without it"
                 )
     return declare(study.compare, finalists=finalists, baselines=baselines)

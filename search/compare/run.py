@@ -131,7 +131,10 @@ def _train(
     shown = Shown()
     repeats = make(lambda: shown.update())
     with Display(
-        title=title(repeats), noun="repeats", num_planned=repeats.num_planned, records=lambda: repeats.wanted_records
+        title=title(repeats),
+        noun="repeats",
+        num_planned=lambda: repeats.num_planned,
+        records=lambda: repeats.wanted_records,
     ) as display:
         shown.update = display.update
         run(repeats)

@@ -67,7 +67,7 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
         return Unknown(reason=f"{which} trained before the correctness of the validation images was recorded")
     num_stopped = sum(isinstance(record.outcome, Stopped) for record in trials)
     if len(ranked) == 1 and num_stopped:
-        which = "a trial that the scheduler stopped" if num_stopped == 1 else f"{num_stopped} trials that were stopped"
+        which = "a trial that was stopped early" if num_stopped == 1 else f"{num_stopped} trials that were stopped"
         return Unknown(reason=f"{which} competed with it and left no correctness of the validation images")
     if len({record.blocks for record in ranked}) > 1:
         return Unknown(reason="the trials were trained on different splits, so they share no validation images")

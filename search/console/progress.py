@@ -33,11 +33,13 @@ class Display:
     Args:
         title: Title of the display.
         noun: `trials` or `repeats`.
-        num_planned: Planned number of them.
+        num_planned: Returns the planned number of them, which may grow.
         records: Returns the current records.
     """
 
-    def __init__(self, *, title: str, noun: str, num_planned: int, records: Callable[[], list[TrialRecord]]) -> None:
+    def __init__(
+        self, *, title: str, noun: str, num_planned: Callable[[], int], records: Callable[[], list[TrialRecord]]
+    ) -> None:
         self._title = title
         self._noun = noun
         self._num_planned = num_planned
@@ -92,7 +94,7 @@ class Display:
         self._look_again = now + max(pause_secs, (now - since) / MAX_SHARE)
 
     def _status(self) -> Status:
-        return summarise(self._records(), self._num_planned, since=self._since)
+        return summarise(self._records(), self._num_planned(), since=self._since)
 
     def _print_line(self, status: Status) -> None:
         print_line(f"{self._title}: {one_line(status, self._noun)}")

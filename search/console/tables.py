@@ -27,7 +27,7 @@ Rows = list[tuple[str, ...]]
 """Headings, then rows."""
 LEAST_FIRST = ("repeats won", "data sets won", "A12", "raced repeats", "TOST p", "interval, pp", "interval", "repeats")
 """Endings of the headings that are dropped on narrow terminals, least important first."""
-_WORDS = {"data set", "family", "configuration", "a", "b", "verdict", "race", "score", "what it is"}
+_WORDS = {"data set", "family", "configuration", "a", "b", "verdict", "race", "score", "what it is", "state"}
 """Left-aligned columns; all others are right-aligned numbers."""
 _FOLDED = _WORDS - {"verdict"}
 """Columns whose cells may be wrapped."""
@@ -56,11 +56,16 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(markdown(cell).replace('|', '&#124;') for cell in cells)} |"
 
 
-def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
+def print_tables(tables: Sequence[Rows], remarks: Sequence[str], least_first: Sequence[str] = LEAST_FIRST) -> str:
     """Format tables and remarks for standard output: rich tables on a terminal, aligned plain text otherwise.
 
     If a table is wider than the terminal, its headings are wrapped and then columns are dropped, least important first.
     For files the width is unlimited, unless COLUMNS is set.
+
+    Args:
+        tables: The tables.
+        remarks: Lines below them.
+        least_first: Endings of the headings that may be dropped, least important first.
     """
     from rich.console import Console
 
@@ -70,7 +75,7 @@ def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
         console = Console(highlight=False, markup=False, width=10_000)
     with console.capture() as capture:
         for rows in tables:
-            table, left_out = _fitted(rows, console)
+            table, left_out = _fitted(rows, console, least_first)
             console.print(table)
             if left_out:
                 console.print(f"Columns that do not fit: {'; '.join(left_out)}.")
@@ -81,7 +86,7 @@ def print_tables(tables: Sequence[Rows], remarks: Sequence[str]) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def _fitted(rows: Rows, console: Console) -> tuple[Table, list[str]]:
+def _fitted(rows: Rows, console: Console, endings: Sequence[str]) -> tuple[Table, list[str]]:
     """Fit a table into the width of the console if possible; also return the dropped columns."""
     from rich.console import Console
 
@@ -98,7 +103,7 @@ def _fitted(rows: Rows, console: Console) -> tuple[Table, list[str]]:
     headings = rows[0]
     rows = _broken(rows)
     left_out: list[str] = []
-    least_first = [name for end in LEAST_FIRST for name in headings if name.endswith(end)]
+    least_first = [name for end in endings for name in headings if name.endswith(end)]
     for heading in [None, *dict.fromkeys(least_first)]:
         if heading is not None:
             place = headings.index(heading)

@@ -67,6 +67,7 @@ class _Outcome(_Dict):
     measure: NotRequired[Text]
     value: NotRequired[float]
     limit: NotRequired[float]
+    by_hand: NotRequired[bool]
 
 
 class _Data(_Dict):
@@ -74,6 +75,8 @@ class _Data(_Dict):
     digest: Text
     num_train: NotRequired[Count]
     num_test: NotRequired[Count]
+    height: NotRequired[Count]
+    width: NotRequired[Count]
     root: NotRequired[Text | None]
 
 
@@ -151,6 +154,20 @@ class _Report(_Dict):
     artifacts: NotRequired[list[RelativePath]]
 
 
+class _Command(_Dict):
+    event: Literal["command"]
+    at: Secs
+    id: Key
+    verb: Text
+    done: bool
+    answer: Text
+    by: NotRequired[Text]
+    trial: NotRequired[Annotated[int, Field(ge=0, lt=MAX_NUMBER)]]
+    trials: NotRequired[Annotated[int, Field(ge=1, lt=MAX_NUMBER)]]
+    total: NotRequired[Annotated[int, Field(ge=1, lt=MAX_NUMBER)]]
+    point: NotRequired[Text | dict[str, Value]]
+
+
 class _Other(_Dict):
     """Any event of an unknown kind; only its time is validated."""
 
@@ -158,15 +175,19 @@ class _Other(_Dict):
 
 
 _KNOWN: TypeAdapter[Any] = TypeAdapter(
-    Annotated[_Begin | _Draw | _Resume | _Epoch | _End | _Session | _Comparison | _Report, Field(discriminator="event")]
+    Annotated[
+        _Begin | _Draw | _Resume | _Epoch | _End | _Session | _Comparison | _Report | _Command,
+        Field(discriminator="event"),
+    ]
 )
-_KINDS = {"begin", "draw", "resume", "epoch", "end", "session", "comparison", "report"}
+_KINDS = {"begin", "draw", "resume", "epoch", "end", "session", "comparison", "report", "command"}
 _OTHER: TypeAdapter[Any] = TypeAdapter(_Other)
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a journal as bytes. A line longer than `MAX_LINE_BYTES` is cut one byte after the limit."""
+def lines_of(path: Path, offset: int = 0) -> Iterator[bytes]:
+    """Yield the lines of a journal from a byte on. A line longer than `MAX_LINE_BYTES` is cut one byte after it."""
     with path.open("rb") as stream:
+        stream.seek(offset)
         while line := stream.readline(MAX_LINE_BYTES + 1):
             yield line
 

@@ -11,11 +11,12 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from search.errors import JournalError, StudyLockedError
+from search.errors import InputError, JournalError, StudyLockedError
+from search.journal.commands import Answer, Command, answers_in, read_command, waiting_files
 from search.journal.events import CUT, is_cut
 from search.journal.reading import FILE_NAME, OF_TRIALS, draw_of, fold, id_of, read_id, replay
 from search.records import (
@@ -29,7 +30,7 @@ from search.records import (
 from search.storage.disk import MENDS, raising_storage_faults
 from search.storage.locks import try_lock
 from search.storage.remote_copy import Copy, NoCopy
-from search.storage.working_copy import LOCK
+from search.storage.working_copy import COMMANDS, LOCK
 
 
 class Journal:
@@ -45,7 +46,8 @@ class Journal:
     Attributes:
         records: Every trial and repeat by key, in the order in which they started.
         draws: Rejected draws, twins and sampler attributes by number.
-        marks: Events that belong to no trial or draw, in order: starts and stops of commands, comparisons, reports.
+        marks: Events that belong to no trial or draw, in order: starts and stops of commands, comparisons, reports,
+            and commands from other processes with their answers.
         id: Id of this journal in Optuna's study and in MLflow; empty before the first event.
 
     Raises:
@@ -203,6 +205,40 @@ class Journal:
         self._write(mark)
         self.marks.append(mark)
         self._sync()
+
+    def waiting_commands(self, on_fault: Callable[[str], None]) -> list[Command]:
+        """Return the commands that other processes sent and that have no answer yet, the oldest first.
+
+        Args:
+            on_fault: Receives one line per file that is no command; the file is deleted.
+        """
+        found = []
+        for path in waiting_files(self.path.parent / COMMANDS):
+            try:
+                command = read_command(path)
+            except InputError as error:
+                on_fault(error.faults[0])
+                self._forget_command(path.name)
+                continue
+            if any(event["id"] == command.id for event in answers_in(self.marks)):
+                self._forget_command(path.name)  # the driver was killed after it had answered
+            else:
+                found.append(command)
+        return found
+
+    def answer(self, command: Command, answer: Answer) -> None:
+        """Record a command with its answer, then delete its file."""
+        given = {name: getattr(command, name) for name in ("trial", "trials", "point")}
+        fields = {**{name: value for name, value in given.items() if value is not None}, **answer.fields}
+        self.note(
+            "command", id=command.id, verb=command.verb, by=command.by, done=answer.done, answer=answer.words, **fields
+        )
+        self._forget_command(command.file_name)
+
+    def _forget_command(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            (self.path.parent / COMMANDS / name).unlink(missing_ok=True)
+        self.copy.drop(f"{COMMANDS}/{name}")
 
     def close(self) -> None:
         """Close the file and release the lock."""

@@ -26,7 +26,7 @@ ESTIMANDS = {
 def make(material: Material) -> Html:
     """Return the section: data, budget, comparisons and their claim, and the search space."""
     study = material.study
-    facts = [*_data(material), *_budget(study), *_claim(material)]
+    facts = [*_data(material), *_budget(material), *_claim(material)]
     return section("asked", "What was asked", definitions(facts), *_families(material), _space(study))
 
 
@@ -42,11 +42,15 @@ def _data(material: Material) -> Iterator[tuple[str, str]]:
         yield "validation", f"{100 * study.split.fraction:g} % of the training images, {study.split.method} split"
 
 
-def _budget(study: StudyConfig) -> Iterator[tuple[str, str]]:
+def _budget(material: Material) -> Iterator[tuple[str, str]]:
+    study, planned = material.study, material.status.num_planned
     search = study.search
+    trials = counted(planned, "trial")
+    if planned != search.trials:
+        trials += f" ({search.trials:,} in the study file, extended since)"
     time = f", at most {search.time_budget_mins:g} minutes" if search.time_budget_mins else ""
     scheduler = "none is stopped early" if search.scheduler == "none" else f"{search.scheduler} stops them early"
-    yield "budget", f"{counted(search.trials, 'trial')} of {counted(study.train.epochs, 'epoch')}{time}; {scheduler}"
+    yield "budget", f"{trials} of {counted(study.train.epochs, 'epoch')}{time}; {scheduler}"
     yield "sampler", search.sampler
     size = study.build_space().size
     free = study.build_space().free

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from search.compare.nomination import select
@@ -12,6 +12,7 @@ from search.console.progress import duration, infeasible
 from search.console.scores import expected_line, score_rows
 from search.console.verdict_lines import verdict_lines
 from search.data.splits import second_size
+from search.journal.commands import Command, answers_in, command_of, num_planned, waiting_in
 from search.journal.comparison import Choice, ComparisonDocument
 from search.journal.comparison_file import load_comparison
 from search.journal.measures import value_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from search.journal.fronts import Front
 
 NUM_NOMINATED = 5
+NUM_COMMANDS = 3
+"""Number of answered commands shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ class Overview:
     race: tuple[str, ...]
     """Sentences on the race; empty if there was none."""
     verdicts: tuple[str, ...]
+    commands: tuple[str, ...] = ()
+    """The newest commands from other terminals, with their answers."""
 
 
 def make_overview(study: StudyConfig) -> Overview:
@@ -65,10 +70,11 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
     trials = [record for record in history.records.values() if record.kind == "trial"]
     repeats = [record for record in history.records.values() if record.kind == "repeat"]
     running = bool(marks) and marks[-1]["event"] == "session" and marks[-1]["verb"] == "sweep" and _running(trials)
+    planned = num_planned(study.search.trials, history.marks)
     return Overview(
         study=study.name,
         folder=str(study.location),
-        status=summarise(trials, study.search.trials, since=marks[-1]["at"] if running else None),
+        status=summarise(trials, planned, since=marks[-1]["at"] if running else None),
         training_secs=sum(record.elapsed_secs for record in trials),
         selection=_select(study, trials, marks, document),
         choice=choose_reported(trials, document),
@@ -81,6 +87,7 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
         },
         race=document.race.sentences if document and document.race else (),
         verdicts=tuple(verdict_lines(document.comparisons)) if document else (),
+        commands=_commands(study, history),
     )
 
 
@@ -92,6 +99,24 @@ def _front(study: StudyConfig, trials: list[TrialRecord]) -> Front | None:
 
     front = front_of(trials, search.objectives, search.limits, num_startup=search.startup_trials)
     return front if front.trials else None
+
+
+def _commands(study: StudyConfig, history: History) -> tuple[str, ...]:
+    """Describe the newest commands with their answers, and those that still wait in the study's folder."""
+    answered = [
+        f"{_shortened(study, command_of(event)).words}: {event['answer']}"
+        for event in list(answers_in(history.marks))[-NUM_COMMANDS:]
+    ]
+    waiting = [f"{_shortened(study, command).words}: waits for the driver" for command in waiting_in(study.folder)]
+    return (*answered, *waiting)
+
+
+def _shortened(study: StudyConfig, command: Command) -> Command:
+    """Leave out the parameters of a point that do not vary."""
+    if not isinstance(command.point, Mapping):
+        return command
+    free = study.build_space().free
+    return replace(command, point={name: command.point[name] for name in free if name in command.point})
 
 
 def to_dict(overview: Overview) -> dict[str, Any]:
@@ -119,6 +144,7 @@ def to_dict(overview: Overview) -> dict[str, Any]:
         "repeats": dict(overview.repeats),
         "race": list(overview.race),
         "verdicts": list(overview.verdicts),
+        "commands": list(overview.commands),
     }
 
 
@@ -214,4 +240,5 @@ def to_lines(overview: Overview) -> list[str]:
         lines.append(f"repeats     {', '.join(f'{count} {word}' for word, count in overview.repeats.items())}")
     lines += [f"race        {sentence}" for sentence in overview.race]
     lines += [f"verdict     {sentence}" for sentence in overview.verdicts]
+    lines += [f"command     {line}" for line in overview.commands]
     return lines

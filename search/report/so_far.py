@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     (Completed, "completed", BLUE, "o", "circle"),
-    (Stopped, "stopped early by the scheduler", GREY, "x", "x-thin-open"),
+    (Stopped, "stopped early", GREY, "x", "x-thin-open"),
 )
 """Outcome class, label, colour, matplotlib marker, plotly marker."""
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.console.messages import warn
 from search.errors import DivergedError, InputError, InterruptedStudyError
+from search.journal.commands import Answer, Command
 from search.journal.journal import Journal
 from search.records import Completed, Failed, Infeasible, Outcome, Progress, Stopped, TrialRecord, TrialResult
 from search.storage.disk import raising_storage_faults
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 TRIALS = "trials"
 """Name of the folder, inside the study's, that contains one folder per trial and repeat."""
+LOOK_SECS = 0.5
+"""Shortest interval between two looks for commands from other processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +52,9 @@ class Dispatcher(ABC):
 
     A runner calls `next` until it returns None. For each assignment it calls `report` after each epoch and `tick`
     within epochs, and closes the training once one of them returns False. A training that raises goes to `diverge` or
-    `fail`, but any HybridSearchError other than DivergedError ends the run. Not thread-safe: one thread at a time,
-    except `interrupt`, which a signal handler may call at any time.
+    `fail`, but any HybridSearchError other than DivergedError ends the run. It calls `obey` before `next` and at least
+    every few seconds. Not thread-safe: one thread at a time, except `interrupt`, which a signal handler may call at any
+    time.
 
     Args:
         journal: The open journal of the study; the caller closes it.
@@ -76,6 +81,9 @@ class Dispatcher(ABC):
         self.interrupted: str | None = None
         """Name of the signal or key that requested an early end; None if there was none."""
         self.specs: dict[str, TrialSpec] = {}
+        self._closed: list[str] = []
+        """Keys of trainings that were stopped by hand and that the runner has closed, whose files are still there."""
+        self._look_again = 0.0
         with raising_storage_faults(folder):
             (folder / TRIALS).mkdir(exist_ok=True)
         self._unfinished = [record for record in self.records if record.outcome is None]
@@ -133,6 +141,48 @@ class Dispatcher(ABC):
                 f"interrupted by {self.interrupted}; everything is saved, run the same command again to continue"
             )
 
+    def obey(self) -> bool:
+        """Carry out the commands that other processes have sent, and answer each in the journal.
+
+        Returns:
+            Whether one was carried out, so that `next` may return trainings again.
+        """
+        now = time.monotonic()
+        if now < self._look_again:
+            return False
+        self._look_again = now + LOOK_SECS
+        is_done = False
+        for command in self._journal.waiting_commands(warn):
+            answer = self.carry_out(command)
+            if answer is not None:
+                self._journal.answer(command, answer)
+                self.on_answer(command, answer)
+                is_done |= answer.done
+        if is_done:
+            self._on_change()
+        return is_done
+
+    def carry_out(self, command: Command) -> Answer | None:
+        """Carry out a command from another process.
+
+        Returns:
+            The answer; None if the command is for another dispatcher, and waits for it.
+        """
+        if command.verb != "pause":
+            return None
+        started = next((event["at"] for event in reversed(self._journal.marks) if event["event"] == "session"), 0.0)
+        if command.at < started:
+            return Answer(done=False, words="sent before this start, which ended the pause; send it again")
+        self.interrupt("`hybrid-search pause`")
+        return Answer(done=True, words="saving the running trials; run the same command again to continue")
+
+    def on_answer(self, command: Command, answer: Answer) -> None:  # noqa: B027  optional
+        """Process a command that has just been answered in the journal."""
+
+    def is_over(self, key: str) -> bool:
+        """Return whether a training has an outcome."""
+        return self._journal.records[key].outcome is not None
+
     @abstractmethod
     def rebuild(self, record: TrialRecord) -> TrialSpec:
         """Return the spec of an unfinished training, identical to the one that it started with."""
@@ -163,6 +213,9 @@ class Dispatcher(ABC):
             InputError: An unfinished training cannot be rebuilt because the data or the program changed.
             JournalError: The study's folder was moved or removed.
         """
+        for key in self._closed:
+            self._tidy(self._journal.records[key])
+        self._closed.clear()
         if self.stopping:
             return None
         self._journal.check()
@@ -216,6 +269,8 @@ class Dispatcher(ABC):
         Returns:
             Whether the training continues.
         """
+        if self._is_stopped_by_hand(key):
+            return False
         go_on, infeasible = True, None
         if progress.metrics.epoch > len(self._journal.records[key].curve):
             self._journal.epoch(key, progress.metrics, node, progress.machine)
@@ -231,7 +286,7 @@ class Dispatcher(ABC):
         self._on_change()
         return not self.stopping
 
-    def tick(self, key: str) -> bool:  # noqa: ARG002
+    def tick(self, key: str) -> bool:
         """Check in the middle of an epoch whether a training continues.
 
         Returns:
@@ -241,7 +296,23 @@ class Dispatcher(ABC):
             JournalError: The study's folder was moved or removed.
         """
         self._journal.check()
-        return not self.stopping
+        return not self._is_stopped_by_hand(key) and not self.stopping
+
+    def stop_by_hand(self, record: TrialRecord) -> None:
+        """End a training without an outcome where it is. The runner closes it at its next report or tick."""
+        self._journal.end(record.key, Stopped(epoch=len(record.curve), by_hand=True))
+        record = self._journal.records[record.key]
+        if record.key not in self.specs:
+            self._unfinished = [item for item in self._unfinished if item.key != record.key]
+            self._tidy(record)
+        self.on_end(record)
+
+    def _is_stopped_by_hand(self, key: str) -> bool:
+        if not self.is_over(key):
+            return False
+        # Its worker may still write a checkpoint, so its files are deleted later.
+        self._closed.append(key)
+        return True
 
     def fail(self, key: str, reason: str) -> None:
         """Record a training that raised or whose worker was lost."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from search.errors import DivergedError, HybridSearchError, InterruptedStudyError
 from search.records import Progress
-from search.runners.dispatcher import Dispatcher, run_assignment
+from search.runners.dispatcher import Assignment, Dispatcher, run_assignment
 from search.study.config import ResourcesSection
 
 
@@ -53,7 +53,7 @@ def run(dispatcher: Dispatcher, resources: ResourcesSection) -> None:
     torch.set_num_threads(max(1, int(resources.cpus)))
     node = socket.gethostname()
     try:
-        while (assignment := dispatcher.next()) is not None:
+        while (assignment := _next(dispatcher)) is not None:
             # Closing a training in the middle of an epoch makes it save a checkpoint.
             with contextlib.closing(run_assignment(assignment, device)) as training:
                 while _advance(dispatcher, assignment.spec.key, training, node):
@@ -67,12 +67,18 @@ def run(dispatcher: Dispatcher, resources: ResourcesSection) -> None:
     dispatcher.check_interrupted()
 
 
+def _next(dispatcher: Dispatcher) -> Assignment | None:
+    dispatcher.obey()
+    return dispatcher.next()
+
+
 def _advance(dispatcher: Dispatcher, key: str, training: Iterator[Progress | None], node: str) -> bool:
     """Advance a training to its next epoch or tick. An exception of the model is recorded, not raised.
 
     Returns:
         Whether the training continues.
     """
+    dispatcher.obey()
     try:
         progress = next(training)
     except DivergedError as error:

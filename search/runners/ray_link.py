@@ -158,6 +158,7 @@ class Link:
                 self._resolve_lost(dispatcher, self._cluster, left)
             if len(self._live) >= self._cluster.limit():
                 return None
+            self._again = [item for item in self._again if not dispatcher.is_over(item.spec.key)]
             if dispatcher.stopping:
                 assignment = None
             elif self._again:
@@ -285,10 +286,20 @@ class Link:
         print_line(f"a worker could not be started ({item.reason}); retrying")
 
     def to_stop(self, live: list[Any]) -> list[Any]:
-        """Return Tune's trials to stop from here after an interrupt: those without a worker, or that do not report."""
+        """Carry out commands from other processes, and return Tune's trials to stop from here.
+
+        These are, after an interrupt, trials without a worker and those that do not report; and those without a worker
+        that were stopped by hand.
+        """
         with self.held() as dispatcher:
+            if dispatcher.obey():
+                self._over = False
             if not dispatcher.stopping:
-                return []
+                return [trial for trial in live if trial.status == "PENDING" and self._is_over(dispatcher, trial)]
             self._stopping_since = self._stopping_since or time.monotonic()
             late = time.monotonic() - self._stopping_since > STOP_SECS
             return [trial for trial in live if late or trial.status == "PENDING"]
+
+    def _is_over(self, dispatcher: Dispatcher, trial: Any) -> bool:  # noqa: ANN401
+        assignment = self._live.get(trial.trial_id)
+        return assignment is not None and dispatcher.is_over(assignment.spec.key)

@@ -102,6 +102,8 @@ def open_session(study: StudyConfig, facts: DataFacts, command: str, patience: f
                 "num_train": facts.num_train,
                 "num_val": facts.num_val,
                 "num_test": facts.num_test,
+                "height": facts.height,
+                "width": facts.width,
                 "root": redacted(study.data.root) if study.data.root else None,
             },
             classes=list(facts.classes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,7 +101,8 @@ class Sampler:
         self._completes_stopped = method_of(method).completes_stopped
         self._joint = self._joint_parameters()
         self._study = self._rebuild(records or {}, draws or {})
-        self._waiting = self._fixed_points(tuple(first))
+        self._first = deque(first)
+        self._listed = self._new_points() if method == "grid" else iter(())
 
     def _rebuild(self, records: Mapping[str, TrialRecord], draws: Mapping[int, Draw]) -> optuna.Study:
         """Rebuild the Optuna study in memory, and the counts that determine the next proposals."""
@@ -141,10 +142,20 @@ class Sampler:
         names = modelled(self._space, method_of(self._method).models)
         return {name: item for name in names if (item := distribution(self._domains[name])) is not None}
 
-    def _fixed_points(self, first: tuple[Point, ...]) -> Iterator[Point]:
-        yield from (point for point in first if point.digest not in self._known)
-        if self._method == "grid":
-            yield from self._new_points()
+    def enqueue(self, point: Point) -> None:
+        """Propose a point before all others except those enqueued earlier; ignored if it was proposed before."""
+        self._first.append(point)
+
+    def is_enqueued(self, point: Point) -> bool:
+        """Return whether a point waits to be proposed before all others."""
+        return point in self._first
+
+    def _next_fixed(self) -> Point | None:
+        while self._first:
+            point = self._first.popleft()
+            if point.digest not in self._known:
+                return point
+        return next(self._listed, None)
 
     def _new_points(self) -> Iterator[Point]:
         """Yield the valid points of a finite space that were not proposed yet, in order."""
@@ -169,7 +180,7 @@ class Sampler:
         while self._num_rejected_in_row < MAX_REJECTIONS:
             if self._space.size is not None and len(self._known) >= self._space.size:
                 return None
-            point = next(self._waiting, None)
+            point = self._next_fixed()
             if point is None and self._num_rejected_in_row >= PATIENCE and self._space.size is not None:
                 point = next(self._new_points(), None)
             if point is not None:

@@ -15,13 +15,15 @@ from search.storage.lease import Lease
 from search.storage.location import Location, join
 from search.storage.segments import Segments
 from search.storage.store import Store
-from search.storage.working_copy import JOURNAL, SEGMENTS, bring, name_copy, pull, pulling
+from search.storage.working_copy import COMMANDS, JOURNAL, SEGMENTS, bring, name_copy, pull, pulling
 from search.text.counted import counted
 
 POLL_SECS = 0.5
 """Interval between transmissions; everything written within it is sent together."""
 MAX_PAUSE_SECS = 5.0
 """Longest pause between two attempts to reach an unreachable store; each attempt takes some seconds itself."""
+COMMANDS_SECS = 2.0
+"""Interval between two looks for commands from other processes; each is one request."""
 PATIENCE_SECS = 60.0
 """How long to wait for the store at the end of the command and where the study cannot proceed without it."""
 MANY = 16
@@ -115,6 +117,8 @@ class RemoteCopy:
         self._brings: deque[str] = deque()
         self._fault: HybridSearchError | None = None
         self._away: str | None = None
+        self._look_again = 0.0
+        """When to look for commands again."""
         self._until: float | None = None
         """When to give up, after `close` was called."""
         self._wake = threading.Event()
@@ -139,6 +143,7 @@ class RemoteCopy:
             self._lease.confirm()
             self._sent: int = self._synced.state["journal"]["size"]
             self._digest = hashlib.sha256(self._journal.read_bytes()[: self._sent] if self._sent else b"")
+            self._fetch_commands()
         except BaseException:
             with contextlib.suppress(StoreError, StoreAwayError):
                 self._lease.give_back()
@@ -271,10 +276,21 @@ class RemoteCopy:
             self._synced.save()
             self._segments.merge(self._journal)
         self._send_drops()
+        self._fetch_commands()
         some = list(self._brings)[:MANY]  # a few at a time, so that new journal events are sent in between
         bring(self._folder, self._store, some)
         for _ in some:
             self._brings.popleft()
+
+    def _fetch_commands(self) -> None:
+        """Download new commands from other processes, which the driver reads in its folder."""
+        now = time.monotonic()
+        if now < self._look_again:
+            return
+        self._look_again = now + COMMANDS_SECS
+        dropped = {name for _, name in list(self._drops)}
+        names = [name for name in self._store.list(f"{COMMANDS}/") if name not in dropped]
+        bring(self._folder, self._store, (name for name in names if not (self._folder / name).is_file()))
 
     def _send_drops(self) -> None:
         """Perform the deletions whose journal events have been sent."""

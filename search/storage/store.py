@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
@@ -116,6 +116,27 @@ class Store:
             for name, item in files.items()
             if not name.rpartition("/")[2].startswith(".")
         }
+
+    def folders(self) -> tuple[str, ...]:
+        """Return the names of the folders directly below, without hidden ones."""
+        from pyarrow.fs import FileSelector, FileType
+
+        with _translated(self.uri):
+            found = self._fs.get_file_info(FileSelector(self._root, recursive=False, allow_not_found=True))
+        names = [item.path.rstrip("/").rpartition("/")[2] for item in found if item.type == FileType.Directory]
+        return tuple(sorted(name for name in names if not name.startswith(".")))
+
+    def copy_all(self, names: Mapping[str, str]) -> None:
+        """Copy many files concurrently, each to its new name, without downloading them."""
+
+        def copy(name: str) -> None:
+            target = self._path(names[name])
+            with _translated(self.uri):
+                if self._fs.type_name not in _WHOLE_WRITES:
+                    self._fs.create_dir(target.rpartition("/")[0], recursive=True)
+                self._fs.copy_file(self._path(name), target)
+
+        _at_once(copy, names)
 
     def stamps(self, names: Iterable[str]) -> dict[str, Stamp]:
         """Return the stamps of the given files; missing files are left out."""

@@ -23,6 +23,8 @@ FILES = (RESOLVED, "report.html", "comparison/", "reproduction/")
 """Synchronised files, beside the journal and the files of trials. Optuna's log and MLflow's SQLite are rebuilt from the
 journal instead."""
 JOURNAL, SEGMENTS, LOCK = "journal.jsonl", "journal", "lock"
+COMMANDS = "commands"
+"""Folder of the commands that wait for the driver."""
 ARRAYS = ".npy"
 """Suffix of the files that the driver and readers need from a trial; weights are downloaded on demand."""
 

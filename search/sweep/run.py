@@ -33,18 +33,19 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
             study=study, facts=facts, journal=journal, on_change=lambda: shown.update(), print_line=print_line
         )
         with Display(
-            title=study.name, noun="trials", num_planned=study.search.trials, records=lambda: sweep.records
+            title=study.name, noun="trials", num_planned=lambda: sweep.num_planned, records=lambda: sweep.records
         ) as display:
             shown.update = display.update
+            sweep.obey()
             if not sweep.finished:
                 run(sweep)
         if sweep.rejected:
             print_line(f"{study.name}: {describe_rejected(sweep.rejected)} before training")
         if sweep.space_exhausted:
             print_line(
-                f"{study.name}: the space has no further points, although search.trials is {study.search.trials}"
+                f"{study.name}: the space has no further points, although {sweep.num_planned:,} trials are planned"
             )
         if not sweep.finished and sweep.out_of_time:
             print_line(f"{study.name}: the time budget is used up; run the same command again to continue")
         sweep.check_failures()
-        return summarise(sweep.records, study.search.trials)
+        return summarise(sweep.records, sweep.num_planned)

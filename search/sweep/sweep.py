@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from search.errors import StudyError, TooManyFailuresError
+from search.journal.commands import Answer, Command, answers_in, num_planned
+from search.journal.events import MAX_NUMBER
 from search.journal.fronts import losses_of
 from search.journal.journal import Journal
 from search.journal.measures import MEASURES, value_of
@@ -20,10 +22,12 @@ from search.seeds import make_block
 from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, why_not
 from search.study.config import StudyConfig
+from search.study.section import PointLike
 from search.sweep.front_asha import FrontAsha
 from search.sweep.schedulers import make_scheduler
 from search.text.counted import counted
 from search.training.spec import TrialSpec
+from spaces.presets import UnknownPreset
 from spaces.space import Point, SpaceError
 
 KEEP_WEIGHTS = 3
@@ -63,6 +67,7 @@ class Sweep(Dispatcher):
         )
         self._study = study
         self._facts = facts
+        self._print_line = print_line
         self._block = make_block(study.seed, "sweep", 0)
         self._import_draws(print_line)
         self._sampler = make_sampler(study, facts, journal)
@@ -71,6 +76,8 @@ class Sweep(Dispatcher):
         for draw in journal.draws.values():
             if draw.twin and journal.records[draw.twin].outcome is None:
                 self._twins.setdefault(draw.twin, []).append(draw.number)
+        self._enqueue_again(print_line)
+        self._num_planned = num_planned(study.search.trials, journal.marks)
         self._num_failed = sum(isinstance(record.outcome, Failed) for record in self.records)
         self._scheduler = make_scheduler(study.search, study.train.epochs)
         search = study.search
@@ -112,6 +119,16 @@ class Sweep(Dispatcher):
                 "stay reserved, and the next proposals do not change"
             )
 
+    def _enqueue_again(self, print_line: Callable[[str], None]) -> None:
+        """Enqueue the points that commands added in earlier starts; the sampler ignores those proposed since."""
+        space = self._study.build_space()
+        for event in answers_in(self._journal.marks):
+            if event["verb"] == "enqueue" and event["done"]:
+                try:
+                    self._sampler.enqueue(space.point(event["point"]))
+                except SpaceError as error:  # without trials, the space may have changed
+                    print_line(f"{self._study.name}: an enqueued point is left out: {error.faults[0]}")
+
     def _replay(self) -> None:
         """Replay the recorded epochs through the scheduler, in recorded order."""
         for key, epoch, _ in self._journal.take_epochs():
@@ -134,7 +151,7 @@ class Sweep(Dispatcher):
 
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
         """Return a trial of the sampler's next point, while the budget of trials and failures lasts."""
-        while self._journal.num_of_kind("trial") < self._study.search.trials and not self._too_many_failures:
+        while self._journal.num_of_kind("trial") < self._num_planned and not self._too_many_failures:
             asked = self._sampler.ask()
             if asked is None:
                 self.space_exhausted = True
@@ -203,8 +220,7 @@ class Sweep(Dispatcher):
 
     @property
     def _too_many_failures(self) -> bool:
-        search = self._study.search
-        return self._num_failed > search.max_failed_fraction * search.trials
+        return self._num_failed > self._study.search.max_failed_fraction * self._num_planned
 
     def check_failures(self) -> None:
         """Raise if more trials failed than the study allows.
@@ -217,7 +233,7 @@ class Sweep(Dispatcher):
         allowed = self._study.search.max_failed_fraction
         raise TooManyFailuresError(
             f"{self._num_failed} of {len(self.records)} trials failed, more than search.max_failed_fraction "
-            f"({allowed:g} of {self._study.search.trials}) allows:",
+            f"({allowed:g} of {self._num_planned}) allows:",
             *(f"  {count} x {reason}" for reason, count in group_failures(self.records)),
         )
 
@@ -227,10 +243,73 @@ class Sweep(Dispatcher):
         return self._sampler.rejected
 
     @property
+    def num_planned(self) -> int:
+        """Number of trials after which the sweep ends, with those that `extend` added."""
+        return self._num_planned
+
+    def carry_out(self, command: Command) -> Answer | None:
+        """Carry out a command from another process."""
+        match command:
+            case Command(verb="stop", trial=int(number)):
+                return self._stop(number)
+            case Command(verb="enqueue", point=point) if point is not None:
+                return self._enqueue(point if isinstance(point, str) else dict(point))
+            case Command(verb="extend", trials=int(num_more)):
+                return self._extend(num_more)
+            case _:
+                return super().carry_out(command)
+
+    def on_answer(self, command: Command, answer: Answer) -> None:
+        """Print what was done."""
+        self._print_line(f"{self._study.name}: {command.words} (from {command.by}): {answer.words}")
+
+    def _stop(self, number: int) -> Answer:
+        record = next((record for record in self.records if record.number == number), None)
+        if record is None:
+            return Answer(done=False, words=f"no trial has the number {number}")
+        is_by_hand = isinstance(record.outcome, Stopped) and record.outcome.by_hand
+        if record.outcome is not None and not is_by_hand:
+            return Answer(done=False, words=f"trial {number} has ended already: {record.outcome.word}")
+        if not is_by_hand:  # else a driver was killed before it could answer
+            self.stop_by_hand(record)
+        return Answer(done=True, words=f"trial {number} is stopped after {counted(len(record.curve), 'epoch')}")
+
+    def _enqueue(self, like: PointLike) -> Answer:
+        try:
+            point = self._study.build_space().point(complete_point(self._study, like))
+        except (SpaceError, UnknownPreset) as error:
+            return Answer(done=False, words="; ".join(str(error).splitlines()))
+        if why := why_not(self._study, point, self._facts):
+            return Answer(done=False, words=f"no valid model: {why}")
+        key = self._bind(0, dict(point)).key
+        if key in self._journal.records:
+            return Answer(done=False, words=f"{self._journal.records[key].label} is the same training")
+        if self._sampler.is_enqueued(point):
+            return Answer(done=False, words="the point is enqueued already")
+        self._sampler.enqueue(point)
+        words = "it is the next new trial, after those enqueued before it"
+        if self._journal.num_of_kind("trial") >= self._num_planned:
+            words = "enqueued, but all planned trials have started; add one: `hybrid-search extend STUDY --trials 1`"
+        return Answer(done=True, words=words, fields={"point": dict(point)})
+
+    def _extend(self, num_more: int) -> Answer:
+        total = self._num_planned + num_more
+        if total >= MAX_NUMBER:
+            return Answer(done=False, words=f"a study has fewer than {MAX_NUMBER:,} trials, this would be {total:,}")
+        if self.space_exhausted:
+            return Answer(done=False, words="the space has no further points")
+        words = f"{total:,} trials instead of {self._num_planned:,}"
+        size = self._study.build_space().size
+        if size is not None and size < total:
+            words += f"; the space has {counted(size, 'point')}, and the sweep ends after the last one"
+        self._num_planned = total
+        return Answer(done=True, words=words, fields={"total": total})
+
+    @property
     def finished(self) -> bool:
         """Whether all planned trials have an outcome, or nothing new can be proposed."""
         over = sum(record.outcome is not None for record in self.records)
-        return over >= self._study.search.trials or (self.space_exhausted and over == len(self.records))
+        return over >= self._num_planned or (self.space_exhausted and over == len(self.records))
 
     def _bind(self, number: int, point: dict[str, bool | int | float | str]) -> TrialSpec:
         search = self._study.search

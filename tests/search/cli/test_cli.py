@@ -38,6 +38,14 @@ COMMANDS = (
     "ui",
     "reproduce",
     "analyze",
+    "trials",
+    "stop",
+    "enqueue",
+    "extend",
+    "pause",
+    "studies",
+    "archive",
+    "delete",
 )
 HEAVY = {
     "search.cli": ("torch", "ray", "mlflow", "optuna", "pydantic", "matplotlib"),
@@ -274,6 +282,9 @@ def test_the_list_of_verbs_is_whole(call: Any) -> None:
     out = call("--help").out
     for command in COMMANDS:
         assert re.search(rf"^\W*{command}\s", out, re.MULTILINE), command
+    listed = out.partition("Commands:")[2].strip().splitlines()
+    assert sorted(line.split()[0] for line in listed) == sorted(COMMANDS), "one line each"
+    assert not [line for line in listed if line.endswith("...") or len(line) > 80]
 
 
 @pytest.mark.parametrize("module", HEAVY)

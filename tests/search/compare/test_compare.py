@@ -656,3 +656,8 @@ def test_an_unfinished_sweep_is_said(make_study: MakeStudy, make_record: Callabl
     assert list(unfinished_sweep(study, [])) == []
     grid = make_study("search.trials=4", "space={lr: [0.001, 0.002], backbone: cnn4, rnn: none, fc: '-', dropout: 0}")
     assert list(unfinished_sweep(grid, records[:2])) == [], "the space has only two points"
+    with Journal(claim_folder(study)) as journal:
+        journal.note("command", id="a", verb="extend", trials=2, total=6, done=True, answer="6 trials instead of 4")
+    assert list(unfinished_sweep(study, records)) == [
+        "the sweep has 4 of 6 trials (extended); a later one may change the nominee"
+    ]

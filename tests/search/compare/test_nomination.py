@@ -256,7 +256,7 @@ def test_odd_sweeps(
     assert beside.corrected_score is None
     assert score_rows(beside)[1][1:] == (
         "-",
-        "unknown: a trial that the scheduler stopped competed with it and left no correctness of the validation images",
+        "unknown: a trial that was stopped early competed with it and left no correctness of the validation images",
     )
     several = select(study, [*one, make_trial(2, "1001")], None, num_val=4, num_classes=10)
     assert several is not None

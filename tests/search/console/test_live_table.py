@@ -12,7 +12,7 @@ from search.console.progress import Display
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_the_headings_have_a_line_of_their_own(width: int) -> None:
     console = Console(width=width, force_terminal=True, color_system="standard")
-    display = Display(title="study", noun="trials", num_planned=4, records=list)
+    display = Display(title="study", noun="trials", num_planned=lambda: 4, records=list)
     with console.capture() as captured:
         console.print(display._draw())
     _, bar, headings = Text.from_ansi(captured.get()).plain.splitlines()[:3]

@@ -19,6 +19,8 @@ class FakeWork:
     def __init__(self, *keys: str) -> None:
         self.waiting = list(keys)
         self.failed: dict[str, str] = {}
+        self.over: set[str] = set()
+        self.obeyed = False
         self.stopping = False
         self.num_asked = 0
 
@@ -30,6 +32,13 @@ class FakeWork:
             return None
         spec: Any = SimpleNamespace(key=self.waiting.pop(0))
         return Assignment(spec=spec, folder="", num_known_epochs=0)
+
+    def obey(self) -> bool:
+        obeyed, self.obeyed = self.obeyed, False
+        return obeyed
+
+    def is_over(self, key: str) -> bool:
+        return key in self.over
 
     def fail(self, key: str, reason: str) -> None:
         self.failed[key] = reason
@@ -390,7 +399,7 @@ def test_after_an_interrupt_nothing_begins_and_nothing_is_decided(clock: SimpleN
 def test_an_interrupt_reaches_those_that_cannot_hear_it(clock: SimpleNamespace) -> None:
     work = FakeWork("a")
     link = link_of(work, FakeCluster())
-    running, pending = SimpleNamespace(status="RUNNING"), SimpleNamespace(status="PENDING")
+    running, pending = (SimpleNamespace(status=word, trial_id=word) for word in ("RUNNING", "PENDING"))
     assert link.to_stop([running, pending]) == []
     work.stopping = True
     assert link.to_stop([running, pending]) == [pending]
@@ -410,3 +419,34 @@ def test_a_run_that_was_given_up_writes_nothing_more() -> None:
     with pytest.raises(SystemExit):
         link.lose("1", died())
     assert not work.failed
+
+
+def test_a_training_that_was_stopped_by_hand_is_neither_started_again_nor_waited_for(clock: SimpleNamespace) -> None:
+    work = FakeWork("a", "b", "c")
+    link = link_of(work, FakeCluster(room=3))
+    for trial in ("1", "2", "3"):
+        link.take(trial)
+    running, pending, other = (
+        SimpleNamespace(status=status, trial_id=trial)
+        for status, trial in (("RUNNING", "1"), ("PENDING", "2"), ("PENDING", "3"))
+    )
+    work.over = {"a", "b"}
+    assert link.to_stop([running, pending, other]) == [pending], "the running one is closed at its next tick"
+    link.lose("1", died())
+    clock.now += 9.0
+    link.drop("2")
+    link.drop("3")
+    assert link.take("4") == "FINISHED"
+    assert not work.failed
+
+
+def test_after_a_command_there_may_be_more_to_start(clock: SimpleNamespace) -> None:
+    work = FakeWork("a")
+    link = link_of(work, FakeCluster())
+    link.take("1")
+    assert link.take("2") is None
+    work.waiting.append("b")
+    assert link.take("2") is None, "it asks for no more once there was nothing"
+    work.obeyed = True
+    assert link.to_stop([]) == []
+    assert key(link.take("2")) == "b"

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from search.commands.control import write
 from search.errors import InputError, InterruptedStudyError, ResourceError
+from search.journal.commands import Command
 from search.journal.journal import Journal
 from search.journal.reading import read_records
-from search.records import Completed, Failed, TrialRecord
+from search.records import Completed, Failed, Stopped, TrialRecord
 from search.runners.node_check import needs_of
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
@@ -143,3 +145,86 @@ def test_what_is_cut_off_has_saved_itself_when_the_run_ends(
     assert len(begun) == 2
     assert saved == begun
     assert elapsed_secs < 30
+
+
+@pytest.mark.slow
+def test_commands_reach_a_sweep_in_which_nothing_happens(
+    make_study: Callable[..., StudyConfig], facts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All trials train their first epoch for ever; others are stopped, added and enqueued from another thread."""
+    from ray import cloudpickle
+
+    from search.runners import ray_tune
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(ray_tune, "run_assignment", _endless)
+    study = make_study("search.trials=2", name="told", resources={"cpus": max(1, (os.cpu_count() or 2) // 2)})
+    point = {"rnn": "none", "dropout": 0.0, "lr": 0.007}
+
+    def begun() -> int:
+        return len(list(study.folder.glob("trials/*/begun")))
+
+    def wait_for(holds: Callable[[], bool]) -> None:
+        until = time.monotonic() + 90
+        while not holds() and time.monotonic() < until:
+            time.sleep(0.1)
+
+    def keys() -> list[str]:
+        return list(read_records(study.folder))
+
+    def outcomes() -> list[Any]:
+        return [record.outcome for record in read_records(study.folder).values()]
+
+    def act() -> None:
+        wait_for(lambda: begun() >= 2)
+        for command in (
+            Command(verb="extend", trials=1, at=1.0),
+            Command(verb="enqueue", point=point, at=2.0),
+            Command(verb="stop", trial=0, at=3.0),
+        ):
+            write(study.location, command)
+        wait_for(
+            lambda: len(outcomes()) == 3 and (study.folder / "trials" / list(read_records(study.folder))[2]).exists()
+        )
+        for number in (1, 2):
+            write(study.location, Command(verb="stop", trial=number))
+
+    with ray_tune.cluster(study.resources) as there, Journal(claim_folder(study)) as journal:
+        sweep = Sweep(study=study, facts=facts, journal=journal)
+        thread = threading.Thread(target=act)
+        thread.start()
+        ray_tune.run(sweep, there, needs_of(study, facts))
+        thread.join()
+        assert sweep.finished
+    assert outcomes() == [Stopped(epoch=0, by_hand=True)] * 3
+    assert dict(list(read_records(study.folder).values())[2].point)["lr"] == 0.007
+    assert not list((study.folder / "commands").iterdir())
+
+
+@pytest.mark.slow
+def test_a_pause_reaches_a_sweep_in_which_nothing_happens(
+    make_study: Callable[..., StudyConfig], facts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray import cloudpickle
+
+    from search.runners import ray_tune
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(ray_tune, "run_assignment", _endless)
+    study = make_study("search.trials=1", name="paused", resources={"cpus": 1})
+
+    def act() -> None:
+        while not list(study.folder.glob("trials/*/begun")):
+            time.sleep(0.1)
+        write(study.location, Command(verb="pause"))
+
+    with ray_tune.cluster(study.resources) as there, Journal(claim_folder(study)) as journal:
+        sweep = Sweep(study=study, facts=facts, journal=journal)
+        thread = threading.Thread(target=act)
+        thread.start()
+        with pytest.raises(InterruptedStudyError, match="interrupted by `hybrid-search pause`; everything is saved"):
+            ray_tune.run(sweep, there, needs_of(study, facts))
+        thread.join()
+    (record,) = read_records(study.folder).values()
+    assert record.outcome is None
+    assert list(study.folder.glob("trials/*/saved"))

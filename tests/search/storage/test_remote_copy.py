@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from search.commands.control import write
 from search.errors import StorageFaultError, StoreAwayError, StudyLockedError
+from search.journal.commands import Answer, Command
 from search.journal.journal import Journal
 from search.journal.reading import read_events
 from search.storage import remote_copy
@@ -372,3 +374,32 @@ def test_what_a_driver_wrote_that_woke_up_without_its_lease_is_not_sent(
             first.note("three")
         first.close()
     assert there(location) == ["one", "two"]
+
+
+def test_commands_come_from_the_store_and_go_once_the_answer_is_there(
+    location: Location, eventually: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_copy, "COMMANDS_SECS", 0.05)
+    store = Store(str(location.uri))
+    first, second = (Command(verb="extend", trials=number) for number in (1, 2))
+    write(location, first)
+    with opened(location) as journal:
+        assert journal.waiting_commands(print) == [first], "those that wait are there before anything begins"
+        write(location, second)
+        eventually(lambda: journal.waiting_commands(print) == [first, second])
+        for command in (first, second):
+            journal.answer(command, Answer(done=True, words="more"))
+        eventually(lambda: there(location) == ["command"] * 2)
+        eventually(lambda: not store.list("commands/"))
+        assert journal.waiting_commands(print) == []
+    assert not list((location.folder / "commands").iterdir())
+
+
+def test_a_command_is_not_lost_with_the_machine_that_read_it(location: Location, state: Path) -> None:
+    command = Command(verb="stop", trial=1)
+    write(location, command)
+    with opened(location) as journal:
+        assert journal.waiting_commands(print) == [command]
+    shutil.rmtree(state)
+    with opened(location) as journal:
+        assert journal.waiting_commands(print) == [command]

@@ -56,7 +56,7 @@ def sweep(make_study: Callable[..., StudyConfig], facts: DataFacts) -> Iterator[
         journal.note("session", verb="sweep")
         shown: list[Display] = []
         made = Sweep(study=study, facts=facts, journal=journal, on_change=lambda: shown[0].update())
-        shown.append(Display(title="t", noun="trials", num_planned=400, records=lambda: made.records))
+        shown.append(Display(title="t", noun="trials", num_planned=lambda: 400, records=lambda: made.records))
         shown[0]._look_again = float("inf")  # it looks by the clock
         yield made
 

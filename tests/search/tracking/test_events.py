@@ -12,10 +12,11 @@ import pytest
 
 from search.errors import InputError
 from search.journal import events
+from search.journal.commands import answers_in, num_planned
 from search.journal.follower import Follower
 from search.journal.journal import Journal
 from search.journal.reading import FILE_NAME, read_id, read_records
-from search.records import Completed, EpochMetrics, TrialRecord
+from search.records import Completed, EpochMetrics, Stopped, TrialRecord
 from search.text.names import is_relative_path
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -89,6 +90,22 @@ HOSTILE = {
         r"comparison: artifacts\.0.*must be a path below",
     ),
     "a report elsewhere": (b'{"event": "report", "at": 1, "digest": "d", "artifacts": ["/x"]}', "must be a path below"),
+    "a command without an answer": (
+        b'{"event": "command", "at": 1, "id": "a", "verb": "stop"}',
+        "command: done: missing",
+    ),
+    "a command with a key that leads away": (
+        b'{"event": "command", "at": 1, "id": "../a", "verb": "stop", "done": true, "answer": ""}',
+        "command: id: must be letters",
+    ),
+    "a study of too many trials": (
+        b'{"event": "command", "at": 1, "id": "a", "verb": "extend", "done": true, "answer": "", "total": 9999999}',
+        "command: total: must be less than 1000000",
+    ),
+    "a stop by whom": (
+        end(outcome={"word": "stopped", "epoch": 1, "by_hand": "me"}),
+        r"end: outcome\.by_hand: expected true or false",
+    ),
     "a later version": (
         b'{"event": "session", "at": 1, "verb": "sweep", "version": 3}',
         "the journal has version 3, but this program reads versions up to 2; install the newer version",
@@ -190,6 +207,25 @@ def test_a_journal_of_the_first_version_is_read(tmp_path: Path) -> None:
     follower = Follower(tmp_path)
     follower.read()
     assert len(follower.comparisons) == 1
+
+
+def test_a_journal_with_commands_is_read_by_every_reader(tmp_path: Path) -> None:
+    shutil.copy(RECORDED / "journal-2.jsonl", tmp_path / FILE_NAME)
+    assert [(record.number, record.outcome, len(record.curve)) for record in read_records(tmp_path).values()] == [
+        (1, Stopped(epoch=1, by_hand=True), 1),
+        (2, Completed(), 2),
+    ]
+    with Journal(tmp_path) as journal:
+        assert [(event["verb"], event["done"]) for event in answers_in(journal.marks)] == [
+            *(("extend", True), ("enqueue", True), ("stop", True), ("stop", False), ("pause", True))
+        ]
+        assert [num_planned(number, journal.marks) for number in (1, 3, 5)] == [3, 3, 5]
+    follower = Follower(tmp_path)
+    follower.read()
+    assert [follower.state_of(record) for record in follower.of_kind("trial")] == [
+        ("FINISHED", "stopped"),
+        ("FINISHED", "completed"),
+    ]
 
 
 def test_a_field_that_was_added_later_has_its_default() -> None:

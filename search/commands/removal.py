@@ -1,0 +1,145 @@
+"""The `archive` and `delete` commands: move a study away, or delete it with its runs in MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from search.console.messages import print_line
+from search.errors import StudyLockedError
+from search.journal.reading import read_id, read_records
+from search.storage.disk import raising_storage_faults
+from search.storage.lease import Lease
+from search.storage.location import Location, join, resolved
+from search.storage.locks import try_lock
+from search.storage.store import Store
+from search.storage.working_copy import LOCK, name_copy
+from search.study.config import StudyConfig
+from search.study.tracking_place import tracking_place
+from search.text.counted import counted
+from search.uris import redacted
+
+ARCHIVE = ".archive"
+"""Folder of archived studies in a storage."""
+LEASE = "driver.json"
+
+
+def archive(study: StudyConfig) -> Location:
+    """Move a study to the storage's archive. Its runs in MLflow stay.
+
+    On an object store its files are copied there and then deleted. If this is interrupted, the study stays where it is,
+    and the archive has a part of a copy.
+
+    Returns:
+        Where the study is now. If the archive has a study of this name, a number is appended.
+
+    Raises:
+        StudyLockedError: A command trains trials or repeats of the study.
+        StorageFaultError: The folder cannot be moved.
+        StoreAwayError: The object store cannot be reached.
+    """
+    location = study.location
+    with _undriven(location) as stop_renewing:
+        if location.uri is None:
+            target = Path(location.storage).expanduser() / ARCHIVE
+            with raising_storage_faults(target):
+                target.mkdir(exist_ok=True)
+                name = _free_name(study.name, {path.name for path in target.iterdir()})
+                location.folder.rename(target / name)
+            return Location(str(target), name)
+        store = Store(resolved(location.storage))
+        name = _free_name(study.name, set(store.below(ARCHIVE).folders()))
+        names = [item for item in store.list(f"{study.name}/") if item != f"{study.name}/{LEASE}"]
+        store.copy_all({item: f"{ARCHIVE}/{name}/{item.partition('/')[2]}" for item in names})
+        stop_renewing()
+        _delete_folders(location)
+        return Location(join(location.storage, ARCHIVE), name)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    number = 2
+    found = name
+    while found in taken:
+        found, number = f"{name}-{number}", number + 1
+    return found
+
+
+def describe(study: StudyConfig) -> str:
+    """Return what `delete` would delete, for the question: `12 trials, 4 repeats, 35.2 MB and its runs in MLflow`."""
+    records = read_records(study.folder).values()
+    num_trials = sum(record.kind == "trial" for record in records)
+    parts = [counted(num_trials, "trial")]
+    if len(records) > num_trials:
+        parts.append(counted(len(records) - num_trials, "repeat"))
+    if study.location.uri is None:
+        num_bytes = sum(path.lstat().st_size for path in study.folder.rglob("*"))
+        parts.append(f"{num_bytes / 1e6:,.1f} MB")
+    place = tracking_place(study)
+    runs = f" and its runs in MLflow ({redacted(place.uri)})" if place else ""
+    return f"{', '.join(parts)}{runs}"
+
+
+def delete(study: StudyConfig) -> list[str]:
+    """Delete a study: its runs in MLflow, then its folder and, on an object store, its files there.
+
+    Returns:
+        Lines on what was deleted and what stays.
+
+    Raises:
+        StudyLockedError: A command trains trials or repeats of the study.
+        TrackingError: MLflow is unreachable; the folder is still there.
+        StorageFaultError: The folder cannot be deleted.
+        StoreAwayError: The object store cannot be reached.
+    """
+    from search.tracking.deletion import delete_runs
+
+    lines = []
+    place = tracking_place(study)
+    with _undriven(study.location) as stop_renewing:
+        if place is not None:
+            num_runs = delete_runs(place.uri, place.experiment, read_id(study.folder))
+            lines.append(f"deleted {counted(num_runs, 'run')} in MLflow; `mlflow gc` deletes their files")
+        stop_renewing()
+        _delete_folders(study.location)
+    lines.insert(0, f"deleted {study.location}")
+    if study.search.database is not None:
+        lines.append(f"Optuna's copy stays in {redacted(study.search.database)}, under the name {study.name}")
+    return lines
+
+
+def _delete_folders(location: Location) -> None:
+    if location.uri is not None:
+        Store(resolved(location.storage)).delete(f"{location.name}/")
+    with raising_storage_faults(location.folder):
+        shutil.rmtree(location.folder)
+
+
+@contextlib.contextmanager
+def _undriven(location: Location) -> Iterator[Callable[[], None]]:
+    """Keep every driver away from a study while it is moved or deleted.
+
+    Yields:
+        Function to call before files are deleted: an object store's lease would otherwise be written again.
+
+    Raises:
+        StudyLockedError: One drives it.
+    """
+    with raising_storage_faults(location.folder), (location.folder / LOCK).open("a+") as stream:
+        if not try_lock(stream):
+            stream.seek(0)
+            owner = stream.read().strip() or "an unknown process"
+            raise StudyLockedError(
+                f"{location}: {owner} is working on this study; end it first, with `hybrid-search pause`"
+            )
+        if location.uri is None:
+            yield lambda: None
+            return
+        lease = Lease(Store(location.uri), name_copy(location))
+        lease.take(print_line)
+        try:
+            lease.confirm()
+            yield lease.stop
+        finally:
+            lease.give_back()

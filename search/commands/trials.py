@@ -1,0 +1,226 @@
+"""The `trials` command: every trial of a sweep with its state, scores, counts and parameters."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.commands.where import Cell, check_name, parse_where, select
+from search.console.tables import Rows, print_tables
+from search.errors import StudyError
+from search.journal.reading import History, read_history
+from search.records import Stopped, TrialRecord
+from search.storage.disk import write_bytes
+from search.study.bind import DataFacts, bind
+from search.study.config import StudyConfig
+from search.text.counted import counted
+from search.training.spec import TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of the table of trials."""
+
+    name: str
+    """Name in the table, in CSV and JSON, in `--where` and `--sort`."""
+    value: Callable[[TrialRecord, TrialSpec | None], Cell]
+    """From a trial's record, and its specification if that can be made."""
+    shown: Callable[[Any], str] = str
+    """Format of a value in the table; CSV and JSON have the value itself."""
+    highest_first: bool = False
+    """Order of `--sort`."""
+
+
+def _num_parameters(_: TrialRecord, spec: TrialSpec | None) -> Cell:
+    from hybrid_models.config.arithmetic import num_parameters
+
+    return None if spec is None else num_parameters(spec.model)
+
+
+def _sequential_steps(_: TrialRecord, spec: TrialSpec | None) -> Cell:
+    from hybrid_models.config.shapes import sequential_steps
+
+    return None if spec is None else sequential_steps(spec.model)
+
+
+def state_of(record: TrialRecord) -> str:
+    """Return the state of a trial in one word, or as `stopped by hand`."""
+    if record.outcome is None:
+        return "unfinished"
+    is_by_hand = isinstance(record.outcome, Stopped) and record.outcome.by_hand
+    return "stopped by hand" if is_by_hand else record.outcome.word
+
+
+COLUMNS = (
+    Column(name="number", value=lambda record, _: record.number),
+    Column(name="state", value=lambda record, _: state_of(record)),
+    Column(name="epochs", value=lambda record, _: len(record.curve)),
+    Column(
+        name="val_accuracy",
+        value=lambda record, _: record.val_accuracy,
+        shown=lambda value: f"{value:.4f}",
+        highest_first=True,
+    ),
+    Column(name="num_parameters", value=_num_parameters, shown=lambda value: f"{value:,}"),
+    Column(name="sequential_steps", value=_sequential_steps, shown=lambda value: f"{value:,}"),
+    Column(name="secs", value=lambda record, _: record.elapsed_secs, shown=lambda value: f"{value:.1f}"),
+)
+"""The columns that every study has; those of its parameters follow. A new measurement is one more row here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialTable:
+    """The trials of a study as rows."""
+
+    study: str
+    num_trials: int
+    """Number of trials before `--where`."""
+    columns: tuple[Column, ...]
+    varied: frozenset[str]
+    """Names of the parameters that vary; the others are left out of the printed table."""
+    rows: tuple[Mapping[str, Cell], ...]
+    notes: tuple[str, ...]
+    """Remarks on the filter, and on counts that are not known."""
+
+
+def make_table(study: StudyConfig, *, where: str | None = None, sort: str | None = None) -> TrialTable:
+    """Return the trials of a study as rows.
+
+    Args:
+        study: The study.
+        where: Filter, as `parse_where` reads it; None for all trials.
+        sort: Name of the column to sort by, with a leading `-` for the reverse order; None: by number. Scores are
+            sorted highest first, everything else lowest first.
+
+    Raises:
+        InputError: The filter or the column is wrong.
+    """
+    tests = parse_where(where) if where is not None else ()
+    history = read_history(study.folder)
+    trials = [record for record in history.records.values() if record.kind == "trial"]
+    columns = (*COLUMNS, *map(_parameter, _parameter_names(study, trials)))
+    names = [column.name for column in columns]
+    if sort is not None:
+        check_name("--sort", sort.removeprefix("-"), names)
+    specs = _specs(study, trials, facts_in(history))
+    rows: list[Mapping[str, Cell]] = [
+        {column.name: column.value(record, specs.get(record.key)) for column in columns} for record in trials
+    ]
+    num_trials = len(rows)
+    rows, notes = select(rows, tests, names)
+    if num_trials and not specs:
+        notes.append("num_parameters, sequential_steps: not known, as the journal does not have the size of the images")
+    rows.sort(key=lambda row: row["number"])  # type: ignore[arg-type, return-value]
+    if sort is not None:
+        rows = _sorted(rows, next(column for column in columns if column.name == sort.removeprefix("-")), sort)
+    return TrialTable(
+        study=study.name,
+        num_trials=num_trials,
+        columns=columns,
+        varied=frozenset(study.build_space().free),
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
+def _parameter_names(study: StudyConfig, trials: Sequence[TrialRecord]) -> list[str]:
+    declared = [parameter.name for parameter in study.build_space().parameters]
+    return list(dict.fromkeys([*declared, *(name for record in trials for name in record.point)]))
+
+
+def _parameter(name: str) -> Column:
+    return Column(
+        name=name,
+        value=lambda record, _: record.point.get(name),
+        shown=lambda value: str(value).lower() if isinstance(value, bool) else _short(value),
+    )
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def facts_in(history: History) -> DataFacts | None:
+    """Return the facts about the data that the newest start recorded; None if it did not record the image size."""
+    sessions = [event for event in history.marks if event["event"] == "session"]
+    data = sessions[-1].get("data") if sessions else None
+    if not data or not {"height", "width", "num_train", "num_test"} <= data.keys():
+        return None
+    return DataFacts(
+        key=data["digest"],
+        classes=tuple(sessions[-1].get("classes") or ()),
+        height=data["height"],
+        width=data["width"],
+        num_train=data["num_train"],
+        num_val=data.get("num_val", 0),
+        num_test=data["num_test"],
+    )
+
+
+def _specs(study: StudyConfig, trials: Sequence[TrialRecord], facts: DataFacts | None) -> dict[str, TrialSpec]:
+    specs: dict[str, TrialSpec] = {}
+    if facts is None:
+        return specs
+    for record in trials:
+        try:
+            specs[record.key] = bind(study, record.point, facts, ())
+        except StudyError:  # a point of an earlier version; its other columns are shown
+            continue
+    return specs
+
+
+def _sorted(rows: list[Mapping[str, Cell]], column: Column, sort: str) -> list[Mapping[str, Cell]]:
+    """Sort rows by a column; those without a value come last."""
+    have = [row for row in rows if row[column.name] is not None]
+    lack = [row for row in rows if row[column.name] is None]
+
+    def key(row: Mapping[str, Cell]) -> tuple[bool, Any]:
+        value = row[column.name]
+        return isinstance(value, str), value
+
+    return [*sorted(have, key=key, reverse=column.highest_first != sort.startswith("-")), *lack]
+
+
+def write_csv(table: TrialTable, path: Path) -> None:
+    """Write the rows to a CSV file with all columns; a cell without a value is empty.
+
+    Raises:
+        StorageFaultError: The file cannot be written.
+    """
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([column.name for column in table.columns])
+    writer.writerows([_plain(row[column.name]) for column in table.columns] for row in table.rows)
+    write_bytes(path, stream.getvalue().encode())
+
+
+def _plain(value: Cell) -> Cell:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def to_dict(table: TrialTable) -> dict[str, Any]:
+    """Return the table as plain data for `--json`."""
+    return {"study": table.study, "num_trials": table.num_trials, "trials": [dict(row) for row in table.rows]}
+
+
+def to_lines(table: TrialTable) -> list[str]:
+    """Return the table as lines of text, with the parameters that vary."""
+    fixed = {column.name for column in COLUMNS}
+    shown = [column for column in table.columns if column.name in fixed or column.name in table.varied]
+    rows: Rows = [tuple(column.name for column in shown)]
+    rows += [tuple(_cell(column, row[column.name]) for column in shown) for row in table.rows]
+    found = counted(len(table.rows), "trial")
+    last = found if len(table.rows) == table.num_trials else f"{found} of {table.num_trials:,}"
+    remarks = [*(f"note: {note}" for note in table.notes), last]
+    if not table.rows:
+        return remarks
+    droppable = [column.name for column in reversed(shown) if column.name in table.varied]
+    return print_tables([rows], remarks, least_first=[*droppable, "secs", "sequential_steps"]).splitlines()
+
+
+def _cell(column: Column, value: Cell) -> str:
+    return "-" if value is None else column.shown(value)

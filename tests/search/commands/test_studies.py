@@ -1,0 +1,228 @@
+"""The list of studies, the archive, and deletion."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.cli import control as cli
+from search.commands import removal
+from search.commands.studies import list_studies, to_lines
+from search.errors import InputError, NothingToDoError, StudyLockedError
+from search.journal.commands import Command
+from search.journal.journal import Journal
+from search.journal.mlflow_run import JOURNAL_TAG
+from search.records import Completed, EpochMetrics, Stopped, TrialRecord
+from search.storage.lease import Lease
+from search.storage.remote_copy import copy_of
+from search.storage.store import Store
+from search.study.config import StudyConfig
+from search.study.folder import claim_folder, make_folder, record_study
+from search.study.load import find_study
+from search.tracking.mlflow_client import connect, default_uri
+
+MakeStudy = Callable[..., StudyConfig]
+
+
+@pytest.fixture
+def fill(
+    make_record: Callable[..., TrialRecord], make_epoch: Callable[..., EpochMetrics]
+) -> Callable[[StudyConfig], StudyConfig]:
+    """Write two trials of a study, one of which is over."""
+
+    def write(study: StudyConfig) -> StudyConfig:
+        folder = make_folder(study)
+        with Journal(folder, copy_of(study.location)) as journal:
+            record_study(study, has_trials=False)
+            journal.note("session", version=2, verb="sweep")
+            for number, accuracy in enumerate((0.75, 0.5)):
+                journal.begin(make_record(f"k{number}", number=number, label=f"trial {number}: cnn"))
+                journal.epoch(f"k{number}", make_epoch(1, accuracy), "node")
+            journal.end("k0", Completed())
+        return study
+
+    return write
+
+
+def test_the_studies_of_a_folder_are_listed(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], tmp_path: Path
+) -> None:
+    fill(make_study(name="one"))
+    two = fill(make_study("search.trials=2", name="two"))
+    with Journal(two.folder) as journal:
+        journal.end("k1", Stopped(epoch=1))
+        command = Command(verb="extend", trials=1)
+        journal.note("command", id=command.id, verb="extend", done=False, answer="no", total=9)
+    claim_folder(make_study(name="three"))
+    broken = fill(make_study(name="broken")).folder
+    (broken / "journal.jsonl").write_text("[]\n")
+    for other in ("mlartifacts", ".archive"):
+        (tmp_path / "runs" / other).mkdir()
+    rows = {row.name: row for row in list_studies(str(tmp_path / "runs"))}
+    assert list(rows) == ["broken", "one", "three", "two"]
+    assert (rows["one"].state, rows["one"].num_over, rows["one"].num_planned) == ("unfinished", 1, 6)
+    assert (rows["one"].nominee, rows["one"].val_accuracy) == ("trial 0: cnn", 0.75)
+    assert (rows["two"].state, rows["two"].num_over, rows["two"].num_planned) == ("finished", 2, 2)
+    assert (rows["three"].state, rows["three"].nominee, rows["three"].changed_at) == ("unfinished", "", None)
+    assert rows["broken"].state == "unreadable"
+    lines = to_lines(list(rows.values()))
+    assert lines[0].split() == ["study", "state", "trials", "validation", "nominee", "changed"]
+    assert any(line.startswith("broken: ") and "journal.jsonl:1" in line for line in lines)
+    assert lines[-1] == "4 studies"
+
+
+def test_a_wrong_storage_is_one_line(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], tmp_path: Path
+) -> None:
+    study = fill(make_study())
+    for place, words in {
+        tmp_path / "rums": rf"expected a folder of studies, found none; did you mean {tmp_path}/runs",
+        study.folder: rf"expected a folder of studies, found a study; give {tmp_path}/runs",
+        study.folder / "trials": "expected a folder of studies, found none",
+        tmp_path: "expected studies in it, found none",
+    }.items():
+        with pytest.raises(NothingToDoError, match=words):
+            list_studies(str(place))
+
+
+def test_a_study_is_archived_and_read_there(make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig]) -> None:
+    for name in ("tiny", "tiny-2", "tiny-3"):
+        study = fill(make_study())
+        place = removal.archive(find_study(study.folder))
+        assert place.folder == study.folder.parent / ".archive" / name
+        assert not study.folder.exists()
+        assert find_study(place.folder).name == name
+
+
+def tracked(study: StudyConfig, empty_database: Path) -> Any:
+    """MLflow with two runs of a study and two others."""
+    shutil.copy(empty_database, study.folder.parent / "mlflow.db")
+    client = connect(default_uri(study.folder.parent))
+    experiment = client.create_experiment(study.name)
+    with Journal(study.folder) as journal:
+        ours = journal.id
+    for name, tags in (("a", ours), ("b", ours), ("c", "another"), ("d", None)):
+        client.create_run(experiment, run_name=name, tags={} if tags is None else {JOURNAL_TAG: tags})
+    return client, experiment
+
+
+def test_a_study_is_deleted_with_its_runs_and_no_others(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], empty_database: Path
+) -> None:
+    study = fill(make_study(tracking={"enabled": True}))
+    other = fill(make_study(name="other"))
+    client, experiment = tracked(study, empty_database)
+    assert removal.describe(study).startswith("2 trials, ")
+    assert " MB and its runs in MLflow (sqlite:" in removal.describe(study)
+    lines = removal.delete(find_study(study.folder))
+    assert lines == [
+        f"deleted {study.folder}",
+        "deleted 2 runs in MLflow; `mlflow gc` deletes their files",
+    ]
+    assert not study.folder.exists()
+    assert other.folder.exists()
+    assert sorted(run.info.run_name for run in client.search_runs([experiment])) == ["c", "d"]
+
+
+def test_a_study_without_mlflow_is_deleted(make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig]) -> None:
+    study = fill(make_study(tracking={"enabled": True}))
+    assert removal.delete(study)[1].startswith("deleted 0 runs in MLflow")
+    assert not study.folder.exists()
+
+
+@pytest.mark.parametrize("act", [removal.archive, removal.delete])
+def test_a_driven_study_stays(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], act: Callable[[StudyConfig], object]
+) -> None:
+    study = fill(make_study())
+    with Journal(study.folder), pytest.raises(StudyLockedError, match="is working on this study; end it first"):
+        act(study)
+    assert (study.folder / "journal.jsonl").is_file()
+
+
+@pytest.mark.parametrize(("answer", "is_confirmed"), [("y\n", True), ("n\n", False), ("", False)])
+def test_a_person_is_asked(
+    make_study: MakeStudy,
+    fill: Callable[[StudyConfig], StudyConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: str,
+    is_confirmed: bool,
+) -> None:
+    study = fill(make_study())
+    terminal = io.StringIO(answer)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    if is_confirmed:
+        cli.delete(str(study.folder))
+    else:
+        with pytest.raises(InputError, match="not confirmed; nothing was changed"):
+            cli.delete(str(study.folder))
+    assert study.folder.exists() != is_confirmed
+    assert f"delete {study.folder}: 2 trials, " in capsys.readouterr().err
+
+
+def test_no_terminal_to_ask_on_is_no_permission(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = fill(make_study())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    for act in (cli.delete, cli.archive):
+        with pytest.raises(InputError, match="expected --yes, as there is no terminal to ask on"):
+            act(str(study.folder))
+    assert study.folder.exists()
+
+
+class TestOnAStore:
+    """A study on an object store; a folder's URI, for speed."""
+
+    @pytest.fixture(autouse=True)
+    def _quick(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HYBRID_SEARCH_STATE", str(tmp_path / "state"))
+        for name, secs in {"RENEW_SECS": 0.2, "PATIENCE_SECS": 1.5, "SETTLE_SECS": 0.05, "POLL_SECS": 0.05}.items():
+            monkeypatch.setattr(f"search.storage.lease.{name}", secs)
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> str:
+        return f"file://{tmp_path}/store"
+
+    def test_listed_archived_and_deleted(
+        self, make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], storage: str
+    ) -> None:
+        with pytest.raises(NothingToDoError, match="expected studies in it, found none"):
+            list_studies(storage)
+        study = fill(make_study(storage=storage))
+        Store(storage).write("tiny/trials/k0/weights.safetensors", b"w")
+        (row,) = list_studies(storage)
+        assert (row.name, row.state, row.num_over) == ("tiny", "unfinished", 1)
+        before = {name: Store(storage).read(name) for name in Store(storage).list("tiny/")}
+        place = removal.archive(find_study(f"{storage}/tiny"))
+        assert str(place) == f"{storage}/.archive/tiny"
+        assert not study.folder.exists()
+        assert list(Store(storage).list("tiny/")) == []
+        after = {name: Store(storage).read(name) for name in Store(storage).list(".archive/tiny/")}
+        assert after == {f".archive/{name}": content for name, content in before.items()}
+        archived = find_study(str(place))
+        assert removal.delete(archived) == [f"deleted {storage}/.archive/tiny"]
+        assert list(Store(storage).list()) == []
+        assert not archived.folder.exists()
+
+    def test_a_study_that_another_machine_drives_stays(
+        self, make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], storage: str
+    ) -> None:
+        study = fill(make_study(storage=storage))
+        elsewhere = Lease(Store(str(study.location.uri)), "another copy")
+        elsewhere.take()
+        try:
+            for act in (removal.archive, removal.delete):
+                with pytest.raises(StudyLockedError, match="is working on this study"):
+                    act(study)
+        finally:
+            elsewhere.give_back()
+        assert "tiny/study.yaml" in Store(storage).list("tiny/")
