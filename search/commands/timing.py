@@ -52,8 +52,9 @@ class EpochTimer:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._process is not None:
-            with self._errors, self._process as process:
+        process, self._process = self._process, None
+        if process is not None:  # else it was closed before, or there was none
+            with self._errors, process:
                 process.kill()
 
     def start(self, steps: Sequence[Step], num_train: int) -> None:

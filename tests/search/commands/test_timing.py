@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from hybrid_models.config.model import ModelConfig
 from search.commands import timing
 from search.commands.timing import EpochTimer
 from search.errors import ResourceError
+from search.study.config import StudyConfig, to_dict
 from search.training.spec import Step
 from spaces.presets import load_preset
 
@@ -74,5 +79,17 @@ def test_an_early_end_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delitem(sys.modules, "torch")
     with EpochTimer() as timer:
         process = timer._process
+        with timer:
+            pass
     assert process is not None
     assert process.returncode == -9
+
+
+def test_plan_in_a_process_of_its_own(make_study: Callable[..., StudyConfig], tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(json.dumps(to_dict(make_study())), encoding="utf-8")
+    command = [sys.executable, "-c", "from search.cli import main; main()", "plan", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "on one core of this machine" in done.stdout
