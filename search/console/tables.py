@@ -69,10 +69,10 @@ def print_tables(tables: Sequence[Rows], remarks: Sequence[str], least_first: Se
     """
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, color_system=None)  # escape sequences are printed as text
     is_bounded = console.is_terminal or "COLUMNS" in os.environ
     if not is_bounded:
-        console = Console(highlight=False, markup=False, width=10_000)
+        console = Console(highlight=False, markup=False, color_system=None, width=10_000)
     with console.capture() as capture:
         for rows in tables:
             table, left_out = _fitted(rows, console, least_first)
