@@ -126,6 +126,7 @@ def describe_contender(contender: Contender, runs: Sequence[tuple[Block, TrialRe
         selection_val_accuracy=contender.trial.val_accuracy if contender.trial else None,
         mean_test_accuracy=float(np.mean(scores)) if scores else None,
         num_diverged=sum(is_diverged(record) for _, record in done),
+        counts=next((record.counts for _, record in done if record.counts), {}),
         repeats=tuple(
             ComparedRepeat(
                 key=record.key,

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[str, ...]]
 """Headings, then rows."""
-LEAST_FIRST = ("repeats won", "data sets won", "A12", "raced repeats", "TOST p", "interval, pp", "interval", "repeats")
+_COUNTS = {"num_parameters": "parameters", "macs": "MACs", "sequential_steps": "steps"}
+"""Count of a model -> its heading."""
+LEAST_FIRST = (
+    *("steps", "MACs", "repeats won", "data sets won", "A12", "raced repeats", "TOST p"),
+    *("interval, pp", "interval", "repeats"),
+)
 """Endings of the headings that are dropped on narrow terminals, least important first."""
 _WORDS = {"data set", "family", "configuration", "a", "b", "verdict", "race", "score", "what it is", "state"}
 """Left-aligned columns; all others are right-aligned numbers."""
@@ -172,10 +177,12 @@ def _score_tables(document: ComparisonDocument) -> list[Rows]:
 def _contender_rows(document: ComparisonDocument) -> Rows:
     """Return headings, then one row per contender."""
     fresh = "fresh repeats" if document.race else "repeats"
-    rows: Rows = [("configuration", "test accuracy, mean", fresh)]
+    counted = [name for name in _COUNTS if any(name in contender.counts for contender in document.contenders)]
+    rows: Rows = [("configuration", "test accuracy, mean", fresh, *(_COUNTS[name] for name in counted))]
     for contender in document.contenders:
         done = sum(run.test_accuracy is not None for run in contender.repeats)
-        rows.append((contender.name, percent(contender.mean_test_accuracy), str(done)))
+        counts = (f"{contender.counts[name]:,}" if name in contender.counts else "" for name in counted)
+        rows.append((contender.name, percent(contender.mean_test_accuracy), str(done), *counts))
     return rows
 
 

@@ -7,7 +7,7 @@ default is one that files of earlier versions may lack.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from search.journal.selection import Selection
@@ -98,6 +98,8 @@ class ComparedContender:
     selection_val_accuracy: float | None = None
     mean_test_accuracy: float | None = None
     num_diverged: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """num_parameters, macs and sequential_steps of its model; empty in comparisons of earlier versions."""
     repeats: tuple[ComparedRepeat, ...]
 
 

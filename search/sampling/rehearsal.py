@@ -9,10 +9,11 @@ import json
 from search.errors import InputError, StudyError
 from search.journal.events import parse_line
 from search.journal.reading import draw_of
-from search.records import Completed, Draw, EpochMetrics, Failed, Outcome, Stopped, TrialRecord
+from search.records import Completed, Draw, EpochMetrics, Failed, Outcome, Stopped, TrialRecord, changed
 from search.sampling.sampler import Sampler
 from search.seeds import derive
 from search.study.config import StudyConfig
+from search.study.goals import COUNTS
 from search.study.samplers import is_class, package_faults
 from spaces.space import Point
 
@@ -126,8 +127,10 @@ class _Rehearsal:
 
     def _end(self, key: str) -> None:
         record = self._records[key]
-        value = derive("rehearsal", self._space.point(record.point).digest) / 2**63
-        curve = tuple(_epoch(epoch, value * epoch / 2) for epoch in (1, 2))
+        digest = self._space.point(record.point).digest
+        value, cost = derive("rehearsal", digest) / 2**63, derive("rehearsal cost", digest) / 2**63
+        counts = dict.fromkeys(COUNTS, 1 + round(1e6 * cost))
+        curve = tuple(_epoch(epoch, value * epoch / 2, cost) for epoch in (1, 2))
         outcomes: tuple[Outcome, ...] = (
             Completed(),
             Completed(),
@@ -136,8 +139,9 @@ class _Rehearsal:
             Failed(reason="made up"),
         )
         outcome = outcomes[record.number % len(outcomes)]
-        self._sampler.tell(record.number, curve, outcome)
-        self._records[key] = dataclasses.replace(record, curve=curve, outcome=outcome, finished_at=0.0)
+        self._sampler.tell(record.number, curve, outcome, counts)
+        ended = {"curve": curve, "outcome": outcome, "counts": counts, "finished_at": 0.0}
+        self._records[key] = changed(record, ended)
 
     def _note(self, draw: Draw) -> None:
         """Keep a draw as the journal does: as a line of JSON."""
@@ -153,7 +157,7 @@ class _Rehearsal:
         self._draws[draw.number] = draw_of(event)
 
 
-def _epoch(epoch: int, val_accuracy: float) -> EpochMetrics:
+def _epoch(epoch: int, val_accuracy: float, cost: float) -> EpochMetrics:
     return EpochMetrics(
         epoch=epoch,
         train_loss=1.0,
@@ -161,6 +165,11 @@ def _epoch(epoch: int, val_accuracy: float) -> EpochMetrics:
         val_loss=1.0,
         val_accuracy=val_accuracy,
         learning_rate=0.1,
-        elapsed_secs=1.0,
+        elapsed_secs=1 + cost,
         num_images=1,
+        val_balanced_accuracy=val_accuracy,
+        val_macro_f1=val_accuracy,
+        val_auroc=val_accuracy,
+        peak_memory_gib=1 + cost,
+        latency_ms=1 + cost,
     )

@@ -29,6 +29,8 @@ class Method:
     """Whether it draws `search.startup_trials` random points first."""
     completes_stopped: bool = False
     """Whether stopped trials count as completed ones, because Optuna's class ignores pruned trials."""
+    has_several_objectives: bool = True
+    """Whether it takes several objectives."""
     package: str = ""
     """Package that it needs beside Optuna."""
 
@@ -54,6 +56,7 @@ SAMPLERS: dict[str, Method] = {
         arguments=("lr_adapt", "popsize", "sigma0", "use_separable_cma", "with_margin"),
         has_startup=True,
         completes_stopped=True,
+        has_several_objectives=False,
         package="cmaes",
     ),
     "qmc": Method(arguments=("qmc_type", "scramble")),
@@ -110,6 +113,8 @@ def sampler_faults(study: StudyConfig, space: Space) -> Iterator[str]:
             hint = f"did you mean {near[0]}?" if near else known
             expected = f"an argument of {name}" if method.arguments else f"none, because {name} has no arguments"
             yield f"{where}: expected {expected}; {hint}"
+    if len(study.search.objectives) > 1 and not method.has_several_objectives:
+        yield f"search.sampler: {name} takes one objective, found several; set search.sampler to tpe, gp or nsga2"
     if name == "grid" and space.continuous:
         yield (
             f"search.sampler: grid expects parameters that can be listed, found {', '.join(space.continuous)}, which "

@@ -16,6 +16,7 @@ from search.journal.reading import read_records
 from search.journal.summary import nominees, summarise
 from search.records import Completed, Infeasible, TrialRecord
 from search.report.overview import make_overview, to_dict, to_lines
+from search.sampling.rehearsal import check_sampler
 from search.study.bind import DataFacts, why_not
 from search.study.config import StudyConfig
 from search.sweep.front_asha import FrontAsha
@@ -152,6 +153,17 @@ def test_wrong_goals_are_one_line(make_study: MakeStudy, override: str, words: s
 def test_a_scheduler_of_one_objective_is_refused(make_study: MakeStudy) -> None:
     with pytest.raises(StudyError, match=r"search\.scheduler: expected asha or none with several objectives"):
         make_study(TWO, "search.scheduler=median")
+
+
+def test_a_sampler_of_one_objective_is_refused(make_study: MakeStudy) -> None:
+    with pytest.raises(StudyError, match=r"search\.sampler: cmaes takes one objective, found several; set"):
+        make_study(TWO, "search.sampler=cmaes")
+
+
+@pytest.mark.parametrize("method", ["nsga2", "nsga3", "gp", "optuna.samplers:TPESampler"])
+def test_samplers_are_tried_with_several_objectives(make_study: MakeStudy, method: str) -> None:
+    arguments = "search.sampler_args={population_size: 4}" if "nsga" in method else "search.sampler_args={}"
+    check_sampler(make_study(TWO, f"search.sampler={method}", arguments))
 
 
 def test_numbers_that_yaml_reads_as_text_are_limits(make_study: MakeStudy) -> None:
