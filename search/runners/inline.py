@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from search.errors import DivergedError, HybridSearchError, InterruptedStudyError
 from search.records import Progress
-from search.runners.dispatcher import Assignment, Dispatcher, run_assignment
+from search.runners.assignment import Assignment, run_assignment
+from search.runners.dispatcher import Dispatcher
 from search.study.config import ResourcesSection
 
 

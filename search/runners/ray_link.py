@@ -13,7 +13,8 @@ from typing import Any
 from search.console.messages import print_line
 from search.errors import ResourceError, StorageFaultError
 from search.records import Progress
-from search.runners.dispatcher import Assignment, Dispatcher
+from search.runners.assignment import Assignment
+from search.runners.dispatcher import Dispatcher
 from search.runners.ray_cluster import Cluster, last_line
 from search.storage.disk import describe_fault, find_fault
 from search.text.counted import counted

@@ -15,7 +15,8 @@ from typing import Any
 from search.errors import DivergedError, HybridSearchError, InterruptedStudyError, ResourceError
 from search.records import Progress
 from search.runners import node_check as nodes
-from search.runners.dispatcher import Assignment, Dispatcher, run_assignment
+from search.runners.assignment import Assignment, run_assignment
+from search.runners.dispatcher import Dispatcher
 from search.runners.ray_cluster import Cluster, DriverInfo, fetch, last_line
 from search.runners.ray_join import cluster
 from search.runners.ray_link import Link

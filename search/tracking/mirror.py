@@ -396,21 +396,10 @@ class Mirror:
         state = str(sum(len(record.curve) for record in records))
         if store is None or held is None or run is None or not records or run.tags.get(f"{PREFIX}pictures") == state:
             return
-        from search.journal.fronts import front_of
-        from search.tracking import figures
-        from search.tracking.front_plot import front_plot
-        from search.tracking.importance_figures import draw_importance
+        from search.tracking.sweep_pictures import draw_sweep_pictures
 
-        tags = {f"{PREFIX}pictures": state}
         with tempfile.TemporaryDirectory() as folder, self._rejections_told("sweep"):
-            figures.draw_sweep(records, self._journal.nominee, Path(folder, "sweep.png"))
-            objectives = self._journal.sessions.get("sweep", {}).get("objectives", {})
-            front = front_of(records, objectives, {}, num_startup=len(records)) if len(objectives) > 1 else None
-            if front is not None and front.trials:
-                front_plot(records, front, {}).savefig(Path(folder, "pareto_front.png"), dpi=figures.DPI)
-                tags[f"{PREFIX}pareto_front"] = ", ".join(record.label for record in front.trials)
-            if self._space is not None:
-                draw_importance(self._journal.of_kind("trial"), self._space, Path(folder, "importance"))
+            tags = draw_sweep_pictures(self._journal, self._space, Path(folder))
             for picture in sorted(Path(folder).iterdir()):
                 store.log_file(run, picture)
-            held.log(run, tags=tags)
+            held.log(run, tags={**tags, f"{PREFIX}pictures": state})

@@ -31,7 +31,7 @@ from search.journal.reading import read_events, read_records
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult
 from search.report.overview import make_overview, to_lines
 from search.runners import inline
-from search.runners.dispatcher import Assignment
+from search.runners.assignment import Assignment
 from search.significance.declared import Declared
 from search.significance.judge import judge_results
 from search.significance.records import Verdict

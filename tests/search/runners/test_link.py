@@ -25,7 +25,7 @@ class FakeWork:
         self.num_asked = 0
 
     def next(self) -> Any:
-        from search.runners.dispatcher import Assignment
+        from search.runners.assignment import Assignment
 
         self.num_asked += 1
         if not self.waiting:

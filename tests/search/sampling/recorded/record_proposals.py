@@ -15,7 +15,7 @@ from typing import Any
 from search.journal.journal import Journal
 from search.journal.reading import read_draws, read_records
 from search.records import EpochMetrics, Progress, TrialResult
-from search.runners.dispatcher import Assignment
+from search.runners.assignment import Assignment
 from search.study.bind import load_facts
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
