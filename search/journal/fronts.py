@@ -33,29 +33,69 @@ def losses_of(record: TrialRecord, objectives: Mapping[str, Direction]) -> list[
     return [math.nan if value is None else sign * float(value) for sign, value in zip(signs, values, strict=True)]
 
 
-def dominates(losses_NK: Losses) -> NDArray[np.bool_]:
-    """Return which row dominates which: it is nowhere worse, and somewhere better.
+class Fronts:
+    """Points sorted into fronts: rank 0 for those that no other dominates, 1 for those that are so without the former.
 
-    Returns:
-        Entry (i, j) is whether row i dominates row j, shape (N, N).
+    >>> fronts = Fronts()
+    >>> [fronts.insert(np.array(row)) for row in ([1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [0.0, 0.0])]
+    [0, 0, 1, 0]
+    >>> fronts.sizes
+    [1, 2, 1]
+
+    Reference:
+        Buzdalov et al. 2015, Various degrees of steadiness in NSGA-II and their influence on the quality of results
+        (incremental sorting).
     """
-    one, other = losses_NK[:, None], losses_NK[None]
-    return np.asarray((one <= other).all(axis=2) & (one < other).any(axis=2))
+
+    def __init__(self) -> None:
+        self._fronts: list[Losses] = []
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of points of each rank."""
+        return [len(front) for front in self._fronts]
+
+    def insert(self, losses_K: Losses) -> int:
+        """Add a point and return its rank. Points that it dominates fall to later fronts."""
+        rank = next(
+            (rank for rank, front_NK in enumerate(self._fronts) if not _dominate(front_NK, losses_K).any()),
+            len(self._fronts),
+        )
+        fallen_NK, place = losses_K[None], rank
+        while len(fallen_NK):
+            if place == len(self._fronts):
+                self._fronts.append(fallen_NK)
+                break
+            front_NK = self._fronts[place]
+            falls_N = np.zeros(len(front_NK), dtype=bool)
+            for row_K in fallen_NK:
+                falls_N |= _is_dominated(front_NK, row_K)
+            self._fronts[place] = np.concatenate([front_NK[~falls_N], fallen_NK])
+            fallen_NK, place = front_NK[falls_N], place + 1
+        return rank
 
 
-def front_ranks(losses_NK: Losses) -> NDArray[np.int64]:
-    """Return the rank of each row: 0 for those that no row dominates, 1 for those that are so without the former, ...
+def _dominate(losses_NK: Losses, losses_K: Losses) -> NDArray[np.bool_]:
+    """Return which rows dominate a point: nowhere worse, and somewhere better."""
+    return np.asarray((losses_NK <= losses_K).all(axis=1) & (losses_NK < losses_K).any(axis=1))
 
-    >>> front_ranks(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [3.0, 3.0]])).tolist()
-    [0, 0, 1, 2]
+
+def _is_dominated(losses_NK: Losses, losses_K: Losses) -> NDArray[np.bool_]:
+    """Return which rows a point dominates."""
+    return np.asarray((losses_NK >= losses_K).all(axis=1) & (losses_NK > losses_K).any(axis=1))
+
+
+def front_rows(losses_NK: Losses) -> NDArray[np.int64]:
+    """Return the rows that no other dominates, in order.
+
+    >>> front_rows(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0]])).tolist()
+    [0, 1]
     """
-    beats_NN = dominates(losses_NK)
-    ranks_N = np.full(len(losses_NK), -1, dtype=np.int64)
-    rank = 0
-    while (left := ranks_N < 0).any():
-        ranks_N[left & ~beats_NN[left].any(axis=0)] = rank
-        rank += 1
-    return ranks_N
+    kept: list[int] = []
+    for row in np.lexsort(losses_NK.T[::-1]):  # a row is dominated by earlier ones only
+        if not _dominate(losses_NK[kept], losses_NK[row]).any():
+            kept.append(int(row))
+    return np.array(sorted(kept), dtype=np.int64)
 
 
 def crowding(losses_NK: Losses) -> Losses:
@@ -70,18 +110,14 @@ def crowding(losses_NK: Losses) -> Losses:
         spread = values[order[-1]] - values[order[0]] if len(order) else 0.0
         if spread > 0:
             distances_N[order[1:-1]] += (values[order[2:]] - values[order[:-2]]) / spread
-        distances_N[order[[0, -1]]] = math.inf
+        distances_N[order[:1]] = distances_N[order[-1:]] = math.inf
     return distances_N
 
 
-def front_order(losses_NK: Losses) -> list[int]:
-    """Return the rows from best to worst: by rank, then by distance to their neighbours, then by place."""
-    if not len(losses_NK):
-        return []
-    ranks_N, distances_N = front_ranks(losses_NK), np.zeros(len(losses_NK))
-    for rank in range(int(ranks_N.max()) + 1):
-        distances_N[ranks_N == rank] = crowding(losses_NK[ranks_N == rank])
-    return sorted(range(len(losses_NK)), key=lambda row: (ranks_N[row], -distances_N[row], row))
+def spread_order(losses_NK: Losses) -> list[int]:
+    """Return the rows of a front by their distance to their neighbours, the largest first: its ends, then the rest."""
+    distances_N = crowding(losses_NK)
+    return sorted(range(len(losses_NK)), key=lambda row: (-distances_N[row], row))
 
 
 def knee_order(losses_NK: Losses) -> list[int]:
@@ -146,8 +182,8 @@ def choose_from_front(
     if choose == "accuracy" or not known:
         return list(ranked)
     losses_NK = np.array([rows[place] for place in known])
-    on_front = np.flatnonzero(front_ranks(losses_NK) == 0)
-    order = (knee_order if choose == "knee" else front_order)(losses_NK[on_front])
+    on_front = front_rows(losses_NK)
+    order = (knee_order if choose == "knee" else spread_order)(losses_NK[on_front])
     first = [done[known[on_front[place]]] for place in order]
     return [*first, *(record for record in ranked if record not in first)]
 
@@ -191,7 +227,7 @@ def front_of(
     if not rows:
         return Front(objectives=objectives, trials=(), knee=None, reference=None, hypervolumes=())
     losses_NK = np.array([losses for _, losses in rows])
-    on_front = np.flatnonzero(front_ranks(losses_NK) == 0)
+    on_front = front_rows(losses_NK)
     best = sorted((rows[row][0] for row in on_front), key=lambda item: (-(item.val_accuracy or 0.0), item.number))
     reference_K = losses_NK[:num_startup].max(axis=0)
     for place, (name, direction) in enumerate(objectives.items()):
@@ -199,10 +235,12 @@ def front_of(
             reference_K[place] = limits[name] if direction == "min" else -limits[name]
     ideal_K = losses_NK.min(axis=0)
     box = float(np.prod(reference_K - ideal_K))
-    volumes = [
-        (record.number, hypervolume(losses_NK[: place + 1], reference_K) / box if box > 0 else 0.0)
-        for place, (record, _) in enumerate(rows)
-    ]
+    volumes, volume, front_NK = [], 0.0, losses_NK[:0]
+    for (record, _), losses_K in zip(rows, losses_NK, strict=True):
+        if not _dominate(front_NK, losses_K).any():  # else the volume stays
+            front_NK = np.concatenate([front_NK[~_is_dominated(front_NK, losses_K)], losses_K[None]])
+            volume = hypervolume(front_NK, reference_K) / box if box > 0 else 0.0
+        volumes.append((record.number, volume))
     signs = np.array([-1 if direction == "max" else 1 for direction in objectives.values()])
     return Front(
         objectives=objectives,

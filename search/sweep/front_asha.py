@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search.journal.fronts import front_ranks
+from search.journal.fronts import Fronts
 
 
 class FrontAsha:
@@ -33,10 +33,10 @@ class FrontAsha:
     def __init__(self, *, grace_epochs: int, reduction: int, max_epochs: int) -> None:
         self._reduction = reduction
         self._max_epochs = max_epochs
-        self.rungs: dict[int, list[Sequence[float]]] = {}
+        self.rungs: dict[int, Fronts] = {}
         rung = grace_epochs
         while rung < max_epochs:
-            self.rungs[rung] = []
+            self.rungs[rung] = Fronts()
             rung *= reduction
         self._seen: set[tuple[str, int]] = set()
 
@@ -52,7 +52,6 @@ class FrontAsha:
         if rung is None or epoch >= self._max_epochs or (key, rung) in self._seen or any(map(math.isnan, losses)):
             return True
         self._seen.add((key, rung))
-        rows = self.rungs[rung]
-        rows.append(tuple(losses))
-        ranks = front_ranks(np.array(rows))
-        return bool((ranks < ranks[-1]).sum() < max(1, len(rows) // self._reduction))
+        fronts = self.rungs[rung]
+        rank = fronts.insert(np.array(losses))
+        return sum(fronts.sizes[:rank]) < max(1, sum(fronts.sizes) // self._reduction)
