@@ -62,7 +62,7 @@ def test_trials_run_on_both_nodes(tmp_path: Path, address: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_more_gpus_than_any_node_has_are_refused_with_the_numbers(tmp_path: Path, address: str) -> None:
+def test_a_gpu_that_no_node_has_is_refused_with_the_numbers(tmp_path: Path, address: str) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(
         yaml.safe_dump(
@@ -73,7 +73,7 @@ def test_more_gpus_than_any_node_has_are_refused_with_the_numbers(tmp_path: Path
                 "space": "ecrnn",
                 "train": {"epochs": 1},
                 "search": {"trials": 1},
-                "resources": {"gpus": 3, "address": address},
+                "resources": {"gpus": 1, "address": address},
             }
         )
     )
@@ -81,6 +81,6 @@ def test_more_gpus_than_any_node_has_are_refused_with_the_numbers(tmp_path: Path
         [sys.executable, "-m", "search.cli", "sweep", str(study)], capture_output=True, text=True, timeout=120
     )
     assert refused.returncode == 2
-    assert "resources.gpus: a trial requests 3, but no node has more than 0 (2 nodes); lower it" in refused.stderr
+    assert "resources.gpus: a trial requests 1, but no node has more than 0 (2 nodes); lower it" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "runs").exists(), "nothing half-written"
