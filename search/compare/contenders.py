@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from search.errors import NothingToDoError
 from search.journal.commands import num_planned
 from search.journal.fronts import choose_from_front
-from search.journal.reading import read_history
 from search.journal.summary import nominees
 from search.records import TrialRecord, digest_of
 from search.study.bind import check_baselines, complete_point
@@ -81,11 +81,13 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     return [*finalists, *baselines]
 
 
-def unfinished_sweep(study: StudyConfig, records: Sequence[TrialRecord]) -> Iterator[str]:
+def unfinished_sweep(
+    study: StudyConfig, records: Sequence[TrialRecord], marks: Iterable[Mapping[str, Any]]
+) -> Iterator[str]:
     """Yield a line if the sweep has fewer trials than planned, so that its nominee may still change."""
     trials = [record for record in records if record.kind == "trial"]
     num_over, size = sum(record.outcome is not None for record in trials), study.build_space().size
-    planned = num_planned(study.search.trials, read_history(study.folder).marks)
+    planned = num_planned(study.search.trials, marks)
     source = "search.trials" if planned == study.search.trials else "extended"
     if trials and num_over < min(planned, size or planned):
         yield f"the sweep has {num_over} of {counted(planned, 'trial')} ({source}); a later one may change the nominee"

@@ -39,8 +39,9 @@ def run_compare(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) 
         The record of the comparison.
     """
 
-    def pick(records: list[TrialRecord]) -> list[Contender]:
-        _print_lines(study, unfinished_sweep(study, records))
+    def pick(journal: Journal) -> list[Contender]:
+        records = list(journal.records.values())
+        _print_lines(study, unfinished_sweep(study, records, journal.marks))
         return pick_contenders(study, records)
 
     def conclude(facts: DataFacts, repeats: Repeats, journal: Journal) -> ComparisonDocument | None:
@@ -84,7 +85,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
     facts = checked.facts
     with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
         records = list(journal.records.values())
-        _print_lines(study, unfinished_sweep(study, records))
+        _print_lines(study, unfinished_sweep(study, records, journal.marks))
         contenders = pick_contenders(study, records)
         rounds = Rounds(
             study=study,
@@ -146,7 +147,7 @@ def _train(
 def run_repeats(
     study: StudyConfig,
     *,
-    pick: Callable[[list[TrialRecord]], Sequence[Contender]],
+    pick: Callable[[Journal], Sequence[Contender]],
     conclude: Callable[[DataFacts, Repeats, Journal], Document | None],
     title: str,
     command: Literal["compare", "reproduce"] = "reproduce",
@@ -156,7 +157,7 @@ def run_repeats(
 
     Args:
         study: The study that records the repeats.
-        pick: Maps the existing records to the contenders to train.
+        pick: Returns the contenders to train, from the open journal.
         conclude: Writes the results and returns their document; None at an interim analysis, to train on.
         title: Title of the progress display.
         command: The command whose requirements are checked first.
@@ -167,7 +168,7 @@ def run_repeats(
     """
     facts = check_study(study, command, on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
-        contenders = pick(list(journal.records.values()))
+        contenders = pick(journal)
 
         def make(num_blocks: int, on_change: Callable[[], None]) -> Repeats:
             return Repeats(

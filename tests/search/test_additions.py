@@ -110,7 +110,7 @@ ADDITIONS: dict[str, list[Edit]] = {
             "        elapsed_secs=0.0,\n",
             "        two_losses=2 * sum(item[0] for item in trained),\n",
         ),
-        ("search/tracking/run_values.py", '"val_accuracy", "learning_rate")', '"two_losses", '),
+        ("search/tracking/run_values.py", '        "learning_rate",\n', '        "two_losses",\n'),
     ],
     "storage": [],
 }

@@ -119,7 +119,7 @@ def test_outcome_round_trips_as_json(outcome: Outcome) -> None:
 
 
 def test_unknown_outcome_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be completed, stopped or failed, got 'lost'"):
+    with pytest.raises(ValueError, match="must be completed, stopped, failed or infeasible, got 'lost'"):
         outcome_from_dict({"word": "lost"})
 
 

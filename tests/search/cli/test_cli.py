@@ -359,7 +359,14 @@ def test_the_whole_path(call: Any, swept: Path, tmp_path: Path) -> None:
     again = ask("sweep", swept)
     status = ask("status", swept)
     assert again == status
-    assert status["trials"] == {"planned": 2, "completed": 2, "stopped": 0, "failed": 0, "unfinished": 0}
+    assert status["trials"] == {
+        "planned": 2,
+        "completed": 2,
+        "stopped": 0,
+        "failed": 0,
+        "infeasible": 0,
+        "unfinished": 0,
+    }
     comparison = ask("compare", swept)
     assert len(comparison["blocks"]) == 2
     (verdict,) = comparison["comparisons"]

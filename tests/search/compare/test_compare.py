@@ -24,7 +24,7 @@ from search.errors import NothingToDoError, StudyError
 from search.journal.comparison import ComparisonDocument
 from search.journal.comparison_file import from_json, to_dict
 from search.journal.journal import Journal
-from search.journal.reading import read_events, read_records
+from search.journal.reading import read_events, read_history, read_records
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 from search.runners import inline
 from search.seeds import make_block
@@ -648,15 +648,17 @@ def test_a_table_on_a_terminal_fits(
 def test_an_unfinished_sweep_is_said(make_study: MakeStudy, make_record: Callable[..., TrialRecord]) -> None:
     study = make_study("search.trials=4")
     records = [make_record(key, number=number, outcome=Completed()) for number, key in enumerate("abcd")]
-    assert list(unfinished_sweep(study, records)) == []
-    assert list(unfinished_sweep(study, records[:2])) == [
+    assert list(unfinished_sweep(study, records, read_history(study.folder).marks)) == []
+    assert list(unfinished_sweep(study, records[:2], read_history(study.folder).marks)) == [
         "the sweep has 2 of 4 trials (search.trials); a later one may change the nominee"
     ]
-    assert list(unfinished_sweep(study, [])) == []
+    assert list(unfinished_sweep(study, [], read_history(study.folder).marks)) == []
     grid = make_study("search.trials=4", "space={lr: [0.001, 0.002], backbone: cnn4, rnn: none, fc: '-', dropout: 0}")
-    assert list(unfinished_sweep(grid, records[:2])) == [], "the space has only two points"
+    assert list(unfinished_sweep(grid, records[:2], read_history(grid.folder).marks)) == [], (
+        "the space has only two points"
+    )
     with Journal(claim_folder(study)) as journal:
         journal.note("command", id="a", verb="extend", trials=2, total=6, done=True, answer="6 trials instead of 4")
-    assert list(unfinished_sweep(study, records)) == [
+    assert list(unfinished_sweep(study, records, read_history(study.folder).marks)) == [
         "the sweep has 4 of 6 trials (extended); a later one may change the nominee"
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,7 +206,9 @@ def test_a_report_that_is_written_stands_though_the_disk_is_full_then(
         raise StorageFaultError("/disk/file: full; free disk space")
 
     drive.run_sweep(study)
-    monkeypatch.setattr(write, "tracking_place", lambda _: object() if step == "Journal" else None)
+    place = SimpleNamespace(uri="sqlite:///unused.db", experiment="x")
+    monkeypatch.setattr(write, "tracking_place", lambda _: place if step == "Journal" else None)
+    monkeypatch.setattr(write, "FollowerProcess", lambda *_: SimpleNamespace(close=lambda _: True, backlog=None))
     monkeypatch.setattr(write, step, refuse)
     assert write.write_report(study, patience=1.0).file.is_file()
     assert "/disk/file: full; free disk space" in capsys.readouterr().err

@@ -81,7 +81,10 @@ HOSTILE = {
     "an epoch as text": (epoch(epoch="2"), r"epoch: metrics\.epoch: expected a whole number, got '2'"),
     "an epoch as a number": (epoch(epoch=1e300), r"epoch: metrics\.epoch: .*got 1e\+300"),
     "an epoch that is missing": (epoch(epoch=5), "epoch: epoch 5 of trial a follows epoch 1; lines are missing"),
-    "an outcome": (end(outcome={"word": "won"}), r"end: outcome\.word: must be 'completed', 'stopped' or 'failed'"),
+    "an outcome": (
+        end(outcome={"word": "won"}),
+        r"end: outcome\.word: must be 'completed', .*'failed' or 'infeasible'",
+    ),
     "an unknown trial": (end(key="zz"), "end: trial 'zz' was never started"),
     "a file elsewhere": (end(artifacts={"x": "../../etc/passwd"}), r"end: artifacts\.x.*must be a path below"),
     "an absolute file": (end(artifacts={"x": "/etc/passwd"}), "must be a path below"),
@@ -107,8 +110,8 @@ HOSTILE = {
         r"end: outcome\.by_hand: expected true or false",
     ),
     "a later version": (
-        b'{"event": "session", "at": 1, "verb": "sweep", "version": 3}',
-        "the journal has version 3, but this program reads versions up to 2; install the newer version",
+        b'{"event": "session", "at": 1, "verb": "sweep", "version": 4}',
+        "the journal has version 4, but this program reads versions up to 3; install the newer version",
     ),
 }
 
