@@ -36,6 +36,9 @@ def to_dict(document: ComparisonDocument) -> dict[str, Any]:
     plain = to_plain(document)
     if document.race is None:
         del plain["race"], plain["confirmed"]
+    for contender in plain["contenders"]:
+        if not contender["counts"]:  # as earlier versions stored it
+            del contender["counts"]
     return plain
 
 

@@ -381,7 +381,8 @@ def test_commands_come_from_the_store_and_go_once_the_answer_is_there(
 ) -> None:
     monkeypatch.setattr(remote_copy, "COMMANDS_SECS", 0.05)
     store = Store(str(location.uri))
-    first, second = (Command(verb="extend", trials=number) for number in (1, 2))
+    # Two of the same millisecond are in the order of their ids.
+    first, second = (Command(verb="extend", trials=number, at=1_000.0 + number) for number in (1, 2))
     write(location, first)
     with opened(location) as journal:
         assert journal.waiting_commands(print) == [first], "those that wait are there before anything begins"
