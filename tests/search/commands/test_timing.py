@@ -58,6 +58,7 @@ def test_a_process_that_cannot_compute_says_why(
             timer.secs()
 
 
+@pytest.mark.slow
 def test_what_libraries_print_does_not_matter(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     noisy = timing.PROGRAM.replace("main(output)", "print(100_000 * 'noise'); main(output)")
     monkeypatch.setattr(timing, "PROGRAM", noisy)
@@ -67,6 +68,7 @@ def test_what_libraries_print_does_not_matter(step: Step, monkeypatch: pytest.Mo
         assert timer.secs()[0] > 0
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_is_one_line(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch")
     with EpochTimer() as timer:

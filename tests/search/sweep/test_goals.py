@@ -34,7 +34,7 @@ def summary(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("method", ["tpe", "nsga2"])
+@pytest.mark.parametrize("method", ["tpe", pytest.param("nsga2", marks=pytest.mark.slow)])
 def test_a_sweep_with_two_objectives_is_resumed_exactly(
     make_study: MakeStudy, driver: Any, killed: type[BaseException], method: str
 ) -> None:

@@ -108,9 +108,11 @@ def test_a_finished_sweep_is_left_alone_and_can_be_extended(
     "options",
     [
         (),
-        ("search.sampler=random", "search.scheduler=median"),
+        pytest.param(("search.sampler=random", "search.scheduler=median"), marks=pytest.mark.slow),
         ("search.sampler=nsga2", "search.sampler_args.population_size=2", "search.scheduler=hyperband"),
-        ("search.sampler=qmc", "search.scheduler=plateau", "search.patience_epochs=1"),
+        pytest.param(
+            ("search.sampler=qmc", "search.scheduler=plateau", "search.patience_epochs=1"), marks=pytest.mark.slow
+        ),
     ],
     ids=["asha", "median", "hyperband", "plateau"],
 )
