@@ -151,7 +151,7 @@ def test_what_is_cut_off_has_saved_itself_when_the_run_ends(
 def test_commands_reach_a_sweep_in_which_nothing_happens(
     make_study: Callable[..., StudyConfig], facts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All trials train their first epoch for ever; others are stopped, added and enqueued from another thread."""
+    """Another thread stops, adds and enqueues trials, while the running ones stay in their first epoch."""
     from ray import cloudpickle
 
     from search.runners import ray_tune

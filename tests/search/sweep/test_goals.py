@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from search.journal.fronts import front_of
 from search.journal.measures import MEASURES, value_of
 from search.journal.reading import read_records
 from search.journal.summary import nominees, summarise
-from search.records import Completed, Infeasible, TrialRecord
+from search.records import Infeasible
 from search.report.overview import make_overview, to_dict, to_lines
 from search.sampling.rehearsal import check_sampler
 from search.study.bind import DataFacts, why_not
@@ -24,39 +23,6 @@ from search.sweep.sweep import Sweep
 
 MakeStudy = Callable[..., StudyConfig]
 TWO = "search.objectives={val_accuracy: max, num_parameters: min}"
-
-
-def summary(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
-    """What must not depend on how often the sweep was cut off."""
-    return [
-        (record.number, dict(record.point), record.outcome, [item.val_accuracy for item in record.curve])
-        for record in records
-    ]
-
-
-@pytest.mark.parametrize("method", ["tpe", pytest.param("nsga2", marks=pytest.mark.slow)])
-def test_a_sweep_with_two_objectives_is_resumed_exactly(
-    make_study: MakeStudy, driver: Any, killed: type[BaseException], method: str
-) -> None:
-    options = ("search.trials=10", "search.startup_trials=3", f"search.sampler={method}", TWO)
-    options += ("search.sampler_args={population_size: 4}",) if method == "nsga2" else ()
-    calm = driver.sweep(make_study(*options))
-    num_kills = 0
-    while True:
-        countdown = itertools.count(9 + num_kills, -1)
-
-        def kill(_: Sweep, countdown: itertools.count[int] = countdown) -> None:
-            if next(countdown) == 0:
-                raise killed
-
-        try:
-            records = driver.sweep(make_study(*options, name="calm2"), watch=kill)
-            break
-        except killed:
-            num_kills += 1
-    assert num_kills >= 2
-    assert summary(records) == summary(calm)
-    assert any(isinstance(record.outcome, Completed) for record in calm)
 
 
 def test_every_trial_tells_its_measures(make_study: MakeStudy, driver: Any) -> None:

@@ -29,6 +29,7 @@ from search.sweep.sweep import Sweep
 from search.training import learner
 
 MakeStudy = Callable[..., StudyConfig]
+TWO = "search.objectives={val_accuracy: max, num_parameters: min}"
 
 
 def summary(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
@@ -113,8 +114,10 @@ def test_a_finished_sweep_is_left_alone_and_can_be_extended(
         pytest.param(
             ("search.sampler=qmc", "search.scheduler=plateau", "search.patience_epochs=1"), marks=pytest.mark.slow
         ),
+        (TWO, "search.startup_trials=3"),
+        pytest.param((TWO, "search.sampler=nsga2", "search.sampler_args.population_size=2"), marks=pytest.mark.slow),
     ],
-    ids=["asha", "median", "hyperband", "plateau"],
+    ids=["asha", "median", "hyperband", "plateau", "two objectives", "two objectives, nsga2"],
 )
 def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(
     make_study: MakeStudy,
