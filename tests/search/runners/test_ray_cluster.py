@@ -141,7 +141,7 @@ def test_nodes_come_and_go(head: Head, sweep: Callable[..., Command]) -> None:
     until(lambda: len(command.nodes()) == 2, "an epoch on the node that joined")
     head.cluster.remove_node(first, allow_graceful=False)
     head.cluster.remove_node(second, allow_graceful=True)
-    until(lambda: command.said("no node has 1 CPUs) now; waiting for a node to join"), "the line")
+    until(lambda: command.said("waiting for a node to join"), "the line")
     assert command.process.poll() is None
     assert not command.events("end"), "nothing failed, and nothing was so quick"
     head.add()
