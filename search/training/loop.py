@@ -37,6 +37,7 @@ from search.training.memory import (
     peak_memory_gib,
     release_memory,
     reset_peak_memory,
+    trim_memory,
 )
 from search.training.optim import learning_rate
 from search.training.spec import TrialSpec
@@ -74,6 +75,7 @@ def train(
         StorageFaultError: A file cannot be written or read; the trial can be resumed.
     """
     keep_freed_memory()
+    trim_memory()
     with raising_storage_faults(folder):
         folder.mkdir(exist_ok=True)  # without parents: if the study's folder was moved, it must not be created again
         remove_leftovers(folder)

@@ -58,6 +58,12 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def trim_memory() -> None:
+    """Return freed memory to the system, so that the peak of a trial does not contain memory of earlier trials."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Start to measure the largest memory anew; see `peak_memory_gib`."""
     if device.type == "cuda":

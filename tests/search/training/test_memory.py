@@ -27,7 +27,14 @@ from search.study.config import StudyConfig
 from search.training import learner, ticks
 from search.training.learner import Learner
 from search.training.loop import train
-from search.training.memory import BatchLimits, is_out_of_memory, smallest_batch
+from search.training.memory import (
+    BatchLimits,
+    is_out_of_memory,
+    keep_freed_memory,
+    peak_memory_gib,
+    reset_peak_memory,
+    smallest_batch,
+)
 from search.training.optim import learning_rate, set_learning_rate
 from search.training.spec import TrialSpec
 
@@ -80,6 +87,21 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
     monkeypatch.setattr(learner, "build", build)
     yield made
     gc.unfreeze()
+
+
+@pytest.mark.skipif(not keep_freed_memory(), reason="needs glibc")
+def test_the_peak_of_a_trial_does_not_contain_memory_of_earlier_ones(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path
+) -> None:
+    """A process trains many trials, and the C library keeps the memory that they free."""
+    earlier = [torch.ones(2**18) for _ in range(600)]
+    reset_peak_memory(CPU)
+    before = peak_memory_gib(CPU)
+    del earlier
+    (progress,) = run(make_spec(epochs=1), digits, tmp_path / "small")
+    assert before is not None
+    assert progress.metrics.peak_memory_gib is not None
+    assert progress.metrics.peak_memory_gib < before - 0.4
 
 
 @pytest.mark.parametrize("kind", ERRORS)
