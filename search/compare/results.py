@@ -95,6 +95,7 @@ def declaration_of(section: CompareSection, families: tuple[DeclaredFamily, ...]
         alpha=section.alpha,
         rope=section.rope,
         interim=section.interim,
+        choose=None if section.choose == "accuracy" else section.choose,
         confirm=section.num_confirm,
         error_rate=error_rate_of(section.adjust),
         families=families,

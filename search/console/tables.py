@@ -234,11 +234,12 @@ def p_heading(comparisons: Sequence[Comparison]) -> str:
 
 def _remarks(document: ComparisonDocument) -> list[str]:
     """Return remarks on replaced nominees, then the verdicts as sentences."""
+    by_accuracy = document.declared is None or document.declared.choose is None
     last = max((item.sweep_rank or 0 for item in document.contenders if item.finalist), default=0)
     passed_over = sorted(
         (item.sweep_rank, item.name)
         for item in document.contenders
-        if not item.finalist and item.sweep_rank is not None and item.sweep_rank < last
+        if by_accuracy and not item.finalist and item.sweep_rank is not None and item.sweep_rank < last
     )
     return [
         *(

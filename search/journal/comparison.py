@@ -56,6 +56,8 @@ class Declaration:
     rope: float
     interim: int | None = None
     """Number of declared interim analyses, including the last one; not stored if none were declared."""
+    choose: str | None = None
+    """How the finalists were chosen; not stored if by accuracy."""
     confirm: int | None = None
     error_rate: str | None = None
     families: tuple[DeclaredFamily, ...] = ()

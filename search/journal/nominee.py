@@ -200,8 +200,12 @@ def _notes(
     raced = document.race.contenders if document.race else ()
     known = [dict(item.point) for item in document.contenders] + [dict(item.point) for item in raced]
     if dict(ranked[0].point) not in known:
+        choose = document.declared.choose if document.declared else None
         notes.append(
             f"the sweep now nominates {ranked[0].label}, which the newest comparison does not contain; run "
             "`hybrid-search compare` again"
+            if choose is None
+            else f"the sweep nominates {ranked[0].label}, but compare.choose {choose} chose other "
+            "finalists; if the sweep has gone on since, run `hybrid-search compare` again"
         )
     return notes

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from search.console.tables import to_table
 from search.journal.comparison import ComparisonDocument
 from search.journal.nominee import CONFIRMED, NOMINATED, PROVISIONAL, choose_reported
 from search.journal.summary import nominee, nominees, summarise
@@ -148,6 +149,32 @@ def test_notes_name_a_higher_mean_and_a_nominee_that_was_not_compared(
     choice = choose_reported(trials, make_document(compared({"A": 0.8, "X": 0.6}, [("A", "X", "better")])))
     assert choice is not None
     assert choice.notes == ()
+
+
+def test_finalists_of_the_front_need_not_contain_the_nominee(
+    trials: list[TrialRecord], make_document: MakeDocument
+) -> None:
+    """To compare again would choose the same finalists again, and no finalist takes the place of a baseline."""
+    document = compared({"B": 0.7, "D": 0.6, "C": 0.6}, [("B", "C", "inconclusive")], "BD")
+    for rank, place in ((2, 0), (4, 1), (3, 2)):
+        document["contenders"][place]["sweep_rank"] = rank
+    declared = {"repeats": 1, "family": "all-pairs", "alpha": 0.05, "rope": 0.01}
+    told = {}
+    for choose in (None, "knee"):
+        whole = make_document(document | {"declared": {**declared, "choose": choose}})
+        choice = choose_reported(trials, whole)
+        assert choice is not None
+        told[choose] = choice.notes[-1], "in its place" in to_table(whole)
+    assert told[None] == (
+        "the sweep now nominates trial k0, which the newest comparison does not contain; run `hybrid-search compare` "
+        "again",
+        True,
+    )
+    assert told["knee"] == (
+        "the sweep nominates trial k0, but compare.choose knee chose other finalists; if the sweep has gone on since, "
+        "run `hybrid-search compare` again",
+        False,
+    )
 
 
 def test_a_race_leaves_its_survivor_nominated(trials: list[TrialRecord], make_document: MakeDocument) -> None:
