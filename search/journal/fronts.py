@@ -16,6 +16,8 @@ from search.journal.measures import Direction, value_of
 from search.records import Completed, TrialRecord
 
 Losses = NDArray[np.float64]
+MOST_AT_ONCE = 500
+"""Number of points up to which all pairs are compared at once."""
 
 
 def losses_of(record: TrialRecord, objectives: Mapping[str, Direction]) -> list[float]:
@@ -152,14 +154,38 @@ def hypervolume(losses_NK: Losses, reference_K: Losses) -> float:
         return 0.0
     if inside.shape[1] == 1:
         return float(reference_K[0] - inside.min())
-    # Slices along the last objective: between two of its values, the points below the slice span a smaller problem.
-    inside = inside[np.argsort(inside[:, -1], kind="stable")]
-    edges = np.append(inside[:, -1], reference_K[-1])
-    heights = np.diff(edges)
+    if inside.shape[1] == 2:
+        inside = inside[np.argsort(inside[:, 0], kind="stable")]
+        steps = np.minimum.accumulate(inside[:, 1])
+        heights = np.append(reference_K[1], steps[:-1]) - steps
+        return float(((reference_K[0] - inside[:, 0]) * heights).sum())
+    # From the worst value of the last objective on, a point adds a slab to the points that are better in it.
+    inside = _undominated(inside)
+    inside = inside[np.argsort(-inside[:, -1], kind="stable")]
+    depths = reference_K[-1] - inside[:, -1]
     return sum(
-        float(heights[place]) * hypervolume(inside[: place + 1, :-1], reference_K[:-1])
-        for place in np.flatnonzero(heights > 0)
+        float(depths[place]) * _gain(inside[place, :-1], inside[place + 1 :, :-1], reference_K[:-1])
+        for place in range(len(inside))
     )
+
+
+def _gain(losses_K: Losses, others_NK: Losses, reference_K: Losses) -> float:
+    """Return by how much a point increases the hypervolume of others.
+
+    Reference:
+        While et al. 2012, A fast way of calculating exact hypervolumes (exclusive hypervolume by limiting).
+    """
+    whole = float(np.prod(np.maximum(reference_K - losses_K, 0.0)))
+    return max(0.0, whole - hypervolume(np.maximum(others_NK, losses_K), reference_K)) if whole > 0 else 0.0
+
+
+def _undominated(losses_NK: Losses) -> Losses:
+    """Return the rows that no other dominates, each once."""
+    rows_NK = np.unique(losses_NK, axis=0)
+    if len(rows_NK) > MOST_AT_ONCE:
+        return rows_NK[front_rows(rows_NK)]
+    beats_NN = (rows_NK[:, None] <= rows_NK).all(axis=2)
+    return np.asarray(rows_NK[beats_NN.sum(axis=0) == 1])  # itself
 
 
 def choose_from_front(
@@ -216,7 +242,8 @@ def front_of(
         trials: All trials.
         objectives: Measure -> direction.
         limits: Measure -> largest allowed value.
-        num_startup: Where a measure has no limit, its worst value among the first so many trials is the reference.
+        num_startup: Where a measure has no limit, its worst value among the first so many trials is the reference,
+            once they have ended; 0 for no hypervolume.
 
     Returns:
         The front; trials that lack a measure do not count.
@@ -229,23 +256,40 @@ def front_of(
     losses_NK = np.array([losses for _, losses in rows])
     on_front = front_rows(losses_NK)
     best = sorted((rows[row][0] for row in on_front), key=lambda item: (-(item.val_accuracy or 0.0), item.number))
-    reference_K = losses_NK[:num_startup].max(axis=0)
-    for place, (name, direction) in enumerate(objectives.items()):
-        if name in limits:
-            reference_K[place] = limits[name] if direction == "min" else -limits[name]
-    ideal_K = losses_NK.min(axis=0)
-    box = float(np.prod(reference_K - ideal_K))
-    volumes, volume, front_NK = [], 0.0, losses_NK[:0]
-    for (record, _), losses_K in zip(rows, losses_NK, strict=True):
-        if not _dominate(front_NK, losses_K).any():  # else the volume stays
-            front_NK = np.concatenate([front_NK[~_is_dominated(front_NK, losses_K)], losses_K[None]])
-            volume = hypervolume(front_NK, reference_K) / box if box > 0 else 0.0
-        volumes.append((record.number, volume))
+    reference_K = _reference(trials, objectives, limits, num_startup)
+    numbers = [record.number for record, _ in rows]
     signs = np.array([-1 if direction == "max" else 1 for direction in objectives.values()])
     return Front(
         objectives=objectives,
         trials=tuple(best),
         knee=rows[on_front[knee_order(losses_NK[on_front])[0]]][0],
-        reference=tuple((signs * reference_K).tolist()),
-        hypervolumes=tuple(volumes),
+        reference=None if reference_K is None else tuple((signs * reference_K).tolist()),
+        hypervolumes=() if reference_K is None else tuple(zip(numbers, _shares(losses_NK, reference_K), strict=True)),
     )
+
+
+def _reference(
+    trials: Sequence[TrialRecord], objectives: Mapping[str, Direction], limits: Mapping[str, float], num_startup: int
+) -> Losses | None:
+    """Return the reference point of the hypervolume, which does not move; None while it is not known."""
+    rows_NK = np.full((1, len(objectives)), math.nan)
+    first = sorted(trials, key=lambda record: record.number)[:num_startup]
+    if num_startup and len(first) == num_startup and all(record.outcome is not None for record in first):
+        rows_NK = np.array([losses_of(record, objectives) for record in first])
+    reference_K = np.fmax.reduce(rows_NK, axis=0)  # of the known values
+    for place, (name, direction) in enumerate(objectives.items()):
+        if name in limits:
+            reference_K[place] = limits[name] if direction == "min" else -limits[name]
+    return None if np.isnan(reference_K).any() else reference_K
+
+
+def _shares(losses_NK: Losses, reference_K: Losses) -> list[float]:
+    """Return which share of the box between the reference and the ideal the points up to each one dominate."""
+    box = float(np.prod(np.maximum(reference_K - losses_NK.min(axis=0), 0.0)))
+    shares, volume, front_NK = [], 0.0, losses_NK[:0]
+    for losses_K in losses_NK:
+        if box > 0 and not _dominate(front_NK, losses_K).any():  # else the volume stays
+            volume += _gain(losses_K, front_NK, reference_K) / box
+            front_NK = np.concatenate([front_NK[~_is_dominated(front_NK, losses_K)], losses_K[None]])
+        shares.append(volume)
+    return shares

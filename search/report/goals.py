@@ -20,7 +20,7 @@ def make(material: Material) -> Html | None:
     """Return the section; None without a completed trial of which the costs are known."""
     search = material.study.search
     declared = search.objectives if len(search.objectives) > 1 else BESIDE
-    front = front_of(material.trials, declared, search.limits, num_startup=search.startup_trials)
+    front = front_of(material.trials, declared, search.limits, num_startup=min(search.startup_trials, search.trials))
     if not front.trials:
         return None
     parts = [tag("p", sentence(front, is_declared=len(search.objectives) > 1))]

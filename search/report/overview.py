@@ -15,7 +15,7 @@ from search.data.splits import second_size
 from search.journal.commands import Command, answers_in, command_of, num_planned, waiting_in
 from search.journal.comparison import Choice, ComparisonDocument
 from search.journal.comparison_file import load_comparison
-from search.journal.measures import value_of
+from search.journal.measures import MEASURES, value_of
 from search.journal.nominee import choose_reported
 from search.journal.reading import History, read_history
 from search.journal.selection import Selection
@@ -97,7 +97,7 @@ def _front(study: StudyConfig, trials: list[TrialRecord]) -> Front | None:
         return None
     from search.journal.fronts import front_of
 
-    front = front_of(trials, search.objectives, search.limits, num_startup=search.startup_trials)
+    front = front_of(trials, search.objectives, search.limits, num_startup=min(search.startup_trials, search.trials))
     return front if front.trials else None
 
 
@@ -172,7 +172,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
         "number": record.number,
         "key": record.key,
         "label": record.label,
-        "val_accuracy": record.val_accuracy,
+        **{name: value_of(record, name) for name in MEASURES},
         "epochs": len(record.curve),
         "secs": record.elapsed_secs,
         "node": record.node,

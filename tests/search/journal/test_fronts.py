@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from search.journal.fronts import Fronts, crowding, front_rows, hypervolume, knee_order, spread_order
+from search.journal.fronts import Fronts, crowding, front_of, front_rows, hypervolume, knee_order, spread_order
+from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
 
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 4))
 tables = shapes.flatmap(lambda shape: arrays(np.float64, shape, elements=st.integers(0, 4).map(float)))
@@ -77,3 +81,59 @@ def test_a_knee_and_its_neighbours() -> None:
     assert knee_order(losses)[0] == 1
     assert crowding(losses).tolist()[0] == math.inf
     assert spread_order(np.empty((0, 2))) == knee_order(np.empty((0, 2))) == []
+
+
+def test_four_objectives_take_no_time(make_record: Callable[..., TrialRecord], make_epoch: Callable[..., Any]) -> None:
+    """Two hundred trials, nearly all of them on the front, with the hypervolume after each."""
+    rows = np.abs(np.random.default_rng(0).normal(size=(200, 4)))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    records = [
+        make_record(
+            f"k{number}",
+            number=number,
+            curve=(make_epoch(1, 1 - row[0], val_loss=row[1], elapsed_secs=row[2]),),
+            counts={"macs": int(1e6 * row[3])},
+            outcome=Completed(),
+        )
+        for number, row in enumerate(rows)
+    ]
+    objectives = {"val_accuracy": "max", "val_loss": "min", "train_secs_per_epoch": "min", "macs": "min"}
+    began = time.process_time()
+    front = front_of(records, objectives, {}, num_startup=10)  # type: ignore[arg-type]
+    assert len(front.trials) > 150
+    assert len(front.hypervolumes) == 200
+    assert time.process_time() - began < 10
+
+
+@pytest.fixture
+def six(make_record: Callable[..., TrialRecord], make_epoch: Callable[..., Any]) -> list[TrialRecord]:
+    """Trials of accuracy 0.5, 0.51, ... and 100, 99, ... operations; the first three did not complete."""
+    outcomes = [Stopped(epoch=1), Failed(reason="x"), Infeasible(measure="latency_ms", value=2.0, limit=1.0)]
+    return [
+        make_record(
+            f"k{number}",
+            number=number,
+            curve=() if number == 1 else (make_epoch(1, 0.5 + 0.01 * number),),
+            counts={"macs": 100 - number},
+            outcome=outcomes[number] if number < 3 else Completed(),
+        )
+        for number in range(6)
+    ]
+
+
+def test_the_reference_does_not_move(six: list[TrialRecord]) -> None:
+    """Not with the outcomes of the first trials, and not while some of them run."""
+    objectives = {"val_accuracy": "max", "macs": "min"}
+    for trials in (six, six[::-1], six[:5]):
+        assert front_of(trials, objectives, {}, num_startup=3).reference == (0.5, 100.0)  # type: ignore[arg-type]
+    running = [dataclasses.replace(six[0], outcome=None), *six[1:]]
+    front = front_of(running, objectives, {}, num_startup=3)  # type: ignore[arg-type]
+    assert (front.reference, front.hypervolumes, len(front.trials)) == (None, (), 1)
+    early = front_of(six, objectives, {}, num_startup=7)  # type: ignore[arg-type]
+    assert (early.reference, early.hypervolumes) == (None, ()), "one of the first seven has not begun"
+    limited = front_of(running, objectives, {"macs": 98.5}, num_startup=3)  # type: ignore[arg-type]
+    assert limited.reference is None, "the accuracy has no limit"
+    limited = front_of(six, objectives, {"macs": 98.5}, num_startup=3)  # type: ignore[arg-type]
+    assert limited.reference == (0.5, 98.5)
+    assert [number for number, _ in limited.hypervolumes] == [3, 4, 5]
+    assert limited.hypervolumes[-1][1] == pytest.approx(1.0), "the last trial is the best in both"
