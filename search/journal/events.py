@@ -135,6 +135,7 @@ class _Session(_Dict):
     data: NotRequired[_Data | None]
     classes: NotRequired[list[Text]]
     objectives: NotRequired[dict[str, Literal["max", "min"]]]
+    limits: NotRequired[dict[str, NotNegative]]
 
 
 class _Comparison(_Dict):

@@ -12,18 +12,21 @@ from search.journal.measures import MEASURES, value_of
 from search.records import TrialRecord
 from search.significance.figures.interactive import axis
 from search.significance.figures.interactive import new_figure as new_live_figure
-from search.significance.figures.theme import BLUE, GREY
-from search.tracking.front_plot import points_of
+from search.significance.figures.theme import BLUE
+from search.tracking.front_plot import KINDS, points_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as LiveFigure
+
+SYMBOLS = {"o": "circle", "x": "x-thin-open", "+": "cross-thin-open"}
+"""Marker of matplotlib -> symbol of plotly."""
 
 
 def front_figure(trials: Sequence[TrialRecord], front: Front, cost: str) -> LiveFigure:
     """Plot validation accuracy against one objective with plotly; hovering shows a trial's settings.
 
     Args:
-        trials: Trials of the sweep; those without a value are not shown.
+        trials: Trials of the sweep; those that run or lack a value are not shown.
         front: Its Pareto front.
         cost: The objective on the horizontal axis.
     """
@@ -40,16 +43,22 @@ def front_figure(trials: Sequence[TrialRecord], front: Front, cost: str) -> Live
         hoverinfo="skip",
     )
     on_front = [record.key for record in front.trials]
-    for word, colour, own in (
-        ("on the front", BLUE, [record for record in trials if record.key in on_front]),
-        ("other trials", GREY, [record for record in trials if record.key not in on_front]),
+    others = [record for record in trials if record.key not in on_front]
+    for word, colour, symbol, own in (
+        ("on the front", BLUE, "circle", [record for record in trials if record.key in on_front]),
+        *(
+            (word, colour, SYMBOLS[marker], [record for record in others if isinstance(record.outcome, kind)])
+            for word, kind, colour, marker in KINDS
+        ),
     ):
         own = [record for record in own if value_of(record, cost) is not None and record.val_accuracy is not None]
+        if not own:
+            continue
         figure.add_scatter(
             x=[value_of(record, cost) for record in own],
             y=[100 * (record.val_accuracy or 0.0) for record in own],
             mode="markers",
-            marker={"color": colour, "size": 9},
+            marker={"color": colour, "size": 9, "symbol": symbol},
             name=word,
             hovertext=[_hover(record, front) for record in own],
             hoverinfo="text",

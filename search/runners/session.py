@@ -96,6 +96,7 @@ def open_session(study: StudyConfig, facts: DataFacts, command: str, patience: f
             git=git_revision(),
             device="cuda" if study.resources.gpus else "cpu",
             objectives=dict(study.search.objectives),
+            limits=dict(study.search.limits),
             data={
                 "name": study.data.name,
                 "digest": facts.key,

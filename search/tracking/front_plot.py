@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from search.console.measures import title_of
 from search.journal.fronts import Front
 from search.journal.measures import MEASURES, value_of
-from search.records import Completed, Infeasible, TrialRecord
+from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
 from search.significance.figures.theme import BLUE, GREY, VERMILION, new_figure, plain_axes
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def front_plot(trials: Sequence[TrialRecord], front: Front, limits: Mapping[str,
     """Plot validation accuracy against each other objective with matplotlib.
 
     Args:
-        trials: Trials of the sweep; those without a value are not shown.
+        trials: Trials of the sweep; those that run or lack a value are not shown.
         front: Its Pareto front.
         limits: Largest allowed values, drawn as lines.
 
@@ -37,8 +37,8 @@ def front_plot(trials: Sequence[TrialRecord], front: Front, limits: Mapping[str,
     costs = costs_of(front)
     figure = new_figure(WIDTH, HEIGHT * len(costs))
     for axes, cost in zip(figure.subplots(len(costs), 1, squeeze=False)[:, 0], costs, strict=True):
-        for word, kind, colour, marker in _KINDS:
-            points = points_of([record for record in trials if _is(record, kind)], cost)
+        for word, kind, colour, marker in KINDS:
+            points = points_of([record for record in trials if isinstance(record.outcome, kind)], cost)
             if points:
                 axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=6, label=word)
         line = sorted(points_of(front.trials, cost))
@@ -54,17 +54,13 @@ def front_plot(trials: Sequence[TrialRecord], front: Front, limits: Mapping[str,
     return figure
 
 
-_KINDS = (
+KINDS = (
     ("completed", Completed, GREY, "o"),
-    ("stopped early", None, GREY, "x"),
+    ("stopped early", Stopped, GREY, "x"),
+    ("failed", Failed, GREY, "+"),
     ("infeasible", Infeasible, VERMILION, "x"),
 )
-
-
-def _is(record: TrialRecord, kind: type[Completed | Infeasible] | None) -> bool:
-    if kind is None:
-        return record.outcome is not None and not isinstance(record.outcome, Completed | Infeasible)
-    return isinstance(record.outcome, kind)
+"""How trials that have ended are drawn: name, outcome, colour and marker."""
 
 
 def points_of(trials: Sequence[TrialRecord], cost: str) -> list[tuple[float, float]]:

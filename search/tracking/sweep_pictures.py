@@ -29,11 +29,12 @@ def draw_sweep_pictures(journal: Follower, space: Callable[[], Space] | None, fo
     begun = [record for record in trials if record.curve]
     figures.draw_sweep(begun, journal.nominee, folder / "sweep.png")
     tags = {}
-    objectives = journal.sessions.get("sweep", {}).get("objectives", {})
+    session = journal.sessions.get("sweep", {})
+    objectives, limits = session.get("objectives", {}), session.get("limits", {})
     if len(objectives) > 1:
-        front = front_of(begun, objectives, {}, num_startup=len(begun))
+        front = front_of(begun, objectives, {}, num_startup=0)
         if front.trials:
-            front_plot(begun, front, {}).savefig(folder / "pareto_front.png", dpi=figures.DPI)
+            front_plot(begun, front, limits).savefig(folder / "pareto_front.png", dpi=figures.DPI)
             tags[f"{PREFIX}pareto_front"] = ", ".join(record.label for record in front.trials)
     if space is not None:
         draw_importance(trials, space, folder / "importance")
