@@ -128,7 +128,10 @@ class Infeasible:
     @property
     def reason(self) -> str:
         """One line."""
-        return f"{self.measure} {self.value:.4g} is above the limit {self.limit:.4g}"
+        # Of the value as many significant digits as show that it is above the limit.
+        rounded = (float(f"{self.value:.{digits}g}") for digits in range(4, 15))
+        value = next((value for value in rounded if value > self.limit), self.value)
+        return f"{self.measure} {value:,.15g} is above the limit {self.limit:,.15g}"
 
 
 Outcome = Completed | Stopped | Failed | Infeasible

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search.journal.measures import MEASURES
+from search.text.numbers import plain_number
 
 TITLES: Mapping[str, str] = {
     "val_accuracy": "validation accuracy",
@@ -34,7 +35,7 @@ def show_measure(name: str, value: float | None) -> str:
     if measure.kind == "count":
         return f"{value:,.0f}"
     if measure.kind == "cost":
-        return f"{value:.3g} {measure.unit}"
+        return f"{plain_number(value, 3)} {measure.unit}"
     return f"{value:.4f}" if name == "val_loss" else f"{100 * value:.2f} %"
 
 

@@ -10,6 +10,7 @@ from hybrid_models.config.model import ModelConfig
 from hybrid_models.config.shapes import sequential_steps
 from search.journal.measures import MEASURES
 from search.study.config import StudyConfig
+from search.text.numbers import plain_number
 
 COUNTS = {"num_parameters": num_parameters, "macs": macs, "sequential_steps": sequential_steps}
 """Counts of a model, by the name of their measure."""
@@ -26,7 +27,7 @@ def over_limit(model: ModelConfig, limits: Mapping[str, float]) -> str | None:
     """Return which count of a model exceeds its limit, in words; None if none does."""
     for name, compute in COUNTS.items():
         if name in limits and compute(model) > limits[name]:
-            return f"{name} is above search.limits.{name} {limits[name]:,g}"
+            return f"{name} is above search.limits.{name} {plain_number(limits[name])}"
     return None
 
 
