@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from search.commands.timing import EpochTimer
 from search.compare.power import Assumptions, PowerEstimate, estimate_power
 from search.compare.power import to_lines as foresight_lines
+from search.console.messages import warn
 from search.runners.checks import check_study
 from search.seeds import make_block
 from search.study.bind import DataFacts, bind, describe_rejected, why_not
@@ -27,6 +29,8 @@ NUM_SAMPLES = 40
 """Number of valid points that are sampled to represent the space."""
 NUM_TIMED = 5
 """Number of sampled points that are timed for one step each."""
+MOST_REJECTED = 0.9
+"""Fraction of random points above a limit, from which on a warning is given."""
 BYTES_PER_PARAMETER = 16
 """float32 weight, gradient and Adam's two moments."""
 
@@ -103,6 +107,9 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
         train_rows, val_rows = data.divide(study.split, block.split_seed)
         space = study.build_space()
         specs, rejected = _sample(study, space, facts)
+        tight = list(_tight_limits(study, rejected))
+        for line in tight:
+            warn(line)
         counts = [num_parameters(spec.model) for spec in specs]
         steps = [sequential_steps(spec.model) for spec in specs]
         by_cost = sorted(range(len(specs)), key=lambda index: (steps[index], counts[index]))
@@ -137,7 +144,7 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
         claims=describe_claims(study.compare),
-        warnings=checked.warnings,
+        warnings=(*checked.warnings, *tight),
         foresight=foresight,
     )
 
@@ -155,6 +162,17 @@ def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[Tr
     points = points or [next(point for point in space.enumerate() if why_not(study, point, facts) is None)]
     specs = [bind(study, point, facts, (block,), label=describe(dict(point))) for point in points[:NUM_SAMPLES]]
     return specs, dict(rejected)
+
+
+def _tight_limits(study: StudyConfig, rejected: dict[str, int]) -> Iterator[str]:
+    """Yield a warning if limits reject nearly all points."""
+    num = sum(count for why, count in rejected.items() if "search.limits." in why)
+    if num > MOST_REJECTED * NUM_DRAWS:
+        names = [name for name in study.search.limits if any(f"search.limits.{name} " in why for why in rejected)]
+        yield (
+            f"search.limits: {num} of {NUM_DRAWS} random points are above the limit of {' or '.join(names)}, so most "
+            "trials are random feasible points; raise the limit, or narrow the space"
+        )
 
 
 def _spread(values: list[int]) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from search.journal.comparison_file import load_comparison
 from search.journal.nominee import NOMINATED, choose_reported, chosen_point, comparisons_of, find_contender, state_in
 from search.journal.reading import read_records
 from search.journal.summary import best_first
-from search.records import Stopped, TrialRecord
+from search.records import Infeasible, Stopped, TrialRecord
 from search.significance.records import Comparison
 from search.storage.working_copy import fetch
 from search.study.config import StudyConfig
@@ -144,6 +144,10 @@ def _trial_of(study: StudyConfig, trials: Sequence[TrialRecord], number: int | N
         raise InputError(
             f"--trial {number}: expected a trial of the sweep, which has {counted(len(trials), 'trial')}; see "
             "`hybrid-search status`"
+        )
+    if isinstance(record.outcome, Infeasible):
+        raise NothingToDoError(
+            f"{study.folder}: trial {record.number} is infeasible and has no weights: {record.outcome.reason}"
         )
     if "weights-0" not in record.artifacts:
         outcome = record.outcome.word if record.outcome else "not finished"

@@ -69,3 +69,16 @@ def measured(name: str, curve: Sequence[EpochMetrics], counts: Mapping[str, int]
             return next((item.latency_ms for item in curve if item.latency_ms is not None), None)
         case _:
             return max((value for item in curve if (value := item.peak_memory_gib) is not None), default=None)
+
+
+def limited(name: str, curve: Sequence[EpochMetrics]) -> float | None:
+    """Return the cost that a limit applies to: the largest memory of all epochs, but the seconds of the first epoch.
+
+    Args:
+        name: A cost.
+        curve: The epochs so far.
+
+    Returns:
+        The cost; None where it is not known.
+    """
+    return measured(name, curve if name == "peak_memory_gib" else curve[:1], {})

@@ -262,7 +262,8 @@ class Dispatcher(ABC):
             go_on = infeasible is None and self.may_continue(self._journal.records[key])
         # else: a restarted worker repeats epochs after its checkpoint that are already recorded.
         if progress.result is not None:
-            self._end(key, infeasible or Completed(), progress.result)
+            # Weights of an infeasible trial are deleted with its folder.
+            self._end(key, infeasible or Completed(), progress.result if infeasible is None else None)
             return False
         if not go_on:
             self._end(key, infeasible or Stopped(epoch=progress.metrics.epoch))

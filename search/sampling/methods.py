@@ -52,7 +52,8 @@ def make_inner(
         warnings.simplefilter("ignore", ExperimentalWarning)
         match method:
             case "tpe":
-                options = {"multivariate": True, "group": True, "constant_liar": True, **given}
+                multivariate = given.get("multivariate", True)
+                options = {"multivariate": multivariate, "group": multivariate, "constant_liar": True, **given}
                 return TPESampler(seed=seed, n_startup_trials=startup_trials, **options)
             case "gp":
                 return GPSampler(seed=seed, n_startup_trials=startup_trials, **given)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from search.errors import InputError, StudyError
 from search.journal.events import parse_line
+from search.journal.measures import MEASURES
 from search.journal.reading import draw_of
-from search.records import Completed, Draw, EpochMetrics, Failed, Outcome, Stopped, TrialRecord, changed
+from search.records import Completed, Draw, EpochMetrics, Failed, Infeasible, Outcome, Stopped, TrialRecord, changed
 from search.sampling.sampler import Sampler
 from search.seeds import derive
 from search.study.config import StudyConfig
@@ -19,6 +22,7 @@ from spaces.space import Point
 
 NUM_ASKS = 20
 REBUILT_AT = 10
+MOST_IN_GENERATION = 5
 NUM_RUNNING = 2
 """Number of trials that run while a point is proposed."""
 
@@ -83,8 +87,9 @@ class _Rehearsal:
             seed=self._study.seed,
             method=search.sampler,
             startup_trials=min(search.startup_trials, REBUILT_AT // 2),
-            arguments=search.sampler_args,
+            arguments=_of_small_generations(search.sampler, search.sampler_args),
             objectives=search.objectives,
+            limits=search.limits,
             records=self._records,
             draws=self._draws,
             note=self._note,
@@ -137,6 +142,11 @@ class _Rehearsal:
             Stopped(epoch=2),
             Completed(),
             Failed(reason="made up"),
+            *(
+                Infeasible(measure=name, value=2 * limit, limit=limit)
+                for name, limit in self._study.search.limits.items()
+                if MEASURES[name].kind == "cost"
+            ),
         )
         outcome = outcomes[record.number % len(outcomes)]
         self._sampler.tell(record.number, curve, outcome, counts)
@@ -155,6 +165,16 @@ class _Rehearsal:
             ) from None
         assert event is not None
         self._draws[draw.number] = draw_of(event)
+
+
+def _of_small_generations(sampler: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments with generations that end within the rehearsal, so that genetic algorithms use results."""
+    if sampler not in {"nsga2", "nsga3"}:
+        return arguments
+    return {
+        **arguments,
+        "population_size": min(arguments.get("population_size", MOST_IN_GENERATION), MOST_IN_GENERATION),
+    }
 
 
 def _epoch(epoch: int, val_accuracy: float, cost: float) -> EpochMetrics:

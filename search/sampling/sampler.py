@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from search.sampling.constrained_sampler import ConstrainedSampler
 
 MAX_REJECTIONS = 200
-"""Rejected proposals in a row after which the space counts as exhausted."""
+"""Rejected proposals in a row after which a finite space counts as exhausted, and a continuous one is searched."""
+MAX_DRAWS = 20_000
+"""Random points of a continuous space among which a valid one is searched."""
 PATIENCE = 20
 """Rejections in a row after which random proposals replace the method's."""
 _DIRECTIONS: dict[Direction, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
@@ -59,6 +62,7 @@ class Sampler:
         startup_trials: Number of random points before tpe, gp or cmaes uses results.
         arguments: Keyword arguments of the method's class.
         objectives: Measure -> direction; None for the validation accuracy alone.
+        limits: Measure -> largest allowed value, which the method learns for measured costs.
         first: Points to propose before all others.
         why_not: Returns why a point is not a valid model, or None if it is valid. Invalid points are never proposed.
         records: The sweep's trials so far, by key.
@@ -78,6 +82,7 @@ class Sampler:
         startup_trials: int,
         arguments: Mapping[str, Any] | None = None,
         objectives: Mapping[str, Direction] | None = None,
+        limits: Mapping[str, float] | None = None,
         first: Iterable[Point] = (),
         why_not: Callable[[Point], str | None] = lambda _: None,
         records: Mapping[str, TrialRecord] | None = None,
@@ -91,14 +96,18 @@ class Sampler:
         self._startup_trials = startup_trials
         self._arguments = dict(arguments or {})
         self._objectives = objectives if objectives is not None and len(objectives) > 1 else None
+        self._limits = limits or {}
         self._why_not = why_not
         self._note = note
         self._known: set[str] = set()
         self.rejected = Counter[str]()
         self._num_draws = self._num_rejected_in_row = 0
+        self._vain_since = -1
+        """Number of draws at which no valid point was found."""
         self._open: dict[int, Draw] = {}
         """Running draws of this process, with the attributes that Optuna stores with them and with the study."""
         self._completes_stopped = method_of(method).completes_stopped
+        self._learns_limits = method_of(method).learns_limits
         self._joint = self._joint_parameters()
         self._study = self._rebuild(records or {}, draws or {})
         self._first = deque(first)
@@ -112,8 +121,10 @@ class Sampler:
         storage = optuna.storages.InMemoryStorage()
         directions: list[Direction] = ["max"] if self._objectives is None else list(self._objectives.values())
         study = optuna.create_study(storage=storage, directions=[_DIRECTIONS[item] for item in directions])
-        for number, trial in TrialMaker(self._space, self._objectives).known(records, draws).items():
-            if self._completes_stopped and trial.state is optuna.trial.TrialState.PRUNED and trial.values:
+        for number, trial in TrialMaker(self._space, self._objectives, self._limits).known(records, draws).items():
+            is_infeasible = any(excess > 0 for excess in trial.constraints.values())
+            completes = self._completes(is_infeasible=is_infeasible)
+            if completes and trial.state is optuna.trial.TrialState.PRUNED and trial.values:
                 trial.state = optuna.trial.TrialState.COMPLETE
             storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial would validate each trial again
             draw = draws.get(number)
@@ -131,6 +142,10 @@ class Sampler:
             if draw.rejected != CUT_OFF:
                 self._num_draws, self._num_rejected_in_row = self._num_draws + 1, self._num_rejected_in_row + 1
         return study
+
+    def _completes(self, *, is_infeasible: bool) -> bool:
+        """Return whether a stopped or infeasible trial counts as COMPLETE."""
+        return self._completes_stopped and (self._learns_limits or not is_infeasible)
 
     def _joint_parameters(self) -> dict[str, Any] | None:
         """Return the distributions of the parameters that the method proposes jointly; None lets its class choose.
@@ -150,12 +165,12 @@ class Sampler:
         """Return whether a point waits to be proposed before all others."""
         return point in self._first
 
-    def _next_fixed(self) -> Point | None:
+    def _next_first(self) -> Point | None:
         while self._first:
             point = self._first.popleft()
             if point.digest not in self._known:
                 return point
-        return next(self._listed, None)
+        return None
 
     def _new_points(self) -> Iterator[Point]:
         """Yield the valid points of a finite space that were not proposed yet, in order."""
@@ -177,10 +192,16 @@ class Sampler:
         Returns:
             The draw's number and the point; None if the space has no new point. Report its outcome with `tell`.
         """
-        while self._num_rejected_in_row < MAX_REJECTIONS:
+        while True:
             if self._space.size is not None and len(self._known) >= self._space.size:
                 return None
-            point = self._next_fixed()
+            point = self._next_first()
+            if point is None and self._num_rejected_in_row >= MAX_REJECTIONS:
+                point = self._feasible_point()
+                if point is None:
+                    return None
+            if point is None:
+                point = next(self._listed, None)
             if point is None and self._num_rejected_in_row >= PATIENCE and self._space.size is not None:
                 point = next(self._new_points(), None)
             if point is not None:
@@ -191,6 +212,20 @@ class Sampler:
                 return None
             if asked := self._draw():
                 return asked
+
+    def _feasible_point(self) -> Point | None:
+        """Return a random valid point of a continuous space, few of whose points are valid; None if none is found.
+
+        The rejected points are not recorded: a sampler rebuilt from the journal draws the same ones.
+        """
+        if self._space.size is not None or self._vain_since == self._num_draws:
+            return None
+        generator = random.Random(derive(self._seed, "feasible", self._num_draws))  # noqa: S311
+        for _ in range(MAX_DRAWS):
+            point = self._space.assemble(lambda _name, domain: domain.draw(generator))
+            if point.digest not in self._known and self._why_not(point) is None:
+                return point
+        self._vain_since = self._num_draws
         return None
 
     def _draw(self) -> tuple[int, Point] | None:
@@ -271,8 +306,9 @@ class Sampler:
 
         A completed trial counts as COMPLETE with its last validation accuracy, a stopped one as PRUNED with its curve
         (not as COMPLETE with the value of an early epoch, unless the method ignores PRUNED trials), a failed one as
-        FAIL, an infeasible one as PRUNED with its constraint. With several objectives the values are those of the last
-        epoch, and curves are not told, as Optuna reads them for a single objective only.
+        FAIL, an infeasible one like a stopped one, but PRUNED if the method does not learn limits. With several
+        objectives the values are those of the last epoch, and curves are not told, as Optuna reads them for a single
+        objective only.
 
         Args:
             number: The draw's number.
@@ -289,7 +325,7 @@ class Sampler:
             return
         self._open.pop(number, None)
         metrics = tuple(curve)
-        for name, excess in constraints(outcome).items():
+        for name, excess in constraints(outcome, metrics, self._limits).items():
             storage.set_trial_system_attr(trial_id, name, excess)
         scored = {item.epoch: item.val_accuracy for item in metrics if item.val_accuracy is not None}
         if self._objectives is None:
@@ -302,7 +338,8 @@ class Sampler:
             case Completed() if values is not None and metrics[-1].epoch in scored:
                 told = state.COMPLETE
             case Stopped() | Infeasible():
-                told = state.COMPLETE if self._completes_stopped and values is not None else state.PRUNED
+                completes = self._completes(is_infeasible=isinstance(outcome, Infeasible))
+                told = state.COMPLETE if completes and values is not None else state.PRUNED
             case _:
                 told, values = state.FAIL, None
         storage.set_trial_state_values(trial_id, told, values)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from search.journal.measures import Direction, measured
+from search.journal.measures import MEASURES, Direction, limited, measured
 from search.journal.reconcile import curve_in_optuna, state_in_optuna
 from search.records import CUT_OFF, Draw, EpochMetrics, Failed, Infeasible, Outcome, TrialRecord
 from spaces.domains import Choice, Domain, Fixed, Float, Int
@@ -77,11 +77,29 @@ def objective_values(
     return known if len(known) == len(values) else None
 
 
-def constraints(outcome: Outcome | None) -> dict[str, float]:
-    """Return the system attributes by which Optuna knows an infeasible trial, with the relative excess; else none."""
-    if not isinstance(outcome, Infeasible):
+def constraints(
+    outcome: Outcome | None, curve: Sequence[EpochMetrics], limits: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the system attributes by which Optuna knows how far a trial exceeded the limits of measured costs.
+
+    All ended trials of a study have the same attributes, as Optuna's Gaussian process requires.
+
+    Args:
+        outcome: How the trial ended; None while it runs.
+        curve: Its epochs.
+        limits: Measure -> largest allowed value.
+
+    Returns:
+        Attribute -> relative excess; at most 0 where the limit is kept or the cost is not known. Empty while the trial
+        runs.
+    """
+    if outcome is None:
         return {}
-    return {f"constraints:{outcome.measure}": outcome.value / outcome.limit - 1}
+    costs = {name: limited(name, curve) for name in limits if MEASURES[name].kind == "cost"}
+    excess = {name: 0.0 if value is None else min(0.0, value / limits[name] - 1) for name, value in costs.items()}
+    if isinstance(outcome, Infeasible):
+        excess[outcome.measure] = outcome.value / outcome.limit - 1
+    return {f"constraints:{name}": value for name, value in excess.items()}
 
 
 class TrialMaker:
@@ -91,11 +109,18 @@ class TrialMaker:
         space: The search space.
         objectives: Measure -> direction, if the study has several objectives; else the value is the validation
             accuracy.
+        limits: Measure -> largest allowed value.
     """
 
-    def __init__(self, space: Space, objectives: Mapping[str, Direction] | None = None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        objectives: Mapping[str, Direction] | None = None,
+        limits: Mapping[str, float] | None = None,
+    ) -> None:
         self._space = space
         self._objectives = objectives
+        self._limits = limits or {}
         made = {parameter.name: distribution(parameter.domain) for parameter in space.parameters}
         self._distributions = {name: item for name, item in made.items() if item is not None}
 
@@ -172,7 +197,7 @@ class TrialMaker:
             params={name: point[name] for name in self._distributions if name in point},
             distributions={name: item for name, item in self._distributions.items() if name in point},
             user_attrs={**attrs, **reason},
-            system_attrs={**kept, **constraints(outcome)},
+            system_attrs={**kept, **constraints(outcome, record.curve if record is not None else (), self._limits)},
             intermediate_values=(
                 curve_in_optuna(record)
                 if record is not None and outcome is not None and self._objectives is None

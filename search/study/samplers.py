@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Literal
 
+from search.journal.measures import MEASURES
 from search.study.config import StudyConfig
 from spaces.domains import Choice
 from spaces.space import Space
 
 Modelled = Literal["all", "common", "numbers"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Argument:
+    """Allowed values of an argument in `search.sampler_args`."""
+
+    kind: Literal["boolean", "whole", "number", "word"]
+    low: float = -math.inf
+    high: float = math.inf
+    words: tuple[str, ...] = ()
+    has_none: bool = False
+    """Whether null stands for a default that Optuna computes."""
+
+    def fault(self, value: object) -> str | None:
+        """Return what was expected, if the value is not allowed.
+
+        >>> Argument(kind="whole", low=2).fault(1.5)
+        'expected a whole number of at least 2, found 1.5'
+        """
+        if isinstance(value, bool):
+            is_allowed = self.kind == "boolean"
+        elif isinstance(value, int) or (isinstance(value, float) and self.kind == "number"):
+            is_allowed = self.kind in {"whole", "number"} and self.low <= value <= self.high
+        else:
+            is_allowed = value in self.words or (value is None and self.has_none)
+        return None if is_allowed else f"expected {self._expected}, found {json.dumps(value)}"
+
+    @property
+    def _expected(self) -> str:
+        if self.kind == "boolean":
+            return "true or false"
+        if self.kind == "word":
+            return " or ".join(self.words)
+        noun = "a whole number" if self.kind == "whole" else "a number"
+        return (
+            f"{noun} from {self.low:g} to {self.high:g}" if self.high < math.inf else f"{noun} of at least {self.low:g}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,47 +63,72 @@ class Method:
     models: Modelled = "all"
     """Parameters that it proposes from results: all; common: those that every point has; numbers: of these, no choices.
     The other parameters are drawn at random."""
-    arguments: tuple[str, ...] = ()
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
     """Keyword arguments of Optuna's class that `search.sampler_args` may set."""
     has_startup: bool = False
     """Whether it draws `search.startup_trials` random points first."""
     completes_stopped: bool = False
     """Whether stopped trials count as completed ones, because Optuna's class ignores pruned trials."""
+    learns_limits: bool = True
+    """Whether it learns from trials that exceed the limit of a measured cost."""
     has_several_objectives: bool = True
     """Whether it takes several objectives."""
     package: str = ""
     """Package that it needs beside Optuna."""
 
 
-_TPE_NUMBERS = ("n_ei_candidates", "prior_weight")
-_GENETIC = ("population_size", "mutation_prob", "crossover_prob", "swapping_prob")
+_SWITCH = Argument(kind="boolean")
+_SHARE = Argument(kind="number", low=0, high=1)
+_GENETIC = {
+    "population_size": Argument(kind="whole", low=2),
+    "mutation_prob": Argument(kind="number", low=0, high=1, has_none=True),
+    "crossover_prob": _SHARE,
+    "swapping_prob": _SHARE,
+}
 
 SAMPLERS: dict[str, Method] = {
     "tpe": Method(
-        arguments=(
-            "consider_endpoints",
-            "consider_magic_clip",
-            "constant_liar",
-            "group",
-            "multivariate",
-            *_TPE_NUMBERS,
-        ),
+        arguments={
+            "consider_endpoints": _SWITCH,
+            "consider_magic_clip": _SWITCH,
+            "constant_liar": _SWITCH,
+            "group": _SWITCH,
+            "multivariate": _SWITCH,
+            "n_ei_candidates": Argument(kind="whole", low=1),
+            "prior_weight": Argument(kind="number", low=0),
+        },
         has_startup=True,
     ),
-    "gp": Method(models="common", arguments=("deterministic_objective",), has_startup=True, completes_stopped=True),
+    "gp": Method(
+        models="common", arguments={"deterministic_objective": _SWITCH}, has_startup=True, completes_stopped=True
+    ),
     "cmaes": Method(
         models="numbers",
-        arguments=("lr_adapt", "popsize", "sigma0", "use_separable_cma", "with_margin"),
+        arguments={
+            "lr_adapt": _SWITCH,
+            "popsize": Argument(kind="whole", low=2, has_none=True),
+            "sigma0": Argument(kind="number", low=0.001, has_none=True),
+            "use_separable_cma": _SWITCH,
+            "with_margin": _SWITCH,
+        },
         has_startup=True,
         completes_stopped=True,
+        learns_limits=False,
         has_several_objectives=False,
         package="cmaes",
     ),
-    "qmc": Method(arguments=("qmc_type", "scramble")),
+    "qmc": Method(
+        arguments={"qmc_type": Argument(kind="word", words=("sobol", "halton")), "scramble": _SWITCH},
+        learns_limits=False,
+    ),
     "nsga2": Method(models="common", arguments=_GENETIC, completes_stopped=True),
-    "nsga3": Method(models="common", arguments=(*_GENETIC, "dividing_parameter"), completes_stopped=True),
-    "random": Method(),
-    "grid": Method(),
+    "nsga3": Method(
+        models="common",
+        arguments={**_GENETIC, "dividing_parameter": Argument(kind="whole", low=1)},
+        completes_stopped=True,
+    ),
+    "random": Method(learns_limits=False),
+    "grid": Method(learns_limits=False),
 }
 """Samplers by name in `search.sampler`; every other sampler is a class of the user's, `package.module:Class`."""
 DEFAULT_POPULATION = 50
@@ -103,7 +168,7 @@ def sampler_faults(study: StudyConfig, space: Space) -> Iterator[str]:
         yield f"search.sampler: expected a sampler or a class package.module:Class, found {name!r}; {hint}"
         return
     method = method_of(name)
-    for key in arguments:
+    for key, value in arguments.items():
         where = f"search.sampler_args.{key}"
         if key == "seed" or (key in OURS and name in SAMPLERS):
             yield f"{where}: expected no {key} here, because {OURS[key]} decides it; remove it"
@@ -113,6 +178,8 @@ def sampler_faults(study: StudyConfig, space: Space) -> Iterator[str]:
             hint = f"did you mean {near[0]}?" if near else known
             expected = f"an argument of {name}" if method.arguments else f"none, because {name} has no arguments"
             yield f"{where}: expected {expected}; {hint}"
+        elif name in SAMPLERS and (fault := method.arguments[key].fault(value)):
+            yield f"{where}: {fault}"
     if len(study.search.objectives) > 1 and not method.has_several_objectives:
         yield f"search.sampler: {name} takes one objective, found several; set search.sampler to tpe, gp or nsga2"
     if name == "grid" and space.continuous:
@@ -150,6 +217,11 @@ def odd_sampler(study: StudyConfig) -> Iterator[str]:
         yield (
             f"search.sampler: {name} learns from completed trials only, so trials that {search.scheduler} stops count "
             "as completed with the validation accuracy of their last epoch; set search.scheduler to none to avoid this"
+        )
+    if measured := [limit for limit in search.limits if MEASURES[limit].kind == "cost" and not method.learns_limits]:
+        yield (
+            f"search.sampler: {name} does not learn which points exceed search.limits.{measured[0]}, so each of them "
+            "costs an epoch; set search.sampler to tpe, gp, nsga2 or nsga3"
         )
     population = search.sampler_args.get("population_size", DEFAULT_POPULATION)
     if name in {"nsga2", "nsga3"} and isinstance(population, int) and population >= search.trials:

@@ -43,7 +43,8 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
             print_line(f"{study.name}: {describe_rejected(sweep.rejected)} before training")
         if sweep.space_exhausted:
             print_line(
-                f"{study.name}: the space has no further points, although {sweep.num_planned:,} trials are planned"
+                f"{study.name}: {sweep.why_exhausted} ({len(sweep.records):,} of {sweep.num_planned:,} planned trials "
+                "are run)"
             )
         if not sweep.finished and sweep.out_of_time:
             print_line(f"{study.name}: the time budget is used up; run the same command again to continue")

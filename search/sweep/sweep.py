@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from search.errors import StudyError, TooManyFailuresError
 from search.journal.commands import Answer, Command, answers_in, num_planned
 from search.journal.events import MAX_NUMBER
-from search.journal.fronts import losses_of
+from search.journal.fronts import front_of, losses_of
 from search.journal.journal import Journal
-from search.journal.measures import MEASURES, value_of
+from search.journal.measures import MEASURES, limited
 from search.journal.summary import best_first, group_failures
 from search.records import NOT_KNOWN, Draw, Failed, Infeasible, Stopped, TrialRecord, changed
 from search.runners.dispatcher import TRIALS, Dispatcher, new_record
 from search.sampling.optuna_storage import place_of, read_old_draws
-from search.sampling.sampler import Sampler
+from search.sampling.sampler import MAX_DRAWS, Sampler
 from search.sampling.trials import missing_numbers
 from search.seeds import make_block
 from search.storage.working_copy import ARRAYS
@@ -135,7 +135,7 @@ class Sweep(Dispatcher):
             if self._journal.records[key].kind != "trial":
                 continue
             record = self._journal.records[key]
-            infeasible = self.exceeds_limit(record)
+            infeasible = self.exceeds_limit(changed(record, {"curve": record.curve[:epoch]}))
             go_on = infeasible is None and self._passes(record, epoch)
             # The driver was killed between the epoch and the decision, which is the same now.
             if not go_on and record.outcome is None and epoch == len(record.curve):
@@ -189,10 +189,9 @@ class Sweep(Dispatcher):
         return self._front.observe(record.key, epoch, losses_of(so_far, self._study.search.objectives))
 
     def exceeds_limit(self, record: TrialRecord) -> Infeasible | None:
-        """Return the outcome of a trial whose first epoch exceeds a limit, else None."""
-        first = changed(record, {"curve": record.curve[:1]})
+        """Return the outcome of a trial that exceeds the limit of a measured cost, else None."""
         for name, limit in self._study.search.limits.items():
-            value = value_of(first, name) if MEASURES[name].kind == "cost" else None
+            value = limited(name, record.curve) if MEASURES[name].kind == "cost" else None
             if value is not None and value > limit:
                 return Infeasible(measure=name, value=value, limit=limit)
         return None
@@ -207,11 +206,17 @@ class Sweep(Dispatcher):
         self._forget_losers([record])
 
     def _forget_losers(self, ended: Sequence[TrialRecord]) -> None:
-        """Delete the weights of all but the best trials; a trial that is not among them never returns."""
+        """Delete the weights of all but the best trials; a trial that is not among them never returns.
+
+        With several objectives the trials of the Pareto front are among them.
+        """
         keep = max(KEEP_WEIGHTS, self._study.compare.finalists)
         ranked = best_first([*self._best, *ended])
-        self._best = ranked[:keep]
-        for loser in ranked[keep:]:
+        objectives = self._study.search.objectives
+        front = front_of(ranked, objectives, {}, num_startup=0).trials if len(objectives) > 1 else ()
+        kept = {record.key for record in (*ranked[:keep], *front)}
+        self._best = [record for record in ranked if record.key in kept]
+        for loser in (record for record in ranked if record.key not in kept):
             for path in (self._folder / TRIALS / loser.key).glob("weights-*.safetensors"):
                 path.unlink()
             for name in loser.artifacts.values():
@@ -297,13 +302,21 @@ class Sweep(Dispatcher):
         if total >= MAX_NUMBER:
             return Answer(done=False, words=f"a study has fewer than {MAX_NUMBER:,} trials, this would be {total:,}")
         if self.space_exhausted:
-            return Answer(done=False, words="the space has no further points")
+            return Answer(done=False, words=self.why_exhausted)
         words = f"{total:,} trials instead of {self._num_planned:,}"
         size = self._study.build_space().size
         if size is not None and size < total:
             words += f"; the space has {counted(size, 'point')}, and the sweep ends after the last one"
         self._num_planned = total
         return Answer(done=True, words=words, fields={"total": total})
+
+    @property
+    def why_exhausted(self) -> str:
+        """Why nothing new can be proposed, in words."""
+        if self._study.build_space().size is not None:
+            return "the space has no further points"
+        mend = "raise search.limits" if self._study.search.limits else "fix fewer parameters"
+        return f"no feasible point in {MAX_DRAWS:,} draws; {mend}"
 
     @property
     def finished(self) -> bool:
@@ -345,6 +358,7 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Samp
         startup_trials=study.search.startup_trials,
         arguments=study.search.sampler_args,
         objectives=study.search.objectives,
+        limits=study.search.limits,
         first=first,
         why_not=lambda point: why_not(study, point, facts),
         records={record.key: record for record in journal.of_kind("trial")},

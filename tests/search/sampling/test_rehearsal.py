@@ -121,16 +121,45 @@ def test_a_class_is_refused_in_one_line(make_study: MakeStudy, module: str, samp
 @pytest.mark.parametrize(
     ("sampler", "argument", "words"),
     [
-        ("nsga2", "population_size=many", "cannot propose point 0 (TypeError"),
-        ("nsga2", "population_size=1", "cannot propose point 0 (ValueError"),
-        ("qmc", "qmc_type=sobel", "cannot propose point 0 (ValueError"),
-        ("tpe", "n_ei_candidates=few", "cannot propose point"),
+        ("nsga2", "population_size=many", 'expected a whole number of at least 2, found "many"'),
+        ("nsga2", "population_size=1", "expected a whole number of at least 2, found 1"),
+        ("nsga2", "population_size=true", "expected a whole number of at least 2, found true"),
+        ("nsga2", "population_size=2.5", "expected a whole number of at least 2, found 2.5"),
+        ("nsga2", "population_size=null", "expected a whole number of at least 2, found null"),
+        ("nsga2", "swapping_prob=1.5", "expected a number from 0 to 1, found 1.5"),
+        ("nsga3", "dividing_parameter=0", "expected a whole number of at least 1, found 0"),
+        ("nsga3", "dividing_parameter=x", 'expected a whole number of at least 1, found "x"'),
+        ("qmc", "qmc_type=sobel", 'expected sobol or halton, found "sobel"'),
+        ("tpe", "n_ei_candidates=few", 'expected a whole number of at least 1, found "few"'),
+        ("tpe", "prior_weight=-3", "expected a number of at least 0, found -3"),
+        ("tpe", "multivariate='false'", 'expected true or false, found "false"'),
+        ("gp", "deterministic_objective=1", "expected true or false, found 1"),
     ],
 )
 def test_wrong_arguments_are_refused(make_study: MakeStudy, sampler: str, argument: str, words: str) -> None:
-    with pytest.raises(StudyError, match=r"check search\.sampler and search.sampler_args") as caught:
-        check_sampler(make_study(f"search.sampler={sampler}", f"search.sampler_args.{argument}"))
-    assert words in caught.value.faults[0]
+    fault = fault_of(lambda: make_study(f"search.sampler={sampler}", f"search.sampler_args.{argument}"))
+    assert f"search.sampler_args.{argument.partition('=')[0]}: {words}" in fault
+
+
+def test_arguments_that_contradict_each_other_are_refused(make_study: MakeStudy) -> None:
+    study = make_study("search.sampler_args={multivariate: false, group: true}")
+    with pytest.raises(StudyError, match=r"cannot propose point 0 .*check search\.sampler and search.sampler_args"):
+        check_sampler(study)
+    check_sampler(make_study("search.sampler_args={multivariate: false}"))
+    check_sampler(make_study("search.sampler=nsga2", "search.sampler_args={mutation_prob: null}"))
+
+
+def test_the_rehearsal_reaches_a_second_generation(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only from the second generation on do the genetic algorithms use their arguments and results."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("used")
+
+    monkeypatch.setattr(
+        "optuna.samplers.nsgaii._child_generation_strategy.NSGAIIChildGenerationStrategy.__call__", fail
+    )
+    with pytest.raises(StudyError, match=r"nsga3 cannot propose point .* \(RuntimeError: used\)"):
+        check_sampler(make_study("search.sampler=nsga3", "search.sampler_args={population_size: 50}"))
 
 
 def test_right_arguments_pass(make_study: MakeStudy) -> None:
