@@ -18,7 +18,7 @@ from search.tracking.front_plot import KINDS, points_of
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as LiveFigure
 
-SYMBOLS = {"o": "circle", "x": "x-thin-open", "+": "cross-thin-open"}
+SYMBOLS = {"o": "circle", "x": "x", "+": "cross"}
 """Marker of matplotlib -> symbol of plotly."""
 
 
