@@ -152,7 +152,7 @@ def test_a_rare_feasible_point_of_a_continuous_space_is_found(method: str, make_
         )
 
     found = []
-    for _ in range(4):
+    for _ in range(2):
         others = open_sampler().ask(), open_sampler().ask()
         assert others[0] == others[1]
         assert others[0] is not None, "a rebuilt sampler goes on"
@@ -160,7 +160,7 @@ def test_a_rare_feasible_point_of_a_continuous_space_is_found(method: str, make_
         found.append(point)
         assert why_not(point) is None
         records[f"{number:016x}"] = make_record(f"{number:016x}", number=number, point=dict(point))
-    assert len({point.digest for point in found}) == 4
+    assert found[0] != found[1]
 
 
 def test_a_space_without_feasible_points_ends(monkeypatch: pytest.MonkeyPatch) -> None:
