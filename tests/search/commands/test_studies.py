@@ -29,6 +29,7 @@ from search.study.config import StudyConfig
 from search.study.folder import claim_folder, make_folder, record_study
 from search.study.load import find_study
 from search.study.tracking_place import tracking_place
+from search.sweep.run import run_sweep
 from search.tracking.mlflow_client import connect, default_uri
 
 MakeStudy = Callable[..., StudyConfig]
@@ -79,6 +80,22 @@ def test_the_studies_of_a_folder_are_listed(
     assert lines[0].split() == ["study", "state", "trials", "validation", "nominee", "changed"]
     assert any(line.startswith("broken: ") and "journal.jsonl:1" in line for line in lines)
     assert lines[-1] == "4 studies"
+
+
+def test_a_sweep_that_used_up_its_space_is_finished(make_study: MakeStudy, copied_here: None, tmp_path: Path) -> None:
+    def state() -> tuple[str, int, int]:
+        (row,) = list_studies(str(tmp_path / "runs"))
+        return row.state, row.num_over, row.num_planned
+
+    study = make_study("train.epochs=1", "search.sampler=grid", fix={"lr": 0.01, "dropout": 0.0, "rnn": "none"})
+    run_sweep(study)
+    assert state() == ("finished", 1, 6)
+    with Journal(study.folder) as journal:
+        journal.note("session", version=2, verb="compare")
+    assert state() == ("finished", 1, 6)
+    with Journal(study.folder) as journal:
+        journal.note("session", version=2, verb="sweep")
+    assert state() == ("unfinished", 1, 6), "the newest sweep was killed before it looked"
 
 
 def test_a_wrong_storage_is_one_line(
