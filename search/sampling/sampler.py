@@ -150,12 +150,12 @@ class Sampler:
         """Return whether a point waits to be proposed before all others."""
         return point in self._first
 
-    def _next_fixed(self) -> Point | None:
+    def _next_first(self) -> Point | None:
         while self._first:
             point = self._first.popleft()
             if point.digest not in self._known:
                 return point
-        return next(self._listed, None)
+        return None
 
     def _new_points(self) -> Iterator[Point]:
         """Yield the valid points of a finite space that were not proposed yet, in order."""
@@ -177,10 +177,14 @@ class Sampler:
         Returns:
             The draw's number and the point; None if the space has no new point. Report its outcome with `tell`.
         """
-        while self._num_rejected_in_row < MAX_REJECTIONS:
+        while True:
             if self._space.size is not None and len(self._known) >= self._space.size:
                 return None
-            point = self._next_fixed()
+            point = self._next_first()
+            if point is None and self._num_rejected_in_row >= MAX_REJECTIONS:
+                return None
+            if point is None:
+                point = next(self._listed, None)
             if point is None and self._num_rejected_in_row >= PATIENCE and self._space.size is not None:
                 point = next(self._new_points(), None)
             if point is not None:
@@ -191,7 +195,6 @@ class Sampler:
                 return None
             if asked := self._draw():
                 return asked
-        return None
 
     def _draw(self) -> tuple[int, Point] | None:
         self._study.sampler = sampler = self._make_sampler()
