@@ -193,7 +193,7 @@ def test_an_infeasible_trial_is_no_rival(
     study = make_study()
     space = study.build_space()
     outcomes = [Completed(), Infeasible(measure="latency_ms", value=9.0, limit=5.0), Completed()]
-    points = [{"rnn": "gru", "nodes": n, "dropout": 0.0, "lr": rate} for n, rate in ((8, 0.01), (4, 0.01), (4, 0.009))]
+    points = [{"rnn": "gru", "nodes": n, "dropout": 0.0, "lr": rate} for n, rate in ((8, 0.01), (4, 0.01), (8, 0.001))]
     records = [
         make_record(
             f"t{n}", number=n, outcome=outcome, curve=(make_epoch(1, 0.9 - n / 10),), point=dict(space.point(point))
@@ -202,7 +202,7 @@ def test_an_infeasible_trial_is_no_rival(
     ]
     rival = find_rival(what_mattered(records, space), study)
     assert rival is not None
-    assert (rival.parameter, rival.trial) == ("nodes", 2)
+    assert (rival.parameter, rival.trial) == ("lr", 2), "the only other number of nodes is infeasible"
 
 
 def test_infeasible_trials_and_several_goals_are_said(
