@@ -225,8 +225,8 @@ def status(
     if check and importance:
         raise InputError("--check and --importance: expected one of them, found both; run the command twice")
     if watch:
-        if check or as_json:
-            raise InputError("status --watch: expected no --check and no --json beside it; leave out one of them")
+        if check or importance or as_json:
+            raise InputError("status --watch: expected no --check, --importance or --json beside it; leave out one")
         control.watch_status(study, overrides)
         return
     config = _find(study, overrides)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.errors import InputError, NothingToDoError, StudyError
-from search.journal.commands import Command, find_answer
+from search.journal.commands import Command, find_answer, refuse_link
 from search.journal.reading import FILE_NAME, read_history
 from search.records import TrialRecord
 from search.storage.disk import raising_storage_faults, write_bytes
@@ -171,6 +171,7 @@ def write(location: Location, command: Command) -> None:
     """Write the file of a command where the driver of the study looks for it.
 
     Raises:
+        InputError: The folder of commands is a link.
         StorageFaultError: The study's folder cannot be written.
         StoreAwayError: The object store cannot be reached.
     """
@@ -178,6 +179,7 @@ def write(location: Location, command: Command) -> None:
         Store(location.uri).write(f"{COMMANDS}/{command.file_name}", command.to_bytes())
         return
     folder = location.folder / COMMANDS
+    refuse_link(folder)
     with raising_storage_faults(folder):
         folder.mkdir(exist_ok=True)
     write_bytes(folder / command.file_name, command.to_bytes())

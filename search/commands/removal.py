@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import yaml
+
 from search.console.messages import print_line
-from search.errors import StudyLockedError
+from search.errors import InputError, StudyLockedError
 from search.journal.reading import read_id, read_records
-from search.storage.disk import raising_storage_faults
+from search.storage.disk import raising_storage_faults, write_bytes
 from search.storage.lease import Lease
-from search.storage.location import Location, join, resolved
+from search.storage.location import ARCHIVE, Location, join, resolved
 from search.storage.locks import try_lock
 from search.storage.store import Store
-from search.storage.working_copy import LOCK, name_copy
-from search.study.config import StudyConfig
+from search.storage.working_copy import LOCK, RESOLVED, name_copy, send_rest
+from search.study.config import StudyConfig, to_dict
+from search.study.load import read_recorded
 from search.study.tracking_place import tracking_place
 from search.text.counted import counted
 from search.uris import redacted
 
-ARCHIVE = ".archive"
-"""Folder of archived studies in a storage."""
 LEASE = "driver.json"
 
 
 def archive(study: StudyConfig) -> Location:
     """Move a study to the storage's archive. Its runs in MLflow stay.
 
-    On an object store its files are copied there and then deleted. If this is interrupted, the study stays where it is,
-    and the archive has a part of a copy.
+    On an object store its files are copied there and then deleted, after what only the working copy has was sent. If
+    this is interrupted, the study stays where it is, and the archive has a part of a copy.
 
     Returns:
         Where the study is now. If the archive has a study of this name, a number is appended.
 
     Raises:
+        InputError: The folder is a link.
         StudyLockedError: A command trains trials or repeats of the study.
         StorageFaultError: The folder cannot be moved.
+        StoreError: The working copy and the object store have different journals.
         StoreAwayError: The object store cannot be reached.
     """
     location = study.location
     with _undriven(location) as stop_renewing:
+        _record_name(study)
         if location.uri is None:
             target = Path(location.storage).expanduser() / ARCHIVE
             with raising_storage_faults(target):
@@ -50,12 +55,21 @@ def archive(study: StudyConfig) -> Location:
                 location.folder.rename(target / name)
             return Location(str(target), name)
         store = Store(resolved(location.storage))
+        send_rest(location, store.below(study.name), secrets.token_hex(4))
         name = _free_name(study.name, set(store.below(ARCHIVE).folders()))
         names = [item for item in store.list(f"{study.name}/") if item != f"{study.name}/{LEASE}"]
         store.copy_all({item: f"{ARCHIVE}/{name}/{item.partition('/')[2]}" for item in names})
         stop_renewing()
         _delete_folders(location)
         return Location(join(location.storage, ARCHIVE), name)
+
+
+def _record_name(study: StudyConfig) -> None:
+    """Record the name of a study whose folder was copied or renamed, as the archive may add a number to it."""
+    recorded = read_recorded(study.folder)
+    if recorded is not None and recorded.name != study.name:
+        named = to_dict(recorded.model_copy(update={"name": study.name}))
+        write_bytes(study.folder / RESOLVED, yaml.safe_dump(named, sort_keys=False, allow_unicode=True).encode())
 
 
 def _free_name(name: str, taken: set[str]) -> str:
@@ -88,6 +102,7 @@ def delete(study: StudyConfig) -> list[str]:
         Lines on what was deleted and what stays.
 
     Raises:
+        InputError: The folder is a link.
         StudyLockedError: A command trains trials or repeats of the study.
         TrackingError: MLflow is unreachable; the folder is still there.
         StorageFaultError: The folder cannot be deleted.
@@ -100,7 +115,11 @@ def delete(study: StudyConfig) -> list[str]:
     with _undriven(study.location) as stop_renewing:
         if place is not None:
             num_runs = delete_runs(place.uri, place.experiment, read_id(study.folder))
-            lines.append(f"deleted {counted(num_runs, 'run')} in MLflow; `mlflow gc` deletes their files")
+            lines.append(
+                f"deleted {counted(num_runs, 'run')} in MLflow; `mlflow gc` deletes their files"
+                if num_runs
+                else f"found no runs of it in MLflow at {redacted(place.uri)}, experiment {place.experiment}"
+            )
         stop_renewing()
         _delete_folders(study.location)
     lines.insert(0, f"deleted {study.location}")
@@ -124,8 +143,14 @@ def _undriven(location: Location) -> Iterator[Callable[[], None]]:
         Function to call before files are deleted: an object store's lease would otherwise be written again.
 
     Raises:
-        StudyLockedError: One drives it.
+        InputError: The study's folder is a link.
+        StudyLockedError: A driver works on it.
     """
+    if location.folder.is_symlink():
+        raise InputError(
+            f"{location.folder}: expected a folder, found a link to {location.folder.resolve()}; give that folder "
+            "instead, or remove the link"
+        )
     with raising_storage_faults(location.folder), (location.folder / LOCK).open("a+") as stream:
         if not try_lock(stream):
             stream.seek(0)

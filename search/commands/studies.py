@@ -14,7 +14,7 @@ from search.console.tables import Rows, print_tables
 from search.errors import HybridSearchError, NothingToDoError
 from search.journal.commands import num_planned
 from search.journal.reading import FILE_NAME, read_history
-from search.journal.summary import nominee
+from search.journal.summary import is_exhausted, nominee
 from search.storage.location import Location, is_uri, resolved, shown
 from search.storage.store import Store
 from search.storage.working_copy import RESOLVED
@@ -29,7 +29,8 @@ class StudyRow:
 
     name: str
     state: str
-    """`sweep runs`, `compare runs`, `finished`, `unfinished` or `unreadable`."""
+    """`sweep runs`, `compare runs`, `finished`, `unfinished` or `unreadable`. A sweep is also finished if the space
+    has fewer points than trials are planned."""
     num_over: int = 0
     """Number of trials with an outcome."""
     num_planned: int = 0
@@ -94,12 +95,13 @@ def _row(location: Location) -> StudyRow:
     trials = [record for record in history.records.values() if record.kind == "trial"]
     num_over = sum(record.outcome is not None for record in trials)
     planned = num_planned(study.search.trials, history.marks)
+    is_over = num_over >= planned or (num_over == len(trials) and is_exhausted(history.marks))
     best = nominee(trials)
     times = [event["at"] for event in history.marks]
     times += [record.finished_at or record.started_at for record in history.records.values()]
     return StudyRow(
         name=location.name,
-        state=f"{verb} runs" if verb else "finished" if num_over >= planned else "unfinished",
+        state=f"{verb} runs" if verb else "finished" if is_over else "unfinished",
         num_over=num_over,
         num_planned=planned,
         nominee=best.label if best else "",

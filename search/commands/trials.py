@@ -12,11 +12,13 @@ from typing import Any
 from search.commands.where import Cell, check_name, parse_where, select
 from search.console.tables import Rows, print_tables
 from search.errors import StudyError
-from search.journal.reading import History, read_history
+from search.journal.measures import MEASURES, Measure, value_of
+from search.journal.reading import read_history
 from search.records import Stopped, TrialRecord
-from search.storage.disk import write_bytes
-from search.study.bind import DataFacts, bind
+from search.storage.disk import raising_storage_faults, write_bytes
+from search.study.bind import DataFacts, bind, facts_in
 from search.study.config import StudyConfig
+from search.study.goals import COUNTS
 from search.text.counted import counted
 from search.training.spec import TrialSpec
 
@@ -35,16 +37,16 @@ class Column:
     """Order of `--sort`."""
 
 
-def _num_parameters(_: TrialRecord, spec: TrialSpec | None) -> Cell:
-    from hybrid_models.config.arithmetic import num_parameters
+def _measured(measure: Measure) -> Column:
+    """Return the column of a measure; the counts of trials that did not record them are those of their settings."""
 
-    return None if spec is None else num_parameters(spec.model)
+    def value(record: TrialRecord, spec: TrialSpec | None) -> Cell:
+        known = value_of(record, measure.name)
+        is_computed = known is None and spec is not None and measure.name in COUNTS
+        return COUNTS[measure.name](spec.model) if is_computed and spec is not None else known
 
-
-def _sequential_steps(_: TrialRecord, spec: TrialSpec | None) -> Cell:
-    from hybrid_models.config.shapes import sequential_steps
-
-    return None if spec is None else sequential_steps(spec.model)
+    shown = {"score": "{:.4f}", "count": "{:,}", "cost": "{:.4g}"}[measure.kind]
+    return Column(name=measure.name, value=value, shown=shown.format, highest_first=measure.direction == "max")
 
 
 def state_of(record: TrialRecord) -> str:
@@ -59,17 +61,12 @@ COLUMNS = (
     Column(name="number", value=lambda record, _: record.number),
     Column(name="state", value=lambda record, _: state_of(record)),
     Column(name="epochs", value=lambda record, _: len(record.curve)),
-    Column(
-        name="val_accuracy",
-        value=lambda record, _: record.val_accuracy,
-        shown=lambda value: f"{value:.4f}",
-        highest_first=True,
-    ),
-    Column(name="num_parameters", value=_num_parameters, shown=lambda value: f"{value:,}"),
-    Column(name="sequential_steps", value=_sequential_steps, shown=lambda value: f"{value:,}"),
+    *map(_measured, MEASURES.values()),
     Column(name="secs", value=lambda record, _: record.elapsed_secs, shown=lambda value: f"{value:.1f}"),
 )
-"""The columns that every study has; those of its parameters follow. A new measurement is one more row here."""
+"""The columns that every study has; those of its parameters follow. A new measure is one more row of `MEASURES`."""
+ALWAYS = {"number", "state", "epochs", "val_accuracy", "num_parameters", "sequential_steps", "secs"}
+"""Columns that are there also if no trial has a value; the printed table has, beside them, the study's goals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +77,9 @@ class TrialTable:
     num_trials: int
     """Number of trials before `--where`."""
     columns: tuple[Column, ...]
+    """Columns with a value in any trial of the study."""
+    goals: frozenset[str]
+    """Names of the objectives and limits of the study."""
     varied: frozenset[str]
     """Names of the parameters that vary; the others are left out of the printed table."""
     rows: tuple[Mapping[str, Cell], ...]
@@ -93,8 +93,8 @@ def make_table(study: StudyConfig, *, where: str | None = None, sort: str | None
     Args:
         study: The study.
         where: Filter, as `parse_where` reads it; None for all trials.
-        sort: Name of the column to sort by, with a leading `-` for the reverse order; None: by number. Scores are
-            sorted highest first, everything else lowest first.
+        sort: Name of the column to sort by, with a leading `-` for the reverse order; None: by number. Measures of
+            which higher values are better are sorted highest first, everything else lowest first.
 
     Raises:
         InputError: The filter or the column is wrong.
@@ -106,13 +106,16 @@ def make_table(study: StudyConfig, *, where: str | None = None, sort: str | None
     names = [column.name for column in columns]
     if sort is not None:
         check_name("--sort", sort.removeprefix("-"), names)
-    specs = _specs(study, trials, facts_in(history))
+    facts = facts_in(history)
+    specs = _specs(study, [record for record in trials if not record.counts], facts)
     rows: list[Mapping[str, Cell]] = [
         {column.name: column.value(record, specs.get(record.key)) for column in columns} for record in trials
     ]
     num_trials = len(rows)
+    empty = {name for name in names if name in MEASURES and all(row[name] is None for row in rows)} - ALWAYS
+    are_unknown = facts is None and any(row["num_parameters"] is None for row in rows)
     rows, notes = select(rows, tests, names)
-    if num_trials and not specs:
+    if are_unknown:
         notes.append("num_parameters, sequential_steps: not known, as the journal does not have the size of the images")
     rows.sort(key=lambda row: row["number"])  # type: ignore[arg-type, return-value]
     if sort is not None:
@@ -120,7 +123,8 @@ def make_table(study: StudyConfig, *, where: str | None = None, sort: str | None
     return TrialTable(
         study=study.name,
         num_trials=num_trials,
-        columns=columns,
+        columns=tuple(column for column in columns if column.name not in empty),
+        goals=frozenset((*study.search.objectives, *study.search.limits)),
         varied=frozenset(study.build_space().free),
         rows=tuple(rows),
         notes=tuple(notes),
@@ -142,23 +146,6 @@ def _parameter(name: str) -> Column:
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def facts_in(history: History) -> DataFacts | None:
-    """Return the facts about the data that the newest start recorded; None if it did not record the image size."""
-    sessions = [event for event in history.marks if event["event"] == "session"]
-    data = sessions[-1].get("data") if sessions else None
-    if not data or not {"height", "width", "num_train", "num_test"} <= data.keys():
-        return None
-    return DataFacts(
-        key=data["digest"],
-        classes=tuple(sessions[-1].get("classes") or ()),
-        height=data["height"],
-        width=data["width"],
-        num_train=data["num_train"],
-        num_val=data.get("num_val", 0),
-        num_test=data["num_test"],
-    )
 
 
 def _specs(study: StudyConfig, trials: Sequence[TrialRecord], facts: DataFacts | None) -> dict[str, TrialSpec]:
@@ -188,6 +175,8 @@ def _sorted(rows: list[Mapping[str, Cell]], column: Column, sort: str) -> list[M
 def write_csv(table: TrialTable, path: Path) -> None:
     """Write the rows to a CSV file with all columns; a cell without a value is empty.
 
+    A link stays, and the file that it points to is written. A device or pipe, such as /dev/stdout, is written as it is.
+
     Raises:
         StorageFaultError: The file cannot be written.
     """
@@ -195,7 +184,12 @@ def write_csv(table: TrialTable, path: Path) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([column.name for column in table.columns])
     writer.writerows([_plain(row[column.name]) for column in table.columns] for row in table.rows)
-    write_bytes(path, stream.getvalue().encode())
+    content = stream.getvalue().encode()
+    if path.exists() and not path.is_file():
+        with raising_storage_faults(path):
+            path.write_bytes(content)
+        return
+    write_bytes(path.resolve(), content)
 
 
 def _plain(value: Cell) -> Cell:
@@ -204,13 +198,14 @@ def _plain(value: Cell) -> Cell:
 
 def to_dict(table: TrialTable) -> dict[str, Any]:
     """Return the table as plain data for `--json`."""
-    return {"study": table.study, "num_trials": table.num_trials, "trials": [dict(row) for row in table.rows]}
+    rows = [{column.name: row[column.name] for column in table.columns} for row in table.rows]
+    return {"study": table.study, "num_trials": table.num_trials, "trials": rows}
 
 
 def to_lines(table: TrialTable) -> list[str]:
     """Return the table as lines of text, with the parameters that vary."""
-    fixed = {column.name for column in COLUMNS}
-    shown = [column for column in table.columns if column.name in fixed or column.name in table.varied]
+    kept = ALWAYS | table.goals | table.varied
+    shown = [column for column in table.columns if column.name in kept]
     rows: Rows = [tuple(column.name for column in shown)]
     rows += [tuple(_cell(column, row[column.name]) for column in shown) for row in table.rows]
     found = counted(len(table.rows), "trial")
@@ -218,7 +213,7 @@ def to_lines(table: TrialTable) -> list[str]:
     remarks = [*(f"note: {note}" for note in table.notes), last]
     if not table.rows:
         return remarks
-    droppable = [column.name for column in reversed(shown) if column.name in table.varied]
+    droppable = [column.name for column in reversed(shown) if column.name in table.varied | (table.goals - ALWAYS)]
     return print_tables([rows], remarks, least_first=[*droppable, "secs", "sequential_steps"]).splitlines()
 
 

@@ -140,7 +140,11 @@ def command_of(plain: Mapping[str, Any]) -> Command:
 
 
 def waiting_in(folder: Path) -> list[Command]:
-    """Return the commands that wait in a study's folder; files that are no commands are left out."""
+    """Return the commands that wait in a study's folder; files that are no commands are left out.
+
+    Raises:
+        InputError: The folder of commands is a link.
+    """
     found = []
     for path in waiting_files(folder / COMMANDS):
         with contextlib.suppress(InputError, OSError):
@@ -149,11 +153,28 @@ def waiting_in(folder: Path) -> list[Command]:
 
 
 def waiting_files(folder: Path) -> list[Path]:
-    """Return the files of the commands in a folder, the oldest first."""
+    """Return the files of the commands in a folder, the oldest first.
+
+    Raises:
+        InputError: The folder is a link.
+    """
+    refuse_link(folder)
     if not folder.is_dir():
         return []
     names = sorted(path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith("."))
     return names[:MAX_WAITING]
+
+
+def refuse_link(folder: Path) -> None:
+    """Refuse a folder of commands that is a link, as files in it are deleted.
+
+    Raises:
+        InputError: It is one.
+    """
+    if folder.is_symlink():
+        raise InputError(
+            f"{folder}: expected a folder, found a link; remove it, as only files inside the study are deleted"
+        )
 
 
 def answers_in(marks: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -83,7 +83,8 @@ def what_mattered(records: Sequence[TrialRecord], space: Space) -> Importance:
     """Compute the importance of a sweep's parameters.
 
     Args:
-        records: Records of the study; only trials that completed, were stopped after a validation, or diverged count.
+        records: Records of the study; only trials that completed, that were stopped or infeasible after a
+                validation, or that diverged count.
         space: The study's space.
 
     Example:

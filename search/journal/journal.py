@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from search.errors import InputError, JournalError, StudyLockedError
-from search.journal.commands import Answer, Command, answers_in, read_command, waiting_files
+from search.journal.commands import Answer, Command, answers_in, read_command, waiting_files, waiting_in
 from search.journal.events import CUT, is_cut
 from search.journal.reading import FILE_NAME, OF_TRIALS, draw_of, fold, id_of, read_id, replay
 from search.records import (
@@ -31,6 +31,9 @@ from search.storage.disk import MENDS, raising_storage_faults
 from search.storage.locks import try_lock
 from search.storage.remote_copy import Copy, NoCopy
 from search.storage.working_copy import COMMANDS, LOCK
+
+MAX_ANSWER = 500
+"""Maximum number of characters of an answer to a command, which may name each of many settings."""
 
 
 class Journal:
@@ -49,6 +52,7 @@ class Journal:
         marks: Events that belong to no trial or draw, in order: starts and stops of commands, comparisons, reports,
             and commands from other processes with their answers.
         id: Id of this journal in Optuna's study and in MLflow; empty before the first event.
+        waited: Ids of the commands that waited when the journal was opened.
 
     Raises:
         StudyLockedError: Another process holds the journal; the message names that process.
@@ -71,6 +75,7 @@ class Journal:
             self.copy.open()
             self._read()
             self._open()
+            self.waited = frozenset(command.id for command in waiting_in(folder))
         except BaseException:
             self.copy.close()
             self._lock.close()
@@ -227,12 +232,11 @@ class Journal:
         return found
 
     def answer(self, command: Command, answer: Answer) -> None:
-        """Record a command with its answer, then delete its file."""
+        """Record a command with its answer, cut off after `MAX_ANSWER` characters, then delete its file."""
         given = {name: getattr(command, name) for name in ("trial", "trials", "point")}
         fields = {**{name: value for name, value in given.items() if value is not None}, **answer.fields}
-        self.note(
-            "command", id=command.id, verb=command.verb, by=command.by, done=answer.done, answer=answer.words, **fields
-        )
+        words = answer.words[:MAX_ANSWER]
+        self.note("command", id=command.id, verb=command.verb, by=command.by, done=answer.done, answer=words, **fields)
         self._forget_command(command.file_name)
 
     def _forget_command(self, name: str) -> None:

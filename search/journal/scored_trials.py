@@ -1,8 +1,9 @@
 """The trials of a sweep with their scores and parameters as arrays, the input of everything about importance.
 
-There are two scores. The rank of a trial in the sweep puts stopped trials below completed ones, and needs no value that
-they lack. The accuracy after one epoch that nearly all trials reached can be averaged. The last accuracies of the
-completed trials alone would be those of the survivors of the scheduler, among which what mattered seems not to.
+There are two scores. The rank of a trial in the sweep puts stopped and infeasible ones below completed ones, and needs
+no value that they lack. The accuracy after one epoch that nearly all trials reached can be averaged. The last
+accuracies of the completed trials alone would be those of the survivors of the scheduler, among which what mattered
+seems not to.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class ScoredTrials:
     """The trials of a sweep that have a result, best first, with their parameters as arrays."""
 
     records: tuple[TrialRecord, ...]
-    """Completed and stopped trials with a validated epoch, then diverged ones."""
+    """Completed, stopped and infeasible trials with a validated epoch, then diverged ones."""
     rank: NDArray[np.float64]
     """Rank in the sweep as a fraction, 1 for the best, equal for ties, (N,)."""
     epoch: int
@@ -40,7 +41,7 @@ class ScoredTrials:
     factors: tuple[Factor, ...]
     """Parameters with at least two values among the trials, in the order of the space."""
 
-    def ended(self, kind: type[Completed | Stopped | Failed]) -> NDArray[np.bool_]:
+    def ended(self, kind: type[Completed | Stopped | Infeasible | Failed]) -> NDArray[np.bool_]:
         """Return whether each trial has this outcome, (N,)."""
         return np.array([isinstance(record.outcome, kind) for record in self.records], dtype=np.bool_)
 

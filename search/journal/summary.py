@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
 
@@ -42,6 +43,16 @@ def nominee(records: Iterable[TrialRecord]) -> TrialRecord | None:
 
 def _is_nominated(record: TrialRecord) -> bool:
     return isinstance(record.outcome, Completed) or (isinstance(record.outcome, Stopped) and bool(record.curve))
+
+
+def is_exhausted(marks: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the newest sweep of a journal ended because the space had no further points.
+
+    Args:
+        marks: Events of the journal.
+    """
+    ends = (mark for mark in reversed(marks) if mark["event"] == "exhausted" or mark.get("verb") == "sweep")
+    return next(ends, {"event": ""})["event"] == "exhausted"
 
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:nan|inf)\b", re.IGNORECASE)

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.journal.importance import Importance
+from search.journal.reading import read_history
 from search.journal.summary import nominee
-from search.records import Failed
+from search.records import Failed, Infeasible
+from search.study.bind import DataFacts, facts_in, why_not
 from search.study.config import StudyConfig
 from search.study.settings import setting_faults
 from spaces.domains import show
 from spaces.errors import SpaceError
+from spaces.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,8 @@ class Rival:
 def find_rival(importance: Importance, study: StudyConfig) -> Rival | None:
     """Return the nominee's rival: the best trial with another value of the most important parameter.
 
-    If the nominee with only this value changed is a point of the space, it is the rival. Of a number, another value is
-    one in the other half of its range.
+    If the nominee with only this value changed is a point of the space and a valid model within the study's limits, it
+    is the rival. Of a number, another value is one in the other half of its range.
 
     Args:
         importance: What mattered.
@@ -54,7 +57,7 @@ def find_rival(importance: Importance, study: StudyConfig) -> Rival | None:
     Returns:
         The rival; None if no trial has another value of any parameter.
     """
-    trials, space = importance.trials, study.build_space()
+    trials, space, facts = importance.trials, study.build_space(), facts_in(read_history(study.folder))
     best = nominee(trials.records)
     if best is None:
         return None
@@ -66,15 +69,10 @@ def find_rival(importance: Importance, study: StudyConfig) -> Rival | None:
         is_other = factor.is_active & factor.is_active[place] & (side != side[place])
         for index in is_other.nonzero()[0]:
             record = trials.records[index]
-            if isinstance(record.outcome, Failed):
+            if isinstance(record.outcome, Failed | Infeasible):
                 continue
             changed = {**_free(best.point, space.free), name: record.point[name]}
-            try:
-                space.point(changed)
-            except SpaceError:
-                is_alone = False
-            else:
-                is_alone = not any(setting_faults("point", dict(changed)))
+            is_alone = _is_valid(changed, study, space, facts)
             return Rival(
                 parameter=name,
                 value=show(record.point[name]),
@@ -83,6 +81,15 @@ def find_rival(importance: Importance, study: StudyConfig) -> Rival | None:
                 point=changed if is_alone else _free(record.point, space.free),
             )
     return None
+
+
+def _is_valid(free: dict[str, Any], study: StudyConfig, space: Space, facts: DataFacts | None) -> bool:
+    """Return whether a point could be trained; without the facts about the data that is not known, so it is not."""
+    try:
+        point = space.point(free)
+    except SpaceError:
+        return False
+    return facts is not None and not any(setting_faults("point", dict(point))) and not why_not(study, point, facts)
 
 
 def _free(point: Any, free: tuple[str, ...]) -> dict[str, Any]:  # noqa: ANN401

@@ -13,6 +13,7 @@ from search.report.importance_text import (
     NO_CLAIM,
     difference_interval,
     explanations,
+    goals_note,
     table_rows,
     trials_line,
 )
@@ -36,7 +37,7 @@ def make(material: Material) -> Html | None:
     if not importance.trials.records or not importance.parameters:
         return None
     parts = [
-        tag("p", f"{trials_line(importance)}."),
+        tag("p", f"{trials_line(importance)}. {goals_note(material.study)}".rstrip()),
         *_claim(material, importance),
         definitions(explanations(importance)),
     ]
@@ -81,8 +82,8 @@ def _pictures(importance: Importance) -> Iterator[Html]:
         yield still_picture(
             pair_plot(factors[0], factors[1], trials.rank),
             alt=f"Rank in the sweep over {factors[0].name} and {factors[1].name}.",
-            caption="Rank in the sweep: completed trials by accuracy, then stopped ones by epochs and accuracy, then "
-            f"diverged ones.{few}",
+            caption="Rank in the sweep: completed trials by accuracy, then stopped and infeasible ones by epochs and "
+            f"accuracy, then diverged ones.{few}",
         )
     yield tag("h3", "All trials in parallel coordinates")
     yield still_picture(

@@ -10,7 +10,7 @@ from typing import Any
 
 from search.journal.importance import Importance, what_mattered
 from search.journal.reading import read_history
-from search.records import Completed, Failed, Stopped
+from search.records import Completed, Failed, Infeasible, Stopped
 from search.report.claim import command_lines, find_rival
 from search.significance.figures.theme import short
 from search.significance.importance.choices import MIN_SIDE, ChoiceDifference
@@ -43,8 +43,10 @@ def to_dict(study: StudyConfig, importance: Importance) -> dict[str, Any]:
         "trials": {
             "completed": int(trials.ended(Completed).sum()),
             "stopped": int(trials.ended(Stopped).sum()),
+            "infeasible": int(trials.ended(Infeasible).sum()),
             "diverged": int(trials.ended(Failed).sum()),
         },
+        "score": "val_accuracy",
         "epoch": trials.epoch,
         "rankings": {
             name: asdict(ranking)
@@ -55,20 +57,26 @@ def to_dict(study: StudyConfig, importance: Importance) -> dict[str, Any]:
     }
 
 
+WORDS = {Completed: "completed", Stopped: "stopped early", Infeasible: "infeasible", Failed: "diverged"}
+
+
 def trials_line(importance: Importance) -> str:
     """Return the counts of the trials, and what is measured on them, in one or two sentences."""
     trials = importance.trials
-    counts = ", ".join(
-        f"{trials.ended(kind).sum()} {word}"
-        for kind, word in ((Completed, "completed"), (Stopped, "stopped early"), (Failed, "diverged"))
-        if trials.ended(kind).any()
-    )
+    counts = ", ".join(f"{trials.ended(kind).sum()} {word}" for kind, word in WORDS.items() if trials.ended(kind).any())
     return f"{counted(len(trials.records), 'trial')} with a result{f': {counts}' if counts else ''}"
+
+
+def goals_note(study: StudyConfig) -> str:
+    """Return that only one of several goals is described; empty for a study with one."""
+    others = [name for name in study.search.objectives if name != "val_accuracy"]
+    return f"Of the goals, this describes the validation accuracy alone, not {', '.join(others)}." if others else ""
 
 
 def to_lines(study: StudyConfig, importance: Importance) -> list[str]:
     """Return what mattered as lines of at most 80 columns, apart from names that are longer."""
-    lines = [f"study       {study.name} ({study.location})", f"importance  {trials_line(importance)}", ""]
+    lines = [f"study       {study.name} ({study.location})", f"importance  {trials_line(importance)}"]
+    lines += [*textwrap.wrap(goals_note(study), 79, initial_indent=" " * 12, subsequent_indent=" " * 12), ""]
     if importance.has_enough_trials:
         lines += _table(importance)
     for title, words in explanations(importance):
@@ -133,9 +141,9 @@ def _choice_lines(importance: Importance) -> Iterator[str]:
 
 
 def difference_interval(item: ChoiceDifference) -> str:
-    """Return the interval of a difference in percentage points, or the words that the trials are too few."""
+    """Return the interval of a difference in percentage points, or in words why there is none."""
     if item.low is None or item.high is None:
-        return "too few trials"
+        return "too few trials" if min(item.num_a, item.num_b) < MIN_SIDE else "no score varies"
     return f"{100 * item.low:+.2f} to {100 * item.high:+.2f}"
 
 

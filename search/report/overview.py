@@ -107,7 +107,12 @@ def _commands(study: StudyConfig, history: History) -> tuple[str, ...]:
         f"{_shortened(study, command_of(event)).words}: {event['answer']}"
         for event in list(answers_in(history.marks))[-NUM_COMMANDS:]
     ]
-    waiting = [f"{_shortened(study, command).words}: waits for the driver" for command in waiting_in(study.folder)]
+    known = {event["id"] for event in answers_in(history.marks)}
+    waiting = [
+        f"{_shortened(study, command).words}: waits for the driver"
+        for command in waiting_in(study.folder)
+        if command.id not in known  # else the driver was killed after it had answered
+    ]
     return (*answered, *waiting)
 
 

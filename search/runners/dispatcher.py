@@ -154,8 +154,7 @@ class Dispatcher(ABC):
         """
         if command.verb != "pause":
             return None
-        started = next((event["at"] for event in reversed(self._journal.marks) if event["event"] == "session"), 0.0)
-        if command.at < started:
+        if command.id in self._journal.waited:  # its time is not compared, as the sender's clock may be wrong
             return Answer(done=False, words="sent before this start, which ended the pause; send it again")
         self.interrupt("`hybrid-search pause`")
         return Answer(done=True, words="saving the running trials; run the same command again to continue")

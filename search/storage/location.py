@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from search.uris import Uri, redacted
 
+ARCHIVE = ".archive"
+"""Folder of archived studies in a storage."""
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/?]*)(?P<path>/[^?]*)?(?:\?(?P<options>.*))?$")
 
 
@@ -67,6 +69,20 @@ def join(uri: str, *names: str) -> str:
     """
     base, mark, options = _text_of(uri).partition("?")
     return _alike("/".join((base.rstrip("/"), *(quote(name) for name in names))) + mark + options, uri)
+
+
+def unarchived(storage: str) -> str:
+    """Return the storage that an archive belongs to; any other storage as it is.
+
+    >>> unarchived("runs/.archive"), unarchived("s3://bucket/runs/.archive?region=eu-west-1"), unarchived("runs")
+    ('runs', 's3://bucket/runs?region=eu-west-1', 'runs')
+    """
+    if not is_uri(storage):
+        path = Path(storage)
+        return str(path.parent) if path.name == ARCHIVE else storage
+    base, mark, options = _text_of(storage).partition("?")
+    parent, _, last = base.rstrip("/").rpartition("/")
+    return _alike(parent + mark + options, storage) if last == ARCHIVE else storage
 
 
 def options_of(uri: str) -> dict[str, str]:

@@ -129,6 +129,29 @@ def pull(location: Location, store: Store, segments: Segments) -> Synced:
     return synced
 
 
+def send_rest(location: Location, store: Store, writer: str) -> None:
+    """Send what only the working copy has, such as the end of a journal whose driver could not reach the store.
+
+    Args:
+        location: The study, whose lease the caller holds.
+        store: Its folder on the store.
+        writer: Identifies this process in the names of segments.
+
+    Raises:
+        StoreError: The store refuses access, or the two journals differ.
+        StoreAwayError: The store cannot be reached.
+    """
+    with pulling(location):
+        segments = Segments(store.below(SEGMENTS), writer)
+        synced = pull(location, store, segments)
+        synced.push()
+        journal = location.folder / JOURNAL
+        start = synced.state["journal"]["size"]
+        rest = journal.read_bytes()[start:] if journal.is_file() else b""
+        if rest := rest[: rest.rfind(b"\n") + 1]:
+            segments.append(start, rest)
+
+
 def _pull_journal(location: Location, segments: Segments, known: dict[str, object]) -> dict[str, object]:
     """Append the events that exist only on the store to the local journal.
 

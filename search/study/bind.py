@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid_models.config.model import ConfigError, ModelConfig
 from search.data.splits import second_size
 from search.errors import StudyError
+from search.journal.reading import History
 from search.seeds import Block, make_block
 from search.study.config import StudyConfig
 from search.study.goals import over_limit
@@ -42,6 +43,23 @@ class DataFacts:
     num_test: int
     num_val: int = 0
     """Size of the data set's own validation set, the same for every block; 0: each block draws one."""
+
+
+def facts_in(history: History) -> DataFacts | None:
+    """Return the facts about the data that the newest start recorded; None if it did not record the image size."""
+    sessions = [event for event in history.marks if event["event"] == "session"]
+    data = sessions[-1].get("data") if sessions else None
+    if not data or not {"height", "width", "num_train", "num_test"} <= data.keys():
+        return None
+    return DataFacts(
+        key=data["digest"],
+        classes=tuple(sessions[-1].get("classes") or ()),
+        height=data["height"],
+        width=data["width"],
+        num_train=data["num_train"],
+        num_val=data.get("num_val", 0),
+        num_test=data["num_test"],
+    )
 
 
 def bind(

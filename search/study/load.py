@@ -273,9 +273,10 @@ def find_with_file(
     # The current location counts: the folder may have been moved.
     if given is None:
         return study.model_copy(update={"storage": location.storage, "name": location.name}), None
-    # The study file decides how the study is run, recorded and compared, also after the start of the sweep. It also
-    # holds the passwords, which the resolved file does not contain.
-    own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
+    # The study file decides where the study is and how it is run, recorded and compared, also after the start of the
+    # sweep. It also holds the passwords, which the resolved file does not contain.
+    fields = ("name", "compare", "resources", "tracking", "storage")
+    own: dict[str, Any] = {field: getattr(given, field) for field in fields}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
     return study.model_copy(update=own), given
 

@@ -42,6 +42,8 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
         if sweep.rejected:
             print_line(f"{study.name}: {describe_rejected(sweep.rejected)} before training")
         if sweep.space_exhausted:
+            if sweep.finished:
+                journal.note("exhausted")
             print_line(
                 f"{study.name}: {sweep.why_exhausted} ({len(sweep.records):,} of {sweep.num_planned:,} planned trials "
                 "are run)"

@@ -292,6 +292,7 @@ class Sweep(Dispatcher):
         if self._sampler.is_enqueued(point):
             return Answer(done=False, words="the point is enqueued already")
         self._sampler.enqueue(point)
+        self.space_exhausted = False
         words = "it is the next new trial, after those enqueued before it"
         if self._journal.num_of_kind("trial") >= self._num_planned:
             words = "enqueued, but all planned trials have started; add one: `hybrid-search extend STUDY --trials 1`"

@@ -145,7 +145,8 @@ def assign(data: dict[str, Any], assignment: str) -> str | None:
         return f"--set {assignment}: expected path.to.key=value, such as train.epochs=3"
     try:
         # 1e-3 is a number on the command line; text of this form can be quoted.
-        value = float(text) if _EXPONENT.fullmatch(text.strip()) else read_yaml(text)
+        # A dash is a value, `fc: "-"`, and no list of nothing.
+        value = float(text) if _EXPONENT.fullmatch(text.strip()) else "-" if text.strip() == "-" else read_yaml(text)
     except YamlError:
         return f"--set {assignment}: the value is not YAML"
     node = data

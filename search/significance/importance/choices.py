@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ class ChoiceDifference:
     estimate: float
     """Mean of a minus mean of b."""
     low: float | None
-    """Lower end of Welch's 95 % interval; None with fewer than MIN_SIDE trials on a side."""
+    """Lower end of Welch's 95 % interval; None with fewer than MIN_SIDE trials on a side, or if no score varies."""
     high: float | None
     num_a: int
     num_b: int
@@ -57,7 +58,8 @@ def choice_differences(factors: Sequence[Factor], scores: NDArray[np.float64]) -
 
 
 def _difference(name: str, a: str, b: str, of_a: NDArray[np.float64], of_b: NDArray[np.float64]) -> ChoiceDifference:
-    interval = welch_t(of_a, of_b).interval if min(of_a.size, of_b.size) >= MIN_SIDE else None
+    test = welch_t(of_a, of_b) if min(of_a.size, of_b.size) >= MIN_SIDE else None
+    interval = None if test is None or math.isnan(test.p) else test.interval
     return ChoiceDifference(
         parameter=name,
         a=a,

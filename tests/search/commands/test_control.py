@@ -21,8 +21,9 @@ from search.commands.studies import list_studies
 from search.errors import InputError, NothingToDoError, StudyLockedError
 from search.journal.commands import Command
 from search.journal.journal import Journal
-from search.journal.reading import read_events, read_records
+from search.journal.reading import read_events, read_history, read_records
 from search.records import Completed, Stopped
+from search.report import overview
 from search.report.overview import make_overview, to_lines
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
@@ -199,10 +200,10 @@ def test_the_status_is_shown_again_until_ctrl_c(
 
 
 def test_a_watched_status_is_no_single_document(tmp_path: Path) -> None:
-    for option in ("--json", "--check"):
+    for option in ("--json", "--check", "--importance"):
         refused = call("status", tmp_path, "--watch", option)
         assert refused.returncode == 2
-        assert "status --watch: expected no --check and no --json beside it" in refused.stderr
+        assert "status --watch: expected no --check, --importance or --json beside it" in refused.stderr
 
 
 @pytest.fixture
@@ -237,6 +238,28 @@ def test_what_can_never_be_done_is_refused_at_once(begun: StudyConfig, command: 
 def test_a_study_that_nobody_drives_is_not_paused(begun: StudyConfig) -> None:
     with pytest.raises(NothingToDoError, match="expected a sweep or comparison that runs, found none"):
         send(begun, Command(verb="pause"))
+
+
+def test_a_command_is_not_written_through_a_link(begun: StudyConfig, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (begun.folder / "commands").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="commands: expected a folder, found a link; remove it"):
+        send(begun, Command(verb="extend", trials=1))
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_an_answered_command_waits_no_more(begun: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file is still there if the driver was killed after it had answered."""
+    from search.journal.commands import Answer
+
+    command = Command(verb="stop", trial=1)
+    control.write(begun.location, command)
+    monkeypatch.setattr(Journal, "_forget_command", lambda *_: None)
+    with Journal(begun.folder) as journal:
+        journal.answer(command, Answer(done=True, words="trial 1 is stopped after 0 epochs"))
+    assert list((begun.folder / "commands").iterdir())
+    words = overview._commands(begun, read_history(begun.folder))
+    assert words == ("stop --trial 1: trial 1 is stopped after 0 epochs",)
 
 
 def test_what_the_driver_refuses_is_an_error(begun: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +309,8 @@ def test_a_wrong_point_is_one_line(text: str, words: str) -> None:
 
 def test_a_point_is_a_preset_or_values() -> None:
     assert parse_point("ecrnn/cnn") == "ecrnn/cnn"
+    point = {"fc": "-", "enc_on": False, "lr": 1e-5, "nodes": 8}
+    assert parse_point(Command(verb="enqueue", point=point).words.removeprefix("enqueue ")) == point
     assert parse_point("rnn=gru, nodes=8,lr=1e-3,enc_on=false") == {
         "rnn": "gru",
         "nodes": 8,

@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from search.cli import control as cli
 from search.commands import removal
 from search.commands.studies import list_studies, to_lines
-from search.errors import InputError, NothingToDoError, StudyLockedError
+from search.errors import InputError, NothingToDoError, StoreError, StudyLockedError
 from search.journal.commands import Command
 from search.journal.journal import Journal
 from search.journal.mlflow_run import JOURNAL_TAG
+from search.journal.reading import read_records
 from search.records import Completed, EpochMetrics, Stopped, TrialRecord
 from search.storage.lease import Lease
 from search.storage.remote_copy import copy_of
@@ -25,6 +28,8 @@ from search.storage.store import Store
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder, make_folder, record_study
 from search.study.load import find_study
+from search.study.tracking_place import tracking_place
+from search.sweep.run import run_sweep
 from search.tracking.mlflow_client import connect, default_uri
 
 MakeStudy = Callable[..., StudyConfig]
@@ -75,6 +80,22 @@ def test_the_studies_of_a_folder_are_listed(
     assert lines[0].split() == ["study", "state", "trials", "validation", "nominee", "changed"]
     assert any(line.startswith("broken: ") and "journal.jsonl:1" in line for line in lines)
     assert lines[-1] == "4 studies"
+
+
+def test_a_sweep_that_used_up_its_space_is_finished(make_study: MakeStudy, copied_here: None, tmp_path: Path) -> None:
+    def state() -> tuple[str, int, int]:
+        (row,) = list_studies(str(tmp_path / "runs"))
+        return row.state, row.num_over, row.num_planned
+
+    study = make_study("train.epochs=1", "search.sampler=grid", fix={"lr": 0.01, "dropout": 0.0, "rnn": "none"})
+    run_sweep(study)
+    assert state() == ("finished", 1, 6)
+    with Journal(study.folder) as journal:
+        journal.note("session", version=2, verb="compare")
+    assert state() == ("finished", 1, 6)
+    with Journal(study.folder) as journal:
+        journal.note("session", version=2, verb="sweep")
+    assert state() == ("unfinished", 1, 6), "the newest sweep was killed before it looked"
 
 
 def test_a_wrong_storage_is_one_line(
@@ -132,8 +153,66 @@ def test_a_study_is_deleted_with_its_runs_and_no_others(
 
 def test_a_study_without_mlflow_is_deleted(make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig]) -> None:
     study = fill(make_study(tracking={"enabled": True}))
-    assert removal.delete(study)[1].startswith("deleted 0 runs in MLflow")
+    assert removal.delete(study)[1] == (
+        f"found no runs of it in MLflow at {default_uri(study.folder.parent)}, experiment tiny"
+    )
     assert not study.folder.exists()
+
+
+def test_the_runs_of_an_archived_study_are_deleted_with_it(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], empty_database: Path
+) -> None:
+    removal.archive(fill(make_study()))  # the next one needs a number
+    study = fill(make_study(tracking={"enabled": True}))
+    client, experiment = tracked(study, empty_database)
+    place = removal.archive(find_study(study.folder))
+    assert place.name == "tiny-2"
+    archived = find_study(place.folder)
+    assert tracking_place(archived) == tracking_place(study)
+    assert removal.delete(archived)[1].startswith("deleted 2 runs in MLflow")
+    assert sorted(run.info.run_name for run in client.search_runs([experiment])) == ["c", "d"]
+
+
+def test_a_copy_of_a_study_is_archived_under_its_own_name(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig]
+) -> None:
+    study = fill(make_study(tracking={"enabled": True}))
+    shutil.copytree(study.folder, study.folder.with_name("copy"))
+    place = tracking_place(find_study(removal.archive(find_study(study.folder.with_name("copy"))).folder))
+    assert place is not None
+    assert place.experiment == "copy", "else its deletion would delete the runs of the original"
+
+
+@pytest.mark.parametrize("act", [removal.archive, removal.delete])
+def test_a_study_file_acts_on_the_study_of_its_name(
+    make_study: MakeStudy,
+    fill: Callable[[StudyConfig], StudyConfig],
+    study_data: dict[str, Any],
+    tmp_path: Path,
+    act: Callable[[StudyConfig], object],
+) -> None:
+    original = fill(make_study()).folder
+    copied = original.with_name("copy")
+    shutil.copytree(original, copied)
+    (tmp_path / "copy.yaml").write_text(yaml.safe_dump({**study_data, "name": "copy"}, sort_keys=False))
+    act(find_study(tmp_path / "copy.yaml"))
+    assert original.exists()
+    assert not copied.exists()
+
+
+@pytest.mark.parametrize("act", [removal.archive, removal.delete])
+def test_a_folder_that_is_a_link_stays(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], tmp_path: Path, act: Callable[..., object]
+) -> None:
+    study = fill(make_study(tracking={"enabled": True}))
+    study.folder.rename(tmp_path / "elsewhere")
+    study.folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=rf"tiny: expected a folder, found a link to {tmp_path}/elsewhere"):
+        act(study)
+    assert study.folder.is_symlink()
+    assert (tmp_path / "elsewhere" / "journal.jsonl").is_file()
+    assert not (study.folder.parent / ".archive").exists()
+    assert not (study.folder.parent / "mlflow.db").exists(), "nor is MLflow asked"
 
 
 @pytest.mark.parametrize("act", [removal.archive, removal.delete])
@@ -212,6 +291,63 @@ class TestOnAStore:
         assert removal.delete(archived) == [f"deleted {storage}/.archive/tiny"]
         assert list(Store(storage).list()) == []
         assert not archived.folder.exists()
+
+    def test_what_only_the_working_copy_has_is_archived_too(
+        self,
+        make_study: MakeStudy,
+        fill: Callable[[StudyConfig], StudyConfig],
+        make_record: Callable[..., TrialRecord],
+        storage: str,
+    ) -> None:
+        study = fill(make_study(storage=storage))
+        with Journal(study.folder) as journal:  # as a driver that could not reach the store any more
+            journal.end("k1", Stopped(epoch=1))
+            journal.begin(make_record("k2", number=2))
+        (study.folder / "report.html").write_text("report")
+        place = removal.archive(find_study(f"{storage}/tiny"))
+        assert not study.folder.exists()
+        archived = find_study(str(place))
+        outcomes = {key: record.outcome for key, record in read_records(archived.folder).items()}
+        assert outcomes == {"k0": Completed(), "k1": Stopped(epoch=1), "k2": None}
+        assert (archived.folder / "report.html").read_text() == "report"
+
+    def test_two_journals_that_differ_are_not_archived(
+        self, make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], storage: str
+    ) -> None:
+        study = fill(make_study(storage=storage))
+        path = study.folder / "journal.jsonl"
+        path.write_text(path.read_text().replace('"k1"', '"k9"'))
+        with pytest.raises(StoreError, match="two machines continued from the same point"):
+            removal.archive(study)
+        assert path.is_file()
+        assert "tiny/study.yaml" in Store(storage).list("tiny/")
+
+    def test_the_runs_of_an_archived_study_are_where_they_were(
+        self, make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], storage: str
+    ) -> None:
+        study = fill(make_study(storage=storage, tracking={"enabled": True}))
+        archived = find_study(str(removal.archive(find_study(f"{storage}/tiny"))))
+        assert tracking_place(archived) == tracking_place(study)
+
+    @pytest.mark.parametrize("act", [removal.archive, removal.delete])
+    def test_the_lease_is_not_renewed_while_files_are_deleted(
+        self,
+        make_study: MakeStudy,
+        fill: Callable[[StudyConfig], StudyConfig],
+        storage: str,
+        monkeypatch: pytest.MonkeyPatch,
+        act: Callable[[StudyConfig], object],
+    ) -> None:
+        fill(make_study(storage=storage))
+        original, renewing = Store.delete, []
+
+        def delete(self: Store, name: str) -> None:
+            renewing.append(any(thread.name == "study-lease" for thread in threading.enumerate()))
+            original(self, name)
+
+        monkeypatch.setattr(Store, "delete", delete)
+        act(find_study(f"{storage}/tiny"))
+        assert renewing == [False]
 
     def test_a_study_that_another_machine_drives_stays(
         self, make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], storage: str

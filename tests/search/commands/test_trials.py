@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,73 @@ def test_the_table_has_the_varied_parameters_and_the_file_all(study: StudyConfig
     assert (row["backbone"], row["nodes"], row["lr"], row["enc_on"]) == ("cnn4", "8", "0.002", "false")
     with pytest.raises(StorageFaultError, match=r"missing/trials\.csv"):
         listing.write_csv(table, tmp_path / "missing" / "trials.csv")
+
+
+def test_every_measure_is_a_column_if_any_trial_has_it(
+    study: StudyConfig, make_epoch: Callable[..., EpochMetrics], tmp_path: Path
+) -> None:
+    with Journal(study.folder) as journal:
+        key = listing.read_history(study.folder).records["d"].key
+        journal.epoch(key, make_epoch(4, 0.4, val_loss=0.25, val_macro_f1=0.5, latency_ms=1.5), "node")
+    table = listing.make_table(study, sort="-val_loss", where="macs > 0")
+    names = [column.name for column in table.columns]
+    assert names[3:12] == [
+        *("val_accuracy", "val_macro_f1", "val_loss", "num_parameters", "macs", "sequential_steps"),
+        *("latency_ms", "train_secs_per_epoch", "secs"),
+    ]
+    assert column(table, "val_loss") == [1.1, 1.1, 0.25, None]
+    assert column(table, "latency_ms") == [None, None, 1.5, None]
+    assert column(table, "train_secs_per_epoch") == [2.0, 2.0, 2.0, None]
+    assert [row["number"] for row in listing.make_table(study, where="val_macro_f1 >= 0.5").rows] == [3]
+    assert listing.make_table(study, where="val_auroc > 0").rows == ()
+    listing.write_csv(table, tmp_path / "trials.csv")
+    with (tmp_path / "trials.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert (rows[2]["val_loss"], rows[2]["latency_ms"], rows[0]["latency_ms"]) == ("0.25", "1.5", "")
+    assert "val_auroc" not in rows[0]
+    assert "val_auroc" not in listing.to_dict(table)["trials"][0]
+    assert "val_loss" not in listing.to_lines(table)[0]
+
+
+def test_goals_are_printed(study: StudyConfig) -> None:
+    search = study.search.model_copy(update={"objectives": {"val_accuracy": "max", "macs": "min"}})
+    table = listing.make_table(study.model_copy(update={"search": search}))
+    assert listing.to_lines(table)[0].split()[3:7] == ["val_accuracy", "num_parameters", "macs", "sequential_steps"]
+
+
+def test_recorded_counts_are_shown_though_the_image_size_is_not_known(
+    study: StudyConfig, make_record: Callable[..., TrialRecord], cnn: dict[str, Any]
+) -> None:
+    with Journal(study.folder) as journal:
+        journal.begin(make_record("e", number=4, point={**cnn, "lr": 0.005}, counts={"num_parameters": 7, "macs": 8}))
+    assert column(listing.make_table(study), "macs")[4] == 8
+    path = study.folder / "journal.jsonl"
+    path.write_text(path.read_text().replace('"height":8,', ""))
+    assert column(listing.make_table(study), "num_parameters") == [None] * 4 + [7]
+
+
+def test_the_file_behind_a_link_is_written(study: StudyConfig, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "real.csv").write_text("old")
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "disk" / "real.csv")
+    listing.write_csv(listing.make_table(study), link)
+    assert link.is_symlink()
+    assert (tmp_path / "disk" / "real.csv").read_text().startswith("number,state,")
+
+
+def test_a_pipe_is_written_and_stays(study: StudyConfig, tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        listing.write_csv(listing.make_table(study), link)
+        assert os.read(reader, 1 << 16).startswith(b"number,state,")
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
 
 
 def test_a_narrow_terminal_drops_parameters_first(study: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:

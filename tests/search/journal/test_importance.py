@@ -12,7 +12,7 @@ import pytest
 
 from search.journal.importance import MIN_TRIALS, what_mattered
 from search.journal.scored_trials import score_trials
-from search.records import Completed, Failed, Outcome, Stopped, TrialRecord
+from search.records import Completed, Failed, Infeasible, Outcome, Stopped, TrialRecord
 from spaces.space import Space
 
 Make = Callable[..., TrialRecord]
@@ -65,15 +65,17 @@ def test_trials_are_ranked_as_the_sweep_ranks_them(make_trial: Callable[..., Tri
         make_trial("diverged", Failed(reason="nan", diverged=True), 0.99),
         make_trial("best", Completed(), 0.1, 0.2, 0.5),
         make_trial("early", Stopped(epoch=1), 0.8),
+        make_trial("slow", Infeasible(measure="latency_ms", value=9.0, limit=5.0), 0.7),
         make_trial("tie", Completed(), 0.3, 0.3, 0.5),
         make_trial("blind", Completed(), None),
     ]
     trials = score_trials(records, SPACE)
     keys = [record.key for record in trials.records]
     assert set(keys[:2]) == {"best", "tie"}
-    assert keys[2:] == ["worst", "late", "early", "diverged"]
+    assert keys[2:] == ["worst", "late", "early", "slow", "diverged"]
     assert trials.rank[:2].tolist() == [1.0, 1.0]
-    assert trials.rank[2:].tolist() == pytest.approx([4 / 5, 3 / 5, 2 / 5, 1 / 5])
+    assert trials.rank[2:].tolist() == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    assert trials.ended(Infeasible).tolist() == [False] * 5 + [True, False]
 
 
 def test_repeats_do_not_count(make_record: Make, make_epoch: Callable[..., Any]) -> None:

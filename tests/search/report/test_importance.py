@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from search.journal.importance import what_mattered
 from search.journal.journal import Journal
-from search.records import Completed, Stopped, TrialRecord
+from search.records import Completed, Infeasible, Stopped, TrialRecord
 from search.report.claim import command_lines, find_rival
 from search.report.importance_text import read_importance, to_dict, to_lines
 from search.report.material import gather
@@ -32,8 +33,8 @@ def swept(
         study = make_study(**sections)
         space = study.build_space()
         with Journal(claim_folder(study)) as journal:
-            data = {"name": "digits", "digest": "d1g3st", "num_train": 70, "num_test": 50, "root": None}
-            journal.note("session", verb="sweep", versions={}, git=None, data=data, classes=["0"])
+            data = {"name": "digits", "digest": "d1g3st", "num_train": 70, "num_test": 50, "height": 8, "width": 8}
+            journal.note("session", verb="sweep", versions={}, git=None, data=data, classes=list("0123456789"))
             for number in range(num_trials):
                 rate = 0.0005 * 40 ** ((number * 7 % num_trials) / num_trials)
                 cell = {"rnn": "gru", "nodes": (4, 8)[number // 2 % 2]} if number % 2 else {"rnn": "none"}
@@ -146,10 +147,113 @@ def test_a_rival_of_another_kind_is_a_trial_of_its_own(
     assert "trial 1, the best with rnn none, which differs in more" in rival.words
 
 
+@pytest.mark.parametrize("limited", [False, True])
+def test_an_invalid_model_is_no_rival(
+    make_study: MakeStudy,
+    make_record: Callable[..., TrialRecord],
+    make_epoch: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    limited: bool,
+) -> None:
+    """Then the trial with the other value is, which was trained; so it is if the size of the images is not known."""
+    study = make_study("search.limits.num_parameters=1000000000") if limited else make_study()
+    data = {"name": "digits", "digest": "d", "num_train": 70, "num_test": 50, "height": 8, "width": 8}
+    with Journal(claim_folder(study)) as journal:
+        journal.note("session", verb="sweep", data=data, classes=list("0123456789"))
+    space = study.build_space()
+    points = [{"rnn": "gru", "nodes": n, "dropout": d, "lr": 0.01} for n, d in ((8, 0.0), (4, 0.2))]
+    records = [
+        make_record(
+            f"t{n}", number=n, outcome=Completed(), curve=(make_epoch(1, 0.9 - n / 10),), point=dict(space.point(p))
+        )
+        for n, p in enumerate(points)
+    ]
+    mattered = what_mattered(records, space)
+    alone = find_rival(mattered, study)
+    assert alone is not None
+    assert (alone.parameter, alone.trial, alone.point) == ("nodes", None, {**points[0], "nodes": 4})
+    if limited:
+        strict = study.model_copy(update={"search": study.search.model_copy(update={"limits": {"num_parameters": 10}})})
+        other = find_rival(mattered, strict)
+    else:
+        monkeypatch.setattr("search.report.claim.why_not", lambda *_: "no valid model")
+        other = find_rival(mattered, study)
+    assert other is not None
+    assert (other.trial, other.point) == (1, points[1])
+    monkeypatch.undo()
+    (study.folder / "journal.jsonl").unlink()
+    unknown = find_rival(mattered, study)
+    assert unknown is not None
+    assert unknown.trial == 1
+
+
+def test_an_infeasible_trial_is_no_rival(
+    make_study: MakeStudy, make_record: Callable[..., TrialRecord], make_epoch: Callable[..., Any]
+) -> None:
+    study = make_study()
+    space = study.build_space()
+    outcomes = [Completed(), Infeasible(measure="latency_ms", value=9.0, limit=5.0), Completed()]
+    points = [{"rnn": "gru", "nodes": n, "dropout": 0.0, "lr": rate} for n, rate in ((8, 0.01), (4, 0.01), (8, 0.001))]
+    records = [
+        make_record(
+            f"t{n}", number=n, outcome=outcome, curve=(make_epoch(1, 0.9 - n / 10),), point=dict(space.point(point))
+        )
+        for n, (point, outcome) in enumerate(zip(points, outcomes, strict=True))
+    ]
+    rival = find_rival(what_mattered(records, space), study)
+    assert rival is not None
+    assert (rival.parameter, rival.trial) == ("lr", 2), "the only other number of nodes is infeasible"
+
+
+def test_infeasible_trials_and_several_goals_are_said(
+    swept: Callable[..., StudyConfig], parse: Any, make_record: Callable[..., TrialRecord], make_epoch: Any
+) -> None:
+    search = {"trials": 6, "objectives": {"val_accuracy": "max", "num_parameters": "min"}, "limits": {"latency_ms": 5}}
+    study = swept(24, search=search)
+    point = {"rnn": "none", "dropout": 0.0, "lr": 0.01}
+    with Journal(study.folder) as journal:
+        journal.begin(make_record("slow", number=24, point=dict(study.build_space().point(point))))
+        journal.epoch("slow", make_epoch(1, 0.9), "node-1")
+        journal.end("slow", Infeasible(measure="latency_ms", value=9.0, limit=5.0))
+    lines = to_lines(study, read_importance(study))
+    assert lines[1] == "importance  25 trials with a result: 24 completed, 1 infeasible"
+    note = "Of the goals, this describes the validation accuracy alone, not num_parameters."
+    assert note in re.sub(r"\s+", " ", " ".join(lines))
+    assert note in re.sub(r"\s+", " ", parse(make_page(gather(study))).words)
+    assert to_dict(study, read_importance(study))["trials"]["infeasible"] == 1
+
+
+def test_one_goal_is_not_said(swept: Callable[..., StudyConfig]) -> None:
+    study = swept(24)
+    assert "Of the goals" not in " ".join(to_lines(study, read_importance(study)))
+
+
+def test_equal_scores_are_said(
+    make_study: MakeStudy, make_record: Callable[..., TrialRecord], make_epoch: Callable[..., Any]
+) -> None:
+    study = make_study()
+    space = study.build_space()
+    records = [
+        make_record(
+            f"t{n}",
+            number=n,
+            outcome=Completed(),
+            curve=(make_epoch(1, 0.1),),
+            point=dict(space.point({"rnn": "none", "dropout": (0.0, 0.2)[n % 2], "lr": 0.001 + n / 10_000})),
+        )
+        for n in range(24)
+    ]
+    found = what_mattered(records, space)
+    (line,) = [line for line in to_lines(study, found) if line.startswith("dropout: ")]
+    assert line.split()[-7:] == ["+0.00", "no", "score", "varies", "12", "and", "12"]
+    assert "NaN" not in json.dumps(to_dict(study, found))
+
+
 def test_the_document_has_all_numbers(swept: Callable[..., StudyConfig]) -> None:
     study = swept(40, stopped=10)
     found = to_dict(study, read_importance(study))
-    assert found["trials"] == {"completed": 30, "stopped": 10, "diverged": 0}
+    assert found["trials"] == {"completed": 30, "stopped": 10, "infeasible": 0, "diverged": 0}
+    assert found["score"] == "val_accuracy"
     assert found["epoch"] == 1
     assert found["rankings"]["reaching"]["num_trials"] == 40
     assert {share["parameter"] for share in found["rankings"]["reaching"]["shares"]} == {

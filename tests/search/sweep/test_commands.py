@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from search.commands.control import write
-from search.errors import InterruptedStudyError
+from search.errors import InputError, InterruptedStudyError
 from search.journal.commands import Command, num_planned
 from search.journal.follower import Follower
 from search.journal.journal import Journal
@@ -234,6 +235,87 @@ def test_a_pause_that_was_sent_before_this_start_is_over(make_study: MakeStudy, 
     ((_, done, words),) = answers(study)
     assert not done
     assert words.startswith("sent before this start")
+
+
+def test_whether_a_pause_is_stale_does_not_depend_on_clocks(make_study: MakeStudy, driver: Any) -> None:
+    early, late = make_study(*OPTIONS, name="early"), make_study(*OPTIONS, "train.epochs=1", name="late")
+    with Journal(_claimed(late)) as journal:
+        journal.note("session", verb="sweep", version=2)
+    write(
+        late.location, Command(verb="pause", at=time.time() + 600)
+    )  # before the start, by the clock of its machine long after it
+    assert len(driver.sweep(late)) == 3
+    assert not answers(late)[0][1]
+    with Journal(_claimed(early)) as journal:
+        journal.note("session", verb="sweep", version=2)
+    with pytest.raises(InterruptedStudyError):
+        driver.sweep(early, watch=once(has_epochs(1, 1), early, Command(verb="pause", at=time.time() - 600)))
+
+
+def test_an_answer_of_any_length_leaves_the_journal_readable(
+    make_study: MakeStudy, driver: Any, gru: dict[str, Any]
+) -> None:
+    study = make_study("search.trials=1", "train.epochs=1")
+    wrong = {f"unknown_{number}": 1 for number in range(2500)}
+    command = Command(verb="enqueue", point={**gru, **wrong})
+    assert len(command.to_bytes()) < 1 << 16
+    driver.sweep(study, watch=once(has_epochs(0, 1), study, command))
+    ((_, done, words),) = answers(study)
+    assert not done
+    assert len(words) == 500
+    assert "unknown_0" in words
+
+
+def test_nothing_behind_a_link_is_read_as_a_command_and_deleted(
+    make_study: MakeStudy, driver: Any, tmp_path: Path
+) -> None:
+    study = make_study("search.trials=1", "train.epochs=1")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "results.json").write_text("{}")
+    (_claimed(study) / "commands").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="commands: expected a folder, found a link; remove it"):
+        driver.sweep(study)
+    assert (tmp_path / "elsewhere" / "results.json").is_file()
+
+
+def test_a_command_waits_until_its_answer_is_in_the_journal(
+    make_study: MakeStudy, driver: Any, killed: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(*OPTIONS, "train.epochs=1")
+    note = Journal.note
+
+    def kill(self: Journal, event: str, **fields: object) -> None:
+        if event == "command":
+            raise killed
+        note(self, event, **fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "note", kill)
+        with pytest.raises(killed):
+            driver.sweep(study, watch=once(has_epochs(0, 1), study, Command(verb="extend", trials=2)))
+    assert len(waiting(study)) == 1
+    assert len(driver.sweep(study)) == 5
+    assert answers(study) == [("extend", True, "5 trials instead of 3")]
+
+
+def test_a_point_enqueued_after_the_space_counts_as_exhausted_is_trained(
+    make_study: MakeStudy, driver: Any, monkeypatch: pytest.MonkeyPatch, cnn: dict[str, Any]
+) -> None:
+    """The one point that the limit allows; random proposals find it only by chance."""
+    monkeypatch.setattr("search.sampling.sampler.MAX_REJECTIONS", 3)
+    monkeypatch.setattr("search.sweep.sweep.why_not", lambda _, point, __: None if point["lr"] == 0.002 else "no")
+    study = make_study("search.trials=2", "train.epochs=1", "fix.rnn=none")
+    assert driver.sweep(study) == []
+    write(study.location, Command(verb="enqueue", point={**cnn, "lr": 0.002}))
+    with Journal(study.folder) as journal:
+        sweep = Sweep(study=study, facts=driver.facts, journal=journal)
+        assert sweep.propose() is None
+        assert sweep.space_exhausted
+        assert sweep.obey()
+        assert not sweep.finished
+    records = driver.sweep(study)
+    assert [record.point["lr"] for record in records] == [0.002]
+    assert [record.outcome for record in records] == [Completed()]
 
 
 def test_a_command_is_carried_out_once_though_the_driver_is_killed(

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
 from search.significance.importance.factor import Factor
-from search.significance.importance.fanova import fanova
+from search.significance.importance.fanova import NUM_TREES, fanova
 from search.significance.importance.ped_anova import ped_anova, ped_anova_shares
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {
@@ -173,6 +173,24 @@ def test_the_seed_changes_the_intervals_only() -> None:
     assert [share.low for share in first] != [share.low for share in other]
     trees = [fanova(factors, factors[0].positions, seed=seed).shares for seed in (0, 1)]
     assert trees[0] != trees[1]
+
+
+def test_the_intervals_are_the_middle_95_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of resamplings and trees whose shares lie evenly from 0 to 1."""
+    factors = independent(60, seed=7)[:2]
+
+    def even(factors: list[Factor], order: np.ndarray, weights: np.ndarray, **_: float) -> np.ndarray:
+        shares = np.linspace(0, 1, len(weights))
+        return np.column_stack([shares, 1 - shares])
+
+    monkeypatch.setattr("search.significance.importance.ped_anova.ped_anova", even)
+    shares = ped_anova_shares(factors, factors[0].positions, target=0.25)
+    monkeypatch.setattr(
+        "search.significance.importance.fanova._main_effects",
+        lambda *_: np.column_stack([np.linspace(0, 1, NUM_TREES)] * 2),
+    )
+    trees = fanova(factors, factors[0].positions).shares
+    assert [(share.low, share.high) for share in (*shares, *trees)] == [pytest.approx((0.025, 0.975))] * 4
 
 
 def test_equal_scores_have_no_importance() -> None:

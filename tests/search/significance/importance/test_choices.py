@@ -39,6 +39,16 @@ def test_each_of_three_values_against_the_others_among_trials_that_have_it() -> 
     assert all(item.low is None and item.high is None for item in found)  # fewer than five on a side
 
 
+def test_scores_that_do_not_vary_have_no_interval() -> None:
+    factor = choice([0.0] * 6 + [1.0] * 6, "gru", "lstm")
+    for scores in (np.full(12, 0.1), np.array([0.1] * 6 + [0.2] * 6)):
+        (found,) = choice_differences([factor], scores)
+        assert found.estimate == pytest.approx(scores[0] - scores[-1])
+        assert (found.low, found.high, found.num_a, found.num_b) == (None, None, 6, 6)
+    (one,) = choice_differences([factor], np.array([0.1] * 6 + [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))
+    assert one.low is not None, "one side that varies is enough"
+
+
 def test_without_a_second_value_there_is_no_difference() -> None:
     number = Factor(name="x", positions=np.linspace(0, 1, 4), num_values=None)
     assert choice_differences([number, choice([1, 1, 1, 1], "a", "b")], np.arange(4.0)) == ()
