@@ -73,7 +73,7 @@ An image classifier with {model["parameters_torch"]:,} parameters ({model["param
 Classes: {kinds}.
 
 The weights come from one training ({weights["why"]}). Its test accuracy
-{_percent(weights["test_accuracy"])} is that of one run, not the estimate above.
+{_percent(weights["test_accuracy"])} is that of one run, not the estimate above.{_recipe(weights)}
 Scores were measured in {weights["precision"]} ({escaped(str(weights["machine"].get("device", "device unknown")))}).
 `model.pt2` computes in {program["precision"]}; it agrees with {program["with_what"]}
 on {100 * program["share"]:.1f} % of {program["num_images"]} test images.
@@ -102,6 +102,16 @@ def _claim(state: str) -> str:
     if state.startswith("nominated"):
         return "Nominated, not confirmed: the sweep selected it for its score in one run. Run `hybrid-search compare`."
     return "Chosen by hand: no declared comparison includes it."
+
+
+def _recipe(weights: dict[str, Any]) -> str:
+    """Return what the recipe means for the model's predictions, beginning with a line break; empty for the usual one."""
+    if weights.get("class_weights") != "balanced":
+        return ""
+    return (
+        "\nIt was trained with balanced class weights: each class had the same total weight in the loss, so rare classes\n"
+        "are predicted more often than their share of the training images."
+    )
 
 
 def _percent(value: float | None) -> str:

@@ -256,6 +256,7 @@ def to_evidence(
             "val_accuracy": winner.record.val_accuracy,
             "test_accuracy": winner.record.test_accuracy,
             "precision": spec.train.precision,
+            "class_weights": spec.train.class_weights,
             "machine": dict(winner.record.machine),
             "why": winner.why,
         },

@@ -16,10 +16,12 @@ from search.records import (
     Stopped,
     TrialRecord,
     canonical,
+    digest_of,
     outcome_from_dict,
     outcome_to_dict,
 )
 from search.seeds import make_block
+from search.training.config import TrainConfig
 from search.training.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
@@ -56,6 +58,7 @@ CHANGED_TRAIN: dict[str, Any] = {
     "augment": "hflip",
     "normalise": "unit",
     "precision": "bfloat16",
+    "class_weights": "balanced",
 }
 
 
@@ -67,6 +70,12 @@ def test_every_setting_of_the_recipe_changes_the_key(make_spec: MakeSpec) -> Non
         for name, value in CHANGED_TRAIN.items()
     }
     assert len(keys | {spec.key}) == len(CHANGED_TRAIN) + 1
+
+
+def test_a_recipe_without_later_settings_has_the_digest_of_earlier_versions() -> None:
+    recipe = TrainConfig(epochs=3, lr=0.01)
+    assert digest_of(recipe.to_identity()) == "6c4767c992bd4f54"
+    assert digest_of(dataclasses.replace(recipe, class_weights="balanced").to_identity()) != "6c4767c992bd4f54"
 
 
 @pytest.mark.parametrize(
