@@ -14,6 +14,7 @@ AUGMENTS = ("none", "hflip", "hvflip", "crop_hflip", "crop_hflip_cutout")
 NORMALISES = ("global", "channel", "half", "unit")
 PRECISIONS = ("auto", "float32", "bfloat16")
 CLASS_WEIGHTS = ("none", "balanced")
+KEEPS = ("last", "best")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,8 @@ class TrainConfig:
     class_weights: str = "none"
     """Weight of each image in the cross-entropy: none (1), or balanced: n / (k * n_c) for a class with n_c of the n
     training images, so that each of the k classes has the same total weight."""
+    keep: str = "last"
+    """Epoch whose weights count: last, or best: that of the highest validation accuracy, of equal ones the first."""
 
     def __post_init__(self) -> None:
         """Check the values and report all faults at once."""
@@ -89,6 +92,7 @@ class TrainConfig:
                     self.class_weights in CLASS_WEIGHTS,
                     f"one of {', '.join(CLASS_WEIGHTS)}",
                 ),
+                ("keep", self.keep, self.keep in KEEPS, f"one of {', '.join(KEEPS)}"),
             )
             if not ok
         ]
@@ -129,5 +133,5 @@ def cpu_has_bfloat16() -> bool:
 
 
 TRAIN_FIELDS = tuple(item.name for item in fields(TrainConfig))
-_ADDED = {item.name: item.default for item in fields(TrainConfig) if item.name == "class_weights"}
+_ADDED = {item.name: item.default for item in fields(TrainConfig) if item.name in {"class_weights", "keep"}}
 """Settings that keys of earlier versions do not contain -> default."""

@@ -286,6 +286,11 @@ class Learner:
             }
         return state
 
+    def load_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        """Replace the weights by those of another epoch, which are not validated yet."""
+        self.model.load_state_dict(weights)
+        self.confusion = self.val_correct = None
+
     def load(self, state: dict[str, Any]) -> None:
         """Restore a state returned by `state`."""
         self.model.load_state_dict(state["model"])
@@ -306,7 +311,7 @@ class Learner:
 
 
 def balanced_weights(labels_N: NDArray[np.int64], num_classes: int) -> torch.Tensor:
-    """Return the weight of each class, n / (k * n_c), so that all k classes that have images have the same total weight.
+    """Return the weight of each class, n / (k * n_c), so that all classes with images have the same total weight.
 
     >>> balanced_weights(np.array([0, 0, 0, 1]), 3).tolist()
     [0.6666666865348816, 2.0, 0.0]
