@@ -169,7 +169,7 @@ def to_lines(plan: Plan) -> list[str]:
     """Return the plan as lines of text."""
     low, mid, high = plan.parameters
     steps = plan.sequential_steps
-    on_blocks = f" on {plan.blocks} blocks" if plan.blocks > 1 else ""
+    on_blocks = f" on {plan.blocks} blocks each" if plan.blocks > 1 else ""
     fast, median, slow = plan.secs_per_epoch
     size = "continuous" if plan.space_size is None else counted(plan.space_size, "point")
     return [
