@@ -72,9 +72,9 @@ def runs_page(address: str, experiment_id: str) -> str:
     """Return the page with an experiment's runs; the server's front page shows traces of language models instead.
 
     >>> runs_page("http://localhost:5000/", "3")
-    'http://localhost:5000/#/experiments/3/runs'
+    'http://localhost:5000/#/experiments/3/runs?workflowType=machine_learning'
     """
-    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs"
+    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
 
 
 def check_uri(uri: str) -> None:

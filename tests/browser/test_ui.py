@@ -52,7 +52,7 @@ def ui(tmp_path: Path) -> Iterator[str]:
     assert server.stderr is not None
     # What it prints is where the run table is, whatever MLflow's front page shows.
     printed = server.stderr.readline()
-    assert f"experiment `shown` at {address}/#/experiments/1/runs " in printed
+    assert f"experiment `shown` at {address}/#/experiments/1/runs?workflowType=machine_learning " in printed
     for _ in range(120):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -83,10 +83,13 @@ def test_runs_and_charts_are_there(ui: str) -> None:
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.goto(f"{ui}/#/experiments/{experiment}/runs")
+        page.goto(f"{ui}/#/experiments/{experiment}/runs?workflowType=machine_learning")
         page.get_by_text("shown sweep").first.wait_for(timeout=30_000)
+        page.get_by_text("Sort: Created").first.wait_for(timeout=30_000)
         page.goto(f"{ui}/#/experiments/{experiment}/runs/{run}/model-metrics")
         page.get_by_text("trial 0").first.wait_for(timeout=30_000)
+        # The charts are in alphabetical order, and only those that are visible are drawn.
+        page.get_by_placeholder("Search metric charts").fill("val_accuracy")
         page.get_by_text("val_accuracy").first.wait_for(timeout=30_000)
         page.goto(f"{ui}/#/experiments/{experiment}/runs/{run}/artifacts")
         page.get_by_text("confusion.png").first.wait_for(timeout=30_000)

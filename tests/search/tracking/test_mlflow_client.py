@@ -169,4 +169,6 @@ def test_a_damaged_sqlite_file_is_called_so(tmp_path: Path, kind: str) -> None:
 
 
 def test_runs_page() -> None:
-    assert runs_page("http://host:5000/", "3") == "http://host:5000/#/experiments/3/runs"
+    assert runs_page("http://host:5000/", "3") == (
+        "http://host:5000/#/experiments/3/runs?workflowType=machine_learning"
+    )
