@@ -21,6 +21,7 @@ def objective(
     *,
     label_smoothing: float = 0.0,
     rnn_l2: float = 0.0,
+    class_weights_K: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute the loss of a batch: cross-entropy, an autoencoder's reconstruction error, and an L2 penalty on RNNs.
 
@@ -32,6 +33,9 @@ def objective(
         labels_B: Class indices.
         label_smoothing: Share of the target that is distributed over all classes.
         rnn_l2: Weight of the sum of squares of the input and recurrent kernels of all recurrences.
+        class_weights_K: Weight of an image's cross-entropy, by its true class, for hard and smoothed targets alike.
+            The batch is averaged over its images, not over their weights (as in Keras; torch divides by the weights),
+            so that the mean over micro-batches is that of the whole batch. None: all images have the weight 1.
 
     Returns:
         The loss, a scalar, and the logits (B, K).
@@ -44,14 +48,21 @@ def objective(
         code_BCHW = model.encode(images_BCHW)
         logits_BK, reconstruction_BCHW = model.classify(code_BCHW), model.decode(code_BCHW)
         error = F.mse_loss(reconstruction_BCHW.to(images_BCHW.dtype), images_BCHW)
-        class_error = F.cross_entropy(logits_BK, labels_B, label_smoothing=label_smoothing)
+        class_error = _cross_entropy(logits_BK, labels_B, label_smoothing, class_weights_K)
         loss = model.recon_weight * error + (1 - model.recon_weight) * class_error
     else:
         logits_BK = model(images_BCHW)
-        loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=label_smoothing)
+        loss = _cross_entropy(logits_BK, labels_B, label_smoothing, class_weights_K)
     if rnn_l2:
         loss = loss + rnn_l2 * sum(kernel.square().sum() for kernel in recurrent_kernels(model))
     return loss, logits_BK
+
+
+def _cross_entropy(logits_BK: Tensor, labels_B: Tensor, label_smoothing: float, weights_K: Tensor | None) -> Tensor:
+    if weights_K is None:
+        return F.cross_entropy(logits_BK, labels_B, label_smoothing=label_smoothing)
+    losses_B = F.cross_entropy(logits_BK, labels_B, label_smoothing=label_smoothing, reduction="none")
+    return (weights_K[labels_B] * losses_B).mean()
 
 
 def recurrent_kernels(model: nn.Module) -> Iterator[nn.Parameter]:

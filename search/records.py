@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,37 @@ class EpochMetrics:
 
 
 _METRICS = tuple(item.name for item in dataclasses.fields(EpochMetrics))
+
+
+def kept_epoch(curve: Sequence[EpochMetrics], keep: str) -> EpochMetrics | None:
+    """Return the epoch whose weights and scores count.
+
+    Args:
+        curve: The epochs so far.
+        keep: `last` (the last validated epoch) or `best` (that of the highest validation accuracy, the first of equal
+            ones).
+
+    Returns:
+        The epoch; None if none was validated.
+    """
+    if keep == "last":
+        return next((item for item in reversed(curve) if item.val_accuracy is not None), None)
+    return max(
+        (item for item in curve if item.val_accuracy is not None),
+        key=lambda item: item.val_accuracy or 0.0,
+        default=None,
+    )
+
+
+def scores_by_epoch(curve: Sequence[EpochMetrics], keep: str) -> dict[int, float]:
+    """Return the score of a trial after each validated epoch: the accuracy that would count if it ended there."""
+    scores: dict[int, float] = {}
+    highest = 0.0
+    for item in curve:
+        if item.val_accuracy is not None:
+            highest = max(highest, item.val_accuracy)
+            scores[item.epoch] = highest if keep == "best" else item.val_accuracy
+    return scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,11 +228,19 @@ class TrialRecord:
     """Number of times that later runs of the command resumed the trial."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """num_parameters, macs and sequential_steps of the model; empty in journals of earlier versions."""
+    keep: str = "last"
+    """Whether the weights of the `last` or of the `best` epoch count; see `train.keep`."""
+
+    @property
+    def kept(self) -> EpochMetrics | None:
+        """The epoch whose weights and scores count, so far; see `kept_epoch`."""
+        return kept_epoch(self.curve, self.keep)
 
     @property
     def val_accuracy(self) -> float | None:
-        """Validation accuracy of the last validated epoch, or None."""
-        return next((item.val_accuracy for item in reversed(self.curve) if item.val_accuracy is not None), None)
+        """Validation accuracy of the epoch that counts, or None."""
+        kept = self.kept
+        return None if kept is None else kept.val_accuracy
 
     @property
     def elapsed_secs(self) -> float:

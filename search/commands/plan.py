@@ -55,13 +55,15 @@ class Plan:
     """Smallest, median and largest number of trained parameters among the sampled points."""
     sequential_steps: tuple[int, int, int]
     memory_gib: float
-    """Memory of the largest sampled model and its optimizer, GiB, without activations."""
+    """Memory of the largest sampled model and its optimizer, once per block, GiB, without activations."""
     num_train: int
     num_val: int
     num_test: int
     data_notes: tuple[str, ...]
     """Notes on how the image folders were read."""
     trials: int
+    blocks: int
+    """Number of blocks that each trial trains on; included in all estimates of the sweep."""
     epochs: int
     secs_per_epoch: tuple[float, float, float]
     """Fastest, median and slowest timed point on this machine's CPU, one thread."""
@@ -118,6 +120,7 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
         foresight = estimate_power(study, facts.num_test, stated or Assumptions())
         secs = sorted(timer.secs())
     median = statistics.median(secs)
+    num_trainings = study.search.trials * study.search.blocks
     num_configs = study.compare.finalists + len(study.compare.baselines)
     return Plan(
         study=study.name,
@@ -130,17 +133,18 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
         num_sampled=len(specs),
         parameters=_spread(counts),
         sequential_steps=_spread(steps),
-        memory_gib=max(counts) * BYTES_PER_PARAMETER / 2**30,
+        memory_gib=study.search.blocks * max(counts) * BYTES_PER_PARAMETER / 2**30,
         num_train=len(train_rows),
         num_val=len(val_rows),
         num_test=facts.num_test,
         data_notes=data.notes,
         trials=study.search.trials,
+        blocks=study.search.blocks,
         epochs=study.train.epochs,
         secs_per_epoch=(secs[0], median, secs[-1]),
         sweep_hours=(
-            study.search.trials * median * min(study.search.grace_epochs, study.train.epochs) / 3600,
-            study.search.trials * median * study.train.epochs / 3600,
+            num_trainings * median * min(study.search.grace_epochs, study.train.epochs) / 3600,
+            num_trainings * median * study.train.epochs / 3600,
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
         claims=describe_claims(study.compare),
@@ -183,6 +187,7 @@ def to_lines(plan: Plan) -> list[str]:
     """Return the plan as lines of text."""
     low, mid, high = plan.parameters
     steps = plan.sequential_steps
+    on_blocks = f" on {plan.blocks} blocks each" if plan.blocks > 1 else ""
     fast, median, slow = plan.secs_per_epoch
     size = "continuous" if plan.space_size is None else counted(plan.space_size, "point")
     return [
@@ -196,7 +201,7 @@ def to_lines(plan: Plan) -> list[str]:
         f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",
         f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, plus activations",
         f"epoch       {_pace(fast)} to {_pace(slow)} (median {_pace(median)}) on one core of this machine",
-        f"sweep       {counted(plan.trials, 'trial')} of up to {counted(plan.epochs, 'epoch')}: "
+        f"sweep       {counted(plan.trials, 'trial')} of up to {counted(plan.epochs, 'epoch')}{on_blocks}: "
         f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
         f"compare     {_cost(plan.compare_hours)}",
         f"claims      {plan.claims}",

@@ -37,7 +37,7 @@ class StudyRow:
     nominee: str = ""
     """Label of the nominated trial; empty if there is none."""
     val_accuracy: float | None = None
-    """Validation accuracy of the nominee, of one run."""
+    """Validation accuracy of the nominee, one run per block of the sweep."""
     changed_at: float | None = None
     """Time of the newest event, in seconds since 1970."""
     fault: str = ""

@@ -59,7 +59,7 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     for like in study.compare.baselines:
         point = complete_point(study, like)
         rank = points.index(point) + 1 if point in points else None
-        baselines.append(Contender(name=_name(like), point=point, trial=None, sweep_rank=rank))
+        baselines.append(Contender(name=name_of(like), point=point, trial=None, sweep_rank=rank))
     check_baselines(study)
     taken = [contender.point for contender in baselines]
     finalists: list[Contender] = []
@@ -93,7 +93,8 @@ def unfinished_sweep(
         yield f"the sweep has {num_over} of {counted(planned, 'trial')} ({source}); a later one may change the nominee"
 
 
-def _name(like: PointLike) -> str:
+def name_of(like: PointLike) -> str:
+    """Return the name of a baseline in comparisons."""
     return like if isinstance(like, str) else f"{describe(like)} ({digest_of(like)[:4]})"
 
 

@@ -31,6 +31,7 @@ def select(
     num_val: int,
     num_classes: int,
     point: Mapping[str, Any] | None = None,
+    is_val_fixed: bool = False,
 ) -> Selection | None:
     """Return the selection, corrected and confirmed score of a configuration.
 
@@ -45,6 +46,7 @@ def select(
         num_classes: Number of classes; a diverged repeat without a finite checkpoint counts with accuracy 1 /
             num_classes.
         point: The configuration; by default the nominee, see `search.journal.nominee.nominee_point`.
+        is_val_fixed: Whether all blocks have the same validation images.
 
     Returns:
         The scores, or None if the sweep has no nominee and no point is given.
@@ -58,7 +60,10 @@ def select(
     rank = ranked.index(trial) + 1 if trial else None
     name = contender.name if contender else trial.label if trial else ""
     score = trial.val_accuracy if trial else None
-    correction, confirmed = _correct(study, trials, rank, num_val), _confirm(document, contender, num_classes)
+    correction, confirmed = (
+        _correct(study, trials, rank, num_val, is_val_fixed),
+        _confirm(document, contender, num_classes),
+    )
     known = correction if isinstance(correction, Correction) else None
     return Selection(
         name=name,
@@ -66,6 +71,8 @@ def select(
         sweep_rank=rank,
         state=state_in(document, name) if contender else NOMINATED,
         selection_score=score,
+        num_blocks=len(trial.blocks) if trial else 1,
+        kept_epoch=trial.kept.epoch if trial and trial.keep == "best" and trial.kept else None,
         corrected_score=score - known.bias if score is not None and known else None,
         correction=known,
         correction_unknown=correction.reason if isinstance(correction, Unknown) else None,
@@ -95,15 +102,25 @@ def selection_of(
         The scores, or None if the sweep has no nominee and no point is given.
     """
     num_val = second_size(facts.num_train, study.split, facts.num_val)
-    return select(study, records, document, num_val=num_val, num_classes=len(facts.classes), point=point)
+    return select(
+        study,
+        records,
+        document,
+        num_val=num_val,
+        num_classes=len(facts.classes),
+        point=point,
+        is_val_fixed=bool(facts.num_val),
+    )
 
 
-def _correct(study: StudyConfig, trials: Sequence[TrialRecord], rank: int | None, num_val: int) -> Correction | Unknown:
+def _correct(
+    study: StudyConfig, trials: Sequence[TrialRecord], rank: int | None, num_val: int, is_val_fixed: bool
+) -> Correction | Unknown:
     if rank is None:
         return Unknown(reason="the sweep did not choose it")
     if rank > 1:
         return Unknown(reason=f"the correction applies to the sweep's first nominee, and this is nominee {rank}")
-    return correct(study.folder, trials, num_images=num_val, seed=study.seed)
+    return correct(study.folder, trials, num_images=num_val, seed=study.seed, is_val_fixed=is_val_fixed)
 
 
 def _confirm(

@@ -1,10 +1,11 @@
 """Selection bias of the nominee's validation score: Tibshirani's correction over folds of the validation images.
 
-Shapes: K folds, C candidates, N images.
+Shapes: K folds, C candidates, N images, R blocks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +34,17 @@ class Unknown:
     """The reason; printed after `not known: `."""
 
 
-def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, seed: int) -> Correction | Unknown:
+def correct(
+    folder: Path, trials: Sequence[TrialRecord], *, num_images: int, seed: int, is_val_fixed: bool = False
+) -> Correction | Unknown:
     """Estimate the selection bias of a sweep's best validation accuracy.
 
-    The estimate covers the choice of validation images: the accuracy of the nominee's weights on other images of this
-    kind. It does not cover seeds, since all trials share one block: retraining the same point may give a lower score.
+    With one block the estimate covers the choice of validation images: the accuracy of the nominee's weights on other
+    images of this kind. It does not cover seeds: retraining the same point may give a lower score. With several blocks,
+    each with its own validation images, the blocks are the folds, and the estimate covers whatever differs between
+    them: seeds and images. It is slightly too small, as the validation images of the blocks overlap. If all blocks have
+    the same validation images, these are dealt into folds, and seeds are not covered.
+
     With four folds the estimate is unbiased if all candidates are equal; if one is clearly better, it is somewhat too
     large, and never negative. Trials that the scheduler stopped were candidates but have no correctness to compare: the
     correction is then a lower bound, or `Unknown` if only one trial completed.
@@ -48,8 +55,9 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
     Args:
         folder: The study's folder.
         trials: All trials of the sweep; the nominee is the completed trial with the highest validation accuracy.
-        num_images: Number of validation images N.
+        num_images: Number of validation images N of one block.
         seed: Assigns images to folds at random, since stored images may be sorted by class.
+        is_val_fixed: Whether all blocks have the same validation images.
 
     Returns:
         The correction, or the reason why there is none.
@@ -71,22 +79,29 @@ def correct(folder: Path, trials: Sequence[TrialRecord], *, num_images: int, see
         return Unknown(reason=f"{which} competed with it and left no correctness of the validation images")
     if len({record.blocks for record in ranked}) > 1:
         return Unknown(reason="the trials were trained on different splits, so they share no validation images")
-    if num_images < NUM_FOLDS:
+    num_blocks = len(ranked[0].blocks)
+    by_block = num_blocks > 1 and not is_val_fixed
+    if num_images < NUM_FOLDS and not by_block:
         return Unknown(reason=f"{num_images} validation images are too few for {NUM_FOLDS} folds")
-    num_scored = num_images * len(ranked[0].blocks)
-    deal = _Deal(num_scored, seed)
-    scores_KC = np.empty((NUM_FOLDS, len(ranked)))
+    num_folds = num_blocks if by_block else NUM_FOLDS
+    deal = _Deal(num_images, seed)
+    scores_KC = np.empty((num_folds, len(ranked)))
     for position, record in enumerate(ranked):
         try:
             correct_N = load_val_correct(folder, record, num_images)
         except (OSError, ValueError) as error:
             return Unknown(reason=f"the correctness of trial {record.number} cannot be read ({error})")
-        scores_KC[:, position] = deal.scores(correct_N)
+        correct_RN = correct_N.reshape(num_blocks, num_images)
+        scores_KC[:, position] = correct_RN.mean(axis=1) if by_block else deal.scores(correct_RN)
+    # Over equal candidates the estimate is (sqrt(K) - 1) times the bias: once with four folds.
+    bias = tibshirani(scores_KC).bias / (math.sqrt(num_folds) - 1)
     return Correction(
-        bias=tibshirani(scores_KC).bias,
+        bias=bias,
         num_candidates=len(ranked),
-        num_images=num_scored,
+        num_images=num_images if is_val_fixed else num_images * num_blocks,
+        num_folds=num_folds,
         num_stopped=num_stopped,
+        covers_seeds=by_block,
     )
 
 
@@ -124,8 +139,9 @@ class _Deal:
         sizes = [len(part) for part in np.array_split(self._order, NUM_FOLDS)]
         self._starts, self._sizes = np.cumsum([0, *sizes[:-1]]), np.array(sizes)
 
-    def scores(self, correct_N: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the accuracy per fold, shape (K,)."""
-        counts_K = np.add.reduceat(correct_N[self._order], self._starts, dtype=np.int64)
-        scores_K: NDArray[np.float64] = counts_K / self._sizes
+    def scores(self, correct_RN: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the accuracy per fold of the images, over all blocks, shape (K,)."""
+        counts_N = correct_RN.sum(axis=0, dtype=np.int64)
+        counts_K = np.add.reduceat(counts_N[self._order], self._starts, dtype=np.int64)
+        scores_K: NDArray[np.float64] = counts_K / (self._sizes * len(correct_RN))
         return scores_K

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from search.console.messages import print_line
 from search.journal.summary import Status, best_first, summarise
 from search.records import TrialRecord
+from search.text.counted import num_runs
 from search.text.printable import printable
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def one_line(status: Status, noun: str) -> str:
     ]
     nominee = status.nominee
     if nominee is not None and nominee.val_accuracy is not None and noun == "trials":
-        parts.append(f"nominated {nominee.val_accuracy:.4f} (one run, {nominee.label})")
+        parts.append(f"nominated {nominee.val_accuracy:.4f} ({num_runs(len(nominee.blocks))}, {nominee.label})")
     if status.epochs_per_sec is not None:
         parts.append(f"{status.epochs_per_sec:.2f} epochs/s")
     if status.eta_secs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search.journal.selection import ConfirmedScore, Expected, Selection
+from search.text.counted import num_runs
 
 
 def score_rows(selection: Selection) -> list[tuple[str, str, str]]:
@@ -13,8 +14,9 @@ def score_rows(selection: Selection) -> list[tuple[str, str, str]]:
     elif selection.selection_score is None:
         chosen = "none: it was not validated"
     else:
+        kept = "" if selection.kept_epoch is None else f" after its best epoch, {selection.kept_epoch}"
         chosen = (
-            "validation accuracy of one run, "
+            f"validation accuracy of {num_runs(selection.num_blocks)}{kept}, "
             f"{'selected for this score' if rank == 1 else f'nominee {rank} of the sweep'}"
         )
     is_confirmed = selection.state.startswith("confirmed")
@@ -33,15 +35,19 @@ def _correction(selection: Selection) -> str:
     correction = selection.correction
     if correction is None:
         return f"unknown: {selection.correction_unknown}"
+    is_best_epoch = selection.kept_epoch is not None
     if correction.num_candidates == 1:
+        if is_best_epoch:
+            return "one candidate: no correction, although its epoch was selected on the validation images"
         return "one candidate: no selection, so no correction"
     num_stopped = correction.num_stopped
     return (
-        f"{'at least ' * bool(num_stopped)}{100 * correction.bias:.2f} pp less, for selection on "
+        f"{'at least ' * bool(num_stopped or is_best_epoch)}{100 * correction.bias:.2f} pp less, for selection on "
         f"{correction.num_images:,} validation images among {correction.num_candidates:,} candidates "
-        f"(Tibshirani, {correction.num_folds} folds"
-        f"{f'; {num_stopped:,} stopped trials competed as well' if num_stopped else ''}); the effect of the seeds is "
-        "not corrected"
+        f"(Tibshirani, {'blocks as ' * correction.covers_seeds}{correction.num_folds} folds"
+        f"{f'; {num_stopped:,} stopped trials competed as well' if num_stopped else ''}"
+        f"{'; the selection of the epoch adds to it' if is_best_epoch else ''}); the effect of the seeds is "
+        f"{'included' if correction.covers_seeds else 'not corrected'}"
     )
 
 

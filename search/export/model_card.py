@@ -7,6 +7,7 @@ from typing import Any
 
 from search.console.scores import score_rows
 from search.journal.selection import Selection
+from search.text.counted import num_runs
 from search.text.printable import printable
 
 NUM_CLASSES_SHOWN = 20
@@ -48,7 +49,8 @@ def to_card(
     classes = model["classes"]
     more = len(classes) - NUM_CLASSES_SHOWN
     kinds = ", ".join(map(escaped, classes[:NUM_CLASSES_SHOWN])) + (f" and {more} more" if more > 0 else "")
-    claims = [*(sentences or [_claim(evidence["state"])]), *(f"Note: {note}." for note in evidence["notes"])]
+    runs = num_runs(weights.get("num_blocks", 1))
+    claims = [*(sentences or [_claim(evidence["state"], runs)]), *(f"Note: {note}." for note in evidence["notes"])]
     rows = [[printable(cell).translate(_HTML) for cell in row] for row in score_rows(selection)]
     scores = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     named = "".join(f"\n* `{field}`: {escaped(place)}" for field, place in places.items())
@@ -73,7 +75,7 @@ An image classifier with {model["parameters_torch"]:,} parameters ({model["param
 Classes: {kinds}.
 
 The weights come from one training ({weights["why"]}). Its test accuracy
-{_percent(weights["test_accuracy"])} is that of one run, not the estimate above.
+{_percent(weights["test_accuracy"])} is that of one run, not the estimate above.{_recipe(weights)}
 Scores were measured in {weights["precision"]} ({escaped(str(weights["machine"].get("device", "device unknown")))}).
 `model.pt2` computes in {program["precision"]}; it agrees with {program["with_what"]}
 on {100 * program["share"]:.1f} % of {program["num_images"]} test images.
@@ -97,11 +99,27 @@ The model was tested only on images like those of `{data}`. Its probabilities ar
 """
 
 
-def _claim(state: str) -> str:
-    """Return the claim of a configuration that was not compared."""
+def _claim(state: str, runs: str) -> str:
+    """Return the claim of a configuration that was not compared, whose score is the mean of some runs."""
     if state.startswith("nominated"):
-        return "Nominated, not confirmed: the sweep selected it for its score in one run. Run `hybrid-search compare`."
+        return f"Nominated, not confirmed: the sweep selected it for its score in {runs}. Run `hybrid-search compare`."
     return "Chosen by hand: no declared comparison includes it."
+
+
+def _recipe(weights: dict[str, Any]) -> str:
+    """Return what the recipe means for the weights, beginning with a line break; empty for the usual recipe."""
+    lines = ""
+    if weights.get("keep") == "best":
+        lines += (
+            f"\nThe weights are those after epoch {weights['epoch']} of {weights['num_epochs']}, which had the highest "
+            "validation accuracy; that accuracy\nis biased upward by this choice, a test accuracy is not."
+        )
+    if weights.get("class_weights") == "balanced":
+        lines += (
+            "\nIt was trained with balanced class weights: each class had the same total weight in the loss, so rare\n"
+            "classes are predicted more often than without."
+        )
+    return lines
 
 
 def _percent(value: float | None) -> str:

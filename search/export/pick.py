@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.compare.contenders import name_of, pick_contenders
 from search.errors import InputError, NothingToDoError
 from search.journal.comparison import ComparedContender, ComparisonDocument
 from search.journal.comparison_file import load_comparison
@@ -16,7 +19,7 @@ from search.records import Infeasible, Stopped, TrialRecord
 from search.significance.records import Comparison
 from search.storage.working_copy import fetch
 from search.study.config import StudyConfig
-from search.sweep.sweep import KEEP_WEIGHTS
+from search.sweep.keeping import describe_kept
 from search.text.counted import counted
 
 BY_HAND = "chosen by hand, not confirmed"
@@ -70,7 +73,7 @@ def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
     """Select the run to export: the one that `nominee.choose` returns, or the wanted one.
 
     A configuration of a comparison is exported with the weights of its first repeat, a rule that does not depend on any
-    score. A trial is exported with its own weights.
+    score. A trial is exported with its own weights, of several blocks those of the first.
 
     Args:
         study: The study.
@@ -106,7 +109,9 @@ def pick_winner(study: StudyConfig, wanted: Wanted | None = None) -> Winner:
     if record.kind == "repeat":
         why = "the first repeat; not selected by score"
     else:
-        why = "the sweep's nominee: one run" if is_choice else f"trial {record.number} of the sweep: one run"
+        runs = len(record.blocks)
+        which = "one run" if runs == 1 else f"the first of {runs} runs, not selected by score"
+        why = f"the sweep's nominee: {which}" if is_choice else f"trial {record.number} of the sweep: {which}"
     return Winner(
         name=name,
         point=point,
@@ -156,6 +161,26 @@ def _trial_of(study: StudyConfig, trials: Sequence[TrialRecord], number: int | N
     return record
 
 
+def way_to_weights(study: StudyConfig, winner: Winner) -> str:
+    """Return how to get weights of a trial whose own were deleted: a comparison trains its point again."""
+    point = dict(winner.point)
+    try:
+        contenders = pick_contenders(study, list(winner.records.values()))
+    except NothingToDoError:
+        contenders = []
+    name = next((item.name for item in contenders if item.point == point), None)
+    given = ""
+    if name is None:
+        name = name_of(point)
+        value = json.dumps([*study.compare.baselines, point])
+        given = f" --set {shlex.quote(f'compare.baselines={value}')}"
+    folder = shlex.quote(str(study.location))
+    return (
+        f"train its point again: `hybrid-search compare {folder}{given}`, then `hybrid-search export {folder} --config "
+        f"{shlex.quote(name)} --to FOLDER`"
+    )
+
+
 def pick_top(study: StudyConfig, count: int) -> list[Wanted]:
     """Return the trials of the sweep with the highest validation accuracy, best first.
 
@@ -174,7 +199,6 @@ def pick_top(study: StudyConfig, count: int) -> list[Wanted]:
         if fetch(study.location, record.artifacts.get("weights-0", "gone")) is None:
             take = f"; use --top {place}" if place else ""
             raise InputError(
-                f"--top {count}: the weights of trial {record.number} were deleted; a sweep keeps those of its "
-                f"{max(KEEP_WEIGHTS, study.compare.finalists)} highest-ranked trials{take}"
+                f"--top {count}: the weights of trial {record.number} were deleted; {describe_kept(study)}{take}"
             )
     return [Wanted(trial=record.number) for record in ranked[:count]]

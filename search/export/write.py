@@ -23,7 +23,7 @@ from search.data.store import ImageData, open_data
 from search.errors import InputError, NothingToDoError
 from search.export.folder import check_target, replacing
 from search.export.model_card import to_card
-from search.export.pick import Wanted, Winner, pick_winner
+from search.export.pick import Wanted, Winner, pick_winner, way_to_weights
 from search.export.verify import Agreement, compare_predictions
 from search.export.weights import fill
 from search.journal.comparison_file import to_dict as comparison_to_dict
@@ -37,7 +37,7 @@ from search.storage.working_copy import fetch
 from search.study.bind import DataFacts, bind, facts_of
 from search.study.config import StudyConfig, to_dict
 from search.study.folder import write_atomically
-from search.sweep.sweep import KEEP_WEIGHTS
+from search.sweep.keeping import describe_kept
 from search.text.printable import printable
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.training.spec import TrialSpec
@@ -78,8 +78,8 @@ def export(
     target = check_target(folder, study.name)
     data = images() if images is not None else open_data(study.data)
     facts = facts_of(data)
-    block = _block_of(study, winner.record)
-    spec = bind(study, winner.point, facts, (block,), score_test=winner.record.kind == "repeat", label=winner.name)
+    blocks = _blocks_of(study, winner.record)
+    spec = bind(study, winner.point, facts, blocks, score_test=winner.record.kind == "repeat", label=winner.name)
     if spec.key != winner.record.key:
         raise InputError(
             f"{study.folder}: {winner.name} was trained as {winner.record.key} and would now be {spec.key}: the data, "
@@ -88,29 +88,26 @@ def export(
     weights = winner.record.artifacts.get("weights-0")
     file = fetch(study.location, weights) if weights else None
     if file is None:
-        raise NothingToDoError(
-            f"{study.folder}: the weights of {winner.name} were deleted{_why_gone(study, winner.record)}; restore "
-            "them from a copy, or export another configuration with --config or --trial"
-        )
+        raise NothingToDoError(f"{study.folder}: the weights of {winner.name} were deleted{_why_gone(study, winner)}")
     deployed = load_deployed(study, spec, file, data)
     with raising_storage_faults(target), replacing(target) as new:
         digest = _write(new, study, data, winner, spec, deployed, file)
     return Export(folder=target, winner=winner, model=deployed, digest=digest)
 
 
-def _why_gone(study: StudyConfig, record: TrialRecord) -> str:
-    if record.kind != "trial":
-        return ""
-    return f" (a sweep keeps those of its {max(KEEP_WEIGHTS, study.compare.finalists)} highest-ranked trials)"
+def _why_gone(study: StudyConfig, winner: Winner) -> str:
+    if winner.record.kind != "trial":
+        return "; restore them from a copy, or export another configuration with --config or --trial"
+    return f" ({describe_kept(study)}); {way_to_weights(study, winner)}"
 
 
-def _block_of(study: StudyConfig, record: TrialRecord) -> Block:
-    purpose, _, index = record.blocks[0].rpartition("-")
-    return make_block(study.seed, purpose, int(index))
+def _blocks_of(study: StudyConfig, record: TrialRecord) -> tuple[Block, ...]:
+    names = (name.rpartition("-") for name in record.blocks)
+    return tuple(make_block(study.seed, purpose, int(index)) for purpose, _, index in names)
 
 
 def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path, data: ImageData) -> Deployed:
-    """Return the model of a completed run with its weights and the normalisation of its training part."""
+    """Return the model of a completed run with its weights of the first block, and the normalisation of that block."""
     from search.data.augment import fit_normaliser
 
     model = build(spec.model, torch.Generator().manual_seed(0))
@@ -183,7 +180,8 @@ def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
     data["name"] = f"{study.name}-winner"
     data["space"] = {key: {"fixed": value} for key, value in winner.point.items()}
     data["fix"] = {}
-    data["search"] |= {"trials": 1, "sampler": "grid", "scheduler": "none", "enqueue": []}
+    data["search"] |= {"trials": 1, "sampler": "grid", "sampler_args": {}, "scheduler": "none", "enqueue": []}
+    data["search"]["keep_checkpoints"] = "finalists"
     for section, field in _PLACES:
         holder = data[section] if section else data
         if holder[field] is not None:
@@ -253,9 +251,14 @@ def to_evidence(
             "key": winner.record.key,
             "digest": digest,
             "block": asdict(spec.blocks[0]),
+            "num_blocks": len(spec.blocks),
             "val_accuracy": winner.record.val_accuracy,
             "test_accuracy": winner.record.test_accuracy,
             "precision": spec.train.precision,
+            "class_weights": spec.train.class_weights,
+            "keep": spec.train.keep,
+            "epoch": winner.record.kept.epoch if winner.record.kept else spec.train.epochs,
+            "num_epochs": len(winner.record.curve),
             "machine": dict(winner.record.machine),
             "why": winner.why,
         },

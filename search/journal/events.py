@@ -90,6 +90,7 @@ class _Begin(_Dict):
     point: dict[str, Value | dict[str, Value] | list[Value] | None]
     blocks: list[Text]
     counts: NotRequired[dict[str, Count]]
+    keep: NotRequired[Literal["last", "best"]]
 
 
 class _Draw(_Dict):

@@ -150,6 +150,7 @@ class Journal:
                 "point": dict(record.point),
                 "blocks": list(record.blocks),
                 **({"counts": dict(record.counts)} if record.counts else {}),
+                **({"keep": record.keep} if record.keep != "last" else {}),
             }
         )
 

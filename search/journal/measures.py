@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from search.records import EpochMetrics, TrialRecord
+from search.records import EpochMetrics, TrialRecord, kept_epoch
 
 Direction = Literal["max", "min"]
 
@@ -44,23 +44,26 @@ MEASURES = {
 
 def value_of(record: TrialRecord, name: str) -> float | None:
     """Return a measure of a trial or repeat; see `measured`."""
-    return measured(name, record.curve, record.counts)
+    return measured(name, record.curve, record.counts, record.keep)
 
 
-def measured(name: str, curve: Sequence[EpochMetrics], counts: Mapping[str, int]) -> float | None:
+def measured(name: str, curve: Sequence[EpochMetrics], counts: Mapping[str, int], keep: str = "last") -> float | None:
     """Return a measure.
 
     Args:
         name: A key of `MEASURES`.
         curve: The epochs so far.
         counts: Counts of the model.
+        keep: Which epoch's scores count, see `search.records.kept_epoch`.
 
     Returns:
-        The score of the last validated epoch, the count, or the cost; None where it is not known.
+        The score of that epoch, the count, or the cost; None where it is not known.
     """
     match MEASURES[name]:
         case Measure(kind="count"):
             return counts.get(name)
+        case Measure(kind="score") if keep == "best":
+            return None if (kept := kept_epoch(curve, keep)) is None else getattr(kept, name)
         case Measure(kind="score"):
             return next((value for item in reversed(curve) if (value := getattr(item, name)) is not None), None)
         case Measure(name="train_secs_per_epoch"):

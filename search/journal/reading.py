@@ -101,6 +101,7 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
                 finished_at=None,
                 node="",
                 counts=event.get("counts", {}),
+                keep=event.get("keep", "last"),
             ),
         )
     elif kind == "epoch":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from search.journal.mlflow_run import MlflowRun
-from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
+from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord, kept_epoch, scores_by_epoch
 from search.text.counted import counted
 
 PARENT_RUNS = {"sweep": "the run of the sweep", "compare": "the run of all repeats"}
@@ -54,7 +54,7 @@ class OptunaTrial:
     value: float | None
     params: Mapping[str, object]
     curve: Mapping[int, float]
-    """Epoch -> validation accuracy."""
+    """Epoch -> validation accuracy, or the highest one so far with `train.keep: best`."""
 
 
 def state_in_optuna(record: TrialRecord) -> tuple[str, float | None]:
@@ -66,14 +66,14 @@ def state_in_optuna(record: TrialRecord) -> tuple[str, float | None]:
         case Stopped() | Infeasible():
             return "PRUNED", curve[max(curve)] if curve else None
         case Completed() if record.curve and record.curve[-1].val_accuracy is not None:
-            return "COMPLETE", record.curve[-1].val_accuracy
+            return "COMPLETE", record.val_accuracy
         case _:
             return "FAIL", None
 
 
 def curve_in_optuna(record: TrialRecord) -> dict[int, float]:
-    """Return epoch -> validation accuracy, as Optuna should have it once the trial has ended."""
-    return {item.epoch: item.val_accuracy for item in record.curve if item.val_accuracy is not None}
+    """Return epoch -> score of the trial after it, as Optuna should have it once the trial has ended."""
+    return scores_by_epoch(record.curve, record.keep)
 
 
 def optuna_differences(
@@ -201,9 +201,11 @@ def value_fault(record: TrialRecord, run: MlflowRun) -> str:
     num_epochs = record.curve[-1].epoch if record.curve else 0
     if run.num_epochs != num_epochs:
         return f"{counted(run.num_epochs, 'epoch')} instead of {num_epochs}"
-    for name in ("val_accuracy", "test_accuracy"):
-        if not _same(getattr(run, name), getattr(record, name)):
-            return f"{name} {getattr(run, name)} instead of {getattr(record, name)}"
+    last = kept_epoch(record.curve, "last")  # MLflow returns the latest value of a metric
+    right = {"val_accuracy": last.val_accuracy if last else None, "test_accuracy": record.test_accuracy}
+    for name, value in right.items():
+        if not _same(getattr(run, name), value):
+            return f"{name} {getattr(run, name)} instead of {value}"
     return ""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
+from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord, scores_by_epoch
 from search.significance.importance.factor import Factor
 from spaces.domains import Choice, Domain, Float, Int, show
 from spaces.space import Space
@@ -59,7 +59,7 @@ def score_trials(records: Sequence[TrialRecord], space: Space) -> ScoredTrials:
     levels = {key: level for level, key in enumerate(sorted(set(keys.values())), start=1)}
     rank = np.array([levels[keys[record.key]] / len(levels) for record in own])
     epoch = _shared_epoch(own)
-    at_epoch = [{item.epoch: item.val_accuracy for item in record.curve}.get(epoch) for record in own]
+    at_epoch = [scores_by_epoch(record.curve, record.keep).get(epoch) for record in own]
     return ScoredTrials(
         records=tuple(own),
         rank=rank,

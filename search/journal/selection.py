@@ -25,6 +25,8 @@ class Correction:
     num_stopped: int = 0
     """Trials that the scheduler stopped. They were candidates too; including their correctness could only increase the
     bias."""
+    covers_seeds: bool = False
+    """Whether the folds are the blocks of the sweep, so that the bias from lucky seeds and splits is included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,5 +74,9 @@ class Selection:
     """Score on the repeats of the newest comparison, on blocks that the sweep did not use."""
     confirmed_unknown: str | None
     """Why there is no confirmed score; printed after `not known: `."""
+    num_blocks: int = 1
+    """Number of blocks of the sweep of which the selection score is the mean."""
+    kept_epoch: int | None = None
+    """The epoch whose weights count, if it was chosen by the validation accuracy, too (`train.keep: best`)."""
     expected_highest: Expected | None
     """Expected best score of the sweep; None before the first completed trial."""

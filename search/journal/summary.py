@@ -15,8 +15,8 @@ from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
 def rank(record: TrialRecord) -> tuple[bool, int, float, int]:
     """Return the sort key of a sweep's trials, best first; it does not depend on the order in which they ended.
 
-    Completed trials are ordered by the validation accuracy of the last epoch. Trials that the scheduler stopped follow,
-    those with the most epochs first. Ties go to the lower trial number.
+    Completed trials are ordered by the validation accuracy of the epoch that counts. Trials that the scheduler stopped
+    follow, those with the most epochs first. Ties go to the lower trial number.
     """
     is_stopped = isinstance(record.outcome, Stopped)
     accuracy = -1.0 if record.val_accuracy is None else record.val_accuracy
@@ -83,7 +83,7 @@ class Status:
     num_unfinished: int
     """Trials that are running or waiting to be resumed."""
     nominee: TrialRecord | None
-    """The sweep's nominee, from a single run and not confirmed."""
+    """The sweep's nominee, from one run per block and not confirmed."""
     num_epochs: int
     epochs_per_sec: float | None
     """Epochs per second since this command started; None before the first epoch."""

@@ -50,7 +50,8 @@ def _budget(material: Material) -> Iterator[tuple[str, str]]:
         trials += f" ({search.trials:,} in the study file, extended since)"
     time = f", at most {search.time_budget_mins:g} minutes" if search.time_budget_mins else ""
     scheduler = "none is stopped early" if search.scheduler == "none" else f"{search.scheduler} stops them early"
-    yield "budget", f"{trials} of {counted(study.train.epochs, 'epoch')}{time}; {scheduler}"
+    blocks = f" on {search.blocks} blocks each" if search.blocks > 1 else ""
+    yield "budget", f"{trials} of {counted(study.train.epochs, 'epoch')}{blocks}{time}; {scheduler}"
     yield "sampler", search.sampler
     size = study.build_space().size
     free = study.build_space().free

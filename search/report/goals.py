@@ -9,7 +9,7 @@ from search.report.goals_plot import front_figure
 from search.report.markup import Html, section, styled, table, tag
 from search.report.material import Material
 from search.report.picture import picture
-from search.text.counted import counted
+from search.text.counted import counted, num_runs
 from search.tracking.front_plot import costs_of, front_plot
 
 BESIDE: dict[str, Direction] = {"val_accuracy": "max", "num_parameters": "min"}
@@ -31,7 +31,8 @@ def make(material: Material) -> Html | None:
         (record.label, *(show_measure(name, value_of(record, name)) for name in front.objectives))
         for record in front.trials
     ]
-    caption = "The Pareto front: one run each, nominated by the sweep, not confirmed"
+    runs = num_runs(len(front.trials[0].blocks)) if front.trials else "one run"
+    caption = f"The Pareto front: {runs} each, nominated by the sweep, not confirmed"
     shown = table(("trial", *(TITLES[name] for name in front.objectives)), rows, caption=caption)
     return section("goals", "Accuracy and cost", *parts, styled("div", "side-by-side", *pictures), shown)
 
@@ -45,7 +46,7 @@ def _picture(material: Material, front: Front, cost: str) -> Html:
         front_plot(material.trials, only(front, cost), material.study.search.limits),
         front_figure(material.trials, front, cost),
         alt=f"Validation accuracy against {TITLES[cost]}, with {counted(len(front.trials), 'trial')} on the front.",
-        caption=f"Each mark is one run of one trial; {line}.",
+        caption=f"Each mark is {num_runs(len(material.trials[0].blocks))} of one trial; {line}.",
     )
 
 

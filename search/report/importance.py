@@ -29,6 +29,7 @@ from search.significance.figures.importance import (
     parallel_plot,
     slices_plot,
 )
+from search.text.counted import num_runs
 
 
 def make(material: Material) -> Html | None:
@@ -70,11 +71,12 @@ def _pictures(importance: Importance) -> Iterator[Html]:
     trials, factors = importance.trials, importance.factors
     few = f" {MAX_DRAWN} random trials are drawn." if len(trials.records) > MAX_DRAWN else ""
     stopped = "; trials that were stopped early have trained for fewer epochs" if trials.ended(Stopped).any() else ""
+    runs = num_runs(len(trials.records[0].blocks)) if trials.records else "one run"
     yield tag("h3", "Accuracy against each parameter")
     yield still_picture(
         slices_plot(factors, trials.last_accuracy, trials.ended(Completed), trials.ended(Stopped)),
         alt=f"Scatter plots of the last validation accuracy against {min(len(factors), NUM_SLICES)} parameters.",
-        caption=f"Last validation accuracy of each trial, one run each{stopped}. Lines are the means of the completed "
+        caption=f"Last validation accuracy of each trial, {runs} each{stopped}. Lines are the means of the completed "
         f"trials of a choice{', the survivors of the scheduler' if stopped else ''}.{few}",
     )
     if len(factors) > 1:

@@ -23,7 +23,7 @@ NUM_ROWS = 20
 """Number of parameters that `status` prints."""
 NUM_CHOICES = 6
 """Number of choices whose differences `status` prints."""
-NO_CLAIM = "Importance is no claim: it describes these trials, each of which was trained once."
+NO_CLAIM = "Importance is no claim: it describes these trials, none of which was repeated on fresh seeds."
 MARKS = (
     "In brackets: the middle 95 % of resamplings of the trials. "
     "~ not beyond chance: shuffled scores give a parameter as much."

@@ -22,7 +22,7 @@ from search.journal.selection import Selection
 from search.journal.summary import Status, best_first, summarise
 from search.records import Completed, Failed, TrialRecord
 from search.study.config import StudyConfig
-from search.text.counted import counted
+from search.text.counted import counted, num_runs
 
 if TYPE_CHECKING:
     from search.journal.fronts import Front
@@ -165,7 +165,14 @@ def _select(
         return None
     data = session["data"]
     num_val = second_size(data["num_train"], study.split, data.get("num_val", 0))
-    return select(study, trials, document, num_val=num_val, num_classes=len(session["classes"]))
+    return select(
+        study,
+        trials,
+        document,
+        num_val=num_val,
+        num_classes=len(session["classes"]),
+        is_val_fixed=bool(data.get("num_val", 0)),
+    )
 
 
 def _running(trials: list[TrialRecord]) -> bool:
@@ -238,7 +245,8 @@ def to_lines(overview: Overview) -> list[str]:
         if record.val_accuracy is not None
     ]
     if rows:
-        lines += ["nominated   by validation accuracy of one run each", *rows]
+        runs = num_runs(len(overview.nominated[0].blocks))
+        lines += [f"nominated   by validation accuracy of {runs} each", *rows]
     if overview.front:
         lines += _front_lines(overview.front)
     if any(overview.repeats.values()):

@@ -10,7 +10,7 @@ from search.records import Completed, Stopped, TrialRecord
 from search.significance.figures.interactive import axis, count_axis
 from search.significance.figures.interactive import new_figure as new_live_figure
 from search.significance.figures.theme import BLUE, GREY, new_figure, plain_axes
-from search.text.counted import counted
+from search.text.counted import counted, num_runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,8 @@ def so_far_plot(trials: Sequence[TrialRecord]) -> Figure:
         numbers, [100 * height for height in heights], where="post", color=BLUE, linewidth=1.6, label="highest so far"
     )
     axes.set_xlabel("trial")
-    axes.set_ylabel("validation accuracy (%), one run each")
+    runs = num_runs(len(trials[0].blocks)) if trials else "one run"
+    axes.set_ylabel(f"validation accuracy (%), {runs} each")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
     plain_axes(axes, grid="y")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)

@@ -18,7 +18,7 @@ from search.report.so_far import highest_so_far, so_far_figure, so_far_plot
 from search.significance.figures import best_of_plot
 from search.significance.figures.interactive_curves import best_of_figure
 from search.significance.selection import expected_best_of
-from search.text.counted import counted
+from search.text.counted import counted, num_runs
 
 NUM_SHOWN = 10
 BAND = (0.1, 0.9)
@@ -60,7 +60,8 @@ def _nominees(material: Material) -> list[Html]:
     if not ranked:
         return []
     rows = [(record.label, percent(record.val_accuracy), str(len(record.curve)), record.node) for record in ranked]
-    caption = "Completed trials by validation accuracy: nominated, not confirmed; one run each, ranked by this score"
+    runs = num_runs(len(ranked[0].blocks))
+    caption = f"Completed trials by validation accuracy: nominated, not confirmed; {runs} each, ranked by this score"
     return [table(("trial", "validation accuracy", "epochs", "node"), rows, caption=caption, words=(0, 3))]
 
 
@@ -75,7 +76,8 @@ def _curves(material: Material) -> list[Html]:
                 so_far_figure(trials),
                 alt=f"Validation accuracy trial by trial; the highest rises from {percent(heights[0])} to "
                 f"{percent(heights[-1])}.",
-                caption="Each mark is one run of one trial; the line is the highest completed one so far.",
+                caption=f"Each mark is {num_runs(len(trials[0].blocks))} of one trial; the line is the highest "
+                "completed one so far.",
             )
         )
     values = values_of(trials)

@@ -17,7 +17,7 @@ from search.significance.figures import forest_plot
 from search.significance.figures.forest import group_name
 from search.significance.figures.interactive import forest_figure
 from search.significance.records import Comparison, Verdict
-from search.text.counted import counted
+from search.text.counted import counted, num_runs
 
 MARKS = {
     Verdict.BETTER: ("▲", "better"),
@@ -141,7 +141,11 @@ def _none_yet(material: Material) -> Html:
     score = "no score" if record.val_accuracy is None else f"{100 * record.val_accuracy:.2f} % validation accuracy"
     return join(
         [
-            tag("p", tag("strong", f"{record.label}: {NOMINATED}."), f" {score} in one run, selected for this score."),
+            tag(
+                "p",
+                tag("strong", f"{record.label}: {NOMINATED}."),
+                f" {score} in {num_runs(len(record.blocks))}, selected for this score.",
+            ),
             tag(
                 "p", "The highest score of a sweep is partly chance. Fresh repeats show the real difference: ", command
             ),

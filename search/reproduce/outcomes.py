@@ -98,7 +98,7 @@ def _outcome(study: StudyConfig, facts: DataFacts, repeats: Repeats, cell: Conte
         blocks=tuple(block.name for block in repeats.blocks),
         records=records,
         scores={
-            "train": scores(lambda item: item.curve[-1].train_accuracy),
+            "train": scores(lambda item: (item.kept or item.curve[-1]).train_accuracy),
             "validation": scores(lambda item: item.val_accuracy),
             "test": scores(lambda item: item.test_accuracy),
         },

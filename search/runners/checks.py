@@ -15,7 +15,15 @@ from search.errors import EXIT_INPUT, HybridSearchError, InputError, NothingToDo
 from search.journal.reading import read_id
 from search.runners.node_check import request_faults, trials_that_fit
 from search.storage.working_copy import JOURNAL
-from search.study.bind import DataFacts, check_baselines, check_points, check_splits, check_sweep, facts_of
+from search.study.bind import (
+    DataFacts,
+    check_baselines,
+    check_keep,
+    check_points,
+    check_splits,
+    check_sweep,
+    facts_of,
+)
 from search.study.claims import too_few_repeats
 from search.study.config import StudyConfig
 from search.study.draws import check_possible
@@ -285,6 +293,7 @@ CHECKS: tuple[Check, ...] = (
 def _points(subject: Subject, data: ImageData, facts: DataFacts) -> None:
     if subject.sweeps:
         check_sweep(subject.study, facts)
+    check_keep(subject.study, facts)
     check_splits(subject.study, data, num_confirm=subject.num_confirm)
     check_points(subject.study, facts)
 

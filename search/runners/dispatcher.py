@@ -334,4 +334,5 @@ def new_record(spec: TrialSpec, kind: str, point: dict[str, bool | int | float |
         finished_at=None,
         node="",
         counts=count(spec.model),
+        keep=spec.train.keep,
     )

@@ -19,6 +19,7 @@ from search.records import (
     Outcome,
     Stopped,
     TrialRecord,
+    scores_by_epoch,
 )
 from search.sampling.trials import (
     TrialMaker,
@@ -63,6 +64,7 @@ class Sampler:
         arguments: Keyword arguments of the method's class.
         objectives: Measure -> direction; None for the validation accuracy alone.
         limits: Measure -> largest allowed value, which the method learns for measured costs.
+        keep: Which epoch's scores count, see `search.records.kept_epoch`.
         first: Points to propose before all others.
         why_not: Returns why a point is not a valid model, or None if it is valid. Invalid points are never proposed.
         records: The sweep's trials so far, by key.
@@ -83,6 +85,7 @@ class Sampler:
         arguments: Mapping[str, Any] | None = None,
         objectives: Mapping[str, Direction] | None = None,
         limits: Mapping[str, float] | None = None,
+        keep: str = "last",
         first: Iterable[Point] = (),
         why_not: Callable[[Point], str | None] = lambda _: None,
         records: Mapping[str, TrialRecord] | None = None,
@@ -97,6 +100,7 @@ class Sampler:
         self._arguments = dict(arguments or {})
         self._objectives = objectives if objectives is not None and len(objectives) > 1 else None
         self._limits = limits or {}
+        self._keep = keep
         self._why_not = why_not
         self._note = note
         self._known: set[str] = set()
@@ -304,11 +308,11 @@ class Sampler:
     ) -> None:
         """Report the outcome of a trial. A second report of the same trial is ignored.
 
-        A completed trial counts as COMPLETE with its last validation accuracy, a stopped one as PRUNED with its curve
-        (not as COMPLETE with the value of an early epoch, unless the method ignores PRUNED trials), a failed one as
-        FAIL, an infeasible one like a stopped one, but PRUNED if the method does not learn limits. With several
-        objectives the values are those of the last epoch, and curves are not told, as Optuna reads them for a single
-        objective only.
+        A completed trial counts as COMPLETE with the accuracy of the epoch that counts, a stopped one as PRUNED with
+        its curve (not as COMPLETE with the value of an early epoch, unless the method ignores PRUNED trials), a failed
+        one as FAIL, an infeasible one like a stopped one, but PRUNED if the method does not learn limits. With several
+        objectives the values are those of the epoch that counts, and curves are not told, as Optuna reads them for a
+        single objective only.
 
         Args:
             number: The draw's number.
@@ -327,13 +331,13 @@ class Sampler:
         metrics = tuple(curve)
         for name, excess in constraints(outcome, metrics, self._limits).items():
             storage.set_trial_system_attr(trial_id, name, excess)
-        scored = {item.epoch: item.val_accuracy for item in metrics if item.val_accuracy is not None}
+        scored = scores_by_epoch(metrics, self._keep)
         if self._objectives is None:
             values = [scored[max(scored)]] if scored else None
             for epoch, value in scored.items():
                 storage.set_trial_intermediate_value(trial_id, epoch, value)
         else:
-            values = objective_values(metrics, counts or {}, self._objectives)
+            values = objective_values(metrics, counts or {}, self._objectives, self._keep)
         match outcome:
             case Completed() if values is not None and metrics[-1].epoch in scored:
                 told = state.COMPLETE

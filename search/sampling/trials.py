@@ -69,10 +69,10 @@ def missing_numbers(records: Iterable[TrialRecord], draws: Mapping[int, Draw]) -
 
 
 def objective_values(
-    curve: Sequence[EpochMetrics], counts: Mapping[str, int], objectives: Iterable[str]
+    curve: Sequence[EpochMetrics], counts: Mapping[str, int], objectives: Iterable[str], keep: str = "last"
 ) -> list[float] | None:
     """Return the objectives of a trial in their own units; None if one is not known."""
-    values = [measured(name, curve, counts) for name in objectives]
+    values = [measured(name, curve, counts, keep) for name in objectives]
     known = [float(value) for value in values if value is not None]
     return known if len(known) == len(values) else None
 
@@ -180,7 +180,7 @@ class TrialMaker:
         state, value = ("FAIL", None) if record is None else state_in_optuna(record)
         values = None if value is None else [value]
         if self._objectives is not None and record is not None:
-            values = objective_values(record.curve, record.counts, self._objectives)
+            values = objective_values(record.curve, record.counts, self._objectives, record.keep)
             state = "FAIL" if state == "COMPLETE" and values is None else state
             values = values if state in {"COMPLETE", "PRUNED"} else None
         outcome = record.outcome if record is not None else None

@@ -106,6 +106,11 @@ def bind(
     )
 
 
+def sweep_blocks(study: StudyConfig) -> tuple[Block, ...]:
+    """Return the blocks that every point of the sweep is trained on."""
+    return tuple(make_block(study.seed, "sweep", index) for index in range(study.search.blocks))
+
+
 def _absolute(root: str | None) -> str | None:
     return None if root is None else str(Path(root).expanduser().absolute())
 
@@ -221,6 +226,19 @@ def check_sweep(study: StudyConfig, facts: DataFacts) -> None:
         )
 
 
+def check_keep(study: StudyConfig, facts: DataFacts) -> None:
+    """Check that there is a validation part if the best epoch counts.
+
+    Raises:
+        StudyError: There is none.
+    """
+    if study.train.keep == "best" and study.split.method == "none" and not facts.num_val:
+        raise StudyError(
+            "train.keep: best expects a validation part, found split.method none; the best epoch is that of the "
+            "highest validation accuracy: set split.method, or train.keep to last"
+        )
+
+
 def check_race(study: StudyConfig) -> None:
     """Check that there is a validation part, as test images must not be used for selection, and no interim analyses.
 
@@ -289,7 +307,7 @@ def check_splits(study: StudyConfig, data: ImageData, *, num_confirm: int = 0) -
     Raises:
         StudyError: A split cannot be drawn.
     """
-    blocks = [make_block(study.seed, "sweep", 0)]
+    blocks = list(sweep_blocks(study))
     blocks += (make_block(study.seed, "compare", index) for index in range(study.compare.repeats))
     blocks += (make_block(study.seed, "confirm", index) for index in range(num_confirm))
     for block in blocks:

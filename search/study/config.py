@@ -49,6 +49,8 @@ class SearchSection(Section):
     """Number of random points before tpe, gp or cmaes uses earlier results."""
     enqueue: tuple[PointLike, ...] = ()
     """Presets or points to evaluate first."""
+    blocks: Annotated[int, Field(ge=1, le=100)] = 1
+    """Number of blocks (seeds and splits) that each point is trained on, epoch by epoch; its scores are the means."""
     scheduler: Literal["asha", "hyperband", "median", "plateau", "none"] = "asha"
     """Scheduler that stops trials early: asha, hyperband, median, plateau or none."""
     grace_epochs: Annotated[int, Field(ge=1)] = 1
@@ -68,6 +70,9 @@ class SearchSection(Section):
     """Time in minutes after which no more points are proposed and the state is saved; unset: no limit."""
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Fraction of failed trials above which the study ends with exit code 3."""
+    keep_checkpoints: Literal["none", "finalists", "all"] = "finalists"
+    """Completed trials whose weights are kept after the sweep: none, finalists (the highest-ranked ones: three, or
+    compare.finalists if that is more) or all."""
     database: UriText | None = None
     """Optuna storage URL (postgresql://...) for a copy of the sweep as an Optuna study; unset: `optuna.log` in the
     study folder. Like tracking.uri and storage, it may refer to environment variables: ${NAME}."""
@@ -174,9 +179,18 @@ def _build_space(description: str) -> Space:
 
 EXTENDABLE = ("search.trials", "search.time_budget_mins", "search.max_failed_fraction")
 """Fields that may change when a sweep is continued, as they only extend its budget."""
-FREE = ("resources.", "tracking.", "compare.", "data.root", "data.download", "search.database", "storage")
-"""Fields that never change a trained trial: execution, recording, comparison and location of the data. The copy of the
-Optuna study is rebuilt from the journal."""
+FREE = (
+    "resources.",
+    "tracking.",
+    "compare.",
+    "data.root",
+    "data.download",
+    "search.database",
+    "search.keep_checkpoints",
+    "storage",
+)
+"""Fields that never change a trained trial: execution, recording, comparison, location of the data and deletion of
+weights. The copy of the Optuna study is rebuilt from the journal."""
 
 
 def to_dict(study: StudyConfig) -> dict[str, Any]:

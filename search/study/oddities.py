@@ -137,5 +137,10 @@ def _without_effect(study: StudyConfig) -> Iterator[str]:
     )
     for off, why, fields in rules:
         yield from (f"{field}: has no effect with {why}" for field in fields if off and study.gives(field))
+    if study.train.keep == "best" and study.train.validate_every == study.train.epochs:
+        yield (
+            f"train.keep: best has no effect, because train.validate_every {study.train.validate_every} validates the "
+            "last epoch only"
+        )
     if study.train.precision == "bfloat16" and not resources.gpus and not cpu_has_bfloat16():
         yield "train.precision: this machine's CPU only emulates bfloat16, which is slower than float32"

@@ -28,8 +28,8 @@ REQUIRED = ("backbone", "rnn", "fc", "dropout")
 """Settings without defaults that every hybrid model requires."""
 BINDS_TO = {"lr_adaptive": "lr", "lr_sgd": "lr"}
 """Parameters that are the same training setting: learning rates have different ranges per optimizer."""
-COMMON = ("epochs", "validate_every")
-"""Training settings that are common to all trials, as the scheduler compares by epoch."""
+COMMON = ("epochs", "validate_every", "keep")
+"""Training settings that are common to all trials, whose scores are compared epoch by epoch."""
 RECIPE_SETTINGS = (*(name for name in TRAIN_FIELDS if name not in COMMON), *BINDS_TO)
 _NO_IMAGE = dict.fromkeys(FROM_DATA, 0)
 """Invalid on purpose, so that only single settings are checked and not their combination."""

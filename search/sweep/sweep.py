@@ -13,25 +13,32 @@ from search.journal.fronts import front_of, losses_of
 from search.journal.journal import Journal
 from search.journal.measures import MEASURES, limited
 from search.journal.summary import best_first, group_failures
-from search.records import NOT_KNOWN, Draw, Failed, Infeasible, Stopped, TrialRecord, changed
+from search.records import (
+    NOT_KNOWN,
+    Draw,
+    EpochMetrics,
+    Failed,
+    Infeasible,
+    Stopped,
+    TrialRecord,
+    changed,
+    scores_by_epoch,
+)
 from search.runners.dispatcher import TRIALS, Dispatcher, new_record
 from search.sampling.optuna_storage import place_of, read_old_draws
 from search.sampling.sampler import MAX_DRAWS, Sampler
 from search.sampling.trials import missing_numbers
-from search.seeds import make_block
 from search.storage.working_copy import ARRAYS
-from search.study.bind import DataFacts, bind, complete_point, why_not
+from search.study.bind import DataFacts, bind, complete_point, sweep_blocks, why_not
 from search.study.config import StudyConfig
 from search.study.section import PointLike
 from search.sweep.front_asha import FrontAsha
+from search.sweep.keeping import num_kept
 from search.sweep.schedulers import make_scheduler
 from search.text.counted import counted
 from search.training.spec import TrialSpec
 from spaces.presets import UnknownPreset
 from spaces.space import Point, SpaceError
-
-KEEP_WEIGHTS = 3
-"""Number of best trials whose weights are kept, or the number of finalists if that is higher."""
 
 
 class Sweep(Dispatcher):
@@ -68,7 +75,7 @@ class Sweep(Dispatcher):
         self._study = study
         self._facts = facts
         self._print_line = print_line
-        self._block = make_block(study.seed, "sweep", 0)
+        self._blocks = sweep_blocks(study)
         self._import_draws(print_line)
         self._sampler = make_sampler(study, facts, journal)
         self._twins: dict[str, list[int]] = {}
@@ -182,11 +189,17 @@ class Sweep(Dispatcher):
         """Return whether the scheduler lets a trial continue after an epoch."""
         last = record.curve[epoch - 1]
         if self._front is None:
-            return self._scheduler.observe(record.key, epoch, last.val_accuracy)
+            return self._scheduler.observe(record.key, epoch, self._score_after(record, last))
         if last.val_accuracy is None:
             return True
         so_far = changed(record, {"curve": record.curve[:epoch]})
         return self._front.observe(record.key, epoch, losses_of(so_far, self._study.search.objectives))
+
+    def _score_after(self, record: TrialRecord, last: EpochMetrics) -> float | None:
+        """Return the score of a trial after an epoch; None if the epoch was not validated."""
+        if record.keep == "last" or last.val_accuracy is None:
+            return last.val_accuracy
+        return scores_by_epoch(record.curve[: last.epoch], record.keep)[last.epoch]
 
     def exceeds_limit(self, record: TrialRecord) -> Infeasible | None:
         """Return the outcome of a trial that exceeds the limit of a measured cost, else None."""
@@ -210,10 +223,12 @@ class Sweep(Dispatcher):
 
         With several objectives the trials of the Pareto front are among them.
         """
-        keep = max(KEEP_WEIGHTS, self._study.compare.finalists)
+        keep = num_kept(self._study)
+        if keep is None:
+            return
         ranked = best_first([*self._best, *ended])
         objectives = self._study.search.objectives
-        front = front_of(ranked, objectives, {}, num_startup=0).trials if len(objectives) > 1 else ()
+        front = front_of(ranked, objectives, {}, num_startup=0).trials if keep and len(objectives) > 1 else ()
         kept = {record.key for record in (*ranked[:keep], *front)}
         self._best = [record for record in ranked if record.key in kept]
         for loser in (record for record in ranked if record.key not in kept):
@@ -328,7 +343,7 @@ class Sweep(Dispatcher):
     def _bind(self, number: int, point: dict[str, bool | int | float | str]) -> TrialSpec:
         search = self._study.search
         spec = bind(
-            self._study, point, self._facts, (self._block,), number=number, label=f"trial {number}: {describe(point)}"
+            self._study, point, self._facts, self._blocks, number=number, label=f"trial {number}: {describe(point)}"
         )
         is_timed = "latency_ms" in {*search.objectives, *search.limits}
         return dataclasses.replace(spec, times_latency=True) if is_timed else spec
@@ -360,6 +375,7 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Samp
         arguments=study.search.sampler_args,
         objectives=study.search.objectives,
         limits=study.search.limits,
+        keep=study.train.keep,
         first=first,
         why_not=lambda point: why_not(study, point, facts),
         records={record.key: record for record in journal.of_kind("trial")},

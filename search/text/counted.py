@@ -10,3 +10,12 @@ def counted(number: int, noun: str) -> str:
     ('1 repeat', '2,000 images')
     """
     return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def num_runs(number: int) -> str:
+    """Return the number of trainings of which a score is the mean.
+
+    >>> num_runs(1), num_runs(3)
+    ('one run', '3 runs')
+    """
+    return "one run" if number == 1 else counted(number, "run")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.text.counted import num_runs
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -97,7 +99,9 @@ def draw_sweep(records: Sequence[TrialRecord], nominee: TrialRecord | None, file
     if nominee is not None and nominee.val_accuracy is not None:
         epochs, accuracies = zip(*_validated(nominee), strict=True)
         axes.plot(epochs, accuracies, color=BLUE, linewidth=2, marker="o", markersize=4)
-        axes.set_title(f"nominated: {nominee.label}, validation accuracy {accuracies[-1]:.4f} (one run)", color=BLUE)
+        runs = num_runs(len(nominee.blocks))
+        title = f"nominated: {nominee.label}, validation accuracy {nominee.val_accuracy:.4f} ({runs})"
+        axes.set_title(title, color=BLUE)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation accuracy")
     axes.margins(0.03)

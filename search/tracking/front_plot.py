@@ -10,6 +10,7 @@ from search.journal.fronts import Front
 from search.journal.measures import MEASURES, value_of
 from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
 from search.significance.figures.theme import BLUE, GREY, VERMILION, new_figure, plain_axes
+from search.text.counted import num_runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +49,7 @@ def front_plot(trials: Sequence[TrialRecord], front: Front, limits: Mapping[str,
         if MEASURES[cost].kind == "count" and min(x for x, _ in line) > 0:
             axes.set_xscale("log")
         axes.set_xlabel(title_of(cost))
-        axes.set_ylabel("validation accuracy (%), one run each")
+        axes.set_ylabel(f"validation accuracy (%), {num_runs(len(front.trials[0].blocks))} each")
         plain_axes(axes, grid="both")
         axes.legend(frameon=False, fontsize=9, loc="best")
     return figure

@@ -14,7 +14,7 @@ from search.errors import TrackingError
 from search.journal.follower import PARENTS, UNFINISHED, Follower, to_ms
 from search.journal.mlflow_run import JOURNAL_TAG, PARENT_TAG, PREFIX, MlflowRun
 from search.journal.reconcile import describe_repairs, mlflow_differences
-from search.records import Failed, TrialRecord
+from search.records import Failed, TrialRecord, scores_by_epoch
 from search.tracking.foreign import foreign_runs, not_ours
 from search.tracking.held_runs import HeldRuns, is_complete, is_wrong
 from search.tracking.mlflow_client import ForgottenError, RejectedError
@@ -256,11 +256,12 @@ class Mirror:
 
     def _new_points(self, record: TrialRecord, num_known: int) -> list[Point]:
         times = self._journal.epoch_ms.get(record.key, {})
+        best = scores_by_epoch(record.curve, record.keep) if record.keep == "best" else {}
         points = [
             Point(name=name, value=value, step=item.epoch, at_ms=times.get(item.epoch, self._journal.last_ms))
             for item in record.curve
             if item.epoch > num_known
-            for name, value in values_of(item).items()
+            for name, value in values_of(item, best.get(item.epoch)).items()
         ]
         if not num_known:
             at_ms = to_ms(record.started_at)

@@ -23,8 +23,13 @@ def config_of(record: TrialRecord) -> str:
     return record.label.removesuffix(f", {', '.join(record.blocks)}") or record.key
 
 
-def values_of(item: EpochMetrics) -> dict[str, float]:
-    """Return the metrics of an epoch by name."""
+def values_of(item: EpochMetrics, best_val_accuracy: float | None = None) -> dict[str, float]:
+    """Return the metrics of an epoch by name.
+
+    Args:
+        item: The epoch.
+        best_val_accuracy: The highest validation accuracy so far, if the best epoch of the trial counts.
+    """
     names = (
         "val_accuracy",
         "val_balanced_accuracy",
@@ -38,6 +43,8 @@ def values_of(item: EpochMetrics) -> dict[str, float]:
         "peak_memory_gib",
     )
     values: dict[str, float] = {name: value for name in names if (value := getattr(item, name)) is not None}
+    if best_val_accuracy is not None:
+        values["best_val_accuracy"] = best_val_accuracy
     values["epoch_secs"] = item.elapsed_secs
     if item.elapsed_secs > 0:
         values["images_per_sec"] = item.num_images / item.elapsed_secs

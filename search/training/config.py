@@ -6,12 +6,15 @@ import dataclasses
 import functools
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
 AUGMENTS = ("none", "hflip", "hvflip", "crop_hflip", "crop_hflip_cutout")
 NORMALISES = ("global", "channel", "half", "unit")
 PRECISIONS = ("auto", "float32", "bfloat16")
+CLASS_WEIGHTS = ("none", "balanced")
+KEEPS = ("last", "best")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,11 @@ class TrainConfig:
     `resolve_precision` replaces auto before the first trial, so that trials with the same key use the same precision
     on all nodes.
     """
+    class_weights: str = "none"
+    """Weight of each image in the cross-entropy: none (1), or balanced: n / (k * n_c) for a class with n_c of the n
+    training images, so that each of the k classes has the same total weight."""
+    keep: str = "last"
+    """Epoch whose weights count: last, or best: that of the highest validation accuracy, of equal ones the first."""
 
     def __post_init__(self) -> None:
         """Check the values and report all faults at once."""
@@ -78,11 +86,26 @@ class TrainConfig:
                     f"from 1 to epochs ({self.epochs})",
                 ),
                 ("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+                (
+                    "class_weights",
+                    self.class_weights,
+                    self.class_weights in CLASS_WEIGHTS,
+                    f"one of {', '.join(CLASS_WEIGHTS)}",
+                ),
+                ("keep", self.keep, self.keep in KEEPS, f"one of {', '.join(KEEPS)}"),
             )
             if not ok
         ]
         if faults:
             raise ValueError("\n".join(faults))
+
+    def to_identity(self) -> dict[str, Any]:
+        """Return the settings that determine a trial's key.
+
+        A setting that was added later counts only if it differs from its default, so that earlier keys stay valid.
+        """
+        settings = dataclasses.asdict(self)
+        return {name: value for name, value in settings.items() if name not in _ADDED or value != _ADDED[name]}
 
 
 def resolve_precision(train: TrainConfig, *, gpus: float) -> TrainConfig:
@@ -110,3 +133,5 @@ def cpu_has_bfloat16() -> bool:
 
 
 TRAIN_FIELDS = tuple(item.name for item in fields(TrainConfig))
+_ADDED = {item.name: item.default for item in fields(TrainConfig) if item.name in {"class_weights", "keep"}}
+"""Settings that keys of earlier versions do not contain -> default."""

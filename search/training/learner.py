@@ -42,7 +42,7 @@ class Validation:
     """The scores of a model on the validation images of one block."""
 
     loss: float
-    """Mean cross-entropy, whatever the training loss."""
+    """Mean cross-entropy, all images alike, whatever the training loss."""
     accuracy: float
     balanced_accuracy: float
     macro_f1: float
@@ -100,6 +100,11 @@ class Learner:
         generator = torch.Generator().manual_seed(block.init_seed)
         self.model: nn.Module = build(spec.model, generator).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizer = make_optimizer((p for p in self.model.parameters() if p.requires_grad), spec.train)
+        self._weights = (
+            balanced_weights(self._set.labels[self._train_rows], len(data.classes)).to(device)
+            if spec.train.class_weights == "balanced"
+            else None
+        )
         self._batches = TrainBatches(self._set, self._train_rows, spec.train.batch, device)
         self._num_steps = spec.train.epochs * len(self._batches)
         self._part: _EpochProgress | None = None
@@ -165,6 +170,7 @@ class Learner:
                     truth,
                     label_smoothing=self._train.label_smoothing,
                     rnn_l2=self._train.rnn_l2,
+                    class_weights_K=self._weights,
                 )
             weighted = loss if num_parts == 1 else loss * (len(truth) / len(labels))
             weighted.backward()  # type: ignore[no-untyped-call]
@@ -280,6 +286,11 @@ class Learner:
             }
         return state
 
+    def load_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        """Replace the weights by those of another epoch, which are not validated yet."""
+        self.model.load_state_dict(weights)
+        self.confusion = self.val_correct = None
+
     def load(self, state: dict[str, Any]) -> None:
         """Restore a state returned by `state`."""
         self.model.load_state_dict(state["model"])
@@ -297,6 +308,25 @@ class Learner:
                 num_images=part["num_images"],
             )
             self._random = part["random"]
+
+
+def balanced_weights(labels_N: NDArray[np.int64], num_classes: int) -> torch.Tensor:
+    """Return the weight of each class, n / (k * n_c), so that all classes with images have the same total weight.
+
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 3).tolist()
+    [0.6666666865348816, 2.0, 0.0]
+
+    Args:
+        labels_N: Class index of each training image.
+        num_classes: Number of classes; one without images has the weight 0.
+
+    Returns:
+        Shape (C,), float32. The mean over the images is 1.
+    """
+    counts_C = np.bincount(labels_N, minlength=num_classes)
+    num_there = np.count_nonzero(counts_C)
+    weights_C = [len(labels_N) / (num_there * count) if count else 0.0 for count in counts_C]
+    return torch.tensor(weights_C, dtype=torch.float32)
 
 
 def _all_finite(model: nn.Module) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from search.data.store import ImageData
 from search.errors import DivergedError
-from search.records import EpochMetrics, Progress, TrialResult
+from search.records import EpochMetrics, Progress, TrialResult, kept_epoch
 from search.storage.disk import raising_storage_faults, remove_leftovers
 from search.training.checkpoint import (
     drop_middle,
@@ -61,7 +61,7 @@ def train(
         spec: The trial. Its blocks are trained in turn, one epoch each.
         data: The data set that the spec names.
         folder: The trial's folder, which receives the checkpoint and in the end weights, confusion matrices, the
-            correctness per validation image, and test predictions.
+            correctness per validation image, and test predictions, all of the epoch that `spec.train.keep` selects.
         device: `cpu`, `cuda` or `cuda:n`.
         num_known_epochs: Number of epochs that the caller has received before.
 
@@ -121,7 +121,10 @@ class _Training:
         self._learners = [Learner(spec, block, self._data, self._device, self._limits) for block in spec.blocks]
         self.curve: list[EpochMetrics] = []
         self._watch = Stopwatch()
+        self._best: list[dict[str, torch.Tensor]] = []
+        """Weights of the best epoch, one state per block; empty if the last epoch counts or none was validated."""
         if checkpoint is not None:
+            self._best = checkpoint.get("best", [])
             self.curve = [EpochMetrics.from_dict(item) for item in checkpoint["curve"]]
             self._watch.secs = checkpoint.get("elapsed_secs", 0.0)
             for learner, state in zip(self._learners, checkpoint["learners"], strict=True):
@@ -149,6 +152,8 @@ class _Training:
             dataclasses.replace(metrics, elapsed_secs=self._watch.secs, peak_memory_gib=memory, latency_ms=latency_ms)
         )
         self._watch = Stopwatch()
+        if self._spec.train.keep == "best" and kept_epoch(self.curve, "best") is self.curve[-1]:
+            self._best = [_copy_of(learner.model.state_dict()) for learner in self._learners]
         save_checkpoint(self._folder, self._state())
         drop_middle(self._folder)
 
@@ -164,18 +169,21 @@ class _Training:
             "curve": [dataclasses.asdict(item) for item in self.curve],
             "learners": [learner.state(in_middle=in_middle) for learner in self._learners],
             "limits": self._limits.to_dict(),
+            **({"best": self._best} if self._best else {}),
         }
 
     def with_last_finite(self, error: DivergedError) -> Generator[None, None, DivergedError]:
         """Add the result of the last epoch's checkpoint to a divergence error, for repeats with at least one epoch.
 
-        The checkpoint is finite, as epochs with values that are not finite are never saved.
+        The checkpoint is finite, as epochs with values that are not finite are never saved. With `keep: best`, its best
+        epoch counts.
         """
         checkpoint = load_checkpoint(self._folder, self._spec.key) if self._spec.score_test else None
         if checkpoint is None:
             return error
         for learner, state in zip(self._learners, checkpoint["learners"], strict=True):
             learner.load(state)
+        self._take_best()
         scoring = _score(self._learners, self._data, self._folder)
         try:
             result = yield from ticking(scoring, self._device, Stopwatch())
@@ -185,8 +193,15 @@ class _Training:
 
     def finish(self) -> Generator[None, None, TrialResult]:
         """Write weights and validation results; evaluate the test set if the spec requests it."""
+        self._take_best()
         steps = _finish(self._spec, self._learners, self._data, self._folder)
         return (yield from ticking(steps, self._device, Stopwatch()))
+
+    def _take_best(self) -> None:
+        """Load the weights of the best epoch, if that is not the last one."""
+        if self._best and kept_epoch(self.curve, "best") is not self.curve[-1]:
+            for learner, weights in zip(self._learners, self._best, strict=True):
+                learner.load_weights(weights)
 
     def report_epoch(self, metrics: EpochMetrics, result: TrialResult | None = None) -> Progress:
         """Return the report of an epoch. The machine shows reduced batch sizes and damaged checkpoints, if any."""
@@ -194,6 +209,10 @@ class _Training:
         if (self._folder / DAMAGED_NAME).exists():
             machine["damaged_checkpoint"] = True
         return Progress(metrics=metrics, machine=machine, result=result)
+
+
+def _copy_of(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
 
 
 def _train_epoch(spec: TrialSpec, learners: list[Learner], epoch: int) -> Generator[None, None, EpochMetrics]:

@@ -45,7 +45,7 @@ class TrialSpec:
         """
         identity = {
             "model": dataclasses.asdict(self.model),
-            "train": dataclasses.asdict(self.train),
+            "train": self.train.to_identity(),
             "split": dataclasses.asdict(self.split),
             "blocks": [dataclasses.asdict(block) for block in self.blocks],
             "data": self.data_key,

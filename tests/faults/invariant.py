@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from search.study.config import StudyConfig
 from search.study.load import load_study
+from search.sweep.keeping import num_kept
 from search.sweep.schedulers import make_scheduler
-from search.sweep.sweep import KEEP_WEIGHTS
 
 if TYPE_CHECKING:
     import optuna
@@ -258,7 +258,7 @@ def best_keys(study: StudyConfig, trials: Mapping[str, Trial]) -> set[str]:
     """Keys of the trials whose weights stay."""
     done = [trial for trial in trials.values() if trial.word == "completed"]
     done.sort(key=lambda trial: (-(trial.val_accuracy or 0.0), trial.number))
-    return {trial.key for trial in done[: max(KEEP_WEIGHTS, study.compare.finalists)]}
+    return {trial.key for trial in done[: num_kept(study)]}
 
 
 def check_disk(folder: Path, study: StudyConfig, trials: Mapping[str, Trial]) -> Iterator[str]:

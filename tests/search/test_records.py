@@ -16,10 +16,13 @@ from search.records import (
     Stopped,
     TrialRecord,
     canonical,
+    digest_of,
     outcome_from_dict,
     outcome_to_dict,
+    scores_by_epoch,
 )
 from search.seeds import make_block
+from search.training.config import TrainConfig
 from search.training.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
@@ -56,6 +59,8 @@ CHANGED_TRAIN: dict[str, Any] = {
     "augment": "hflip",
     "normalise": "unit",
     "precision": "bfloat16",
+    "class_weights": "balanced",
+    "keep": "best",
 }
 
 
@@ -67,6 +72,13 @@ def test_every_setting_of_the_recipe_changes_the_key(make_spec: MakeSpec) -> Non
         for name, value in CHANGED_TRAIN.items()
     }
     assert len(keys | {spec.key}) == len(CHANGED_TRAIN) + 1
+
+
+def test_a_recipe_without_later_settings_has_the_digest_of_earlier_versions() -> None:
+    recipe = TrainConfig(epochs=3, lr=0.01)
+    assert digest_of(recipe.to_identity()) == "6c4767c992bd4f54"
+    assert digest_of(dataclasses.replace(recipe, class_weights="balanced").to_identity()) != "6c4767c992bd4f54"
+    assert digest_of(dataclasses.replace(recipe, keep="best").to_identity()) != "6c4767c992bd4f54"
 
 
 @pytest.mark.parametrize(
@@ -151,3 +163,25 @@ def test_an_epoch_without_validation_says_nothing_of_the_accuracy(
     assert EpochMetrics.from_dict(json.loads(json.dumps(dataclasses.asdict(silent)))) == silent
     assert make_record("a", curve=(make_epoch(1, 0.9), make_epoch(2, 0.4), silent)).val_accuracy == 0.4
     assert make_record("b", curve=(silent,)).val_accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("keep", "epoch", "scores"),
+    [("last", 5, {1: 0.5, 2: 0.75, 3: 0.75, 5: 0.25}), ("best", 2, {1: 0.5, 2: 0.75, 3: 0.75, 5: 0.75})],
+)
+def test_the_last_epoch_counts_or_the_first_of_the_best(
+    make_record: Callable[..., TrialRecord],
+    make_epoch: Callable[..., EpochMetrics],
+    keep: str,
+    epoch: int,
+    scores: dict[int, float],
+) -> None:
+    accuracies = (0.5, 0.75, 0.75, None, 0.25)
+    curve = tuple(make_epoch(place, value) for place, value in enumerate(accuracies, start=1))
+    record = make_record("a", curve=curve, keep=keep)
+    assert record.kept is not None
+    assert record.kept.epoch == epoch
+    assert record.val_accuracy == accuracies[epoch - 1]
+    assert scores_by_epoch(curve, keep) == scores
+    assert make_record("a", curve=curve[3:4], keep=keep).val_accuracy is None
+    assert make_record("a", curve=(), keep=keep).kept is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import pytest
+
 from search.commands.plan import NUM_DRAWS, make_plan, to_dict, to_lines
 from search.compare.power import Assumptions
 from search.study.config import StudyConfig
@@ -25,6 +27,17 @@ def test_small_costs_and_single_things_read_well(make_study: MakeStudy) -> None:
     assert "2 trials of up to 3 epochs" in text_of(plan, trials=2, epochs=3)
     assert plan.rejected == {}
     assert f"of {NUM_DRAWS} random points: no draw rejected" in text
+
+
+def test_blocks_multiply_the_cost_and_the_memory_of_the_sweep_alone(make_study: MakeStudy) -> None:
+    one, three = (make_plan(make_study(f"search.blocks={blocks}", "search.trials=2")) for blocks in (1, 3))
+    assert three.memory_gib == 3 * one.memory_gib
+    for plan, trainings in ((one, 2), (three, 6)):
+        median = plan.secs_per_epoch[1]
+        assert plan.sweep_hours == pytest.approx((trainings * median / 3600, trainings * 3 * median / 3600))
+        assert plan.compare_hours == pytest.approx(10 * 3 * median / 3600)
+    assert "2 trials of up to 3 epochs on 3 blocks each: " in text_of(three)
+    assert "2 trials of up to 3 epochs: " in text_of(one)
 
 
 def test_what_is_declared_is_told_and_what_it_cannot_do(make_study: MakeStudy) -> None:

@@ -278,6 +278,42 @@ def test_odd_sweeps(
     ]
 
 
+def test_the_choice_of_the_epoch_and_several_blocks_are_said(
+    make_study: MakeStudy, make_trial: Callable[..., TrialRecord], make_epoch: Callable[..., EpochMetrics]
+) -> None:
+    curve = (make_epoch(1, 0.75), make_epoch(2, 0.5))
+    trials = [make_trial(0, "1110", curve=curve, keep="best"), make_trial(1, "1001", keep="best")]
+    found = select(make_study(), trials, None, num_val=4, num_classes=10)
+    assert found is not None
+    assert (found.trial, found.selection_score, found.kept_epoch) == (0, 0.75, 1)
+    selected, corrected, _ = score_rows(found)
+    assert selected[2] == "validation accuracy of one run after its best epoch, 1, selected for this score"
+    assert corrected[2].startswith("at least 25.00 pp less")
+    assert corrected[2].endswith(
+        "4 folds; the selection of the epoch adds to it); the effect of the seeds is not corrected"
+    )
+    alone = select(make_study(), trials[:1], None, num_val=4, num_classes=10)
+    assert alone is not None
+    assert "although its epoch was selected on the validation images" in score_rows(alone)[1][2]
+    blocks = ("sweep-0", "sweep-1")
+    for record, rows in ((trials[0], ("1110", "1100")), (trials[1], ("0001", "1111"))):
+        bits = np.array([[int(bit) for bit in row] for row in rows], dtype=bool)
+        np.save(make_study().folder / f"{record.number}.npy", np.packbits(bits, axis=1))
+    pair = [dataclasses.replace(record, blocks=blocks, keep="last", curve=(make_epoch(1, 0.625),)) for record in trials]
+    found = select(make_study(), pair, None, num_val=4, num_classes=10)
+    assert found is not None
+    selected, corrected, _ = score_rows(found)
+    assert selected[2] == "validation accuracy of 2 runs, selected for this score"
+    # The second is ahead by 1/2 on the second block: 1/4 in the mean of both, over sqrt(2) - 1.
+    assert corrected[2] == (
+        "60.36 pp less, for selection on 8 validation images among 2 candidates (Tibshirani, blocks as 2 folds); the "
+        "effect of the seeds is included"
+    )
+    fixed = select(make_study(), pair, None, num_val=4, num_classes=10, is_val_fixed=True)
+    assert fixed is not None
+    assert "for selection on 4 validation images among 2 candidates (Tibshirani, 4 folds)" in score_rows(fixed)[1][2]
+
+
 def test_what_further_trials_would_buy(make_study: MakeStudy, make_trial: Callable[..., TrialRecord]) -> None:
     rights = ("1111", "1110", "1100", "1000", "0000", "1110", "0001", "1100", "1110", "1010", "0000", "1001")
     trials = [make_trial(number, right) for number, right in enumerate(rights)]

@@ -80,15 +80,39 @@ def test_one_candidate_was_not_chosen(tmp_path: Path, make_trials: MakeTrials) -
     )
 
 
-def test_several_blocks_are_as_many_validation_parts(tmp_path: Path, make_trials: MakeTrials) -> None:
-    trials = make_trials("110 011", "000 111")
-    found = correct(tmp_path, trials, num_images=3, seed=0)
-    assert isinstance(found, Unknown)
-    found = correct(tmp_path, make_trials("1100 0110", "0001 1111"), num_images=4, seed=0)
-    assert isinstance(found, Correction)
-    assert found.num_images == 8
+def test_several_blocks_are_the_folds(tmp_path: Path, make_trials: MakeTrials) -> None:
+    # The nominee (2/3 and 2/3) is behind by 1/3 on the second block; two blocks show sqrt(2) - 1 times the bias.
+    found = correct(tmp_path, make_trials("110 011", "000 111"), num_images=3, seed=0)
+    assert found == Correction(
+        bias=pytest.approx(1 / 6 / (np.sqrt(2) - 1)), num_candidates=2, num_images=6, num_folds=2, covers_seeds=True
+    )
     bits = load_val_correct(tmp_path, make_trials("1100 0110")[0], 4)
     assert bits.tolist() == [1, 1, 0, 0, 0, 1, 1, 0]
+
+
+def test_blocks_with_the_same_validation_images_are_dealt_by_image(tmp_path: Path, make_trials: MakeTrials) -> None:
+    # By image the second (1/2, 1/2, 1/2, 1) leads, and the first (1/2, 1, 1/2, 0) is ahead by 1/2 on one of the four.
+    trials = make_trials("1100 0110", "0001 1111")
+    found = correct(tmp_path, trials, num_images=4, seed=0, is_val_fixed=True)
+    assert found == Correction(bias=0.125, num_candidates=2, num_images=4)
+    trials = make_trials("110 011", "000 111")
+    assert isinstance(correct(tmp_path, trials, num_images=3, seed=0, is_val_fixed=True), Unknown)
+
+
+@pytest.mark.parametrize("num_blocks", [2, 3, 6])
+def test_blocks_take_off_what_lucky_seeds_and_images_put_on(
+    tmp_path: Path, make_trials: MakeTrials, num_blocks: int
+) -> None:
+    # Ten equal candidates, of which each seed makes a somewhat better or worse one.
+    rng = np.random.default_rng(0)
+    lucks, found = [], []
+    for _ in range(120):
+        chances = rng.normal(0.7, 0.04, (10, num_blocks, 1))
+        rights = (rng.random((10, num_blocks, 100)) < chances).astype(int)
+        lucks.append(rights.mean(axis=(1, 2)).max() - 0.7)
+        texts = (" ".join("".join(map(str, row)) for row in one) for one in rights)
+        found.append(bias(tmp_path, make_trials(*texts), 100))
+    assert np.mean(found) / np.mean(lucks) == pytest.approx(1, abs=0.12)
 
 
 def test_only_completed_trials_are_candidates(tmp_path: Path, make_trials: MakeTrials) -> None:

@@ -36,6 +36,7 @@ from search.storage.working_copy import is_driven
 from search.study.load import parse_study
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
+from search.tracking.run_values import values_of
 from spaces.space import Space
 
 MakeRecord = Callable[..., TrialRecord]
@@ -109,6 +110,20 @@ def test_what_each_outcome_is_in_optuna(record: TrialRecord, make_epoch: MakeEpo
     assert not agree(unfinished)
     blind = dataclasses.replace(record, curve=(make_epoch(1, 0.5), make_epoch(2, None)), outcome=Stopped(epoch=2))
     assert agree(blind, state="PRUNED", value=0.5, curve={1: 0.5})
+
+
+def test_of_a_trial_whose_best_epoch_counts_optuna_has_the_best_so_far_and_mlflow_the_last(
+    record: TrialRecord, make_epoch: MakeEpoch
+) -> None:
+    curve = (make_epoch(1, 0.75), make_epoch(2, 0.5))
+    best = dataclasses.replace(record, curve=curve, keep="best")
+    assert differences({"a": best}, [dataclasses.replace(TRIAL, curve={1: 0.75, 2: 0.75})]) == []
+    assert differences({"a": best}, [dataclasses.replace(TRIAL, curve={1: 0.75, 2: 0.5})])
+    assert mlflow_differences([best], {"a": [run_of(val_accuracy=0.5)]}) == []
+    assert mlflow_differences([best], {"a": [run_of(val_accuracy=0.75)]})
+    assert values_of(curve[1], 0.75)["best_val_accuracy"] == 0.75
+    assert list(values_of(curve[1], 0.75))[-1] == "epoch", "its latest value tells how far the copy came"
+    assert "best_val_accuracy" not in values_of(curve[1])
 
 
 def test_what_the_journal_does_not_know(record: TrialRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from hybrid_models.build import build
 from hybrid_models.objective import objective
 from search.data.augment import prepare
-from search.data.splits import split
+from search.data.splits import SplitConfig, split
 from search.data.store import ImageData, ImageSet
 from search.errors import ResourceError
 from search.seeds import make_block
@@ -23,9 +24,10 @@ from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.training import loop
 from search.training.config import TrainConfig, resolve_precision
-from search.training.learner import Learner
+from search.training.learner import Learner, balanced_weights
 from search.training.loop import train
 from search.training.machine import deterministic_cudnn, uses_bfloat16
+from search.training.memory import BatchLimits
 from search.training.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
@@ -79,6 +81,68 @@ def test_the_training_loss_is_the_objective(make_spec: MakeSpec, digits: ImageDa
     assert (accuracy, num_images) == (pytest.approx(float((logits.argmax(dim=1) == labels).float().mean())), 70)
     plain, _ = objective(fresh_model(spec), images, labels)
     assert (loss == pytest.approx(plain.item(), rel=1e-5)) == (not recipe)
+
+
+def test_balanced_weights_give_every_class_the_same_total() -> None:
+    labels = np.array([2] * 6 + [0] * 3 + [3])
+    weights = balanced_weights(labels, 4)
+    assert weights.tolist() == pytest.approx([10 / 9, 0.0, 10 / 18, 10 / 3])
+    assert weights[torch.from_numpy(labels)].mean() == pytest.approx(1.0)
+    assert weights.dtype == torch.float32
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("family", ["hybrid", "autoencoder"])
+def test_class_weights_weigh_the_cross_entropy_of_each_image_by_its_true_class(
+    make_spec: MakeSpec, autoencoder: TrialSpec, digits: ImageData, family: str, smoothing: float
+) -> None:
+    base = make_spec(batch=70) if family == "hybrid" else autoencoder
+    recipe = dataclasses.replace(base.train, class_weights="balanced", label_smoothing=smoothing)
+    uneven = SplitConfig(method="random", fraction=0.3)
+    spec = dataclasses.replace(base, train=recipe, split=uneven)
+    learner = learner_of(spec, digits)
+    images, labels = part(spec, digits, learner, 0)
+    counts = torch.bincount(labels, minlength=10)
+    assert len(counts.unique()) > 2, "a balanced training part would show nothing"
+    model = fresh_model(spec)
+    with torch.no_grad():
+        logits = model(images)
+        targets = (1 - smoothing) * F.one_hot(labels, 10) + smoothing / 10
+        losses = -(targets * logits.log_softmax(dim=1)).sum(dim=1)
+        expected = (70 / (10 * counts[labels]) * losses).mean()
+        plain = losses.mean()
+        if family == "autoencoder":
+            error = F.mse_loss(model.decode(model.encode(images)), images)  # type: ignore[operator]
+            expected, plain = 0.7 * error + 0.3 * expected, 0.7 * error + 0.3 * plain
+    assert drain(learner.train_epoch(1))[0] == pytest.approx(float(expected), rel=1e-5)
+    assert float(plain) != pytest.approx(float(expected), rel=1e-4)
+    same = learner_of(dataclasses.replace(spec, train=dataclasses.replace(recipe, class_weights="none")), digits)
+    assert drain(same.train_epoch(1))[0] == pytest.approx(float(plain), rel=1e-5)
+
+
+def test_class_weights_change_the_training_and_not_the_validation_loss(make_spec: MakeSpec, digits: ImageData) -> None:
+    uneven = SplitConfig(method="random", fraction=0.3)
+    plain, weighted = (
+        learner_of(dataclasses.replace(make_spec(class_weights=which), split=uneven), digits)
+        for which in ("none", "balanced")
+    )
+    assert drain(plain.validate()).loss == drain(weighted.validate()).loss
+    for learner in (plain, weighted):
+        drain(learner.train_epoch(1))
+    assert drain(plain.validate()).loss != drain(weighted.validate()).loss
+
+
+def test_with_class_weights_micro_batches_have_the_gradient_of_the_batch(
+    make_spec: MakeSpec, digits: ImageData
+) -> None:
+    spec = make_spec(batch=70, class_weights="balanced", label_smoothing=0.1, cnn_bn=False)
+    spec = dataclasses.replace(spec, split=SplitConfig(method="random", fraction=0.3))
+    whole = learner_of(spec, digits)
+    parts = Learner(spec, spec.blocks[0], digits, CPU, BatchLimits(micro_batch=9))
+    losses = [drain(learner.train_epoch(1))[0] for learner in (whole, parts)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    for one, two in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.allclose(one.grad, two.grad, atol=1e-6)  # type: ignore[arg-type]
 
 
 def test_the_penalty_pulls_the_kernels_of_the_recurrence(make_spec: MakeSpec, digits: ImageData) -> None:

@@ -176,6 +176,111 @@ def test_two_blocks_are_two_trainings_averaged(make_spec: MakeSpec, digits: Imag
     assert np.array_equal(np.load(tmp_path / "both" / "confusion.npy"), sum(parts))
 
 
+ACCURACIES = {1: 0.2, 2: 0.6, 3: 0.6, 4: 0.1}
+"""The best epoch is the second, and the first of two."""
+
+
+@pytest.fixture
+def weights_by_epoch(monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, torch.Tensor]]:
+    """Accuracies follow ACCURACIES; the weights of the first block are collected after each epoch."""
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+    original = Learner.validate
+
+    def scripted(self: Learner) -> Any:
+        found = yield from original(self)
+        if self._part is None:  # resumed after the last epoch
+            return found
+        epoch = self._part.epoch
+        if self.block.index == 0:
+            seen.setdefault(epoch, {name: value.clone() for name, value in self.model.state_dict().items()})
+        return dataclasses.replace(found, accuracy=ACCURACIES[epoch])
+
+    monkeypatch.setattr(Learner, "validate", scripted)
+    return seen
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_the_weights_of_the_best_epoch_are_kept_and_scored(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, weights_by_epoch: Any, blocks: int
+) -> None:
+    options = {"epochs": 4, "lr": 0.01, "score_test": True, "blocks": BLOCKS[:blocks]}
+    last = run(make_spec(**options), digits, tmp_path / "last")
+    best = run(make_spec(keep="best", **options), digits, tmp_path / "best")
+    assert told(best) == told(last), "what is trained is the same"
+    for name, epoch in (("last", 4), ("best", 2)):
+        kept = load_file(tmp_path / name / "weights-0.safetensors")
+        assert all(torch.equal(kept[key], value) for key, value in weights_by_epoch[epoch].items()), name
+    spec = make_spec(**{**options, "epochs": 2})
+    model = build(spec.model, torch.Generator().manual_seed(0)).eval()
+    model.load_state_dict(weights_by_epoch[2])
+    train_rows, val_rows = split(digits.train.labels, spec.split, spec.blocks[0].split_seed)
+    normaliser = fit_normaliser(digits.train, train_rows, spec.train.normalise)
+    with torch.no_grad():
+        said = model(prepare(torch.from_numpy(np.array(digits.test.pixels)), normaliser)).argmax(dim=1).numpy()
+        seen = model(prepare(torch.from_numpy(np.array(digits.train.pixels[val_rows])), normaliser)).argmax(dim=1)
+    assert np.array_equal(np.load(tmp_path / "best" / "predictions.npy")[0], said)
+    right = np.unpackbits(np.load(tmp_path / "best" / "val_correct.npy"), axis=1, count=30)[0]
+    assert np.array_equal(right, seen.numpy() == digits.train.labels[val_rows])
+    assert not np.array_equal(np.load(tmp_path / "last" / "predictions.npy")[0], said)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_the_best_epoch_survives_a_stop_at_any_step(
+    make_spec: MakeSpec,
+    digits: ImageData,
+    tmp_path: Path,
+    weights_by_epoch: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    blocks: int,
+) -> None:
+    spec = make_spec(epochs=4, keep="best", batch=40, lr=0.01, score_test=True, blocks=BLOCKS[:blocks])
+    whole = run(spec, digits, tmp_path / "whole")
+    monkeypatch.setattr("search.training.ticks.TICK_SECS", 0.0)
+    (tmp_path / "cut").mkdir()
+    pieces: list[Progress] = []
+    num_cuts = 0
+    while not pieces or pieces[-1].result is None:
+        cut = train(spec, digits, tmp_path / "cut", device="cpu", num_known_epochs=len(pieces))
+        for _ in range(2 + num_cuts // 4):  # more and more, as the end of a training is not resumed in its middle
+            item = next(cut)
+            if item is not None:
+                pieces.append(item)
+                break
+        cut.close()
+        num_cuts += 1
+    assert num_cuts > 5
+    assert told(pieces) == told(whole)
+    assert pieces[-1].result == whole[-1].result
+    assert_same_files(tmp_path / "whole", tmp_path / "cut")
+    kept = load_file(tmp_path / "cut" / "weights-0.safetensors")
+    assert all(torch.equal(kept[key], value) for key, value in weights_by_epoch[2].items())
+
+
+def test_of_a_diverged_repeat_the_best_epoch_is_scored(
+    make_spec: MakeSpec, digits: ImageData, tmp_path: Path, weights_by_epoch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Learner.train_epoch
+
+    def diverging(self: Learner, epoch: int) -> Any:
+        if epoch == 4:
+            raise DivergedError(epoch, float("nan"))
+        return (yield from original(self, epoch))
+
+    monkeypatch.setattr(Learner, "train_epoch", diverging)
+    scored: list[dict[str, torch.Tensor]] = []
+    score = Learner.score_test
+
+    def watched(self: Learner, test: Any) -> Any:
+        scored.append({name: value.clone() for name, value in self.model.state_dict().items()})
+        return (yield from score(self, test))
+
+    monkeypatch.setattr(Learner, "score_test", watched)
+    with pytest.raises(DivergedError) as caught:
+        run(make_spec(epochs=4, keep="best", lr=0.01, score_test=True), digits, tmp_path)
+    assert caught.value.result is not None
+    assert all(torch.equal(scored[0][name], value) for name, value in weights_by_epoch[2].items())
+
+
 def test_epochs_that_the_caller_does_not_know_are_told_again(
     make_spec: MakeSpec, digits: ImageData, tmp_path: Path
 ) -> None:

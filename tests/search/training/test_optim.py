@@ -79,6 +79,8 @@ def test_momentum_belongs_to_sgd() -> None:
         ("label_smoothing", 1.0, "label_smoothing must be from 0 to below 1"),
         ("augment", "flip", "augment must be one of none, hflip"),
         ("normalise", "z", "normalise must be one of global, channel, half, unit"),
+        ("class_weights", "equal", "class_weights must be one of none, balanced, got 'equal'"),
+        ("keep", "first", "keep must be one of last, best, got 'first'"),
         ("precision", "fp8", "precision must be one of auto, float32, bfloat16"),
     ],
 )
