@@ -85,6 +85,8 @@ class _Rehearsal:
             startup_trials=min(search.startup_trials, REBUILT_AT // 2),
             arguments=search.sampler_args,
             objectives=search.objectives,
+            rungs=search.rungs(self._study.train.epochs),
+            has_pauses=search.scheduler == "asha-promote",
             records=self._records,
             draws=self._draws,
             note=self._note,

@@ -24,11 +24,13 @@ class Method:
     """Parameters that it proposes from results: all; common: those that every point has; numbers: of these, no choices.
     The other parameters are drawn at random."""
     arguments: tuple[str, ...] = ()
-    """Keyword arguments of Optuna's class that `search.sampler_args` may set."""
+    """Keyword arguments that `search.sampler_args` may set: those of Optuna's class, and `fidelity` of tpe."""
     has_startup: bool = False
     """Whether it draws `search.startup_trials` random points first."""
     completes_stopped: bool = False
     """Whether stopped trials count as completed ones, because Optuna's class ignores pruned trials."""
+    has_generations: bool = False
+    """Whether it derives generations of trials from earlier ones, whose values must not change any more."""
     has_several_objectives: bool = True
     """Whether it takes several objectives."""
     package: str = ""
@@ -44,6 +46,7 @@ SAMPLERS: dict[str, Method] = {
             "consider_endpoints",
             "consider_magic_clip",
             "constant_liar",
+            "fidelity",
             "group",
             "multivariate",
             *_TPE_NUMBERS,
@@ -56,16 +59,23 @@ SAMPLERS: dict[str, Method] = {
         arguments=("lr_adapt", "popsize", "sigma0", "use_separable_cma", "with_margin"),
         has_startup=True,
         completes_stopped=True,
+        has_generations=True,
         has_several_objectives=False,
         package="cmaes",
     ),
     "qmc": Method(arguments=("qmc_type", "scramble")),
-    "nsga2": Method(models="common", arguments=_GENETIC, completes_stopped=True),
-    "nsga3": Method(models="common", arguments=(*_GENETIC, "dividing_parameter"), completes_stopped=True),
+    "nsga2": Method(models="common", arguments=_GENETIC, completes_stopped=True, has_generations=True),
+    "nsga3": Method(
+        models="common", arguments=(*_GENETIC, "dividing_parameter"), completes_stopped=True, has_generations=True
+    ),
     "random": Method(),
     "grid": Method(),
 }
 """Samplers by name in `search.sampler`; every other sampler is a class of the user's, `package.module:Class`."""
+WITH_RUNGS = ("asha", "asha-promote", "hyperband")
+"""Schedulers that compare trials at rungs, whose ratio is `search.reduction`."""
+FIDELITIES = ("last", "rung")
+"""Values of `fidelity`: tpe learns from the last value of each trial, or from the values at one rung."""
 DEFAULT_POPULATION = 50
 """Population size of Optuna's NSGA-II and NSGA-III."""
 OURS = {"seed": "seed", "n_startup_trials": "search.startup_trials"}
@@ -113,6 +123,13 @@ def sampler_faults(study: StudyConfig, space: Space) -> Iterator[str]:
             hint = f"did you mean {near[0]}?" if near else known
             expected = f"an argument of {name}" if method.arguments else f"none, because {name} has no arguments"
             yield f"{where}: expected {expected}; {hint}"
+    if name == "tpe" and "fidelity" in arguments:
+        yield from _fidelity_faults(study, arguments["fidelity"])
+    if study.search.scheduler == "asha-promote" and method.has_generations:
+        yield (
+            f"search.sampler: expected one without generations, found {name}; search.scheduler asha-promote continues "
+            "trials whose generation is over; set search.sampler to tpe, or search.scheduler to asha"
+        )
     if len(study.search.objectives) > 1 and not method.has_several_objectives:
         yield f"search.sampler: {name} takes one objective, found several; set search.sampler to tpe, gp or nsga2"
     if name == "grid" and space.continuous:
@@ -126,6 +143,21 @@ def sampler_faults(study: StudyConfig, space: Space) -> Iterator[str]:
             f"search.sampler: {name} expects {what} that every point has, but the space has none, so every point would "
             "be random; set search.sampler to tpe or random"
         )
+
+
+def _fidelity_faults(study: StudyConfig, found: object) -> Iterator[str]:
+    where = "search.sampler_args.fidelity"
+    if found not in FIDELITIES:
+        near = difflib.get_close_matches(str(found), FIDELITIES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        yield f"{where}: expected {' or '.join(FIDELITIES)}, found {found!r}{hint}"
+    elif found == "rung" and study.search.scheduler not in WITH_RUNGS:
+        yield (
+            f"{where}: rung takes a scheduler with rungs ({', '.join(WITH_RUNGS)}), found {study.search.scheduler}; "
+            "set it to last, or choose another search.scheduler"
+        )
+    elif found == "rung" and len(study.search.objectives) > 1:
+        yield f"{where}: rung takes one objective, found several; set it to last"
 
 
 def package_faults(sampler: str) -> Iterator[str]:
@@ -147,8 +179,9 @@ def odd_sampler(study: StudyConfig) -> Iterator[str]:
         what = "numbers that every point has" if method.models == "numbers" else "parameters that every point has"
         yield f"search.sampler: {name} models only {what}; it draws at random: {', '.join(at_random)}"
     if method.completes_stopped and search.scheduler != "none":
+        ends = "pauses or stops" if search.scheduler == "asha-promote" else "stops"
         yield (
-            f"search.sampler: {name} learns from completed trials only, so trials that {search.scheduler} stops count "
+            f"search.sampler: {name} learns from completed trials only, so trials that {search.scheduler} {ends} count "
             "as completed with the validation accuracy of their last epoch; set search.scheduler to none to avoid this"
         )
     population = search.sampler_args.get("population_size", DEFAULT_POPULATION)

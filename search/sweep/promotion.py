@@ -9,9 +9,9 @@ import math
 class PromotionAsha:
     """Asynchronous successive halving, the promotion variant.
 
-    Each trial pauses at each rung. A free worker resumes the best paused trial of the highest rung that has a promotable
-    one, and begins a new trial if no rung has. A trial is promotable while it is among the best 1/reduction of all
-    trials that have reached its rung; of equal values, the earlier one is better.
+    Each trial pauses at each rung and waits. A free worker resumes the best waiting trial of the highest rung that has
+    a promotable one, and begins a new trial if no rung has. A trial is promotable while it is among the best
+    1/reduction of all trials that have reached its rung; of equal values, the earlier one is better.
 
     So nothing is trained on a comparison with few others, as the first trials of the stopping variant are, and no trial
     is lost that later turns out to be among the best.
