@@ -1,9 +1,30 @@
 from __future__ import annotations
 
+import itertools
 import random
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from search.commands.trials import state_of
+from search.console.progress import one_line
+from search.journal.commands import Answer, Command
+from search.journal.follower import Follower
+from search.journal.journal import Journal
+from search.journal.reading import FILE_NAME, read_events, read_records
+from search.journal.summary import summarise
+from search.records import Completed, EpochMetrics, Progress, Stopped, TrialRecord, TrialResult
+from search.runners.assignment import Assignment, run_assignment
+from search.study.bind import DataFacts
+from search.study.config import StudyConfig
+from search.study.folder import claim_folder
 from search.sweep.promotion import PromotionAsha
+from search.sweep.sweep import Sweep
+
+MakeStudy = Callable[..., StudyConfig]
 
 
 def make(reduction: int = 3, max_epochs: int = 27) -> PromotionAsha:
@@ -136,3 +157,279 @@ def test_ten_thousand_trials_in_a_second() -> None:
         while (key := scheduler.next_promotion()) is not None:
             scheduler.observe(key, 3, rng.random())
     assert time.process_time() - start < 1.0
+
+
+class Played:
+    """A sweep whose trainings are made up: a model of the study's space learns the faster, the higher its rate."""
+
+    def __init__(self, study: StudyConfig, facts: DataFacts, journal: Journal, num_workers: int = 1) -> None:
+        self.sweep = Sweep(study=study, facts=facts, journal=journal)
+        self.running: dict[str, Assignment] = {}
+        self.begun: list[str] = []
+        """Keys in the order in which workers took them."""
+        self._study, self._journal, self._num_workers = study, journal, num_workers
+
+    def step(self) -> bool:
+        """Hand out trainings, and let the one that waits longest finish an epoch; False if nothing runs."""
+        self.sweep.obey()
+        while len(self.running) < self._num_workers and (taken := self.sweep.next()) is not None:
+            assert taken.spec.key not in self.running, "trained by one worker at a time"
+            self.running[taken.spec.key] = taken
+            self.begun.append(taken.spec.key)
+        if not self.running:
+            return False
+        key = next(iter(self.running))
+        taken, record = self.running.pop(key), self._journal.records[key]
+        epoch, is_last = len(record.curve) + 1, len(record.curve) + 1 == self._study.train.epochs
+        value = round(10 * record.point["lr"] * (1 - 0.5**epoch), 6)
+        (self.sweep.folder_of(key) / "checkpoint.pt").parent.mkdir(exist_ok=True)
+        (self.sweep.folder_of(key) / "checkpoint.pt").touch()
+        progress = Progress(
+            metrics=EpochMetrics(
+                epoch=epoch,
+                train_loss=1.0,
+                train_accuracy=0.5,
+                val_loss=1.0,
+                val_accuracy=value,
+                learning_rate=0.1,
+                elapsed_secs=1.0,
+                num_images=1,
+            ),
+            result=TrialResult(test_accuracy=None) if is_last else None,
+        )
+        if self.sweep.report(key, progress, "node"):
+            assert taken.pause_after != epoch, "the worker has closed this training"
+            self.running[key] = taken
+        return True
+
+    def finish(self) -> list[TrialRecord]:
+        while self.step():
+            pass
+        return self.sweep.records
+
+
+OPTIONS = ("search.scheduler=asha-promote", "search.trials=12", "train.epochs=8", "search.sampler=random")
+
+
+def events_of(study: StudyConfig) -> list[str]:
+    return [event["event"] for event in read_events(study.folder / FILE_NAME)]
+
+
+def test_a_sweep_pauses_promotes_and_ends(make_study: MakeStudy, facts: DataFacts) -> None:
+    study = make_study(*OPTIONS)
+    with Journal(claim_folder(study)) as journal:
+        played = Played(study, facts, journal)
+        waiting_at_once = 0
+        while played.step():
+            waiting_at_once = max(waiting_at_once, sum(record.is_waiting for record in played.sweep.records))
+            for record in played.sweep.records:
+                assert not record.is_waiting or len(record.curve) in {1, 2, 4}
+                assert not record.is_waiting or (played.sweep.folder_of(record.key) / "checkpoint.pt").exists()
+        records = played.sweep.records
+        assert played.sweep.finished
+    assert waiting_at_once >= 6
+    assert not any(record.is_waiting for record in records)
+    assert {type(record.outcome) for record in records} == {Completed, Stopped}
+    assert {len(record.curve) for record in records if isinstance(record.outcome, Stopped)} <= {1, 2, 4}
+    # Half of those that reach a rung leave it: 12 trials at the first, 6 at the second, 3 at the third.
+    reached = [sum(len(record.curve) >= rung for record in records) for rung in (1, 2, 4)]
+    assert reached[0] == 12
+    assert reached[1] >= 6
+    assert reached[2] >= 3
+    best = sorted(records, key=lambda record: -record.point["lr"])
+    assert isinstance(best[0].outcome, Completed), "the rate decides how fast the models learn"
+    assert all(len(record.curve) > 1 for record in best[:6])
+    assert all(record.resumed == 0 for record in records), "a promotion is no interruption"
+    assert not list(study.folder.glob("trials/*/checkpoint.pt"))
+    assert events_of(study).count("pause") == sum(
+        sum(len(record.curve) >= rung for rung in (1, 2, 4)) for record in records
+    )
+    with Journal(claim_folder(study)) as journal:
+        assert Played(study, facts, journal).finish() == records, "nothing is left to be done"
+
+
+def test_promotions_come_before_new_trials(make_study: MakeStudy, facts: DataFacts) -> None:
+    study = make_study(*OPTIONS)
+    with Journal(claim_folder(study)) as journal:
+        played = Played(study, facts, journal)
+        while len(played.sweep.records) < 2 or not played.sweep.records[1].is_waiting:
+            assert played.step()
+        first, second = played.sweep.records
+        best = max(first, second, key=lambda record: record.point["lr"])
+        played.step()
+        assert played.begun[-1] == best.key
+        assert len(played.sweep.records) == 2
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_a_driver_killed_before_any_write_loses_nothing(
+    make_study: MakeStudy,
+    facts: DataFacts,
+    killed: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    num_workers: int,
+) -> None:
+    calm = make_study(*OPTIONS, "search.trials=6", name="calm")
+    with Journal(claim_folder(calm)) as journal:
+        expected = Played(calm, facts, journal, num_workers).finish()
+    original, num_writes = Journal._write, len(events_of(calm))
+
+    def story(records: list[TrialRecord]) -> list[Any]:
+        return [(record.key, record.outcome, len(record.curve)) for record in records]
+
+    for place in range(1, num_writes, 1 if num_workers == 1 else 5):
+        study, left = make_study(*OPTIONS, "search.trials=6", name=f"cut{place}"), itertools.count(place, -1)
+
+        def deadly(self: Journal, event: dict[str, Any], left: itertools.count[int] = left) -> None:
+            if next(left) == 0:
+                raise killed
+            original(self, event)
+
+        with monkeypatch.context() as patch, Journal(claim_folder(study)) as journal:
+            patch.setattr(Journal, "_write", deadly)
+            with pytest.raises(killed):
+                Played(study, facts, journal, num_workers).finish()
+        with Journal(claim_folder(study)) as journal:
+            records = Played(study, facts, journal, num_workers).finish()
+        if num_workers == 1:
+            assert story(records) == story(expected), place
+        assert len(records) == 6
+        assert all(record.outcome is not None and not record.is_waiting for record in records)
+        assert any(record.outcome == Completed() for record in records)
+
+
+def test_a_pause_that_was_not_written_any_more_is_made_again(
+    make_study: MakeStudy, facts: DataFacts, killed: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(*OPTIONS)
+
+    def deadly(self: Journal, key: str) -> None:
+        raise killed
+
+    with monkeypatch.context() as patch, Journal(claim_folder(study)) as journal:
+        patch.setattr(Journal, "pause", deadly)
+        with pytest.raises(killed):
+            Played(study, facts, journal).finish()
+    with Journal(claim_folder(study)) as journal:
+        played = Played(study, facts, journal)
+        (record,) = played.sweep.records
+        assert record.is_waiting
+        played.step()
+        assert played.begun != [record.key], "it waits; a new trial begins"
+    # A trial that was promoted and has no new epoch yet does not wait.
+    with Journal(claim_folder(study)) as journal:
+        journal.resume(record.key)
+    with Journal(claim_folder(study)) as journal:
+        played = Played(study, facts, journal)
+        played.step()
+        assert played.begun == [record.key]
+        assert events_of(study).count("pause") == 2
+
+
+def test_a_waiting_trial_can_be_stopped_by_hand(make_study: MakeStudy, facts: DataFacts) -> None:
+    study = make_study(*OPTIONS)
+    with Journal(claim_folder(study)) as journal:
+        played = Played(study, facts, journal)
+        while sum(record.is_waiting for record in played.sweep.records) < 2:
+            played.step()
+        best = max(played.sweep.records, key=lambda record: record.point["lr"])
+        answer = played.sweep.carry_out(Command(verb="stop", trial=best.number, at=0.0, id="x", by="me"))
+        assert answer == Answer(done=True, words=f"trial {best.number} is stopped after 1 epoch")
+        assert not played.sweep.folder_of(best.key).exists(), "its checkpoint is deleted at once"
+        records = played.finish()
+    (stopped,) = (record for record in records if record.key == best.key)
+    assert stopped.outcome == Stopped(epoch=1, by_hand=True)
+    assert best.key not in played.begun[2:]
+
+
+def test_waiting_trials_outlast_an_interruption_and_an_extension(make_study: MakeStudy, facts: DataFacts) -> None:
+    study = make_study(*OPTIONS)
+    with Journal(claim_folder(study)) as journal:
+        played = Played(study, facts, journal)
+        for _ in range(8):
+            played.step()
+        waiting = {record.key for record in played.sweep.records if record.is_waiting}
+        assert len(waiting) >= 2
+        played.sweep.interrupt("SIGTERM")
+        assert played.sweep.next() is None
+    assert {record.key for record in read_records(study.folder).values() if record.is_waiting} == waiting
+    with Journal(claim_folder(study)) as journal:
+        played = Played(study, facts, journal)
+        answer = played.sweep.carry_out(Command(verb="extend", trials=4, at=0.0, id="x", by="me"))
+        assert answer is not None
+        assert answer.done
+        assert len(played.finish()) == 16
+        assert played.sweep.finished
+
+
+def test_too_many_failures_promote_and_stop_none(make_study: MakeStudy, facts: DataFacts) -> None:
+    study = make_study(*OPTIONS, "search.max_failed_fraction=0.1")
+    with Journal(claim_folder(study)) as journal:
+        played = Played(study, facts, journal)
+        while sum(record.is_waiting for record in played.sweep.records) < 2:
+            played.step()
+        waiting = [record for record in played.sweep.records if record.is_waiting]
+        for _ in range(2):
+            taken = played.sweep.next()
+            assert taken is not None
+            played.sweep.fail(taken.spec.key, "no")
+        assert played.sweep.next() is None
+        left = [record.key for record in played.sweep.records if record.is_waiting]
+        assert set(left) <= {record.key for record in waiting}
+        assert left, "more failures may be allowed later"
+
+
+def test_the_worker_closes_a_training_before_it_reports_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    def train(assignment: Assignment, device: str) -> Any:
+        try:
+            for epoch in range(1, 5):
+                yield None
+                yield SimpleNamespace(metrics=SimpleNamespace(epoch=epoch))
+        finally:
+            closed.append(device)
+
+    monkeypatch.setattr("search.runners.assignment._carry_out", train)
+    spec: Any = None
+    pausing = Assignment(spec=spec, folder=".", num_known_epochs=0, pause_after=2)
+    told = [(item and item.metrics.epoch, bool(closed)) for item in run_assignment(pausing, "cpu")]
+    assert told == [(None, False), (1, False), (None, False), (2, True)]
+    closed.clear()
+    whole = Assignment(spec=spec, folder=".", num_known_epochs=0)
+    assert [item and item.metrics.epoch for item in run_assignment(whole, "cpu")] == [
+        None,
+        1,
+        None,
+        2,
+        None,
+        3,
+        None,
+        4,
+    ]
+    closed.clear()
+    training = run_assignment(whole, "cpu")
+    next(training)
+    training.close()
+    assert closed == ["cpu"], "closing reaches the training"
+
+
+def test_states_are_shown_as_waiting(make_study: MakeStudy, facts: DataFacts) -> None:
+    study = make_study(*OPTIONS)
+    with Journal(claim_folder(study)) as journal:
+        played = Played(study, facts, journal)
+        while sum(record.is_waiting for record in played.sweep.records) < 3:
+            played.step()
+        records = played.sweep.records
+    status = summarise(records, 12, since=0.0, now=100.0)
+    assert (status.num_waiting, status.num_unfinished, status.num_over) == (3, len(records) - 3, 0)
+    assert status.eta_secs == pytest.approx(100 / 3 * 9)
+    assert one_line(status, "trials").startswith(f"0/12 trials; 0 completed, 0 stopped, 0 failed, {len(records) - 3}")
+    assert "running, 3 waiting" in one_line(status, "trials")
+    assert [state_of(record) for record in records].count("waiting") == 3
+    follower = Follower(study.folder)
+    follower.read()
+    states = [follower.state_of(record) for record in follower.records.values()]
+    assert states.count(("RUNNING", "waiting")) == 3
+    follower.leave()
+    assert {follower.state_of(record) for record in follower.records.values()} == {("KILLED", "unfinished")}
