@@ -20,13 +20,30 @@ app = typer.Typer(
     name="hybrid-search",
     help="Search image classifiers that mix convolution with recurrence, and test which differences are real.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file.")]
 StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the folder or URI of a study.")]
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(f"hybrid-search {version('hybrid-search')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Search image classifiers that mix convolution with recurrence, and test which differences are real."""
 
 
 def main() -> NoReturn:
@@ -339,6 +356,7 @@ for command in (
     control.delete,
     standalone.predict,
     standalone.models,
+    standalone.schema,
     standalone.reproduce,
     standalone.data,
     standalone.analyze,

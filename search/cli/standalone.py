@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -57,6 +58,13 @@ def models(
         return
     layers = catalogue.list_layers(name)
     show(as_json, lambda: layers, lambda: catalogue.layers_to_lines(layers))
+
+
+def schema() -> None:
+    """Print the JSON schema of a study file, for editors that complete and check YAML."""
+    from search.study.fields import study_schema
+
+    print(json.dumps(study_schema(), indent=1))
 
 
 def reproduce(

@@ -80,7 +80,7 @@ def test_a_sweep_trains_beside_modules_of_our_names_in_an_odd_folder(
         (folder / name).write_text("raise SystemExit('the user s own')")
     study = study_data | {"storage": "runs", "resources": {"runner": "ray"}, "tracking": {}}
     study |= {"train": {**study_data["train"], "epochs": 1}, "search": {"trials": 1}}
-    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     # As the console script does: the folder of the script comes first on the path, not the working folder.
     program = f"import sys; sys.path[0] = {str(REPO)!r}; sys.argv[0] = '/bin/x'; from search.cli import main; main()"
     ended = subprocess.run(

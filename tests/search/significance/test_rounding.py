@@ -119,7 +119,7 @@ def check(c: Comparison) -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(
-    st.lists(st.floats(-0.02, 0.02), min_size=5, max_size=12),
+    st.lists(st.floats(-0.02, 0.02), min_size=5, max_size=12, unique_by=lambda value: round(value, 9)),
     st.sampled_from([0.05, 0.01, 0.1]),
     st.sampled_from(["p", "low", "edge", "none"]),
     st.integers(1, 3),
@@ -128,7 +128,6 @@ def test_a_reader_comes_to_the_same_decision(noise: list[float], alpha: float, a
     """The mean is moved to where p, an end of the interval, or the edge of the rope is all but on its mark."""
     diff = np.array(noise)
     assume(np.ptp(diff) > 1e-3)
-    assume(np.unique(np.round(diff, 9)).size > diff.size - 1)
     declared = Declared(estimand="this-data", alpha=alpha)
     centred = diff - diff.mean()
     se = float(np.std(diff, ddof=1)) / math.sqrt(diff.size)

@@ -1,0 +1,69 @@
+"""The reference page names every field of a study file, as the code has it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from search.cli.app import app
+from search.study.config import StudyConfig
+from search.study.fields import study_fields, study_schema
+
+DOCS = Path(__file__).parents[3] / "docs"
+STUDIES = sorted((DOCS.parent / "spaces" / "studies").glob("*.yaml"))
+
+
+def names() -> set[str]:
+    found = set()
+    for key, field in StudyConfig.model_fields.items():
+        kind = field.annotation
+        if dataclasses.is_dataclass(kind):
+            found |= {f"{key}.{item.name}" for item in dataclasses.fields(kind)}
+        elif hasattr(kind, "model_fields"):
+            found |= {f"{key}.{name}" for name in kind.model_fields}
+        else:
+            found.add(key)
+    return found
+
+
+def test_every_field_is_documented() -> None:
+    documented = {field.name: field for field in study_fields()}
+    assert set(documented) == names()
+    assert [name for name, field in documented.items() if not field.text] == []
+
+
+def test_the_page_is_written_from_the_code() -> None:
+    page = runpy.run_path(str(DOCS / "write_fields.py"))["page"]
+    assert (DOCS / "fields.md").read_text() == page(), "run `python docs/write_fields.py`"
+
+
+def test_defaults_and_ranges() -> None:
+    documented = {field.name: field for field in study_fields()}
+    assert documented["search.objectives"].default == "val_accuracy: max"
+    assert documented["search.trials"].default == "required"
+    assert documented["compare.alpha"].values == "number, above 0, below 0.5"
+    assert documented["search.time_budget_mins"].default == "unset"
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_schema_accepts_the_shipped_studies(path: Path) -> None:
+    Draft202012Validator(study_schema()).validate(yaml.safe_load(path.read_text()))
+
+
+def test_the_schema_refuses_an_unknown_field() -> None:
+    data = yaml.safe_load(STUDIES[0].read_text())
+    data["search"]["trails"] = 3
+    (error,) = Draft202012Validator(study_schema()).iter_errors(data)
+    assert "trails" in error.message
+
+
+def test_the_command_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    app(["schema"], standalone_mode=False)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["$defs"]["SearchSection"]["properties"]["trials"]["description"].startswith("Number of trials")
