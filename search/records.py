@@ -213,7 +213,7 @@ class TrialRecord:
     blocks: tuple[str, ...]
     curve: tuple[EpochMetrics, ...]
     outcome: Outcome | None
-    """None while the trial runs or waits to be resumed."""
+    """None while the trial runs, waits for its promotion, or waits to be resumed."""
     started_at: float
     """Seconds since 1970 (Unix time)."""
     finished_at: float | None
@@ -226,6 +226,8 @@ class TrialRecord:
     """Device, precision, threads and torch version of the last epoch."""
     resumed: int = 0
     """Number of times that later runs of the command resumed the trial."""
+    is_waiting: bool = False
+    """Whether the scheduler has paused the trial, which waits for its promotion."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """num_parameters, macs and sequential_steps of the model; empty in journals of earlier versions."""
     keep: str = "last"

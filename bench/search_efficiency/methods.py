@@ -12,6 +12,9 @@ from bench.search_efficiency.table import Table
 OURS: dict[str, dict[str, Any]] = {
     "default": {},
     "tpe + hyperband": {"scheduler": "hyperband"},
+    "tpe + asha-promote": {"scheduler": "asha-promote"},
+    "tpe by rung + asha": {"sampler_args": {"fidelity": "rung"}},
+    "tpe by rung + asha-promote": {"scheduler": "asha-promote", "sampler_args": {"fidelity": "rung"}},
     "tpe + median": {"scheduler": "median"},
     "tpe + none": {"scheduler": "none"},
     "random + asha": {"sampler": "random"},

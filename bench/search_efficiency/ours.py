@@ -11,6 +11,7 @@ from bench.search_efficiency.table import FOLDER, Table, active
 from search.records import Completed, EpochMetrics, Failed, Stopped
 from search.sampling.sampler import Sampler
 from search.study.load import load_study
+from search.sweep.promotion import PromotionAsha
 from search.sweep.schedulers import make_scheduler
 
 
@@ -36,10 +37,14 @@ class Ours:
             method=study.search.sampler,
             startup_trials=study.search.startup_trials,
             arguments=study.search.sampler_args,
+            rungs=study.search.rungs(table.num_epochs),
+            has_pauses=study.search.scheduler == "asha-promote",
             why_not=lambda point: None if self._has(point) else "not in the table",
         )
         self._scheduler = make_scheduler(study.search, table.num_epochs)
+        self._promotion = self._scheduler if isinstance(self._scheduler, PromotionAsha) else None
         self._curves: dict[Hashable, list[EpochMetrics]] = {}
+        self._points: dict[int, int] = {}
 
     def _params(self, point: Any) -> dict[str, Any]:
         return active({name: value for name, value in point.items() if name in self._space.free})
@@ -52,21 +57,28 @@ class Ours:
         return True
 
     def next(self) -> Job | None:
-        """Propose a new point."""
+        """Continue the trial that is promoted, or propose a new point."""
+        if self._promotion is not None and (key := self._promotion.next_promotion()) is not None:
+            return Job(trial=int(key), point=self._points[int(key)])
         asked = self._sampler.ask()
         if asked is None:
             return None
         number, point = asked
         self._curves[number] = []
-        return Job(trial=number, point=self._table.find(self._params(point)))
+        self._points[number] = self._table.find(self._params(point))
+        return Job(trial=number, point=self._points[number])
 
     def report(self, trial: Hashable, epoch: int, value: float) -> Decision:
         """Let the scheduler decide, and tell the sampler of a trial that ended."""
         assert isinstance(trial, int)
         self._curves[trial].append(metrics(epoch, value))
+        self._sampler.observe(trial, self._curves[trial])
+        go_on = self._scheduler.observe(str(trial), epoch, value)
         if epoch == self._table.num_epochs:
             self._sampler.tell(trial, self._curves[trial], Completed())
-        elif not self._scheduler.observe(str(trial), epoch, value):
+        elif not go_on and self._promotion is not None:
+            return "pause"
+        elif not go_on:
             self._sampler.tell(trial, self._curves[trial], Stopped(epoch=epoch))
             return "stop"
         return "continue"

@@ -33,6 +33,8 @@ MOST_REJECTED = 0.9
 """Fraction of random points above a limit, from which on a warning is given."""
 BYTES_PER_PARAMETER = 16
 """float32 weight, gradient and Adam's two moments."""
+CHECKPOINT_BYTES_PER_PARAMETER = 12
+"""The same without the gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,8 @@ class Plan:
     """Warnings about the study, one line each; printed before the plan."""
     foresight: PowerEstimate
     """Repeats needed for a target difference, and the difference that the declared repeats can detect."""
+    waiting_gib: float
+    """Disk space of the checkpoints if all trials wait for their promotion, GiB; 0 with a scheduler without pauses."""
 
 
 def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: EpochTimer | None = None) -> Plan:
@@ -150,6 +154,11 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
         claims=describe_claims(study.compare),
         warnings=(*checked.warnings, *tight),
         foresight=foresight,
+        waiting_gib=(
+            study.search.trials * statistics.mean(counts) * CHECKPOINT_BYTES_PER_PARAMETER / 2**30
+            if study.search.scheduler == "asha-promote"
+            else 0.0
+        ),
     )
 
 
@@ -200,6 +209,11 @@ def to_lines(plan: Plan) -> list[str]:
         f"parameters  {low:,} to {high:,} (median {mid:,}) over {counted(plan.num_sampled, 'random point')}",
         f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",
         f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, plus activations",
+        *(
+            [f"disk        up to {_gib(plan.waiting_gib)} for the checkpoints of waiting trials"]
+            if plan.waiting_gib
+            else []
+        ),
         f"epoch       {_pace(fast)} to {_pace(slow)} (median {_pace(median)}) on one core of this machine",
         f"sweep       {counted(plan.trials, 'trial')} of up to {counted(plan.epochs, 'epoch')}{on_blocks}: "
         f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
@@ -211,6 +225,10 @@ def to_lines(plan: Plan) -> list[str]:
 
 def _pace(secs: float) -> str:
     return f"{secs:.2g} s" if secs < 10 else f"{secs:,.0f} s"
+
+
+def _gib(size: float) -> str:
+    return f"{size:,.1f} GiB" if size >= 1 else f"{max(1, round(1024 * size)):,} MiB"
 
 
 def _cost(hours: float) -> str:

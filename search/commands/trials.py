@@ -50,9 +50,9 @@ def _measured(measure: Measure) -> Column:
 
 
 def state_of(record: TrialRecord) -> str:
-    """Return the state of a trial in one word, or as `stopped by hand`."""
+    """Return the state of a trial in one word, or as `stopped by hand`; a waiting one waits for its promotion."""
     if record.outcome is None:
-        return "unfinished"
+        return "waiting" if record.is_waiting else "unfinished"
     is_by_hand = isinstance(record.outcome, Stopped) and record.outcome.by_hand
     return "stopped by hand" if is_by_hand else record.outcome.word
 

@@ -119,9 +119,12 @@ class Display:
         table = Table(box=None, padding=(0, 1), header_style="bold")
         for heading in ("", "state", "epochs", "validation", "secs"):
             table.add_column(heading, justify="left" if heading in {"", "state"} else "right")
-        running = [record for record in records if record.outcome is None]
-        for record in (*running, *best_first(records))[:NUM_ROWS]:
-            state = "running" if record.outcome is None else record.outcome.word
+        running = [record for record in records if record.outcome is None and not record.is_waiting]
+        paused = [record for record in records if record.is_waiting]
+        paused.sort(key=lambda record: (len(record.curve), record.val_accuracy or 0.0), reverse=True)
+        for record in (*running, *best_first(records), *paused)[:NUM_ROWS]:
+            unfinished = "waiting" if record.is_waiting else "running"
+            state = unfinished if record.outcome is None else record.outcome.word
             accuracy = record.val_accuracy
             table.add_row(
                 Text(printable(record.label)),
@@ -138,6 +141,11 @@ class Display:
         )
 
 
+def waiting(status: Status) -> str:
+    """Return the number of waiting trials for a list of counts; empty if there are none."""
+    return f", {status.num_waiting} waiting" if status.num_waiting else ""
+
+
 def infeasible(status: Status) -> str:
     """Return the number of infeasible trials for a list of counts; empty if there are none."""
     return f"{status.num_infeasible} infeasible, " if status.num_infeasible else ""
@@ -148,7 +156,7 @@ def one_line(status: Status, noun: str) -> str:
     parts = [
         f"{status.num_over}/{status.num_planned} {noun}",
         f"{status.num_completed} completed, {status.num_stopped} stopped, {status.num_failed} failed, "
-        f"{infeasible(status)}{status.num_unfinished} running",
+        f"{infeasible(status)}{status.num_unfinished} running{waiting(status)}",
     ]
     nominee = status.nominee
     if nominee is not None and nominee.val_accuracy is not None and noun == "trials":

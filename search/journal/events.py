@@ -110,6 +110,12 @@ class _Resume(_Dict):
     key: Key
 
 
+class _Pause(_Dict):
+    event: Literal["pause"]
+    at: Secs
+    key: Key
+
+
 class _Epoch(_Dict):
     event: Literal["epoch"]
     at: Secs
@@ -178,11 +184,11 @@ class _Other(_Dict):
 
 _KNOWN: TypeAdapter[Any] = TypeAdapter(
     Annotated[
-        _Begin | _Draw | _Resume | _Epoch | _End | _Session | _Comparison | _Report | _Command,
+        _Begin | _Draw | _Resume | _Pause | _Epoch | _End | _Session | _Comparison | _Report | _Command,
         Field(discriminator="event"),
     ]
 )
-_KINDS = {"begin", "draw", "resume", "epoch", "end", "session", "comparison", "report", "command"}
+_KINDS = {"begin", "draw", "resume", "pause", "epoch", "end", "session", "comparison", "report", "command"}
 _OTHER: TypeAdapter[Any] = TypeAdapter(_Other)
 
 

@@ -14,8 +14,8 @@ from search.records import Completed, Draw, Failed, Infeasible, Stopped, TrialRe
 
 PARENTS = {"trial": "sweep", "repeat": "compare"}
 """Kind of record -> command that made it, which is also the key of its parent run."""
-UNFINISHED, RUNNING = "unfinished", "running"
-"""States of a record without an outcome: the driver has exited, or is training it."""
+UNFINISHED, RUNNING, WAITING = "unfinished", "running", "waiting"
+"""States of a record without an outcome: the driver has exited, is training it, or lets it wait for its promotion."""
 
 
 class Follower:
@@ -104,7 +104,7 @@ class Follower:
             draw = draw_of(event)
             self.draws[draw.number] = draw
             self.changed_draws[draw.number] = None
-        elif kind in {"begin", "resume", "epoch", "end"}:
+        elif kind in {"begin", "resume", "pause", "epoch", "end"}:
             key = event["key"]
             record = self.records[key]
             self._touch(record)
@@ -142,7 +142,9 @@ class Follower:
         """
         if record.outcome is not None:
             return "FAILED" if isinstance(record.outcome, Failed) else "FINISHED", record.outcome.word
-        return ("RUNNING", RUNNING) if record.key in self._active else ("KILLED", UNFINISHED)
+        if record.key not in self._active:
+            return "KILLED", UNFINISHED
+        return "RUNNING", WAITING if record.is_waiting else RUNNING
 
     def parent_status(self, command: str) -> str:
         """Return MLflow's status of a command's parent run: RUNNING, KILLED or FINISHED.

@@ -69,7 +69,7 @@ class Journal:
         self.draws: dict[int, Draw] = {}
         self.marks: list[Mapping[str, Any]] = []
         self.id = ""
-        self._epochs: list[tuple[str, int, float | None]] = []
+        self._steps: list[tuple[str, str, int]] = []
         self._by_kind: dict[str, dict[str, TrialRecord]] = {}
         try:
             self.copy.open()
@@ -86,11 +86,11 @@ class Journal:
             if event["event"] == "draw":
                 draw = draw_of(event)
                 self.draws[draw.number] = draw
-            elif event["event"] == "epoch":
-                metrics = event["metrics"]
-                self._epochs.append((self.records[event["key"]].key, metrics["epoch"], metrics["val_accuracy"]))
             elif event["event"] not in OF_TRIALS:
                 self.marks.append(event)
+            elif event["event"] != "begin":
+                epoch = event["metrics"]["epoch"] if event["event"] == "epoch" else 0
+                self._steps.append((event["event"], self.records[event["key"]].key, epoch))
         for record in self.records.values():
             self._by_kind.setdefault(record.kind, {})[record.key] = record
 
@@ -132,10 +132,14 @@ class Journal:
         """Return the number of records of a kind."""
         return len(self._by_kind.get(kind, ()))
 
-    def take_epochs(self) -> list[tuple[str, int, float | None]]:
-        """Return and clear (key, epoch, validation accuracy) of the epochs found on opening, in recorded order."""
-        epochs, self._epochs = self._epochs, []
-        return epochs
+    def take_steps(self) -> list[tuple[str, str, int]]:
+        """Return and clear the steps of trainings found on opening, in recorded order.
+
+        Returns:
+            (event, key, epoch) of each `epoch`, `pause`, `resume` and `end`; the epoch is 0 except for `epoch`.
+        """
+        steps, self._steps = self._steps, []
+        return steps
 
     def begin(self, record: TrialRecord) -> None:
         """Record a trial that is about to be trained for the first time."""
@@ -163,8 +167,12 @@ class Journal:
         self._write({**fields, "event": "draw", "at": time.time(), "number": draw.number})
         self.draws[draw.number] = draw
 
+    def pause(self, key: str) -> None:
+        """Record that the scheduler pauses a trial, which then waits for its promotion."""
+        self._write({"event": "pause", "at": time.time(), "key": key})
+
     def resume(self, key: str) -> None:
-        """Record that an unfinished trial is resumed, or that a trial lost to a machine fault is retried."""
+        """Record that an unfinished trial is resumed or promoted, or that one lost to a machine fault is retried."""
         self._write({"event": "resume", "at": time.time(), "key": key})
 
     def epoch(self, key: str, metrics: EpochMetrics, node: str, machine: Mapping[str, Any] | None = None) -> None:

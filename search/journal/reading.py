@@ -25,7 +25,7 @@ from search.storage.working_copy import JOURNAL
 FILE_NAME = JOURNAL
 
 
-OF_TRIALS = {"begin", "resume", "epoch", "end"}
+OF_TRIALS = {"begin", "resume", "pause", "epoch", "end"}
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
@@ -119,13 +119,20 @@ def _fold(records: dict[str, TrialRecord], event: Mapping[str, Any]) -> None:
         records[record.key] = changed(record, {"curve": curve, "node": event["node"], "machine": machine})
     elif kind == "resume":
         record = records[event["key"]]
-        records[record.key] = changed(record, {"resumed": record.resumed + 1, "outcome": None, "finished_at": None})
+        if record.is_waiting:  # its promotion
+            records[record.key] = changed(record, {"is_waiting": False})
+        else:
+            records[record.key] = changed(record, {"resumed": record.resumed + 1, "outcome": None, "finished_at": None})
+    elif kind == "pause":
+        record = records[event["key"]]
+        records[record.key] = changed(record, {"is_waiting": True})
     elif kind == "end":
         record = records[event["key"]]
         outcome = outcome_from_dict(event["outcome"])
         if isinstance(outcome, Failed) and not outcome.diverged and is_storage_fault(outcome.reason):
             return  # earlier versions recorded a fault of the machine as the trial's failure: resume it
         end = {"outcome": outcome, "finished_at": event["at"], "test_accuracy": event.get("test_accuracy")}
+        end["is_waiting"] = False
         records[record.key] = changed(record, end | {"artifacts": event.get("artifacts", {})})
 
 

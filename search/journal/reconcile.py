@@ -186,8 +186,8 @@ def _tracking_fault(record: TrialRecord, held: Sequence[MlflowRun], driven: bool
         return _plural(held) or "no run"
     (run,) = held
     if record.outcome is None:
-        statuses = {"RUNNING": "running", "KILLED": "unfinished"} if driven else {"KILLED": "unfinished"}
-        right = statuses.get(run.status) == run.outcome
+        words = {"RUNNING": ("running", "waiting"), "KILLED": ("unfinished",)}
+        right = (driven or run.status == "KILLED") and run.outcome in words.get(run.status, ())
     else:
         status = "FAILED" if isinstance(record.outcome, Failed) else "FINISHED"
         right = (run.status, run.outcome) == (status, record.outcome.word)

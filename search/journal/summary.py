@@ -81,7 +81,7 @@ class Status:
     num_infeasible: int
     """Trials of which a measured cost exceeded a limit."""
     num_unfinished: int
-    """Trials that are running or waiting to be resumed."""
+    """Trials that are running or that an interruption left unfinished."""
     nominee: TrialRecord | None
     """The sweep's nominee, from one run per block and not confirmed."""
     num_epochs: int
@@ -91,6 +91,8 @@ class Status:
     """Estimated seconds until all planned trials have ended; None while unknown."""
     failures: tuple[tuple[str, int], ...]
     """(reason, count) as `group_failures` returns them."""
+    num_waiting: int = 0
+    """Trials that the scheduler has paused and that wait for their promotion."""
 
     @property
     def num_over(self) -> int:
@@ -112,15 +114,19 @@ def summarise(
     present = time.time() if now is None else now
     outcomes = Counter(type(record.outcome) for record in records)
     num_over = len(records) - outcomes[type(None)]
+    num_waiting = sum(record.is_waiting for record in records)
+    num_left = num_planned - num_over - num_waiting
     pace, eta = None, None
     if since is not None:
         recent = [record for record in records if (record.finished_at or present) >= since]
         num_epochs = sum(len(record.curve) for record in recent)
-        num_recent = sum(record.finished_at is not None for record in recent)
+        num_recent = sum(
+            record.finished_at is not None or (record.is_waiting and record.started_at >= since) for record in recent
+        )
         elapsed = max(present - since, 1e-9)
         pace = num_epochs / elapsed if num_epochs else None
-        if num_recent and num_planned > num_over:
-            eta = elapsed / num_recent * (num_planned - num_over)
+        if num_recent and num_left > 0:
+            eta = elapsed / num_recent * num_left
         elif num_planned <= num_over:
             eta = 0.0
     return Status(
@@ -129,10 +135,11 @@ def summarise(
         num_stopped=outcomes[Stopped],
         num_failed=outcomes[Failed],
         num_infeasible=outcomes[Infeasible],
-        num_unfinished=outcomes[type(None)],
+        num_unfinished=outcomes[type(None)] - num_waiting,
         nominee=nominee(records),
         num_epochs=sum(len(record.curve) for record in records),
         epochs_per_sec=pace,
         eta_secs=eta,
         failures=tuple(group_failures(records)),
+        num_waiting=num_waiting,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.compare.nomination import select
 from search.console.measures import show_measure
-from search.console.progress import duration, infeasible
+from search.console.progress import duration, infeasible, waiting
 from search.console.scores import expected_line, score_rows
 from search.console.verdict_lines import verdict_lines
 from search.data.splits import second_size
@@ -137,6 +137,7 @@ def to_dict(overview: Overview) -> dict[str, Any]:
             "failed": status.num_failed,
             "infeasible": status.num_infeasible,
             "unfinished": status.num_unfinished,
+            "waiting": status.num_waiting,
         },
         "epochs": status.num_epochs,
         "training_secs": overview.training_secs,
@@ -225,7 +226,7 @@ def to_lines(overview: Overview) -> list[str]:
         f"study       {overview.study} ({overview.folder})",
         f"trials      {status.num_over}/{status.num_planned}: {status.num_completed} completed, "
         f"{status.num_stopped} stopped, {status.num_failed} failed, "
-        f"{infeasible(status)}{status.num_unfinished} unfinished",
+        f"{infeasible(status)}{status.num_unfinished} unfinished{waiting(status)}",
         f"epochs      {status.num_epochs} in {duration(overview.training_secs)} of training",
     ]
     if status.eta_secs:

@@ -37,6 +37,7 @@ def make(material: Material) -> Html | None:
         ("failed", status.num_failed),
         *([("infeasible", status.num_infeasible)] if status.num_infeasible else []),
         ("unfinished", status.num_unfinished),
+        *([("waiting", status.num_waiting)] if status.num_waiting else []),
     ]
     counts = tag(
         "ul",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 from collections.abc import Generator
@@ -30,6 +31,9 @@ class Assignment:
     """URI of the trial's folder on an object store, used instead of `folder`; may contain a password."""
     num_known_epochs: int
     """Number of epochs already in the journal; the worker does not report them again."""
+    pause_after: int | None = None
+    """Epoch at which the trial pauses. Another worker may resume it then, so this one closes its files before it
+    reports the epoch."""
 
 
 @functools.lru_cache(maxsize=2)
@@ -58,8 +62,16 @@ def run_assignment(assignment: Assignment, device: str) -> Generator[Progress | 
         DivergedError: The loss is not finite.
         StorageFaultError: The machine cannot read or write a file.
     """
-    with raising_storage_faults(Path(assignment.folder)):
-        yield from _carry_out(assignment, device)
+    with (
+        raising_storage_faults(Path(assignment.folder)),
+        contextlib.closing(_carry_out(assignment, device)) as training,
+    ):
+        for progress in training:
+            if progress is not None and progress.metrics.epoch == assignment.pause_after:
+                training.close()
+                yield progress
+                return
+            yield progress
 
 
 def _carry_out(assignment: Assignment, device: str) -> Generator[Progress | None, None, None]:

@@ -34,11 +34,11 @@ LOOK_SECS = 0.5
 class Dispatcher(ABC):
     """Hands assignments to a runner and records their results. Subclasses decide what is proposed and stopped.
 
-    A runner calls `next` until it returns None. For each assignment it calls `report` after each epoch and `tick`
-    within epochs, and closes the training once one of them returns False. A training that raises goes to `diverge` or
-    `fail`, but any HybridSearchError other than DivergedError ends the run. It calls `obey` before `next` and at least
-    every few seconds. Not thread-safe: one thread at a time, except `interrupt`, which a signal handler may call at any
-    time.
+    A runner calls `next` until it returns None, and again after each training that ends or pauses. For each assignment
+    it calls `report` after each epoch and `tick` within epochs, and closes the training once one of them returns False.
+    A training that raises goes to `diverge` or `fail`, but any HybridSearchError other than DivergedError ends the run.
+    It calls `obey` before `next` and at least every few seconds. Not thread-safe: one thread at a time, except
+    `interrupt`, which a signal handler may call at any time.
 
     Args:
         journal: The open journal of the study; the caller closes it.
@@ -70,7 +70,7 @@ class Dispatcher(ABC):
         self._look_again = 0.0
         with raising_storage_faults(folder):
             (folder / TRIALS).mkdir(exist_ok=True)
-        self._unfinished = [record for record in self.records if record.outcome is None]
+        self._unfinished = [record for record in self.records if record.outcome is None and not record.is_waiting]
         for record in self.records:
             self._tidy(record)
 
@@ -175,8 +175,20 @@ class Dispatcher(ABC):
         """Return the spec and record of the next new training; None if there is none."""
 
     def may_continue(self, record: TrialRecord) -> bool:  # noqa: ARG002
-        """Return whether a training may continue after its latest epoch."""
+        """Return whether a training may continue after its latest epoch; if not, it pauses or is stopped."""
         return True
+
+    def pause_after(self, record: TrialRecord) -> int | None:  # noqa: ARG002
+        """Return the epoch at which a training pauses next, if it reaches it; None if it does not pause."""
+        return None
+
+    def promote(self, *, is_last: bool = False) -> TrialRecord | None:  # noqa: ARG002
+        """Return a training that pauses and is to be resumed now; None if there is none.
+
+        Args:
+            is_last: Whether no new training can begin.
+        """
+        return None
 
     def exceeds_limit(self, record: TrialRecord) -> Infeasible | None:  # noqa: ARG002
         """Return the outcome of a training if its latest epoch exceeds a limit of the study, else None."""
@@ -202,31 +214,33 @@ class Dispatcher(ABC):
         if self.stopping:
             return None
         self._journal.check()
-        if self._unfinished:
-            record = self._unfinished.pop(0)
-            spec = self.rebuild(record)
-            if spec.key != record.key:
-                raise InputError(
-                    f"{self._folder}: trial {record.number} was started as {record.key} and would now be {spec.key}: "
-                    "the data or the program has changed; restore them, or give the study another name"
-                )
-            self._journal.resume(spec.key)
+        record = self._unfinished.pop(0) if self._unfinished else self.promote()
+        if record is None and (proposed := self.propose()) is not None:
+            spec, record = proposed
+            self._journal.begin(record)
+            self._on_change()
             return self._assign(spec)
-        proposed = self.propose()
-        if proposed is None:
+        record = record or self.promote(is_last=True)
+        if record is None:
             return None
-        spec, record = proposed
-        self._journal.begin(record)
-        self._on_change()
+        spec = self.rebuild(record)
+        if spec.key != record.key:
+            raise InputError(
+                f"{self._folder}: trial {record.number} was started as {record.key} and would now be {spec.key}: "
+                "the data or the program has changed; restore them, or give the study another name"
+            )
+        self._journal.resume(spec.key)
         return self._assign(spec)
 
     def _assign(self, spec: TrialSpec) -> Assignment:
         self.specs[spec.key] = spec
+        record = self._journal.records[spec.key]
         return Assignment(
             spec=spec,
             folder=str(self.folder_of(spec.key)),
             remote=self._journal.copy.uri_of(f"{TRIALS}/{spec.key}"),
-            num_known_epochs=len(self._journal.records[spec.key].curve),
+            num_known_epochs=len(record.curve),
+            pause_after=self.pause_after(record),
         )
 
     def wait_for_files(self) -> None:
@@ -254,8 +268,8 @@ class Dispatcher(ABC):
         """
         if self._is_stopped_by_hand(key):
             return False
-        go_on, infeasible = True, None
-        if progress.metrics.epoch > len(self._journal.records[key].curve):
+        go_on, infeasible, before = True, None, self._journal.records[key]
+        if progress.metrics.epoch > len(before.curve):
             self._journal.epoch(key, progress.metrics, node, progress.machine)
             infeasible = self.exceeds_limit(self._journal.records[key])
             go_on = infeasible is None and self.may_continue(self._journal.records[key])
@@ -263,6 +277,11 @@ class Dispatcher(ABC):
         if progress.result is not None:
             # Weights of an infeasible trial are deleted with its folder.
             self._end(key, infeasible or Completed(), progress.result if infeasible is None else None)
+            return False
+        if not go_on and infeasible is None and progress.metrics.epoch == self.pause_after(before):
+            self._journal.pause(key)
+            del self.specs[key]
+            self._on_change()
             return False
         if not go_on:
             self._end(key, infeasible or Stopped(epoch=progress.metrics.epoch))

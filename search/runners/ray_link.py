@@ -187,8 +187,9 @@ class Link:
             failures.last_epoch, failures.num_node_losses = progress.metrics.epoch, 0
 
     def drop(self, trial_id: str) -> None:
-        """Remove a training that has ended."""
+        """Remove a training that has ended or pauses, after which another one may be promoted."""
         self._live.pop(trial_id, None)
+        self._over = False
 
     def lose(self, trial_id: str, error: Exception | None) -> None:
         """Process a training that raised or whose worker was lost.

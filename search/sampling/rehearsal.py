@@ -90,6 +90,8 @@ class _Rehearsal:
             arguments=_of_small_generations(search.sampler, search.sampler_args),
             objectives=search.objectives,
             limits=search.limits,
+            rungs=search.rungs(self._study.train.epochs),
+            has_pauses=search.scheduler == "asha-promote",
             records=self._records,
             draws=self._draws,
             note=self._note,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from search.journal.measures import Direction
+from search.journal.reconcile import curve_in_optuna
 from search.records import (
     CUT_OFF,
     PROPOSED_BEFORE,
@@ -61,10 +63,12 @@ class Sampler:
         seed: The study's seed; with the number of draws so far it determines each proposal.
         method: Name of a sampler in `SAMPLERS`, or a class `package.module:Class`.
         startup_trials: Number of random points before tpe, gp or cmaes uses results.
-        arguments: Keyword arguments of the method's class.
+        arguments: Keyword arguments of the method's class; of tpe also `fidelity`, `last` or `rung`.
         objectives: Measure -> direction; None for the validation accuracy alone.
         limits: Measure -> largest allowed value, which the method learns for measured costs.
         keep: Which epoch's scores count, see `search.records.kept_epoch`.
+        rungs: Epochs at which `fidelity: rung` compares trials, ascending.
+        has_pauses: Whether the scheduler pauses trials, so that unfinished trials count by their epochs so far.
         first: Points to propose before all others.
         why_not: Returns why a point is not a valid model, or None if it is valid. Invalid points are never proposed.
         records: The sweep's trials so far, by key.
@@ -86,6 +90,8 @@ class Sampler:
         objectives: Mapping[str, Direction] | None = None,
         limits: Mapping[str, float] | None = None,
         keep: str = "last",
+        rungs: Sequence[int] = (),
+        has_pauses: bool = False,
         first: Iterable[Point] = (),
         why_not: Callable[[Point], str | None] = lambda _: None,
         records: Mapping[str, TrialRecord] | None = None,
@@ -101,6 +107,9 @@ class Sampler:
         self._objectives = objectives if objectives is not None and len(objectives) > 1 else None
         self._limits = limits or {}
         self._keep = keep
+        is_by_rung = method == "tpe" and self._arguments.pop("fidelity", "last") == "rung"
+        self._rungs = tuple(rungs) if is_by_rung else ()
+        self._counts_unfinished = has_pauses or is_by_rung
         self._why_not = why_not
         self._note = note
         self._known: set[str] = set()
@@ -122,7 +131,7 @@ class Sampler:
         import optuna
 
         be_quiet()
-        storage = optuna.storages.InMemoryStorage()
+        storage = self._make_storage()
         directions: list[Direction] = ["max"] if self._objectives is None else list(self._objectives.values())
         study = optuna.create_study(storage=storage, directions=[_DIRECTIONS[item] for item in directions])
         for number, trial in TrialMaker(self._space, self._objectives, self._limits).known(records, draws).items():
@@ -130,6 +139,9 @@ class Sampler:
             completes = self._completes(is_infeasible=is_infeasible)
             if completes and trial.state is optuna.trial.TrialState.PRUNED and trial.values:
                 trial.state = optuna.trial.TrialState.COMPLETE
+            if self._counts_unfinished and trial.state is optuna.trial.TrialState.RUNNING:
+                attrs = trial.user_attrs
+                trial.intermediate_values = curve_in_optuna(records[attrs.get("twin") or attrs["key"]])
             storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial would validate each trial again
             draw = draws.get(number)
             if draw is not None and draw.rejected != CUT_OFF:
@@ -150,6 +162,20 @@ class Sampler:
     def _completes(self, *, is_infeasible: bool) -> bool:
         """Return whether a stopped or infeasible trial counts as COMPLETE."""
         return self._completes_stopped and (self._learns_limits or not is_infeasible)
+
+    def _make_storage(self) -> optuna.storages.InMemoryStorage:
+        import optuna
+
+        if not self._counts_unfinished:
+            return optuna.storages.InMemoryStorage()
+        from search.sampling.fidelity import Memory, at_rung, by_last_value
+
+        if self._rungs:
+            return Memory(functools.partial(at_rung, rungs=self._rungs, num_needed=self._startup_trials))
+        state = optuna.trial.TrialState
+        return Memory(
+            functools.partial(by_last_value, state=state.COMPLETE if self._completes_stopped else state.PRUNED)
+        )
 
     def _joint_parameters(self) -> dict[str, Any] | None:
         """Return the distributions of the parameters that the method proposes jointly; None lets its class choose.
@@ -302,6 +328,17 @@ class Sampler:
             arguments=self._arguments,
         )
         return ConstrainedSampler(inner, replacement, self._joint)
+
+    def observe(self, number: int, curve: Iterable[EpochMetrics]) -> None:
+        """Report the epochs of an unfinished trial. Only samplers that let unfinished trials count use them."""
+        storage, study_id = self._study._storage, self._study._study_id  # noqa: SLF001
+        if not self._counts_unfinished:
+            return
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        known = storage.get_trial(trial_id).intermediate_values
+        for epoch, value in scores_by_epoch(tuple(curve), self._keep).items():
+            if epoch not in known:
+                storage.set_trial_intermediate_value(trial_id, epoch, value)
 
     def tell(
         self, number: int, curve: Iterable[EpochMetrics], outcome: Outcome, counts: Mapping[str, int] | None = None

@@ -51,12 +51,13 @@ class SearchSection(Section):
     """Presets or points to evaluate first."""
     blocks: Annotated[int, Field(ge=1, le=100)] = 1
     """Number of blocks (seeds and splits) that each point is trained on, epoch by epoch; its scores are the means."""
-    scheduler: Literal["asha", "hyperband", "median", "plateau", "none"] = "asha"
-    """Scheduler that stops trials early: asha, hyperband, median, plateau or none."""
+    scheduler: Literal["asha", "asha-promote", "hyperband", "median", "plateau", "none"] = "asha"
+    """Scheduler that stops trials early: asha, asha-promote (pauses them, and resumes the best), hyperband, median,
+    plateau or none."""
     grace_epochs: Annotated[int, Field(ge=1)] = 1
     """Minimum number of epochs of every trial."""
     reduction: Annotated[int, Field(ge=2)] = 3
-    """Reduction factor of asha and hyperband: one of this many trials continues beyond each rung."""
+    """Reduction factor of asha, asha-promote and hyperband: one of this many trials continues beyond each rung."""
     patience_epochs: Annotated[int, Field(ge=1)] = 5
     """Number of epochs without a new best validation accuracy after which plateau stops a trial."""
     objectives: Annotated[dict[str, Direction], Field(min_length=1, max_length=MAX_OBJECTIVES)] = Field(
@@ -76,6 +77,18 @@ class SearchSection(Section):
     database: UriText | None = None
     """Optuna storage URL (postgresql://...) for a copy of the sweep as an Optuna study; unset: `optuna.log` in the
     study folder. Like tracking.uri and storage, it may refer to environment variables: ${NAME}."""
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """Return the epochs at which trials are compared, and the last epoch of a trial.
+
+        Args:
+            epochs: The last epoch.
+        """
+        found, rung = [], self.grace_epochs
+        while rung < epochs:
+            found.append(rung)
+            rung *= self.reduction
+        return (*found, epochs)
 
 
 class ResourcesSection(Section):

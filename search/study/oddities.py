@@ -6,16 +6,13 @@ from collections.abc import Iterator
 
 from search.study.bind import complete_point
 from search.study.config import StudyConfig
-from search.study.samplers import method_of, odd_sampler
+from search.study.samplers import WITH_RUNGS, method_of, odd_sampler
 from search.study.section import PointLike
 from search.study.settings import BINDS_TO
 from search.text.counted import counted
 from search.training.config import cpu_has_bfloat16
 from spaces.domains import Int
 from spaces.presets import load_preset
-
-WITH_RUNGS = ("asha", "hyperband")
-"""Schedulers that compare trials at rungs, whose ratio is `search.reduction`."""
 
 
 def odd_in_sweep(study: StudyConfig) -> Iterator[str]:

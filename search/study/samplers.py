@@ -64,19 +64,23 @@ class Method:
     """Parameters that it proposes from results: all; common: those that every point has; numbers: of these, no choices.
     The other parameters are drawn at random."""
     arguments: Mapping[str, Argument] = field(default_factory=dict)
-    """Keyword arguments of Optuna's class that `search.sampler_args` may set."""
+    """Keyword arguments that `search.sampler_args` may set: those of Optuna's class, and `fidelity` of tpe."""
     has_startup: bool = False
     """Whether it draws `search.startup_trials` random points first."""
     completes_stopped: bool = False
     """Whether stopped trials count as completed ones, because Optuna's class ignores pruned trials."""
     learns_limits: bool = True
     """Whether it learns from trials that exceed the limit of a measured cost."""
+    has_generations: bool = False
+    """Whether it derives generations of trials from earlier ones, whose values must not change any more."""
     has_several_objectives: bool = True
     """Whether it takes several objectives."""
     package: str = ""
     """Package that it needs beside Optuna."""
 
 
+FIDELITIES = ("last", "rung")
+"""Values of `fidelity`: tpe learns from the last value of each trial, or from the values at one rung."""
 _SWITCH = Argument(kind="boolean")
 _SHARE = Argument(kind="number", low=0, high=1)
 _GENETIC = {
@@ -92,6 +96,7 @@ SAMPLERS: dict[str, Method] = {
             "consider_endpoints": _SWITCH,
             "consider_magic_clip": _SWITCH,
             "constant_liar": _SWITCH,
+            "fidelity": Argument(kind="word", words=FIDELITIES),
             "group": _SWITCH,
             "multivariate": _SWITCH,
             "n_ei_candidates": Argument(kind="whole", low=1),
@@ -114,6 +119,7 @@ SAMPLERS: dict[str, Method] = {
         has_startup=True,
         completes_stopped=True,
         learns_limits=False,
+        has_generations=True,
         has_several_objectives=False,
         package="cmaes",
     ),
@@ -121,16 +127,19 @@ SAMPLERS: dict[str, Method] = {
         arguments={"qmc_type": Argument(kind="word", words=("sobol", "halton")), "scramble": _SWITCH},
         learns_limits=False,
     ),
-    "nsga2": Method(models="common", arguments=_GENETIC, completes_stopped=True),
+    "nsga2": Method(models="common", arguments=_GENETIC, completes_stopped=True, has_generations=True),
     "nsga3": Method(
         models="common",
         arguments={**_GENETIC, "dividing_parameter": Argument(kind="whole", low=1)},
         completes_stopped=True,
+        has_generations=True,
     ),
     "random": Method(learns_limits=False),
     "grid": Method(learns_limits=False),
 }
 """Samplers by name in `search.sampler`; every other sampler is a class of the user's, `package.module:Class`."""
+WITH_RUNGS = ("asha", "asha-promote", "hyperband")
+"""Schedulers that compare trials at rungs, whose ratio is `search.reduction`."""
 DEFAULT_POPULATION = 50
 """Population size of Optuna's NSGA-II and NSGA-III."""
 OURS = {"seed": "seed", "n_startup_trials": "search.startup_trials"}
@@ -180,6 +189,13 @@ def sampler_faults(study: StudyConfig, space: Space) -> Iterator[str]:
             yield f"{where}: expected {expected}; {hint}"
         elif name in SAMPLERS and (fault := method.arguments[key].fault(value)):
             yield f"{where}: {fault}"
+    if name == "tpe" and "fidelity" in arguments:
+        yield from _fidelity_faults(study, arguments["fidelity"])
+    if study.search.scheduler == "asha-promote" and method.has_generations:
+        yield (
+            f"search.sampler: expected one without generations, found {name}; search.scheduler asha-promote continues "
+            "trials whose generation is over; set search.sampler to tpe, or search.scheduler to asha"
+        )
     if len(study.search.objectives) > 1 and not method.has_several_objectives:
         yield f"search.sampler: {name} takes one objective, found several; set search.sampler to tpe, gp or nsga2"
     if name == "grid" and space.continuous:
@@ -193,6 +209,17 @@ def sampler_faults(study: StudyConfig, space: Space) -> Iterator[str]:
             f"search.sampler: {name} expects {what} that every point has, but the space has none, so every point would "
             "be random; set search.sampler to tpe or random"
         )
+
+
+def _fidelity_faults(study: StudyConfig, found: object) -> Iterator[str]:
+    where = "search.sampler_args.fidelity"
+    if found == "rung" and study.search.scheduler not in WITH_RUNGS:
+        yield (
+            f"{where}: rung takes a scheduler with rungs ({', '.join(WITH_RUNGS)}), found {study.search.scheduler}; "
+            "set it to last, or choose another search.scheduler"
+        )
+    elif found == "rung" and len(study.search.objectives) > 1:
+        yield f"{where}: rung takes one objective, found several; set it to last"
 
 
 def package_faults(sampler: str) -> Iterator[str]:
@@ -214,8 +241,9 @@ def odd_sampler(study: StudyConfig) -> Iterator[str]:
         what = "numbers that every point has" if method.models == "numbers" else "parameters that every point has"
         yield f"search.sampler: {name} models only {what}; it draws at random: {', '.join(at_random)}"
     if method.completes_stopped and search.scheduler != "none":
+        ends = "pauses or stops" if search.scheduler == "asha-promote" else "stops"
         yield (
-            f"search.sampler: {name} learns from completed trials only, so trials that {search.scheduler} stops count "
+            f"search.sampler: {name} learns from completed trials only, so trials that {search.scheduler} {ends} count "
             "as completed with the validation accuracy of their last epoch; set search.scheduler to none to avoid this"
         )
     if measured := [limit for limit in search.limits if MEASURES[limit].kind == "cost" and not method.learns_limits]:

@@ -6,6 +6,7 @@ import bisect
 from typing import Protocol
 
 from search.study.config import SearchSection
+from search.sweep.promotion import PromotionAsha
 
 
 class Scheduler(Protocol):
@@ -190,11 +191,18 @@ class MedianStopping:
         return go_on
 
 
-def make_scheduler(search: SearchSection, max_epochs: int) -> Scheduler:
+def make_scheduler(search: SearchSection, max_epochs: int, validate_every: int = 1) -> Scheduler:
     """Return the scheduler that the study selects."""
     match search.scheduler:
         case "asha":
             return Asha(grace_epochs=search.grace_epochs, reduction=search.reduction, max_epochs=max_epochs)
+        case "asha-promote":
+            return PromotionAsha(
+                grace_epochs=search.grace_epochs,
+                reduction=search.reduction,
+                max_epochs=max_epochs,
+                validate_every=validate_every,
+            )
         case "hyperband":
             return Hyperband(grace_epochs=search.grace_epochs, reduction=search.reduction, max_epochs=max_epochs)
         case "plateau":

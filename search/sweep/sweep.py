@@ -34,6 +34,7 @@ from search.study.config import StudyConfig
 from search.study.section import PointLike
 from search.sweep.front_asha import FrontAsha
 from search.sweep.keeping import num_kept
+from search.sweep.promotion import PromotionAsha
 from search.sweep.schedulers import make_scheduler
 from search.text.counted import counted
 from search.training.spec import TrialSpec
@@ -86,7 +87,8 @@ class Sweep(Dispatcher):
         self._enqueue_again(print_line)
         self._num_planned = num_planned(study.search.trials, journal.marks)
         self._num_failed = sum(isinstance(record.outcome, Failed) for record in self.records)
-        self._scheduler = make_scheduler(study.search, study.train.epochs)
+        self._scheduler = make_scheduler(study.search, study.train.epochs, study.train.validate_every)
+        self._promotion = self._scheduler if isinstance(self._scheduler, PromotionAsha) else None
         search = study.search
         self._front = (
             FrontAsha(grace_epochs=search.grace_epochs, reduction=search.reduction, max_epochs=study.train.epochs)
@@ -137,19 +139,27 @@ class Sweep(Dispatcher):
                     print_line(f"{self._study.name}: an enqueued point is left out: {error.faults[0]}")
 
     def _replay(self) -> None:
-        """Replay the recorded epochs through the scheduler, in recorded order."""
-        for key, epoch, _ in self._journal.take_epochs():
-            if self._journal.records[key].kind != "trial":
-                continue
+        """Replay the recorded epochs, promotions and ends through the scheduler, in recorded order."""
+        for event, key, epoch in self._journal.take_steps():
             record = self._journal.records[key]
+            if record.kind != "trial":
+                continue
+            if event != "epoch":
+                if self._promotion is not None and event != "pause":
+                    self._promotion.leave(key)
+                continue
             infeasible = self.exceeds_limit(changed(record, {"curve": record.curve[:epoch]}))
             go_on = infeasible is None and self._passes(record, epoch)
             # The driver was killed between the epoch and the decision, which is the same now.
-            if not go_on and record.outcome is None and epoch == len(record.curve):
+            is_paused = self._promotion is not None and infeasible is None
+            if not go_on and not is_paused and record.outcome is None and epoch == len(record.curve):
                 self._journal.end(key, infeasible or Stopped(epoch=epoch))
                 self._tidy(self._journal.records[key])
                 self.on_end(self._journal.records[key])
-        self._unfinished = [record for record in self.records if record.outcome is None]
+        for record in self.records:
+            if record.outcome is None and not record.is_waiting and self._is_paused(record.key):
+                self._journal.pause(record.key)
+        self._unfinished = [record for record in self.records if record.outcome is None and not record.is_waiting]
         self._forget_losers(self.records)
 
     def rebuild(self, record: TrialRecord) -> TrialSpec:
@@ -178,12 +188,40 @@ class Sweep(Dispatcher):
         if original.outcome is not None:
             self._sampler.tell(number, original.curve, original.outcome, original.counts)
         else:
+            self._sampler.observe(number, original.curve)
             self._twins.setdefault(key, []).append(number)
         return True
 
     def may_continue(self, record: TrialRecord) -> bool:
-        """Return the scheduler's decision."""
+        """Return the scheduler's decision; the sampler receives the epoch."""
+        for number in (record.number, *self._twins.get(record.key, ())):
+            self._sampler.observe(number, record.curve)
         return self._passes(record, record.curve[-1].epoch)
+
+    def _is_paused(self, key: str) -> bool:
+        return self._promotion is not None and self._promotion.is_waiting(key)
+
+    def pause_after(self, record: TrialRecord) -> int | None:
+        """Return the scheduler's next rung for a trial; None with a scheduler that pauses no trial."""
+        return None if self._promotion is None else self._promotion.pause_after(len(record.curve))
+
+    def promote(self, *, is_last: bool = False) -> TrialRecord | None:
+        """Return the waiting trial that is resumed now, if any; once no trial can follow, the waiting ones are stopped.
+
+        Args:
+            is_last: Whether no new trial can begin.
+        """
+        if self._promotion is None or self._too_many_failures:
+            return None
+        if is_last and any(record.outcome is None and not record.is_waiting for record in self.records):
+            return None
+        key = self._promotion.next_promotion(is_last=is_last)
+        if key is not None:
+            return self._journal.records[key]
+        for record in self.records if is_last else ():
+            if record.is_waiting:
+                self._end(record.key, Stopped(epoch=len(record.curve)))
+        return None
 
     def _passes(self, record: TrialRecord, epoch: int) -> bool:
         """Return whether the scheduler lets a trial continue after an epoch."""
@@ -211,6 +249,8 @@ class Sweep(Dispatcher):
 
     def on_end(self, record: TrialRecord) -> None:
         """Report the outcome to the sampler, and delete weights that are no longer needed."""
+        if self._promotion is not None:
+            self._promotion.leave(record.key)
         if record.outcome is not None:
             self._num_failed += isinstance(record.outcome, Failed)
             self._sampler.tell(record.number, record.curve, record.outcome, record.counts)
@@ -376,6 +416,8 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Samp
         objectives=study.search.objectives,
         limits=study.search.limits,
         keep=study.train.keep,
+        rungs=study.search.rungs(study.train.epochs),
+        has_pauses=study.search.scheduler == "asha-promote",
         first=first,
         why_not=lambda point: why_not(study, point, facts),
         records={record.key: record for record in journal.of_kind("trial")},

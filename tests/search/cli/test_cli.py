@@ -366,6 +366,7 @@ def test_the_whole_path(call: Any, swept: Path, tmp_path: Path) -> None:
         "failed": 0,
         "infeasible": 0,
         "unfinished": 0,
+        "waiting": 0,
     }
     comparison = ask("compare", swept)
     assert len(comparison["blocks"]) == 2

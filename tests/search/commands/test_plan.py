@@ -26,6 +26,12 @@ def test_small_costs_and_single_things_read_well(make_study: MakeStudy) -> None:
     assert "compare     12.3 core-hours" in text
     assert "2 trials of up to 3 epochs" in text_of(plan, trials=2, epochs=3)
     assert plan.rejected == {}
+    assert "disk  " not in text
+    assert "disk        up to 2.0 GiB for the checkpoints of waiting trials" in text_of(plan, waiting_gib=2.0)
+    assert "disk        up to 512 MiB for" in text_of(plan, waiting_gib=0.5)
+    pausing = make_plan(make_study("train.epochs=4", "search.trials=100", "search.scheduler=asha-promote"))
+    small, _, large = pausing.parameters
+    assert 100 * 12 * small <= 2**30 * pausing.waiting_gib <= 100 * 12 * large
     assert f"of {NUM_DRAWS} random points: no draw rejected" in text
 
 

@@ -186,6 +186,9 @@ def test_runs_that_are_too_many_missing_or_left(record: TrialRecord) -> None:
     assert found([unfinished], a=[killed]) == []
     assert found([unfinished], a=[running]) == ["RUNNING, running"]
     assert found([unfinished], a=[running], driven=True) == []
+    waiting = run_of(status="RUNNING", outcome="waiting", num_epochs=0)
+    assert found([unfinished], a=[waiting]) == ["RUNNING, waiting"]
+    assert found([unfinished], a=[waiting], driven=True) == []
     (difference,) = mlflow_differences([], {}, running_comparisons=["0123456789abcdef"])
     assert (difference.trial, difference.journal, difference.found) == ("comparison 0123", "over", "RUNNING")
 

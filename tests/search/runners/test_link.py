@@ -184,6 +184,21 @@ def test_all_is_over_only_when_nothing_runs_any_more() -> None:
     assert link.take("2") == "FINISHED"
 
 
+def test_a_training_that_ends_or_pauses_may_give_room_to_another_one() -> None:
+    work = FakeWork("a", "b")
+    link = link_of(work, FakeCluster(room=3))
+    link.take("1")
+    link.take("2")
+    assert link.take("3") is None
+    work.waiting.append("a")  # it pauses, and is promoted
+    link.drop("1")
+    assert key(link.take("3")) == "a"
+    assert link.take("4") is None
+    link.drop("2")
+    link.drop("3")
+    assert link.take("4") == "FINISHED"
+
+
 def test_a_node_that_left_does_not_count(clock: SimpleNamespace) -> None:
     work, there = FakeWork("a"), FakeCluster(max_failures=0)
     link = link_of(work, there)

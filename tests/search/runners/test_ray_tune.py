@@ -15,7 +15,7 @@ from search.commands.control import write
 from search.errors import InputError, InterruptedStudyError, ResourceError
 from search.journal.commands import Command
 from search.journal.journal import Journal
-from search.journal.reading import read_records
+from search.journal.reading import FILE_NAME, read_events, read_records
 from search.records import Completed, Failed, Stopped, TrialRecord
 from search.runners.node_check import needs_of
 from search.study.config import StudyConfig
@@ -63,6 +63,31 @@ def test_ray_and_inline_give_the_same_records(
     assert weights == sorted(results)
     assert not list(study.folder.glob("trials/*/checkpoint.pt"))
     assert not (study.folder / "ray").exists()
+
+
+@pytest.mark.slow
+def test_paused_trials_are_resumed_by_any_worker_bit_for_bit(
+    make_study: Callable[..., StudyConfig], driver: Any, facts: Any
+) -> None:
+    from search.runners import ray_tune
+
+    options = ("search.sampler=random", "search.trials=6", "train.epochs=4")
+    whole = driver.sweep(make_study(*options, "search.scheduler=none", name="whole"))
+    study = make_study(*options, "search.scheduler=asha-promote", name="ray", resources={"cpus": 0.5, "concurrency": 3})
+    with ray_tune.cluster(study.resources) as there, Journal(claim_folder(study)) as journal:
+        sweep = Sweep(study=study, facts=facts, journal=journal)
+        ray_tune.run(sweep, there, needs_of(study, facts))
+        assert sweep.finished
+    events = [event["event"] for event in read_events(study.folder / FILE_NAME)]
+    assert events.count("pause") > events.count("resume") >= 3 + 1
+    curves = {record.key: [item.val_loss for item in record.curve] for record in whole}
+    records = read_records(study.folder)
+    assert records.keys() == curves.keys()
+    for key, record in records.items():
+        assert [item.val_loss for item in record.curve] == curves[key][: len(record.curve)]
+        assert record.outcome == (Completed() if len(record.curve) == 4 else Stopped(epoch=len(record.curve)))
+    assert Completed() in [record.outcome for record in records.values()]
+    assert not list(study.folder.glob("trials/*/checkpoint.pt"))
 
 
 @pytest.mark.slow

@@ -165,6 +165,8 @@ def test_the_rehearsal_reaches_a_second_generation(make_study: MakeStudy, monkey
 def test_right_arguments_pass(make_study: MakeStudy) -> None:
     check_sampler(make_study("search.sampler=nsga2", "search.sampler_args.population_size=4"))
     check_sampler(make_study("search.sampler=qmc", "search.sampler_args.qmc_type=halton"))
+    check_sampler(make_study("search.sampler_args.fidelity=rung"))
+    check_sampler(make_study("search.sampler_args.fidelity=last", "search.scheduler=median"))
 
 
 def test_a_missing_package_is_named(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +215,20 @@ def test_bad_names_and_arguments(make_study: MakeStudy) -> None:
     assert "because seed decides it" in fault_of(
         lambda: make_study("search.sampler=a.b:C", "search.sampler_args.seed=4")
     )
+    rung = "search.sampler_args.fidelity=rung"
+    assert "found 'rungs'; did you mean rung?" in fault_of(lambda: make_study("search.sampler_args.fidelity=rungs"))
+    assert "expected last or rung, found 3" in fault_of(lambda: make_study("search.sampler_args.fidelity=3"))
+    assert "rung takes a scheduler with rungs (asha, asha-promote, hyperband), found median" in fault_of(
+        lambda: make_study(rung, "search.scheduler=median")
+    )
+    two = "search.objectives={val_accuracy: max, num_parameters: min}"
+    assert "rung takes one objective, found several" in fault_of(lambda: make_study(rung, two))
+    assert "expected an argument of gp" in fault_of(lambda: make_study("search.sampler=gp", rung))
+    for name in ("cmaes", "nsga2", "nsga3"):
+        generations = fault_of(lambda name=name: make_study(f"search.sampler={name}", "search.scheduler=asha-promote"))
+        assert f"expected one without generations, found {name}" in generations
+    paused = "search.scheduler: expected asha or none with several objectives, found asha-promote"
+    assert paused in fault_of(lambda: make_study(two, "search.scheduler=asha-promote"))
     only_choices = {"lr": 0.01}
     no_numbers = fault_of(lambda: make_study("search.sampler=cmaes", fix=only_choices))
     assert "cmaes expects a number that every point has, but the space has none" in no_numbers

@@ -114,10 +114,25 @@ def test_a_finished_sweep_is_left_alone_and_can_be_extended(
         pytest.param(
             ("search.sampler=qmc", "search.scheduler=plateau", "search.patience_epochs=1"), marks=pytest.mark.slow
         ),
+        ("search.scheduler=asha-promote", "search.trials=8"),
+        ("search.scheduler=asha-promote", "search.trials=8", "search.sampler_args.fidelity=rung"),
+        pytest.param(("search.sampler_args.fidelity=rung", "search.trials=8"), marks=pytest.mark.slow),
+        pytest.param(("search.scheduler=asha-promote", "search.sampler=gp", "search.trials=8"), marks=pytest.mark.slow),
         (TWO, "search.startup_trials=3"),
         pytest.param((TWO, "search.sampler=nsga2", "search.sampler_args.population_size=2"), marks=pytest.mark.slow),
     ],
-    ids=["asha", "median", "hyperband", "plateau", "two objectives", "two objectives, nsga2"],
+    ids=[
+        "asha",
+        "median",
+        "hyperband",
+        "plateau",
+        "asha-promote",
+        "asha-promote, by rung",
+        "asha, by rung",
+        "asha-promote, gp",
+        "two objectives",
+        "two objectives, nsga2",
+    ],
 )
 def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(
     make_study: MakeStudy,
