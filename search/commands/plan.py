@@ -67,19 +67,28 @@ class Plan:
     """Trial-hours of the comparison at the median speed."""
     claims: str
     """The declared comparisons and their claim, in words."""
+    earlier: tuple[str, ...]
+    """What the sweep takes from earlier studies, one line each."""
     warnings: tuple[str, ...]
     """Warnings about the study, one line each; printed before the plan."""
     foresight: PowerEstimate
     """Repeats needed for a target difference, and the difference that the declared repeats can detect."""
 
 
-def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: EpochTimer | None = None) -> Plan:
+def make_plan(
+    study: StudyConfig,
+    stated: Assumptions | None = None,
+    timer: EpochTimer | None = None,
+    *,
+    allow_other: bool = False,
+) -> Plan:
     """Check a study, and estimate its cost and the power of its comparison.
 
     Args:
         study: The study.
         stated: The target difference, and assumptions about the variances.
         timer: Times the training steps; the sooner it is made, the sooner it is ready. None makes one.
+        allow_other: Whether `search.learn_from` may name studies with other data or another recipe.
 
     Returns:
         The plan.
@@ -93,7 +102,7 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
     from search.uris import redacted
 
     with timer or EpochTimer() as timer:
-        checked = check_study(study, "plan")
+        checked = check_study(study, "plan", allow_other=allow_other)
         data, facts = checked.data, checked.facts
         if study.resources.runner == "ray" and study.resources.address is not None:
             with open_runner(study, facts):  # joining the cluster checks its token, versions and nodes
@@ -137,6 +146,7 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
         claims=describe_claims(study.compare),
+        earlier=checked.earlier,
         warnings=checked.warnings,
         foresight=foresight,
     )
@@ -180,6 +190,7 @@ def to_lines(plan: Plan) -> list[str]:
         f"epoch       {_pace(fast)} to {_pace(slow)} (median {_pace(median)}) on one core of this machine",
         f"sweep       {counted(plan.trials, 'trial')} of up to {counted(plan.epochs, 'epoch')}: "
         f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
+        *(f"{'' if place else 'earlier':12}{line}" for place, line in enumerate(plan.earlier)),
         f"compare     {_cost(plan.compare_hours)}",
         f"claims      {plan.claims}",
         *(f"{'' if place else 'repeats':12}{line}" for place, line in enumerate(foresight_lines(plan.foresight))),

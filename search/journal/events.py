@@ -168,6 +168,45 @@ class _Command(_Dict):
     point: NotRequired[Text | dict[str, Value]]
 
 
+class _EarlierStudy(_Dict):
+    study: Text
+    journal: Text
+    num_trials: Count
+    num_used: Count
+    left_out: dict[str, Count]
+    other: NotRequired[Text]
+
+
+class _EarlierTrial(_Dict):
+    study: Text
+    number: Annotated[int, Field(ge=0, lt=MAX_NUMBER)]
+    point: dict[str, Value]
+    outcome: _Outcome
+    values: list[float]
+    curve: dict[str, Share]
+
+
+class _EarlierPoint(_Dict):
+    study: Text
+    number: Annotated[int, Field(ge=0, lt=MAX_NUMBER)]
+    point: dict[str, Value]
+
+
+class _Enqueued(_Dict):
+    top: Text
+    points: list[_EarlierPoint]
+    left_out: dict[str, Count]
+
+
+class _Earlier(_Dict):
+    event: Literal["earlier"]
+    at: Secs
+    asked: Text
+    studies: list[_EarlierStudy]
+    trials: list[_EarlierTrial]
+    enqueued: list[_Enqueued]
+
+
 class _Other(_Dict):
     """Any event of an unknown kind; only its time is validated."""
 
@@ -176,11 +215,11 @@ class _Other(_Dict):
 
 _KNOWN: TypeAdapter[Any] = TypeAdapter(
     Annotated[
-        _Begin | _Draw | _Resume | _Epoch | _End | _Session | _Comparison | _Report | _Command,
+        _Begin | _Draw | _Resume | _Epoch | _End | _Session | _Comparison | _Report | _Command | _Earlier,
         Field(discriminator="event"),
     ]
 )
-_KINDS = {"begin", "draw", "resume", "epoch", "end", "session", "comparison", "report", "command"}
+_KINDS = {"begin", "draw", "resume", "epoch", "end", "session", "comparison", "report", "command", "earlier"}
 _OTHER: TypeAdapter[Any] = TypeAdapter(_Other)
 
 
@@ -229,7 +268,7 @@ def parse_line(line: bytes, where: str) -> dict[str, Any] | None:
 
 
 def _num_keys(event: dict[str, Any]) -> int:
-    """Count the keys of a mapping and of nested mappings, except those in lists: no known event has any there."""
+    """Count the keys of a mapping and of nested mappings, except those in lists, which only `earlier` events have."""
     num_keys = len(event)
     for value in event.values():
         if type(value) is dict:

@@ -15,6 +15,7 @@ from search.data.splits import second_size
 from search.journal.commands import Command, answers_in, command_of, num_planned, waiting_in
 from search.journal.comparison import Choice, ComparisonDocument
 from search.journal.comparison_file import load_comparison
+from search.journal.earlier import Earlier, earlier_in
 from search.journal.measures import value_of
 from search.journal.nominee import choose_reported
 from search.journal.reading import History, read_history
@@ -56,6 +57,8 @@ class Overview:
     verdicts: tuple[str, ...]
     commands: tuple[str, ...] = ()
     """The newest commands from other terminals, with their answers."""
+    earlier: tuple[str, ...] = ()
+    """What the sweep took from earlier studies, one line each."""
 
 
 def make_overview(study: StudyConfig) -> Overview:
@@ -88,6 +91,7 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
         race=document.race.sentences if document and document.race else (),
         verdicts=tuple(verdict_lines(document.comparisons)) if document else (),
         commands=_commands(study, history),
+        earlier=tuple((earlier_in(history.marks) or Earlier()).lines),
     )
 
 
@@ -145,6 +149,7 @@ def to_dict(overview: Overview) -> dict[str, Any]:
         "race": list(overview.race),
         "verdicts": list(overview.verdicts),
         "commands": list(overview.commands),
+        "earlier": list(overview.earlier),
     }
 
 
@@ -216,6 +221,7 @@ def to_lines(overview: Overview) -> list[str]:
         f"{infeasible(status)}{status.num_unfinished} unfinished",
         f"epochs      {status.num_epochs} in {duration(overview.training_secs)} of training",
     ]
+    lines += [f"{'' if place else 'earlier':12}{line}" for place, line in enumerate(overview.earlier)]
     if status.eta_secs:
         lines.append(f"ETA         {duration(status.eta_secs)}")
     lines += [f"failure     {count} x {reason}" for reason, count in status.failures]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from collections.abc import Sequence
 
 from search.errors import InputError, StudyError
+from search.journal.earlier import EarlierTrial
 from search.journal.events import parse_line
 from search.journal.reading import draw_of
 from search.records import Completed, Draw, EpochMetrics, Failed, Outcome, Stopped, TrialRecord, changed
@@ -23,10 +25,14 @@ NUM_RUNNING = 2
 """Number of trials that run while a point is proposed."""
 
 
-def check_sampler(study: StudyConfig) -> None:
+def check_sampler(study: StudyConfig, earlier: Sequence[EarlierTrial] = ()) -> None:
     """Check that the sampler's package is installed, and try a class of the user's and arguments.
 
     20 points are proposed, the last 10 of them also by a sampler that is rebuilt from the journal's data.
+
+    Args:
+        study: The study.
+        earlier: Trials of earlier studies, from which the sampler learns.
 
     Raises:
         StudyError: The sampler cannot be loaded, raises, or proposes other points after it is rebuilt.
@@ -40,7 +46,7 @@ def check_sampler(study: StudyConfig) -> None:
         load_class(search.sampler)
     elif not search.sampler_args:
         return
-    sweep = _Rehearsal(study)
+    sweep = _Rehearsal(study, earlier)
     sweep.open()
     sweep.propose(REBUILT_AT)
     rebuilt = sweep.copied()
@@ -59,8 +65,9 @@ def check_sampler(study: StudyConfig) -> None:
 class _Rehearsal:
     """A sweep whose results are made up, with the memory that a journal would have."""
 
-    def __init__(self, study: StudyConfig) -> None:
+    def __init__(self, study: StudyConfig, earlier: Sequence[EarlierTrial]) -> None:
         self._study = study
+        self._earlier = earlier
         self._space = study.build_space()
         self._records: dict[str, TrialRecord] = {}
         self._draws: dict[int, Draw] = {}
@@ -70,7 +77,7 @@ class _Rehearsal:
 
     def copied(self) -> _Rehearsal:
         """Return a copy of the memory, without a sampler."""
-        other = _Rehearsal(self._study)
+        other = _Rehearsal(self._study, self._earlier)
         other._records, other._draws = dict(self._records), copy.deepcopy(self._draws)
         other._running, other.points = list(self._running), list(self.points)
         return other
@@ -85,6 +92,7 @@ class _Rehearsal:
             startup_trials=min(search.startup_trials, REBUILT_AT // 2),
             arguments=search.sampler_args,
             objectives=search.objectives,
+            earlier=self._earlier,
             records=self._records,
             draws=self._draws,
             note=self._note,

@@ -35,6 +35,25 @@ def _accuracy_only() -> dict[str, Direction]:
     return {"val_accuracy": "max"}
 
 
+def _as_study(value: object) -> object:
+    """Read the folder or URI of a study as a mapping with this study."""
+    return {"study": value} if isinstance(value, str) else value
+
+
+def _as_list(value: object) -> object:
+    """Read a text as a list of one; a list as a tuple, which strict mode expects after a validator."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+class EarlierStudy(Section):
+    """A study whose trials the sampler learns from."""
+
+    study: UriText
+    """Folder or URI of the study."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Settings that have another name in that study: its name -> the name here."""
+
+
 class SearchSection(Section):
     """How points are proposed, and when trials are stopped early."""
 
@@ -47,8 +66,12 @@ class SearchSection(Section):
     """Keyword arguments of the sampler's class, such as population_size of nsga2."""
     startup_trials: Annotated[int, Field(ge=1)] = 10
     """Number of random points before tpe, gp or cmaes uses earlier results."""
-    enqueue: tuple[PointLike, ...] = ()
-    """Presets or points to evaluate first."""
+    enqueue: Annotated[tuple[PointLike, ...], BeforeValidator(_as_list)] = ()
+    """Presets or points to evaluate first; `top-5 of STUDY` stands for the five best points of an earlier study."""
+    learn_from: Annotated[
+        tuple[Annotated[EarlierStudy, BeforeValidator(_as_study)], ...], BeforeValidator(_as_list)
+    ] = ()
+    """Earlier studies whose trials the sampler learns from, as folders or URIs, or as {study: ..., rename: {...}}."""
     scheduler: Literal["asha", "hyperband", "median", "plateau", "none"] = "asha"
     """Scheduler that stops trials early: asha, hyperband, median, plateau or none."""
     grace_epochs: Annotated[int, Field(ge=1)] = 1

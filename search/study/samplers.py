@@ -31,6 +31,8 @@ class Method:
     """Whether stopped trials count as completed ones, because Optuna's class ignores pruned trials."""
     has_several_objectives: bool = True
     """Whether it takes several objectives."""
+    learns: bool = True
+    """Whether it proposes from results."""
     package: str = ""
     """Package that it needs beside Optuna."""
 
@@ -59,17 +61,19 @@ SAMPLERS: dict[str, Method] = {
         has_several_objectives=False,
         package="cmaes",
     ),
-    "qmc": Method(arguments=("qmc_type", "scramble")),
+    "qmc": Method(arguments=("qmc_type", "scramble"), learns=False),
     "nsga2": Method(models="common", arguments=_GENETIC, completes_stopped=True),
     "nsga3": Method(models="common", arguments=(*_GENETIC, "dividing_parameter"), completes_stopped=True),
-    "random": Method(),
-    "grid": Method(),
+    "random": Method(learns=False),
+    "grid": Method(learns=False),
 }
 """Samplers by name in `search.sampler`; every other sampler is a class of the user's, `package.module:Class`."""
 DEFAULT_POPULATION = 50
 """Population size of Optuna's NSGA-II and NSGA-III."""
 OURS = {"seed": "seed", "n_startup_trials": "search.startup_trials"}
 """Keyword arguments that other fields of the study decide -> the field."""
+AGAINST_LEARNING = ("sigma0", "use_separable_cma")
+"""Arguments of CMA-ES that its start from earlier trials excludes."""
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
@@ -113,6 +117,9 @@ def sampler_faults(study: StudyConfig, space: Space) -> Iterator[str]:
             hint = f"did you mean {near[0]}?" if near else known
             expected = f"an argument of {name}" if method.arguments else f"none, because {name} has no arguments"
             yield f"{where}: expected {expected}; {hint}"
+    if name == "cmaes" and study.search.learn_from:
+        for key in (key for key in arguments if key in AGAINST_LEARNING):
+            yield f"search.sampler_args.{key}: expected no {key} with search.learn_from, which decides it; remove one"
     if len(study.search.objectives) > 1 and not method.has_several_objectives:
         yield f"search.sampler: {name} takes one objective, found several; set search.sampler to tpe, gp or nsga2"
     if name == "grid" and space.continuous:

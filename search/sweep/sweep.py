@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from search.errors import StudyError, TooManyFailuresError
 from search.journal.commands import Answer, Command, answers_in, num_planned
+from search.journal.earlier import Earlier
 from search.journal.events import MAX_NUMBER
 from search.journal.fronts import losses_of
 from search.journal.journal import Journal
-from search.journal.measures import MEASURES, value_of
 from search.journal.summary import best_first, group_failures
 from search.records import NOT_KNOWN, Draw, Failed, Infeasible, Stopped, TrialRecord, changed
 from search.runners.dispatcher import TRIALS, Dispatcher, new_record
@@ -22,11 +22,14 @@ from search.seeds import make_block
 from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, why_not
 from search.study.config import StudyConfig
-from search.study.section import PointLike
+from search.study.goals import over_cost
+from search.study.learning import take_earlier
+from search.study.section import PointLike, top_of
 from search.sweep.front_asha import FrontAsha
 from search.sweep.schedulers import make_scheduler
 from search.text.counted import counted
 from search.training.spec import TrialSpec
+from search.uris import redacted
 from spaces.presets import UnknownPreset
 from spaces.space import Point, SpaceError
 
@@ -41,6 +44,7 @@ class Sweep(Dispatcher):
         study: The study.
         facts: Facts about its data.
         journal: Its open journal; the unfinished trials in it are resumed first.
+        allow_other: Whether `search.learn_from` may name studies with other data or another recipe.
         on_change: Called after each change, for display.
         print_line: Receives lines for the user.
 
@@ -54,6 +58,7 @@ class Sweep(Dispatcher):
         study: StudyConfig,
         facts: DataFacts,
         journal: Journal,
+        allow_other: bool = False,
         on_change: Callable[[], None] = lambda: None,
         print_line: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -70,7 +75,8 @@ class Sweep(Dispatcher):
         self._print_line = print_line
         self._block = make_block(study.seed, "sweep", 0)
         self._import_draws(print_line)
-        self._sampler = make_sampler(study, facts, journal)
+        self._earlier = self._take_earlier(allow_other)
+        self._sampler = make_sampler(study, facts, journal, self._earlier)
         self._twins: dict[str, list[int]] = {}
         """Key of a running trial -> numbers of other points with the same training."""
         for draw in journal.draws.values():
@@ -90,6 +96,15 @@ class Sweep(Dispatcher):
         self._best: list[TrialRecord] = []
         """Completed trials whose weights are kept."""
         self._replay()
+
+    def _take_earlier(self, allow_other: bool) -> Earlier:
+        """Return what the sweep takes from earlier studies, and write it to the journal before the first proposal."""
+        earlier, is_new = take_earlier(self._study, self._facts, marks=self._journal.marks, allow_other=allow_other)
+        if is_new:
+            self._journal.note("earlier", **earlier.to_fields())
+            for line in earlier.lines:
+                self._print_line(f"{self._study.name}: {line}")
+        return earlier
 
     def _import_draws(self, print_line: Callable[[str], None]) -> None:
         """Import the draws without a trial, which a version 1 journal left to Optuna's study, once.
@@ -190,12 +205,7 @@ class Sweep(Dispatcher):
 
     def exceeds_limit(self, record: TrialRecord) -> Infeasible | None:
         """Return the outcome of a trial whose first epoch exceeds a limit, else None."""
-        first = changed(record, {"curve": record.curve[:1]})
-        for name, limit in self._study.search.limits.items():
-            value = value_of(first, name) if MEASURES[name].kind == "cost" else None
-            if value is not None and value > limit:
-                return Infeasible(measure=name, value=value, limit=limit)
-        return None
+        return over_cost(record.curve, self._study.search.limits)
 
     def on_end(self, record: TrialRecord) -> None:
         """Report the outcome to the sampler, and delete weights that are no longer needed."""
@@ -320,13 +330,14 @@ class Sweep(Dispatcher):
         return dataclasses.replace(spec, times_latency=True) if is_timed else spec
 
 
-def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Sampler:
+def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal, earlier: Earlier) -> Sampler:
     """Return the sampler of a study in the state of its journal.
 
     Args:
         study: The study.
         facts: Facts about its data.
         journal: Its open journal, which records the sampler's draws.
+        earlier: What the sweep takes from earlier studies.
 
     Raises:
         StudyError: An enqueued preset is not a point of the search space.
@@ -335,7 +346,10 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Samp
     first = []
     for position, like in enumerate(study.search.enqueue):
         try:
-            first.append(space.point(complete_point(study, like)))
+            if top_of(like):
+                first += [space.point(item.point) for item in earlier.points_of(redacted(str(like)))]
+            else:
+                first.append(space.point(complete_point(study, like)))
         except SpaceError as error:
             raise StudyError(*(f"search.enqueue.{position} ({like}): {fault}" for fault in error.faults)) from None
     return Sampler(
@@ -347,6 +361,7 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Samp
         objectives=study.search.objectives,
         first=first,
         why_not=lambda point: why_not(study, point, facts),
+        earlier=earlier.trials,
         records={record.key: record for record in journal.of_kind("trial")},
         draws=journal.draws,
         note=journal.draw,
