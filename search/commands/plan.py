@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,6 +68,8 @@ class Plan:
     """Trial-hours of the comparison at the median speed."""
     claims: str
     """The declared comparisons and their claim, in words."""
+    budgets: tuple[str, ...]
+    """What ends a trial or the sweep early, one line each."""
     earlier: tuple[str, ...]
     """What the sweep takes from earlier studies, one line each."""
     warnings: tuple[str, ...]
@@ -146,10 +149,21 @@ def make_plan(
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
         claims=describe_claims(study.compare),
+        budgets=tuple(_budgets(study)),
         earlier=checked.earlier,
         warnings=checked.warnings,
         foresight=foresight,
     )
+
+
+def _budgets(study: StudyConfig) -> Iterator[str]:
+    search = study.search
+    if search.trial_budget_mins is not None:
+        yield f"a trial is stopped before an epoch that would take it beyond {search.trial_budget_mins:g} minutes"
+    if search.gpu_hours is not None:
+        yield f"no new trial begins after {search.gpu_hours:g} GPU hours of training"
+    if search.stop_when is not None:
+        yield f"no new trial begins after {counted(search.stop_when.trials_without_gain, 'trial')} without gain"
 
 
 def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[TrialSpec], dict[str, int]]:
@@ -190,6 +204,7 @@ def to_lines(plan: Plan) -> list[str]:
         f"epoch       {_pace(fast)} to {_pace(slow)} (median {_pace(median)}) on one core of this machine",
         f"sweep       {counted(plan.trials, 'trial')} of up to {counted(plan.epochs, 'epoch')}: "
         f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
+        *(f"{'' if place else 'budget':12}{line}" for place, line in enumerate(plan.budgets)),
         *(f"{'' if place else 'earlier':12}{line}" for place, line in enumerate(plan.earlier)),
         f"compare     {_cost(plan.compare_hours)}",
         f"claims      {plan.claims}",

@@ -12,6 +12,7 @@ from search.commands.control import driven_by
 from search.console.progress import duration
 from search.console.tables import Rows, print_tables
 from search.errors import HybridSearchError, NothingToDoError
+from search.journal.budgets import sweep_end
 from search.journal.commands import num_planned
 from search.journal.reading import FILE_NAME, read_history
 from search.journal.summary import nominee
@@ -94,12 +95,13 @@ def _row(location: Location) -> StudyRow:
     trials = [record for record in history.records.values() if record.kind == "trial"]
     num_over = sum(record.outcome is not None for record in trials)
     planned = num_planned(study.search.trials, history.marks)
+    is_ended = num_over == len(trials) and sweep_end(history.marks, study.search.budgets) is not None
     best = nominee(trials)
     times = [event["at"] for event in history.marks]
     times += [record.finished_at or record.started_at for record in history.records.values()]
     return StudyRow(
         name=location.name,
-        state=f"{verb} runs" if verb else "finished" if num_over >= planned else "unfinished",
+        state=f"{verb} runs" if verb else "finished" if num_over >= planned or is_ended else "unfinished",
         num_over=num_over,
         num_planned=planned,
         nominee=best.label if best else "",

@@ -48,11 +48,15 @@ def _sequential_steps(_: TrialRecord, spec: TrialSpec | None) -> Cell:
 
 
 def state_of(record: TrialRecord) -> str:
-    """Return the state of a trial in one word, or as `stopped by hand`."""
+    """Return the state of a trial in one word, or as `stopped by hand` or `stopped by budget`."""
     if record.outcome is None:
         return "unfinished"
-    is_by_hand = isinstance(record.outcome, Stopped) and record.outcome.by_hand
-    return "stopped by hand" if is_by_hand else record.outcome.word
+    match record.outcome:
+        case Stopped(by_hand=True):
+            return "stopped by hand"
+        case Stopped(reason=str(reason)) if reason:
+            return "stopped by budget"
+    return record.outcome.word
 
 
 COLUMNS = (

@@ -168,6 +168,14 @@ class _Command(_Dict):
     point: NotRequired[Text | dict[str, Value]]
 
 
+class _SweepEnd(_Dict):
+    event: Literal["sweep_end"]
+    at: Secs
+    field: Text
+    limit: NotNegative
+    words: Text
+
+
 class _EarlierStudy(_Dict):
     study: Text
     journal: Text
@@ -215,11 +223,23 @@ class _Other(_Dict):
 
 _KNOWN: TypeAdapter[Any] = TypeAdapter(
     Annotated[
-        _Begin | _Draw | _Resume | _Epoch | _End | _Session | _Comparison | _Report | _Command | _Earlier,
+        _Begin | _Draw | _Resume | _Epoch | _End | _Session | _Comparison | _Report | _Command | _Earlier | _SweepEnd,
         Field(discriminator="event"),
     ]
 )
-_KINDS = {"begin", "draw", "resume", "epoch", "end", "session", "comparison", "report", "command", "earlier"}
+_KINDS = {
+    "begin",
+    "draw",
+    "resume",
+    "epoch",
+    "end",
+    "session",
+    "comparison",
+    "report",
+    "command",
+    "earlier",
+    "sweep_end",
+}
 _OTHER: TypeAdapter[Any] = TypeAdapter(_Other)
 
 

@@ -67,6 +67,8 @@ class Journal:
         self.id = ""
         self._epochs: list[tuple[str, int, float | None]] = []
         self._by_kind: dict[str, dict[str, TrialRecord]] = {}
+        self._ended: dict[str, None] = {}
+        """Keys of the records with an outcome, in the order in which they ended."""
         try:
             self.copy.open()
             self._read()
@@ -78,6 +80,7 @@ class Journal:
 
     def _read(self) -> None:
         for event in replay(self.path, self.records):
+            self._note_end(event)
             if event["event"] == "draw":
                 draw = draw_of(event)
                 self.draws[draw.number] = draw
@@ -88,6 +91,12 @@ class Journal:
                 self.marks.append(event)
         for record in self.records.values():
             self._by_kind.setdefault(record.kind, {})[record.key] = record
+
+    def _note_end(self, event: Mapping[str, Any]) -> None:
+        if event["event"] in {"end", "resume"}:
+            self._ended.pop(event["key"], None)
+            if self.records[event["key"]].outcome is not None:
+                self._ended[event["key"]] = None
 
     def _open(self) -> None:
         try:
@@ -122,6 +131,10 @@ class Journal:
     def of_kind(self, kind: str) -> list[TrialRecord]:
         """Return all records of a kind, `trial` or `repeat`, in the order in which they started."""
         return list(self._by_kind.get(kind, {}).values())
+
+    def ended_of_kind(self, kind: str) -> list[TrialRecord]:
+        """Return the records of a kind that have an outcome, in the order in which they ended."""
+        return [record for key in self._ended if (record := self.records[key]).kind == kind]
 
     def num_of_kind(self, kind: str) -> int:
         """Return the number of records of a kind."""
@@ -270,6 +283,7 @@ class Journal:
         self._size += len(line)
         self.id = self.id or id_of(line)
         fold(self.records, event)
+        self._note_end(event)
         record = self.records.get(event.get("key", ""))
         if record is not None:
             self._by_kind.setdefault(record.kind, {})[record.key] = record

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
+from search.journal.budgets import GPU_HOURS, WITHOUT_GAIN
 from search.journal.measures import Direction
 from search.storage.location import Location
 from search.study.claims import CompareSection
@@ -54,6 +55,13 @@ class EarlierStudy(Section):
     """Settings that have another name in that study: its name -> the name here."""
 
 
+class StopWhen(Section):
+    """When a sweep begins no new trial, before all planned ones."""
+
+    trials_without_gain: Annotated[int, Field(ge=1)]
+    """Number of trials in a row, failed ones not counted, of which none beats the best completed one."""
+
+
 class SearchSection(Section):
     """How points are proposed, and when trials are stopped early."""
 
@@ -89,11 +97,25 @@ class SearchSection(Section):
     drawn; a trial whose measured costs do ends as infeasible after its first epoch."""
     time_budget_mins: Annotated[float, Field(gt=0)] | None = None
     """Time in minutes after which no more points are proposed and the state is saved; unset: no limit."""
+    trial_budget_mins: Annotated[float, Field(gt=0)] | None = None
+    """Longest training of a trial in minutes; it is stopped after the epoch after which another one would exceed it.
+    Unset: no limit."""
+    gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    """GPU hours (training time of all trials x resources.gpus) after which no new trial begins; unset: no limit."""
+    stop_when: StopWhen | None = None
+    """When no new trial begins although more are planned: {trials_without_gain: 30}; unset: never."""
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Fraction of failed trials above which the study ends with exit code 3."""
     database: UriText | None = None
     """Optuna storage URL (postgresql://...) for a copy of the sweep as an Optuna study; unset: `optuna.log` in the
     study folder. Like tracking.uri and storage, it may refer to environment variables: ${NAME}."""
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """Budgets after which no new trial begins: field -> value."""
+        without_gain = self.stop_when.trials_without_gain if self.stop_when else None
+        values = {GPU_HOURS: self.gpu_hours, WITHOUT_GAIN: without_gain}
+        return {field: value for field, value in values.items() if value is not None}
 
 
 class ResourcesSection(Section):
@@ -195,7 +217,14 @@ def _build_space(description: str) -> Space:
     return (load_space(space) if isinstance(space, str) else Space.from_dict(name, space)).pin(fix)
 
 
-EXTENDABLE = ("search.trials", "search.time_budget_mins", "search.max_failed_fraction")
+EXTENDABLE = (
+    "search.trials",
+    "search.time_budget_mins",
+    "search.max_failed_fraction",
+    GPU_HOURS,
+    "search.stop_when",
+    WITHOUT_GAIN,
+)
 """Fields that may change when a sweep is continued, as they only extend its budget."""
 FREE = ("resources.", "tracking.", "compare.", "data.root", "data.download", "search.database", "storage")
 """Fields that never change a trained trial: execution, recording, comparison and location of the data. The copy of the

@@ -179,6 +179,11 @@ def parse_study(
         faults += (*_check_names(study, recorded=recorded), *_check_points(study), *claim_faults(study.compare))
         faults += (*goal_faults(study), *_check_earlier(study))
         faults += (*_check_addresses(study), *([] if recorded else gpu_faults(study.resources.gpus)))
+        if study.search.gpu_hours is not None and not study.resources.gpus and not recorded:
+            faults.append(
+                "search.gpu_hours: expected resources.gpus above 0, found 0, so that no GPU hour is ever used; set "
+                "search.time_budget_mins, or remove it"
+            )
         faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))

@@ -101,6 +101,11 @@ def _odd_enqueue(study: StudyConfig) -> Iterator[str]:
 
 def _odd_budget(study: StudyConfig) -> Iterator[str]:
     search, size = study.search, study.build_space().size
+    if search.stop_when is not None and search.stop_when.trials_without_gain >= search.trials:
+        yield (
+            f"search.stop_when.trials_without_gain: {search.stop_when.trials_without_gain} has no effect, because "
+            f"search.trials is {search.trials}"
+        )
     if size is not None and size < search.trials:
         what = "grid" if search.sampler == "grid" else "space"
         yield (

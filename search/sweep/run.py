@@ -51,6 +51,8 @@ def run_sweep(study: StudyConfig, *, allow_other: bool = False, patience: float 
             print_line(
                 f"{study.name}: the space has no further points, although {sweep.num_planned:,} trials are planned"
             )
+        if sweep.ended_by:
+            print_line(f"{study.name}: no new trial begins: {sweep.ended_by}")
         if not sweep.finished and sweep.out_of_time:
             print_line(f"{study.name}: the time budget is used up; run the same command again to continue")
         sweep.check_failures()

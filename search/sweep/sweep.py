@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from search.errors import StudyError, TooManyFailuresError
+from search.journal.budgets import decide_end, sweep_end
 from search.journal.commands import Answer, Command, answers_in, num_planned
 from search.journal.earlier import Earlier
 from search.journal.events import MAX_NUMBER
@@ -50,6 +51,7 @@ class Sweep(Dispatcher):
 
     Attributes:
         space_exhausted: Whether the search space has no new points.
+        ended_by: Why no new trial begins although more are planned, in words; None if one may begin.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Sweep(Dispatcher):
             else None
         )
         self.space_exhausted = False
+        self.ended_by = sweep_end(journal.marks, search.budgets)
         self._best: list[TrialRecord] = []
         """Completed trials whose weights are kept."""
         self._replay()
@@ -152,9 +155,12 @@ class Sweep(Dispatcher):
             record = self._journal.records[key]
             infeasible = self.exceeds_limit(record)
             go_on = infeasible is None and self._passes(record, epoch)
+            if record.outcome is not None or epoch < len(record.curve):
+                continue
             # The driver was killed between the epoch and the decision, which is the same now.
-            if not go_on and record.outcome is None and epoch == len(record.curve):
-                self._journal.end(key, infeasible or Stopped(epoch=epoch))
+            over = self.over_budget(record) if go_on else ""
+            if not go_on or over:
+                self._journal.end(key, infeasible or Stopped(epoch=epoch, reason=over))
                 self._tidy(self._journal.records[key])
                 self.on_end(self._journal.records[key])
         self._unfinished = [record for record in self.records if record.outcome is None]
@@ -165,8 +171,8 @@ class Sweep(Dispatcher):
         return self._bind(record.number, dict(record.point))
 
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
-        """Return a trial of the sampler's next point, while the budget of trials and failures lasts."""
-        while self._journal.num_of_kind("trial") < self._num_planned and not self._too_many_failures:
+        """Return a trial of the sampler's next point, while the budgets last."""
+        while self._may_begin():
             asked = self._sampler.ask()
             if asked is None:
                 self.space_exhausted = True
@@ -176,6 +182,33 @@ class Sweep(Dispatcher):
             if not self._is_twin(number, point, spec.key):
                 return spec, new_record(spec, "trial", dict(point))
         return None
+
+    def _may_begin(self) -> bool:
+        """Return whether a new trial may begin. The first time that a budget does not allow it is in the journal."""
+        if self.ended_by or self._too_many_failures or self._journal.num_of_kind("trial") >= self._num_planned:
+            return False
+        search = self._study.search
+        if not search.budgets:
+            return True
+        decision = decide_end(
+            self._journal.ended_of_kind("trial"),
+            self.records,
+            search.budgets,
+            objectives=search.objectives,
+            gpus=self._study.resources.gpus,
+        )
+        if decision is not None:
+            self._journal.note("sweep_end", **decision)
+            self.ended_by = decision["words"]
+        return decision is None
+
+    def over_budget(self, record: TrialRecord) -> str:
+        """Return why a trial has no further epoch: its mean epoch would take it over `search.trial_budget_mins`."""
+        mins, num_epochs = self._study.search.trial_budget_mins, len(record.curve)
+        if mins is None or num_epochs >= self._study.train.epochs:
+            return ""
+        next_mins = record.elapsed_secs * (num_epochs + 1) / num_epochs / 60
+        return f"search.trial_budget_mins {mins:g} would be exceeded by another epoch" if next_mins > mins else ""
 
     def _is_twin(self, number: int, point: Point, key: str) -> bool:
         """Return whether another point leads to the same training; if so, the sampler receives that trial's outcome."""
@@ -298,7 +331,9 @@ class Sweep(Dispatcher):
             return Answer(done=False, words="the point is enqueued already")
         self._sampler.enqueue(point)
         words = "it is the next new trial, after those enqueued before it"
-        if self._journal.num_of_kind("trial") >= self._num_planned:
+        if self.ended_by:
+            words = f"enqueued, but no new trial begins: {self.ended_by}"
+        elif self._journal.num_of_kind("trial") >= self._num_planned:
             words = "enqueued, but all planned trials have started; add one: `hybrid-search extend STUDY --trials 1`"
         return Answer(done=True, words=words, fields={"point": dict(point)})
 
@@ -306,6 +341,10 @@ class Sweep(Dispatcher):
         total = self._num_planned + num_more
         if total >= MAX_NUMBER:
             return Answer(done=False, words=f"a study has fewer than {MAX_NUMBER:,} trials, this would be {total:,}")
+        if self.ended_by:
+            return Answer(
+                done=False, words=f"no new trial begins: {self.ended_by}; raise it in the study file, then sweep"
+            )
         if self.space_exhausted:
             return Answer(done=False, words="the space has no further points")
         words = f"{total:,} trials instead of {self._num_planned:,}"
@@ -317,9 +356,9 @@ class Sweep(Dispatcher):
 
     @property
     def finished(self) -> bool:
-        """Whether all planned trials have an outcome, or nothing new can be proposed."""
+        """Whether all planned trials have an outcome, or no new one can begin."""
         over = sum(record.outcome is not None for record in self.records)
-        return over >= self._num_planned or (self.space_exhausted and over == len(self.records))
+        return over >= self._num_planned or (bool(self.space_exhausted or self.ended_by) and over == len(self.records))
 
     def _bind(self, number: int, point: dict[str, bool | int | float | str]) -> TrialSpec:
         search = self._study.search

@@ -129,7 +129,7 @@ def _known_keys(path: Place, root: type) -> list[str]:
         annotation = node.model_fields[step].annotation if _is_model(node) and step in node.model_fields else None
         if annotation is None:
             return []
-        node = annotation
+        node = next((item for item in get_args(annotation) if _is_model(item)), annotation)  # of `Section | None`
     if _is_model(node):
         return list(node.model_fields)
     return [item.name for item in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
