@@ -17,7 +17,7 @@ from search.journal.budgets import GPU_HOURS, WITHOUT_GAIN
 from search.journal.measures import Direction
 from search.storage.location import Location
 from search.study.claims import CompareSection
-from search.study.section import PointLike, Scalar, Section, UriText
+from search.study.section import PointLike, Scalar, Section, UriText, top_of
 from search.training.config import TrainConfig
 from search.uris import without_secrets
 from spaces.presets import load_space
@@ -44,6 +44,11 @@ def _as_study(value: object) -> object:
 def _as_list(value: object) -> object:
     """Read a text as a list of one; a list as a tuple, which strict mode expects after a validator."""
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _as_points(value: object) -> object:
+    """Read `top-5 of STUDY`, which stands for several points, as a list of one."""
+    return value if isinstance(value, str) and top_of(value) is None else _as_list(value)
 
 
 class EarlierStudy(Section):
@@ -74,7 +79,7 @@ class SearchSection(Section):
     """Keyword arguments of the sampler's class, such as population_size of nsga2."""
     startup_trials: Annotated[int, Field(ge=1)] = 10
     """Number of random points before tpe, gp or cmaes uses earlier results."""
-    enqueue: Annotated[tuple[PointLike, ...], BeforeValidator(_as_list)] = ()
+    enqueue: Annotated[tuple[PointLike, ...], BeforeValidator(_as_points)] = ()
     """Presets or points to evaluate first; `top-5 of STUDY` stands for the five best points of an earlier study."""
     learn_from: Annotated[
         tuple[Annotated[EarlierStudy, BeforeValidator(_as_study)], ...], BeforeValidator(_as_list)
