@@ -288,7 +288,7 @@ def test_cmaes_needs_ten_trials(
         ("search.learn_from=[{stdy: runs/a}]", "search.learn_from.0.stdy: unknown key; did you mean study?"),
         ("search.learn_from=[3]", "search.learn_from.0: expected a mapping, got 3"),
         ("search.learn_from=['s3://b/${NO_SUCH}/x']", "search.learn_from.0.study: refers to ${NO_SUCH}"),
-        ("search.enqueue=top-0 of runs/a", "search.enqueue.0: expected a preset, a point or `top-5 of STUDY`"),
+        ("search.enqueue=[top-0 of runs/a]", "search.enqueue.0: expected a preset, a point or `top-5 of STUDY`"),
         (
             "search={trials: 3, sampler: cmaes, sampler_args: {sigma0: 1}, learn_from: [a]}",
             "search.sampler_args.sigma0",
