@@ -17,7 +17,6 @@ from search.journal.summary import best_first, group_failures
 from search.records import NOT_KNOWN, Draw, Failed, Infeasible, Stopped, TrialRecord, changed
 from search.runners.dispatcher import TRIALS, Dispatcher, new_record
 from search.sampling.optuna_storage import place_of, read_old_draws
-from search.sampling.sampler import Sampler
 from search.sampling.trials import missing_numbers
 from search.seeds import make_block
 from search.storage.working_copy import ARRAYS
@@ -25,12 +24,12 @@ from search.study.bind import DataFacts, bind, complete_point, why_not
 from search.study.config import StudyConfig
 from search.study.goals import over_cost
 from search.study.learning import take_earlier
-from search.study.section import PointLike, top_of
+from search.study.section import PointLike
 from search.sweep.front_asha import FrontAsha
+from search.sweep.proposals import make_sampler
 from search.sweep.schedulers import make_scheduler
 from search.text.counted import counted
 from search.training.spec import TrialSpec
-from search.uris import redacted
 from spaces.presets import UnknownPreset
 from spaces.space import Point, SpaceError
 
@@ -367,44 +366,6 @@ class Sweep(Dispatcher):
         )
         is_timed = "latency_ms" in {*search.objectives, *search.limits}
         return dataclasses.replace(spec, times_latency=True) if is_timed else spec
-
-
-def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal, earlier: Earlier) -> Sampler:
-    """Return the sampler of a study in the state of its journal.
-
-    Args:
-        study: The study.
-        facts: Facts about its data.
-        journal: Its open journal, which records the sampler's draws.
-        earlier: What the sweep takes from earlier studies.
-
-    Raises:
-        StudyError: An enqueued preset is not a point of the search space.
-    """
-    space = study.build_space()
-    first = []
-    for position, like in enumerate(study.search.enqueue):
-        try:
-            if top_of(like):
-                first += [space.point(item.point) for item in earlier.points_of(redacted(str(like)))]
-            else:
-                first.append(space.point(complete_point(study, like)))
-        except SpaceError as error:
-            raise StudyError(*(f"search.enqueue.{position} ({like}): {fault}" for fault in error.faults)) from None
-    return Sampler(
-        space=space,
-        seed=study.seed,
-        method=study.search.sampler,
-        startup_trials=study.search.startup_trials,
-        arguments=study.search.sampler_args,
-        objectives=study.search.objectives,
-        first=first,
-        why_not=lambda point: why_not(study, point, facts),
-        earlier=earlier.trials,
-        records={record.key: record for record in journal.of_kind("trial")},
-        draws=journal.draws,
-        note=journal.draw,
-    )
 
 
 def describe(point: Mapping[str, bool | int | float | str]) -> str:
