@@ -32,8 +32,9 @@ from search.study.bind import load_facts
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.study.load import parse_study
+from search.sweep.proposals import make_sampler
 from search.sweep.run import run_sweep
-from search.sweep.sweep import Sweep, make_sampler
+from search.sweep.sweep import Sweep
 from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
 

@@ -15,7 +15,7 @@ from bench.report import machine, write_page
 from search.study.bind import load_facts
 from search.study.config import StudyConfig
 from search.study.load import load_study
-from search.sweep.sweep import make_sampler
+from search.sweep.proposals import make_sampler
 
 NUM_TRIALS, NUM_EPOCHS = 32, 3
 ROUNDS = 3

@@ -123,12 +123,14 @@ class Completed:
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """The scheduler, or a person, stopped the trial early."""
+    """The scheduler, a person or a budget stopped the trial early."""
 
     epoch: int
     """The last epoch that was trained; 0 if a person stopped it before the first one was complete."""
     by_hand: bool = False
     """Whether a person stopped it."""
+    reason: str = ""
+    """The budget that is used up; empty if the scheduler or a person stopped it."""
     word = "stopped"
 
 
@@ -178,7 +180,7 @@ def outcome_from_dict(data: Mapping[str, Any]) -> Outcome:
         case "completed":
             return Completed()
         case "stopped":
-            return Stopped(epoch=data["epoch"], by_hand=data.get("by_hand", False))
+            return Stopped(epoch=data["epoch"], by_hand=data.get("by_hand", False), reason=data.get("reason", ""))
         case "failed":
             return Failed(reason=data["reason"], diverged=data.get("diverged", False), epoch=data.get("epoch"))
         case "infeasible":
@@ -195,8 +197,8 @@ def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
     {'word': 'stopped', 'epoch': 3}
     """
     plain = {"word": outcome.word, **dataclasses.asdict(outcome)}
-    if not plain.get("by_hand", True):
-        del plain["by_hand"]
+    if isinstance(outcome, Stopped):
+        plain = {name: value for name, value in plain.items() if name not in {"by_hand", "reason"} or value}
     return plain
 
 

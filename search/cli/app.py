@@ -26,6 +26,9 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file.")]
+AllowOther = Annotated[
+    bool, typer.Option("--allow-other", help="Learn also from studies with other data or another recipe.")
+]
 StudyPath = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the folder or URI of a study.")]
 
 
@@ -171,6 +174,7 @@ def plan(
     discordance: Annotated[
         float | None, typer.Option(help="Share of test images on which two models disagree.")
     ] = None,
+    allow_other: AllowOther = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -183,7 +187,7 @@ def plan(
         from search.study.load import load_study
 
         stated = Assumptions(difference=difference, sd_repeats=sd_repeats, discordance=discordance)
-        found = planning.make_plan(load_study(study, overrides or []), stated, timer)
+        found = planning.make_plan(load_study(study, overrides or []), stated, timer, allow_other=allow_other)
     show(as_json, lambda: planning.to_dict(found), lambda: planning.to_lines(found))
 
 
@@ -194,6 +198,7 @@ def sweep(
         float | None,
         typer.Option(metavar="MINUTES", help="Save and stop after this many minutes."),
     ] = None,
+    allow_other: AllowOther = False,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
@@ -204,7 +209,7 @@ def sweep(
 
     extra = [] if time_budget is None else [f"search.time_budget_mins={time_budget}"]
     config = load_study(study, [*_with_address(overrides, address), *extra])
-    run_sweep(config)
+    run_sweep(config, allow_other=allow_other)
     _show_status(config, as_json)
 
 

@@ -12,10 +12,10 @@ from search.journal.commands import Command, find_answer, refuse_link
 from search.journal.reading import FILE_NAME, read_history
 from search.records import TrialRecord
 from search.storage.disk import raising_storage_faults, write_bytes
-from search.storage.lease import is_renewed
+from search.storage.lease import is_driven_anywhere
 from search.storage.location import Location
 from search.storage.store import Store
-from search.storage.working_copy import COMMANDS, is_driven, refresh
+from search.storage.working_copy import COMMANDS, refresh
 from search.study.bind import complete_point
 from search.study.config import StudyConfig
 from search.study.settings import setting_faults
@@ -93,11 +93,6 @@ def driven_by(study: StudyConfig) -> str | None:
         return None
     sessions = [event for event in read_history(study.folder).marks if event["event"] == "session"]
     return str(sessions[-1]["verb"]) if sessions else "sweep"
-
-
-def is_driven_anywhere(location: Location) -> bool:
-    """Return whether a command trains trials or repeats of a study, on this machine or another one."""
-    return is_driven(location.folder) or (location.uri is not None and is_renewed(Store(location.uri)))
 
 
 def check(study: StudyConfig, command: Command, verb: str | None) -> None:

@@ -75,6 +75,10 @@ class Plan:
     """Trial-hours of the comparison at the median speed."""
     claims: str
     """The declared comparisons and their claim, in words."""
+    budgets: tuple[str, ...]
+    """What ends a trial or the sweep early, one line each."""
+    earlier: tuple[str, ...]
+    """What the sweep takes from earlier studies, one line each."""
     warnings: tuple[str, ...]
     """Warnings about the study, one line each; printed before the plan."""
     foresight: PowerEstimate
@@ -83,13 +87,20 @@ class Plan:
     """Disk space of the checkpoints if all trials wait for their promotion, GiB; 0 with a scheduler without pauses."""
 
 
-def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: EpochTimer | None = None) -> Plan:
+def make_plan(
+    study: StudyConfig,
+    stated: Assumptions | None = None,
+    timer: EpochTimer | None = None,
+    *,
+    allow_other: bool = False,
+) -> Plan:
     """Check a study, and estimate its cost and the power of its comparison.
 
     Args:
         study: The study.
         stated: The target difference, and assumptions about the variances.
         timer: Times the training steps; the sooner it is made, the sooner it is ready. None makes one.
+        allow_other: Whether `search.learn_from` may name studies with other data or another recipe.
 
     Returns:
         The plan.
@@ -103,7 +114,7 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
     from search.uris import redacted
 
     with timer or EpochTimer() as timer:
-        checked = check_study(study, "plan")
+        checked = check_study(study, "plan", allow_other=allow_other)
         data, facts = checked.data, checked.facts
         if study.resources.runner == "ray" and study.resources.address is not None:
             with open_runner(study, facts):  # joining the cluster checks its token, versions and nodes
@@ -152,6 +163,8 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
         ),
         compare_hours=num_configs * study.compare.repeats * median * study.train.epochs / 3600,
         claims=describe_claims(study.compare),
+        budgets=tuple(_budgets(study)),
+        earlier=checked.earlier,
         warnings=(*checked.warnings, *tight),
         foresight=foresight,
         waiting_gib=(
@@ -160,6 +173,16 @@ def make_plan(study: StudyConfig, stated: Assumptions | None = None, timer: Epoc
             else 0.0
         ),
     )
+
+
+def _budgets(study: StudyConfig) -> Iterator[str]:
+    search = study.search
+    if search.trial_budget_mins is not None:
+        yield f"a trial is stopped before an epoch that would take it beyond {search.trial_budget_mins:g} minutes"
+    if search.gpu_hours is not None:
+        yield f"no new trial begins after {search.gpu_hours:g} GPU hours of training"
+    if search.stop_when is not None:
+        yield f"no new trial begins after {counted(search.stop_when.trials_without_gain, 'trial')} without gain"
 
 
 def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[TrialSpec], dict[str, int]]:
@@ -217,6 +240,8 @@ def to_lines(plan: Plan) -> list[str]:
         f"epoch       {_pace(fast)} to {_pace(slow)} (median {_pace(median)}) on one core of this machine",
         f"sweep       {counted(plan.trials, 'trial')} of up to {counted(plan.epochs, 'epoch')}{on_blocks}: "
         f"{_cost(plan.sweep_hours[0])} to {_cost(plan.sweep_hours[1])}",
+        *(f"{'' if place else 'budget':12}{line}" for place, line in enumerate(plan.budgets)),
+        *(f"{'' if place else 'earlier':12}{line}" for place, line in enumerate(plan.earlier)),
         f"compare     {_cost(plan.compare_hours)}",
         f"claims      {plan.claims}",
         *(f"{'' if place else 'repeats':12}{line}" for place, line in enumerate(foresight_lines(plan.foresight))),

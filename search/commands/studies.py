@@ -12,6 +12,7 @@ from search.commands.control import driven_by
 from search.console.progress import duration
 from search.console.tables import Rows, print_tables
 from search.errors import HybridSearchError, NothingToDoError
+from search.journal.budgets import sweep_end
 from search.journal.commands import num_planned
 from search.journal.reading import FILE_NAME, read_history
 from search.journal.summary import is_exhausted, nominee
@@ -95,7 +96,8 @@ def _row(location: Location) -> StudyRow:
     trials = [record for record in history.records.values() if record.kind == "trial"]
     num_over = sum(record.outcome is not None for record in trials)
     planned = num_planned(study.search.trials, history.marks)
-    is_over = num_over >= planned or (num_over == len(trials) and is_exhausted(history.marks))
+    is_ended = is_exhausted(history.marks) or sweep_end(history.marks, study.search.budgets) is not None
+    is_over = num_over >= planned or (num_over == len(trials) and is_ended)
     best = nominee(trials)
     times = [event["at"] for event in history.marks]
     times += [record.finished_at or record.started_at for record in history.records.values()]

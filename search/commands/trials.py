@@ -50,11 +50,18 @@ def _measured(measure: Measure) -> Column:
 
 
 def state_of(record: TrialRecord) -> str:
-    """Return the state of a trial in one word, or as `stopped by hand`; a waiting one waits for its promotion."""
+    """Return the state of a trial in one word, or as `stopped by hand` or `stopped by budget`.
+
+    A waiting trial waits for its promotion.
+    """
     if record.outcome is None:
         return "waiting" if record.is_waiting else "unfinished"
-    is_by_hand = isinstance(record.outcome, Stopped) and record.outcome.by_hand
-    return "stopped by hand" if is_by_hand else record.outcome.word
+    match record.outcome:
+        case Stopped(by_hand=True):
+            return "stopped by hand"
+        case Stopped(reason=str(reason)) if reason:
+            return "stopped by budget"
+    return record.outcome.word
 
 
 COLUMNS = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.errors import NothingToDoError
+from search.journal.budgets import sweep_end
 from search.journal.commands import num_planned
 from search.journal.fronts import choose_from_front
 from search.journal.summary import nominees
@@ -85,6 +86,8 @@ def unfinished_sweep(
     study: StudyConfig, records: Sequence[TrialRecord], marks: Iterable[Mapping[str, Any]]
 ) -> Iterator[str]:
     """Yield a line if the sweep has fewer trials than planned, so that its nominee may still change."""
+    if sweep_end(marks := tuple(marks), study.search.budgets):
+        return
     trials = [record for record in records if record.kind == "trial"]
     num_over, size = sum(record.outcome is not None for record in trials), study.build_space().size
     planned = num_planned(study.search.trials, marks)

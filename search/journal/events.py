@@ -176,6 +176,53 @@ class _Command(_Dict):
     point: NotRequired[Text | dict[str, Value]]
 
 
+class _SweepEnd(_Dict):
+    event: Literal["sweep_end"]
+    at: Secs
+    field: Text
+    limit: NotNegative
+    words: Text
+
+
+class _EarlierStudy(_Dict):
+    study: Text
+    journal: Text
+    num_trials: Count
+    num_used: Count
+    left_out: dict[str, Count]
+    other: NotRequired[Text]
+
+
+class _EarlierTrial(_Dict):
+    study: Text
+    number: Annotated[int, Field(ge=0, lt=MAX_NUMBER)]
+    point: dict[str, Value]
+    outcome: _Outcome
+    values: list[float]
+    curve: dict[str, Share]
+
+
+class _EarlierPoint(_Dict):
+    study: Text
+    number: Annotated[int, Field(ge=0, lt=MAX_NUMBER)]
+    point: dict[str, Value]
+
+
+class _Enqueued(_Dict):
+    top: Text
+    points: list[_EarlierPoint]
+    left_out: dict[str, Count]
+
+
+class _Earlier(_Dict):
+    event: Literal["earlier"]
+    at: Secs
+    asked: Text
+    studies: list[_EarlierStudy]
+    trials: list[_EarlierTrial]
+    enqueued: list[_Enqueued]
+
+
 class _Other(_Dict):
     """Any event of an unknown kind; only its time is validated."""
 
@@ -184,11 +231,35 @@ class _Other(_Dict):
 
 _KNOWN: TypeAdapter[Any] = TypeAdapter(
     Annotated[
-        _Begin | _Draw | _Resume | _Pause | _Epoch | _End | _Session | _Comparison | _Report | _Command,
+        _Begin
+        | _Draw
+        | _Resume
+        | _Pause
+        | _Epoch
+        | _End
+        | _Session
+        | _Comparison
+        | _Report
+        | _Command
+        | _Earlier
+        | _SweepEnd,
         Field(discriminator="event"),
     ]
 )
-_KINDS = {"begin", "draw", "resume", "pause", "epoch", "end", "session", "comparison", "report", "command"}
+_KINDS = {
+    "begin",
+    "draw",
+    "resume",
+    "pause",
+    "epoch",
+    "end",
+    "session",
+    "comparison",
+    "report",
+    "command",
+    "earlier",
+    "sweep_end",
+}
 _OTHER: TypeAdapter[Any] = TypeAdapter(_Other)
 
 
@@ -237,7 +308,7 @@ def parse_line(line: bytes, where: str) -> dict[str, Any] | None:
 
 
 def _num_keys(event: dict[str, Any]) -> int:
-    """Count the keys of a mapping and of nested mappings, except those in lists: no known event has any there."""
+    """Count the keys of a mapping and of nested mappings, except those in lists, which only `earlier` events have."""
     num_keys = len(event)
     for value in event.values():
         if type(value) is dict:

@@ -71,6 +71,8 @@ class Journal:
         self.id = ""
         self._steps: list[tuple[str, str, int]] = []
         self._by_kind: dict[str, dict[str, TrialRecord]] = {}
+        self._ended: dict[str, None] = {}
+        """Keys of the records with an outcome, in the order in which they ended."""
         try:
             self.copy.open()
             self._read()
@@ -83,6 +85,7 @@ class Journal:
 
     def _read(self) -> None:
         for event in replay(self.path, self.records):
+            self._note_end(event)
             if event["event"] == "draw":
                 draw = draw_of(event)
                 self.draws[draw.number] = draw
@@ -93,6 +96,12 @@ class Journal:
                 self._steps.append((event["event"], self.records[event["key"]].key, epoch))
         for record in self.records.values():
             self._by_kind.setdefault(record.kind, {})[record.key] = record
+
+    def _note_end(self, event: Mapping[str, Any]) -> None:
+        if event["event"] in {"end", "resume"}:
+            self._ended.pop(event["key"], None)
+            if self.records[event["key"]].outcome is not None:
+                self._ended[event["key"]] = None
 
     def _open(self) -> None:
         try:
@@ -127,6 +136,10 @@ class Journal:
     def of_kind(self, kind: str) -> list[TrialRecord]:
         """Return all records of a kind, `trial` or `repeat`, in the order in which they started."""
         return list(self._by_kind.get(kind, {}).values())
+
+    def ended_of_kind(self, kind: str) -> list[TrialRecord]:
+        """Return the records of a kind that have an outcome, in the order in which they ended."""
+        return [record for key in self._ended if (record := self.records[key]).kind == kind]
 
     def num_of_kind(self, kind: str) -> int:
         """Return the number of records of a kind."""
@@ -283,6 +296,7 @@ class Journal:
         self._size += len(line)
         self.id = self.id or id_of(line)
         fold(self.records, event)
+        self._note_end(event)
         record = self.records.get(event.get("key", ""))
         if record is not None:
             self._by_kind.setdefault(record.kind, {})[record.key] = record

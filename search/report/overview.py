@@ -12,9 +12,11 @@ from search.console.progress import duration, infeasible, waiting
 from search.console.scores import expected_line, score_rows
 from search.console.verdict_lines import verdict_lines
 from search.data.splits import second_size
+from search.journal.budgets import sweep_end
 from search.journal.commands import Command, answers_in, command_of, num_planned, waiting_in
 from search.journal.comparison import Choice, ComparisonDocument
 from search.journal.comparison_file import load_comparison
+from search.journal.earlier import Earlier, earlier_in
 from search.journal.measures import MEASURES, value_of
 from search.journal.nominee import choose_reported
 from search.journal.reading import History, read_history
@@ -56,6 +58,10 @@ class Overview:
     verdicts: tuple[str, ...]
     commands: tuple[str, ...] = ()
     """The newest commands from other terminals, with their answers."""
+    ended: str | None = None
+    """Why the sweep begins no new trial although more are planned; None if it does."""
+    earlier: tuple[str, ...] = ()
+    """What the sweep took from earlier studies, one line each."""
 
 
 def make_overview(study: StudyConfig) -> Overview:
@@ -88,6 +94,8 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
         race=document.race.sentences if document and document.race else (),
         verdicts=tuple(verdict_lines(document.comparisons)) if document else (),
         commands=_commands(study, history),
+        ended=sweep_end(history.marks, study.search.budgets),
+        earlier=tuple((earlier_in(history.marks) or Earlier()).lines),
     )
 
 
@@ -151,6 +159,8 @@ def to_dict(overview: Overview) -> dict[str, Any]:
         "race": list(overview.race),
         "verdicts": list(overview.verdicts),
         "commands": list(overview.commands),
+        "ended": overview.ended,
+        "earlier": list(overview.earlier),
     }
 
 
@@ -229,6 +239,9 @@ def to_lines(overview: Overview) -> list[str]:
         f"{infeasible(status)}{status.num_unfinished} unfinished{waiting(status)}",
         f"epochs      {status.num_epochs} in {duration(overview.training_secs)} of training",
     ]
+    if overview.ended:
+        lines.append(f"ended       no new trial begins: {overview.ended}")
+    lines += [f"{'' if place else 'earlier':12}{line}" for place, line in enumerate(overview.earlier)]
     if status.eta_secs:
         lines.append(f"ETA         {duration(status.eta_secs)}")
     lines += [f"failure     {count} x {reason}" for reason, count in status.failures]

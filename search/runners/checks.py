@@ -12,7 +12,7 @@ from typing import Literal
 from search.console.messages import warn
 from search.data.store import ImageData, open_data
 from search.errors import EXIT_INPUT, HybridSearchError, InputError, NothingToDoError, ResourceError, StudyError
-from search.journal.reading import read_id
+from search.journal.reading import read_history, read_id
 from search.runners.node_check import request_faults, trials_that_fit
 from search.storage.working_copy import JOURNAL
 from search.study.bind import (
@@ -28,6 +28,7 @@ from search.study.claims import too_few_repeats
 from search.study.config import StudyConfig
 from search.study.draws import check_possible
 from search.study.folder import check_data, check_folder
+from search.study.learning import take_earlier
 from search.study.load import gpu_faults
 from search.study.oddities import odd_in_compare, odd_in_sweep
 from search.study.tracking_place import tracking_place
@@ -55,6 +56,8 @@ class Subject:
     command: Command
     num_confirm: int
     """Number of fresh repeats that confirm the survivor of a race; 0 without a race."""
+    allow_other: bool = False
+    """Whether `search.learn_from` may name studies with other data or another recipe."""
 
     @property
     def sweeps(self) -> bool:
@@ -78,6 +81,8 @@ class Checked:
     data: ImageData
     facts: DataFacts
     warnings: tuple[str, ...]
+    earlier: tuple[str, ...] = ()
+    """What the sweep takes from earlier studies, one line each."""
 
 
 def check_study(
@@ -85,6 +90,7 @@ def check_study(
     command: Command,
     *,
     num_confirm: int = 0,
+    allow_other: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Check everything that can be checked before anything is written, and print the warnings.
@@ -93,6 +99,7 @@ def check_study(
         study: The study.
         command: The command; `plan` checks for both sweep and comparison.
         num_confirm: Number of fresh repeats that confirm the survivor of a race; 0 without a race.
+        allow_other: Whether `search.learn_from` may name studies with other data or another recipe.
         on_progress: Called with the number of images decoded so far and the total.
 
     Returns:
@@ -101,10 +108,11 @@ def check_study(
     Raises:
         HybridSearchError: The only error found, or an InputError with one line per error.
     """
-    subject = Subject(study=study, command=command, num_confirm=num_confirm)
+    subject = Subject(study=study, command=command, num_confirm=num_confirm, allow_other=allow_other)
     errors: list[HybridSearchError] = []
     warnings: list[str] = []
     opened: list[ImageData] = []
+    lines: list[str] = []
     for check in CHECKS:
         _run(lambda check=check: warnings.extend(check(subject)), errors)  # type: ignore[misc]
     _run(lambda: opened.append(open_data(study.data, on_progress=on_progress)), errors)
@@ -116,13 +124,14 @@ def check_study(
         _run(lambda: _data(subject, facts), errors)
         if len(errors) == num_before and subject.sweeps:  # else the same errors would be reported again
             _run(lambda: check_possible(study, facts), errors)
+            _run(lambda: lines.extend(_earlier(subject, facts)), errors)
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise InputError(*dict.fromkeys(fault for error in errors for fault in error.faults))
     for line in warnings:
         warn(line)
-    return Checked(data=opened[0], facts=facts, warnings=tuple(warnings))
+    return Checked(data=opened[0], facts=facts, warnings=tuple(warnings), earlier=tuple(lines))
 
 
 def _run(check: Callable[[], None], errors: list[HybridSearchError]) -> None:
@@ -296,6 +305,18 @@ def _points(subject: Subject, data: ImageData, facts: DataFacts) -> None:
     check_keep(subject.study, facts)
     check_splits(subject.study, data, num_confirm=subject.num_confirm)
     check_points(subject.study, facts)
+
+
+def _earlier(subject: Subject, facts: DataFacts) -> list[str]:
+    """Check what the sweep takes from earlier studies, and that its sampler learns from it; return it in words."""
+    study = subject.study
+    marks = read_history(study.folder).marks
+    earlier, is_new = take_earlier(study, facts, marks=marks, allow_other=subject.allow_other)
+    if earlier.trials and is_new:
+        from search.sampling.rehearsal import check_sampler
+
+        check_sampler(study, earlier.trials)
+    return earlier.lines
 
 
 def _data(subject: Subject, facts: DataFacts) -> None:

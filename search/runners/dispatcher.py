@@ -190,6 +190,10 @@ class Dispatcher(ABC):
         """
         return None
 
+    def over_budget(self, record: TrialRecord) -> str:  # noqa: ARG002
+        """Return which budget lets a training have no further epoch, in words; empty if none does."""
+        return ""
+
     def exceeds_limit(self, record: TrialRecord) -> Infeasible | None:  # noqa: ARG002
         """Return the outcome of a training if its latest epoch exceeds a limit of the study, else None."""
         return None
@@ -268,11 +272,12 @@ class Dispatcher(ABC):
         """
         if self._is_stopped_by_hand(key):
             return False
-        go_on, infeasible, before = True, None, self._journal.records[key]
+        go_on, infeasible, over, before = True, None, "", self._journal.records[key]
         if progress.metrics.epoch > len(before.curve):
             self._journal.epoch(key, progress.metrics, node, progress.machine)
             infeasible = self.exceeds_limit(self._journal.records[key])
             go_on = infeasible is None and self.may_continue(self._journal.records[key])
+            over = self.over_budget(self._journal.records[key]) if go_on else ""
         # else: a restarted worker repeats epochs after its checkpoint that are already recorded.
         if progress.result is not None:
             # Weights of an infeasible trial are deleted with its folder.
@@ -283,8 +288,8 @@ class Dispatcher(ABC):
             del self.specs[key]
             self._on_change()
             return False
-        if not go_on:
-            self._end(key, infeasible or Stopped(epoch=progress.metrics.epoch))
+        if not go_on or over:
+            self._end(key, infeasible or Stopped(epoch=progress.metrics.epoch, reason=over))
             return False
         self._on_change()
         return not self.stopping

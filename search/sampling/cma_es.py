@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import cmaes  # noqa: F401  Optuna imports it in the middle of a proposal
@@ -24,6 +25,8 @@ class CmaEs(CmaEsSampler):
     ) -> dict[str, Any]:
         """Return the next member of the current generation."""
         self._now = study, search_space
+        if self._source_trials is not None:
+            self._source_trials = [_narrowed(item, search_space) for item in self._source_trials]
         values: dict[str, Any] = super().sample_relative(study, trial, search_space)
         return values
 
@@ -58,3 +61,11 @@ class CmaEs(CmaEsSampler):
         if "x_for_tell" in trial.system_attrs:
             return np.array(trial.system_attrs["x_for_tell"])
         return transform.transform(trial.params)
+
+
+def _narrowed(trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> FrozenTrial:
+    """Return a trial with the parameters of a space only; Optuna ignores source trials that have others."""
+    narrowed = copy.copy(trial)
+    narrowed.params = {name: trial.params[name] for name in search_space}
+    narrowed.distributions = {name: trial.distributions[name] for name in search_space}
+    return narrowed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,6 +20,8 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.samplers._ga import BaseGASampler
+from optuna.trial import FrozenTrial
 
 from search.errors import StudyError
 from search.study.samplers import is_class
@@ -32,6 +34,7 @@ def make_inner(
     study_seed: int = 0,
     startup_trials: int = 0,
     arguments: Mapping[str, Any] | None = None,
+    earlier: Sequence[FrozenTrial] = (),
 ) -> BaseSampler:
     """Return Optuna's sampler of a method, for one proposal.
 
@@ -41,6 +44,7 @@ def make_inner(
         study_seed: Seed common to all proposals of a study.
         startup_trials: Number of random points before tpe, gp or cmaes uses results.
         arguments: Keyword arguments of the method's class; they replace the defaults here.
+        earlier: Trials of earlier studies, which the Optuna study has as well; cmaes starts from the best of them.
 
     Raises:
         StudyError: A class of the user's cannot be loaded.
@@ -60,7 +64,7 @@ def make_inner(
             case "cmaes":
                 from search.sampling.cma_es import CmaEs
 
-                return CmaEs(seed=seed, n_startup_trials=startup_trials, **given)
+                return CmaEs(seed=seed, n_startup_trials=startup_trials, source_trials=list(earlier) or None, **given)
             case "qmc":
                 # One sequence for the study, from which each proposal takes the next element.
                 return QMCSampler(
@@ -78,6 +82,13 @@ def make_inner(
             given["seed"] = seed
         sampler: BaseSampler = made(**given)
         return sampler
+
+
+def first_generation(sampler: BaseSampler) -> dict[str, int]:
+    """Return the attributes that put a trial into the first generation of a genetic algorithm; else none."""
+    if not isinstance(sampler, BaseGASampler):
+        return {}
+    return {sampler._get_generation_key(): 0}  # noqa: SLF001
 
 
 def load_class(path: str) -> type[BaseSampler]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.errors import InputError, StudyError
+from search.journal.earlier import EarlierTrial
 from search.journal.events import parse_line
 from search.journal.measures import MEASURES
 from search.journal.reading import draw_of
@@ -27,10 +28,14 @@ NUM_RUNNING = 2
 """Number of trials that run while a point is proposed."""
 
 
-def check_sampler(study: StudyConfig) -> None:
+def check_sampler(study: StudyConfig, earlier: Sequence[EarlierTrial] = ()) -> None:
     """Check that the sampler's package is installed, and try a class of the user's and arguments.
 
     20 points are proposed, the last 10 of them also by a sampler that is rebuilt from the journal's data.
+
+    Args:
+        study: The study.
+        earlier: Trials of earlier studies, from which the sampler learns.
 
     Raises:
         StudyError: The sampler cannot be loaded, raises, or proposes other points after it is rebuilt.
@@ -44,7 +49,7 @@ def check_sampler(study: StudyConfig) -> None:
         load_class(search.sampler)
     elif not search.sampler_args:
         return
-    sweep = _Rehearsal(study)
+    sweep = _Rehearsal(study, earlier)
     sweep.open()
     sweep.propose(REBUILT_AT)
     rebuilt = sweep.copied()
@@ -63,8 +68,9 @@ def check_sampler(study: StudyConfig) -> None:
 class _Rehearsal:
     """A sweep whose results are made up, with the memory that a journal would have."""
 
-    def __init__(self, study: StudyConfig) -> None:
+    def __init__(self, study: StudyConfig, earlier: Sequence[EarlierTrial]) -> None:
         self._study = study
+        self._earlier = earlier
         self._space = study.build_space()
         self._records: dict[str, TrialRecord] = {}
         self._draws: dict[int, Draw] = {}
@@ -74,7 +80,7 @@ class _Rehearsal:
 
     def copied(self) -> _Rehearsal:
         """Return a copy of the memory, without a sampler."""
-        other = _Rehearsal(self._study)
+        other = _Rehearsal(self._study, self._earlier)
         other._records, other._draws = dict(self._records), copy.deepcopy(self._draws)
         other._running, other.points = list(self._running), list(self.points)
         return other
@@ -92,6 +98,7 @@ class _Rehearsal:
             limits=search.limits,
             rungs=search.rungs(self._study.train.epochs),
             has_pauses=search.scheduler == "asha-promote",
+            earlier=self._earlier,
             records=self._records,
             draws=self._draws,
             note=self._note,

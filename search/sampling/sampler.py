@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from search.journal.earlier import EarlierTrial
 from search.journal.measures import Direction
 from search.journal.reconcile import curve_in_optuna
 from search.records import (
@@ -28,6 +29,7 @@ from search.sampling.trials import (
     be_quiet,
     constraints,
     distribution,
+    make_earlier,
     objective_values,
     suggest_value,
 )
@@ -70,6 +72,8 @@ class Sampler:
         rungs: Epochs at which `fidelity: rung` compares trials, ascending.
         has_pauses: Whether the scheduler pauses trials, so that unfinished trials count by their epochs so far.
         first: Points to propose before all others.
+        earlier: Trials of earlier studies, from which the method learns; they are never proposed as such and have no
+            number here.
         why_not: Returns why a point is not a valid model, or None if it is valid. Invalid points are never proposed.
         records: The sweep's trials so far, by key.
         draws: Draws without a trial, by number. Together with the trials they have all numbers from 0 without a gap.
@@ -93,6 +97,7 @@ class Sampler:
         rungs: Sequence[int] = (),
         has_pauses: bool = False,
         first: Iterable[Point] = (),
+        earlier: Sequence[EarlierTrial] = (),
         why_not: Callable[[Point], str | None] = lambda _: None,
         records: Mapping[str, TrialRecord] | None = None,
         draws: Mapping[int, Draw] | None = None,
@@ -122,11 +127,15 @@ class Sampler:
         self._completes_stopped = method_of(method).completes_stopped
         self._learns_limits = method_of(method).learns_limits
         self._joint = self._joint_parameters()
-        self._study = self._rebuild(records or {}, draws or {})
+        self._earlier: list[optuna.trial.FrozenTrial] = []
+        """Trials of earlier studies; in the Optuna study they come before those of this one."""
+        self._study = self._rebuild(earlier, records or {}, draws or {})
         self._first = deque(first)
         self._listed = self._new_points() if method == "grid" else iter(())
 
-    def _rebuild(self, records: Mapping[str, TrialRecord], draws: Mapping[int, Draw]) -> optuna.Study:
+    def _rebuild(
+        self, earlier: Sequence[EarlierTrial], records: Mapping[str, TrialRecord], draws: Mapping[int, Draw]
+    ) -> optuna.Study:
         """Rebuild the Optuna study in memory, and the counts that determine the next proposals."""
         import optuna
 
@@ -134,11 +143,15 @@ class Sampler:
         storage = self._make_storage()
         directions: list[Direction] = ["max"] if self._objectives is None else list(self._objectives.values())
         study = optuna.create_study(storage=storage, directions=[_DIRECTIONS[item] for item in directions])
-        for number, trial in TrialMaker(self._space, self._objectives, self._limits).known(records, draws).items():
-            is_infeasible = any(excess > 0 for excess in trial.constraints.values())
-            completes = self._completes(is_infeasible=is_infeasible)
-            if completes and trial.state is optuna.trial.TrialState.PRUNED and trial.values:
-                trial.state = optuna.trial.TrialState.COMPLETE
+        maker = TrialMaker(self._space, self._objectives, self._limits)
+        first_generation = self._first_generation() if earlier else {}
+        for item in earlier:
+            trial = make_earlier(item, maker.distributions, self._limits, has_curves=self._objectives is None)
+            trial.system_attrs |= first_generation
+            self._earlier.append(self._as_told(trial))
+            storage.create_new_trial(study._study_id, trial)  # noqa: SLF001
+        for number, trial in maker.known(records, draws).items():
+            trial = self._as_told(trial)
             if self._counts_unfinished and trial.state is optuna.trial.TrialState.RUNNING:
                 attrs = trial.user_attrs
                 trial.intermediate_values = curve_in_optuna(records[attrs.get("twin") or attrs["key"]])
@@ -163,6 +176,16 @@ class Sampler:
         """Return whether a stopped or infeasible trial counts as COMPLETE."""
         return self._completes_stopped and (self._learns_limits or not is_infeasible)
 
+    def _as_told(self, trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
+        """Complete a stopped trial if the method ignores pruned ones."""
+        import optuna
+
+        is_infeasible = any(excess > 0 for excess in trial.constraints.values())
+        completes = self._completes(is_infeasible=is_infeasible)
+        if completes and trial.state is optuna.trial.TrialState.PRUNED and trial.values:
+            trial.state = optuna.trial.TrialState.COMPLETE
+        return trial
+
     def _make_storage(self) -> optuna.storages.InMemoryStorage:
         import optuna
 
@@ -176,6 +199,12 @@ class Sampler:
         return Memory(
             functools.partial(by_last_value, state=state.COMPLETE if self._completes_stopped else state.PRUNED)
         )
+
+    def _first_generation(self) -> dict[str, int]:
+        """Return the attributes that put a trial into the first generation of a genetic algorithm."""
+        from search.sampling.methods import first_generation, make_inner
+
+        return first_generation(make_inner(self._method, seed=0, arguments=self._arguments))
 
     def _joint_parameters(self) -> dict[str, Any] | None:
         """Return the distributions of the parameters that the method proposes jointly; None lets its class choose.
@@ -272,7 +301,7 @@ class Sampler:
         kept = storage.get_trial_system_attrs(trial._trial_id)  # noqa: SLF001
         after = storage.get_study_system_attrs(study_id)
         draw = Draw(
-            number=trial.number,
+            number=trial.number - len(self._earlier),
             attrs={name: value for name, value in kept.items() if name != _ENQUEUED},
             study_attrs={name: value for name, value in after.items() if name not in before or before[name] != value},
         )
@@ -285,10 +314,10 @@ class Sampler:
             self._known.add(point.digest)
             self._num_draws += 1
             self._num_rejected_in_row = 0
-            self._open[trial.number] = draw
+            self._open[draw.number] = draw
             if draw.attrs or draw.study_attrs:
                 self._note(draw)
-            return trial.number, point
+            return draw.number, point
         return None
 
     def _reject(self, draw: Draw, point: Point, why: str) -> None:
@@ -296,7 +325,7 @@ class Sampler:
 
         self._num_draws += 1
         self._num_rejected_in_row += 1
-        self._study.tell(draw.number, state=optuna.trial.TrialState.FAIL)
+        self._study.tell(draw.number + len(self._earlier), state=optuna.trial.TrialState.FAIL)
         # Of a rejected draw, tpe reads nothing.
         attrs = {} if self._method == "tpe" else draw.attrs
         self._note(dataclasses.replace(draw, point=self._free(point), rejected=why, attrs=attrs))
@@ -326,6 +355,7 @@ class Sampler:
             study_seed=derive(self._seed, "proposals") % 2**32,
             startup_trials=self._startup_trials,
             arguments=self._arguments,
+            earlier=self._earlier,
         )
         return ConstrainedSampler(inner, replacement, self._joint)
 
@@ -361,7 +391,7 @@ class Sampler:
 
         state = optuna.trial.TrialState
         storage, study_id = self._study._storage, self._study._study_id  # noqa: SLF001
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number + len(self._earlier))
         if storage.get_trial(trial_id).state.is_finished():
             return
         self._open.pop(number, None)

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from search.journal.earlier import EarlierTrial
 from search.journal.measures import MEASURES, Direction, limited, measured
 from search.journal.reconcile import curve_in_optuna, state_in_optuna
-from search.records import CUT_OFF, Draw, EpochMetrics, Failed, Infeasible, Outcome, TrialRecord
+from search.records import CUT_OFF, Completed, Draw, EpochMetrics, Failed, Infeasible, Outcome, TrialRecord
 from spaces.domains import Choice, Domain, Fixed, Float, Int
 from spaces.space import Space
 
@@ -102,6 +103,41 @@ def constraints(
     return {f"constraints:{name}": value for name, value in excess.items()}
 
 
+def make_earlier(
+    trial: EarlierTrial,
+    distributions: Mapping[str, optuna.distributions.BaseDistribution],
+    limits: Mapping[str, float],
+    *,
+    has_curves: bool,
+) -> optuna.trial.FrozenTrial:
+    """Return a trial of an earlier study, marked as such by its user attribute `earlier`.
+
+    Args:
+        trial: The trial.
+        distributions: Distributions of the parameters of this study.
+        limits: Limits of this study.
+        has_curves: Whether Optuna reads the curve, that is, whether the study has one objective.
+    """
+    import optuna
+
+    is_completed = isinstance(trial.outcome, Completed)
+    is_over = isinstance(trial.outcome, Infeasible) and trial.outcome.measure in limits
+    return optuna.trial.FrozenTrial(
+        number=0,
+        trial_id=0,
+        state=optuna.trial.TrialState.COMPLETE if is_completed else optuna.trial.TrialState.PRUNED,
+        value=None,
+        values=list(trial.values),
+        datetime_start=_local(0.0),
+        datetime_complete=_local(0.0),
+        params=dict(trial.point),
+        distributions={name: distributions[name] for name in trial.point},
+        user_attrs={"earlier": f"trial {trial.number} of {trial.study}"},
+        system_attrs=constraints(trial.outcome if is_over else Completed(), (), limits),
+        intermediate_values=dict(trial.curve) if has_curves else {},
+    )
+
+
 class TrialMaker:
     """Makes Optuna trials of one search space.
 
@@ -122,7 +158,8 @@ class TrialMaker:
         self._objectives = objectives
         self._limits = limits or {}
         made = {parameter.name: distribution(parameter.domain) for parameter in space.parameters}
-        self._distributions = {name: item for name, item in made.items() if item is not None}
+        self.distributions = {name: item for name, item in made.items() if item is not None}
+        """Optuna distribution of each parameter that is not fixed."""
 
     def known(
         self, records: Mapping[str, TrialRecord], draws: Mapping[int, Draw]
@@ -194,8 +231,8 @@ class TrialMaker:
             values=values,
             datetime_start=_local(started_at),
             datetime_complete=None if state == "RUNNING" else _local((record and record.finished_at) or started_at),
-            params={name: point[name] for name in self._distributions if name in point},
-            distributions={name: item for name, item in self._distributions.items() if name in point},
+            params={name: point[name] for name in self.distributions if name in point},
+            distributions={name: item for name, item in self.distributions.items() if name in point},
             user_attrs={**attrs, **reason},
             system_attrs={**kept, **constraints(outcome, record.curve if record is not None else (), self._limits)},
             intermediate_values=(

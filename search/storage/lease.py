@@ -13,7 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from search.errors import StoreAwayError, StoreError, StudyLockedError
+from search.storage.location import Location
 from search.storage.store import Store
+from search.storage.working_copy import is_driven
 
 RENEW_SECS = 5.0
 PATIENCE_SECS = 15.0
@@ -171,3 +173,8 @@ def is_renewed(store: Store) -> bool:
     lease = Lease(store, "")
     first = lease._read()  # noqa: SLF001
     return first is not None and lease.watch(first) is not None
+
+
+def is_driven_anywhere(location: Location) -> bool:
+    """Return whether a command trains trials or repeats of a study, on this machine or another one."""
+    return is_driven(location.folder) or (location.uri is not None and is_renewed(Store(location.uri)))

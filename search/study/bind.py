@@ -16,7 +16,7 @@ from search.journal.reading import History
 from search.seeds import Block, make_block
 from search.study.config import StudyConfig
 from search.study.goals import over_limit
-from search.study.section import PointLike
+from search.study.section import PointLike, top_of
 from search.study.settings import BINDS_TO, MODEL_DEFAULTS
 from search.training.config import TRAIN_FIELDS, TrainConfig, resolve_precision
 from search.training.spec import TrialSpec
@@ -319,6 +319,8 @@ def _point_faults(study: StudyConfig, facts: DataFacts) -> Iterator[str]:
     block = make_block(study.seed, "sweep", 0)
     for section, likes in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
         for position, like in enumerate(likes):
+            if section == "search.enqueue" and top_of(like):
+                continue  # checked where the earlier study is read
             where = f"{section}.{position}{f' ({like})' if isinstance(like, str) else ''}"
             point = complete_point(study, like)
             try:

@@ -13,10 +13,11 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
+from search.journal.budgets import GPU_HOURS, WITHOUT_GAIN
 from search.journal.measures import Direction
 from search.storage.location import Location
 from search.study.claims import CompareSection
-from search.study.section import PointLike, Scalar, Section, UriText
+from search.study.section import PointLike, Scalar, Section, UriText, top_of
 from search.training.config import TrainConfig
 from search.uris import without_secrets
 from spaces.presets import load_space
@@ -35,6 +36,37 @@ def _accuracy_only() -> dict[str, Direction]:
     return {"val_accuracy": "max"}
 
 
+def _as_study(value: object) -> object:
+    """Read the folder or URI of a study as a mapping with this study."""
+    return {"study": value} if isinstance(value, str) else value
+
+
+def _as_list(value: object) -> object:
+    """Read a text as a list of one; a list as a tuple, which strict mode expects after a validator."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _as_points(value: object) -> object:
+    """Read `top-5 of STUDY`, which stands for several points, as a list of one."""
+    return value if isinstance(value, str) and top_of(value) is None else _as_list(value)
+
+
+class EarlierStudy(Section):
+    """A study whose trials the sampler learns from."""
+
+    study: UriText
+    """Folder or URI of the study."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Settings that have another name in that study: its name -> the name here."""
+
+
+class StopWhen(Section):
+    """When a sweep begins no new trial, before all planned ones."""
+
+    trials_without_gain: Annotated[int, Field(ge=1)]
+    """Number of trials in a row, failed ones not counted, of which none beats the best completed one."""
+
+
 class SearchSection(Section):
     """How points are proposed, and when trials are stopped early."""
 
@@ -47,8 +79,12 @@ class SearchSection(Section):
     """Keyword arguments of the sampler's class, such as population_size of nsga2."""
     startup_trials: Annotated[int, Field(ge=1)] = 10
     """Number of random points before tpe, gp or cmaes uses earlier results."""
-    enqueue: tuple[PointLike, ...] = ()
-    """Presets or points to evaluate first."""
+    enqueue: Annotated[tuple[PointLike, ...], BeforeValidator(_as_points)] = ()
+    """Presets or points to evaluate first; `top-5 of STUDY` stands for the five best points of an earlier study."""
+    learn_from: Annotated[
+        tuple[Annotated[EarlierStudy, BeforeValidator(_as_study)], ...], BeforeValidator(_as_list)
+    ] = ()
+    """Earlier studies whose trials the sampler learns from, as folders or URIs, or as {study: ..., rename: {...}}."""
     blocks: Annotated[int, Field(ge=1, le=100)] = 1
     """Number of blocks (seeds and splits) that each point is trained on, epoch by epoch; its scores are the means."""
     scheduler: Literal["asha", "asha-promote", "hyperband", "median", "plateau", "none"] = "asha"
@@ -69,6 +105,13 @@ class SearchSection(Section):
     drawn; a trial whose measured costs do ends as infeasible after its first epoch."""
     time_budget_mins: Annotated[float, Field(gt=0)] | None = None
     """Time in minutes after which no more points are proposed and the state is saved; unset: no limit."""
+    trial_budget_mins: Annotated[float, Field(gt=0)] | None = None
+    """Longest training of a trial in minutes; it is stopped after the epoch after which another one would exceed it.
+    Unset: no limit."""
+    gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    """GPU hours (training time of all trials x resources.gpus) after which no new trial begins; unset: no limit."""
+    stop_when: StopWhen | None = None
+    """When no new trial begins although more are planned: {trials_without_gain: 30}; unset: never."""
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Fraction of failed trials above which the study ends with exit code 3."""
     keep_checkpoints: Literal["none", "finalists", "all"] = "finalists"
@@ -89,6 +132,13 @@ class SearchSection(Section):
             found.append(rung)
             rung *= self.reduction
         return (*found, epochs)
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """Budgets after which no new trial begins: field -> value."""
+        without_gain = self.stop_when.trials_without_gain if self.stop_when else None
+        values = {GPU_HOURS: self.gpu_hours, WITHOUT_GAIN: without_gain}
+        return {field: value for field, value in values.items() if value is not None}
 
 
 class ResourcesSection(Section):
@@ -190,7 +240,14 @@ def _build_space(description: str) -> Space:
     return (load_space(space) if isinstance(space, str) else Space.from_dict(name, space)).pin(fix)
 
 
-EXTENDABLE = ("search.trials", "search.time_budget_mins", "search.max_failed_fraction")
+EXTENDABLE = (
+    "search.trials",
+    "search.time_budget_mins",
+    "search.max_failed_fraction",
+    GPU_HOURS,
+    "search.stop_when",
+    WITHOUT_GAIN,
+)
 """Fields that may change when a sweep is continued, as they only extend its budget."""
 FREE = (
     "resources.",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from hybrid_models.config.arithmetic import macs, num_parameters
 from hybrid_models.config.model import ModelConfig
 from hybrid_models.config.shapes import sequential_steps
-from search.journal.measures import MEASURES
+from search.journal.measures import MEASURES, limited
+from search.records import EpochMetrics, Infeasible
 from search.study.config import StudyConfig
 from search.text.numbers import plain_number
 
@@ -28,6 +29,15 @@ def over_limit(model: ModelConfig, limits: Mapping[str, float]) -> str | None:
     for name, compute in COUNTS.items():
         if name in limits and compute(model) > limits[name]:
             return f"{name} is above search.limits.{name} {plain_number(limits[name])}"
+    return None
+
+
+def over_cost(curve: Sequence[EpochMetrics], limits: Mapping[str, float]) -> Infeasible | None:
+    """Return the outcome of a training if a measured cost exceeds its limit, else None."""
+    for name, limit in limits.items():
+        value = limited(name, curve) if MEASURES[name].kind == "cost" else None
+        if value is not None and value > limit:
+            return Infeasible(measure=name, value=value, limit=limit)
     return None
 
 

@@ -22,7 +22,8 @@ from search.study.config import StudyConfig
 from search.study.goals import goal_faults
 from search.study.hints import did_you_mean
 from search.study.samplers import sampler_faults
-from search.study.settings import setting_faults, space_faults
+from search.study.section import top_of
+from search.study.settings import name_fault, setting_faults, space_faults
 from search.text.explain import explain
 from search.text.yaml_text import MAX_CHARACTERS, Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
 from search.training.config import PRECISIONS, TrainConfig, resolve_precision
@@ -37,13 +38,29 @@ MAX_PARAMETERS = 200
 def _check_points(study: StudyConfig) -> Iterator[str]:
     for section, points in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
         for position, point in enumerate(points):
+            if section == "search.enqueue" and top_of(point):
+                continue
             if not isinstance(point, str):
                 yield from setting_faults(f"{section}.{position}", point)
                 continue
             try:
                 load_preset(point)
             except UnknownPreset as error:
-                yield f"{section}.{position}: {error}"
+                if section == "search.enqueue" and " of " in point:
+                    yield f"{section}.{position}: expected a preset, a point or `top-5 of STUDY`, found {point!r}"
+                else:
+                    yield f"{section}.{position}: {error}"
+
+
+def _check_earlier(study: StudyConfig) -> Iterator[str]:
+    entries = study.search.learn_from
+    for position, entry in enumerate(entries):
+        where = f"search.learn_from.{position}"
+        if entry.study in (item.study for item in entries[:position]):
+            yield f"{where}: the same study as an entry before it; remove one of them"
+        for old, new in entry.rename.items():
+            if fault := name_fault(new):
+                yield f"{where}.rename.{old}: {new}: {fault}"
 
 
 def _check_space(study: StudyConfig) -> Iterator[str]:
@@ -87,6 +104,7 @@ def _check_addresses(study: StudyConfig) -> Iterator[str]:
         "search.database": study.search.database,
         "tracking.uri": study.tracking.uri,
         "storage": study.storage,
+        **{f"search.learn_from.{place}.study": item.study for place, item in enumerate(study.search.learn_from)},
     }
     for path, uri in places.items():
         if uri is not None and "://" in uri and (fault := fault_of(uri)):
@@ -159,8 +177,13 @@ def parse_study(
         faults += explain(error, plain, StudyConfig, odd)
     else:
         faults += (*_check_names(study, recorded=recorded), *_check_points(study), *claim_faults(study.compare))
-        faults += goal_faults(study)
+        faults += (*goal_faults(study), *_check_earlier(study))
         faults += (*_check_addresses(study), *([] if recorded else gpu_faults(study.resources.gpus)))
+        if study.search.gpu_hours is not None and not study.resources.gpus and not recorded:
+            faults.append(
+                "search.gpu_hours: expected resources.gpus above 0, found 0, so that no GPU hour is ever used; set "
+                "search.time_budget_mins, or remove it"
+            )
         faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
@@ -254,10 +277,10 @@ def find_with_file(
         StoreAwayError: The store cannot be reached.
     """
     path = _folder_of(Path(path)) if not is_uri(str(path)) else path
-    uri = str(path) if is_uri(str(path)) else _uri_of_copy(Path(path))
     overrides = list(overrides)
-    given = None if uri or Path(path).is_dir() else load_study(Path(path), overrides)
-    location = given.location if given is not None else locate(uri) if uri else _place_of(Path(path))
+    is_file = not is_uri(str(path)) and not Path(path).is_dir() and not _uri_of_copy(Path(path))
+    given = load_study(Path(path), overrides) if is_file else None
+    location = given.location if given is not None else locate_study(path)
     refresh(location)
     check_memory(location.folder)
     fill = fill and given is None
@@ -279,6 +302,12 @@ def find_with_file(
     own: dict[str, Any] = {field: getattr(given, field) for field in fields}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
     return study.model_copy(update=own), given
+
+
+def locate_study(path: str | Path) -> Location:
+    """Return the location of a study from its folder, its working copy, or its URI."""
+    uri = path if isinstance(path, str) and is_uri(path) else _uri_of_copy(Path(path))
+    return locate(uri) if uri else _place_of(Path(path))
 
 
 def _place_of(folder: Path) -> Location:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from search.study.bind import complete_point
 from search.study.config import StudyConfig
 from search.study.samplers import WITH_RUNGS, method_of, odd_sampler
-from search.study.section import PointLike
+from search.study.section import PointLike, top_of
 from search.study.settings import BINDS_TO
 from search.text.counted import counted
 from search.training.config import cpu_has_bfloat16
@@ -57,7 +57,7 @@ def _odd_domains(study: StudyConfig) -> Iterator[str]:
 
 def _set_twice(study: StudyConfig) -> Iterator[str]:
     """Yield warnings about `train` and `model` settings that a parameter of the space overrides in every trial."""
-    points = [_values(like) for like in (*study.search.enqueue, *study.compare.baselines)]
+    points = [_values(like) for like in (*_enqueued(study).values(), *study.compare.baselines)]
     for parameter in study.build_space().parameters:
         setting = BINDS_TO.get(parameter.name, parameter.name)
         is_open = any(setting not in point and parameter.name not in point for point in points)
@@ -76,13 +76,19 @@ def _values(like: PointLike) -> dict[str, object]:
     return dict(load_preset(like) if isinstance(like, str) else like)
 
 
+def _enqueued(study: StudyConfig) -> dict[int, PointLike]:
+    """Return the presets and points of `search.enqueue` by position, without the entries `top-5 of STUDY`."""
+    return {position: like for position, like in enumerate(study.search.enqueue) if not top_of(like)}
+
+
 def _odd_enqueue(study: StudyConfig) -> Iterator[str]:
-    points = [complete_point(study, like) for like in study.search.enqueue]
-    for position, point in enumerate(points):
-        if point in points[:position]:
-            first = points.index(point)
+    positions = list(_enqueued(study))
+    points = [complete_point(study, like) for like in _enqueued(study).values()]
+    for place, (position, point) in enumerate(zip(positions, points, strict=True)):
+        if point in points[:place]:
+            first = positions[points.index(point)]
             yield f"search.enqueue.{position}: the same point as search.enqueue.{first}; it is trained once"
-    different = [point for position, point in enumerate(points) if point not in points[:position]]
+    different = [point for place, point in enumerate(points) if point not in points[:place]]
     if len(different) > study.search.trials:
         yield (
             f"search.enqueue: {len(different)} different points, but search.trials is {study.search.trials}; the last "
@@ -92,6 +98,11 @@ def _odd_enqueue(study: StudyConfig) -> Iterator[str]:
 
 def _odd_budget(study: StudyConfig) -> Iterator[str]:
     search, size = study.search, study.build_space().size
+    if search.stop_when is not None and search.stop_when.trials_without_gain >= search.trials:
+        yield (
+            f"search.stop_when.trials_without_gain: {search.stop_when.trials_without_gain} has no effect, because "
+            f"search.trials is {search.trials}"
+        )
     if size is not None and size < search.trials:
         what = "grid" if search.sampler == "grid" else "space"
         yield (
@@ -124,6 +135,11 @@ def _without_effect(study: StudyConfig) -> Iterator[str]:
     sgd = "optimizer" in searched or study.train.optimizer == "sgd"
     rules = (
         (not method_of(search.sampler).has_startup, f"search.sampler {search.sampler}", ("search.startup_trials",)),
+        (
+            not method_of(search.sampler).learns,
+            f"search.sampler {search.sampler}, which does not learn",
+            ("search.learn_from",),
+        ),
         (search.scheduler not in WITH_RUNGS, f"search.scheduler {search.scheduler}", ("search.reduction",)),
         (search.scheduler != "plateau", f"search.scheduler {search.scheduler}", ("search.patience_epochs",)),
         (search.scheduler == "none", "search.scheduler none", ("search.grace_epochs",)),

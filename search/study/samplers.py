@@ -75,6 +75,8 @@ class Method:
     """Whether it derives generations of trials from earlier ones, whose values must not change any more."""
     has_several_objectives: bool = True
     """Whether it takes several objectives."""
+    learns: bool = True
+    """Whether it proposes from results."""
     package: str = ""
     """Package that it needs beside Optuna."""
 
@@ -125,6 +127,7 @@ SAMPLERS: dict[str, Method] = {
     ),
     "qmc": Method(
         arguments={"qmc_type": Argument(kind="word", words=("sobol", "halton")), "scramble": _SWITCH},
+        learns=False,
         learns_limits=False,
     ),
     "nsga2": Method(models="common", arguments=_GENETIC, completes_stopped=True, has_generations=True),
@@ -134,8 +137,8 @@ SAMPLERS: dict[str, Method] = {
         completes_stopped=True,
         has_generations=True,
     ),
-    "random": Method(learns_limits=False),
-    "grid": Method(learns_limits=False),
+    "random": Method(learns=False, learns_limits=False),
+    "grid": Method(learns=False, learns_limits=False),
 }
 """Samplers by name in `search.sampler`; every other sampler is a class of the user's, `package.module:Class`."""
 WITH_RUNGS = ("asha", "asha-promote", "hyperband")
@@ -144,6 +147,8 @@ DEFAULT_POPULATION = 50
 """Population size of Optuna's NSGA-II and NSGA-III."""
 OURS = {"seed": "seed", "n_startup_trials": "search.startup_trials"}
 """Keyword arguments that other fields of the study decide -> the field."""
+AGAINST_LEARNING = ("sigma0", "use_separable_cma")
+"""Arguments of CMA-ES that its start from earlier trials excludes."""
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
@@ -196,6 +201,9 @@ def sampler_faults(study: StudyConfig, space: Space) -> Iterator[str]:
             f"search.sampler: expected one without generations, found {name}; search.scheduler asha-promote continues "
             "trials whose generation is over; set search.sampler to tpe, or search.scheduler to asha"
         )
+    if name == "cmaes" and study.search.learn_from:
+        for key in (key for key in arguments if key in AGAINST_LEARNING):
+            yield f"search.sampler_args.{key}: expected no {key} with search.learn_from, which decides it; remove one"
     if len(study.search.objectives) > 1 and not method.has_several_objectives:
         yield f"search.sampler: {name} takes one objective, found several; set search.sampler to tpe, gp or nsga2"
     if name == "grid" and space.continuous:

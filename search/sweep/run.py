@@ -13,11 +13,12 @@ from search.sweep.sweep import Sweep
 
 
 @interruptible()
-def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) -> Status:
+def run_sweep(study: StudyConfig, *, allow_other: bool = False, patience: float = TRACKER_PATIENCE_SECS) -> Status:
     """Run or resume the sweep of a study.
 
     Args:
         study: The study.
+        allow_other: Whether `search.learn_from` may name studies with other data or another recipe.
         patience: Longest wait in seconds, at the end, for the copies in Optuna and MLflow.
 
     Returns:
@@ -26,11 +27,16 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
     Raises:
         HybridSearchError: The sweep cannot run or was interrupted; everything computed so far is saved.
     """
-    facts = check_study(study, "sweep", on_progress=counter("decoding images")).facts
+    facts = check_study(study, "sweep", allow_other=allow_other, on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "sweep", patience) as journal:
         shown = Shown()
         sweep = Sweep(
-            study=study, facts=facts, journal=journal, on_change=lambda: shown.update(), print_line=print_line
+            study=study,
+            facts=facts,
+            journal=journal,
+            allow_other=allow_other,
+            on_change=lambda: shown.update(),
+            print_line=print_line,
         )
         with Display(
             title=study.name, noun="trials", num_planned=lambda: sweep.num_planned, records=lambda: sweep.records
@@ -48,6 +54,8 @@ def run_sweep(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_SECS) ->
                 f"{study.name}: {sweep.why_exhausted} ({len(sweep.records):,} of {sweep.num_planned:,} planned trials "
                 "are run)"
             )
+        if sweep.ended_by:
+            print_line(f"{study.name}: no new trial begins: {sweep.ended_by}")
         if not sweep.finished and sweep.out_of_time:
             print_line(f"{study.name}: the time budget is used up; run the same command again to continue")
         sweep.check_failures()

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from search.errors import StudyError, TooManyFailuresError
+from search.journal.budgets import decide_end, sweep_end
 from search.journal.commands import Answer, Command, answers_in, num_planned
+from search.journal.earlier import Earlier
 from search.journal.events import MAX_NUMBER
 from search.journal.fronts import front_of, losses_of
 from search.journal.journal import Journal
-from search.journal.measures import MEASURES, limited
 from search.journal.summary import best_first, group_failures
 from search.records import (
     NOT_KNOWN,
@@ -26,15 +27,18 @@ from search.records import (
 )
 from search.runners.dispatcher import TRIALS, Dispatcher, new_record
 from search.sampling.optuna_storage import place_of, read_old_draws
-from search.sampling.sampler import MAX_DRAWS, Sampler
+from search.sampling.sampler import MAX_DRAWS
 from search.sampling.trials import missing_numbers
 from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, sweep_blocks, why_not
 from search.study.config import StudyConfig
+from search.study.goals import over_cost
+from search.study.learning import take_earlier
 from search.study.section import PointLike
 from search.sweep.front_asha import FrontAsha
 from search.sweep.keeping import num_kept
 from search.sweep.promotion import PromotionAsha
+from search.sweep.proposals import make_sampler
 from search.sweep.schedulers import make_scheduler
 from search.text.counted import counted
 from search.training.spec import TrialSpec
@@ -49,11 +53,13 @@ class Sweep(Dispatcher):
         study: The study.
         facts: Facts about its data.
         journal: Its open journal; the unfinished trials in it are resumed first.
+        allow_other: Whether `search.learn_from` may name studies with other data or another recipe.
         on_change: Called after each change, for display.
         print_line: Receives lines for the user.
 
     Attributes:
         space_exhausted: Whether the search space has no new points.
+        ended_by: Why no new trial begins although more are planned, in words; None if one may begin.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Sweep(Dispatcher):
         study: StudyConfig,
         facts: DataFacts,
         journal: Journal,
+        allow_other: bool = False,
         on_change: Callable[[], None] = lambda: None,
         print_line: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -78,7 +85,8 @@ class Sweep(Dispatcher):
         self._print_line = print_line
         self._blocks = sweep_blocks(study)
         self._import_draws(print_line)
-        self._sampler = make_sampler(study, facts, journal)
+        self._earlier = self._take_earlier(allow_other)
+        self._sampler = make_sampler(study, facts, journal, self._earlier)
         self._twins: dict[str, list[int]] = {}
         """Key of a running trial -> numbers of other points with the same training."""
         for draw in journal.draws.values():
@@ -96,9 +104,19 @@ class Sweep(Dispatcher):
             else None
         )
         self.space_exhausted = False
+        self.ended_by = sweep_end(journal.marks, search.budgets)
         self._best: list[TrialRecord] = []
         """Completed trials whose weights are kept."""
         self._replay()
+
+    def _take_earlier(self, allow_other: bool) -> Earlier:
+        """Return what the sweep takes from earlier studies, and write it to the journal before the first proposal."""
+        earlier, is_new = take_earlier(self._study, self._facts, marks=self._journal.marks, allow_other=allow_other)
+        if is_new:
+            self._journal.note("earlier", **earlier.to_fields())
+            for line in earlier.lines:
+                self._print_line(f"{self._study.name}: {line}")
+        return earlier
 
     def _import_draws(self, print_line: Callable[[str], None]) -> None:
         """Import the draws without a trial, which a version 1 journal left to Optuna's study, once.
@@ -150,10 +168,13 @@ class Sweep(Dispatcher):
                 continue
             infeasible = self.exceeds_limit(changed(record, {"curve": record.curve[:epoch]}))
             go_on = infeasible is None and self._passes(record, epoch)
+            if record.outcome is not None or epoch < len(record.curve):
+                continue
             # The driver was killed between the epoch and the decision, which is the same now.
-            is_paused = self._promotion is not None and infeasible is None
-            if not go_on and not is_paused and record.outcome is None and epoch == len(record.curve):
-                self._journal.end(key, infeasible or Stopped(epoch=epoch))
+            is_paused = not go_on and infeasible is None and self._promotion is not None
+            over = self.over_budget(record) if go_on else ""
+            if (not go_on and not is_paused) or over:
+                self._journal.end(key, infeasible or Stopped(epoch=epoch, reason=over))
                 self._tidy(self._journal.records[key])
                 self.on_end(self._journal.records[key])
         for record in self.records:
@@ -167,8 +188,8 @@ class Sweep(Dispatcher):
         return self._bind(record.number, dict(record.point))
 
     def propose(self) -> tuple[TrialSpec, TrialRecord] | None:
-        """Return a trial of the sampler's next point, while the budget of trials and failures lasts."""
-        while self._journal.num_of_kind("trial") < self._num_planned and not self._too_many_failures:
+        """Return a trial of the sampler's next point, while the budgets last."""
+        while self._may_begin():
             asked = self._sampler.ask()
             if asked is None:
                 self.space_exhausted = True
@@ -178,6 +199,33 @@ class Sweep(Dispatcher):
             if not self._is_twin(number, point, spec.key):
                 return spec, new_record(spec, "trial", dict(point))
         return None
+
+    def _may_begin(self) -> bool:
+        """Return whether a new trial may begin. The first time that a budget does not allow it is in the journal."""
+        if self.ended_by or self._too_many_failures or self._journal.num_of_kind("trial") >= self._num_planned:
+            return False
+        search = self._study.search
+        if not search.budgets:
+            return True
+        decision = decide_end(
+            self._journal.ended_of_kind("trial"),
+            self.records,
+            search.budgets,
+            objectives=search.objectives,
+            gpus=self._study.resources.gpus,
+        )
+        if decision is not None:
+            self._journal.note("sweep_end", **decision)
+            self.ended_by = decision["words"]
+        return decision is None
+
+    def over_budget(self, record: TrialRecord) -> str:
+        """Return why a trial has no further epoch: its mean epoch would take it over `search.trial_budget_mins`."""
+        mins, num_epochs = self._study.search.trial_budget_mins, len(record.curve)
+        if mins is None or num_epochs >= self._study.train.epochs:
+            return ""
+        next_mins = record.elapsed_secs * (num_epochs + 1) / num_epochs / 60
+        return f"search.trial_budget_mins {mins:g} would be exceeded by another epoch" if next_mins > mins else ""
 
     def _is_twin(self, number: int, point: Point, key: str) -> bool:
         """Return whether another point leads to the same training; if so, the sampler receives that trial's outcome."""
@@ -240,12 +288,8 @@ class Sweep(Dispatcher):
         return scores_by_epoch(record.curve[: last.epoch], record.keep)[last.epoch]
 
     def exceeds_limit(self, record: TrialRecord) -> Infeasible | None:
-        """Return the outcome of a trial that exceeds the limit of a measured cost, else None."""
-        for name, limit in self._study.search.limits.items():
-            value = limited(name, record.curve) if MEASURES[name].kind == "cost" else None
-            if value is not None and value > limit:
-                return Infeasible(measure=name, value=value, limit=limit)
-        return None
+        """Return the outcome of a trial whose first epoch exceeds a limit, else None."""
+        return over_cost(record.curve, self._study.search.limits)
 
     def on_end(self, record: TrialRecord) -> None:
         """Report the outcome to the sampler, and delete weights that are no longer needed."""
@@ -349,7 +393,9 @@ class Sweep(Dispatcher):
         self._sampler.enqueue(point)
         self.space_exhausted = False
         words = "it is the next new trial, after those enqueued before it"
-        if self._journal.num_of_kind("trial") >= self._num_planned:
+        if self.ended_by:
+            words = f"enqueued, but no new trial begins: {self.ended_by}"
+        elif self._journal.num_of_kind("trial") >= self._num_planned:
             words = "enqueued, but all planned trials have started; add one: `hybrid-search extend STUDY --trials 1`"
         return Answer(done=True, words=words, fields={"point": dict(point)})
 
@@ -357,6 +403,10 @@ class Sweep(Dispatcher):
         total = self._num_planned + num_more
         if total >= MAX_NUMBER:
             return Answer(done=False, words=f"a study has fewer than {MAX_NUMBER:,} trials, this would be {total:,}")
+        if self.ended_by:
+            return Answer(
+                done=False, words=f"no new trial begins: {self.ended_by}; raise it in the study file, then sweep"
+            )
         if self.space_exhausted:
             return Answer(done=False, words=self.why_exhausted)
         words = f"{total:,} trials instead of {self._num_planned:,}"
@@ -376,9 +426,9 @@ class Sweep(Dispatcher):
 
     @property
     def finished(self) -> bool:
-        """Whether all planned trials have an outcome, or nothing new can be proposed."""
+        """Whether all planned trials have an outcome, or no new one can begin."""
         over = sum(record.outcome is not None for record in self.records)
-        return over >= self._num_planned or (self.space_exhausted and over == len(self.records))
+        return over >= self._num_planned or (bool(self.space_exhausted or self.ended_by) and over == len(self.records))
 
     def _bind(self, number: int, point: dict[str, bool | int | float | str]) -> TrialSpec:
         search = self._study.search
@@ -387,43 +437,6 @@ class Sweep(Dispatcher):
         )
         is_timed = "latency_ms" in {*search.objectives, *search.limits}
         return dataclasses.replace(spec, times_latency=True) if is_timed else spec
-
-
-def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Sampler:
-    """Return the sampler of a study in the state of its journal.
-
-    Args:
-        study: The study.
-        facts: Facts about its data.
-        journal: Its open journal, which records the sampler's draws.
-
-    Raises:
-        StudyError: An enqueued preset is not a point of the search space.
-    """
-    space = study.build_space()
-    first = []
-    for position, like in enumerate(study.search.enqueue):
-        try:
-            first.append(space.point(complete_point(study, like)))
-        except SpaceError as error:
-            raise StudyError(*(f"search.enqueue.{position} ({like}): {fault}" for fault in error.faults)) from None
-    return Sampler(
-        space=space,
-        seed=study.seed,
-        method=study.search.sampler,
-        startup_trials=study.search.startup_trials,
-        arguments=study.search.sampler_args,
-        objectives=study.search.objectives,
-        limits=study.search.limits,
-        keep=study.train.keep,
-        rungs=study.search.rungs(study.train.epochs),
-        has_pauses=study.search.scheduler == "asha-promote",
-        first=first,
-        why_not=lambda point: why_not(study, point, facts),
-        records={record.key: record for record in journal.of_kind("trial")},
-        draws=journal.draws,
-        note=journal.draw,
-    )
 
 
 def describe(point: Mapping[str, bool | int | float | str]) -> str:

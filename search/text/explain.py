@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Container, Iterator
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -122,10 +122,14 @@ def _known_keys(path: Place, root: type) -> list[str]:
     """Return the valid keys at the place of an unknown key."""
     node: Any = root
     for step in path:
+        if isinstance(step, int):  # one of a list
+            node = next((item for item in get_args(node) if item is not Ellipsis), None)
+            node = get_args(node)[0] if get_origin(node) is Annotated else node
+            continue
         annotation = node.model_fields[step].annotation if _is_model(node) and step in node.model_fields else None
         if annotation is None:
             return []
-        node = annotation
+        node = next((item for item in get_args(annotation) if _is_model(item)), annotation)  # of `Section | None`
     if _is_model(node):
         return list(node.model_fields)
     return [item.name for item in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []

@@ -23,8 +23,9 @@ from search.data.store import ImageData, open_data
 from search.journal.comparison import ComparisonDocument
 from search.journal.comparison_file import from_json
 from search.journal.journal import Journal
-from search.records import EpochMetrics, TrialRecord
+from search.records import Completed, EpochMetrics, Outcome, TrialRecord
 from search.runners import inline
+from search.runners.dispatcher import new_record
 from search.sampling.optuna_copy import OptunaCopy
 from search.sampling.optuna_storage import place_of, read_study
 from search.seeds import Block, make_block
@@ -188,6 +189,45 @@ class Driver:
 def driver(facts: DataFacts) -> Driver:
     """Runs sweeps without tracker and display."""
     return Driver(facts)
+
+
+@pytest.fixture
+def write_past(make_study: MakeStudy, facts: DataFacts, make_epoch: Callable[..., EpochMetrics]) -> Callable[..., Any]:
+    """Write a study with made-up trials, and return it: `write_past({"rnn": "none", "lr": 0.01, ...}, name="past")`.
+
+    Trial n has two epochs, of which the last one has the accuracy 0.5 + n / 100.
+    """
+
+    def write(
+        *points: dict[str, Any],
+        name: str = "past",
+        outcomes: dict[int, Outcome | None] | None = None,
+        options: tuple[str, ...] = (),
+        digest: str = facts.key,
+        epochs: dict[str, Any] | None = None,
+        **sections: Any,
+    ) -> StudyConfig:
+        study = make_study("train.epochs=2", *options, name=name, **sections)
+        folder = claim_folder(study)
+        with Journal(folder) as journal:
+            first = journal.num_of_kind("trial")
+            data = {"name": "digits", "digest": digest, "num_train": 100}
+            journal.note("session", verb="sweep", version=3, data=data, classes=list(facts.classes))
+            for number, values in enumerate(points, start=first):
+                block = make_block(study.seed, "sweep", 0)
+                point = dict(study.build_space().point(values))
+                spec = bind(study, point, facts, (block,), number=number, label=f"trial {number}")
+                journal.begin(new_record(spec, "trial", point))
+                for epoch in (1, 2):
+                    metrics = make_epoch(epoch, (0.5 + number / 100) * epoch / 2, **(epochs or {}))
+                    journal.epoch(spec.key, metrics, "node")
+                outcome = (outcomes or {}).get(number, Completed())
+                if outcome is not None:
+                    journal.end(spec.key, outcome)
+            journal.note("stop")
+        return study
+
+    return write
 
 
 @dataclasses.dataclass

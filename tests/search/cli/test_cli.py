@@ -546,3 +546,25 @@ def test_what_a_library_prints_is_no_part_of_the_document(call: Any, monkeypatch
     shown = call("models", "--json")
     assert shown.document == [{"name": "a", "loss": None}]
     assert "hello" in shown.err
+
+
+def test_other_studies_are_learned_from_only_if_that_is_allowed(
+    call: Any, write: Callable[..., Path], content: dict[str, Any], copied_here: None
+) -> None:
+    first = write(name="first")
+    assert call("sweep", first).code == 0
+    folder = Path(content["storage"]) / "first"
+    study = write(
+        name="second", train={**content["train"], "epochs": 2}, search={**content["search"], "learn_from": str(folder)}
+    )
+    for verb in ("plan", "sweep"):
+        shown = call(verb, study)
+        assert_refused(shown, "search.learn_from.0: expected the data and the recipe of this study", "--allow-other")
+        assert len(shown.err.splitlines()) == 1
+    words = f"learns from 2 of 2 trials of {folder}, although it has other epochs (1 there and 2 here)"
+    assert f"earlier     {words}" in call("plan", study, "--allow-other").out
+    shown = call("sweep", study, "--allow-other")
+    assert shown.code == 0
+    assert f"second: {words}" in shown.err + shown.out
+    assert call("sweep", study).code == 0, "the decision is in the journal"
+    assert f"earlier     {words}" in call("status", folder.with_name("second")).out

@@ -42,7 +42,7 @@ from search.seeds import Block, make_block
 from search.study.bind import DataFacts, bind
 from search.study.config import StudyConfig, TrackingSection
 from search.study.load import load_study
-from search.sweep.sweep import make_sampler
+from search.sweep.proposals import make_sampler
 
 MakeStudy = Callable[..., StudyConfig]
 FILES = ["README.md", "config.yaml", "evidence.json", "model.pt2", "model.safetensors"]

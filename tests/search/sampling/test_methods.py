@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import numpy as np
 import optuna
 import pytest
 
+from search.journal.earlier import EarlierTrial
 from search.journal.journal import Journal
-from search.records import Completed, EpochMetrics, Failed, Outcome, Stopped, TrialRecord
+from search.records import Completed, EpochMetrics, Failed, Infeasible, Outcome, Stopped, TrialRecord
 from search.sampling.sampler import Sampler
 from search.seeds import derive
+from search.study.samplers import method_of
 from spaces.space import Space
 
 SPACE = Space.from_dict(
@@ -67,6 +70,13 @@ class PlainCma:
         self.generation += 1
 
 
+def warm_start(solutions: list[tuple[Any, float]]) -> tuple[Any, float, Any]:
+    """Stands for cmaes.get_warm_start_mgd, which starts from the best tenth as well."""
+    best = [place for place, _ in sorted(solutions, key=lambda item: item[1])[: len(solutions) // 10]]
+    assert best
+    return np.mean(best, axis=0), 0.1, None
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No journal here needs to survive a power failure."""
@@ -86,6 +96,7 @@ def cmaes(monkeypatch: pytest.MonkeyPatch) -> None:
         module = types.ModuleType("cmaes")
         for name in ("CMA", "SepCMA", "CMAwM"):
             setattr(module, name, type(name, (PlainCma,) if name == "CMA" else (), {}))
+        module.get_warm_start_mgd = warm_start  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "cmaes", module)
 
 
@@ -110,6 +121,7 @@ def play(
         rebuilt: bool = False,
         num: int | None = None,
         why_not: Callable[[Any], str | None] = lambda _: None,
+        earlier: Sequence[EarlierTrial] = (),
     ) -> list[dict[str, Any]]:
         num = num or NUM_TRIALS.get(method, 26)
 
@@ -121,6 +133,7 @@ def play(
                 startup_trials=5,
                 arguments=METHODS.get(method, {}) if arguments is None else arguments,
                 why_not=why_not,
+                earlier=earlier,
                 records={record.key: record for record in journal.of_kind("trial")},
                 draws=journal.draws,
                 note=journal.draw,
@@ -193,6 +206,69 @@ def test_state_of_rejected_draws_is_kept(
     with Journal(calm) as journal:
         assert sum(bool(draw.rejected) for draw in journal.draws.values()) > 3
     assert play(restless, method, why_not=why_not, rebuilt=True) == expected
+
+
+EARLIER = tuple(
+    EarlierTrial(
+        study="runs/a",
+        number=number,
+        point={"cell": "none", "lr": 1.0e-3 * 1.1**number, "dropout": 0.4 + number / 250, "depth": 1 + number % 4},
+        outcome=Stopped(epoch=2) if number % 5 == 4 else Completed(),
+        values=(0.4 + number / 250,),
+        curve={1: 0.2, 2: 0.4 + number / 250},
+    )
+    for number in range(20)
+)
+"""The score rises with `dropout`, as in `play`."""
+LEARNING = [method for method in METHODS if method_of(method).learns]
+
+
+@pytest.mark.parametrize("method", LEARNING)
+def test_a_sweep_that_learns_from_earlier_trials_can_be_cut_off_anywhere(
+    tmp_path: Path, play: Callable[..., list[dict[str, Any]]], method: str
+) -> None:
+    calm, alone = tmp_path / "calm", tmp_path / "alone"
+    calm.mkdir()
+    alone.mkdir()
+    num = NUM_TRIALS.get(method, 18)
+    expected = play(calm, method, num=num, earlier=EARLIER)
+    without = play(alone, method, num=num)
+    assert expected[:5] != without[:5]
+    early = {
+        name: np.mean([point["dropout"] for point in points[:8]])
+        for name, points in (("learned", expected), ("alone", without))
+    }
+    assert early["learned"] > early["alone"]
+    with Journal(calm) as journal:
+        assert [record.number for record in journal.of_kind("trial")] == list(range(num))
+        numbers = {*journal.draws, *range(num)}
+        assert numbers == set(range(max(numbers) + 1)), "earlier trials have no numbers here"
+    lines = (calm / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for cut in sorted({1, *range(3, len(lines), len(lines) // (2 if method == "gp" else 5)), len(lines) - 1}):
+        folder = tmp_path / f"cut-{cut}"
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
+        assert play(folder, method, num=num, earlier=EARLIER) == expected
+    restless = tmp_path / "restless"
+    restless.mkdir()
+    assert play(restless, method, num=num, earlier=EARLIER, rebuilt=True) == expected
+
+
+@pytest.mark.parametrize("method", ["nsga2", "gp"])
+def test_an_earlier_trial_is_what_its_own_study_would_have_told(method: str) -> None:
+    """Both objectives are told, and an infeasible trial as such."""
+    trial = dataclasses.replace(
+        EARLIER[0], values=(0.4, 900.0), outcome=Infeasible(measure="latency_ms", value=3.0, limit=2.0)
+    )
+    objectives: Any = {"val_accuracy": "max", "num_parameters": "min"}
+    sampler = Sampler(space=SPACE, seed=1, method=method, startup_trials=5, objectives=objectives, earlier=[trial])
+    (told,) = sampler._study.get_trials()
+    assert told.values == [0.4, 900.0]
+    assert told.state.name == "COMPLETE"
+    assert told.params == trial.point
+    assert told.system_attrs["constraints:latency_ms"] == 0.5
+    assert told.user_attrs == {"earlier": "trial 0 of runs/a"}
+    assert told.intermediate_values == {}
 
 
 def test_cmaes_itself(tmp_path: Path, play: Callable[..., list[dict[str, Any]]]) -> None:

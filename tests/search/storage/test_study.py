@@ -14,11 +14,12 @@ import yaml
 from search.commands.check import check
 from search.compare import run as decide
 from search.compare.repeats import load_correct
-from search.errors import NothingToDoError, StorageFaultError, StoreAwayError, StoreError
+from search.errors import NothingToDoError, StorageFaultError, StoreAwayError, StoreError, StudyError
 from search.export.pick import pick_winner
 from search.journal.comparison_file import load_comparison
+from search.journal.earlier import earlier_in
 from search.journal.journal import Journal
-from search.journal.reading import read_records
+from search.journal.reading import read_history, read_records
 from search.records import TrialRecord
 from search.report import overview, write
 from search.storage.lease import Lease
@@ -28,6 +29,7 @@ from search.storage.working_copy import fetch, refresh
 from search.study.bind import load_facts
 from search.study.config import StudyConfig, to_dict
 from search.study.folder import check_folder, make_folder
+from search.study.learning import take_earlier
 from search.study.load import find_study, load_study
 from search.sweep import run as drive
 
@@ -212,3 +214,25 @@ def test_a_report_that_is_written_stands_though_the_disk_is_full_then(
     monkeypatch.setattr(write, step, refuse)
     assert write.write_report(study, patience=1.0).file.is_file()
     assert "/disk/file: full; free disk space" in capsys.readouterr().err
+
+
+def test_a_sweep_learns_from_a_study_on_a_store(study: StudyConfig, make_study: MakeStudy, state: Path) -> None:
+    drive.run_sweep(study)
+    uri = study.location.uri
+    shutil.rmtree(state)  # another machine has no working copy
+    learning = ("search.sampler=tpe", f"search.learn_from=[{uri}]", f"search.enqueue=top-1 of {uri}")
+    new = make_study(*OPTIONS, *learning, "search.trials=1", name="new")
+    drive.run_sweep(new)
+    (record,) = read_records(new.folder).values()
+    best = max(read_records(study.folder).values(), key=lambda item: item.val_accuracy or 0.0)
+    assert dict(record.point) == dict(best.point)
+    earlier = earlier_in(read_history(new.folder).marks)
+    assert earlier is not None
+    assert earlier.lines == [f"learns from 5 of 5 trials of {uri}", f"top-1 of {uri}: 1 point"]
+    lease = Lease(Store(str(uri)), "another machine")
+    lease.take(lambda _: None)
+    try:
+        with pytest.raises(StudyError, match="is running; wait for its end"):
+            take_earlier(new, load_facts(new), marks=())
+    finally:
+        lease.give_back()
