@@ -185,6 +185,36 @@ def _sorted(rows: list[Mapping[str, Cell]], column: Column, sort: str) -> list[M
     return [*sorted(have, key=key, reverse=column.highest_first != sort.startswith("-")), *lack]
 
 
+def repeat_rows(study: StudyConfig) -> tuple[list[str], list[dict[str, Cell]]]:
+    """Return the columns and rows of a study's repeats, in the order in which they started.
+
+    Args:
+        study: The study.
+
+    Returns:
+        Names of the columns, and one mapping per repeat with the point's parameters; those it lacks are missing.
+    """
+    records = [record for record in read_history(study.folder).records.values() if record.kind == "repeat"]
+    rows: list[dict[str, Cell]] = []
+    for record in records:
+        block = record.blocks[0] if record.blocks else ""
+        rows.append(
+            {
+                "configuration": record.label.removesuffix(f", {block}"),
+                "block": block,
+                "state": state_of(record),
+                "test_accuracy": record.test_accuracy,
+                "val_accuracy": record.val_accuracy,
+                "epochs": len(record.curve),
+                "secs": record.elapsed_secs,
+                "num_parameters": record.counts.get("num_parameters"),
+                **record.point,
+            }
+        )
+    first = ["configuration", "block", "state", "test_accuracy", "val_accuracy", "epochs", "secs", "num_parameters"]
+    return list(dict.fromkeys([*first, *(name for row in rows for name in row)])), rows
+
+
 def write_csv(table: TrialTable, path: Path) -> None:
     """Write the rows to a CSV file with all columns; a cell without a value is empty.
 

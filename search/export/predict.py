@@ -72,24 +72,17 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
     Raises:
         InputError: The folder is not an export, or its model is damaged.
     """
-    import numpy as np
-    import torch
-
     from search.data.errors import ImageError
 
-    exported = _read_evidence(folder)
-    model = _load_model(folder, exported)
+    loaded = load_export(folder)
     predictions: list[Prediction] = []
     faults: list[Unread] = []
     waiting: list[tuple[str, NDArray[np.uint8]]] = []
 
     def classify() -> None:
-        with torch.no_grad():
-            probabilities = model(torch.from_numpy(np.stack([pixels for _, pixels in waiting])))
-        for (path, _), row in zip(waiting, probabilities.tolist(), strict=True):
-            if not all(map(math.isfinite, row)):
-                raise InputError(f"{folder}: the probabilities for {path} are not finite; export another model")
-            ranked = sorted(zip(exported.classes, row, strict=True), key=lambda pair: -pair[1])
+        rows = loaded.probabilities([pixels for _, pixels in waiting], [path for path, _ in waiting])
+        for (path, _), row in zip(waiting, rows, strict=True):
+            ranked = sorted(zip(loaded.classes, row, strict=True), key=lambda pair: -pair[1])
             predictions.append(
                 Prediction(path=path, label=ranked[0][0], probability=ranked[0][1], top=tuple(ranked[:NUM_SHOWN]))
             )
@@ -100,7 +93,7 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
             faults.append(found)
             continue
         try:
-            waiting.append((str(found), _read(found, *model.image_size, exported.squeezed_to)))
+            waiting.append((str(found), loaded.read(found)))
         except ImageError as error:
             faults += (Unread(path=str(found), reason=fault) for fault in error.faults)
         if len(waiting) == batch:
@@ -108,6 +101,72 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
     if waiting:
         classify()
     return Predicted(predictions=tuple(predictions), faults=tuple(faults))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedExport:
+    """An exported model in memory."""
+
+    folder: Path
+    model: Deployed
+    classes: tuple[str, ...]
+    squeezed_to: int | None
+    """Side to which images of a streamed set are resized before the central crop; None: no crop."""
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """Read an image file as test images are read.
+
+        Returns:
+            Pixels, (height, width, 3).
+
+        Raises:
+            ImageError: The file cannot be read.
+        """
+        from search.data.images import crop_middle, read_image
+
+        height, width = self.model.image_size
+        side = (self.squeezed_to, self.squeezed_to) if self.squeezed_to else (height, width)
+        return crop_middle(read_image(path, side), height, width)
+
+    def fit(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize the pixels of one image, (H, W, 3) of any size, as those of a file."""
+        import numpy as np
+        from PIL import Image
+
+        from search.data.images import crop_middle
+
+        height, width = self.model.image_size
+        side = (self.squeezed_to, self.squeezed_to) if self.squeezed_to else (height, width)
+        if pixels.shape[:2] != side:
+            pixels = np.asarray(Image.fromarray(pixels).resize(side[::-1], Image.Resampling.BILINEAR))
+        return crop_middle(pixels, height, width)
+
+    def probabilities(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[list[float]]:
+        """Return the class probabilities of images of the model's size, one list per image.
+
+        Raises:
+            InputError: They are not finite.
+        """
+        import numpy as np
+        import torch
+
+        with torch.no_grad():
+            rows: list[list[float]] = self.model(torch.from_numpy(np.stack(images))).tolist()
+        for name, row in zip(names, rows, strict=True):
+            if not all(map(math.isfinite, row)):
+                raise InputError(f"{self.folder}: the probabilities for {name} are not finite; export another model")
+        return rows
+
+
+def load_export(folder: Path) -> LoadedExport:
+    """Load an exported model from its settings and weights.
+
+    Raises:
+        InputError: The folder is not an export, or its model is damaged.
+    """
+    exported = _read_evidence(folder)
+    model = _load_model(folder, exported)
+    return LoadedExport(folder=folder, model=model, classes=exported.classes, squeezed_to=exported.squeezed_to)
 
 
 def find_images(paths: Iterable[Path]) -> Iterator[Path | Unread]:
@@ -244,11 +303,3 @@ def _load_model(folder: Path, exported: _Exported) -> Deployed:
     model = build(exported.config, torch.Generator().manual_seed(0))
     fill(model, content, place=path, mend="export again")
     return Deployed(model, exported.mean, exported.std).eval()
-
-
-def _read(path: Path, height: int, width: int, squeezed_to: int | None) -> NDArray[np.uint8]:
-    """Read an image as test images are read: resized to the model's size, or to a larger square and center-cropped."""
-    from search.data.images import crop_middle, read_image
-
-    side = (squeezed_to, squeezed_to) if squeezed_to else (height, width)
-    return crop_middle(read_image(path, side), height, width)

@@ -166,7 +166,8 @@ def check_given(
     Fields of `compare` may change if --set names them.
 
     Args:
-        path: The study as named by the user: a study file, or a folder or URI, which always match.
+        path: The study as named by the user: a study file, or a folder or URI, which always match; or another name for
+            messages.
         overrides: The --set options of this command.
         found: The study that `find_with_file` returned.
         given: The content of the study file that it returned; None for a folder or URI.
@@ -179,7 +180,8 @@ def check_given(
         StudyChangedError: There are differences and `refuse` is true.
     """
     recorded = read_recorded(found.folder)
-    if given is None or recorded is None or Path(path).samefile(found.folder / "study.yaml"):
+    resolved = found.folder / "study.yaml"
+    if given is None or recorded is None or (Path(path).exists() and Path(path).samefile(resolved)):
         return []
     named = [text.partition("=")[0].strip() for text in overrides]
     lines = []

@@ -273,11 +273,30 @@ def find_with_file(
     # The current location counts: the folder may have been moved.
     if given is None:
         return study.model_copy(update={"storage": location.storage, "name": location.name}), None
+    return _run_as(study, given), given
+
+
+def as_run(given: StudyConfig) -> StudyConfig:
+    """Return a study as its folder records it, run, recorded and compared as the given study says.
+
+    Raises:
+        NothingToDoError: No sweep of the study has been started.
+        StudyError: The journal or the resolved study file is missing.
+    """
+    refresh(given.location)
+    check_memory(given.folder)
+    study = read_recorded(given.folder)
+    if study is None:
+        raise NothingToDoError(f"{given.location}: no study here yet; run its sweep first")
+    return _run_as(study, given)
+
+
+def _run_as(study: StudyConfig, given: StudyConfig) -> StudyConfig:
     # The study file decides how the study is run, recorded and compared, also after the start of the sweep. It also
     # holds the passwords, which the resolved file does not contain.
     own: dict[str, Any] = {name: getattr(given, name) for name in ("compare", "resources", "tracking", "storage")}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
-    return study.model_copy(update=own), given
+    return study.model_copy(update=own)
 
 
 def _place_of(folder: Path) -> Location:
