@@ -21,14 +21,17 @@ BATCH = 256
 """Images per forward pass."""
 
 
-def load(folder: str | os.PathLike[str]) -> Predictor:
-    """Load the model of a folder that `export` wrote. Nothing in the folder is executed.
+def load(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Predictor:
+    """Load the model of a folder that `export` wrote.
 
     Args:
         folder: The folder.
+        trust_code: Whether the source of an own model in the folder may be run; read it first. Nothing else in the
+            folder is executed.
 
     Raises:
-        InputError: The folder is not an export, or its files are damaged.
+        InputError: The folder is not an export, its files are damaged, or its model is built by source that is not
+            trusted.
 
     Example:
         >>> predictor = search.load("winner")              # doctest: +SKIP
@@ -36,7 +39,7 @@ def load(folder: str | os.PathLike[str]) -> Predictor:
     """
     from search.export.predict import load_export
 
-    return Predictor(load_export(Path(folder)))
+    return Predictor(load_export(Path(folder), trust_code=trust_code))
 
 
 class Predictor:
@@ -53,7 +56,10 @@ class Predictor:
     @property
     def model(self) -> nn.Module:
         """The trained module in evaluation mode: normalised images (B, 3, H, W) to logits (B, classes)."""
-        return self._loaded.model.model
+        from search.own_models.build import Logits
+
+        model = self._loaded.model.model
+        return model.net if isinstance(model, Logits) else model
 
     @property
     def image_size(self) -> tuple[int, int]:

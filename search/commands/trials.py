@@ -17,6 +17,8 @@ from search.records import Stopped, TrialRecord
 from search.storage.disk import write_bytes
 from search.study.bind import DataFacts, bind
 from search.study.config import StudyConfig
+from search.study.goals import count
+from search.study.own_model import is_built_in
 from search.text.counted import counted
 from search.training.spec import TrialSpec
 
@@ -35,16 +37,17 @@ class Column:
     """Order of `--sort`."""
 
 
-def _num_parameters(_: TrialRecord, spec: TrialSpec | None) -> Cell:
-    from hybrid_models.config.arithmetic import num_parameters
-
-    return None if spec is None else num_parameters(spec.model)
+def _num_parameters(record: TrialRecord, spec: TrialSpec | None) -> Cell:
+    return _count(record, spec, "num_parameters")
 
 
-def _sequential_steps(_: TrialRecord, spec: TrialSpec | None) -> Cell:
-    from hybrid_models.config.shapes import sequential_steps
+def _sequential_steps(record: TrialRecord, spec: TrialSpec | None) -> Cell:
+    return _count(record, spec, "sequential_steps")
 
-    return None if spec is None else sequential_steps(spec.model)
+
+def _count(record: TrialRecord, spec: TrialSpec | None, name: str) -> Cell:
+    """Return a count, computed from the specification; without one, as an own model is not run here, as recorded."""
+    return record.counts.get(name) if spec is None else count(spec.model).get(name)
 
 
 def state_of(record: TrialRecord) -> str:
@@ -112,7 +115,7 @@ def make_table(study: StudyConfig, *, where: str | None = None, sort: str | None
     ]
     num_trials = len(rows)
     rows, notes = select(rows, tests, names)
-    if num_trials and not specs:
+    if num_trials and not specs and not study.is_own:
         notes.append("num_parameters, sequential_steps: not known, as the journal does not have the size of the images")
     rows.sort(key=lambda row: row["number"])  # type: ignore[arg-type, return-value]
     if sort is not None:
@@ -166,6 +169,8 @@ def _specs(study: StudyConfig, trials: Sequence[TrialRecord], facts: DataFacts |
     if facts is None:
         return specs
     for record in trials:
+        if not is_built_in(study, record.point):
+            continue  # counting its model would run the user's code
         try:
             specs[record.key] = bind(study, record.point, facts, ())
         except StudyError:  # a point of an earlier version; its other columns are shown

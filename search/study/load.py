@@ -21,6 +21,7 @@ from search.study.claims import claim_faults
 from search.study.config import StudyConfig
 from search.study.goals import goal_faults
 from search.study.hints import did_you_mean
+from search.study.own_model import BUILT_IN, own_faults, own_point_faults, own_space_faults, with_source
 from search.study.samplers import sampler_faults
 from search.study.settings import setting_faults, space_faults
 from search.text.explain import explain
@@ -38,7 +39,14 @@ def _check_points(study: StudyConfig) -> Iterator[str]:
     for section, points in (("search.enqueue", study.search.enqueue), ("compare.baselines", study.compare.baselines)):
         for position, point in enumerate(points):
             if not isinstance(point, str):
-                yield from setting_faults(f"{section}.{position}", point)
+                if not study.is_own or BUILT_IN in point:
+                    yield from setting_faults(f"{section}.{position}", point)
+                continue
+            if study.is_own and section == "search.enqueue":
+                yield (
+                    f"{section}.{position}: expected a point of the space, found the built-in model {point}; put it "
+                    "into compare.baselines"
+                )
                 continue
             try:
                 load_preset(point)
@@ -58,7 +66,17 @@ def _check_space(study: StudyConfig) -> Iterator[str]:
     except SpaceError as error:
         yield from (_rename(line, study.space_name, "space") for line in error.faults)
         return
-    yield from space_faults(base, study.model)
+    if study.is_own:
+        yield from own_space_faults(base, study.model)
+        for section, points in (
+            ("search.enqueue", study.search.enqueue),
+            ("compare.baselines", study.compare.baselines),
+        ):
+            for position, point in enumerate(points):
+                if not isinstance(point, str) and BUILT_IN not in point:
+                    yield from own_point_faults(f"{section}.{position}", point, base, study.fix)
+    else:
+        yield from space_faults(base, study.model)
     try:
         space = base.pin(study.fix)
     except SpaceError as error:
@@ -126,7 +144,13 @@ def _leaves(data: dict[str, Any], path: str = "") -> Iterator[str]:
 
 
 def parse_study(
-    data: object, source: str, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False
+    data: object,
+    source: str,
+    overrides: Iterable[str] = (),
+    *,
+    folder: Path | None = None,
+    fill: bool = True,
+    recorded: bool = False,
 ) -> StudyConfig:
     """Validate a study given as plain data.
 
@@ -134,6 +158,7 @@ def parse_study(
         data: Content of the YAML file.
         source: Name of the source in error messages.
         overrides: Assignments `path.to.key=value`, applied first.
+        folder: Folder in which the file of an own model is found; None: the working folder.
         fill: Whether `${NAME}` in addresses is replaced by the environment variable, which must be set.
         recorded: Whether the study was recorded by its sweep; rules added in later versions are then not applied.
 
@@ -161,7 +186,12 @@ def parse_study(
         faults += (*_check_names(study, recorded=recorded), *_check_points(study), *claim_faults(study.compare))
         faults += goal_faults(study)
         faults += (*_check_addresses(study), *([] if recorded else gpu_faults(study.resources.gpus)))
-        faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
+        faults += own_faults(study) if study.is_own else setting_faults("model", study.model, recipe=False)
+        faults += () if study.is_own and isinstance(study.space, str) else _check_space(study)
+        try:
+            study = with_source(study, folder or Path())
+        except StudyError as error:
+            faults += error.faults
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
     study = study.model_copy(update={"train": _resolve_precision(study)})
@@ -199,7 +229,7 @@ def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, 
         raise StudyError(*(f"{path}{f':{line}' if line else ''}: {words}" for line, words in error.faults)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot be read as a study file ({error})") from None
-    return parse_study(data, str(path), overrides, fill=fill, recorded=recorded)
+    return parse_study(data, str(path), overrides, folder=path.parent, fill=fill, recorded=recorded)
 
 
 def read_recorded(folder: Path) -> StudyConfig | None:

@@ -22,16 +22,21 @@ from search.seeds import make_block
 from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, why_not
 from search.study.config import StudyConfig
+from search.study.own_model import is_built_in
 from search.study.section import PointLike
+from search.study.settings import RECIPE_SETTINGS
 from search.sweep.front_asha import FrontAsha
 from search.sweep.schedulers import make_scheduler
 from search.text.counted import counted
+from search.text.printable import printable
 from search.training.spec import TrialSpec
 from spaces.presets import UnknownPreset
 from spaces.space import Point, SpaceError
 
 KEEP_WEIGHTS = 3
 """Number of best trials whose weights are kept, or the number of finalists if that is higher."""
+MAX_NAME = 60
+"""Largest length of the name of an own model's point."""
 
 
 class Sweep(Dispatcher):
@@ -314,7 +319,12 @@ class Sweep(Dispatcher):
     def _bind(self, number: int, point: dict[str, bool | int | float | str]) -> TrialSpec:
         search = self._study.search
         spec = bind(
-            self._study, point, self._facts, (self._block,), number=number, label=f"trial {number}: {describe(point)}"
+            self._study,
+            point,
+            self._facts,
+            (self._block,),
+            number=number,
+            label=f"trial {number}: {describe_in(self._study, point)}",
         )
         is_timed = "latency_ms" in {*search.objectives, *search.limits}
         return dataclasses.replace(spec, times_latency=True) if is_timed else spec
@@ -351,6 +361,21 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal) -> Samp
         draws=journal.draws,
         note=journal.draw,
     )
+
+
+def describe_in(study: StudyConfig, point: Mapping[str, bool | int | float | str]) -> str:
+    """Return a short name of a point of a study: of an own model, the parameters that vary and are not the recipe's."""
+    if is_built_in(study, point):
+        return describe(point)
+    free = study.build_space().free
+    names = [name for name in point if name in free and name not in RECIPE_SETTINGS]
+    words = ", ".join(f"{name} {_short(point[name])}" for name in names)
+    factory = str(study.model["factory"])
+    return printable(words if len(words) <= MAX_NAME else f"{words[:MAX_NAME]}...") or factory
+
+
+def _short(value: bool | int | float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def describe(point: Mapping[str, bool | int | float | str]) -> str:

@@ -24,7 +24,7 @@ SIGNATURES = {
     "Study.export": ["self", "to", "*config", "*trial", "*top"],
     "Study.optuna_study": ["self"],
     "Predictor.predict": ["self", "images"],
-    "load": ["folder"],
+    "load": ["folder", "*trust_code"],
 }
 """Callable -> its parameters; `*` marks those that are given by name only."""
 MARKS = {inspect.Parameter.KEYWORD_ONLY: "*", inspect.Parameter.VAR_KEYWORD: "**"}
