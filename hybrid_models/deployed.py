@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 
-
 class Deployed(nn.Module):
     """A module from uint8 images to class probabilities.
 

@@ -65,7 +65,7 @@ def call(function: Callable[..., Any], model: OwnModel, point: dict[str, Any]) -
     """Call a factory and return what it returns; an exception becomes an OwnCodeError with its place."""
     try:
         return function(point, num_classes=model.num_classes, image_size=(model.input_height, model.input_width))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise OwnCodeError(in_words(error, f"{model.parsed.module}: {model.parsed.function}")) from error
 
 

@@ -123,7 +123,7 @@ def load_function(model: OwnModel) -> Callable[..., Any]:
     name = factory.name_in(dict(model.code))
     try:
         module = importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without `if __name__ == "__main__"` may exit
         words = in_words(error, factory.module)
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing:

@@ -22,7 +22,7 @@ def said(*arguments: str) -> Any:
 
 def test_status_and_comparison_are_those_of_the_commands(study: search.Study) -> None:
     assert study.status().data == said("status", str(study.folder))
-    assert study.status().data["completed"] == 2
+    assert study.status().data["trials"]["completed"] == 2
     comparison = study.comparison()
     assert comparison.data["key"] == json.loads((study.folder / "comparison" / "comparison.json").read_text())["key"]
     assert repr(comparison).splitlines()[0].startswith("configuration")
@@ -133,7 +133,7 @@ def test_inside_an_event_loop(data: dict[str, Any]) -> None:
 
     async def cell() -> int:
         study = search.Study.from_dict({**data, "name": "in-a-loop", "search": {"trials": 1, "scheduler": "none"}})
-        return int(study.sweep().data["completed"])
+        return int(study.sweep().data["trials"]["completed"])
 
     assert asyncio.run(cell()) == 1
 

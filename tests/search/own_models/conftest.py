@@ -25,7 +25,7 @@ class Net(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, images):
-        feats = self.body(images).view(len(images), -1, images.shape[2] * images.shape[3]).transpose(1, 2)
+        feats = self.body(images).view(images.shape[0], -1, images.shape[2] * images.shape[3]).transpose(1, 2)
         if self.rnn is not None:
             feats, _ = self.rnn(feats)
         return self.head(feats.mean(dim=1))

@@ -56,6 +56,7 @@ def test_a_right_model_passes_and_unread_names_are_returned(describe: Describe) 
             r"my_models\.py:6: expected build\(point, \*, num_classes, image_size\), found build\(config\)",
         ),
         ("import no_such_package\n", r"my_models\.py:5: ModuleNotFoundError.*install no_such_package"),
+        ("raise SystemExit('a script')\n", r"my_models\.py:5: SystemExit: a script"),
         ("raise RuntimeError('at import')\n", r"my_models\.py:5: RuntimeError: at import"),
         (BUILD + "    return 3\n", "my_models.py: build: expected a torch.nn.Module, found int"),
         (BUILD + "    return nn.ReLU()\n", "expected a module with parameters to train, found none"),
