@@ -21,7 +21,7 @@ def said(*arguments: str) -> Any:
 
 
 def test_status_and_comparison_are_those_of_the_commands(study: search.Study) -> None:
-    assert study.status().data == said("status", str(study.folder))
+    assert json.loads(json.dumps(study.status().data)) == said("status", str(study.folder))
     assert study.status().data["trials"]["completed"] == 2
     comparison = study.comparison()
     assert comparison.data["key"] == json.loads((study.folder / "comparison" / "comparison.json").read_text())["key"]
