@@ -1,0 +1,109 @@
+"""The simulated clock, and the methods on a made-up table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from pathlib import Path
+
+import pytest
+
+import bench.search_efficiency.table as tables
+from bench.search_efficiency.clock import Decision, Job, simulate
+from bench.search_efficiency.methods import METHODS
+from bench.search_efficiency.table import Table
+
+POINT = {"enc_on": False, "rnn": "none", "dropout": 0.0}
+
+
+def made_up(curves: dict[tuple[int, int], list[float]], secs: dict[int, float]) -> Table:
+    points = {point: {**POINT, "lr": float(point)} for point, _ in curves}
+    return Table(points=points, curves=curves, secs=secs, num_epochs=2)
+
+
+class Listed:
+    """Trains given points in turn, and stops some after their first epoch."""
+
+    def __init__(self, points: list[int], stopped: set[int]) -> None:
+        self.points, self.stopped = list(points), stopped
+        self.failed: list[Hashable] = []
+
+    def next(self) -> Job | None:
+        return Job(trial=self.points[0], point=self.points.pop(0)) if self.points else None
+
+    def report(self, trial: Hashable, epoch: int, value: float) -> Decision:
+        return "stop" if trial in self.stopped else "continue"
+
+    def fail(self, trial: Hashable) -> None:
+        self.failed.append(trial)
+
+
+def test_time_passes_with_the_epochs_and_the_answer_is_judged_by_other_trainings() -> None:
+    table = made_up(
+        {(0, 0): [0.5, 0.6], (0, 1): [0.4, 0.5], (1, 0): [0.9, 0.8], (1, 1): [0.5, 0.9], (2, 0): [0.95], (2, 1): [0.1]},
+        {0: 1.0, 1: 2.0, 2: 1.0},
+    )
+    method = Listed([0, 2, 1], set())
+    run = simulate(table, 0, method, 1)
+    end = 200 * table.mean_secs
+    assert method.failed == [2]
+    # Two epochs of point 0, one of point 2 and the second in which it diverges, two of point 1.
+    assert run.reached == pytest.approx((2 + 2 + 4) / end)
+    assert run.final == 0.9
+    assert (run.num_trials, run.num_whole) == (3, 2)
+
+
+def test_a_whole_training_is_a_better_answer_than_a_stopped_one() -> None:
+    table = made_up({(0, 0): [0.5, 0.6], (0, 1): [0.4, 0.5], (1, 0): [0.9, 0.9], (1, 1): [0.5, 0.9]}, {0: 1.0, 1: 1.0})
+    assert simulate(table, 0, Listed([0, 1], {1}), 2).final == 0.5
+    assert simulate(table, 0, Listed([0, 1], set()), 2).final == 0.9
+
+
+def test_two_workers_need_half_the_time() -> None:
+    curves = {(point, seed): [0.1, point / 10] for point in range(4) for seed in range(2)}
+    table = made_up(curves, dict.fromkeys(range(4), 1.0))
+    one, two = (simulate(table, 0, Listed([0, 1, 2, 3], set()), workers) for workers in (1, 2))
+    # The whole time is half as long too, so that the part is the same.
+    assert one.reached == two.reached == pytest.approx(8 / (200 * 2))
+
+
+@pytest.fixture
+def learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
+    """A table of the digits' space in which a higher rate is better, and nothing else matters."""
+    from search.study.load import load_study
+
+    space = load_study(tables.FOLDER / "digits.yaml", []).build_space()
+    lines = []
+    for index, point in enumerate(space.enumerate()):
+        params = {name: value for name, value in point.items() if name in space.free}
+        level = 0.9 + 10 * params["lr"]
+        curve = [round(level * epoch / 12, 6) for epoch in range(1, 13)]
+        row = {"point": index, "val_accuracy": curve, "secs": [1.0] * 12, "params": params}
+        lines += [json.dumps({**row, "seed": seed}) for seed in range(2)]
+    (tmp_path / "digits.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "digits.yaml").write_text((tables.FOLDER / "digits.yaml").read_text())
+    for module in ("table", "ours"):
+        monkeypatch.setattr(f"bench.search_efficiency.{module}.FOLDER", tmp_path)
+    return Table.load("digits")
+
+
+@pytest.mark.parametrize("name", ["default", "random + asha", "all one epoch, then the best"])
+def test_methods_find_the_best_rate(learned: Table, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.search_efficiency.clock.NUM_TRAININGS", 20 if "one epoch" not in name else 60)
+    run = simulate(learned, 1, METHODS[name][1](learned, "digits", 0), 4)
+    assert run.final == pytest.approx(learned.best(1))
+    assert run.reached is not None
+    assert run.num_whole < run.num_trials, "nothing was stopped"
+
+
+def test_a_table_leaves_out_points_without_two_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"point": 0, "seed": 0, "val_accuracy": [0.5], "secs": [1.0], "params": POINT},
+        {"point": 0, "seed": 1, "val_accuracy": [0.7], "secs": [3.0], "params": POINT},
+        {"point": 1, "seed": 0, "val_accuracy": [0.9], "secs": [1.0], "params": {**POINT, "dropout": 0.5}},
+    ]
+    (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"point": 1, "se')
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    table = Table.load("made")
+    assert (table.points, table.secs, table.best(0)) == ({0: POINT}, {0: 2.0}, 0.7)
+    assert table.find({**POINT, "nodes": 16, "enc_code": None}) == 0
