@@ -286,7 +286,9 @@ def test_a_trial_that_raises_names_the_place(place: Path, tmp_path: Path) -> Non
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(plain))
     made = search.Study.load(tmp_path / "study.yaml")
     made.sweep()
-    assert made.status().data["failures"] == [{"reason": "OwnCodeError: my_models.py:16: ValueError: too many", "count": 2}]
+    assert made.status().data["failures"] == [
+        {"reason": "OwnCodeError: my_models.py:16: ValueError: too many", "count": 2}
+    ]
     assert made.trials()["num_parameters"].notna().all()
 
 
