@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
-
-from hybrid_models.build import Model
 
 
 class Deployed(nn.Module):
@@ -17,12 +16,20 @@ class Deployed(nn.Module):
         model: The trained model.
         mean: Mean of each channel; pixels are normalised as (pixel / 255 - mean) / std.
         std: Standard deviation of each channel.
+        image_size: Height and width of the images; None: as the model's `config` says.
     """
 
-    def __init__(self, model: Model, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
-        self.image_size = (model.config.input_height, model.config.input_width)
+        config: Any = getattr(model, "config", None)
+        self.image_size = image_size or (config.input_height, config.input_width)
         self.mean: torch.Tensor
         self.std: torch.Tensor
         self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1))

@@ -25,10 +25,13 @@ def objective(
 ) -> tuple[Tensor, Tensor]:
     """Compute the loss of a batch: cross-entropy, an autoencoder's reconstruction error, and an L2 penalty on RNNs.
 
+    A module outside of this package may return (logits, extra), whose scalar extra is added to the loss, and may have a
+    method `loss(logits, labels)` that replaces the cross-entropy.
+
     Cross-entropy and reconstruction error are computed in float32 even under autocast.
 
     Args:
-        model: A model of any family.
+        model: A model of any family, or any module from images to logits.
         images_BCHW: Normalised images.
         labels_B: Class indices.
         label_smoothing: Share of the target that is distributed over all classes.
@@ -51,8 +54,15 @@ def objective(
         class_error = _cross_entropy(logits_BK, labels_B, label_smoothing, class_weights_K)
         loss = model.recon_weight * error + (1 - model.recon_weight) * class_error
     else:
-        logits_BK = model(images_BCHW)
-        loss = _cross_entropy(logits_BK, labels_B, label_smoothing, class_weights_K)
+        output = model(images_BCHW)
+        logits_BK, extra = output if isinstance(output, tuple) else (output, None)
+        own_loss = getattr(model, "loss", None)
+        if callable(own_loss):
+            loss = own_loss(logits_BK, labels_B)
+        else:
+            loss = _cross_entropy(logits_BK, labels_B, label_smoothing, class_weights_K)
+        if extra is not None:
+            loss = loss + extra
     if rnn_l2:
         loss = loss + rnn_l2 * sum(kernel.square().sum() for kernel in recurrent_kernels(model))
     return loss, logits_BK

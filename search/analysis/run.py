@@ -13,13 +13,14 @@ from search.analysis.duplicates import odd_repeats, without_copies
 from search.analysis.experiment import Question, read_experiment
 from search.analysis.family import declare_families
 from search.analysis.faults import AnalysisError, Faults
+from search.analysis.frame import Frame
 from search.analysis.image_order import check_image_order
 from search.analysis.long_format import to_reading
 from search.analysis.notes import blocks_in_words, is_missing, lone_outliers
 from search.analysis.options import Options, declare
 from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
-from search.analysis.sources import read_file
+from search.analysis.sources import read_file, read_table
 from search.significance import judge_results
 from search.significance.across import MIN_DATA_SETS
 from search.significance.declared import Declared
@@ -42,16 +43,16 @@ class Analysis:
 
 
 def analyze(
-    source: Path | Question,
+    source: Path | Question | Frame,
     options: Options,
     asked: ReadOptions = DETECTED,
     *,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
-    """Judge results from a file or an MLflow experiment.
+    """Judge results from a file, a table in memory or an MLflow experiment.
 
     Args:
-        source: A file of results, or the selected runs of an MLflow experiment.
+        source: A file of results, a data frame, or the selected runs of an MLflow experiment.
         options: Options that declare the analysis.
         asked: Stated meaning of the columns, direction and unit of the scores.
         tell: Receives a line on how the source was read, before anything is judged.
@@ -66,7 +67,11 @@ def analyze(
     declared = declare(options, asked)
     if isinstance(source, Question) and (wrong := asked.columns):
         raise AnalysisError(f"{', '.join(wrong)}: only for a file; with --mlflow, use --group-by, --block and --metric")
-    reading = read_file(source, asked, tell=tell) if isinstance(source, Path) else _from_mlflow(source, asked, tell)
+    if isinstance(source, Question):
+        reading = _from_mlflow(source, asked, tell)
+    else:
+        read = read_file if isinstance(source, Path) else read_table
+        reading = read(source, asked, tell=tell)  # type: ignore[arg-type]
     families = declare_families(
         reading.configs, control=options.control, all_pairs=options.all_pairs, file=options.family
     )

@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.analysis.faults import AnalysisError
 from search.analysis.read_options import DETECTED, ReadOptions
 from search.analysis.reading import Reading
+
+if TYPE_CHECKING:
+    from search.analysis.csv_file import Choose
+    from search.analysis.faults import Faults
+    from search.analysis.frame import Frame
+    from search.analysis.layout import Layout
+    from search.analysis.shape import Sheet
 
 KINDS = {
     ".csv": "table",
@@ -75,18 +83,31 @@ def _ending(path: Path) -> str:
     raise AnalysisError(f"{path}: expected a name that ends with {', '.join(KINDS)}, found {found}; rename it")
 
 
+def read_table(frame: Frame, asked: ReadOptions = DETECTED, *, tell: Callable[[str], None] = lambda _: None) -> Reading:
+    """Read results from a data frame, as `read_file` reads a CSV file with the same columns.
+
+    Raises:
+        AnalysisError: The columns or cells are invalid; one line per fault.
+    """
+    from search.analysis.frame import read_frame
+
+    return _to_reading(read_frame(frame, _choosing(asked, tell)), asked)
+
+
 def _read(path: Path, kind: str, asked: ReadOptions, tell: Callable[[str], None]) -> Reading:
     from search.analysis.csv_file import read_csv
-    from search.analysis.faults import Faults
     from search.analysis.json_file import read_jsonl
-    from search.analysis.layout import Layout, choose_layout
-    from search.analysis.long_format import to_reading
     from search.analysis.npz_file import read_npz
     from search.analysis.parquet_file import read_parquet
-    from search.analysis.shape import to_table
 
     if kind == "arrays":
         return read_npz(path, asked, tell=tell)
+    readers = {"table": read_csv, "lines": read_jsonl, "parquet": read_parquet}
+    return _to_reading(readers[kind](path, _choosing(asked, tell)), asked)
+
+
+def _choosing(asked: ReadOptions, tell: Callable[[str], None]) -> Choose:
+    from search.analysis.layout import choose_layout
 
     def choose(headings: Sequence[str], rows: Sequence[Sequence[str]], faults: Faults) -> Layout | None:
         layout = choose_layout(headings, rows, asked, faults)
@@ -94,6 +115,12 @@ def _read(path: Path, kind: str, asked: ReadOptions, tell: Callable[[str], None]
             tell(f"read: {layout.words}")
         return layout
 
-    readers = {"table": read_csv, "lines": read_jsonl, "parquet": read_parquet}
-    sheet = readers[kind](path, choose)
-    return to_reading(to_table(sheet, asked, Faults(str(path))), asked)
+    return choose
+
+
+def _to_reading(sheet: Sheet, asked: ReadOptions) -> Reading:
+    from search.analysis.faults import Faults
+    from search.analysis.long_format import to_reading
+    from search.analysis.shape import to_table
+
+    return to_reading(to_table(sheet, asked, Faults(sheet.source)), asked)

@@ -116,15 +116,9 @@ def _with_address(overrides: list[str] | None, address: str | None) -> list[str]
 
 
 def _find(study: str, overrides: list[str] | None, *, train: bool = False) -> Any:  # noqa: ANN401
-    """Return a study as it was run. If its file says something else, say so; refuse it if the command trains."""
-    from search.console.messages import print_line
-    from search.study.folder import check_given
-    from search.study.load import find_with_file
+    from search.commands.finding import find_checked
 
-    found, given = find_with_file(study, overrides or [], fill=train)
-    for line in check_given(study, overrides or [], found, given, refuse=train):
-        print_line(f"note: {line}")
-    return found
+    return find_checked(study, overrides or [], train=train)
 
 
 @app.command()

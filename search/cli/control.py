@@ -70,8 +70,10 @@ def enqueue(
     """
     from search.commands.control import parse_point
     from search.journal.commands import Command
+    from search.study.load import find_study
 
-    _send(study, overrides, Command(verb="enqueue", point=parse_point(point)), as_json)
+    own = find_study(study, overrides or []).is_own
+    _send(study, overrides, Command(verb="enqueue", point=parse_point(point, own=own)), as_json)
 
 
 def extend(

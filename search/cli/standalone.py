@@ -16,6 +16,9 @@ from search.text.printable import printable
 def predict(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `export` wrote.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, folders or patterns.")],
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run the code in DIR that builds an own model.", show_default=False)
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Classify images with an exported model.
@@ -28,7 +31,7 @@ def predict(
     from search.export.predict import predict as classify
     from search.text.printable import printable
 
-    found = classify(folder, images)
+    found = classify(folder, images, trust_code=trust_code)
     show(
         as_json,
         lambda: {

@@ -136,8 +136,12 @@ def _check_point(study: StudyConfig, like: str | Mapping[str, Any]) -> Mapping[s
         raise StudyError(*(f"enqueue: {fault}" for fault in error.faults)) from None
 
 
-def parse_point(text: str) -> str | dict[str, Any]:
+def parse_point(text: str, *, own: bool = False) -> str | dict[str, Any]:
     """Read the point of `enqueue`: the name of a preset, or `name=value,name=value`.
+
+    Args:
+        text: The point.
+        own: Whether the study searches an own model, whose names are checked with its space.
 
     >>> parse_point("rnn=gru,nodes=8,lr=1e-3")
     {'rnn': 'gru', 'nodes': 8, 'lr': 0.001}
@@ -156,7 +160,7 @@ def parse_point(text: str) -> str | dict[str, Any]:
         name = part.partition("=")[0].strip()
         if "=" not in part or not name.isidentifier() or name in values or assign(values, part) is not None:
             raise InputError(f"enqueue: expected each name=value once, separated by commas, found {part[:40]!r}")
-    faults = list(setting_faults("enqueue", values))
+    faults = [] if own else list(setting_faults("enqueue", values))
     if faults:
         raise InputError(*faults)
     return values

@@ -19,8 +19,9 @@ from search.study.bind import DataFacts, bind, describe_rejected, why_not
 from search.study.claims import describe_claims
 from search.study.config import StudyConfig
 from search.study.draws import NUM_DRAWS, random_points
+from search.study.goals import count
 from search.study.tracking_place import tracking_place
-from search.sweep.sweep import describe
+from search.sweep.names import describe_in
 from search.text.counted import counted
 from search.training.spec import Step, TrialSpec
 from spaces.space import Point, Space
@@ -55,7 +56,8 @@ class Plan:
     """Number of sampled models that the following estimates are based on."""
     parameters: tuple[int, int, int]
     """Smallest, median and largest number of trained parameters among the sampled points."""
-    sequential_steps: tuple[int, int, int]
+    sequential_steps: tuple[int, int, int] | None
+    """The same of the sequential steps; None for an own model, whose steps are unknown."""
     memory_gib: float
     """Memory of the largest sampled model and its optimizer, once per block, GiB, without activations."""
     num_train: int
@@ -108,8 +110,6 @@ def make_plan(
     Raises:
         InputError: Any fault that would stop the sweep or the comparison.
     """
-    from hybrid_models.config.arithmetic import num_parameters
-    from hybrid_models.config.shapes import sequential_steps
     from search.runners.session import open_runner
     from search.uris import redacted
 
@@ -127,8 +127,11 @@ def make_plan(
         tight = list(_tight_limits(study, rejected))
         for line in tight:
             warn(line)
-        counts = [num_parameters(spec.model) for spec in specs]
-        steps = [sequential_steps(spec.model) for spec in specs]
+        # An own model that raises for some of the points has no counts there; those trials will fail.
+        known = [(spec, found) for spec in specs if "num_parameters" in (found := count(spec.model))]
+        specs = [spec for spec, _ in known]
+        counts = [found["num_parameters"] for _, found in known]
+        steps = [found.get("sequential_steps", 0) for _, found in known]
         by_cost = sorted(range(len(specs)), key=lambda index: (steps[index], counts[index]))
         picks = sorted({by_cost[round(i * (len(by_cost) - 1) / max(1, NUM_TIMED - 1))] for i in range(NUM_TIMED)})
         timer.start([Step.of(specs[index]) for index in picks], len(train_rows))
@@ -147,7 +150,7 @@ def make_plan(
         rejected=rejected,
         num_sampled=len(specs),
         parameters=_spread(counts),
-        sequential_steps=_spread(steps),
+        sequential_steps=None if study.is_own else _spread(steps),
         memory_gib=study.search.blocks * max(counts) * BYTES_PER_PARAMETER / 2**30,
         num_train=len(train_rows),
         num_val=len(val_rows),
@@ -196,7 +199,9 @@ def _sample(study: StudyConfig, space: Space, facts: DataFacts) -> tuple[list[Tr
             points.append(point)
     # Random draws may miss the valid points of a small space; listing it finds one.
     points = points or [next(point for point in space.enumerate() if why_not(study, point, facts) is None)]
-    specs = [bind(study, point, facts, (block,), label=describe(dict(point))) for point in points[:NUM_SAMPLES]]
+    specs = [
+        bind(study, point, facts, (block,), label=describe_in(study, dict(point))) for point in points[:NUM_SAMPLES]
+    ]
     return specs, dict(rejected)
 
 
@@ -230,7 +235,7 @@ def to_lines(plan: Plan) -> list[str]:
         f"data        {plan.num_train:,} training, {plan.num_val:,} validation, {plan.num_test:,} test images",
         *(f"{'':12}{note}" for note in plan.data_notes),
         f"parameters  {low:,} to {high:,} (median {mid:,}) over {counted(plan.num_sampled, 'random point')}",
-        f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})",
+        *([f"steps       {steps[0]} to {steps[2]} sequential (median {steps[1]})"] if steps else []),
         f"memory      up to {plan.memory_gib:.2f} GiB per trial for weights and optimizer, plus activations",
         *(
             [f"disk        up to {_gib(plan.waiting_gib)} for the checkpoints of waiting trials"]

@@ -18,7 +18,8 @@ from search.records import Stopped, TrialRecord
 from search.storage.disk import raising_storage_faults, write_bytes
 from search.study.bind import DataFacts, bind, facts_in
 from search.study.config import StudyConfig
-from search.study.goals import COUNTS
+from search.study.goals import count
+from search.study.own_model import is_built_in
 from search.text.counted import counted
 from search.training.spec import TrialSpec
 
@@ -42,8 +43,7 @@ def _measured(measure: Measure) -> Column:
 
     def value(record: TrialRecord, spec: TrialSpec | None) -> Cell:
         known = value_of(record, measure.name)
-        is_computed = known is None and spec is not None and measure.name in COUNTS
-        return COUNTS[measure.name](spec.model) if is_computed and spec is not None else known
+        return count(spec.model).get(measure.name) if known is None and spec is not None else known
 
     shown = {"score": "{:.4f}", "count": "{:,}", "cost": "{:.4g}"}[measure.kind]
     return Column(name=measure.name, value=value, shown=shown.format, highest_first=measure.direction == "max")
@@ -122,7 +122,7 @@ def make_table(study: StudyConfig, *, where: str | None = None, sort: str | None
     empty = {name for name in names if name in MEASURES and all(row[name] is None for row in rows)} - ALWAYS
     are_unknown = facts is None and any(row["num_parameters"] is None for row in rows)
     rows, notes = select(rows, tests, names)
-    if are_unknown:
+    if are_unknown and not study.is_own:
         notes.append("num_parameters, sequential_steps: not known, as the journal does not have the size of the images")
     rows.sort(key=lambda row: row["number"])  # type: ignore[arg-type, return-value]
     if sort is not None:
@@ -160,6 +160,8 @@ def _specs(study: StudyConfig, trials: Sequence[TrialRecord], facts: DataFacts |
     if facts is None:
         return specs
     for record in trials:
+        if not is_built_in(study, record.point):
+            continue  # counting its model would run the user's code
         try:
             specs[record.key] = bind(study, record.point, facts, ())
         except StudyError:  # a point of an earlier version; its other columns are shown
@@ -177,6 +179,36 @@ def _sorted(rows: list[Mapping[str, Cell]], column: Column, sort: str) -> list[M
         return isinstance(value, str), value
 
     return [*sorted(have, key=key, reverse=column.highest_first != sort.startswith("-")), *lack]
+
+
+def repeat_rows(study: StudyConfig) -> tuple[list[str], list[dict[str, Cell]]]:
+    """Return the columns and rows of a study's repeats, in the order in which they started.
+
+    Args:
+        study: The study.
+
+    Returns:
+        Names of the columns, and one mapping per repeat with the point's parameters; those it lacks are missing.
+    """
+    records = [record for record in read_history(study.folder).records.values() if record.kind == "repeat"]
+    rows: list[dict[str, Cell]] = []
+    for record in records:
+        block = record.blocks[0] if record.blocks else ""
+        rows.append(
+            {
+                "configuration": record.label.removesuffix(f", {block}"),
+                "block": block,
+                "state": state_of(record),
+                "test_accuracy": record.test_accuracy,
+                "val_accuracy": record.val_accuracy,
+                "epochs": len(record.curve),
+                "secs": record.elapsed_secs,
+                "num_parameters": record.counts.get("num_parameters"),
+                **record.point,
+            }
+        )
+    first = ["configuration", "block", "state", "test_accuracy", "val_accuracy", "epochs", "secs", "num_parameters"]
+    return list(dict.fromkeys([*first, *(name for row in rows for name in row)])), rows
 
 
 def write_csv(table: TrialTable, path: Path) -> None:

@@ -16,7 +16,7 @@ from search.study.bind import check_baselines, complete_point
 from search.study.claims import Family, declare, families_of
 from search.study.config import StudyConfig
 from search.study.section import PointLike
-from search.sweep.sweep import describe
+from search.sweep.names import describe_in
 from search.text.counted import counted
 
 Point = dict[str, bool | int | float | str]
@@ -60,14 +60,14 @@ def pick_contenders(study: StudyConfig, records: Sequence[TrialRecord]) -> list[
     for like in study.compare.baselines:
         point = complete_point(study, like)
         rank = points.index(point) + 1 if point in points else None
-        baselines.append(Contender(name=name_of(like), point=point, trial=None, sweep_rank=rank))
+        baselines.append(Contender(name=name_of(study, like), point=point, trial=None, sweep_rank=rank))
     check_baselines(study)
     taken = [contender.point for contender in baselines]
     finalists: list[Contender] = []
     for record in choose_from_front(ranked, study.search.objectives, study.compare.choose):
         point = dict(record.point)
         if point not in taken and len(finalists) < study.compare.finalists:
-            name = f"{describe(point)} (trial {record.number})"
+            name = f"{describe_in(study, point)} (trial {record.number})"
             finalists.append(Contender(name=name, point=point, trial=record, sweep_rank=points.index(point) + 1))
             taken.append(point)
     if not finalists:
@@ -96,9 +96,9 @@ def unfinished_sweep(
         yield f"the sweep has {num_over} of {counted(planned, 'trial')} ({source}); a later one may change the nominee"
 
 
-def name_of(like: PointLike) -> str:
+def name_of(study: StudyConfig, like: PointLike) -> str:
     """Return the name of a baseline in comparisons."""
-    return like if isinstance(like, str) else f"{describe(like)} ({digest_of(like)[:4]})"
+    return like if isinstance(like, str) else f"{describe_in(study, like)} ({digest_of(like)[:4]})"
 
 
 def declare_families(study: StudyConfig, contenders: Sequence[Contender]) -> tuple[Family, ...]:

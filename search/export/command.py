@@ -54,9 +54,9 @@ def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration
     except TrackingError as error:
         problem = "; ".join(error.faults)
     for item in exports:
-        version = None
+        version, why = None, item.no_program
         example = np.full((2, *item.model.image_size, 3), 128, dtype=np.uint8)
-        if place is not None and problem is None:
+        if place is not None and problem is None and why is None:
             try:
                 version = register_in_mlflow(
                     item.folder,
@@ -73,7 +73,8 @@ def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration
             except TrackingError as error:
                 problem = "; ".join(error.faults)
         registered = None if version is None else f"{study.name} version {version}"
-        found.append(Registration(version=registered, alias=item.winner.alias if version else None, problem=problem))
+        reason = problem or (f"torch.export cannot trace it: {why}" if why and place else None)
+        found.append(Registration(version=registered, alias=item.winner.alias if version else None, problem=reason))
     return found
 
 

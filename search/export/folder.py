@@ -22,7 +22,9 @@ from search.errors import InputError
 from search.storage.locks import holding
 
 FILES = ("README.md", "config.yaml", "evidence.json", "model.pt2", "model.safetensors")
-"""Files of an export."""
+"""Files of an export; that of an own model may lack the program."""
+CODE = "code"
+"""Folder of an export that contains the source of an own model."""
 MAX_EVIDENCE_BYTES = 1 << 28
 """Size limit of evidence.json, which holds every repeat of a comparison; real files are far smaller."""
 
@@ -69,7 +71,7 @@ def check_target(folder: Path, study: str) -> Path:
         raise InputError(f"--to {folder}: cannot be read ({error.strerror}); choose another folder") from None
     if not names:
         return target
-    if others := [name for name in names if name not in FILES]:
+    if others := [name for name in names if name not in (*FILES, CODE)]:
         raise InputError(f"--to {folder}: the folder contains other files ({others[0]}); choose an empty or new one")
     evidence = read_evidence(target)
     if evidence is None:
@@ -120,7 +122,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     with held:
         try:
             yield new
-            for path in (*new.iterdir(), new):
+            for path in (*sorted(new.rglob("*"), reverse=True), new):
                 _flush(path)
             _exchange(folder, new)
         finally:

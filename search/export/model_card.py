@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.console.scores import score_rows
@@ -51,6 +51,7 @@ def to_card(
     kinds = ", ".join(map(escaped, classes[:NUM_CLASSES_SHOWN])) + (f" and {more} more" if more > 0 else "")
     runs = num_runs(weights.get("num_blocks", 1))
     claims = [*(sentences or [_claim(evidence["state"], runs)]), *(f"Note: {note}." for note in evidence["notes"])]
+    own = model.get("own")
     rows = [[printable(cell).translate(_HTML) for cell in row] for row in score_rows(selection)]
     scores = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     named = "".join(f"\n* `{field}`: {escaped(place)}" for field, place in places.items())
@@ -70,26 +71,18 @@ def to_card(
 
 ## Model
 
-An image classifier with {model["parameters_torch"]:,} parameters ({model["parameters_keras"]:,} as Keras counts) and
-{model["sequential_steps"]} sequential steps. Input: RGB images of {model["height"]} x {model["width"]} pixels.
+{_kind(model)}. Input: RGB images of {model["height"]} x {model["width"]} pixels.
 Classes: {kinds}.
 
 The weights come from one training ({weights["why"]}). Its test accuracy
 {_percent(weights["test_accuracy"])} is that of one run, not the estimate above.{_recipe(weights)}
 Scores were measured in {weights["precision"]} ({escaped(str(weights["machine"].get("device", "device unknown")))}).
-`model.pt2` computes in {program["precision"]}; it agrees with {program["with_what"]}
-on {100 * program["share"]:.1f} % of {program["num_images"]} test images.
+{_program(program)}
 
 ## How to use it
 
-    hybrid-search predict . IMAGE...      # image files or folders; needs only this folder
-    hybrid-search sweep config.yaml       # trains this one point again
-
-`predict` builds the model from the settings in `evidence.json` and the weights in `model.safetensors`; neither can
-execute anything. `model.pt2` (torch.export) is the same model as a program for deployment without this package: it maps
-uint8 images (batch, height, width, 3) to class probabilities. Loading a .pt2 file may execute code from it: load it
-only if you trust its source.
-
+{_own_use(own) if own else BUILT_IN_USE}
+{PROGRAM_USE if "missing" not in program else ""}
 `config.yaml` has paths of the machine that exported it. On another machine, replace them with `--set FIELD=PATH`:
 {named}
 
@@ -97,6 +90,50 @@ only if you trust its source.
 
 The model was tested only on images like those of `{data}`. Its probabilities are not calibrated.
 """
+
+
+BUILT_IN_USE = """    hybrid-search predict . IMAGE...      # image files or folders; needs only this folder
+    hybrid-search sweep config.yaml       # trains this one point again
+
+`predict` builds the model from the settings in `evidence.json` and the weights in `model.safetensors`; neither can
+execute anything."""
+PROGRAM_USE = """`model.pt2` (torch.export) is the same model as a program for deployment without this package: it maps
+uint8 images (batch, height, width, 3) to class probabilities. Loading a .pt2 file may execute code from it: load it
+only if you trust its source.
+"""
+
+
+def _own_use(own: Mapping[str, Any]) -> str:
+    """Return how to use an own model."""
+    module, _, function = str(own["factory"]).partition(":")
+    values = ", ".join(f"{name}: {value}" for name, value in own["point"].items())
+    place = f"code/{module}" if module.endswith(".py") else f"the installed module {module}"
+    return f"""    hybrid-search predict . IMAGE... --trust-code   # runs the code that builds the model
+    hybrid-search sweep config.yaml                 # trains this one point again
+
+The function {escaped(function)} in {escaped(place)} builds the model: read it before you run it.
+Its point: {escaped(values) or "empty"}.
+Without this package: call it with the point, `num_classes` and `image_size`, and load `model.safetensors` with
+`load_state_dict`. The module receives float images (batch, 3, height, width), normalised as (pixel / 255 - mean) / std
+with the constants in `evidence.json`.
+"""
+
+
+def _kind(model: Mapping[str, Any]) -> str:
+    num = f"{model['parameters_torch']:,} parameters"
+    if own := model.get("own"):
+        return f"An image classifier of the user's own, built by {escaped(own['factory'])}, with\n{num}"
+    keras, steps = model["parameters_keras"], model["sequential_steps"]
+    return f"An image classifier with {num} ({keras:,} as Keras counts) and\n{steps} sequential steps"
+
+
+def _program(program: Mapping[str, Any]) -> str:
+    if "missing" in program:
+        return f"There is no `model.pt2`: torch.export cannot trace this model\n({escaped(str(program['missing']))})."
+    return (
+        f"`model.pt2` computes in {program['precision']}; it agrees with {program['with_what']}\n"
+        f"on {100 * program['share']:.1f} % of {program['num_images']} test images."
+    )
 
 
 def _claim(state: str, runs: str) -> str:

@@ -171,7 +171,7 @@ def way_to_weights(study: StudyConfig, winner: Winner) -> str:
     name = next((item.name for item in contenders if item.point == point), None)
     given = ""
     if name is None:
-        name = name_of(point)
+        name = name_of(study, point)
         value = json.dumps([*study.compare.baselines, point])
         given = f" --set {shlex.quote(f'compare.baselines={value}')}"
     folder = shlex.quote(str(study.location))

@@ -7,14 +7,16 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from hybrid_models.config.model import ModelConfig
 from search.errors import InputError
-from search.export.folder import old_of, read_evidence
+from search.export.folder import CODE, old_of, read_evidence
+from search.own_models.model import AnyModel, OwnModel
+from search.own_models.source import DISTRIBUTION, MAX_CHARACTERS, MAX_FILES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +59,7 @@ class Predicted:
     """Files and folders that could not be read, in the same order."""
 
 
-def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
+def predict(folder: Path, paths: Sequence[Path], batch: int = 256, *, trust_code: bool = False) -> Predicted:
     """Classify images with an exported model.
 
     Args:
@@ -65,31 +67,25 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
         paths: Image files of any size and mode, which are converted to RGB and resized; folders, which are searched
             recursively; patterns such as `images/*.png`, for shells that do not expand them.
         batch: Images per forward pass.
+        trust_code: Whether the source of an own model in the folder may be run.
 
     Returns:
         The predictions, and the paths that could not be read; an unreadable file does not stop the others.
 
     Raises:
-        InputError: The folder is not an export, or its model is damaged.
+        InputError: The folder is not an export, its model is damaged, or it is built by source that is not trusted.
     """
-    import numpy as np
-    import torch
-
     from search.data.errors import ImageError
 
-    exported = _read_evidence(folder)
-    model = _load_model(folder, exported)
+    loaded = load_export(folder, trust_code=trust_code)
     predictions: list[Prediction] = []
     faults: list[Unread] = []
     waiting: list[tuple[str, NDArray[np.uint8]]] = []
 
     def classify() -> None:
-        with torch.no_grad():
-            probabilities = model(torch.from_numpy(np.stack([pixels for _, pixels in waiting])))
-        for (path, _), row in zip(waiting, probabilities.tolist(), strict=True):
-            if not all(map(math.isfinite, row)):
-                raise InputError(f"{folder}: the probabilities for {path} are not finite; export another model")
-            ranked = sorted(zip(exported.classes, row, strict=True), key=lambda pair: -pair[1])
+        rows = loaded.probabilities([pixels for _, pixels in waiting], [path for path, _ in waiting])
+        for (path, _), row in zip(waiting, rows, strict=True):
+            ranked = sorted(zip(loaded.classes, row, strict=True), key=lambda pair: -pair[1])
             predictions.append(
                 Prediction(path=path, label=ranked[0][0], probability=ranked[0][1], top=tuple(ranked[:NUM_SHOWN]))
             )
@@ -100,7 +96,7 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
             faults.append(found)
             continue
         try:
-            waiting.append((str(found), _read(found, *model.image_size, exported.squeezed_to)))
+            waiting.append((str(found), loaded.read(found)))
         except ImageError as error:
             faults += (Unread(path=str(found), reason=fault) for fault in error.faults)
         if len(waiting) == batch:
@@ -108,6 +104,83 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256) -> Predicted:
     if waiting:
         classify()
     return Predicted(predictions=tuple(predictions), faults=tuple(faults))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedExport:
+    """An exported model in memory."""
+
+    folder: Path
+    model: Deployed
+    classes: tuple[str, ...]
+    squeezed_to: int | None
+    """Side to which images of a streamed set are resized before the central crop; None: no crop."""
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """Read an image file as test images are read.
+
+        Returns:
+            Pixels, (height, width, 3).
+
+        Raises:
+            ImageError: The file cannot be read.
+        """
+        from search.data.images import crop_middle, read_image
+
+        height, width = self.model.image_size
+        side = (self.squeezed_to, self.squeezed_to) if self.squeezed_to else (height, width)
+        return crop_middle(read_image(path, side), height, width)
+
+    def fit(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize the pixels of one image, (H, W, 3) of any size, as those of a file."""
+        import numpy as np
+        from PIL import Image
+
+        from search.data.images import crop_middle
+
+        height, width = self.model.image_size
+        side = (self.squeezed_to, self.squeezed_to) if self.squeezed_to else (height, width)
+        if pixels.shape[:2] != side:
+            pixels = np.asarray(Image.fromarray(pixels).resize(side[::-1], Image.Resampling.BILINEAR))
+        return crop_middle(pixels, height, width)
+
+    def probabilities(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[list[float]]:
+        """Return the class probabilities of images of the model's size, one list per image.
+
+        Raises:
+            InputError: They are not finite.
+        """
+        import numpy as np
+        import torch
+
+        with torch.no_grad():
+            rows: list[list[float]] = self.model(torch.from_numpy(np.stack(images))).tolist()
+        for name, row in zip(names, rows, strict=True):
+            if not all(map(math.isfinite, row)):
+                raise InputError(f"{self.folder}: the probabilities for {name} are not finite; export another model")
+        return rows
+
+
+def load_export(folder: Path, *, trust_code: bool = False) -> LoadedExport:
+    """Load an exported model from its settings and weights.
+
+    Args:
+        folder: An export folder.
+        trust_code: Whether the source of an own model in the folder may be run. Nothing else in an export is.
+
+    Raises:
+        InputError: The folder is not an export, its model is damaged, or it is built by source that is not trusted.
+    """
+    exported = _read_evidence(folder)
+    if isinstance(exported.config, OwnModel) and not trust_code:
+        files = [name for name, _ in exported.config.code if not name.startswith(DISTRIBUTION)]
+        place = folder / CODE / exported.config.parsed.module if files else exported.config.factory
+        raise InputError(
+            f"{folder}: its model is built by code ({place}), which can do whatever you can; read it, and if you trust "
+            "it, add --trust-code (from Python: trust_code=True)"
+        )
+    model = _load_model(folder, exported)
+    return LoadedExport(folder=folder, model=model, classes=exported.classes, squeezed_to=exported.squeezed_to)
 
 
 def find_images(paths: Iterable[Path]) -> Iterator[Path | Unread]:
@@ -183,7 +256,7 @@ def _regular(path: Path) -> Path | Unread:
 class _Exported:
     """The facts of evidence.json that prediction needs."""
 
-    config: ModelConfig
+    config: AnyModel
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -199,14 +272,16 @@ def _read_evidence(folder: Path) -> _Exported:
         evidence = read_evidence(folder) or {}
         model = evidence["model"]
         exported = _Exported(
-            config=ModelConfig.from_dict(model["settings"]),
+            config=_read_own(folder, model) if "own" in model else ModelConfig.from_dict(model["settings"]),
             classes=tuple(map(str, model["classes"])),
             mean=tuple(map(float, model["mean"])),
             std=tuple(map(float, model["std"])),
             squeezed_to=model["squeezed_to"],
             digest=str(evidence["weights"]["digest"]),
         )
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         aside = old_of(folder)
         way = (
             f"an interrupted `export` moved the older one to {aside}: export again, or move it back"
@@ -226,9 +301,10 @@ def _load_model(folder: Path, exported: _Exported) -> Deployed:
     """Build the model and load its weights, not the torch.export program: loading a program could execute code."""
     import torch
 
-    from hybrid_models.build import build
     from hybrid_models.deployed import Deployed
     from search.export.weights import fill
+    from search.own_models.build import Logits, build_model
+    from search.own_models.errors import OwnCodeError
 
     path = folder / "model.safetensors"
     if path.exists() and not path.is_file():
@@ -241,14 +317,54 @@ def _load_model(folder: Path, exported: _Exported) -> Deployed:
         raise InputError(f"{path}: cannot be read ({error.strerror}); export again") from None
     if hashlib.sha256(content).hexdigest() != exported.digest:
         raise InputError(f"{path}: damaged, the digest differs from evidence.json; export again")
-    model = build(exported.config, torch.Generator().manual_seed(0))
+    try:
+        model = build_model(exported.config, torch.Generator().manual_seed(0))
+    except OwnCodeError as error:
+        raise InputError(f"{folder}: its model cannot be built: {error.line}") from None
     fill(model, content, place=path, mend="export again")
-    return Deployed(model, exported.mean, exported.std).eval()
+    whole = Logits(model) if isinstance(exported.config, OwnModel) else model
+    size = (exported.config.input_height, exported.config.input_width)
+    return Deployed(whole, exported.mean, exported.std, size).eval()
 
 
-def _read(path: Path, height: int, width: int, squeezed_to: int | None) -> NDArray[np.uint8]:
-    """Read an image as test images are read: resized to the model's size, or to a larger square and center-cropped."""
-    from search.data.images import crop_middle, read_image
+def _read_own(folder: Path, model: Mapping[str, Any]) -> OwnModel:
+    """Read an own model and its source; nothing is run.
 
-    side = (squeezed_to, squeezed_to) if squeezed_to else (height, width)
-    return crop_middle(read_image(path, side), height, width)
+    Raises:
+        InputError: A file of the source is missing or was changed.
+    """
+    own = model["own"]
+    digests = {str(path): str(digest) for path, digest in own["code"].items()}
+    if len(digests) > MAX_FILES:
+        raise ValueError(len(digests))
+    code = {}
+    for path, digest in digests.items():
+        if path.startswith(DISTRIBUTION):
+            code[path] = digest
+            continue
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
+            raise ValueError(path)
+        place = folder / CODE / path
+        try:
+            if not place.is_file() or place.stat().st_size > 4 * MAX_CHARACTERS:
+                raise InputError(f"{place}: expected the source of the model, found none; export again")
+            content = place.read_bytes()
+        except OSError as error:
+            raise InputError(f"{place}: cannot be read ({error.strerror}); export again") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise InputError(
+                f"{place}: was changed after the export, the digest differs from evidence.json; export again"
+            )
+        code[path] = content.decode("utf-8")
+    found = OwnModel(
+        factory=str(own["factory"]),
+        code=tuple(sorted(code.items())),
+        point=tuple(sorted((str(name), value) for name, value in own["point"].items())),
+        num_classes=len(model["classes"]),
+        input_height=int(model["height"]),
+        input_width=int(model["width"]),
+    )
+    found.parsed  # noqa: B018  raises if the name of the factory has another form
+    if not all(isinstance(value, bool | int | float | str) for _, value in found.point):
+        raise TypeError(found.point)
+    return found

@@ -15,13 +15,12 @@ import torch
 import yaml
 from torch import nn
 
-from hybrid_models.build import build
 from hybrid_models.deployed import Deployed
 from hybrid_models.export import export_program
 from search.compare.nomination import selection_of
 from search.data.store import ImageData, open_data
 from search.errors import InputError, NothingToDoError
-from search.export.folder import check_target, replacing
+from search.export.folder import CODE, check_target, replacing
 from search.export.model_card import to_card
 from search.export.pick import Wanted, Winner, pick_winner, way_to_weights
 from search.export.verify import Agreement, compare_predictions
@@ -29,6 +28,10 @@ from search.export.weights import fill
 from search.journal.comparison_file import to_dict as comparison_to_dict
 from search.journal.selection import Selection
 from search.journal.versions import git_revision, versions
+from search.own_models.build import Logits, build_model
+from search.own_models.errors import OwnCodeError, in_words
+from search.own_models.model import OwnModel
+from search.own_models.source import DISTRIBUTION
 from search.records import TrialRecord, digest_of
 from search.runners.session import print_line
 from search.seeds import Block, make_block
@@ -37,6 +40,7 @@ from search.storage.working_copy import fetch
 from search.study.bind import DataFacts, bind, facts_of
 from search.study.config import StudyConfig, to_dict
 from search.study.folder import write_atomically
+from search.study.own_model import BUILT_IN, is_built_in
 from search.sweep.keeping import describe_kept
 from search.text.printable import printable
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
@@ -56,6 +60,8 @@ class Export:
     model: Deployed
     digest: str
     """SHA-256 of the weights file."""
+    no_program: str | None = None
+    """Why there is no exported program; None if there is one. Only an own model may lack it."""
 
 
 def export(
@@ -91,8 +97,8 @@ def export(
         raise NothingToDoError(f"{study.folder}: the weights of {winner.name} were deleted{_why_gone(study, winner)}")
     deployed = load_deployed(study, spec, file, data)
     with raising_storage_faults(target), replacing(target) as new:
-        digest = _write(new, study, data, winner, spec, deployed, file)
-    return Export(folder=target, winner=winner, model=deployed, digest=digest)
+        digest, no_program = _write(new, study, data, winner, spec, deployed, file)
+    return Export(folder=target, winner=winner, model=deployed, digest=digest, no_program=no_program)
 
 
 def _why_gone(study: StudyConfig, winner: Winner) -> str:
@@ -110,11 +116,16 @@ def load_deployed(study: StudyConfig, spec: TrialSpec, weights: Path, data: Imag
     """Return the model of a completed run with its weights of the first block, and the normalisation of that block."""
     from search.data.augment import fit_normaliser
 
-    model = build(spec.model, torch.Generator().manual_seed(0))
+    try:
+        model = build_model(spec.model, torch.Generator().manual_seed(0))
+    except OwnCodeError as error:
+        raise InputError(f"model.factory: {error.line}") from None
     fill(model, weights.read_bytes(), place=weights, mend="restore it from a copy")
     rows, _ = data.divide(study.split, spec.blocks[0].split_seed)
     normaliser = fit_normaliser(data.train, rows, spec.train.normalise)
-    return Deployed(model, normaliser.mean, normaliser.std).eval()
+    whole = Logits(model) if isinstance(spec.model, OwnModel) else model
+    size = (spec.model.input_height, spec.model.input_width)
+    return Deployed(whole, normaliser.mean, normaliser.std, size).eval()
 
 
 def _write(
@@ -125,7 +136,8 @@ def _write(
     spec: TrialSpec,
     deployed: Deployed,
     weights: Path,
-) -> str:
+) -> tuple[str, str | None]:
+    """Write all files; return the digest of the weights, and why there is no program, or None."""
     facts = facts_of(data)
     config = to_config(study, winner)
     places = places_in(config)
@@ -134,15 +146,25 @@ def _write(
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     write_atomically(target / "config.yaml", f"{words}{header}{text}")
     shutil.copyfile(weights, target / "model.safetensors")
+    if isinstance(spec.model, OwnModel):
+        _write_code(target / CODE, spec.model)
     print_line("tracing the program; long sequences take up to a minute")
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
-    program = export_program(deployed, example)
-    torch.export.save(program, target / "model.pt2")
-    agreement = _check_program(study, data, winner, spec, deployed, program.module())
+    agreement, no_program = None, None
+    try:
+        program = export_program(deployed, example)
+        torch.export.save(program, target / "model.pt2")
+        agreement = _check_program(study, data, winner, spec, deployed, program.module())
+    except Exception as error:
+        if not isinstance(spec.model, OwnModel) or isinstance(error, OSError):
+            raise
+        no_program = in_words(error, spec.model.parsed.module)
+        (target / "model.pt2").unlink(missing_ok=True)
+        print_line(f"torch.export cannot trace this model ({no_program}); the folder has its weights and its source")
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     selection = selection_of(study, facts, list(winner.records.values()), winner.document, winner.point)
     assert selection is not None
-    evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement, selection)
+    evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement, selection, no_program)
     write_atomically(target / "evidence.json", json.dumps(evidence, indent=1, allow_nan=False))
     sentences = [item.sentence for item in winner.comparisons]
     card = to_card(
@@ -154,7 +176,15 @@ def _write(
         places=places,
     )
     write_atomically(target / "README.md", card)
-    return digest
+    return digest, no_program
+
+
+def _write_code(folder: Path, model: OwnModel) -> None:
+    """Write the source of an own model."""
+    for path, text in model.code:
+        if not path.startswith(DISTRIBUTION):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / path, text)
 
 
 def _check_program(
@@ -180,8 +210,13 @@ def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
     data["name"] = f"{study.name}-winner"
     data["space"] = {key: {"fixed": value} for key, value in winner.point.items()}
     data["fix"] = {}
+    if study.is_own and is_built_in(study, winner.point):  # a preset that was a baseline
+        data["model"] = {}
+        del data["code"]
+        likes = data["compare"]["baselines"]
+        data["compare"]["baselines"] = [like for like in likes if isinstance(like, str) or BUILT_IN in like]
     data["search"] |= {"trials": 1, "sampler": "grid", "sampler_args": {}, "scheduler": "none", "enqueue": []}
-    data["search"]["keep_checkpoints"] = "finalists"
+    data["search"] |= {"keep_checkpoints": "finalists", "learn_from": []}
     for section, field in _PLACES:
         holder = data[section] if section else data
         if holder[field] is not None:
@@ -218,14 +253,16 @@ def to_evidence(
     spec: TrialSpec,
     deployed: Deployed,
     digest: str,
-    agreement: Agreement,
+    agreement: Agreement | None,
     selection: Selection,
+    no_program: str | None = None,
 ) -> dict[str, Any]:
     """Return the content of evidence.json: data, scores, comparisons and versions, as plain data."""
     from hybrid_models.config.shapes import sequential_steps
     from hybrid_models.counting import keras_total, torch_trainable
     from search.data.stream import resized_side
 
+    own = spec.model if isinstance(spec.model, OwnModel) else None
     return {
         "study": study.name,
         "name": winner.name,
@@ -234,7 +271,11 @@ def to_evidence(
         "point": winner.point,
         "point_digest": digest_of(winner.point),
         "model": {
-            "settings": {name: value for name, value in asdict(spec.model).items() if value is not None},
+            **(
+                {"own": _own_to_dict(own)}
+                if own
+                else {"settings": {name: value for name, value in asdict(spec.model).items() if value is not None}}
+            ),
             "classes": list(facts.classes),
             "height": facts.height,
             "width": facts.width,
@@ -244,8 +285,8 @@ def to_evidence(
             "mean": deployed.mean.flatten().tolist(),
             "std": deployed.std.flatten().tolist(),
             "parameters_torch": torch_trainable(deployed.model),
-            "parameters_keras": keras_total(deployed.model),
-            "sequential_steps": sequential_steps(spec.model),
+            "parameters_keras": None if own else keras_total(deployed.model),
+            "sequential_steps": None if isinstance(spec.model, OwnModel) else sequential_steps(spec.model),
         },
         "weights": {
             "key": winner.record.key,
@@ -262,10 +303,22 @@ def to_evidence(
             "machine": dict(winner.record.machine),
             "why": winner.why,
         },
-        "program": {"precision": "float32", **asdict(agreement)},
+        "program": {"precision": "float32", **asdict(agreement)} if agreement else {"missing": no_program},
         "selection": asdict(selection),
         "comparison": comparison_to_dict(winner.document) if winner.document else None,
         "data": {"name": study.data.name, "digest": facts.key, "num_train": facts.num_train},
         "versions": versions(),
         "git": git_revision(),
+    }
+
+
+def _own_to_dict(model: OwnModel) -> dict[str, Any]:
+    """Return an own model as evidence.json records it: each file of its source by its SHA-256."""
+    return {
+        "factory": model.factory,
+        "point": dict(model.point),
+        "code": {
+            path: text if path.startswith(DISTRIBUTION) else hashlib.sha256(text.encode()).hexdigest()
+            for path, text in model.code
+        },
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.errors import InputError
+from search.own_models.errors import naming_place
 from search.records import Progress
 from search.storage.disk import raising_storage_faults
 from search.training.spec import TrialSpec
@@ -90,7 +91,7 @@ def _carry_out(assignment: Assignment, device: str) -> Generator[Progress | None
         )
 
     def begin(folder: Path) -> Generator[Progress | None, None, None]:
-        with raising_storage_faults(folder):
+        with raising_storage_faults(folder), naming_place(spec.label or "the model"):
             yield from train(spec, data, folder, device=device, num_known_epochs=assignment.num_known_epochs)
 
     if assignment.remote is None:

@@ -14,6 +14,7 @@ from search.data.store import ImageData, open_data
 from search.errors import EXIT_INPUT, HybridSearchError, InputError, NothingToDoError, ResourceError, StudyError
 from search.journal.reading import read_history, read_id
 from search.runners.node_check import request_faults, trials_that_fit
+from search.runners.own_check import check_own_model
 from search.storage.working_copy import JOURNAL
 from search.study.bind import (
     DataFacts,
@@ -125,6 +126,8 @@ def check_study(
         if len(errors) == num_before and subject.sweeps:  # else the same errors would be reported again
             _run(lambda: check_possible(study, facts), errors)
             _run(lambda: lines.extend(_earlier(subject, facts)), errors)
+        if not errors:  # last, as it trains a batch
+            _run(lambda: warnings.extend(check_own_model(study, facts)), errors)
     if len(errors) == 1:
         raise errors[0]
     if errors:

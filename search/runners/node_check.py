@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.data.datasets import DataConfig
+from search.own_models.source import DISTRIBUTION, outside_modules
 from search.text.counted import counted
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class NodeRequirements:
     data_key: str
     bfloat16: bool
     """Whether the node's GPUs must support bfloat16 in hardware."""
+    modules: tuple[str, ...] = ()
+    """Installed modules that the source of an own model imports."""
+    distributions: tuple[str, ...] = ()
+    """Installed distributions that contain an own model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,8 @@ class NodeReport:
     """Whether the node has the images, or the driver can send them."""
     gpus: tuple[tuple[str, float], ...]
     """Name and compute capability of each GPU; empty if unknown or not needed."""
+    modules: tuple[str, ...] = ()
+    """Those of the required modules that are installed."""
 
 
 def needs_of(study: StudyConfig, facts: DataFacts) -> NodeRequirements:
@@ -63,6 +70,8 @@ def needs_of(study: StudyConfig, facts: DataFacts) -> NodeRequirements:
         data=dataclasses.replace(study.data, root=None if root is None else str(Path(root).expanduser().absolute())),
         data_key=facts.key,
         bfloat16=bool(study.resources.gpus) and study.train.precision == "bfloat16",
+        modules=outside_modules(study.code),
+        distributions=tuple(name.removeprefix(DISTRIBUTION) for name in study.code if name.startswith(DISTRIBUTION)),
     )
 
 
@@ -75,10 +84,11 @@ def inspect_node(needs: NodeRequirements) -> NodeReport:
         except OSError:
             mark = None
     return NodeReport(
-        versions=tuple(_versions().items()),
+        versions=tuple({**_versions(), **{name: _version_of(name) for name in needs.distributions}}.items()),
         mark=mark,
         has_images=not needs.data.streamed or needs.data.place is not None,
         gpus=tuple(_gpus()) if needs.bfloat16 else (),
+        modules=tuple(name for name in needs.modules if util.find_spec(name) is not None),
     )
 
 
@@ -103,6 +113,11 @@ def fault_of(node: str, needs: NodeRequirements, report: NodeReport, driver: Nod
         expected = ", ".join(f"{name} {version}" for name, (version, _) in others.items())
         instead = ", ".join(f"{name} {version}" for name, (_, version) in others.items())
         faults.append(f"expected {expected} as on the driver, found {instead}: install the same versions there")
+    if missing := [name for name in driver.modules if name not in report.modules]:
+        faults.append(
+            f"expected {', '.join(missing)}, which model.factory imports, as on the driver, found none: install "
+            f"{'it' if len(missing) == 1 else 'them'} there"
+        )
     if needs.folder is not None and report.mark != driver.mark:
         instead = "none" if report.mark is None else "another one"
         faults.append(f"expected the study's folder {needs.folder}, found {instead}: mount the same storage there")
@@ -151,12 +166,15 @@ def trials_that_fit(resources: ResourcesSection, have: Mapping[str, float]) -> i
 def _versions() -> dict[str, str]:
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in ("torch", "ray"):
-        try:
-            # CPU and GPU builds of one release are compatible.
-            found[name] = metadata.version(name).partition("+")[0]
-        except metadata.PackageNotFoundError:
-            found[name] = "none"
+        found[name] = _version_of(name).partition("+")[0]  # CPU and GPU builds of one release are compatible
     return {**found, "hybrid-search": f"of code {code_digest()}"}
+
+
+def _version_of(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 @functools.cache

@@ -13,9 +13,11 @@ from hybrid_models.config.model import ConfigError, ModelConfig
 from search.data.splits import second_size
 from search.errors import StudyError
 from search.journal.reading import History
+from search.own_models.model import AnyModel, OwnModel
 from search.seeds import Block, make_block
 from search.study.config import StudyConfig
 from search.study.goals import over_limit
+from search.study.own_model import BUILT_IN, is_built_in
 from search.study.section import PointLike, top_of
 from search.study.settings import BINDS_TO, MODEL_DEFAULTS
 from search.training.config import TRAIN_FIELDS, TrainConfig, resolve_precision
@@ -123,22 +125,30 @@ class _Unfit(ValueError):
         self.faults = faults
 
 
-def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> tuple[ModelConfig, TrainConfig]:
+def _configure(study: StudyConfig, point: Mapping[str, Any], facts: DataFacts) -> tuple[AnyModel, TrainConfig]:
     recipe: dict[str, Any] = {}
-    model = dict(study.model)
+    # A built-in model among those of a user's own has none of their constants.
+    model = {} if study.is_own and is_built_in(study, point) else dict(study.model)
     for name, value in point.items():
         setting = BINDS_TO.get(name, name)
         if setting in recipe:
             raise _Unfit(f"{name}: expected one value for {setting}, found two")
         (recipe if setting in TRAIN_FIELDS else model)[setting] = value
-    model |= {
+    sizes = {
         "input_channels": 3,
         "input_height": facts.height,
         "input_width": facts.width,
         "num_classes": len(facts.classes),
     }
     try:
-        config, train = _model_of(json.dumps(model, sort_keys=True)), dataclasses.replace(study.train, **recipe)
+        config: AnyModel
+        if is_built_in(study, point):
+            config = _model_of(json.dumps(model | sizes, sort_keys=True))
+        else:
+            factory = str(model.pop("factory"))
+            pairs = tuple(sorted(model.items()))
+            config = OwnModel(factory=factory, code=tuple(sorted(study.code.items())), point=pairs, **sizes)
+        train = dataclasses.replace(study.train, **recipe)
     except ConfigError as error:
         raise _Unfit(*error.faults) from None
     except ValueError as error:
@@ -193,8 +203,10 @@ def complete_point(study: StudyConfig, like: PointLike) -> dict[str, Any]:
         The point, which may lie outside the space.
     """
     values = load_preset(like) if isinstance(like, str) else dict(like)
+    if study.is_own and (isinstance(like, str) or BUILT_IN in values):
+        return {BUILT_IN: MODEL_DEFAULTS[BUILT_IN], **values}
     space = study.build_space()
-    settled = {**MODEL_DEFAULTS, **study.model, **dataclasses.asdict(study.train)}
+    settled = {**({} if study.is_own else MODEL_DEFAULTS), **study.model, **dataclasses.asdict(study.train)}
     known = {parameter.name for parameter in space.parameters}
     point = {name: value for name, value in values.items() if name in known or not _holds(settled, name, value)}
     for parameter in space.parameters:

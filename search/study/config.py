@@ -196,7 +196,10 @@ class StudyConfig(Section):
     fix: dict[str, Scalar] = Field(default_factory=dict)
     """Parameters fixed to one value."""
     model: dict[str, Scalar] = Field(default_factory=dict)
-    """Model settings that are not searched, such as init and bn_style."""
+    """Model settings that are not searched, such as init and bn_style. An own model: `factory`, `my_models.py:build` or
+    `package.module:build`, and constants of the points that it receives."""
+    code: dict[str, str] = Field(default_factory=dict)
+    """Source of the own model, which the program fills in: path -> text of each file, or a distribution -> version."""
     train: TrainConfig
     search: SearchSection
     resources: ResourcesSection = ResourcesSection()
@@ -213,6 +216,11 @@ class StudyConfig(Section):
     def gives(self, field: str) -> bool:
         """Return whether the study file sets a field."""
         return field in self._given
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the searched model is built by a function of the user's."""
+        return "factory" in self.model
 
     @property
     def location(self) -> Location:
@@ -266,4 +274,6 @@ weights. The copy of the Optuna study is rebuilt from the journal."""
 def to_dict(study: StudyConfig) -> dict[str, Any]:
     """Return the resolved study as plain data, with all defaults and without passwords."""
     plain: dict[str, Any] = without_secrets(study.model_dump(mode="json"))
+    if not study.code:
+        del plain["code"]
     return plain

@@ -12,11 +12,13 @@ import yaml
 
 from search.errors import StudyChangedError, StudyError
 from search.journal.reading import read_history
+from search.records import digest_of
 from search.storage.disk import write_bytes
 from search.storage.location import is_uri
 from search.storage.working_copy import refresh
 from search.study.config import EXTENDABLE, FREE, StudyConfig, to_dict
 from search.study.load import check_memory, read_recorded
+from search.text.counted import counted
 from search.uris import Uri
 
 OPTUNA_LOG = "optuna.log"
@@ -166,7 +168,8 @@ def check_given(
     Fields of `compare` may change if --set names them.
 
     Args:
-        path: The study as named by the user: a study file, or a folder or URI, which always match.
+        path: The study as named by the user: a study file, or a folder or URI, which always match; or another name for
+            messages.
         overrides: The --set options of this command.
         found: The study that `find_with_file` returned.
         given: The content of the study file that it returned; None for a folder or URI.
@@ -179,7 +182,8 @@ def check_given(
         StudyChangedError: There are differences and `refuse` is true.
     """
     recorded = read_recorded(found.folder)
-    if given is None or recorded is None or Path(path).samefile(found.folder / "study.yaml"):
+    resolved = found.folder / "study.yaml"
+    if given is None or recorded is None or (Path(path).exists() and Path(path).samefile(resolved)):
         return []
     named = [text.partition("=")[0].strip() for text in overrides]
     lines = []
@@ -218,6 +222,8 @@ def _changes(old: object, new: object, path: str) -> Iterator[tuple[str, object,
 def _show(value: object) -> str:
     if isinstance(value, Mapping) and len(repr(value)) > MAX_SHOWN:
         return f"a mapping with {len(value)} keys"
+    if isinstance(value, str) and "\n" in value:  # a file of the source of an own model
+        return f"{counted(value.count(chr(10)), 'line')} of source ({digest_of(value)[:8]})"
     return "not set" if value is None else repr(value)
 
 

@@ -6,28 +6,37 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
 from hybrid_models.config.arithmetic import macs, num_parameters
-from hybrid_models.config.model import ModelConfig
 from hybrid_models.config.shapes import sequential_steps
 from search.journal.measures import MEASURES, limited
+from search.own_models.counts import count_own
+from search.own_models.model import AnyModel, OwnModel
 from search.records import EpochMetrics, Infeasible
 from search.study.config import StudyConfig
 from search.text.numbers import plain_number
 
 COUNTS = {"num_parameters": num_parameters, "macs": macs, "sequential_steps": sequential_steps}
-"""Counts of a model, by the name of their measure."""
+"""Counts of a built-in model, by the name of their measure."""
 SEVERAL = ("asha", "none")
 """Schedulers that compare trials by several objectives."""
 
 
-def count(model: ModelConfig) -> dict[str, int]:
-    """Return the counts of a model by name, computed without building it."""
+def count(model: AnyModel) -> dict[str, int]:
+    """Return the counts of a model by name: of a built-in one without building it, of an own one those known."""
+    if isinstance(model, OwnModel):
+        return dict(count_own(model))
     return {name: compute(model) for name, compute in COUNTS.items()}
 
 
-def over_limit(model: ModelConfig, limits: Mapping[str, float]) -> str | None:
+def over_limit(model: AnyModel, limits: Mapping[str, float]) -> str | None:
     """Return which count of a model exceeds its limit, in words; None if none does."""
+    if not COUNTS.keys() & limits.keys():
+        return None
+    own = count(model) if isinstance(model, OwnModel) else None
     for name, compute in COUNTS.items():
-        if name in limits and compute(model) > limits[name]:
+        if name not in limits:
+            continue
+        found = own.get(name, 0) if own is not None else compute(model)  # type: ignore[arg-type]
+        if found > limits[name]:
             return f"{name} is above search.limits.{name} {plain_number(limits[name])}"
     return None
 
@@ -53,6 +62,8 @@ def goal_faults(study: StudyConfig) -> Iterator[str]:
                 f"search.objectives.{name}: expected {MEASURES[name].direction}, because {better} values are better, "
                 f"found {direction}"
             )
+    if study.is_own and "sequential_steps" in {*search.objectives, *search.limits}:
+        yield "search: expected no sequential_steps in objectives or limits, as they are unknown for an own model"
     if "val_accuracy" not in search.objectives:
         yield (
             "search.objectives: expected val_accuracy among them, because comparisons judge the accuracy; add "

@@ -21,6 +21,7 @@ from search.study.claims import claim_faults
 from search.study.config import StudyConfig
 from search.study.goals import goal_faults
 from search.study.hints import did_you_mean
+from search.study.own_model import BUILT_IN, own_faults, own_point_faults, own_space_faults, with_source
 from search.study.samplers import sampler_faults
 from search.study.section import top_of
 from search.study.settings import name_fault, setting_faults, space_faults
@@ -41,7 +42,14 @@ def _check_points(study: StudyConfig) -> Iterator[str]:
             if section == "search.enqueue" and top_of(point):
                 continue
             if not isinstance(point, str):
-                yield from setting_faults(f"{section}.{position}", point)
+                if not study.is_own or BUILT_IN in point:
+                    yield from setting_faults(f"{section}.{position}", point)
+                continue
+            if study.is_own and section == "search.enqueue":
+                yield (
+                    f"{section}.{position}: expected a point of the space, found the built-in model {point}; put it "
+                    "into compare.baselines"
+                )
                 continue
             try:
                 load_preset(point)
@@ -75,7 +83,17 @@ def _check_space(study: StudyConfig) -> Iterator[str]:
     except SpaceError as error:
         yield from (_rename(line, study.space_name, "space") for line in error.faults)
         return
-    yield from space_faults(base, study.model)
+    if study.is_own:
+        yield from own_space_faults(base, study.model)
+        for section, points in (
+            ("search.enqueue", study.search.enqueue),
+            ("compare.baselines", study.compare.baselines),
+        ):
+            for position, point in enumerate(points):
+                if not isinstance(point, str) and BUILT_IN not in point:
+                    yield from own_point_faults(f"{section}.{position}", point, base, study.fix)
+    else:
+        yield from space_faults(base, study.model)
     try:
         space = base.pin(study.fix)
     except SpaceError as error:
@@ -144,7 +162,13 @@ def _leaves(data: dict[str, Any], path: str = "") -> Iterator[str]:
 
 
 def parse_study(
-    data: object, source: str, overrides: Iterable[str] = (), *, fill: bool = True, recorded: bool = False
+    data: object,
+    source: str,
+    overrides: Iterable[str] = (),
+    *,
+    folder: Path | None = None,
+    fill: bool = True,
+    recorded: bool = False,
 ) -> StudyConfig:
     """Validate a study given as plain data.
 
@@ -152,6 +176,7 @@ def parse_study(
         data: Content of the YAML file.
         source: Name of the source in error messages.
         overrides: Assignments `path.to.key=value`, applied first.
+        folder: Folder in which the file of an own model is found; None: the working folder.
         fill: Whether `${NAME}` in addresses is replaced by the environment variable, which must be set.
         recorded: Whether the study was recorded by its sweep; rules added in later versions are then not applied.
 
@@ -184,7 +209,12 @@ def parse_study(
                 "search.gpu_hours: expected resources.gpus above 0, found 0, so that no GPU hour is ever used; set "
                 "search.time_budget_mins, or remove it"
             )
-        faults += (*setting_faults("model", study.model, recipe=False), *_check_space(study))
+        faults += own_faults(study) if study.is_own else setting_faults("model", study.model, recipe=False)
+        faults += () if study.is_own and isinstance(study.space, str) else _check_space(study)
+        try:
+            study = with_source(study, folder or Path())
+        except StudyError as error:
+            faults += error.faults
     if faults:
         raise StudyError(*(f"{source}: {hint_at_numbers(fault, plain)}" for fault in faults))
     study = study.model_copy(update={"train": _resolve_precision(study)})
@@ -222,7 +252,7 @@ def load_study(path: Path, overrides: Iterable[str] = (), *, fill: bool = True, 
         raise StudyError(*(f"{path}{f':{line}' if line else ''}: {words}" for line, words in error.faults)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot be read as a study file ({error})") from None
-    return parse_study(data, str(path), overrides, fill=fill, recorded=recorded)
+    return parse_study(data, str(path), overrides, folder=path.parent, fill=fill, recorded=recorded)
 
 
 def read_recorded(folder: Path) -> StudyConfig | None:
@@ -296,12 +326,31 @@ def find_with_file(
     # The current location counts: the folder may have been moved.
     if given is None:
         return study.model_copy(update={"storage": location.storage, "name": location.name}), None
+    return _run_as(study, given), given
+
+
+def as_run(given: StudyConfig) -> StudyConfig:
+    """Return a study as its folder records it, run, recorded and compared as the given study says.
+
+    Raises:
+        NothingToDoError: No sweep of the study has been started.
+        StudyError: The journal or the resolved study file is missing.
+    """
+    refresh(given.location)
+    check_memory(given.folder)
+    study = read_recorded(given.folder)
+    if study is None:
+        raise NothingToDoError(f"{given.location}: no study here yet; run its sweep first")
+    return _run_as(study, given)
+
+
+def _run_as(study: StudyConfig, given: StudyConfig) -> StudyConfig:
     # The study file decides where the study is and how it is run, recorded and compared, also after the start of the
     # sweep. It also holds the passwords, which the resolved file does not contain.
     fields = ("name", "compare", "resources", "tracking", "storage")
     own: dict[str, Any] = {field: getattr(given, field) for field in fields}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
-    return study.model_copy(update=own), given
+    return study.model_copy(update=own)
 
 
 def locate_study(path: str | Path) -> Location:

@@ -37,6 +37,7 @@ from search.study.learning import take_earlier
 from search.study.section import PointLike
 from search.sweep.front_asha import FrontAsha
 from search.sweep.keeping import num_kept
+from search.sweep.names import describe_in
 from search.sweep.promotion import PromotionAsha
 from search.sweep.proposals import make_sampler
 from search.sweep.schedulers import make_scheduler
@@ -433,31 +434,12 @@ class Sweep(Dispatcher):
     def _bind(self, number: int, point: dict[str, bool | int | float | str]) -> TrialSpec:
         search = self._study.search
         spec = bind(
-            self._study, point, self._facts, self._blocks, number=number, label=f"trial {number}: {describe(point)}"
+            self._study,
+            point,
+            self._facts,
+            self._blocks,
+            number=number,
+            label=f"trial {number}: {describe_in(self._study, point)}",
         )
         is_timed = "latency_ms" in {*search.objectives, *search.limits}
         return dataclasses.replace(spec, times_latency=True) if is_timed else spec
-
-
-def describe(point: Mapping[str, bool | int | float | str]) -> str:
-    """Return a short name of an architecture, the paper's if it has one.
-
-    >>> describe({"family": "hybrid", "backbone": "cnn4", "rnn": "lstm", "nodes": 16, "depth": 2, "enc_on": True})
-    'ecrnn lstm 16-16'
-    >>> describe({"family": "resnet18"})
-    'resnet18'
-    """
-    family, rnn, backbone = (point.get(name) for name in ("family", "rnn", "backbone"))
-    if family not in (None, "hybrid"):
-        return str(family)
-    cell = "" if rnn in (None, "none") else f"{rnn} {'-'.join([str(point.get('nodes'))] * int(point.get('depth', 1)))}"
-    if backbone in (None, "cnn4") and point.get("merge", "serial") == "serial":
-        if not cell:
-            return "cnn + encoder-decoder" if point.get("enc_on") else "cnn"
-        return f"{'ecrnn' if point.get('enc_on') else 'crnn'} {cell}"
-    parts = (
-        "" if backbone in (None, "none") else f"{backbone}{point.get('n_conv', '')}",
-        "encoder-decoder" if point.get("enc_on") else "",
-        f"{cell} {point['merge']}" if cell and point.get("merge", "serial") != "serial" else cell,
-    )
-    return " + ".join(part for part in parts if part)

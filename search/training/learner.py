@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from hybrid_models.build import build
 from hybrid_models.objective import objective
 from search.data.augment import Normaliser, augment, fit_normaliser, prepare
 from search.data.batches import EvalBatches, TrainBatches
 from search.data.store import ImageData, Images
 from search.errors import DivergedError
+from search.own_models.build import Logits, build_model
+from search.own_models.model import OwnModel
 from search.seeds import Block, derive
 from search.training.machine import uses_bfloat16
 from search.training.memory import EVAL_BATCH, BatchLimits, is_out_of_memory, release_memory
@@ -98,7 +99,11 @@ class Learner:
         self._set = data.train
         self._train_rows, self._val_rows, self.normaliser = _split_rows(data, spec, block.split_seed)
         generator = torch.Generator().manual_seed(block.init_seed)
-        self.model: nn.Module = build(spec.model, generator).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # An own model may use `view`, which channels_last images do not allow.
+        self._is_own = isinstance(spec.model, OwnModel)
+        layout = torch.contiguous_format if self._is_own else torch.channels_last
+        self.model: nn.Module = build_model(spec.model, generator).to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        self._logits = Logits(self.model) if self._is_own else self.model
         self._optimizer = make_optimizer((p for p in self.model.parameters() if p.requires_grad), spec.train)
         self._weights = (
             balanced_weights(self._set.labels[self._train_rows], len(data.classes)).to(device)
@@ -131,7 +136,7 @@ class Learner:
         for pixels, labels in self._batches.epoch(order, first=part.step):
             set_learning_rate(self._optimizer, learning_rate(self._train, first_step + part.step, self._num_steps))
             images = augment(prepare(pixels, self.normaliser), self._train.augment, part.changes)
-            self._descend(images, labels, part)
+            self._descend(images.contiguous() if self._is_own else images, labels, part)
             part.step += 1
             yield
         mean_loss = float(part.loss_sum) / part.num_images
@@ -216,7 +221,7 @@ class Learner:
         for _ in range(NUM_WARM_UP + NUM_TIMED):
             start = time.perf_counter()
             with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
-                self.model(prepare(pixels, self.normaliser))
+                self._logits(prepare(pixels, self.normaliser))
             if self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
             secs.append(time.perf_counter() - start)
@@ -261,7 +266,7 @@ class Learner:
         for pixels, truth in EvalBatches(images, rows, self._limits.eval_batch or EVAL_BATCH, self._device):
             # Not around a yield: gradients must stay enabled for the caller's code.
             with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
-                parts.append(self.model(prepare(pixels, self.normaliser)).float())
+                parts.append(self._logits(prepare(pixels, self.normaliser)).float())
             labels.append(truth)
             yield
         return torch.cat(parts), torch.cat(labels)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from hybrid_models.config.model import ModelConfig
 from search.data.datasets import DataConfig
 from search.data.splits import SplitConfig
+from search.own_models.model import AnyModel, OwnModel, model_from_dict
 from search.records import digest_of
 from search.seeds import Block
 from search.training.config import TrainConfig
@@ -20,7 +20,7 @@ from search.training.config import TrainConfig
 class TrialSpec:
     """A complete specification of a trial: with the data set, all that a worker needs."""
 
-    model: ModelConfig
+    model: AnyModel
     train: TrainConfig
     data: DataConfig
     split: SplitConfig
@@ -44,7 +44,7 @@ class TrialSpec:
         Excludes everything that cannot change the result: location of the data, label and number.
         """
         identity = {
-            "model": dataclasses.asdict(self.model),
+            "model": self.model.identity() if isinstance(self.model, OwnModel) else dataclasses.asdict(self.model),
             "train": self.train.to_identity(),
             "split": dataclasses.asdict(self.split),
             "blocks": [dataclasses.asdict(block) for block in self.blocks],
@@ -58,7 +58,7 @@ class TrialSpec:
 class Step:
     """What determines the duration of a training step."""
 
-    model: ModelConfig
+    model: AnyModel
     batch: int
     label_smoothing: float
     rnn_l2: float
@@ -72,7 +72,7 @@ class Step:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Step:
         """Create the step from the output of `to_dict`."""
-        return cls(**{**data, "model": ModelConfig.from_dict(data["model"])})
+        return cls(**{**data, "model": model_from_dict(data["model"])})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as plain data."""

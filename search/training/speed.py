@@ -8,9 +8,11 @@ import time
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
-from hybrid_models.build import build
 from hybrid_models.objective import objective
+from search.own_models.build import build_model
+from search.own_models.model import OwnModel
 from search.training.spec import Step
 
 
@@ -33,10 +35,12 @@ def time_epochs(steps: Sequence[Step], num_train: int) -> list[float]:
 
 
 def _time_epoch(step: Step, num_train: int) -> float:
-    model = build(step.model, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    # An own model may use `view`, which channels_last images do not allow.
+    layout = torch.contiguous_format if isinstance(step.model, OwnModel) else torch.channels_last
+    model: nn.Module = build_model(step.model, torch.Generator().manual_seed(0)).to(memory_format=layout)
     size = min(step.batch, num_train)
     shape = (size, step.model.input_channels, step.model.input_height, step.model.input_width)
-    images = torch.rand(shape).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(shape).contiguous(memory_format=layout)
     labels = torch.zeros(size, dtype=torch.int64)
     secs = 0.0
     for _ in range(2):

@@ -216,13 +216,15 @@ def test_unsafe_calls_are_found() -> None:
     assert _unsafe_calls("np.load(p, allow_pickle=False)\ntorch.load(p, weights_only=True)\nmodel.eval()") == []
 
 
-KNOWN = {"search/runners/ray_tune.py": ["loads"]}
-"""A worker's own exception: who runs in the cluster is trusted."""
+KNOWN = {"search/runners/ray_tune.py": ["loads"], "search/own_models/loading.py": ["exec"]}
+"""A worker's own exception: who runs in the cluster is trusted. The source of an own model: docs/security.md."""
 
 
 @pytest.mark.parametrize("package", ["spaces", "hybrid_models", "search"])
 def test_nothing_is_read_by_what_could_execute_it(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         known = KNOWN.get(str(path.relative_to(ROOT)), [])
-        calls = [line for line in _unsafe_calls(path.read_text()) if line.rpartition(".")[2] not in known]
+        calls = [
+            line for line in _unsafe_calls(path.read_text()) if line.replace(": ", ".").rpartition(".")[2] not in known
+        ]
         assert not calls, f"{path}: {calls}"

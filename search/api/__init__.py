@@ -1,0 +1,1 @@
+"""The Python interface, `import search`: studies, analyses and exported models, by the functions of the commands."""
