@@ -91,3 +91,20 @@ def num_without_gain(ended: Iterable[TrialRecord], objectives: Mapping[str, Dire
 
 def _reaches(one: list[float], other: list[float]) -> bool:
     return all(mine <= its for mine, its in zip(one, other, strict=True))
+
+
+def over_trial_budget(record: TrialRecord, mins: float | None, num_epochs: int) -> str:
+    """Return why a trial has no further epoch: its mean epoch would take it over its budget.
+
+    Args:
+        record: The trial, after an epoch.
+        mins: `search.trial_budget_mins`.
+        num_epochs: Epochs of a whole trial.
+
+    Returns:
+        The reason in words; empty if it may continue, or has no epoch left.
+    """
+    done = len(record.curve)
+    if mins is None or done >= num_epochs or record.elapsed_secs * (done + 1) / done / 60 <= mins:
+        return ""
+    return f"search.trial_budget_mins {mins:g} would be exceeded by another epoch"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import copy
+import functools
 from collections.abc import Callable, Container, Sequence
 
 from optuna.storages import InMemoryStorage
@@ -33,6 +34,25 @@ class Memory(InMemoryStorage):
         seen = self._see(super().get_all_trials(study_id, deepcopy=False))
         kept = [trial for trial in seen if states is None or trial.state in states]
         return copy.deepcopy(kept) if deepcopy else kept
+
+
+def make_storage(
+    *, rungs: Sequence[int], num_needed: int, counts_unfinished: bool, completes_stopped: bool
+) -> InMemoryStorage:
+    """Return the memory for Optuna's study of a sweep.
+
+    Args:
+        rungs: Epochs at which trials are compared, ascending; empty to let them count by their last values.
+        num_needed: Number of trials that are enough for a rung.
+        counts_unfinished: Whether unfinished trials count by their epochs so far.
+        completes_stopped: Whether stopped trials count as COMPLETE.
+    """
+    if not counts_unfinished:
+        return InMemoryStorage()
+    if rungs:
+        return Memory(functools.partial(at_rung, rungs=rungs, num_needed=num_needed))
+    state = TrialState.COMPLETE if completes_stopped else TrialState.PRUNED
+    return Memory(functools.partial(by_last_value, state=state))
 
 
 def by_last_value(trials: Sequence[FrozenTrial], *, state: TrialState = TrialState.PRUNED) -> list[FrozenTrial]:

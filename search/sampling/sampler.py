@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -139,22 +138,30 @@ class Sampler:
         """Rebuild the Optuna study in memory, and the counts that determine the next proposals."""
         import optuna
 
+        from search.sampling.fidelity import make_storage
+        from search.sampling.methods import first_generation, make_inner
+
         be_quiet()
-        storage = self._make_storage()
+        storage = make_storage(
+            rungs=self._rungs,
+            num_needed=self._startup_trials,
+            counts_unfinished=self._counts_unfinished,
+            completes_stopped=self._completes_stopped,
+        )
         directions: list[Direction] = ["max"] if self._objectives is None else list(self._objectives.values())
         study = optuna.create_study(storage=storage, directions=[_DIRECTIONS[item] for item in directions])
         maker = TrialMaker(self._space, self._objectives, self._limits)
-        first_generation = self._first_generation() if earlier else {}
+        attrs = first_generation(make_inner(self._method, seed=0, arguments=self._arguments)) if earlier else {}
         for item in earlier:
             trial = make_earlier(item, maker.distributions, self._limits, has_curves=self._objectives is None)
-            trial.system_attrs |= first_generation
+            trial.system_attrs |= attrs
             self._earlier.append(self._as_told(trial))
             storage.create_new_trial(study._study_id, trial)  # noqa: SLF001
         for number, trial in maker.known(records, draws).items():
             trial = self._as_told(trial)
             if self._counts_unfinished and trial.state is optuna.trial.TrialState.RUNNING:
-                attrs = trial.user_attrs
-                trial.intermediate_values = curve_in_optuna(records[attrs.get("twin") or attrs["key"]])
+                key = trial.user_attrs.get("twin") or trial.user_attrs["key"]
+                trial.intermediate_values = curve_in_optuna(records[key])
             storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial would validate each trial again
             draw = draws.get(number)
             if draw is not None and draw.rejected != CUT_OFF:
@@ -178,33 +185,10 @@ class Sampler:
 
     def _as_told(self, trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
         """Complete a stopped trial if the method ignores pruned ones."""
-        import optuna
-
-        is_infeasible = any(excess > 0 for excess in trial.constraints.values())
-        completes = self._completes(is_infeasible=is_infeasible)
-        if completes and trial.state is optuna.trial.TrialState.PRUNED and trial.values:
-            trial.state = optuna.trial.TrialState.COMPLETE
+        completes = self._completes(is_infeasible=any(excess > 0 for excess in trial.constraints.values()))
+        if completes and trial.state.name == "PRUNED" and trial.values:
+            trial.state = type(trial.state).COMPLETE
         return trial
-
-    def _make_storage(self) -> optuna.storages.InMemoryStorage:
-        import optuna
-
-        if not self._counts_unfinished:
-            return optuna.storages.InMemoryStorage()
-        from search.sampling.fidelity import Memory, at_rung, by_last_value
-
-        if self._rungs:
-            return Memory(functools.partial(at_rung, rungs=self._rungs, num_needed=self._startup_trials))
-        state = optuna.trial.TrialState
-        return Memory(
-            functools.partial(by_last_value, state=state.COMPLETE if self._completes_stopped else state.PRUNED)
-        )
-
-    def _first_generation(self) -> dict[str, int]:
-        """Return the attributes that put a trial into the first generation of a genetic algorithm."""
-        from search.sampling.methods import first_generation, make_inner
-
-        return first_generation(make_inner(self._method, seed=0, arguments=self._arguments))
 
     def _joint_parameters(self) -> dict[str, Any] | None:
         """Return the distributions of the parameters that the method proposes jointly; None lets its class choose.

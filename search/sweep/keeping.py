@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from search.journal.fronts import front_of
+from search.records import TrialRecord
 from search.study.config import StudyConfig
 
 KEEP_WEIGHTS = 3
@@ -17,6 +21,21 @@ def num_kept(study: StudyConfig) -> int | None:
             return max(KEEP_WEIGHTS, study.compare.finalists)
         case "all":
             return None
+
+
+def keep_best(study: StudyConfig, ranked: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
+    """Return the completed trials whose weights are kept, those of the Pareto front among them.
+
+    Args:
+        study: The study.
+        ranked: Completed trials, best first.
+    """
+    num, objectives = num_kept(study), study.search.objectives
+    if num is None:
+        return ranked
+    front = front_of(ranked, objectives, {}, num_startup=0).trials if num and len(objectives) > 1 else ()
+    kept = {record.key for record in (*ranked[:num], *front)}
+    return [record for record in ranked if record.key in kept]
 
 
 def describe_kept(study: StudyConfig) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from search.errors import StudyError
+from search.journal.commands import answers_in
 from search.journal.earlier import Earlier
 from search.journal.journal import Journal
 from search.sampling.sampler import Sampler
@@ -13,14 +16,23 @@ from search.uris import redacted
 from spaces.space import SpaceError
 
 
-def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal, earlier: Earlier | None = None) -> Sampler:
+def make_sampler(
+    study: StudyConfig,
+    facts: DataFacts,
+    journal: Journal,
+    earlier: Earlier | None = None,
+    print_line: Callable[[str], None] = lambda _: None,
+) -> Sampler:
     """Return the sampler of a study in the state of its journal.
+
+    The points that commands added in earlier starts are enqueued again; it ignores those proposed since.
 
     Args:
         study: The study.
         facts: Facts about its data.
         journal: Its open journal, which records the sampler's draws.
         earlier: What the sweep takes from earlier studies; None for nothing.
+        print_line: Receives lines for the user.
 
     Raises:
         StudyError: An enqueued preset is not a point of the search space.
@@ -35,7 +47,7 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal, earlier
                 first.append(space.point(complete_point(study, like)))
         except SpaceError as error:
             raise StudyError(*(f"search.enqueue.{position} ({like}): {fault}" for fault in error.faults)) from None
-    return Sampler(
+    sampler = Sampler(
         space=space,
         seed=study.seed,
         method=study.search.sampler,
@@ -53,3 +65,10 @@ def make_sampler(study: StudyConfig, facts: DataFacts, journal: Journal, earlier
         draws=journal.draws,
         note=journal.draw,
     )
+    for event in answers_in(journal.marks):
+        if event["verb"] == "enqueue" and event["done"]:
+            try:
+                sampler.enqueue(space.point(event["point"]))
+            except SpaceError as error:  # without trials, the space may have changed
+                print_line(f"{study.name}: an enqueued point is left out: {error.faults[0]}")
+    return sampler

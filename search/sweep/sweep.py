@@ -6,17 +6,15 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from search.errors import StudyError, TooManyFailuresError
-from search.journal.budgets import decide_end, sweep_end
-from search.journal.commands import Answer, Command, answers_in, num_planned
+from search.errors import TooManyFailuresError
+from search.journal.budgets import decide_end, over_trial_budget, sweep_end
+from search.journal.commands import Answer, Command, num_planned
 from search.journal.earlier import Earlier
 from search.journal.events import MAX_NUMBER
-from search.journal.fronts import front_of, losses_of
+from search.journal.fronts import losses_of
 from search.journal.journal import Journal
 from search.journal.summary import best_first, group_failures
 from search.records import (
-    NOT_KNOWN,
-    Draw,
     EpochMetrics,
     Failed,
     Infeasible,
@@ -26,9 +24,7 @@ from search.records import (
     scores_by_epoch,
 )
 from search.runners.dispatcher import TRIALS, Dispatcher, new_record
-from search.sampling.optuna_storage import place_of, read_old_draws
 from search.sampling.sampler import MAX_DRAWS
-from search.sampling.trials import missing_numbers
 from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, sweep_blocks, why_not
 from search.study.config import StudyConfig
@@ -36,8 +32,9 @@ from search.study.goals import over_cost
 from search.study.learning import take_earlier
 from search.study.section import PointLike
 from search.sweep.front_asha import FrontAsha
-from search.sweep.keeping import num_kept
+from search.sweep.keeping import keep_best
 from search.sweep.names import describe_in
+from search.sweep.old_draws import import_draws
 from search.sweep.promotion import PromotionAsha
 from search.sweep.proposals import make_sampler
 from search.sweep.schedulers import make_scheduler
@@ -85,15 +82,15 @@ class Sweep(Dispatcher):
         self._facts = facts
         self._print_line = print_line
         self._blocks = sweep_blocks(study)
-        self._import_draws(print_line)
+        if line := import_draws(study, journal, lambda number, point: self._bind(number, point).key):
+            print_line(line)
         self._earlier = self._take_earlier(allow_other)
-        self._sampler = make_sampler(study, facts, journal, self._earlier)
+        self._sampler = make_sampler(study, facts, journal, self._earlier, print_line)
         self._twins: dict[str, list[int]] = {}
         """Key of a running trial -> numbers of other points with the same training."""
         for draw in journal.draws.values():
             if draw.twin and journal.records[draw.twin].outcome is None:
                 self._twins.setdefault(draw.twin, []).append(draw.number)
-        self._enqueue_again(print_line)
         self._num_planned = num_planned(study.search.trials, journal.marks)
         self._num_failed = sum(isinstance(record.outcome, Failed) for record in self.records)
         self._scheduler = make_scheduler(study.search, study.train.epochs, study.train.validate_every)
@@ -118,44 +115,6 @@ class Sweep(Dispatcher):
             for line in earlier.lines:
                 self._print_line(f"{self._study.name}: {line}")
         return earlier
-
-    def _import_draws(self, print_line: Callable[[str], None]) -> None:
-        """Import the draws without a trial, which a version 1 journal left to Optuna's study, once.
-
-        If that study is missing, their numbers stay reserved, so that later proposals have the same seeds.
-        """
-        missing = missing_numbers(self.records, self._journal.draws)
-        if not missing:
-            return
-        space, num_lost = self._study.build_space(), 0
-        try:
-            held = read_old_draws(place_of(self._study), self._study.name, self._journal.id)
-        except StudyError:
-            held = {}
-        for number in missing:
-            draw = held.get(number, Draw(number=number, rejected=NOT_KNOWN))
-            if not draw.rejected and not draw.twin and draw.point:
-                # Its original was still running, so it was not recorded as a twin.
-                draw = dataclasses.replace(draw, twin=self._bind(number, dict(space.point(draw.point))).key)
-            if not draw.rejected and draw.twin not in self._journal.records:
-                draw = Draw(number=number, rejected=NOT_KNOWN)
-            num_lost += draw.rejected == NOT_KNOWN
-            self._journal.draw(draw)
-        if num_lost:
-            print_line(
-                f"{self._study.name}: {num_lost} of {counted(len(missing), 'rejected draw')} unknown; the numbers "
-                "stay reserved, and the next proposals do not change"
-            )
-
-    def _enqueue_again(self, print_line: Callable[[str], None]) -> None:
-        """Enqueue the points that commands added in earlier starts; the sampler ignores those proposed since."""
-        space = self._study.build_space()
-        for event in answers_in(self._journal.marks):
-            if event["verb"] == "enqueue" and event["done"]:
-                try:
-                    self._sampler.enqueue(space.point(event["point"]))
-                except SpaceError as error:  # without trials, the space may have changed
-                    print_line(f"{self._study.name}: an enqueued point is left out: {error.faults[0]}")
 
     def _replay(self) -> None:
         """Replay the recorded epochs, promotions and ends through the scheduler, in recorded order."""
@@ -221,12 +180,8 @@ class Sweep(Dispatcher):
         return decision is None
 
     def over_budget(self, record: TrialRecord) -> str:
-        """Return why a trial has no further epoch: its mean epoch would take it over `search.trial_budget_mins`."""
-        mins, num_epochs = self._study.search.trial_budget_mins, len(record.curve)
-        if mins is None or num_epochs >= self._study.train.epochs:
-            return ""
-        next_mins = record.elapsed_secs * (num_epochs + 1) / num_epochs / 60
-        return f"search.trial_budget_mins {mins:g} would be exceeded by another epoch" if next_mins > mins else ""
+        """Return why `search.trial_budget_mins` lets a trial have no further epoch; empty if it does."""
+        return over_trial_budget(record, self._study.search.trial_budget_mins, self._study.train.epochs)
 
     def _is_twin(self, number: int, point: Point, key: str) -> bool:
         """Return whether another point leads to the same training; if so, the sampler receives that trial's outcome."""
@@ -308,14 +263,11 @@ class Sweep(Dispatcher):
 
         With several objectives the trials of the Pareto front are among them.
         """
-        keep = num_kept(self._study)
-        if keep is None:
+        if self._study.search.keep_checkpoints == "all":
             return
         ranked = best_first([*self._best, *ended])
-        objectives = self._study.search.objectives
-        front = front_of(ranked, objectives, {}, num_startup=0).trials if keep and len(objectives) > 1 else ()
-        kept = {record.key for record in (*ranked[:keep], *front)}
-        self._best = [record for record in ranked if record.key in kept]
+        self._best = list(keep_best(self._study, ranked))
+        kept = {record.key for record in self._best}
         for loser in (record for record in ranked if record.key not in kept):
             for path in (self._folder / TRIALS / loser.key).glob("weights-*.safetensors"):
                 path.unlink()
