@@ -64,7 +64,7 @@ def models(
 
 
 def schema() -> None:
-    """Print the JSON schema of a study file, for editors that complete and check YAML."""
+    """Print the JSON schema of a study file, for editors."""
     from search.study.fields import study_schema
 
     print(json.dumps(study_schema(), indent=1))

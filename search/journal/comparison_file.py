@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from search.errors import InputError
 from search.journal.comparison import ComparisonDocument
 from search.journal.events import read_json
+from search.journal.selection import selection_data
 from search.significance.records import to_plain
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def to_dict(document: ComparisonDocument) -> dict[str, Any]:
     plain = to_plain(document)
     if document.race is None:
         del plain["race"], plain["confirmed"]
+    if document.selection is not None:
+        plain["selection"] = selection_data(document.selection)
     for contender in plain["contenders"]:
         if not contender["counts"]:  # as earlier versions stored it
             del contender["counts"]

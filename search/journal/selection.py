@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from search.significance.records import Interval
+from search.significance.records import Interval, to_plain
 
 NUM_FOLDS = 4
 """The maximum over equal candidates is biased by b on N images, and by sqrt(K) b on N/K of them. The correction
@@ -80,3 +81,16 @@ class Selection:
     """The epoch whose weights count, if it was chosen by the validation accuracy, too (`train.keep: best`)."""
     expected_highest: Expected | None
     """Expected best score of the sweep; None before the first completed trial."""
+
+
+def selection_data(selection: Selection) -> dict[str, Any]:
+    """Return the scores as JSON-safe data, without what only sweeps of several blocks or of kept epochs have."""
+    plain: dict[str, Any] = to_plain(selection)
+    for holder, defaults in (
+        (plain, {"num_blocks": 1, "kept_epoch": None}),
+        (plain["correction"] or {}, {"covers_seeds": False}),
+    ):
+        for name, default in defaults.items():
+            if holder.get(name, default) == default:
+                holder.pop(name, None)
+    return plain

@@ -20,7 +20,7 @@ from search.journal.earlier import Earlier, earlier_in
 from search.journal.measures import MEASURES, value_of
 from search.journal.nominee import choose_reported
 from search.journal.reading import History, read_history
-from search.journal.selection import Selection
+from search.journal.selection import Selection, selection_data
 from search.journal.summary import Status, best_first, summarise
 from search.records import Completed, Failed, TrialRecord
 from search.study.config import StudyConfig
@@ -150,7 +150,7 @@ def to_dict(overview: Overview) -> dict[str, Any]:
         "epochs": status.num_epochs,
         "training_secs": overview.training_secs,
         "eta_secs": status.eta_secs,
-        "selection": asdict(overview.selection) if overview.selection else None,
+        "selection": selection_data(overview.selection) if overview.selection else None,
         "choice": asdict(overview.choice) if overview.choice else None,
         "nominated": [_row(record) for record in overview.nominated],
         "front": _front_to_dict(overview.front) if overview.front else None,

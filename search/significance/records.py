@@ -264,15 +264,19 @@ class Comparison:
         return to_plain(self)
 
 
+_IF_GIVEN = ("interim", "choose")
+"""Fields that are stored only if they have a value."""
+
+
 def to_plain(record: Any) -> dict[str, Any]:  # noqa: ANN401  any frozen record
-    """Return a frozen record as JSON-safe data, without the laws of its tests and without interim analyses if none."""
+    """Return a frozen record as JSON-safe data, without the laws of its tests."""
     plain: dict[str, Any] = json_safe(dataclasses.asdict(record, dict_factory=_stored))
     return plain
 
 
 def _stored(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     """Drop the fields of a record that are not stored; the keys of its mappings are not fields."""
-    return {name: value for name, value in fields if name != "law" and (name != "interim" or value is not None)}
+    return {name: value for name, value in fields if name != "law" and (name not in _IF_GIVEN or value is not None)}
 
 
 def json_safe(value: Any) -> Any:  # noqa: ANN401

@@ -42,7 +42,9 @@ class Argument:
             is_allowed = self.kind in {"whole", "number"} and self.low <= value <= self.high
         else:
             is_allowed = value in self.words or (value is None and self.has_none)
-        return None if is_allowed else f"expected {self._expected}, found {json.dumps(value)}"
+        near = difflib.get_close_matches(str(value), self.words, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return None if is_allowed else f"expected {self._expected}, found {json.dumps(value)}{hint}"
 
     @property
     def _expected(self) -> str:

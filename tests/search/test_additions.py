@@ -42,7 +42,11 @@ ADDITIONS: dict[str, list[Edit]] = {
             "                from optuna.samplers import BruteForceSampler\n\n"
             "                return BruteForceSampler(seed=seed)\n",
         ),
-        ("search/study/samplers.py", '    "random": Method(),', '    "brute": Method(),\n'),
+        (
+            "search/study/samplers.py",
+            '    "random": Method(learns=False, learns_limits=False),',
+            '    "brute": Method(),\n',
+        ),
     ],
     "backbone": [
         (

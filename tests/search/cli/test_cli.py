@@ -46,6 +46,7 @@ COMMANDS = (
     "studies",
     "archive",
     "delete",
+    "schema",
 )
 HEAVY = {
     "search.cli": ("torch", "ray", "mlflow", "optuna", "pydantic", "matplotlib"),

@@ -261,7 +261,15 @@ def test_an_earlier_trial_is_what_its_own_study_would_have_told(method: str) -> 
         EARLIER[0], values=(0.4, 900.0), outcome=Infeasible(measure="latency_ms", value=3.0, limit=2.0)
     )
     objectives: Any = {"val_accuracy": "max", "num_parameters": "min"}
-    sampler = Sampler(space=SPACE, seed=1, method=method, startup_trials=5, objectives=objectives, earlier=[trial])
+    sampler = Sampler(
+        space=SPACE,
+        seed=1,
+        method=method,
+        startup_trials=5,
+        objectives=objectives,
+        earlier=[trial],
+        limits={"latency_ms": 2.0},
+    )
     (told,) = sampler._study.get_trials()
     assert told.values == [0.4, 900.0]
     assert told.state.name == "COMPLETE"

@@ -216,7 +216,7 @@ def test_bad_names_and_arguments(make_study: MakeStudy) -> None:
         lambda: make_study("search.sampler=a.b:C", "search.sampler_args.seed=4")
     )
     rung = "search.sampler_args.fidelity=rung"
-    assert "found 'rungs'; did you mean rung?" in fault_of(lambda: make_study("search.sampler_args.fidelity=rungs"))
+    assert 'found "rungs"; did you mean rung?' in fault_of(lambda: make_study("search.sampler_args.fidelity=rungs"))
     assert "expected last or rung, found 3" in fault_of(lambda: make_study("search.sampler_args.fidelity=3"))
     assert "rung takes a scheduler with rungs (asha, asha-promote, hyperband), found median" in fault_of(
         lambda: make_study(rung, "search.scheduler=median")

@@ -102,7 +102,7 @@ BAD: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "unknown choice": (
         "search.scheduler",
         "ahsa",
-        ("search.scheduler", "'asha', 'hyperband'", "'ahsa'; did you mean asha?"),
+        ("search.scheduler", "'asha', 'asha-promote', 'hyperband'", "'ahsa'; did you mean asha?"),
     ),
     "unknown optimizer": ("train.optimizer", "adm", ("train.optimizer must be one of adam", "'adm'")),
     "unknown data": ("data.name", "digit", ("data.name must be one of digits", "'digit'")),

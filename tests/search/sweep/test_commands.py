@@ -303,7 +303,10 @@ def test_a_point_enqueued_after_the_space_counts_as_exhausted_is_trained(
 ) -> None:
     """The one point that the limit allows; random proposals find it only by chance."""
     monkeypatch.setattr("search.sampling.sampler.MAX_REJECTIONS", 3)
-    monkeypatch.setattr("search.sweep.sweep.why_not", lambda _, point, __: None if point["lr"] == 0.002 else "no")
+    for module in ("sweep", "proposals"):
+        monkeypatch.setattr(
+            f"search.sweep.{module}.why_not", lambda _, point, __: None if point["lr"] == 0.002 else "no"
+        )
     study = make_study("search.trials=2", "train.epochs=1", "fix.rnn=none")
     assert driver.sweep(study) == []
     write(study.location, Command(verb="enqueue", point={**cnn, "lr": 0.002}))
