@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import machine, write_page
+from search.journal.journal import Journal
 from search.study.bind import load_facts
 from search.study.config import StudyConfig
 from search.study.load import load_study
@@ -59,14 +60,15 @@ def _last_line(command: list[str]) -> dict[str, float]:
 
 def draw_points(study_path: Path, folder: Path) -> list[dict[str, Any]]:
     """Return the points that our sweep will draw from this study, as the sampler is deterministic."""
-    study = load_study(study_path, [f"storage={folder}"])
+    study = load_study(study_path, [f"storage={folder / 'drawn'}"])
     study.folder.mkdir(parents=True)
-    sampler = make_sampler(study, load_facts(study))
     points = []
-    for _ in range(NUM_TRIALS):
-        asked = sampler.ask()
-        assert asked is not None
-        points.append(dict(asked[1]))
+    with Journal(study.folder) as journal:
+        sampler = make_sampler(study, load_facts(study), journal)
+        for _ in range(NUM_TRIALS):
+            asked = sampler.ask()
+            assert asked is not None
+            points.append(dict(asked[1]))
     return points
 
 
