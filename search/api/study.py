@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ class MlflowExperiment:
 class Study:
     """A study: its file, and what its folder records.
 
-    Make one with `Study.load` or `Study.from_dict`. Nothing is cached: each method reads the study's folder again.
+    Make one with `Study.load` or `Study.from_dict`. Each method reads the study's folder again;
+    the study file and the source of an own model are those of the moment of `load`.
     Every error is a `search.HybridSearchError` with one line per fault in `faults`.
 
     Example:
@@ -142,7 +144,8 @@ class Study:
 
         config = self._config
         if time_budget is not None:
-            if not time_budget > 0:
+            is_number = isinstance(time_budget, int | float) and not isinstance(time_budget, bool)
+            if not is_number or not 0 < time_budget < math.inf:
                 raise InputError(f"time_budget: expected minutes above 0, found {time_budget}")
             search = config.search.model_copy(update={"time_budget_mins": float(time_budget)})
             config = config.model_copy(update={"search": search})

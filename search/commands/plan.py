@@ -36,6 +36,8 @@ BYTES_PER_PARAMETER = 16
 """float32 weight, gradient and Adam's two moments."""
 CHECKPOINT_BYTES_PER_PARAMETER = 12
 """The same without the gradient."""
+BEST_BYTES_PER_PARAMETER = 4
+"""The weights of the best epoch so far, which a checkpoint holds with `train.keep: best`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +173,10 @@ def make_plan(
         warnings=(*checked.warnings, *tight),
         foresight=foresight,
         waiting_gib=(
-            study.search.trials * statistics.mean(counts) * CHECKPOINT_BYTES_PER_PARAMETER / 2**30
+            num_trainings
+            * statistics.mean(counts)
+            * (CHECKPOINT_BYTES_PER_PARAMETER + BEST_BYTES_PER_PARAMETER * (study.train.keep == "best"))
+            / 2**30
             if study.search.scheduler == "asha-promote"
             else 0.0
         ),

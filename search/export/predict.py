@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid_models.config.model import ModelConfig
@@ -17,6 +17,7 @@ from search.errors import InputError
 from search.export.folder import CODE, old_of, read_evidence
 from search.own_models.model import AnyModel, OwnModel
 from search.own_models.source import DISTRIBUTION, MAX_CHARACTERS, MAX_FILES
+from search.text.names import is_relative_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -342,7 +343,7 @@ def _read_own(folder: Path, model: Mapping[str, Any]) -> OwnModel:
         if path.startswith(DISTRIBUTION):
             code[path] = digest
             continue
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
+        if not is_relative_path(path) or "\\" in path:
             raise ValueError(path)
         place = folder / CODE / path
         try:

@@ -210,13 +210,15 @@ def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
     data["name"] = f"{study.name}-winner"
     data["space"] = {key: {"fixed": value} for key, value in winner.point.items()}
     data["fix"] = {}
-    if study.is_own and is_built_in(study, winner.point):  # a preset that was a baseline
-        data["model"] = {}
-        del data["code"]
+    if study.is_own:  # the space has one point, of which other points of an own model are none
         likes = data["compare"]["baselines"]
         data["compare"]["baselines"] = [like for like in likes if isinstance(like, str) or BUILT_IN in like]
+        if is_built_in(study, winner.point):  # a preset that was a baseline
+            data["model"] = {}
+            del data["code"]
     data["search"] |= {"trials": 1, "sampler": "grid", "sampler_args": {}, "scheduler": "none", "enqueue": []}
-    data["search"] |= {"keep_checkpoints": "finalists", "learn_from": []}
+    data["search"] |= {"keep_checkpoints": "finalists", "learn_from": [], "limits": {}, "time_budget_mins": None}
+    data["search"] |= {"trial_budget_mins": None, "gpu_hours": None, "stop_when": None}
     for section, field in _PLACES:
         holder = data[section] if section else data
         if holder[field] is not None:

@@ -53,7 +53,7 @@ def decide_end(
         Fields of the event `sweep_end`; None if a new trial may begin.
     """
     limit = budgets.get(WITHOUT_GAIN)
-    if limit is not None and num_without_gain(ended, objectives) >= limit:
+    if limit is not None and num_without_gain(ended, objectives, records) >= limit:
         words = f"no gain in the last {limit:g} trials ({WITHOUT_GAIN})"
         return {"field": WITHOUT_GAIN, "limit": limit, "words": words}
     limit = budgets.get(GPU_HOURS)
@@ -65,18 +65,21 @@ def decide_end(
     return None
 
 
-def num_without_gain(ended: Iterable[TrialRecord], objectives: Mapping[str, Direction]) -> int:
+def num_without_gain(
+    ended: Iterable[TrialRecord], objectives: Mapping[str, Direction], records: Iterable[TrialRecord] = ()
+) -> int:
     """Return the number of trials since the last gain: a completed trial that no earlier one equals or beats.
 
     With several objectives, a trial gains if it enters the Pareto front of the completed ones. Failed trials do not
-    count.
+    count. Trials that wait for a promotion count if they began after the last gain.
 
     Args:
         ended: The trials in the order in which they ended.
         objectives: Measure -> direction.
+        records: All trials, those that wait among them.
     """
     front: list[list[float]] = []
-    num = 0
+    num, gained_at = 0, 0.0
     for record in ended:
         if isinstance(record.outcome, Failed):
             continue
@@ -85,8 +88,8 @@ def num_without_gain(ended: Iterable[TrialRecord], objectives: Mapping[str, Dire
         if any(map(math.isnan, losses)) or any(_reaches(other, losses) for other in front):
             continue
         front = [other for other in front if not _reaches(losses, other)] + [losses]
-        num = 0
-    return num
+        num, gained_at = 0, record.finished_at or 0.0
+    return num + sum(record.is_waiting and record.started_at > gained_at for record in records)
 
 
 def _reaches(one: list[float], other: list[float]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from hybrid_models.build import build
 from search.own_models.errors import OwnCodeError, in_words
@@ -50,15 +51,23 @@ def build_own(model: OwnModel, seed: int, point: dict[str, Any] | None = None) -
     Raises:
         OwnCodeError: The user's code raised, or returned no module with parameters.
     """
-    with importable(model), _seeded(seed):
-        function = load_function(model)
-        net = call(function, model, dict(model.point) if point is None else point)
+    with importable(model):
+        with seeded(0):  # what the modules draw when they are imported is the same in every process
+            function = load_function(model)
+        with seeded(seed):
+            net = call(function, model, dict(model.point) if point is None else point)
     where = f"{model.parsed.module}: {model.parsed.function}"
     if not isinstance(net, nn.Module):
         raise OwnCodeError(f"{where}: expected a torch.nn.Module, found {type(net).__name__}; return the module")
     if not any(weight.requires_grad for weight in net.parameters()):
         raise OwnCodeError(f"{where}: expected a module with parameters to train, found none")
-    return net.train()
+    lazy = [name for name, weight in net.named_parameters() if isinstance(weight, UninitializedParameter)]
+    if lazy:
+        raise OwnCodeError(
+            f"{where}: expected parameters with a shape, found {lazy[0]} of a lazy module; give its sizes"
+        )
+    net.train()
+    return net
 
 
 def call(function: Callable[..., Any], model: OwnModel, point: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -70,7 +79,7 @@ def call(function: Callable[..., Any], model: OwnModel, point: dict[str, Any]) -
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed the global generators of torch (CPU), NumPy and Python, and restore their states afterwards."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_models.objective import objective
-from search.own_models.build import Logits, build_own
+from search.own_models.build import Logits, build_own, seeded
 from search.own_models.errors import OwnCodeError, in_words
 from search.own_models.loading import importable, load_function
 from search.own_models.model import OwnModel
@@ -43,8 +43,8 @@ def check_own(
     point = ReadPoint(dict(model.point))
     net = build_own(model, SEED, point)
     where = f"{model.parsed.module}: {model.parsed.function}"
+    _check_stored(_state_of(net, where), where)
     _check_repeatable(model, net, where)
-    _check_stored(net.state_dict(), where)
     generator = torch.Generator().manual_seed(SEED)
     images_BCHW = torch.randn(batch, model.input_channels, model.input_height, model.input_width, generator=generator)
     labels_B = torch.arange(batch) % model.num_classes
@@ -101,7 +101,7 @@ class ReadPoint(dict[str, Any]):
 
 
 def _check_signature(model: OwnModel) -> None:
-    with importable(model):
+    with importable(model), seeded(0):
         function = load_function(model)
     try:
         signature = inspect.signature(function)
@@ -116,6 +116,14 @@ def _check_signature(model: OwnModel) -> None:
         raise OwnCodeError(
             f"{model.parsed.module}{line}: expected {name}(point, *, num_classes, image_size), found {name}{signature}"
         ) from None
+
+
+def _state_of(net: nn.Module, where: str) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = net.state_dict()
+    except Exception as error:
+        raise OwnCodeError(in_words(error, f"{where}: state_dict")) from error
+    return state
 
 
 def _check_repeatable(model: OwnModel, net: nn.Module, where: str) -> None:

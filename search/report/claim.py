@@ -14,6 +14,7 @@ from search.journal.summary import nominee
 from search.records import Failed, Infeasible
 from search.study.bind import DataFacts, facts_in, why_not
 from search.study.config import StudyConfig
+from search.study.own_model import is_built_in
 from search.study.settings import setting_faults
 from spaces.domains import show
 from spaces.errors import SpaceError
@@ -89,6 +90,8 @@ def _is_valid(free: dict[str, Any], study: StudyConfig, space: Space, facts: Dat
         point = space.point(free)
     except SpaceError:
         return False
+    if not is_built_in(study, point):
+        return False  # to count its model would run the user's code, and a page only looks
     return facts is not None and not any(setting_faults("point", dict(point))) and not why_not(study, point, facts)
 
 

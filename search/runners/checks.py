@@ -313,8 +313,10 @@ def _points(subject: Subject, data: ImageData, facts: DataFacts) -> None:
 def _earlier(subject: Subject, facts: DataFacts) -> list[str]:
     """Check what the sweep takes from earlier studies, and that its sampler learns from it; return it in words."""
     study = subject.study
-    marks = read_history(study.folder).marks
-    earlier, is_new = take_earlier(study, facts, marks=marks, allow_other=subject.allow_other)
+    history = read_history(study.folder)
+    earlier, is_new = take_earlier(
+        study, facts, marks=history.marks, allow_other=subject.allow_other, has_trials=bool(history.records)
+    )
     if earlier.trials and is_new:
         from search.sampling.rehearsal import check_sampler
 

@@ -272,18 +272,19 @@ class Dispatcher(ABC):
         """
         if self._is_stopped_by_hand(key):
             return False
-        go_on, infeasible, over, before = True, None, "", self._journal.records[key]
+        go_on, is_paused, infeasible, over, before = True, False, None, "", self._journal.records[key]
         if progress.metrics.epoch > len(before.curve):
             self._journal.epoch(key, progress.metrics, node, progress.machine)
             infeasible = self.exceeds_limit(self._journal.records[key])
             go_on = infeasible is None and self.may_continue(self._journal.records[key])
-            over = self.over_budget(self._journal.records[key]) if go_on else ""
+            is_paused = not go_on and infeasible is None and progress.metrics.epoch == self.pause_after(before)
+            over = self.over_budget(self._journal.records[key]) if go_on or is_paused else ""
         # else: a restarted worker repeats epochs after its checkpoint that are already recorded.
         if progress.result is not None:
             # Weights of an infeasible trial are deleted with its folder.
             self._end(key, infeasible or Completed(), progress.result if infeasible is None else None)
             return False
-        if not go_on and infeasible is None and progress.metrics.epoch == self.pause_after(before):
+        if is_paused and not over:
             self._journal.pause(key)
             del self.specs[key]
             self._on_change()

@@ -27,13 +27,14 @@ from search.sampling.trials import (
     TrialMaker,
     be_quiet,
     constraints,
-    distribution,
+    constraints_so_far,
+    joint_parameters,
     make_earlier,
     objective_values,
     suggest_value,
 )
 from search.seeds import derive
-from search.study.samplers import is_class, method_of, modelled
+from search.study.samplers import method_of
 from spaces.domains import Domain
 from spaces.space import Point, Space
 
@@ -125,7 +126,7 @@ class Sampler:
         """Running draws of this process, with the attributes that Optuna stores with them and with the study."""
         self._completes_stopped = method_of(method).completes_stopped
         self._learns_limits = method_of(method).learns_limits
-        self._joint = self._joint_parameters()
+        self._joint = joint_parameters(method, space)
         self._earlier: list[optuna.trial.FrozenTrial] = []
         """Trials of earlier studies; in the Optuna study they come before those of this one."""
         self._study = self._rebuild(earlier, records or {}, draws or {})
@@ -162,6 +163,7 @@ class Sampler:
             if self._counts_unfinished and trial.state is optuna.trial.TrialState.RUNNING:
                 key = trial.user_attrs.get("twin") or trial.user_attrs["key"]
                 trial.intermediate_values = curve_in_optuna(records[key])
+                trial.system_attrs |= constraints_so_far(records[key].curve, self._limits)
             storage.create_new_trial(study._study_id, trial)  # noqa: SLF001  add_trial would validate each trial again
             draw = draws.get(number)
             if draw is not None and draw.rejected != CUT_OFF:
@@ -189,16 +191,6 @@ class Sampler:
         if completes and trial.state.name == "PRUNED" and trial.values:
             trial.state = type(trial.state).COMPLETE
         return trial
-
-    def _joint_parameters(self) -> dict[str, Any] | None:
-        """Return the distributions of the parameters that the method proposes jointly; None lets its class choose.
-
-        Optuna takes the parameters that all trials so far have, which change when the first trial without one ends.
-        """
-        if self._method in {"tpe", "random", "grid"} or is_class(self._method):
-            return None
-        names = modelled(self._space, method_of(self._method).models)
-        return {name: item for name in names if (item := distribution(self._domains[name])) is not None}
 
     def enqueue(self, point: Point) -> None:
         """Propose a point before all others except those enqueued earlier; ignored if it was proposed before."""
@@ -348,9 +340,11 @@ class Sampler:
         storage, study_id = self._study._storage, self._study._study_id  # noqa: SLF001
         if not self._counts_unfinished:
             return
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        known = storage.get_trial(trial_id).intermediate_values
-        for epoch, value in scores_by_epoch(tuple(curve), self._keep).items():
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number + len(self._earlier))
+        known, metrics = storage.get_trial(trial_id).intermediate_values, tuple(curve)
+        for name, excess in constraints_so_far(metrics, self._limits).items():
+            storage.set_trial_system_attr(trial_id, name, excess)
+        for epoch, value in scores_by_epoch(metrics, self._keep).items():
             if epoch not in known:
                 storage.set_trial_intermediate_value(trial_id, epoch, value)
 

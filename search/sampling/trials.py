@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 from search.journal.earlier import EarlierTrial
 from search.journal.measures import MEASURES, Direction, limited, measured
 from search.journal.reconcile import curve_in_optuna, state_in_optuna
-from search.records import CUT_OFF, Completed, Draw, EpochMetrics, Failed, Infeasible, Outcome, TrialRecord
+from search.records import (
+    CUT_OFF,
+    Completed,
+    Draw,
+    EpochMetrics,
+    Failed,
+    Infeasible,
+    Outcome,
+    Stopped,
+    TrialRecord,
+)
+from search.study.samplers import is_class, method_of, modelled
 from spaces.domains import Choice, Domain, Fixed, Float, Int
 from spaces.space import Space
 
@@ -101,6 +112,23 @@ def constraints(
     if isinstance(outcome, Infeasible):
         excess[outcome.measure] = outcome.value / outcome.limit - 1
     return {f"constraints:{name}": value for name, value in excess.items()}
+
+
+def constraints_so_far(curve: Sequence[EpochMetrics], limits: Mapping[str, float]) -> dict[str, float]:
+    """Return the constraints of an unfinished trial that counts as a stopped one; empty before its first epoch."""
+    return constraints(Stopped(epoch=len(curve)), curve, limits) if curve else {}
+
+
+def joint_parameters(method: str, space: Space) -> dict[str, optuna.distributions.BaseDistribution] | None:
+    """Return the distributions of the parameters that a method proposes jointly; None lets its class choose.
+
+    Optuna takes the parameters that all trials so far have, which change when the first trial without one ends.
+    """
+    if method in {"tpe", "random", "grid"} or is_class(method):
+        return None
+    domains = {parameter.name: parameter.domain for parameter in space.parameters}
+    names = modelled(space, method_of(method).models)
+    return {name: item for name in names if (item := distribution(domains[name])) is not None}
 
 
 def make_earlier(

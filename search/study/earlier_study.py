@@ -15,7 +15,7 @@ from search.data.errors import DataError
 from search.data.splits import SplitConfig
 from search.errors import StudyError
 from search.journal.reading import read_history, read_id
-from search.records import TrialRecord
+from search.records import TrialRecord, digest_of
 from search.storage.lease import is_driven_anywhere
 from search.storage.location import is_uri, shown
 from search.storage.working_copy import JOURNAL, RESOLVED, refresh
@@ -130,7 +130,8 @@ def _read_resolved(path: Path, where: str, rename: Mapping[str, str]) -> _Resolv
         if unknown:
             raise StudyError(f"{where}: train.{unknown[0]}: unknown here; say with `rename` what its name is here")
         recipe = dataclasses.asdict(_TRAIN.validate_json(json.dumps(train), strict=True))
-        return _Resolved(split=SplitConfig(**plain.get("split", {})), settings={**MODEL_DEFAULTS, **model, **recipe})
+        settings = {**MODEL_DEFAULTS, **model, **recipe, **_source(plain.get("code"))}
+        return _Resolved(split=SplitConfig(**plain.get("split", {})), settings=settings)
     except ValidationError as error:
         raise StudyError(f"{damaged} (train.{next(explain(error, train, object, ()))}); {mend}") from None
     except (YamlError, DataError) as error:
@@ -145,7 +146,12 @@ def _renamed(settings: Mapping[str, Any], rename: Mapping[str, str]) -> dict[str
 
 def settings_of(study: StudyConfig) -> dict[str, Any]:
     """Return the settings of a study that hold for all of its trials, unless their points say otherwise."""
-    return {**MODEL_DEFAULTS, **study.model, **dataclasses.asdict(study.train)}
+    return {**MODEL_DEFAULTS, **study.model, **dataclasses.asdict(study.train), **_source(study.code)}
+
+
+def _source(code: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the source of an own model as one more setting; nothing without an own model."""
+    return {"source": digest_of(dict(code))[:8]} if code else {}
 
 
 def other_recipe(study: StudyConfig, earlier: Opened, digest: str) -> Iterator[str]:

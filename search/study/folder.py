@@ -215,7 +215,7 @@ def _changes(old: object, new: object, path: str) -> Iterator[tuple[str, object,
             yield from _changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)
         if path == "space" and old == new and list(old) != list(new):
             yield "space (the order of its parameters)", list(old), list(new)
-    elif old != new:
+    elif old != new or (path.startswith("model.") and type(old) is not type(new)):
         yield path, old, new
 
 

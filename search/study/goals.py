@@ -35,7 +35,9 @@ def over_limit(model: AnyModel, limits: Mapping[str, float]) -> str | None:
     for name, compute in COUNTS.items():
         if name not in limits:
             continue
-        found = own.get(name, 0) if own is not None else compute(model)  # type: ignore[arg-type]
+        found = own.get(name) if own is not None else compute(model)  # type: ignore[arg-type]
+        if found is None:
+            return f"{name} is unknown, but search.limits.{name} limits it"
         if found > limits[name]:
             return f"{name} is above search.limits.{name} {plain_number(limits[name])}"
     return None

@@ -11,7 +11,7 @@ from search.journal.earlier import Earlier, EarlierPoint, EarlierTrial, Enqueued
 from search.journal.events import MAX_LINE_BYTES
 from search.journal.measures import measured
 from search.journal.summary import nominees
-from search.records import Completed, Failed, Outcome, Stopped, TrialRecord, canonical, digest_of
+from search.records import Completed, Failed, Outcome, Stopped, TrialRecord, canonical, digest_of, scores_by_epoch
 from search.seeds import make_block
 from search.study.bind import DataFacts, bind, why_not
 from search.study.config import EarlierStudy, StudyConfig
@@ -48,6 +48,7 @@ def take_earlier(
     *,
     marks: Iterable[Mapping[str, Any]],
     allow_other: bool = False,
+    has_trials: bool = False,
 ) -> tuple[Earlier, bool]:
     """Return what the sweep takes from earlier studies.
 
@@ -56,6 +57,7 @@ def take_earlier(
         facts: Facts about its data.
         marks: Events of its journal. If they have what is asked for, the earlier studies are not read.
         allow_other: Whether trials on other data or with another recipe are used.
+        has_trials: Whether the study has trials, so that what it took from earlier studies is fixed.
 
     Returns:
         What the sweep takes, and whether it was read from the earlier studies now and must be written to the journal.
@@ -65,7 +67,7 @@ def take_earlier(
     """
     asked = asked_of(study, facts)
     known = earlier_in(marks) or Earlier()
-    if known.asked == asked:
+    if known.asked == asked or (known.asked and has_trials):
         return known, False
     if not asked:
         return Earlier(), True
@@ -152,7 +154,7 @@ def _trial(study: StudyConfig, facts: DataFacts, earlier: Opened, record: TrialR
         return error.faults[0]
     # An earlier version may not have recorded the counts.
     counts = count(bind(study, point, facts, (make_block(study.seed, "sweep", 0),)).model)
-    values = {name: measured(name, record.curve, counts) for name in search.objectives}
+    values = {name: measured(name, record.curve, counts, study.train.keep) for name in search.objectives}
     missing = [name for name, value in values.items() if value is None]
     if missing:
         return f"{missing[0]}: not measured"
@@ -168,7 +170,7 @@ def _trial(study: StudyConfig, facts: DataFacts, earlier: Opened, record: TrialR
         point={name: point[name] for name in free if name in point},
         outcome=outcome,
         values=tuple(float(value) for value in values.values() if value is not None),
-        curve={item.epoch: item.val_accuracy for item in record.curve if item.val_accuracy is not None},
+        curve=scores_by_epoch(record.curve, study.train.keep),
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import StudyError
-from search.own_models.source import collect, parse_factory
+from search.own_models.source import DISTRIBUTION, collect, parse_factory
 from search.study.config import StudyConfig
 from search.study.settings import BINDS_TO, COMMON, FROM_DATA, RECIPE_SETTINGS, value_fault
+from search.text.names import is_relative_path
 from spaces.space import Space
 
 BUILT_IN = "family"
@@ -44,6 +45,9 @@ def with_source(study: StudyConfig, folder: Path) -> StudyConfig:
             raise StudyError("code: expected none without model.factory, whose source it is; remove it")
         return study
     if study.code:
+        for path in study.code:
+            if not path.startswith(DISTRIBUTION) and not is_relative_path(path):
+                raise StudyError(f"code: expected a path below the study's folder, found {path!r}; remove it")
         factory = parse_factory(study.model["factory"])
         if factory.is_file and factory.module not in study.code:
             raise StudyError(f"code: expected {factory.module} of model.factory, found {', '.join(study.code)}")

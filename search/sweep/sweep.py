@@ -109,7 +109,10 @@ class Sweep(Dispatcher):
 
     def _take_earlier(self, allow_other: bool) -> Earlier:
         """Return what the sweep takes from earlier studies, and write it to the journal before the first proposal."""
-        earlier, is_new = take_earlier(self._study, self._facts, marks=self._journal.marks, allow_other=allow_other)
+        marks, has_trials = self._journal.marks, self._journal.num_of_kind("trial") > 0
+        earlier, is_new = take_earlier(
+            self._study, self._facts, marks=marks, allow_other=allow_other, has_trials=has_trials
+        )
         if is_new:
             self._journal.note("earlier", **earlier.to_fields())
             for line in earlier.lines:
@@ -132,7 +135,7 @@ class Sweep(Dispatcher):
                 continue
             # The driver was killed between the epoch and the decision, which is the same now.
             is_paused = not go_on and infeasible is None and self._promotion is not None
-            over = self.over_budget(record) if go_on else ""
+            over = self.over_budget(record) if go_on or is_paused else ""
             if (not go_on and not is_paused) or over:
                 self._journal.end(key, infeasible or Stopped(epoch=epoch, reason=over))
                 self._tidy(self._journal.records[key])

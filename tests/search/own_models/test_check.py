@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from search.own_models import loading
 from search.own_models.build import Logits, build_own
 from search.own_models.check import ReadPoint, check_own
 from search.own_models.counts import count_own, why_unknown
 from search.own_models.errors import OwnCodeError
 from search.own_models.model import OwnModel, model_from_dict
+from search.study.goals import over_limit
 
 Describe = Callable[..., OwnModel]
 BUILD = "def build(point, *, num_classes, image_size):\n"
@@ -200,3 +202,34 @@ def test_every_way_of_reading_counts() -> None:
         read(point)
         assert point.read == {"a"}, read
     assert ReadPoint({"a": 1}).read == set()
+
+
+def test_what_a_module_draws_when_it_is_imported_is_the_same_in_every_process(describe: Describe) -> None:
+    model = describe(
+        "PROJECTION = torch.randn(192, 192)\n" + NET.format(forward="self.fc(images.flatten(1) @ PROJECTION)")
+    )
+    images = torch.randn(2, 3, 8, 8)
+    first = build_own(model, seed=1).eval()
+    logits = first(images)
+    loading._loaded.clear()
+    other = build_own(model, seed=2).eval()
+    other.load_state_dict(first.state_dict())
+    assert torch.equal(other(images), logits)
+
+
+def test_an_unknown_count_exceeds_its_limit(describe: Describe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.study.goals.count", lambda _: {"num_parameters": 5})
+    assert over_limit(describe(), {"num_parameters": 10}) is None
+    assert over_limit(describe(), {"macs": 10}) == "macs is unknown, but search.limits.macs limits it"
+
+
+def test_a_lazy_module_is_refused(describe: Describe) -> None:
+    body = BUILD + "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))\n"
+    with pytest.raises(OwnCodeError, match=r"build: .* found 1\.weight of a lazy module; give its sizes"):
+        check(describe(body))
+
+
+def test_a_state_that_cannot_be_read_is_said(describe: Describe) -> None:
+    broken = "\n\ndef state(*_, **__):\n    raise KeyError('gone')\n\n\nNet.state_dict = state\n"
+    with pytest.raises(OwnCodeError, match=r"my_models\.py:\d+: KeyError"):
+        check(describe(NET.format(forward=LOGITS) + broken))

@@ -23,9 +23,12 @@ from search.cli.app import app
 from search.errors import InputError, StudyChangedError, StudyError
 from search.export.predict import predict
 from search.own_models import loading
+from search.report import claim
 from search.study.bind import bind, load_facts
 from search.study.config import to_dict
+from search.study.folder import _changes
 from search.study.load import load_study
+from search.study.own_model import with_source
 
 from .conftest import LAYERS, MODELS
 
@@ -325,3 +328,44 @@ def test_a_point_is_enqueued_by_its_own_names(study: search.Study, unmarked: Pat
         assert isinstance(found.exception, InputError)
         assert words in str(found.exception)
     assert not unmarked.exists()
+
+
+def test_a_rival_of_the_nominee_is_not_counted_by_running_its_code(
+    study: search.Study, unmarked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parameters are all settings of the recipe here, so that nothing else would rule it out."""
+    config = load_study(study.folder / "study.yaml", [], recorded=True)
+    config = config.model_copy(update={"search": config.search.model_copy(update={"limits": {"macs": 1e9}})})
+    facts = load_facts(config)
+    monkeypatch.setattr("search.report.claim.setting_faults", lambda *_, **__: ())
+    assert not claim._is_valid({"width": 4}, config, config.build_space(), facts)
+    assert not unmarked.exists()
+
+
+def test_source_that_leads_out_of_a_folder_is_refused(study: search.Study) -> None:
+    config = load_study(study.folder / "study.yaml", [], recorded=True)
+    stray = config.model_copy(update={"code": {**config.code, "../escaped.py": "1"}})
+    with pytest.raises(StudyError, match=r"expected a path below the study's folder, found '\.\./escaped\.py'"):
+        with_source(stray, study.folder)
+
+
+def test_trials_of_other_source_are_another_recipe(study: search.Study, place: Path, tmp_path: Path) -> None:
+    for name in ("my_models.py", "layers.py"):
+        (tmp_path / name).write_text((place / name).read_text() + "\n# changed\n")
+    learning = content(tmp_path / "runs") | {"name": "new"}
+    learning["search"] |= {"sampler": "tpe", "learn_from": [str(study.folder)]}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(learning, sort_keys=False))
+    with pytest.raises(InputError, match=r"source \([0-9a-f]{8} there and [0-9a-f]{8} here\)"):
+        search.Study.load(tmp_path / "study.yaml").plan()
+
+
+def test_a_constant_of_another_type_is_a_change(study: search.Study, place: Path, tmp_path: Path) -> None:
+    old, new = {"model": {"depth": 1}}, {"model": {"depth": True}}
+    assert list(_changes(old, new, "")) == [("model.depth", 1, True)]
+    assert list(_changes(old, {"model": {"depth": 1}}, "")) == []
+
+
+@pytest.mark.parametrize("minutes", [float("inf"), 0, "5", True])
+def test_a_time_budget_is_a_number_of_minutes(study: search.Study, minutes: Any) -> None:
+    with pytest.raises(InputError, match="time_budget: expected minutes above 0"):
+        study.sweep(time_budget=minutes)

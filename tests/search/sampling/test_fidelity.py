@@ -7,6 +7,7 @@ from typing import Any
 import optuna
 import pytest
 
+from search.journal.earlier import EarlierTrial
 from search.records import Completed, EpochMetrics, Failed, Infeasible, Stopped, TrialRecord
 from search.sampling.fidelity import Memory, at_rung, by_last_value
 from search.sampling.sampler import Sampler
@@ -169,3 +170,44 @@ def test_an_infeasible_trial_stays_so(make_record: Callable[..., TrialRecord], m
     (trial,) = sampler._study.get_trials()
     assert trial.state is State.PRUNED
     assert trial.constraints == {"latency_ms": 1.0}
+
+
+def test_unfinished_trials_are_observed_behind_earlier_ones(make_epoch: MakeEpoch) -> None:
+    """Earlier trials come first in Optuna's study; what is observed belongs to a trial of this one."""
+    earlier = [
+        EarlierTrial(
+            study="runs/a",
+            number=0,
+            point={"a": 0.3, "b": "x"},
+            outcome=Stopped(epoch=1),
+            values=(0.4,),
+            curve={1: 0.4},
+        )
+    ]
+    sampler = Sampler(space=SPACE, seed=1, method="tpe", startup_trials=2, has_pauses=True, earlier=earlier)
+    asked = sampler.ask()
+    assert asked is not None
+    sampler.observe(asked[0], (make_epoch(1, 0.6),))
+    stored = sampler._study._storage._studies[0].trials  # type: ignore[attr-defined]
+    assert [trial.intermediate_values for trial in stored] == [{1: 0.4}, {1: 0.6}]
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_waiting_trials_have_the_constraints_of_ended_ones(
+    make_record: Callable[..., TrialRecord], make_epoch: MakeEpoch, has_ended: bool
+) -> None:
+    """Optuna's Gaussian process requires the same constraints of all trials that count."""
+    limits = {"latency_ms": 20.0}
+    curve = (dataclasses.replace(make_epoch(1, 0.6), latency_ms=1.0),)
+    point: dict[str, Any] = {"a": 0.5, "b": "x"}
+    record = make_record("k", number=0, point=point, curve=curve, outcome=Stopped(epoch=1) if has_ended else None)
+    options: dict[str, Any] = {"space": SPACE, "seed": 1, "method": "gp", "startup_trials": 2, "limits": limits}
+    sampler = Sampler(**options, has_pauses=True, records={"k": record})
+    (trial,) = sampler._study.get_trials()
+    assert trial.system_attrs["constraints:latency_ms"] == pytest.approx(1 / 20 - 1)
+    sampler = Sampler(**options, has_pauses=True)
+    asked = sampler.ask()
+    assert asked is not None
+    sampler.observe(asked[0], curve)
+    (trial,) = sampler._study.get_trials()
+    assert trial.system_attrs["constraints:latency_ms"] == pytest.approx(1 / 20 - 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -299,3 +301,35 @@ def test_bad_input(make_study: MakeStudy, option: str, words: str) -> None:
     with pytest.raises(StudyError) as caught:
         make_study(option)
     assert any(words in fault for fault in caught.value.faults)
+
+
+def test_the_epoch_that_counts_is_that_of_this_study(
+    write_past: WritePast, take: Callable[..., Earlier], points: list[dict[str, Any]]
+) -> None:
+    past = write_past(points[0])
+    path = past.folder / FILE_NAME
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    next(line for line in lines if line["event"] == "epoch")["metrics"]["val_accuracy"] = 0.9
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (last, best) = (take(past, f"train.keep={keep}", allow_other=True).trials[0] for keep in ("last", "best"))
+    assert (last.values, dict(last.curve)) == ((0.5,), {1: 0.9, 2: 0.5})
+    assert (best.values, dict(best.curve)) == ((0.9,), {1: 0.9, 2: 0.9})
+
+
+def test_what_was_taken_holds_once_there_are_trials(
+    make_study: MakeStudy, facts: DataFacts, write_past: WritePast, points: list[dict[str, Any]]
+) -> None:
+    """A later version may ask in other words; the earlier study may be gone by then."""
+    past = write_past(*points)
+    study = make_study("train.epochs=2", f"search.learn_from=[{past.folder}]", name="new")
+    taken, _ = take_earlier(study, facts, marks=())
+    mark = {
+        "event": "earlier",
+        "at": 0.0,
+        **dataclasses.replace(taken, asked="in the words of an older version").to_fields(),
+    }
+    shutil.rmtree(past.folder)
+    found, is_new = take_earlier(study, facts, marks=[mark], has_trials=True)
+    assert (found.trials, is_new) == (taken.trials, False)
+    with pytest.raises(StudyError, match="found none"):
+        take_earlier(study, facts, marks=[mark])

@@ -170,6 +170,11 @@ def test_the_number_of_trials_without_gain(make_record: Callable[..., TrialRecor
     assert num_without_gain([trial(0.5), trial(0.4), trial(0.6)], one) == 0
     assert num_without_gain([trial(0.5), stopped, failed, infeasible], one) == 2
     assert num_without_gain([stopped, stopped], one) == 2
+    ended_at_5 = dataclasses.replace(trial(0.5), finished_at=5.0)
+    waiting = [
+        dataclasses.replace(trial(0.4), outcome=None, is_waiting=True, started_at=started) for started in (4.0, 6.0)
+    ]
+    assert num_without_gain([ended_at_5], one, [ended_at_5, *waiting]) == 1, "one began before the gain"
     assert num_without_gain([trial(0.5), trial(0.4, parameters=8)], two) == 0, "it enters the front"
     assert num_without_gain([trial(0.5), trial(0.4, parameters=8), trial(0.4, parameters=8)], two) == 1
 
@@ -205,3 +210,10 @@ def test_bad_input(make_study: MakeStudy, option: str, words: str) -> None:
     with pytest.raises(StudyError) as caught:
         make_study(option)
     assert any(words in fault for fault in caught.value.faults)
+
+
+def test_a_trial_that_pauses_has_its_budget(make_study: MakeStudy, driver: Any) -> None:
+    options = ("search.trial_budget_mins=1", "search.scheduler=asha-promote", "search.trials=3", "train.epochs=3")
+    records = driver.sweep(make_study(*options))
+    assert [len(record.curve) for record in records] == [1, 1, 1]
+    assert {state_of(record) for record in records} == {"stopped by budget"}
