@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from search.own_models.errors import OwnCodeError, in_words
+from search.own_models.loading import modules_apart
 from search.own_models.model import OwnModel
 
 
@@ -15,13 +16,14 @@ def count_own(model: OwnModel) -> dict[str, int]:
     Multiply-adds are half of the operations that torch's FlopCounterMode counts on the meta device, where recurrent
     layers are sums of matrix products; on the CPU it would count an nn.LSTM as 0.
     """
-    counts, _ = _count(model)
-    return counts
+    with modules_apart(model):
+        return _count(model)[0]
 
 
 def why_unknown(model: OwnModel) -> str:
     """Return why a count of an own model is missing, as one line; empty if none is."""
-    return _count(model)[1]
+    with modules_apart(model):
+        return _count(model)[1]
 
 
 def _count(model: OwnModel) -> tuple[dict[str, int], str]:

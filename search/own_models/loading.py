@@ -110,6 +110,22 @@ def importable(model: OwnModel) -> Iterator[None]:
             sys.modules.update(before)
 
 
+@contextlib.contextmanager
+def modules_apart(model: OwnModel) -> Iterator[None]:
+    """Import the modules of a model's source anew inside the context, and forget them afterwards.
+
+    So what they remember of the meta device, as in an `lru_cache`, does not reach a training.
+    """
+    with _lock:
+        kept = _loaded.pop(model.digest, None)
+        try:
+            yield
+        finally:
+            _loaded.pop(model.digest, None)
+            if kept is not None:
+                _loaded[model.digest] = kept
+
+
 def load_function(model: OwnModel) -> Callable[..., Any]:
     """Import the factory of an own model; call it inside `importable`.
 

@@ -233,3 +233,14 @@ def test_a_state_that_cannot_be_read_is_said(describe: Describe) -> None:
     broken = "\n\ndef state(*_, **__):\n    raise KeyError('gone')\n\n\nNet.state_dict = state\n"
     with pytest.raises(OwnCodeError, match=r"my_models\.py:\d+: KeyError"):
         check(describe(NET.format(forward=LOGITS) + broken))
+
+
+def test_what_was_counted_leaves_nothing_to_a_training(describe: Describe) -> None:
+    grid = "from functools import lru_cache\n\n\n@lru_cache\ndef grid():\n    return torch.ones(192)\n"
+    model = describe(grid + NET.format(forward="self.fc(images.flatten(1) * grid())"))
+    assert check(model) == {"cell", "width"}
+    for counted in (count_own(model), count_own.__wrapped__(model)):
+        assert counted == {"num_parameters": 193 * 5, "macs": 960}
+    loading._loaded.clear()
+    assert count_own.__wrapped__(model)["macs"] == 960
+    assert check(model) == {"cell", "width"}
