@@ -260,7 +260,7 @@ def refuse(images: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def break_gru(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models with an RNN raise."""
-    original = learner.build
+    original = learner.build_model
 
     def build(config: Any, generator: torch.Generator) -> nn.Module:
         model = original(config, generator)
@@ -269,7 +269,7 @@ def break_gru(monkeypatch: pytest.MonkeyPatch) -> None:
         model.forward = refuse  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(learner, "build", build)
+    monkeypatch.setattr(learner, "build_model", build)
 
 
 @pytest.mark.usefixtures("break_gru")

@@ -77,14 +77,14 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
     """Every model built from here on takes from it."""
     gc.freeze()  # memory that runs out is looked for in all objects, of which a process that runs tests has millions
     made = Memory()
-    original = learner.build
+    original = learner.build_model
 
     def build(config: Any, generator: torch.Generator) -> nn.Module:
         model = original(config, generator)
         model.register_forward_hook(lambda module, images, _: made.take(module, images[0]))
         return model
 
-    monkeypatch.setattr(learner, "build", build)
+    monkeypatch.setattr(learner, "build_model", build)
     yield made
     gc.unfreeze()
 
