@@ -22,6 +22,7 @@ import search.report.write
 import search.sweep.run  # noqa: F401  before anything is replaced in them
 from search.cli import main
 from search.journal.journal import Journal
+from search.runners import assignment
 from search.study import load
 
 COUNTED = {
@@ -99,6 +100,7 @@ def test_each_command_makes_everything_once(
     run: Callable[..., dict[str, int]], study_data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "study.yaml"
+    assignment._open_once.cache_clear()  # another test may have opened these data
     # What follows the journal does so in a process of its own.
     monkeypatch.setattr(
         "search.runners.session.FollowerProcess", lambda *_, **__: SimpleNamespace(close=lambda _: True)
