@@ -7,6 +7,7 @@ The next kind of a chain, or the recovery, goes on from there.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,7 +263,15 @@ def _cut_journal(e: Episode, draw: Callable[[int, int], int]) -> None:
     cut(file, draw(first, len(whole)))
 
 
+def await_optuna_log(e: Episode) -> None:
+    """Wait until the copy begins, which a process of its own writes, so that it may begin after the first epochs."""
+    file, end = e.folder / "optuna.log", time.monotonic() + 5
+    while time.monotonic() < end and not (file.is_file() and file.stat().st_size):
+        time.sleep(0.02)
+
+
 def cut_optuna_line(e: Episode) -> None:
+    await_optuna_log(e)
     kill_driver(e)
     file = e.existing("optuna.log")
     whole = file.read_bytes()
@@ -270,6 +279,7 @@ def cut_optuna_line(e: Episode) -> None:
 
 
 def lose_optuna_lines(e: Episode) -> None:
+    await_optuna_log(e)
     kill_driver(e)
     file = e.existing("optuna.log")
     lines = file.read_bytes().splitlines(keepends=True)
