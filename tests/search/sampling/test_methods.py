@@ -256,7 +256,7 @@ def test_a_sweep_that_learns_from_earlier_trials_can_be_cut_off_anywhere(
 
 @pytest.mark.parametrize("method", ["nsga2", "gp"])
 def test_an_earlier_trial_is_what_its_own_study_would_have_told(method: str) -> None:
-    """Both objectives are told, and an infeasible trial as such."""
+    """Optuna receives both objectives, and an infeasible trial counts as infeasible."""
     trial = dataclasses.replace(
         EARLIER[0], values=(0.4, 900.0), outcome=Infeasible(measure="latency_ms", value=3.0, limit=2.0)
     )
