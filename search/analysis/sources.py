@@ -107,7 +107,7 @@ def _read(path: Path, kind: str, asked: ReadOptions, tell: Callable[[str], None]
 
 
 def _choosing(asked: ReadOptions, tell: Callable[[str], None]) -> Choose:
-    from search.analysis.layout import choose_layout
+    from search.analysis.choose_layout import choose_layout
 
     def choose(headings: Sequence[str], rows: Sequence[Sequence[str]], faults: Faults) -> Layout | None:
         layout = choose_layout(headings, rows, asked, faults)

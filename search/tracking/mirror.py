@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from search.tracking.foreign import foreign_runs, not_ours
 from search.tracking.held_runs import HeldRuns, is_complete, is_wrong
 from search.tracking.mlflow_client import ForgottenError, RejectedError
 from search.tracking.mlflow_tracker import Point, Store
+from search.tracking.pictures import Pictures
 from search.tracking.run_values import add_comparison, config_of, flat, session_tags, values_of
 from search.uris import redacted
 from spaces.space import Space
@@ -66,6 +66,7 @@ class Mirror:
     def _begin(self) -> None:
         """Reset to the state before MLflow and the journal were read."""
         self._journal = Follower(self._folder)
+        self._pictures = Pictures(self._folder, self._journal, space=self._space, print_line=self._print_line)
         self._store: Store | None = None
         self._held: HeldRuns | None = None
         self._begun: set[str] = set()
@@ -103,7 +104,9 @@ class Mirror:
             if self._held is not None:
                 self._held.delete_duplicates()
             self._draw(None)
-            self._draw_sweep()
+            if self._store is not None and self._held is not None:
+                with self._rejections_told("sweep"):
+                    self._pictures.draw_sweep(self._store, self._held)
         return num_sent
 
     @contextlib.contextmanager
@@ -364,43 +367,5 @@ class Mirror:
                 if self._store is None or self._held is None or (until is not None and time.monotonic() > until):
                     return
                 with self._rejections_told(self._journal.records[key].label):
-                    self._draw_record(self._store, self._held, self._journal.records[key])
+                    self._pictures.draw_record(self._store, self._held, self._journal.records[key])
                 self._num_drawn[kind] += 1
-
-    def _draw_record(self, store: Store, held: HeldRuns, record: TrialRecord) -> None:
-        run = held.get(record.key)
-        confusions = [name for name in ("confusion", "test_confusion") if name in record.artifacts]
-        state = str(len(record.curve))
-        if run is None or run.tags.get(f"{PREFIX}pictures") == state or (len(record.curve) < 2 and not confusions):
-            return
-        from search.tracking import figures
-
-        with tempfile.TemporaryDirectory() as folder:
-            if len(record.curve) >= 2:
-                figures.draw_curves(record, Path(folder, "curves.png"))
-                store.log_file(run, Path(folder, "curves.png"))
-            for name in confusions:
-                file = Path(folder, f"{name}.png")
-                try:
-                    counts = figures.load_confusion(self._folder / record.artifacts[name])
-                    figures.draw_confusion(counts, self._journal.classes, file)
-                except (OSError, ValueError) as error:
-                    self._print_line(f"{record.label}: no figure of {record.artifacts[name]}: {error}")
-                else:
-                    store.log_file(run, file)
-        held.log(run, tags={f"{PREFIX}pictures": state})
-
-    def _draw_sweep(self) -> None:
-        held, store = self._held, self._store
-        run = held.get("sweep") if held is not None else None
-        records = [record for record in self._journal.of_kind("trial") if record.curve]
-        state = str(sum(len(record.curve) for record in records))
-        if store is None or held is None or run is None or not records or run.tags.get(f"{PREFIX}pictures") == state:
-            return
-        from search.tracking.sweep_pictures import draw_sweep_pictures
-
-        with tempfile.TemporaryDirectory() as folder, self._rejections_told("sweep"):
-            tags = draw_sweep_pictures(self._journal, self._space, Path(folder))
-            for picture in sorted(Path(folder).iterdir()):
-                store.log_file(run, picture)
-            held.log(run, tags={**tags, f"{PREFIX}pictures": state})

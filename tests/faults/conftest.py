@@ -38,7 +38,7 @@ def sweep_here(study: Mapping[str, Any], cache: Path) -> None:
         patch.setenv("HYBRID_SEARCH_CACHE", str(cache))
         patch.setattr("search.runners.session.FollowerProcess", NoFollower)
         patch.setattr("search.tracking.mirror.Mirror._draw", lambda *_: None)
-        patch.setattr("search.tracking.mirror.Mirror._draw_sweep", lambda *_: None)
+        patch.setattr("search.tracking.pictures.Pictures.draw_sweep", lambda *_: None)
         run_sweep(config)
         copies._optuna(config.folder, None, print).finish()
         if place := tracking_place(config):

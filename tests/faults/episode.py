@@ -29,6 +29,8 @@ from world import ROOT, World
 
 LIMIT_SECS = 240 * PATIENCE
 """For whatever is not timed itself: longer means that it hangs."""
+ENDING_SECS = 90
+"""For processes that see by looking now and then that what began them is gone, as Ray's agents do."""
 MAX_STARTS = 4
 """Of the command, until it must have ended by itself."""
 BACKLOG = "the next start of this study writes the rest"
@@ -470,7 +472,7 @@ class Episode:
         trials = read_trials(self.folder)
         found += check_continued(self._read_trace(), trials)
         if finished:
-            if left := processes.await_none(self.mark, 30 * PATIENCE):
+            if left := processes.await_none(self.mark, ENDING_SECS * PATIENCE):
                 found.append(f"processes are left over: {processes.tell(left)}")
             found += self._check_by_command()
         if found:

@@ -204,7 +204,7 @@ def test_nothing_new_sends_nothing(study: Study, server: Server, monkeypatch: py
 def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
     """Whatever the moment: the next mirror makes it as if nothing had happened."""
     monkeypatch.setattr(mirror_module.Mirror, "_draw", lambda *_: None)
-    monkeypatch.setattr(mirror_module.Mirror, "_draw_sweep", lambda *_: None)
+    monkeypatch.setattr(mirror_module.Pictures, "draw_sweep", lambda *_: None)
     study.session()
     study.trial("a", num_epochs=2)
     study.session("compare")

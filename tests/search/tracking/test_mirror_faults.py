@@ -44,7 +44,7 @@ def make(study: Study, server: Server, said: list[str] | None = None) -> Mirror:
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They come last and cost seconds."""
     monkeypatch.setattr(mirror_module.Mirror, "_draw", lambda *_: None)
-    monkeypatch.setattr(mirror_module.Mirror, "_draw_sweep", lambda *_: None)
+    monkeypatch.setattr(mirror_module.Pictures, "draw_sweep", lambda *_: None)
 
 
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
