@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from hybrid_models.settings import ModelSettings
 from search.study.fields import FieldDoc, study_fields, texts_of
 
 PAGE = Path(__file__).with_name("fields.md")
+EXAMPLES = Path(__file__).with_name("examples") / "fields.yaml"
 HEAD = """# Fields of a study file
 
 Written by `docs/write_fields.py` from the code. `hybrid-search schema > study.schema.json` prints the same as a JSON
@@ -24,19 +28,36 @@ Names for `space`, `fix` and `model`, beside those of `train`. A setting that do
 
 def page() -> str:
     """Return the page."""
-    parts, sections = [HEAD], dict[str, list[FieldDoc]]()
+    parts, sections, shown = [HEAD], dict[str, list[FieldDoc]](), examples()
     for field in study_fields():
         section, _, _ = field.name.rpartition(".")
         sections.setdefault(section, []).append(field)
     for section, found in sections.items():
         parts.append(f"## `{section}`\n" if section else "## The study\n")
-        parts.append("| field | values | default | meaning |\n|---|---|---|---|")
-        parts += [
-            f"| `{item.name}` | {_cell(item.values)} | {_cell(item.default)} | {_cell(item.text)} |" for item in found
-        ]
+        parts.append("| field | values | default | example | meaning |\n|---|---|---|---|---|")
+        parts += [_row(item, shown[item.name]) for item in found]
         parts.append("")
     parts += [SETTINGS, *(f"| `{name}` | {_cell(text)} |" for name, text in texts_of(ModelSettings).items()), ""]
     return "\n".join(parts)
+
+
+def examples() -> dict[str, str]:
+    """Return the example of each field, in YAML's flow style."""
+    found: dict[str, str] = {}
+    for key, value in yaml.safe_load(EXAMPLES.read_text(encoding="utf-8")).items():
+        is_section = any(field.name.startswith(f"{key}.") for field in study_fields())
+        inner = {f"{key}.{name}": item for name, item in value.items()} if is_section else {key: value}
+        found |= {name: _written(item) for name, item in inner.items()}
+    return found
+
+
+def _written(value: Any) -> str:  # noqa: ANN401
+    return yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False).removesuffix("...\n").strip()
+
+
+def _row(field: FieldDoc, example: str) -> str:
+    values, default, text = map(_cell, (field.values, field.default, field.text))
+    return f"| `{field.name}` | {values} | {default} | `{example}` | {text} |"
 
 
 def _cell(text: str) -> str:
