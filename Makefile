@@ -5,7 +5,7 @@ PYTHON ?= python3
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint slow faults bench lock clean
+.PHONY: help demo test lint slow faults bench docs docs-test lock clean
 
 help:
 	@echo "make demo    the whole path on the embedded digits, and the next commands"
@@ -14,6 +14,8 @@ help:
 	@echo "make slow    cluster, browser and long export tests"
 	@echo "make faults  more than 60 faults in real sweeps (half an hour); SEED=7 repeats a run"
 	@echo "make bench   the measurements behind bench/*.md"
+	@echo "make docs    the documentation site in site/, strict"
+	@echo "make docs-test  every command and Python block of the documentation; PAGE=study.md runs one page"
 	@echo "make lock    refresh requirements.lock (needs uv)"
 
 $(STAMP): pyproject.toml requirements.lock
@@ -49,8 +51,14 @@ faults: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m bench
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/documentation/run_examples.py $(PAGE)
+
 lock:
 	uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --no-annotate --no-header --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -83,7 +83,7 @@ def analyze(
     Raises:
         InputError: The results or options are invalid; one line per fault.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> scores = np.array([[0.91, 0.95], [0.90, 0.96], [0.92, 0.95], [0.89, 0.94], [0.90, 0.95], [0.91, 0.96]])
         >>> found = search.analyze(scores, names=["small", "large"], tell=lambda line: None)  # doctest: +SKIP

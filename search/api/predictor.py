@@ -33,7 +33,7 @@ def load(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Predict
         InputError: The folder is not an export, its files are damaged, or its model is built by source that is not
             trusted.
 
-    Example:
+    Examples:
         >>> predictor = search.load("winner")              # doctest: +SKIP
         >>> predictor.predict(["cat.jpg", "photos/"])      # doctest: +SKIP
     """

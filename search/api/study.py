@@ -27,7 +27,7 @@ IN_MEMORY = "the study given to from_dict"
 class MlflowExperiment:
     """Where a study's runs are in MLflow.
 
-    Example:
+    Examples:
         >>> place = search.Study.load("my-study.yaml").mlflow_experiment              # doctest: +SKIP
         >>> client = mlflow.MlflowClient(tracking_uri=place.uri)                       # doctest: +SKIP
         >>> client.get_experiment_by_name(place.name)                                  # doctest: +SKIP
@@ -50,7 +50,7 @@ class Study:
     the study file and the source of an own model are those of the moment of `load`.
     Every error is a `search.HybridSearchError` with one line per fault in `faults`.
 
-    Example:
+    Examples:
         >>> import search
         >>> study = search.Study.load("my-study.yaml", search={"trials": 20})   # doctest: +SKIP
         >>> study.sweep()                                                       # doctest: +SKIP

@@ -1,6 +1,6 @@
-"""The code blocks of a page of the documentation, with the comments that say how `run.py` treats them.
+"""The code blocks of a page of the documentation, with the comments that say how `run_examples.py` treats them.
 
-A comment stands in the line above its block:
+A comment stands above its block, in a line of its own or at the end of the text:
 
     <!-- not run: REASON -->           the block is listed with its reason, and not run
     <!-- small: KEY=VALUE ... -->      fields of a study, made small: added to commands by --set, or put into the file
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
-COMMENT = re.compile(r"^ *<!-- (?P<word>[a-z ]+?)(?:: (?P<value>.*?))? -->$")
+COMMENT = re.compile(r"<!-- (?P<word>[a-z ]+?)(?:: (?P<value>.*?))? -->$")
 TITLE = re.compile(r'title="([^"]+)"')
 LIST = re.compile(r"^ *([*-]|\d+\.) ")
 WORDS = {"not run", "small", "prints", "exit", "output", "page not run"}
@@ -47,6 +47,11 @@ class Block:
         return [line for line in lines if line]
 
     @property
+    def is_run(self) -> bool:
+        """Whether it contains commands or Python, rather than a file, an output or an excerpt."""
+        return self.title is None and (self.language in {"sh", "python"} or self.text.startswith("$ "))
+
+    @property
     def small(self) -> dict[str, str]:
         """Fields of a study that are made small -> their values."""
         return dict(item.split("=", 1) for item in shlex.split(self.comments.get("small", "")))
@@ -64,7 +69,7 @@ class Page:
     def not_run(self) -> list[tuple[Block, str]]:
         """The blocks that are not run although they are commands or Python, each with its reason."""
         found = [(block, self.reason or block.comments.get("not run", "")) for block in self.blocks]
-        return [(block, reason) for block, reason in found if reason and block.language in {"sh", "python"}]
+        return [(block, reason) for block, reason in found if reason and block.is_run]
 
 
 def read_page(path: Path) -> Page:
@@ -81,7 +86,7 @@ def read_page(path: Path) -> Page:
     while number < len(lines):
         line = lines[number]
         start = number
-        if comment := COMMENT.match(line):
+        if comment := COMMENT.search(line):
             word, value = comment["word"], comment["value"] or ""
             if word not in WORDS:
                 raise ValueError(f"{path}, line {number + 1}: unknown comment {word!r}; known: {sorted(WORDS)}")
