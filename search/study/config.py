@@ -60,6 +60,9 @@ class EarlierStudy(Section):
     """Settings that have another name in that study: its name -> the name here."""
 
 
+EarlierStudyLike = Annotated[EarlierStudy, BeforeValidator(_as_study, json_schema_input_type=UriText | EarlierStudy)]
+
+
 class StopWhen(Section):
     """When a sweep begins no new trial, before all planned ones."""
 
@@ -79,10 +82,13 @@ class SearchSection(Section):
     """Keyword arguments of the sampler's class, such as population_size of nsga2."""
     startup_trials: Annotated[int, Field(ge=1)] = 10
     """Number of random points before tpe, gp or cmaes uses earlier results."""
-    enqueue: Annotated[tuple[PointLike, ...], BeforeValidator(_as_points)] = ()
+    enqueue: Annotated[
+        tuple[PointLike, ...], BeforeValidator(_as_points, json_schema_input_type=str | tuple[PointLike, ...])
+    ] = ()
     """Presets or points to evaluate first; `top-5 of STUDY` stands for the five best points of an earlier study."""
     learn_from: Annotated[
-        tuple[Annotated[EarlierStudy, BeforeValidator(_as_study)], ...], BeforeValidator(_as_list)
+        tuple[EarlierStudyLike, ...],
+        BeforeValidator(_as_list, json_schema_input_type=UriText | tuple[EarlierStudyLike, ...]),
     ] = ()
     """Earlier studies whose trials the sampler learns from, as folders or URIs, or as {study: ..., rename: {...}}."""
     blocks: Annotated[int, Field(ge=1, le=100)] = 1

@@ -124,6 +124,8 @@ def _written(value: Any) -> str:  # noqa: ANN401
 def _values(entry: Mapping[str, Any]) -> str:
     if "anyOf" in entry:
         return " or ".join(dict.fromkeys(_values(item) for item in entry["anyOf"] if item.get("type") != "null"))
+    if "$ref" in entry:
+        return "mapping"
     if "enum" in entry:
         return ", ".join(map(str, entry["enum"]))
     if "const" in entry:
@@ -140,4 +142,4 @@ def _values(entry: Mapping[str, Any]) -> str:
 
 def _plain_items(entry: Mapping[str, Any]) -> str:
     items = entry.get("items")
-    return re.sub(r"mapping to .*", "mappings", _values(items)) if isinstance(items, dict) else "values"
+    return re.sub(r"mapping( to .*)?", "mappings", _values(items)) if isinstance(items, dict) else "values"

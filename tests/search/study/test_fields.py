@@ -56,6 +56,13 @@ def test_the_schema_accepts_the_shipped_studies(path: Path) -> None:
     Draft202012Validator(study_schema()).validate(yaml.safe_load(path.read_text()))
 
 
+@pytest.mark.parametrize("value", ["runs/first", ["runs/first"], [{"study": "runs/first", "rename": {"a": "b"}}]])
+def test_the_schema_accepts_every_form_of_earlier_studies(value: object) -> None:
+    data = yaml.safe_load(STUDIES[0].read_text())
+    data["search"]["learn_from"] = value
+    Draft202012Validator(study_schema()).validate(data)
+
+
 def test_the_schema_refuses_an_unknown_field() -> None:
     data = yaml.safe_load(STUDIES[0].read_text())
     data["search"]["trails"] = 3
