@@ -95,6 +95,7 @@ class Workplace:
             light = 60 if "cat" in name else 160
             pixels = rng.normal(light, 40, (16, 16, 3)).clip(0, 255).astype("uint8")
             Image.fromarray(pixels).save(path)
+        (self.folder / "list.csv").write_text("image\nphotos/cat/0.jpg\nphotos/dog/0.jpg\n", encoding="utf-8")
         self.run(f"python {self.folder}/docs/examples/make.py docs/examples")
 
     def run(self, command: str, expected: int = 0) -> str:
