@@ -39,7 +39,7 @@ SERVERS = re.compile(r"^hybrid-search (ui|serve) |--watch")
 OTHERS = ("MLFLOW_", "RAY_", "COLUMNS")
 """Environment variables that would change what a page shows."""
 COMMAND_SECS = 1800
-ANSWER_SECS = 240
+ANSWER_SECS = 600
 """Longest wait for the first line of a server."""
 
 
@@ -269,13 +269,11 @@ def main() -> int:
                     num_run, found = run_page(page, place)
                     faults += found
                     secs, state = time.monotonic() - start, f"{len(found)} FAILED" if found else "ok"
-                    print(f"{page.path.name:20} {num_run:3} run  {secs:5.0f} s  {state}", flush=True)
+                    print(f"{page.path.name:20} {num_run:3} run  {secs:5.0f} s  {state}", *found, sep="\n", flush=True)
     left_out = [(page, block, reason) for page in pages for block, reason in page.not_run()]
     print(f"\nNot run: {len(left_out)} blocks")
     for page, block, reason in left_out:
         print(f"  {page.path.relative_to(ROOT)}, line {block.line}: {reason}")
-    for fault in faults:
-        print(f"\nFAILED {fault}")
     return 1 if faults else 0
 
 
