@@ -33,9 +33,9 @@ define install
 	fi
 endef
 
-# What running needs.
+# What running needs; EXTRAS=[cluster,onnx] adds extras.
 $(STAMP): pyproject.toml $(LOCK)
-	$(call install)
+	$(call install,$(EXTRAS))
 	@touch $@
 
 # What the tests need, which is also all that running needs.

@@ -195,7 +195,7 @@ data: {name: digits}
 space: ecrnn
 fix: {rnn: bilstm}
 train: {epochs: 1, batch: 64}
-search: {trials: 2, enqueue: [ecrnn/cnn]}
+search: {trials: 2, enqueue: [ecrnn/crnn-bilstm-16]}
 resources: {cpus: 1}
 """
 
