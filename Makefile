@@ -33,9 +33,9 @@ define install
 	fi
 endef
 
-# What running needs; EXTRAS=[cluster,onnx] adds extras.
+# What running needs.
 $(STAMP): pyproject.toml $(LOCK)
-	$(call install,$(EXTRAS))
+	$(call install)
 	@touch $@
 
 # What the tests need, which is also all that running needs.
