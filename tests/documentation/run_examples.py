@@ -254,6 +254,7 @@ def run_page(page: Page, place: Workplace) -> tuple[int, list[str]]:
 
 def main() -> int:
     """Run the pages; return the exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores Ctrl-C for what it starts by `&`
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pages", nargs="*", help="names such as study.md; all pages if there are none")
     parser.add_argument("--list", action="store_true", help="list the blocks that are not run")
