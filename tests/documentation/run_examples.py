@@ -9,6 +9,7 @@ of the page. A command must end with the expected exit code, print something, an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -73,11 +74,21 @@ class Workplace:
         if not self._finished.exists():
             self._fill()
             (self.folder / "my-study.yaml").write_text(STUDY, encoding="utf-8")
-            for command in ("sweep my-study.yaml", "compare my-study.yaml", "export my-study.yaml --to winner"):
-                self.run(f"hybrid-search {command}")
+            for command in ("sweep", "compare"):
+                self.run(f"hybrid-search {command} my-study.yaml")
+            self._complete_copies()
+            self.run("hybrid-search export my-study.yaml --to winner")
             shutil.copytree(self.folder, self._finished)
             return
         shutil.copytree(self._finished, self.folder)  # to the same path, which MLflow's records contain
+
+    def _complete_copies(self) -> None:
+        """Wait for MLflow's copy, which a slow machine has not completed when a command ends."""
+        for _ in range(5):
+            with contextlib.suppress(Fault):
+                self.run("hybrid-search status my-study.yaml --check")
+                return
+            self.run("hybrid-search compare my-study.yaml")
 
     def _fill(self) -> None:
         import numpy as np
