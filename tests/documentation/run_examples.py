@@ -1,7 +1,7 @@
 """Run the commands and Python blocks of the documentation: `python tests/documentation/run_examples.py [PAGE...]`.
 
 Each page has a folder of its own, with images (`photos/`, `photo.jpg`, ...), `docs/examples`, and a finished study
-(`my-study.yaml`) if its blocks name it and the page does not write it. Blocks run in the order
+(`my-study.yaml`) if its blocks name it and the page writes no study file. Blocks run in the order
 of the page. A command must end with the expected exit code, print something, and print what its comments say.
 `blocks.py` lists the comments. `--list` only lists the blocks that are not run.
 """
@@ -67,7 +67,7 @@ class Workplace:
         """Make the folder of a page."""
         shutil.rmtree(self.folder, ignore_errors=True)
         blocks = [block for block in page.blocks if block.is_run or block.title]
-        own = any(block.title == "my-study.yaml" for block in blocks)
+        own = any((block.title or "").endswith(".yaml") for block in blocks)
         if own or not any(re.search(r"my-study|\bwinner\b", block.text) for block in blocks):
             self._fill()
             return
