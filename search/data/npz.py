@@ -67,8 +67,8 @@ def scan_npz(root: Path, size: int | None, use: Use) -> Listing:
     classes = sorted(set(values["train"])) if given is None else [str(name) for name in given]
     numbered = given is not None and arrays[pairs["train"][1]].dtype.kind != "U"
     index = {value: position for position, value in enumerate(range(len(classes)) if numbered else classes)}
-    for part, labels in values.items():
-        wrong = _class_faults(set(labels), index, classes, use)
+    for part, there in values.items():
+        wrong = _class_faults(set(there), index, classes, use)
         faults += [f"{at(root)}: {pairs[part][1]}: {fault}" for fault in wrong]
     if faults:
         raise LayoutError(*faults)
