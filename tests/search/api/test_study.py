@@ -85,9 +85,7 @@ def test_overrides_are_sections_or_fields(data: dict[str, Any], tmp_path: Path) 
     config = changed._config
     assert (config.seed, config.search.trials, config.search.sampler) == (4, 1, "grid")
     assert changed.folder == tmp_path / "other" / "from-python"
-    assert search.Study.load(file, search={})._config == search.Study.load(file)._config, (
-        "an empty section changes none"
-    )
+    assert search.Study.load(file, search={})._config == search.Study.load(file)._config, "nothing is replaced"
     small = search.Study.load(file, model={"init": "keras"}, train={"weight_decay": 1e-5})._config
     assert small.model == {**data.get("model", {}), "init": "keras"}, "sections are merged"
     assert small.train.weight_decay == 1e-5
