@@ -12,10 +12,17 @@
     layout.hoverlabel = { align: "left", bgcolor: "#ffffff", bordercolor: "#666666", font: { color: "#1b1b1b" } };
     Plotly.newPlot(place, data, layout, config);
   };
-  // What is folded away has no width yet: it is drawn when it opens.
-  for (const place of document.querySelectorAll(".live")) if (!place.closest("details:not([open])")) draw(place);
-  for (const part of document.querySelectorAll("details"))
-    part.addEventListener("toggle", () => part.open && part.querySelectorAll(".live").forEach(draw));
+  // A picture is drawn when it comes near the window, so that the page opens at once; what is folded away, when it opens.
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries) if (entry.isIntersecting) {
+        near.unobserve(entry.target);
+        draw(entry.target.querySelector(".live"));
+      }
+    },
+    { rootMargin: "800px" },
+  );
+  for (const place of document.querySelectorAll("figure .live")) near.observe(place.closest("figure"));
 
   // What is folded away on the screen belongs on paper.
   const closed = [];

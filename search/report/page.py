@@ -81,7 +81,10 @@ def _top(material: Material) -> Html:
     counts = material.comparisons
     told = f"{counted(len(counts), 'declared comparison')}: {verdict_counts(counts)}" if counts else "not compared"
     eyebrow = styled("p", "eyebrow", "Report on the study ", tag("b", study.name), f" · {study.data.name} · {told}")
-    return tag("header", eyebrow, tag("h1", headline(material)))
+    if material.decision is None:
+        return tag("header", eyebrow, tag("h1", headline(material)))
+    decision = f"{material.decision[0].upper()}{material.decision[1:]}."
+    return tag("header", eyebrow, tag("h1", decision), styled("p", "lead", headline(material)))
 
 
 def _scripts() -> list[Html]:

@@ -454,8 +454,12 @@ def test_a_forgotten_set_is_refused_where_something_is_trained_and_said_elsewher
 
 def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept: Path, tmp_path: Path) -> None:
     names = ("selection score", "corrected score", "score on fresh repeats")
-    before = call("status", swept)
-    after = [call("compare", swept), call("status", swept), call("export", swept, "--to", tmp_path / "winner")]
+    before = call("status", swept, "--verbose")
+    after = [
+        call("compare", swept),
+        call("status", swept, "--verbose"),
+        call("export", swept, "--to", tmp_path / "winner"),
+    ]
     study = load_study(swept)
     shown = [before.out, *(item.out for item in after[:2])]
     shown.append((study.folder / "comparison" / "table.md").read_text())
