@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Sequence
 
 STEPS = {
-    "sweep": ("sweep {}", "resume the sweep"),
-    "compare": ("compare {}", "train the finalists again, and test the difference"),
-    "export": ("export {} --to winner", "write the model with its evidence"),
-    "report": ("report {}", "write everything to one page"),
-    "ui": ("ui {}", "browse all runs in MLflow"),
+    "sweep": ("sweep {}", "resume it"),
+    "compare": ("compare {}", "test fresh repeats"),
+    "export": ("export {} --to winner", "model and evidence"),
+    "report": ("report {}", "one page"),
+    "ui": ("ui {}", "runs in MLflow"),
 }
 """Step -> command, and its purpose."""
 

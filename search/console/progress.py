@@ -73,6 +73,7 @@ class Display:
         if self._live is not None:
             self._is_over, self._look_again = True, 0.0
             self._live.stop()
+            self._console.print()
             return
         status = self._status()
         if status.num_over != self._last_over:

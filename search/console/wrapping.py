@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
 import textwrap
 
-KEY_COLUMNS = 12
-"""Columns of the names in `status`, `plan` and `compare`: `nominee     ...`."""
-_KEYED = re.compile(rf"(?=.{{{KEY_COLUMNS}}}\S)(\S+( \S+)*)? {{2,}}")
+MIN_COLUMNS = 30
+"""Columns that must remain beside an indent."""
+_NAMES = re.compile(r".* {2,}")
 
 
 def wrapped(line: str, width: int | None) -> list[str]:
-    """Wrap a line between words; what follows a name in the first columns stays to the right of it.
+    """Wrap a line between words; what stands right of names and numbers stays right of them.
 
     A line with a command is not wrapped, so that it can be copied from the terminal.
 
-    >>> wrapped("verdict     no difference was found", 26)
-    ['verdict     no difference', '            was found']
+    >>> wrapped("verdict     no difference was found in five repeats", 44)
+    ['verdict     no difference was found in five', '            repeats']
 
     Args:
         line: One line.
@@ -25,30 +28,23 @@ def wrapped(line: str, width: int | None) -> list[str]:
     Returns:
         At least one line.
     """
-    is_keyed = _KEYED.match(line)
-    text = line[KEY_COLUMNS:] if is_keyed else line.lstrip()
-    if width is None or len(line) <= width or text.startswith("hybrid-search "):
+    names = _NAMES.match(line)
+    indent = names.end() if names else 0
+    if width is None or len(line) <= width or line.startswith("hybrid-search ", indent):
         return [line]
-    indent = KEY_COLUMNS if is_keyed else 2
-    first = line[: len(line) - len(line.lstrip())]
-    lines = textwrap.wrap(
-        line,
-        max(width, 2 * KEY_COLUMNS),
-        initial_indent=first,
-        subsequent_indent=" " * indent,
+    if width - indent < MIN_COLUMNS:
+        indent = 0
+    words = textwrap.wrap(
+        line[indent:],
+        max(width - (indent or 2), MIN_COLUMNS),
         break_long_words=False,
         break_on_hyphens=False,
-        drop_whitespace=True,
     )
-    return lines or [line]
+    return [line[:indent] + words[0], *(" " * (indent or 2) + part for part in words[1:])] if words else [line]
 
 
 def terminal_width() -> int | None:
     """Return the columns of the terminal on standard output, or COLUMNS; None if the output is a file or a pipe."""
-    import os
-    import shutil
-    import sys
-
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
     return None

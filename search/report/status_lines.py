@@ -62,10 +62,11 @@ def _counts(overview: Overview, *, is_verbose: bool) -> Iterator[str]:
 
 
 def _nominee(overview: Overview) -> Iterator[str]:
-    """Yield the nominee with its scores in one line, and the configuration that is exported if that is another."""
+    """Yield the nominee with its scores, and the configuration that is exported if that is another."""
     selection, choice = overview.selection, overview.choice
     if selection:
-        yield f"nominee     {selection.name}: {'; '.join(_short_scores(selection))}"
+        yield f"nominee     {selection.name}: {selection.state}"
+        yield from (f"            {score}" for score in _short_scores(selection))
     if choice and not (selection and (choice.name, choice.state) == (selection.name, selection.state)):
         yield f"export      {choice.name}: {choice.state}"
     if choice:
@@ -73,7 +74,6 @@ def _nominee(overview: Overview) -> Iterator[str]:
 
 
 def _short_scores(selection: Selection) -> Iterator[str]:
-    yield selection.state
     if selection.selection_score is not None:
         yield f"validation {percent(selection.selection_score)} ({num_runs(selection.num_blocks)}, selected for it)"
     if selection.confirmed_score:
