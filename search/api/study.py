@@ -286,7 +286,7 @@ def _status(config: StudyConfig) -> Shown:
     document = load_comparison(config.folder)
     return Shown(
         data=overview.to_dict(found),
-        lines=tuple(to_lines(found)),
+        lines=tuple(to_lines(found, is_verbose=True)),
         comparisons=tuple(document.comparisons) if document else (),
     )
 

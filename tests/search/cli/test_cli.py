@@ -572,4 +572,4 @@ def test_other_studies_are_learned_from_only_if_that_is_allowed(
     assert shown.code == 0
     assert f"second: {words}" in shown.err + shown.out
     assert call("sweep", study).code == 0, "the decision is in the journal"
-    assert f"earlier     {words}" in call("status", folder.with_name("second")).out
+    assert f"earlier     {words}" in call("status", folder.with_name("second"), "--verbose").out
