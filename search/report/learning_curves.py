@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Curve = list[tuple[int, float]]
 """(epoch, validation accuracy in per cent) of the validated epochs."""
 KINDS = (
-    ("stopped early", Stopped, GREY),
     ("completed", Completed, BLUE),
+    ("stopped early", Stopped, GREY),
     ("failed", Failed, VERMILION),
 )
 """Label, outcome and colour; the last ones are on top."""

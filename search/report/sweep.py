@@ -85,9 +85,8 @@ def _curves(material: Material) -> list[Html]:
     values = values_of(trials)
     if len(values) > 1:
         parts.append(_best_of(material, values))
-    if any(len(record.curve) > 1 for record in trials):
-        parts.append(_learning(trials))
-    return [styled("div", "side-by-side", *parts)] if parts else []
+    beside = [styled("div", "side-by-side", *parts)] if parts else []
+    return [*beside, *([_learning(trials)] if any(len(record.curve) > 1 for record in trials) else [])]
 
 
 def _learning(trials: Sequence[TrialRecord]) -> Html:

@@ -64,7 +64,7 @@ def test_learning_curves_are_those_of_all_trials(
         trial(3, [], Failed(reason="x")),
     ]
     assert [record.number for record in drawn(trials)] == [0, 1, 2]
-    stopped, completed, best = curves_figure(drawn(trials), trials[1]).data
+    completed, stopped, best = curves_figure(drawn(trials), trials[1]).data
     assert (stopped.name, completed.name, best.name) == ("stopped early", "completed", "nominee")
     assert list(completed.x) == [1, 2, None, 1, 3, None]
     assert list(completed.y) == [50, 75, None, 50, 90, None]
