@@ -295,6 +295,19 @@ def test_nothing_heavy_is_imported(module: str) -> None:
     assert run.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("words", ["sweep my.yaml", "compare my.yaml", "demo"])
+def test_a_terminal_shows_something_before_anything_heavy_is_loaded(words: str) -> None:
+    loaded = f"[name for name in {HEAVY['search.cli']!r} if name in sys.modules]"
+    script = (
+        "import sys, search.cli.app as app\n"
+        f"def step(words): sys.exit(words + ': ' + str({loaded}))\n"
+        "app.print_step = step\n"
+        "app.main()"
+    )
+    run = subprocess.run([sys.executable, "-c", script, *words.split()], capture_output=True, text=True, check=False)
+    assert run.stderr.strip() in {"reading my.yaml: []", "loading the program: []"}
+
+
 @pytest.fixture
 def swept(call: Any, write: Any) -> Path:
     """A study file whose sweep is over."""
