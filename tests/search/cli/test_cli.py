@@ -297,7 +297,7 @@ def test_nothing_heavy_is_imported(module: str) -> None:
 
 @pytest.mark.parametrize("words", ["sweep my.yaml", "compare my.yaml", "demo"])
 def test_a_terminal_shows_something_before_anything_heavy_is_loaded(words: str) -> None:
-    loaded = f"[name for name in {HEAVY['search.cli']!r} if name in sys.modules]"
+    loaded = f"[name for name in {HEAVY['search.sweep.run']!r} if name in sys.modules]"
     script = (
         "import sys, search.cli.app as app\n"
         f"def step(words): sys.exit(words + ': ' + str({loaded}))\n"
