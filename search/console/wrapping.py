@@ -9,14 +9,15 @@ import sys
 import textwrap
 
 MIN_COLUMNS = 30
-"""Columns that must remain beside an indent."""
+"""Columns that must remain for the last column of a line."""
 _NAMES = re.compile(r".* {2,}")
 
 
 def wrapped(line: str, width: int | None) -> list[str]:
     """Wrap a line between words; what stands right of names and numbers stays right of them.
 
-    A line with a command is not wrapped, so that it can be copied from the terminal.
+    A line with a command is not wrapped, so that it can be copied from the terminal, nor is a line whose last column
+    has no room.
 
     >>> wrapped("verdict     no difference was found in five repeats", 44)
     ['verdict     no difference was found in five', '            repeats']
@@ -32,8 +33,8 @@ def wrapped(line: str, width: int | None) -> list[str]:
     indent = names.end() if names else 0
     if width is None or len(line) <= width or line.startswith("hybrid-search ", indent):
         return [line]
-    if width - indent < MIN_COLUMNS:
-        indent = 0
+    if width - indent < MIN_COLUMNS:  # a row of a table, or a very narrow terminal
+        return [line]
     words = textwrap.wrap(
         line[indent:],
         max(width - (indent or 2), MIN_COLUMNS),
