@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from search.journal.comparison import Choice, ComparisonDocument
 from search.journal.nominee import CONFIRMED, comparisons_of, has_won
 from search.significance.records import Comparison, Verdict
-from search.significance.settling import what_settles
+from search.significance.settling import can_be_planned, what_settles
 
 
 def decision_of(choice: Choice | None, document: ComparisonDocument | None) -> str | None:
@@ -46,8 +46,9 @@ def decision_of(choice: Choice | None, document: ComparisonDocument | None) -> s
 
 def _why(unbeaten: Sequence[Comparison], kept: Sequence[str], others: Sequence[str]) -> str:
     """Return why no configuration won, as the end of a decision."""
-    if settles := what_settles(unbeaten):
-        return f"; {settles}"
+    undecided = [item for item in unbeaten if item.verdict in {Verdict.INCONCLUSIVE, Verdict.REFUSED}]
+    if undecided and all(map(can_be_planned, undecided)):  # else the number would be that of a part
+        return f"; {what_settles(undecided)}"
     verdicts = {item.verdict for item in unbeaten}
     if verdicts == {Verdict.EQUIVALENT}:
         return (

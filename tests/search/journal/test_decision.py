@@ -78,6 +78,8 @@ def test_repeats_that_would_have_found_the_gap_say_what_they_find(decided: Any) 
 def test_nothing_is_planned_on_a_spread_from_diverged_repeats(decided: Any, make_document: MakeDocument) -> None:
     fields = {**OPEN, "num_blocks_for_rope": 55, "sensitivity_verdict": "better", "reason": "it depends"}
     assert decided(pair(**fields)) == "keep X; no verdict, because it depends"
+    both = (pair(**fields), pair("Y", **OPEN, num_blocks_for_rope=9))
+    assert decided(*both) == "keep X or Y; no verdict, because it depends"
     (item,) = make_document({"contenders": [], "comparisons": [pair(**OPEN, num_blocks_for_rope=55)]}).comparisons
     assert isinstance(item, Comparison)
     assert what_settles([item])
