@@ -48,6 +48,8 @@ def check(page: Any) -> None:
     assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(levels))
     assert all(len(attributes["alt"]) > 20 for attributes in page.all("img"))
     assert all(attributes["src"].startswith("data:image/png;base64,") for attributes in page.all("img"))
+    regions = [attributes["aria-label"] for attributes in page.all("div") if attributes.get("role") == "region"]
+    assert len(regions) == len(set(regions))
     assert not page.all("link", "iframe", "object", "base")
     assert all("src" not in attributes for attributes in page.all("script"))
     assert len(page.figures) == len(page.all("figure")) == len(page.all("img"))
