@@ -285,12 +285,13 @@ class Study:
 def _status(config: StudyConfig) -> Shown:
     from search.journal.comparison_file import load_comparison
     from search.report import overview
+    from search.report.status_lines import to_lines
 
     found = overview.make_overview(config)
     document = load_comparison(config.folder)
     return Shown(
         data=overview.to_dict(found),
-        lines=tuple(overview.to_lines(found)),
+        lines=tuple(to_lines(found, is_verbose=True)),
         comparisons=tuple(document.comparisons) if document else (),
     )
 

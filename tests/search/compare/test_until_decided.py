@@ -29,7 +29,8 @@ from search.journal.journal import Journal
 from search.journal.nominee import NOMINATED, PROVISIONAL
 from search.journal.reading import read_events, read_records
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult
-from search.report.overview import make_overview, to_lines
+from search.report.overview import make_overview
+from search.report.status_lines import to_lines
 from search.runners import inline
 from search.runners.assignment import Assignment
 from search.significance.declared import Declared
@@ -201,7 +202,7 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert [(item["a"], item["b"]) for item in document["comparisons"]] == [(finalist, hopeless), (finalist, alike)]
     assert {item["num_blocks"] for item in document["comparisons"]} == {3}
     assert document["declared"]["confirm"] == 3
-    told = "\n".join(to_lines(make_overview(study)))
+    told = "\n".join(to_lines(make_overview(study), is_verbose=True))
     assert "race        Raced on validation accuracy: 8 repeats of at most 8." in told
     # Nothing is shown against the one that is alike, so the survivor stays what it was.
     assert (pick_winner(study).name, pick_winner(study).state) == (finalist, NOMINATED)
