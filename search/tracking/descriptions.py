@@ -28,10 +28,11 @@ def description_tags(run: MlflowRun | None, text: str) -> dict[str, str]:
 
     Args:
         run: The run as it is in MLflow; None if it is new.
-        text: The description in Markdown; cut at MLflow's limit.
+        text: The description in Markdown; cut at MLflow's limit. Empty for no description.
     """
-    held = run.tags.get(NOTE_TAG, "") if run else ""
-    if run is not None and held and _digest(held) != run.tags.get(WRITTEN_TAG):
+    held = run.tags.get(NOTE_TAG) if run else None
+    is_edited = run is not None and held and _digest(held) != run.tags.get(WRITTEN_TAG)
+    if is_edited or not text:
         return {}
     text = short(text)
     return {NOTE_TAG: text, WRITTEN_TAG: _digest(text)}

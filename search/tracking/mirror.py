@@ -179,8 +179,7 @@ class Mirror:
                 held = HeldRuns(store, self._journal.journal_id)
                 self._refuse_foreign(store, held)
                 self._tidy(held)
-                self._read_study()
-                store.describe(experiment_tags(self._journal, self._folder.name, self._facts))
+                self._describe(store)
             except RejectedError as error:
                 raise TrackingError(*error.faults) from None
             left = self._journal.left
@@ -189,11 +188,14 @@ class Mirror:
             self._store, self._held = store, held
         return self._store, self._held
 
-    def _read_study(self) -> None:
+    def _describe(self, store: Store) -> None:
+        """Read the study file, and store the view of the run table."""
         try:
             self._facts = self._read_facts() if self._read_facts else None
         except HybridSearchError as error:
             self._print_line(f"the runs in MLflow lack the study's settings, which cannot be read: {error}")
+        with self._rejections_told("view of the run table"):
+            store.describe(experiment_tags(self._journal, self._folder.name, self._facts))
 
     def _refuse_foreign(self, store: Store, held: HeldRuns) -> None:
         """Raise if the experiment contains foreign runs; the driver's own check may have been impossible."""

@@ -21,6 +21,8 @@ VIEW_TAG = "mlflow.sharedViewState."
 """Beginning of the tags with views."""
 MAX_CHARS = 5_000
 """MLflow's limit of a tag of an experiment."""
+NAME_PIXELS = 240
+"""Width of the column with the names of the runs."""
 _METRICS = ("test_accuracy", "epoch", "num_parameters")
 """Metrics that have a column beside the objectives."""
 
@@ -49,8 +51,8 @@ def experiment_tags(journal: Follower, study: str, facts: StudyFacts | None) -> 
 def _view(study: str, at_ms: int, parameters: Sequence[str], goals: Mapping[str, str]) -> str:
     metrics = list(dict.fromkeys(("val_accuracy", *goals, *_METRICS)))
     columns = [
-        f"tags.`{PREFIX}outcome`",
         *(f"metrics.`{name}`" for name in metrics),
+        f"tags.`{PREFIX}outcome`",
         *(f"params.`{name}`" for name in parameters),
     ]
     first = next(iter(goals))
@@ -58,6 +60,8 @@ def _view(study: str, at_ms: int, parameters: Sequence[str], goals: Mapping[str,
         "orderByKey": f"metrics.`{first}`",
         "orderByAsc": goals[first] == "min",
         "selectedColumns": columns,
+        "columnOrder": ["attributes.`Run Name`", *columns, "duration"],
+        "columnWidths": {"attributes.`Run Name`": NAME_PIXELS},
         "compareRunCharts": _charts(list(goals), parameters),
         "compareRunSections": [_SECTION, _SYSTEM_SECTION],
     }

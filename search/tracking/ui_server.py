@@ -12,6 +12,8 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
+from search.errors import HybridSearchError
+
 if TYPE_CHECKING:
     import socket
 
@@ -26,6 +28,7 @@ def main(host: str, port: int, greeting: str) -> None:
     from mlflow.server.fastapi_app import app
     from mlflow.server.handlers import initialize_backend_stores
 
+    from search.tracking.mlflow_client import translated
     from search.tracking.mlflow_database import prepare
 
     class Server(uvicorn.Server):
@@ -39,8 +42,12 @@ def main(host: str, port: int, greeting: str) -> None:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
-    prepare(uri)
-    initialize_backend_stores(uri, uri, "mlflow-artifacts:/")
+    try:
+        with translated(uri):
+            prepare(uri)
+            initialize_backend_stores(uri, uri, "mlflow-artifacts:/")
+    except HybridSearchError as error:
+        sys.exit(f"MLflow cannot open its store: {error}")
     Server(uvicorn.Config(app, host=host, port=port, log_level="warning")).run()
 
 

@@ -45,11 +45,11 @@ def test_the_columns_are_scores_and_the_free_parameters_and_the_best_trial_is_fi
     study.session()
     state = state_of(tags_of(study, StudyFacts(space=SPACE)), study)
     assert state["selectedColumns"] == [
-        "tags.`hybrid_search.outcome`",
         "metrics.`val_accuracy`",
         "metrics.`test_accuracy`",
         "metrics.`epoch`",
         "metrics.`num_parameters`",
+        "tags.`hybrid_search.outcome`",
         "params.`cell`",
         "params.`rate`",
     ]
@@ -64,7 +64,7 @@ def test_the_first_objective_orders_the_runs(study: Study) -> None:
     tags = tags_of(study)
     state = state_of(tags, study)
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`val_loss`", True)
-    assert state["selectedColumns"][1:4] == ["metrics.`val_accuracy`", "metrics.`val_loss`", "metrics.`num_parameters`"]
+    assert state["selectedColumns"][:3] == ["metrics.`val_accuracy`", "metrics.`val_loss`", "metrics.`num_parameters`"]
     assert tags["mlflow.experiment.primaryMetric.name"] == "val_loss"
 
 
