@@ -54,6 +54,9 @@ def draw(study: str, only: list[str]) -> None:
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
         view = browser.new_page(viewport={"width": 1360, "height": 800})
+        # The page of a new browser opens its assistant.
+        settings = {"mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true", "mlflow.assistant.panelOpen_v1": "false"}
+        view.add_init_script("".join(f"localStorage.setItem('{name}', '{value}');" for name, value in settings.items()))
         for name, (address, sign) in pages.items():
             if only and name not in only:
                 continue

@@ -21,6 +21,8 @@ VIEW_TAG = "mlflow.sharedViewState."
 """Beginning of the tags with views."""
 MAX_CHARS = 5_000
 """MLflow's limit of a tag of an experiment."""
+NUM_AXES = 8
+"""Most parameters among the parallel coordinates."""
 NAME_PIXELS = 240
 """Width of the column with the names of the runs."""
 _METRICS = ("test_accuracy", "epoch", "num_parameters")
@@ -30,7 +32,7 @@ _METRICS = ("test_accuracy", "epoch", "num_parameters")
 def experiment_tags(journal: Follower, study: str, facts: StudyFacts | None) -> dict[str, str]:
     """Return the tags of an experiment that make MLflow show a study's runs as those of model training, best first.
 
-    The runs are in the order of the sweep's first objective, or of the validation accuracy.
+    The runs are in the order of the validation accuracy, or of another objective if the sweep does not have this one.
 
     Args:
         journal: The followed journal, whose id is the key of the view.
@@ -38,8 +40,12 @@ def experiment_tags(journal: Follower, study: str, facts: StudyFacts | None) -> 
         facts: Its space, whose free parameters have a column each, as many as fit; None for no such columns.
     """
     goals = dict(journal.sessions.get("sweep", {}).get("objectives") or {"val_accuracy": "max"})
-    parameters = [item.name for item in facts.space.parameters if not isinstance(item.domain, Fixed)] if facts else []
-    while len(text := _view(study, journal.first_ms, parameters, goals)) > MAX_CHARS and parameters:
+    goals = dict(sorted(goals.items(), key=lambda goal: goal[0] != "val_accuracy"))
+    free = [item for item in facts.space.parameters if not isinstance(item.domain, Fixed)] if facts else []
+    # Parallel coordinates leave out runs without a value of one of the axes.
+    axes = [item.name for item in free if not item.when][:NUM_AXES]
+    parameters = [item.name for item in free]
+    while len(text := _view(study, journal.first_ms, parameters, goals, axes)) > MAX_CHARS and parameters:
         parameters.pop()
     return {
         "mlflow.experimentKind": "custom_model_development",
@@ -48,7 +54,7 @@ def experiment_tags(journal: Follower, study: str, facts: StudyFacts | None) -> 
     }
 
 
-def _view(study: str, at_ms: int, parameters: Sequence[str], goals: Mapping[str, str]) -> str:
+def _view(study: str, at_ms: int, parameters: Sequence[str], goals: Mapping[str, str], axes: Sequence[str]) -> str:
     metrics = list(dict.fromkeys(("val_accuracy", *goals, *_METRICS)))
     columns = [
         *(f"metrics.`{name}`" for name in metrics),
@@ -62,7 +68,7 @@ def _view(study: str, at_ms: int, parameters: Sequence[str], goals: Mapping[str,
         "selectedColumns": columns,
         "columnOrder": ["attributes.`Run Name`", *columns, "duration"],
         "columnWidths": {"attributes.`Run Name`": NAME_PIXELS},
-        "compareRunCharts": _charts(list(goals), parameters),
+        "compareRunCharts": _charts(list(goals), axes),
         "compareRunSections": [_SECTION, _SYSTEM_SECTION],
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
@@ -71,7 +77,7 @@ def _view(study: str, at_ms: int, parameters: Sequence[str], goals: Mapping[str,
     return json.dumps({**saved, **state}, separators=(",", ":"))
 
 
-def _charts(metrics: list[str], parameters: Sequence[str]) -> list[dict[str, Any]]:
+def _charts(metrics: list[str], axes: Sequence[str]) -> list[dict[str, Any]]:
     """Return the charts of the page in their order; it adds one for each other metric."""
     common = {"metricSectionId": _SECTION["uuid"], "deleted": False, "isGenerated": False}
     parallel = {
@@ -79,7 +85,7 @@ def _charts(metrics: list[str], parameters: Sequence[str]) -> list[dict[str, Any
         "uuid": "parallel",
         "type": "PARALLEL",
         "runsCountToCompare": 100,
-        "selectedParams": list(parameters),
+        "selectedParams": list(axes),
         "selectedMetrics": metrics,
         "showAllRuns": True,
     }
@@ -99,7 +105,7 @@ def _charts(metrics: list[str], parameters: Sequence[str]) -> list[dict[str, Any
         }
         for name in metrics[:1]
     ]
-    return [*([parallel] if parameters else []), *lines]
+    return [*([parallel] if axes else []), *lines]
 
 
 _SECTION = {

@@ -132,5 +132,5 @@ _PLACE = "cell => Number(cell.closest('[role=row]').getAttribute('row-index'))"
 
 
 def _shown(value: float) -> str:
-    """A number as MLflow's table shows it."""
-    return f"{value:.4f}".rstrip("0").rstrip(".")
+    """A number as MLflow's table has it."""
+    return repr(value).removesuffix(".0")

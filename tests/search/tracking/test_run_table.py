@@ -20,7 +20,15 @@ from spaces.space import Space
 if TYPE_CHECKING:
     from conftest import Server, Study
 
-SPACE = Space.from_dict("s", {"cell": ["gru", "lstm"], "rate": {"float": [0.001, 0.1]}, "depth": 2})
+SPACE = Space.from_dict(
+    "s",
+    {
+        "cell": ["none", "lstm"],
+        "rate": {"float": [0.001, 0.1]},
+        "nodes": {"int": [8, 64], "when": {"cell": "lstm"}},
+        "depth": 2,
+    },
+)
 
 
 def tags_of(study: Study, facts: StudyFacts | None = None) -> dict[str, str]:
@@ -52,20 +60,25 @@ def test_the_columns_are_scores_and_the_free_parameters_and_the_best_trial_is_fi
         "tags.`hybrid_search.outcome`",
         "params.`cell`",
         "params.`rate`",
+        "params.`nodes`",
     ]
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`val_accuracy`", False)
     parallel, line = state["compareRunCharts"]
+    # A run without nodes would not be drawn.
     assert (parallel["selectedParams"], parallel["selectedMetrics"]) == (["cell", "rate"], ["val_accuracy"])
     assert line["metricKey"] == "val_accuracy"
 
 
-def test_the_first_objective_orders_the_runs(study: Study) -> None:
-    study.session(objectives={"val_loss": "min", "num_parameters": "min"})
+def test_another_objective_orders_the_runs_if_accuracy_is_none(study: Study) -> None:
+    study.session(objectives={"val_loss": "min"})
     tags = tags_of(study)
     state = state_of(tags, study)
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`val_loss`", True)
-    assert state["selectedColumns"][:3] == ["metrics.`val_accuracy`", "metrics.`val_loss`", "metrics.`num_parameters`"]
+    assert state["selectedColumns"][:3] == ["metrics.`val_accuracy`", "metrics.`val_loss`", "metrics.`test_accuracy`"]
     assert tags["mlflow.experiment.primaryMetric.name"] == "val_loss"
+    study.session(objectives={"num_parameters": "min", "val_accuracy": "max"})
+    state = state_of(tags_of(study), study)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`val_accuracy`", False)
 
 
 def test_a_large_space_is_cut_at_the_limit_of_a_tag(study: Study) -> None:
