@@ -39,16 +39,20 @@ def draw(study: str, only: list[str]) -> None:
         trials = [run.info.run_id for run in by_kind["trial"]]
         ids = ",".join(f'"{run_id}"' for run_id in trials[:5])
         model = client.search_registered_models()[0].name
+
+        def page_of(run_id: str) -> str:
+            return f"{server}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
+
         pages = {
             "table": (page_address, ".ag-row"),
-            "trial": (f"{server}/#/experiments/{experiment}/runs/{trials[0]}", "text=Parameters"),
-            "comparison": (
-                f"{server}/#/experiments/{experiment}/runs/{by_kind['comparison'][0].info.run_id}",
-                "text=Metrics",
+            "trial": (page_of(trials[0]), "text=Parameters"),
+            "comparison": (page_of(by_kind["comparison"][0].info.run_id), "text=Metrics"),
+            "compare": (
+                f"{server}/#/compare-runs?workflowType=machine_learning&runs=[{ids}]&experiments=[%22{experiment}%22]",
+                ".js-plotly-plot",
             ),
-            "compare": (f"{server}/#/compare-runs?runs=[{ids}]&experiments=[%22{experiment}%22]", ".js-plotly-plot"),
             "charts": (f"{page_address}&compareRunsMode=CHART", "text=val_accuracy"),
-            "registry": (f"{server}/#/models/{model}/versions/1", "text=Version 1"),
+            "registry": (f"{server}/#/models/{model}/versions/1?workflowType=machine_learning", "text=Version 1"),
         }
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

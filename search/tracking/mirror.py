@@ -381,7 +381,7 @@ class Mirror:
             tags=tags,
         )
         if status != "RUNNING":
-            held.set_status(run, status, journal.last_ms)
+            held.set_status(run, status, journal.command_ms.get(command, journal.last_ms))
 
     def _draw(self, until: float | None) -> None:
         for kind, ended in self._journal.ended.items():

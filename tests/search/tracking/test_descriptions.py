@@ -78,6 +78,10 @@ def test_a_sweep_says_what_to_do_next(study: Study, server: Server) -> None:
     study.journal.note("stop")
     sync(study, server)
     assert "Comparison k1 chooses **b**: confirmed." in note(server, "sweep")
+    # A copy that is made afterwards has it end before the comparison began.
+    server.experiment = "later"
+    sync(study, server)
+    assert server.run("sweep").info.end_time < server.run("compare").info.start_time
     assert f"hybrid-search export {study.folder}" in note(server, "sweep")
     assert note(server, "compare").startswith("**1 repeat**: 1 completed.")
     assert note(server, "k1") == "**b** beats a"
