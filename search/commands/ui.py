@@ -17,6 +17,7 @@ from search.journal.reading import read_id
 from search.runners.session import print_line, tracking_place
 from search.study.config import StudyConfig
 from search.study.tracking_place import TrackingPlace
+from search.uris import redacted
 
 
 def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
@@ -38,7 +39,8 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
     if place is None:
         raise InputError("tracking.enabled is false for this study, so MLflow has no data of it; set it to true")
     if place.uri.startswith(("http://", "https://")):
-        raise InputError(f"this study is on an MLflow server: open {_page(study, place, place.uri)} in a browser")
+        page = _page(study, place, redacted(place.uri))
+        raise InputError(f"this study is on an MLflow server: open {page} in a browser")
     _check_free(host, port)
     if host not in {"127.0.0.1", "localhost", "::1"}:
         print_line(f"warning: with --host {host}, everybody who can reach this machine can read and change the runs")
