@@ -89,7 +89,7 @@ def _served(study: str) -> Iterator[str]:
 def _save(png: bytes, file: Path) -> None:
     from PIL import Image
 
-    picture = Image.open(BytesIO(png)).convert("RGB").quantize(64)
+    picture = Image.open(BytesIO(png)).convert("RGB").quantize(128)
     picture.save(file, optimize=True)
 
 

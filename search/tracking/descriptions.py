@@ -43,7 +43,7 @@ def _digest(text: str) -> str:
 
 
 def describe_record(record: TrialRecord, word: str) -> str:
-    """Describe a trial or repeat: outcome, point, size of the model, and some epochs.
+    """Describe a trial or repeat: outcome, size of the model, some epochs, and the point.
 
     Args:
         record: The trial or repeat.
@@ -52,10 +52,10 @@ def describe_record(record: TrialRecord, word: str) -> str:
     counts = [f"{show_measure(name, record.counts[name])} {TITLES[name]}" for name in _COUNTS if name in record.counts]
     point = [(name, str(value)) for name, value in flat(record.point).items()]
     parts = [f"**{markdown(record.label or record.key)}**: {_outcome(record, word)}"]
-    parts += [_table(("parameter", "value"), point)] if point else []
     parts += [f"{', '.join(counts)}."] if counts else []
     if record.outcome is not None and record.curve:
         parts.append(_curve(record))
+    parts += [_table(("parameter", "value"), point)] if point else []
     return "\n\n".join(parts)
 
 
@@ -177,10 +177,9 @@ def describe_comparison(event: Mapping[str, Any]) -> str:
         return str(event["description"])
     tags = event.get("tags", {})
     verdicts = [markdown(str(text)) for name, text in tags.items() if name.startswith("verdict")]
-    chosen = (
-        [f"Chosen: **{markdown(str(tags['choice']))}**: {tags.get('choice.state', '')}."] if "choice" in tags else []
-    )
-    return "\n\n".join([*verdicts, *chosen])
+    if "choice" in tags:
+        verdicts.append(f"`export` chooses **{markdown(str(tags['choice']))}**: {tags.get('choice.state', '')}.")
+    return "\n\n".join(verdicts)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, escape: bool = True) -> str:

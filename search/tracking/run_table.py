@@ -23,8 +23,14 @@ MAX_CHARS = 5_000
 """MLflow's limit of a tag of an experiment."""
 NUM_AXES = 8
 """Most parameters among the parallel coordinates."""
-NAME_PIXELS = 240
-"""Width of the column with the names of the runs."""
+PIXELS = {
+    "attributes.`Run Name`": 240,
+    "metrics.`test_accuracy`": 110,
+    "metrics.`epoch`": 70,
+    "metrics.`num_parameters`": 130,
+    f"tags.`{PREFIX}outcome`": 170,
+}
+"""Widths of columns; of others the page's default."""
 _METRICS = ("test_accuracy", "epoch", "num_parameters")
 """Metrics that have a column beside the objectives."""
 
@@ -67,7 +73,7 @@ def _view(study: str, at_ms: int, parameters: Sequence[str], goals: Mapping[str,
         "orderByAsc": goals[first] == "min",
         "selectedColumns": columns,
         "columnOrder": ["attributes.`Run Name`", *columns, "duration"],
-        "columnWidths": {"attributes.`Run Name`": NAME_PIXELS},
+        "columnWidths": PIXELS,
         "compareRunCharts": _charts(list(goals), axes),
         "compareRunSections": [_SECTION, _SYSTEM_SECTION],
     }

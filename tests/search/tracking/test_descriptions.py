@@ -47,7 +47,8 @@ def test_a_trial_says_how_it_ended(study: Study, outcome: Outcome, words: str) -
     assert text.startswith("**label of a**: ")
     assert words in text
     assert "| encoder.depth | 2 |" in text
-    epochs = [line.split(" ")[1] for line in text.partition("| epoch |")[2].splitlines()[2:]]
+    curve = text.partition("| epoch |")[2].partition("\n\n")[0]
+    epochs = [line.split(" ")[1] for line in curve.splitlines()[2:]]
     assert epochs[0] == "1"
     assert epochs[-1] == "**9**"
     assert len(epochs) == 6
