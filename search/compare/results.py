@@ -247,18 +247,18 @@ def _race_metrics(race: RaceRecord) -> dict[str, float]:
     names = pair_names([(pair.family, pair.a, pair.b) for pair, _ in last])
     return {
         "num_race_blocks": race.num_blocks or 0,
-        **{f"race_e/{name}": value for name, (_, value) in zip(names, last, strict=True) if value is not None},
+        **{f"race_e: {name}": value for name, (_, value) in zip(names, last, strict=True) if value is not None},
     }
 
 
 def _metrics(comparisons: Sequence[Comparison], **counts: int) -> dict[str, float]:
-    """Return the metrics of a comparison's run. MLflow shows those of a common beginning side by side."""
+    """Return the metrics of a comparison's run, named by measure and pair."""
     metrics: dict[str, float] = {**counts}
     for name in ("estimate", "adjusted_p", "p_a_gt_b", "smallest_detectable"):
         for pair, item in _by_pair(comparisons):
             value = getattr(item, name)
             if value is not None:
-                metrics[f"{name}/{pair}"] = float(value)
+                metrics[f"{name}: {pair}"] = float(value)
     return metrics
 
 
@@ -270,7 +270,7 @@ def _by_pair(comparisons: Sequence[Comparison]) -> list[tuple[str, Comparison]]:
 def pair_names(pairs: Sequence[tuple[str, str, str]]) -> list[str]:
     """Return a name of each pair that MLflow accepts within the names of metrics and tags.
 
-    A slash would begin a section, so it becomes a colon. The family is named if a pair is in several of them, and names
+    A slash would begin a section of MLflow's charts, so it becomes a colon. The family is named if a pair is in several of them, and names
     that are still equal are numbered.
 
     >>> pair_names([("", "lstm 16 (trial 3)", "ecrnn/cnn"), ("", "a+b", "c"), ("", "a&b", "c")])

@@ -371,7 +371,7 @@ def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts,
     judged = second["comparisons"][0]
     (pair,) = pair_names([("", judged["a"], judged["b"])])
     assert event["tags"][f"verdict: {pair}"].endswith(clause)
-    assert event["metrics"][f"estimate/{pair}"] == judged["estimate"]
+    assert event["metrics"][f"estimate: {pair}"] == judged["estimate"]
     # MLflow shows the verdict first, and then the table.
     assert event["description"].index(clause) < event["description"].index("| a | b |")
     # One run of each has no p-value that could be less exact.

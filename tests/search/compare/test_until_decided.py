@@ -225,7 +225,7 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert sorted(note["repeats"]) == sorted(repeats)
     assert note["metrics"]["num_race_blocks"] == 8
     (pair,) = pair_names([("", finalist, hopeless)])
-    assert note["metrics"][f"race_e/{pair}"] == first["e_values"][-1]
+    assert note["metrics"][f"race_e: {pair}"] == first["e_values"][-1]
     assert "dropped" in note["tags"]["race.1"]
     table = (study.folder / "comparison" / "table.md").read_text()
     assert f"| {finalist} | {hopeless} | {dropped_after} |" in table
