@@ -47,10 +47,7 @@ def draw(study: str, only: list[str]) -> None:
             "table": (page_address, ".ag-row"),
             "trial": (page_of(trials[0]), "text=Parameters"),
             "comparison": (page_of(by_kind["comparison"][0].info.run_id), "text=Metrics"),
-            "compare": (
-                f"{server}/#/compare-runs?workflowType=machine_learning&runs=[{ids}]&experiments=[%22{experiment}%22]",
-                ".js-plotly-plot",
-            ),
+            "compare": (f'{server}/#/compare-runs?runs=[{ids}]&experiments=["{experiment}"]', ".js-plotly-plot"),
             "charts": (f"{page_address}&compareRunsMode=CHART", "text=val_accuracy"),
             "registry": (f"{server}/#/models/{model}/versions/1?workflowType=machine_learning", "text=Version 1"),
         }

@@ -270,8 +270,8 @@ def _by_pair(comparisons: Sequence[Comparison]) -> list[tuple[str, Comparison]]:
 def pair_names(pairs: Sequence[tuple[str, str, str]]) -> list[str]:
     """Return a name of each pair that MLflow accepts within the names of metrics and tags.
 
-    A slash would begin a section of MLflow's charts, so it becomes a colon. The family is named if a pair is in several of them, and names
-    that are still equal are numbered.
+    A slash would begin a section of MLflow's charts, so it becomes a colon. The family is named if a pair is in several
+    of them, and names that are still equal are numbered.
 
     >>> pair_names([("", "lstm 16 (trial 3)", "ecrnn/cnn"), ("", "a+b", "c"), ("", "a&b", "c")])
     ['lstm 16 trial 3 vs ecrnn:cnn', 'a_b vs c', 'a_b vs c 2']
