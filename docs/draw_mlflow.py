@@ -37,7 +37,7 @@ def draw(study: str, only: list[str]) -> None:
         for run in runs:
             by_kind.setdefault(run.data.tags.get("hybrid_search.kind", ""), []).append(run)
         trials = [run.info.run_id for run in by_kind["trial"]]
-        ids = ",".join(f'"{run_id}"' for run_id in trials[:5])
+        ids = ",".join(f'"{run_id}"' for run_id in trials[:8])
         model = client.search_registered_models()[0].name
 
         def page_of(run_id: str) -> str:
