@@ -25,9 +25,9 @@ class StudyFacts:
 
 def params_of(record: TrialRecord, facts: StudyFacts | None) -> dict[str, object]:
     """Return the parameters of a trial's or repeat's run: its point, the recipe, and the precision once it is known."""
-    recipe = dict(facts.recipe) if facts else {}
-    for name in record.point if facts else ():
-        recipe.pop(facts.same.get(name, name), None)
+    recipe, same = (dict(facts.recipe), facts.same) if facts else ({}, {})
+    for name in record.point:
+        recipe.pop(same.get(name, name), None)
     precision = {"precision": record.machine["precision"]} if record.machine.get("precision") else {}
     return {**precision, **recipe, **flat(record.point)}
 
