@@ -48,7 +48,6 @@ def draw(study: str, only: list[str]) -> None:
             "trial": (page_of(trials[0]), "text=Parameters"),
             "comparison": (page_of(by_kind["comparison"][0].info.run_id), "text=Metrics"),
             "compare": (f'{server}/#/compare-runs?runs=[{ids}]&experiments=["{experiment}"]', ".js-plotly-plot"),
-            "charts": (f"{page_address}&compareRunsMode=CHART", "text=val_accuracy"),
             "registry": (f"{server}/#/models/{model}/versions/1?workflowType=machine_learning", "text=Version 1"),
         }
         browser = playwright.chromium.launch(
@@ -86,7 +85,7 @@ def _served(study: str) -> Iterator[str]:
 def _save(png: bytes, file: Path) -> None:
     from PIL import Image
 
-    picture = Image.open(BytesIO(png)).convert("RGB").quantize(128)
+    picture = Image.open(BytesIO(png)).convert("RGB").quantize(256)
     picture.save(file, optimize=True)
 
 
