@@ -102,7 +102,7 @@ def test_the_table_the_charts_and_a_run_show_the_numbers(ui: str) -> None:
         place = headings.index("val_accuracy")
         assert headings[place : place + 4] == first
         assert headings[place + 4] in trials[0].data.params
-        page.locator("[role=columnheader]", has_text="val_accuracy").first.click()
+        page.locator(".ag-header-cell", has_text="val_accuracy").first.click()
         page.wait_for_url(re.compile("orderByAsc=true"))
         until = time.monotonic() + 60
         while cells() != accuracies[::-1] and time.monotonic() < until:
@@ -131,7 +131,7 @@ def test_the_table_the_charts_and_a_run_show_the_numbers(ui: str) -> None:
         browser.close()
 
 
-_HEADINGS = """() => [...document.querySelectorAll('[role=columnheader][col-id]')]
+_HEADINGS = """() => [...document.querySelectorAll('.ag-header-cell[col-id]')]
     .map(heading => [heading.getBoundingClientRect().x, heading.innerText.trim()])
     .sort((one, other) => one[0] - other[0]).map(heading => heading[1])"""
 """The headings of the table from left to right, as far as they are drawn."""
