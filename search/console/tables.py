@@ -40,10 +40,10 @@ _FOLDED = _WORDS - {"verdict"}
 """Columns whose cells may be wrapped."""
 
 
-def to_markdown(document: ComparisonDocument) -> str:
-    """Format a comparison as Markdown tables, with the verdicts as sentences."""
-    remarks = [*_remarks(document), f"Methods: {methods_paragraph(document.comparisons)}"]
-    return markdown_tables(_tables(document), remarks)
+def to_markdown(document: ComparisonDocument, *, remarks: bool = True) -> str:
+    """Format a comparison as Markdown tables, with the verdicts as sentences unless `remarks` is false."""
+    methods = f"Methods: {methods_paragraph(document.comparisons)}"
+    return markdown_tables(_tables(document), [*(_remarks(document) if remarks else ()), methods])
 
 
 def to_table(document: ComparisonDocument) -> str:

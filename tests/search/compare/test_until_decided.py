@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from search.cli import main
 from search.compare import run as running
 from search.compare.interim import undecided
+from search.compare.results import pair_names
 from search.console.progress import Display
 from search.data.store import open_data
 from search.errors import DivergedError, InputError, InterruptedStudyError, StudyError, TooManyFailuresError
@@ -224,7 +225,8 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     repeats = [key for key, record in read_records(study.folder).items() if record.kind == "repeat"]
     assert sorted(note["repeats"]) == sorted(repeats)
     assert note["metrics"]["num_race_blocks"] == 8
-    assert note["metrics"]["race_e.0"] == first["e_values"][-1]
+    (pair,) = pair_names([("", finalist, hopeless)])
+    assert note["metrics"][f"race_e: {pair}"] == first["e_values"][-1]
     assert "dropped" in note["tags"]["race.1"]
     table = (study.folder / "comparison" / "table.md").read_text()
     assert f"| {finalist} | {hopeless} | {dropped_after} |" in table
