@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from bench.search_efficiency.table import Table
 
-NUM_TRAININGS = 100
+NUM_TRAININGS = 60
 """A search ends when its workers together have had the time of this many whole trainings."""
 
 Decision = Literal["continue", "stop", "pause"]

@@ -11,13 +11,25 @@ from bench.search_efficiency.table import Table
 
 OURS: dict[str, dict[str, Any]] = {
     "default": {},
-    "tpe + asha": {"sampler": "tpe", "scheduler": "asha"},
     "tpe + asha-promote": {"sampler": "tpe", "scheduler": "asha-promote"},
     "tpe by rung + asha": {"sampler": "tpe", "scheduler": "asha", "sampler_args": {"fidelity": "rung"}},
     "tpe by rung + asha-promote": {
         "sampler": "tpe",
         "scheduler": "asha-promote",
         "sampler_args": {"fidelity": "rung"},
+    },
+    "tpe by rung + asha-promote from epoch 3": {
+        "sampler": "tpe",
+        "scheduler": "asha-promote",
+        "sampler_args": {"fidelity": "rung"},
+        "grace_epochs": 3,
+    },
+    "tpe by rung + asha-promote from epoch 3, reduction 2": {
+        "sampler": "tpe",
+        "scheduler": "asha-promote",
+        "sampler_args": {"fidelity": "rung"},
+        "grace_epochs": 3,
+        "reduction": 2,
     },
     "tpe + hyperband": {"sampler": "tpe", "scheduler": "hyperband"},
     "tpe + median": {"sampler": "tpe", "scheduler": "median"},

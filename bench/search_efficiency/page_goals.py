@@ -48,8 +48,9 @@ def goals_part(recorded: Table, name: str) -> list[str]:
         f"points have so few. A sweep has {NUM_WORKERS} workers and the time of {NUM_TRAININGS} whole trainings. The "
         "number of parameters is known before a training. Ours never propose a point above the limit. Optuna's "
         "samplers receive it at once as a broken constraint, and it takes no time. Optuna's pruners take one objective "
-        "only, so its trials are all trained to the end; `asha` here stops trials by their non-dominated rank. The Pareto front is "
-        "that of the accuracies that the method saw, and its points count with the mean of their other trainings.",
+        "only, so its trials are all trained to the end; `asha` here stops trials by their non-dominated rank. The "
+        "Pareto front is that of the accuracies that the method saw, and its points count with the mean of their other "
+        "trainings.",
         "- *Hypervolume*: of the front, between the limit and the median accuracy of the points within it, as a share "
         "of the hypervolume of all points, averaged over the sweep; higher is better.\n- *Ratio*: to that of NSGA-II.",
         table(header, lines),

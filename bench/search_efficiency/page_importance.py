@@ -42,13 +42,14 @@ def importance_part(recorded: Table, name: str) -> list[str]:
         "fANOVA, all points",
         "sweeps",
     )
-    first = [sweep.parameters[0] for sweep in found.sweeps]
+    first = [sweep.parameters[0] for sweep in found.sweeps if sweep.has_enough_trials]
     return [
         "## What mattered, beside the truth",
         f"The importances that `status --importance` and the report show, computed on {NUM_SWEEPS} sweeps of our "
         f"default with {NUM_TRIALS} trials each, beside those of all {len(recorded.points)} points with the means of "
         "their first trainings. The share of the variance that lies between the values of a parameter is known exactly "
-        "from the whole table, for parameters that every point has. A sweep draws good points more often, and stops "
+        "from the whole table, for parameters that every point has; it counts each point once, fANOVA each value. "
+        "A sweep draws good points more often, and stops "
         "others early, so its shares are those of the points that it chose. All numbers are per cent. *Sweeps* is the "
         "mean, with the lowest and the highest; `~` is not beyond chance.",
         table(header, lines),

@@ -37,13 +37,21 @@ class Table:
 
     @classmethod
     def load(cls, name: str) -> Table:
-        """Read a table; points that lack one of the first seeds are left out."""
+        """Read a table; points that lack one of the first seeds are left out.
+
+        Raises:
+            ValueError: No point has them all.
+        """
         text = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8")
         rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         seeds: dict[int, set[int]] = {}
         for row in rows:
             seeds.setdefault(row["point"], set()).add(row["seed"])
         whole = {point for point, there in seeds.items() if set(range(NUM_CHOSEN)) <= there}
+        if not whole:
+            raise ValueError(
+                f"{name}: no point has {NUM_CHOSEN} trainings yet; record them: python -m bench.search_table"
+            )
         rows = [row for row in rows if row["point"] in whole]
         costs: dict[str, list[float]] = {}
         for row in rows:

@@ -104,7 +104,7 @@ def learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
 
 @pytest.mark.parametrize("name", ["default", "random + asha", "all one epoch, then the best"])
 def test_methods_find_the_best_rate(learned: Table, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.search_efficiency.clock.NUM_TRAININGS", 20 if "one epoch" not in name else 60)
+    monkeypatch.setattr("bench.search_efficiency.clock.NUM_TRAININGS", 6 if "one epoch" not in name else 60)
     run = simulate(learned, 1, METHODS[name][1](learned, "digits", 0), 4)
     judged = judge(learned, 1, run.answers)
     assert judged.final == pytest.approx(learned.best(1))
@@ -122,7 +122,7 @@ def test_promotion_trains_a_trial_to_the_end_when_no_new_one_can_begin(learned: 
 
 @pytest.mark.parametrize("name", ["tpe + asha", goals.NSGA2])
 def test_no_method_trains_a_point_above_the_limit(learned: Table, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.search_efficiency.clock.NUM_TRAININGS", 10)
+    monkeypatch.setattr("bench.search_efficiency.clock.NUM_TRAININGS", 4)
     counts = {point: point % 10 for point in learned.points}
     run = simulate(learned, 0, goals.METHODS[name][1](learned, "digits", counts, 0), 4)
     assert run.whole
@@ -143,6 +143,16 @@ def test_the_variance_between_the_values_of_a_parameter_is_exact(learned: Table)
     effects = main_effects(learned.points, learned.truth(0))
     assert next(iter(effects)) == "lr"
     assert effects == {"lr": pytest.approx(1), **{name: pytest.approx(0) for name in ("enc_on", "rnn", "dropout")}}
+
+
+def test_a_table_of_one_seed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"point": 0, "seed": 0, "val_accuracy": [0.5], "secs": [1.0], "params": POINT}
+    (tmp_path / "made.jsonl").write_text(json.dumps(row) + "\n")
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    with pytest.raises(
+        ValueError, match=r"made: no point has 2 trainings yet; record them: python -m bench\.search_table"
+    ):
+        Table.load("made")
 
 
 def test_a_table_leaves_out_points_without_two_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
