@@ -39,7 +39,7 @@ def load(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Predict
     """
     from search.export.predict import load_export
 
-    return Predictor(load_export(Path(folder), trust_code=trust_code))
+    return Predictor(load_export(Path(folder).expanduser(), trust_code=trust_code))
 
 
 class Predictor:

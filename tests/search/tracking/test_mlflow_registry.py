@@ -36,6 +36,7 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     export = tmp_path / "export"
     export.mkdir()
     (export / "config.yaml").write_text("name: x\n")
+    (export / "README.md").write_text("# A card")
     torch.manual_seed(0)
     example = np.random.default_rng(0).random((2, 3, 5, 4), dtype=np.float32)
     models = {"first": Tiny(), "second": Tiny()}
@@ -60,6 +61,7 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     champion = server.client.get_model_version_by_alias("my-study", CHAMPION)
     assert int(champion.version) == 1
     assert champion.tags["hybrid_search.weights"] == "first"
+    assert champion.description == "# A card"
 
     def aliases() -> dict[str, int]:
         return {key: int(value) for key, value in server.client.get_registered_model("my-study").aliases.items()}
@@ -77,7 +79,8 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "second": "FINISHED",
     }
     files = server.client.list_artifacts(runs[0].info.run_id, "export")
-    assert [item.path for item in files] == ["export/config.yaml"]
+    assert [item.path for item in files] == ["export/README.md", "export/config.yaml"]
+    assert {run.data.tags["mlflow.note.content"] for run in runs} == {"# A card"}
 
     import mlflow
 
