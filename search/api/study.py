@@ -225,7 +225,13 @@ class Study:
         return write_report(self._found(), None if to is None else Path(to)).file
 
     def export(
-        self, to: str | os.PathLike[str], *, config: str | None = None, trial: int | None = None, top: int | None = None
+        self,
+        to: str | os.PathLike[str],
+        *,
+        config: str | None = None,
+        trial: int | None = None,
+        top: int | None = None,
+        onnx: bool = False,
     ) -> Shown:
         """Write the winner to a folder, with its evidence, and register it in MLflow; `search.load` reads the folder.
 
@@ -234,10 +240,11 @@ class Study:
             config: Name of a configuration of the comparison, instead of the winner.
             trial: Number of a trial of the sweep, instead of the winner.
             top: Number of highest-ranked trials, in subfolders, instead of the winner.
+            onnx: Whether to also write the model for ONNX Runtime; needs the extra `onnx`.
         """
         from search.export.command import export_all, to_lines, to_rows
 
-        exported = export_all(self._found(), Path(to), config=config, trial=trial, top=top)
+        exported = export_all(self._found(), Path(to), config=config, trial=trial, top=top, onnx=onnx)
         return Shown(data=to_rows(exported, top is not None), lines=tuple(to_lines(exported)))
 
     def optuna_study(self) -> optuna.Study:
