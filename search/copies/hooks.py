@@ -34,7 +34,7 @@ class HookError(InputError):
 
 def hooks_of(study: StudyConfig) -> dict[str, Hook]:
     """Return the hooks and trackers of a study by name."""
-    found = {name: TRACKERS[name] for name in study.tracking.also}
+    found: dict[str, Hook] = {name: TRACKERS[name] for name in study.tracking.also}
     for text in study.hooks:
         hook = parse_hook(text)
         assert hook is not None

@@ -77,7 +77,9 @@ def write_onnx(
             program, dynamo=True, input_names=["images"], output_names=["probabilities"], verbose=False
         )
     except Exception as error:
-        raise InputError(f"--onnx: the model has no ONNX form: {_reason(error)}; export without --onnx") from error
+        raise InputError(
+            f"--onnx: the model has no ONNX form: {_reason(error, program)}; export without --onnx"
+        ) from error
     assert found is not None
     found.model.metadata_props[METADATA] = json.dumps(metadata)
     found.save(path, external_data=False)
@@ -109,17 +111,28 @@ def _test_images(data: ImageData) -> Iterator[NDArray[np.uint8]]:
         yield pixels.numpy()
 
 
-def _reason(error: BaseException) -> str:
-    """Return why torch.onnx cannot convert a program: the operator and the place in the user's code, if known."""
+def _reason(error: BaseException, program: torch.export.ExportedProgram) -> str:
+    """Return why torch.onnx cannot convert a program: the operator and its place in the user's code, if known."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
-    texts = "\n".join(map(str, chain))
-    operator, places = _NO_OPERATOR.search(texts), _PLACE.findall(texts)
-    where = f"{places[-1][0]}:{places[-1][1]}: " if places else ""
-    return f"{where}no ONNX operator for {operator[1]}" if operator else f"{where}{_shown(chain[-1])}"
+    operator = _NO_OPERATOR.search("\n".join(map(str, chain)))
+    if operator is None:
+        return _shown(chain[-1])
+    return f"{_place_of(operator[1], program)}no ONNX operator for {operator[1]}"
+
+
+def _place_of(operator: str, program: torch.export.ExportedProgram) -> str:
+    """Return the line of an own model that uses an operator, such as `my_models.py:12: `; empty if it is unknown."""
+    # torch.onnx decomposes operators, so the program itself may have another one at this place.
+    for graph in (program.graph, program.run_decompositions().graph):
+        for node in graph.nodes:
+            if str(node.target).startswith(f"{operator}."):
+                places = _PLACE.findall(node.meta.get("stack_trace") or "")
+                return f"{places[-1][0]}:{places[-1][1]}: " if places else ""
+    return ""
 
 
 def _shown(error: BaseException) -> str:

@@ -27,7 +27,7 @@ from search.data.store import ImageData
 from search.errors import InputError
 from search.export import onnx_program
 from search.export.image_classifier import ImageClassifier
-from search.export.onnx_program import write_onnx
+from search.export.onnx_program import check_packages, write_onnx
 from search.export.predict import predict
 from search.export.usage import to_usage
 
@@ -87,6 +87,7 @@ def lines_of(folder: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "package"), [(0, "torch"), (1, "onnxruntime")])
 def test_the_printed_lines_predict_as_the_command(
     place: Path, capsys: pytest.CaptureFixture[str], number: int, package: str
@@ -101,15 +102,7 @@ def test_the_printed_lines_predict_as_the_command(
     assert probability == pytest.approx(wanted.probability, abs=1e-5)
 
 
-def test_the_program_contains_its_classes_and_preprocessing(place: Path) -> None:
-    found = {"classifier.json": ""}
-    torch.export.load("model.pt2", extra_files=found)
-    metadata, model = json.loads(found["classifier.json"]), json.loads(Path("evidence.json").read_text())["model"]
-    assert metadata["classes"] == CLASSES
-    assert (metadata["height"], metadata["width"], metadata["resized_to"]) == (8, 8, None)
-    assert (metadata["mean"], metadata["std"]) == (model["mean"], model["std"])
-
-
+@pytest.mark.slow
 def test_the_onnx_form_was_checked_and_takes_any_batch(place: Path) -> None:
     check = json.loads(Path("evidence.json").read_text())["onnx"]
     assert check["largest_difference"] <= 1e-5
@@ -133,6 +126,7 @@ def uri(study: search.Study) -> str:
     return place.uri
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_registered_model_is_a_table_for_images_of_any_size(
     place: Path, uri: str, monkeypatch: pytest.MonkeyPatch
@@ -209,6 +203,7 @@ def test_the_printed_lines_serve_the_model(place: Path, uri: str, manager: str) 
         assert row[f"P({name})"] == pytest.approx(wanted[f"P({name})"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_number_of_the_version_is_in_the_card(exported: Path, study: search.Study, uri: str) -> None:
     text = (exported / "README.md").read_text()
     assert "models:/hand-over/1 --env-manager" in text
@@ -249,32 +244,41 @@ def test_other_pixels_are_refused_by_a_registered_model(images: Any, words: str)
         ImageClassifier(lambda _: np.empty(0), {}).predict(images)
 
 
-def test_a_missing_package_is_one_line(study: search.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "onnxscript" else find(name, *rest)
     )
     with pytest.raises(InputError, match=r"--onnx: expected the packages .*, found no onnxscript; install .*\[onnx\]"):
-        study.export(tmp_path / "winner", onnx=True)
-    assert list(tmp_path.iterdir()) == []
+        check_packages()
 
+
+BESSEL = """
+import torch
 
 class Bessel(torch.nn.Module):
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return torch.special.bessel_j0(pixels.float().mean(dim=(1, 2))).softmax(dim=1)
+    def forward(self, pixels):
+        feats = pixels.float().mean(dim=(1, 2))
+        return torch.special.bessel_j0(feats).softmax(dim=1)
+"""
 
 
+@pytest.mark.slow
 def test_an_operator_without_onnx_form_is_one_line(digits: ImageData, tmp_path: Path) -> None:
+    found: dict[str, Any] = {}
+    exec(compile(BESSEL, "<study>/my_models.py", "exec"), found)  # as the source of an own model is
     example = torch.zeros((2, 8, 8, 3), dtype=torch.uint8)
     program = torch.export.export(
-        Bessel(), (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
+        found["Bessel"](), (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
     )
-    with pytest.raises(InputError, match=r"--onnx: .*no ONNX operator for aten\.special_bessel_j0\.default") as found:
+    words = r"--onnx: .* form: my_models\.py:7: no ONNX operator for prims\.bessel_j0; export without"
+    with pytest.raises(InputError, match=words) as refused:
         write_onnx(program, tmp_path / "model.onnx", metadata={}, data=digits)
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(refused.value)
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.slow
 def test_a_refused_onnx_form_leaves_the_older_export(
     study: search.Study, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
