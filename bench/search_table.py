@@ -62,7 +62,14 @@ def best_points(rows: list[Row]) -> list[int]:
     return sorted(scores, key=lambda point: (-sum(scores[point]) / len(scores[point]), point))[:NUM_BEST]
 
 
-def record(name: str, *, root: str | None, minutes: float) -> None:
+def pick(todo: list[tuple[int, int]], *, from_end: bool) -> tuple[int, int]:
+    """Choose the next training: of the lowest seed, in a random but fixed order or in the reverse of it."""
+    same_seed = [item for item in todo if item[1] == todo[0][1]]
+    choose = max if from_end else min
+    return choose(same_seed, key=lambda item: random.Random(str(item)).random())
+
+
+def record(name: str, *, root: str | None, minutes: float, from_end: bool) -> None:
     """Train what the table lacks, in a random but fixed order within each seed, until the time is over."""
     overrides = [f"data.root={root}"] if root else []
     study = load_study(FOLDER / f"{name}.yaml", overrides)
@@ -72,26 +79,21 @@ def record(name: str, *, root: str | None, minutes: float) -> None:
     torch.set_num_threads(1)
     path = FOLDER / f"{name}.jsonl"
     end = time.monotonic() + 60 * minutes
-    while todo := list(missing(read_table(path), len(points))):
-        first_seed = todo[0][1]
-        same_seed = [item for item in todo if item[1] == first_seed]
-        random.Random(first_seed).shuffle(same_seed)
-        for index, seed in same_seed:
-            if time.monotonic() > end:
-                return
-            spec = bind(study, points[index], facts, (make_block(study.seed, "sweep", seed),))
-            row: Row = {"point": index, "seed": seed, "val_accuracy": [], "val_loss": [], "train_loss": [], "secs": []}
-            with tempfile.TemporaryDirectory() as folder, contextlib.suppress(DivergedError):
-                for progress in train(spec, data, Path(folder), device="cpu"):
-                    if progress is None:
-                        continue
-                    row["val_accuracy"].append(round(progress.metrics.val_accuracy or 0.0, 6))
-                    row["val_loss"].append(round(progress.metrics.val_loss or 0.0, 6))
-                    row["train_loss"].append(round(progress.metrics.train_loss, 6))
-                    row["secs"].append(round(progress.metrics.elapsed_secs, 4))
-            row["params"] = {key: value for key, value in points[index].items() if key in free}
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row, separators=(",", ":")) + "\n")
+    while (todo := list(missing(read_table(path), len(points)))) and time.monotonic() < end:
+        index, seed = pick(todo, from_end=from_end)
+        spec = bind(study, points[index], facts, (make_block(study.seed, "sweep", seed),))
+        row: Row = {"point": index, "seed": seed, "val_accuracy": [], "val_loss": [], "train_loss": [], "secs": []}
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(DivergedError):
+            for progress in train(spec, data, Path(folder), device="cpu"):
+                if progress is None:
+                    continue
+                row["val_accuracy"].append(round(progress.metrics.val_accuracy or 0.0, 6))
+                row["val_loss"].append(round(progress.metrics.val_loss or 0.0, 6))
+                row["train_loss"].append(round(progress.metrics.train_loss, 6))
+                row["secs"].append(round(progress.metrics.elapsed_secs, 4))
+        row["params"] = {key: value for key, value in points[index].items() if key in free}
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row, separators=(",", ":")) + "\n")
 
 
 def main() -> None:
@@ -100,8 +102,9 @@ def main() -> None:
     parser.add_argument("table", choices=sorted(path.stem for path in FOLDER.glob("*.yaml")))
     parser.add_argument("--root", help="where the images lie, for tables of a data set that is not embedded")
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--from-end", action="store_true", help="for a second process beside the first")
     asked = parser.parse_args()
-    record(asked.table, root=asked.root, minutes=asked.minutes)
+    record(asked.table, root=asked.root, minutes=asked.minutes, from_end=asked.from_end)
 
 
 if __name__ == "__main__":

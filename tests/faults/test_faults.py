@@ -24,6 +24,7 @@ def _tell(rows: list[Row]) -> list[str]:
     return [f"{row.kind} (seed {row.seed}, {row.moment}): {row.result}" for row in rows]
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_and_nothing_is_done_twice(world: World) -> None:
     rows = run_all(world, [Task(CHAIN, SEED)], jobs=1)
     assert [row.kind for row in rows if row.result == "ok"] == list(CHAIN), "\n".join(_tell(rows))

@@ -22,6 +22,8 @@ from run import Row
 from servers import can_mount, mount, unmount
 from world import HOOK, World
 
+pytestmark = pytest.mark.slow
+
 
 class _Answer(http.server.BaseHTTPRequestHandler):
     count = 0

@@ -16,6 +16,8 @@ from world import World
 
 from search.study.load import load_study
 
+pytestmark = pytest.mark.slow
+
 NAME = "good"
 
 

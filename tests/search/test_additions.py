@@ -191,6 +191,7 @@ def test_an_addition_changes_no_file_that_is_not_named(addition: str) -> None:
     assert len(changed) <= 3
 
 
+@pytest.mark.slow
 def test_they_work_together(packages: Path, tmp_path: Path) -> None:
     study = tmp_path / "added.yaml"
     storage = tmp_path / "runs"

@@ -96,6 +96,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge.effects, "smallest_detectable", lambda *_, **__: None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bare")
 @pytest.mark.parametrize("num_worlds", [300, pytest.param(2000, marks=pytest.mark.slow)])
 def test_a_survivor_among_equals_is_found_better_as_seldom_as_declared(num_worlds: int) -> None:

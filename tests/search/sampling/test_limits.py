@@ -82,7 +82,7 @@ def play(make_epoch: MakeEpoch, make_record: MakeRecord) -> Callable[..., tuple[
     return play
 
 
-@pytest.mark.parametrize("method", ["gp", "tpe", "nsga2", "cmaes"])
+@pytest.mark.parametrize("method", [pytest.param("gp", marks=pytest.mark.slow), "tpe", "nsga2", "cmaes"])
 def test_every_ended_trial_has_the_same_constraints(method: str, play: Callable[..., Any]) -> None:
     """Optuna's Gaussian process raises otherwise, and a sweep resumed from its journal must propose the same."""
     if method == "cmaes":
@@ -105,6 +105,7 @@ def test_without_limits_optuna_knows_no_constraints(play: Callable[..., Any]) ->
     assert [item for item in told if item] == [{"latency_ms": 0.5}] * 3, "of the infeasible ones, as told"
 
 
+@pytest.mark.slow
 def test_arguments_are_tried_with_infeasible_trials(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     told, tell = [], Sampler.tell
 

@@ -220,7 +220,11 @@ EARLIER = tuple(
     for number in range(20)
 )
 """The score rises with `dropout`, as in `play`."""
-LEARNING = [method for method in METHODS if method_of(method).learns]
+LEARNING = [
+    pytest.param(method, marks=pytest.mark.slow) if method == "gp" else method
+    for method in METHODS
+    if method_of(method).learns
+]
 
 
 @pytest.mark.parametrize("method", LEARNING)

@@ -27,6 +27,7 @@ MakeStudy = Callable[..., StudyConfig]
 INLINE = {"runner": "inline"}
 
 
+@pytest.mark.slow
 def test_optunas_study_may_move_to_a_database_and_is_written_again_there(make_study: MakeStudy, tmp_path: Path) -> None:
     run_sweep(make_study(search={"trials": 2}, resources=INLINE))
     for trials, name in ((3, "optuna"), (4, "moved")):

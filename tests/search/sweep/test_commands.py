@@ -187,6 +187,7 @@ def test_a_study_is_extended_once_and_for_all(make_study: MakeStudy, driver: Any
     assert [num_planned(number, marks) for number in (3, 6, 9)] == [7, 7, 9]
 
 
+@pytest.mark.slow
 def test_an_extended_sweep_proposes_what_a_longer_one_would(make_study: MakeStudy, driver: Any) -> None:
     longer = driver.sweep(make_study("search.trials=6", name="longer"))
     study = make_study("search.trials=3", name="short")
@@ -298,6 +299,7 @@ def test_a_command_waits_until_its_answer_is_in_the_journal(
     assert answers(study) == [("extend", True, "5 trials instead of 3")]
 
 
+@pytest.mark.slow
 def test_a_point_enqueued_after_the_space_counts_as_exhausted_is_trained(
     make_study: MakeStudy, driver: Any, monkeypatch: pytest.MonkeyPatch, cnn: dict[str, Any]
 ) -> None:

@@ -124,6 +124,7 @@ def test_the_scheduler_and_the_sampler_see_the_best_so_far(
     assert list(trial.intermediate_values.values()) == [records[0].val_accuracy] * len(records[0].curve)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["train.keep=best", "search.blocks=2"])
 def test_a_sweep_that_is_killed_again_and_again_is_the_undisturbed_one(
     make_study: MakeStudy, driver: Any, killed: type[BaseException], option: str

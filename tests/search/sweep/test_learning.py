@@ -38,7 +38,13 @@ def summary(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("search.sampler=nsga2", "search.sampler_args.population_size=3", "search.scheduler=hyperband")],
+    [
+        (),
+        pytest.param(
+            ("search.sampler=nsga2", "search.sampler_args.population_size=3", "search.scheduler=hyperband"),
+            marks=pytest.mark.slow,
+        ),
+    ],
     ids=["tpe", "nsga2"],
 )
 def test_a_killed_sweep_needs_the_earlier_study_no_more(

@@ -110,15 +110,21 @@ def test_a_finished_sweep_is_left_alone_and_can_be_extended(
     [
         (),
         pytest.param(("search.sampler=random", "search.scheduler=median"), marks=pytest.mark.slow),
-        ("search.sampler=nsga2", "search.sampler_args.population_size=2", "search.scheduler=hyperband"),
+        pytest.param(
+            ("search.sampler=nsga2", "search.sampler_args.population_size=2", "search.scheduler=hyperband"),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ("search.sampler=qmc", "search.scheduler=plateau", "search.patience_epochs=1"), marks=pytest.mark.slow
         ),
         ("search.scheduler=asha-promote", "search.trials=8"),
-        ("search.scheduler=asha-promote", "search.trials=8", "search.sampler_args.fidelity=rung"),
+        pytest.param(
+            ("search.scheduler=asha-promote", "search.trials=8", "search.sampler_args.fidelity=rung"),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(("search.sampler_args.fidelity=rung", "search.trials=8"), marks=pytest.mark.slow),
         pytest.param(("search.scheduler=asha-promote", "search.sampler=gp", "search.trials=8"), marks=pytest.mark.slow),
-        (TWO, "search.startup_trials=3"),
+        pytest.param((TWO, "search.startup_trials=3"), marks=pytest.mark.slow),
         pytest.param((TWO, "search.sampler=nsga2", "search.sampler_args.population_size=2"), marks=pytest.mark.slow),
     ],
     ids=[

@@ -200,6 +200,7 @@ def test_nothing_new_sends_nothing(study: Study, server: Server, monkeypatch: py
     assert server.history("a", "val_loss") == [(1, 2.0), (2, 1.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_request(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
     """Whatever the moment: the next mirror makes it as if nothing had happened."""

@@ -47,6 +47,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror_module.Pictures, "draw_sweep", lambda *_: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_answer_is_lost_once(study: Study, server: Server, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
     """MLflow does what it is asked, and the connection breaks before it has said so."""
@@ -281,6 +282,7 @@ def test_an_odd_fault_is_a_line_and_tried_again() -> None:
     assert attempt(lambda: 3) is None
 
 
+@pytest.mark.slow
 def test_the_address_is_not_on_the_command_line(study: Study) -> None:
     uri = "http://me:s3cret@127.0.0.1:9"
     lines: list[str] = []

@@ -46,6 +46,7 @@ def test_the_driver_side_imports_no_mlflow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_it_follows_the_journal_and_leaves_when_told(study: Study, server: Server) -> None:
     study.session()
     study.trial("a", num_epochs=2)

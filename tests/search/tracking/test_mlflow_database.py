@@ -27,6 +27,7 @@ def begin(storage: str, name: str, sender: multiprocessing.connection.Connection
         sender.send(str(error))
 
 
+@pytest.mark.slow
 def test_four_studies_begin_at_the_same_moment_in_one_new_storage(tmp_path: Path) -> None:
     import mlflow  # noqa: F401  once, for all four
 
@@ -50,6 +51,7 @@ def hang(storage: str) -> None:
     Store(default_uri(Path(storage)), "one")
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_no_half_of_a_database(tmp_path: Path, empty_database: Path) -> None:
     (tmp_path / ".mlflow.db.backup").write_text("of the user's own")
     process = FORK.Process(target=hang, args=(str(tmp_path),))

@@ -224,7 +224,7 @@ def test_the_weights_of_the_best_epoch_are_kept_and_scored(
     assert not np.array_equal(np.load(tmp_path / "last" / "predictions.npy")[0], said)
 
 
-@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("blocks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_best_epoch_survives_a_stop_at_any_step(
     make_spec: MakeSpec,
     digits: ImageData,

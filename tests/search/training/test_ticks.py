@@ -30,6 +30,8 @@ HARD: dict[str, dict[str, Any]] = {
     "two blocks": {"dropout": 0.5, "augment": "hflip", "blocks": BLOCKS},
     "no validation in the first epoch": {"validate_every": 2, "rnn_l2": 0.01},
 }
+QUICK = ("dropout, augmentation, clip", "two blocks")
+CASES = [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in HARD]
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +91,7 @@ def disturb(training: Generator[Progress | None, None, None]) -> list[Progress]:
     return found
 
 
-@pytest.mark.parametrize("case", HARD)
+@pytest.mark.parametrize("case", CASES)
 def test_cut_at_every_step_it_goes_on_bit_for_bit(
     make_spec: MakeSpec, digits: ImageData, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
