@@ -31,6 +31,13 @@ from search.export.onnx_program import check_packages, write_onnx
 from search.export.predict import predict
 from search.export.usage import to_usage
 
+
+def needs_onnx() -> None:
+    """Skip a test if the extra `onnx` is not installed."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+
+
 CLASSES = [str(number) for number in range(10)]
 
 
@@ -66,6 +73,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> search.Study:
 @pytest.fixture(scope="module")
 def exported(study: search.Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its export with the ONNX form, registered in MLflow, and a photo beside the files."""
+    needs_onnx()
     folder = tmp_path_factory.mktemp("hand-over") / "winner"
     row = study.export(folder, onnx=True).data
     assert row["registered"] == "hand-over version 1", row["problem"]
@@ -265,6 +273,7 @@ class Bessel(torch.nn.Module):
 
 @pytest.mark.slow
 def test_an_operator_without_onnx_form_is_one_line(digits: ImageData, tmp_path: Path) -> None:
+    needs_onnx()
     found: dict[str, Any] = {}
     exec(compile(BESSEL, "<study>/my_models.py", "exec"), found)  # as the source of an own model is
     example = torch.zeros((2, 8, 8, 3), dtype=torch.uint8)
