@@ -121,18 +121,14 @@ def _reason(error: BaseException, program: torch.export.ExportedProgram) -> str:
     operator = _NO_OPERATOR.search("\n".join(map(str, chain)))
     if operator is None:
         return _shown(chain[-1])
-    return f"{_place_of(operator[1], program)}no ONNX operator for {operator[1]}"
-
-
-def _place_of(operator: str, program: torch.export.ExportedProgram) -> str:
-    """Return the line of an own model that uses an operator, such as `my_models.py:12: `; empty if it is unknown."""
-    # torch.onnx decomposes operators, so the program itself may have another one at this place.
-    for graph in (program.graph, program.run_decompositions().graph):
-        for node in graph.nodes:
-            if str(node.target).startswith(f"{operator}."):
-                places = _PLACE.findall(node.meta.get("stack_trace") or "")
-                return f"{places[-1][0]}:{places[-1][1]}: " if places else ""
-    return ""
+    # torch.onnx decomposes operators: `prims.bessel_j0` is `aten.special_bessel_j0` in the program.
+    name = operator[1].rpartition(".")[2]
+    for node in program.graph.nodes:
+        if name in str(node.target):
+            places = _PLACE.findall(node.meta.get("stack_trace") or "")
+            where = f"{places[-1][0]}:{places[-1][1]}: " if places else ""
+            return f"{where}no ONNX operator for {node.target}"
+    return f"no ONNX operator for {operator[1]}"
 
 
 def _shown(error: BaseException) -> str:
