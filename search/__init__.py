@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from search.api.study import MlflowExperiment, Study
     from search.errors import HybridSearchError
 
+    __version__: str
+    """Version of the installed distribution, as `hybrid-search --version` prints it."""
+
 __all__ = ["HybridSearchError", "MlflowExperiment", "Predictor", "Shown", "Study", "analyze", "load"]
 
 _PLACES = {
@@ -33,6 +36,10 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hybrid-search")
     if name not in _PLACES:
         msg = f"module 'search' has no attribute {name!r}"
         raise AttributeError(msg)

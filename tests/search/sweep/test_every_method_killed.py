@@ -35,9 +35,13 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "random": {},
     "optuna.samplers:BruteForceSampler": {},
 }
+GENERATIONS = ("cmaes", "nsga2", "nsga3")
 COMBINED = [
     *({"scheduler": name, **fields} for name, fields in SCHEDULERS.items()),
-    *({"sampler": name, "scheduler": "asha-promote", **fields} for name, fields in SAMPLERS.items()),
+    *(
+        {"sampler": name, "scheduler": "asha" if name in GENERATIONS else "asha-promote", **fields}
+        for name, fields in SAMPLERS.items()
+    ),
     {"sampler": "grid", "scheduler": "asha"},
     {"objectives": {"val_accuracy": "max", "latency_ms": "min"}},
     {"objectives": {"val_accuracy": "max", "num_parameters": "min"}, "sampler": "nsga2"},
