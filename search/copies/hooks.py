@@ -48,8 +48,7 @@ def hook_import_faults(study: StudyConfig) -> Iterator[str]:
     for name in study.tracking.also:
         if importlib.util.find_spec(name) is None:
             yield (
-                f"tracking.also: expected the package {name}, found none; install it (pip install "
-                f"'hybrid-search[{name}]'), or remove it"
+                f"tracking.also: expected the package {name}, found none; install it (pip install {name}), or remove it"
             )
     for place, text in enumerate(study.hooks):
         hook = parse_hook(text)

@@ -170,7 +170,7 @@ class TrackingSection(Section):
     experiment: Annotated[str, Field(max_length=500)] | None = None
     """Experiment name; unset: the study's name."""
     also: Annotated[tuple[Literal["tensorboard", "wandb"], ...], BeforeValidator(_as_list)] = ()
-    """Other trackers that receive the trials: tensorboard, wandb; each needs the extra of its name."""
+    """Other trackers that receive the trials: tensorboard, wandb; each needs the package of its name."""
 
 
 class _Given(frozenset[str]):
