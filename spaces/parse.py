@@ -101,9 +101,20 @@ def _make_fixed(data: Mapping[str, Any]) -> Domain:
 _MAKERS = {"float": _make_float, "int": _make_int, "choice": _make_choice, "fixed": _make_fixed}
 
 
-def _scalar(value: Any) -> Value:  # noqa: ANN401 - YAML holds anything; the domains check it
+def text_fault(value: object) -> str | None:
+    """Return what is wrong with a number such as 1e-5, which YAML reads as text; None if nothing is.
+
+    >>> text_fault("1e-5")
+    "expected a number, found the text '1e-5'; YAML needs its point: 1.0e-05"
+    """
     if isinstance(value, str) and _POINTLESS.fullmatch(value):
-        raise SpaceError(f"expected a number, found the text {value!r}; YAML needs its point: {float(value):.1e}")
+        return f"expected a number, found the text {value!r}; YAML needs its point: {float(value):.1e}"
+    return None
+
+
+def _scalar(value: Any) -> Value:  # noqa: ANN401 - YAML holds anything; the domains check it
+    if fault := text_fault(value):
+        raise SpaceError(fault)
     return value  # type: ignore[no-any-return]
 
 

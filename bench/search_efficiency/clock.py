@@ -1,4 +1,4 @@
-"""A sweep in simulated time, and how good its answer is at each moment. Imports the standard library only."""
+"""A sweep in simulated time. Imports the standard library only."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from typing import Literal, Protocol
 
 from bench.search_efficiency.table import Table
 
-TARGET = 0.005
-"""A search has reached the target once its answer is at most this much below the best point's mean."""
-NUM_TIMES = 100
-"""Moments, equally far apart, at which the regret is written down."""
-NUM_TRAININGS = 200
+NUM_TRAININGS = 60
 """A search ends when its workers together have had the time of this many whole trainings."""
 
 Decision = Literal["continue", "stop", "pause"]
@@ -49,26 +45,21 @@ class Run:
     """One simulated sweep.
 
     Attributes:
-        regret: How much the answer lies below the best point's mean, at each moment.
-        reached: Part of the whole time after which the target was first reached; None if it was not.
-        final: Mean validation accuracy, in other trainings, of the answer at the end.
+        answers: (part of the whole time, point) at each change of the answer.
+        whole: (part of the whole time, point) of each trial that was trained to the end.
         num_trials: Number of trials that were begun.
-        num_whole: Number of them that were trained to the end.
     """
 
-    regret: list[float]
-    reached: float | None
-    final: float
+    answers: list[tuple[float, int]]
+    whole: list[tuple[float, int]]
     num_trials: int
-    num_whole: int
 
 
 def simulate(table: Table, seen: int, method: Method, num_workers: int) -> Run:
     """Run a sweep on recorded trainings.
 
     The answer at any moment is the trial with the highest validation accuracy among those trained to the end, or
-    before there is one, among the trials with the most epochs. It counts with the mean of its other trainings, which
-    the method does not see. Only training takes time.
+    before there is one, among the trials with the most epochs. Only training takes time.
 
     Args:
         table: The recorded trainings.
@@ -76,14 +67,13 @@ def simulate(table: Table, seen: int, method: Method, num_workers: int) -> Run:
         method: The method.
         num_workers: Trainings at a time.
     """
-    truth, best = table.truth(seen), table.best(seen)
     end = NUM_TRAININGS * table.mean_secs / num_workers
     order = itertools.count()
     running: list[tuple[float, int, Job]] = []
     done: dict[Hashable, int] = {}
-    answer: tuple[int, float, int] = (0, -1.0, -1)
-    steps: list[tuple[float, float]] = []
-    """Times at which the answer changed, with its true mean."""
+    best: tuple[int, float] = (0, -1.0)
+    answers: list[tuple[float, int]] = []
+    whole: list[tuple[float, int]] = []
 
     def fill(now: float) -> None:
         while len(running) < num_workers and (job := method.next()) is not None:
@@ -98,23 +88,12 @@ def simulate(table: Table, seen: int, method: Method, num_workers: int) -> Run:
             method.fail(job.trial)
         else:
             done[job.trial] = epoch
-            answer_now = max(answer, (epoch, curve[epoch - 1], job.point), key=lambda item: item[:2])
-            if answer_now != answer:
-                answer = answer_now
-                steps.append((now, truth[answer[2]]))
+            if epoch == table.num_epochs:
+                whole.append((round(now / end, 6), job.point))
+            if (epoch, curve[epoch - 1]) > best:
+                best = epoch, curve[epoch - 1]
+                answers.append((round(now / end, 6), job.point))
             if method.report(job.trial, epoch, curve[epoch - 1]) == "continue" and epoch < table.num_epochs:
                 heapq.heappush(running, (now + table.secs[job.point], next(order), job))
         fill(now)
-    reached = next((now for now, mean in steps if mean >= best - TARGET), None)
-    return Run(
-        regret=[_at(steps, end * (index + 1) / NUM_TIMES, best) for index in range(NUM_TIMES)],
-        reached=None if reached is None else reached / end,
-        final=steps[-1][1] if steps else 0.0,
-        num_trials=len(done),
-        num_whole=sum(epochs == table.num_epochs for epochs in done.values()),
-    )
-
-
-def _at(steps: list[tuple[float, float]], time: float, best: float) -> float:
-    known = [mean for now, mean in steps if now <= time]
-    return max(0.0, best - known[-1]) if known else best
+    return Run(answers=answers, whole=whole, num_trials=len(done))

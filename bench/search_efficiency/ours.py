@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from bench.search_efficiency.clock import Decision, Job
-from bench.search_efficiency.table import FOLDER, Table, active
-from search.records import Completed, EpochMetrics, Failed, Stopped
+from bench.search_efficiency.table import FOLDER, Params, Table
+from search.records import Completed, EpochMetrics, Failed, Outcome, Stopped
 from search.sampling.sampler import Sampler
+from search.study.config import SearchSection
 from search.study.load import load_study
+from search.sweep.front_asha import FrontAsha
 from search.sweep.promotion import PromotionAsha
 from search.sweep.schedulers import make_scheduler
+from spaces.point import Point
+from spaces.space import Space
 
 
 class Ours:
@@ -23,70 +27,121 @@ class Ours:
         name: Its name, which is that of its study file.
         search: Fields of the study's section `search`.
         seed: Seed of the proposals.
+        num_parameters: Point -> number of parameters of its model, for objectives and limits.
+
+    Attributes:
+        curves: Number of a trial -> its epochs so far.
+        outcomes: Number of a trial -> its outcome, of those that have ended.
+        points: Number of a trial -> its point in the table.
     """
 
-    def __init__(self, table: Table, name: str, search: dict[str, Any], seed: int) -> None:
-        fields = {"trials": len(table.points), "sampler": "tpe", "scheduler": "asha", **search}
+    def __init__(
+        self,
+        table: Table,
+        name: str,
+        search: Mapping[str, Any],
+        seed: int,
+        num_parameters: Mapping[int, int] | None = None,
+    ) -> None:
+        defaults = {key: SearchSection.model_fields[key].default for key in ("sampler", "scheduler")}
+        fields = {"trials": len(table.points), **defaults, **search}  # the study file has other ones
         overrides = [f"search.{key}={value}" for key, value in fields.items()]
         study = load_study(FOLDER / f"{name}.yaml", overrides)
-        self._space = study.build_space()
+        self.space = study.build_space()
+        self.curves: dict[int, list[EpochMetrics]] = {}
+        self.outcomes: dict[int, Outcome] = {}
+        self.points: dict[int, int] = {}
         self._table = table
+        self._counts = {point: {"num_parameters": count} for point, count in (num_parameters or {}).items()}
+        self._limit = study.search.limits.get("num_parameters")
+        self._num_planned = study.search.trials
+        self._num_running = 0
         self._sampler = Sampler(
-            space=self._space,
+            space=self.space,
             seed=seed,
             method=study.search.sampler,
             startup_trials=study.search.startup_trials,
             arguments=study.search.sampler_args,
+            objectives=study.search.objectives,
+            limits=study.search.limits,
             rungs=study.search.rungs(table.num_epochs),
             has_pauses=study.search.scheduler == "asha-promote",
-            why_not=lambda point: None if self._has(point) else "not in the table",
+            why_not=self._why_not,
         )
         self._scheduler = make_scheduler(study.search, table.num_epochs)
         self._promotion = self._scheduler if isinstance(self._scheduler, PromotionAsha) else None
-        self._curves: dict[Hashable, list[EpochMetrics]] = {}
-        self._points: dict[int, int] = {}
+        self._front = (
+            FrontAsha(
+                grace_epochs=study.search.grace_epochs, reduction=study.search.reduction, max_epochs=table.num_epochs
+            )
+            if study.search.scheduler == "asha" and len(study.search.objectives) > 1
+            else None
+        )
 
-    def _params(self, point: Any) -> dict[str, Any]:
-        return active({name: value for name, value in point.items() if name in self._space.free})
-
-    def _has(self, point: Any) -> bool:
-        try:
-            self._table.find(self._params(point))
-        except KeyError:
-            return False
-        return True
+    def _why_not(self, point: Point) -> str | None:
+        params = free_values(self.space, point)
+        if not self._table.has(params):
+            return "not in the table"
+        if self._limit is not None and self._counts[self._table.find(params)]["num_parameters"] > self._limit:
+            return "above the limit"
+        return None
 
     def next(self) -> Job | None:
         """Continue the trial that is promoted, or propose a new point."""
-        if self._promotion is not None and (key := self._promotion.next_promotion()) is not None:
-            return Job(trial=int(key), point=self._points[int(key)])
-        asked = self._sampler.ask()
-        if asked is None:
+        number = self._promoted()
+        if number is None:
+            number = self._proposed()
+        if number is None and not self._num_running:
+            number = self._promoted(is_last=True)
+        if number is None:
+            return None
+        self._num_running += 1
+        return Job(trial=number, point=self.points[number])
+
+    def _promoted(self, *, is_last: bool = False) -> int | None:
+        key = None if self._promotion is None else self._promotion.next_promotion(is_last=is_last)
+        return None if key is None else int(key)
+
+    def _proposed(self) -> int | None:
+        if len(self.curves) >= self._num_planned or (asked := self._sampler.ask()) is None:
             return None
         number, point = asked
-        self._curves[number] = []
-        self._points[number] = self._table.find(self._params(point))
-        return Job(trial=number, point=self._points[number])
+        self.curves[number] = []
+        self.points[number] = self._table.find(free_values(self.space, point))
+        return number
 
     def report(self, trial: Hashable, epoch: int, value: float) -> Decision:
         """Let the scheduler decide, and tell the sampler of a trial that ended."""
         assert isinstance(trial, int)
-        self._curves[trial].append(metrics(epoch, value))
-        self._sampler.observe(trial, self._curves[trial])
-        go_on = self._scheduler.observe(str(trial), epoch, value)
+        self.curves[trial].append(metrics(epoch, value))
+        self._sampler.observe(trial, self.curves[trial])
+        if self._front is None:
+            go_on = self._scheduler.observe(str(trial), epoch, value)
+        else:
+            losses = (-value, float(self._counts[self.points[trial]]["num_parameters"]))
+            go_on = self._front.observe(str(trial), epoch, losses)
         if epoch == self._table.num_epochs:
-            self._sampler.tell(trial, self._curves[trial], Completed())
-        elif not go_on and self._promotion is not None:
-            return "pause"
-        elif not go_on:
-            self._sampler.tell(trial, self._curves[trial], Stopped(epoch=epoch))
+            self._end(trial, Completed())
             return "stop"
-        return "continue"
+        if go_on:
+            return "continue"
+        if self._promotion is not None:
+            self._num_running -= 1
+            return "pause"
+        self._end(trial, Stopped(epoch=epoch))
+        return "stop"
 
     def fail(self, trial: Hashable) -> None:
         """Tell the sampler of a trial that diverged."""
         assert isinstance(trial, int)
-        self._sampler.tell(trial, self._curves[trial], Failed(reason="diverged", diverged=True))
+        self._end(trial, Failed(reason="diverged", diverged=True))
+
+    def _end(self, trial: int, outcome: Outcome) -> None:
+        self._num_running -= 1
+        self.outcomes[trial] = outcome
+        if self._promotion is not None:
+            self._promotion.leave(str(trial))
+        self._sampler.tell(trial, self.curves[trial], outcome, self._counts.get(self.points[trial]))
 
 
 class OneEpoch:
@@ -127,6 +182,11 @@ class OneEpoch:
     def fail(self, trial: Hashable) -> None:
         """Forget a point that diverged."""
         self._running.discard(trial)
+
+
+def free_values(space: Space, point: Point) -> Params:
+    """Return the values of a point that may vary, by which a table finds it."""
+    return {name: value for name, value in point.items() if name in space.free}
 
 
 def metrics(epoch: int, value: float) -> EpochMetrics:

@@ -158,7 +158,7 @@ def _source_of(
             f"results: expected numbers of shape (blocks, configurations), found {results.dtype} of shape "
             f"{results.shape}"
         )
-    if names is None or len(names) != results.shape[1] or len(set(names)) != len(names):
+    if names is None or len(names) != results.shape[1] or len(set(map(str, names))) != len(names):
         found = "none" if names is None else f"{len(names)}: {', '.join(map(str, names))}"
         raise InputError(
             f"names: expected {results.shape[1]} different names, one per column of the array, found {found}"

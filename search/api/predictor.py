@@ -36,7 +36,7 @@ def load(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Predict
     """
     from search.export.loading import load_export
 
-    return Predictor(load_export(Path(folder), trust_code=trust_code))
+    return Predictor(load_export(Path(folder).expanduser(), trust_code=trust_code))
 
 
 class Predictor:

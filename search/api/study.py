@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.api.shown import Shown
-from search.errors import InputError, NothingToDoError
+from search.errors import HybridSearchError, InputError, NothingToDoError
 
 if TYPE_CHECKING:
     import optuna
@@ -69,7 +68,7 @@ class Study:
 
         Args:
             path: A study file; or the folder or URI of a study that was started.
-            **overrides: Sections or fields of the study file that are replaced, as with `--set`: `seed=1`,
+            **overrides: Fields of the study file that are replaced, as with `--set`; sections are merged: `seed=1`,
                 `search={"trials": 20}`.
 
         Returns:
@@ -80,13 +79,14 @@ class Study:
             NothingToDoError: The folder contains no study.
         """
         from search.storage.location import is_uri
-        from search.study.load import find_study, load_study
+        from search.study.load import find_study, folder_of, load_study
 
         assignments = tuple(_assignments(overrides))
-        if is_uri(str(path)) or Path(path).is_dir():
+        path = str(path) if is_uri(str(path)) else folder_of(Path(path).expanduser())
+        if isinstance(path, str) or path.is_dir():
             find_study(str(path), assignments)
             return cls(None, str(path), assignments)
-        return cls(load_study(Path(path), assignments), str(path), assignments)
+        return cls(load_study(path, assignments), str(path), assignments)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Study:
@@ -101,6 +101,8 @@ class Study:
         """
         from search.study.load import parse_study
 
+        if not isinstance(data, Mapping):
+            raise InputError(f"data: expected a mapping of sections to fields, found {type(data).__name__}")
         return cls(parse_study(dict(data), IN_MEMORY), IN_MEMORY, ())
 
     @property
@@ -272,7 +274,10 @@ class Study:
         return find_given(self._given, self._source, self._overrides, train=train)
 
     def __repr__(self) -> str:
-        config = self._config
+        try:
+            config = self._config
+        except HybridSearchError:
+            return f"<Study {self._source}>"
         return f"<Study {config.name} in {config.location}>"
 
     def _repr_html_(self) -> str:
@@ -280,19 +285,20 @@ class Study:
 
         try:
             return _status(self._found())._repr_html_()
-        except NothingToDoError:
+        except HybridSearchError:
             return str(tag("pre", repr(self)))
 
 
 def _status(config: StudyConfig) -> Shown:
     from search.journal.comparison_file import load_comparison
     from search.report import overview
+    from search.report.status_lines import to_lines
 
     found = overview.make_overview(config)
     document = load_comparison(config.folder)
     return Shown(
         data=overview.to_dict(found),
-        lines=tuple(overview.to_lines(found)),
+        lines=tuple(to_lines(found, is_verbose=True)),
         comparisons=tuple(document.comparisons) if document else (),
     )
 
@@ -307,14 +313,18 @@ def _comparison(document: Any) -> Shown:  # noqa: ANN401
 
 
 def _assignments(fields: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Yield fields as assignments `path.to.key=value`; sections are merged, mappings within fields are replaced."""
+    """Yield fields as assignments `path.to.key=value`: sections are merged, `space` and fields are replaced."""
+    import yaml
+
     for name, value in fields.items():
-        if isinstance(value, Mapping) and value and not path and name not in {"space", "fix", "model"}:
+        if isinstance(value, Mapping) and not path and name != "space":
             yield from _assignments(value, f"{name}.")
             continue
         try:
-            yield f"{path}{name}={json.dumps(value)}"
-        except (TypeError, ValueError):
+            # In brackets, as a text of several lines; YAML writes 1.0e-05, which it reads as a number again.
+            text = yaml.safe_dump([value], default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
+            yield f"{path}{name}={text.strip()[1:-1]}"
+        except yaml.YAMLError:
             raise InputError(
                 f"{path}{name}: expected numbers, text, lists and mappings, found {type(value).__name__}"
             ) from None

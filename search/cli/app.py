@@ -12,6 +12,7 @@ import typer
 
 from search.cli import control, standalone
 from search.cli.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
+from search.console.messages import print_step
 from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError, InputError
 from search.runners.interruption import interruptible
 from search.text.printable import printable
@@ -116,6 +117,8 @@ def _with_address(overrides: list[str] | None, address: str | None) -> list[str]
 
 
 def _find(study: str, overrides: list[str] | None, *, train: bool = False) -> Any:  # noqa: ANN401
+    if train:
+        print_step(f"reading {study}")
     from search.commands.finding import find_checked
 
     return find_checked(study, overrides or [], train=train)
@@ -127,16 +130,20 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
 
     Runs sweep, compare, export and predict without a network.
     """
+    print_step("loading the program")  # which takes seconds
     from search.commands.demo import run_demo
     from search.journal.comparison_file import to_dict
+    from search.journal.decision import decision_of
 
     result = run_demo(overrides or [])
     study = result.study
+    decision = decision_of(result.document.choice, result.document)
 
     def lines() -> list[str]:
         return [
             "",
             *(item.sentence for item in result.document.comparisons),
+            *([f"Decision: {decision}."] if decision else []),
             "",
             *(
                 f"{Path(item.path).name}: a {truth}, predicted {item.label} ({item.probability:.2f})"
@@ -198,13 +205,14 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Run the sweep of a study, or resume it."""
+    print_step(f"reading {study}")
     from search.study.load import load_study
     from search.sweep.run import run_sweep
 
     extra = [] if time_budget is None else [f"search.time_budget_mins={time_budget}"]
     config = load_study(study, [*_with_address(overrides, address), *extra])
     run_sweep(config, allow_other=allow_other)
-    _show_status(config, as_json)
+    _show_status(config, as_json, str(study))
 
 
 @app.command()
@@ -217,6 +225,9 @@ def status(
         bool, typer.Option("--importance", help="Show which parameters mattered among the trials instead.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again whenever it changes, until Ctrl-C.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Add scores with their corrections, first trials and verdicts.")
+    ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -226,7 +237,7 @@ def status(
     if watch:
         if check or importance or as_json:
             raise InputError("status --watch: expected no --check, --importance or --json beside it; leave out one")
-        control.watch_status(study, overrides)
+        control.watch_status(study, overrides, is_verbose=verbose)
         return
     config = _find(study, overrides)
     if importance:
@@ -240,7 +251,7 @@ def status(
         )
         return
     if not check:
-        _show_status(config, as_json)
+        _show_status(config, as_json, study, is_verbose=verbose)
         return
     from search.commands import check as checking
 
@@ -249,11 +260,12 @@ def status(
     raise typer.Exit(found.exit_code)
 
 
-def _show_status(config: Any, as_json: bool) -> None:  # noqa: ANN401
+def _show_status(config: Any, as_json: bool, study: str, *, is_verbose: bool = False) -> None:  # noqa: ANN401
     from search.report import overview
+    from search.report.status_lines import to_lines
 
     found = overview.make_overview(config)
-    show(as_json, lambda: overview.to_dict(found), lambda: overview.to_lines(found))
+    show(as_json, lambda: overview.to_dict(found), lambda: to_lines(found, study, is_verbose=is_verbose))
 
 
 @app.command()
@@ -272,18 +284,25 @@ def compare(
 
     All configurations share the seed and split of each repeat.
     """
-    from search.compare.run import run_compare, run_until_decided
-    from search.console.tables import to_table
-    from search.journal.comparison_file import to_dict
-
     extra = [f"compare.repeats={repeats}"] if repeats is not None else []
     given = [*_with_address(overrides, address), *extra]
     config = _find(study, given, train=True)
+    from search.compare.run import run_compare, run_until_decided
+    from search.console.next_steps import next_lines
+    from search.console.tables import to_table
+    from search.journal.comparison_file import to_dict
+    from search.journal.decision import decision_of
+
     document = run_until_decided(config) if until_decided else run_compare(config)
     show(
         as_json,
-        lambda: to_dict(document),
-        lambda: [*to_table(document).splitlines(), "", f"files       {config.folder / 'comparison'}"],
+        lambda: {**to_dict(document), "decision": decision_of(document.choice, document)},
+        lambda: [
+            *to_table(document).splitlines(),
+            "",
+            f"files       {config.folder / 'comparison'}",
+            *next_lines(("export", "report", *(("ui",) if config.tracking.enabled else ())), study),
+        ],
     )
 
 

@@ -162,11 +162,15 @@ CLEAR = "\x1b[H\x1b[J"
 """Moves to the upper left corner of a terminal and clears the rest."""
 
 
-def watch_status(study: str, overrides: list[str] | None) -> None:
+def watch_status(study: str, overrides: list[str] | None, *, is_verbose: bool = False) -> None:
     """Show the state of a study whenever it changes, until Ctrl-C; a terminal shows the newest one only."""
     from search.commands.watching import watch
-    from search.report import overview
+    from search.report.overview import make_overview
+    from search.report.status_lines import to_lines
     from search.study.load import find_study
+
+    def look() -> list[str]:
+        return to_lines(make_overview(find_study(study, overrides or [])), study, is_verbose=is_verbose)
 
     def show_lines(lines: list[str]) -> None:
         if sys.stdout.isatty():
@@ -174,4 +178,4 @@ def watch_status(study: str, overrides: list[str] | None) -> None:
         show(False, dict, lambda: lines if sys.stdout.isatty() else [*lines, ""])
         sys.stdout.flush()
 
-    watch(lambda: overview.to_lines(overview.make_overview(find_study(study, overrides or []))), show_lines)
+    watch(look, show_lines)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from search.console.wrapping import terminal_width, wrapped
 from search.text.printable import printable
 
 Overrides = Annotated[
@@ -94,12 +95,14 @@ def out(text: str) -> None:
 
 
 def show(as_json: bool, document: Callable[[], Any], lines: Callable[[], list[str]]) -> None:
-    """Print a result, as one JSON document or as lines."""
+    """Print a result, as one JSON document or as lines, wrapped on a terminal."""
     if as_json:
         out(json.dumps(_no_nan(document()), indent=1, allow_nan=False))
         return
+    width = terminal_width()
     for line in lines():
-        out(printable(line))
+        for part in wrapped(printable(line), width):
+            out(part)
 
 
 def _no_nan(value: Any) -> Any:  # noqa: ANN401

@@ -38,10 +38,10 @@ def to_lines(rows: list[dict[str, Any]]) -> list[str]:
     """Return the presets as lines of text."""
     width = max(len(row["name"]) for row in rows)
     return [
-        f"{'preset':{width}}{'torch':>12}{'keras':>12}{'steps':>8}{'MMAC/image':>13}",
+        f"{'preset':{width}}{'torch':>12}{'keras':>12}{'steps':>7}{'MMAC/image':>11}",
         *(
             f"{row['name']:{width}}{row['torch_trainable']:>12,}{row['keras_total']:>12,}"
-            f"{row['sequential_steps']:>8,}{row['macs'] / 1e6:>13,.1f}"
+            f"{row['sequential_steps']:>7,}{row['macs'] / 1e6:>11,.1f}"
             for row in rows
         ),
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.commands.control import driven_by
-from search.console.progress import duration
+from search.console.counts import duration
 from search.console.tables import Rows, print_tables
 from search.errors import HybridSearchError, NothingToDoError
 from search.journal.budgets import sweep_end

@@ -67,7 +67,10 @@ class EpochTimer:
         if self._process is None:
             from search.training.speed import time_epochs
 
-            self._secs = time_epochs(steps, num_train)
+            try:
+                self._secs = time_epochs(steps, num_train)
+            except Exception as error:
+                raise ResourceError(f"a training step could not be timed on this machine: {error}") from error
             return
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as stream:  # a process that ended says why

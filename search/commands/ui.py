@@ -11,9 +11,13 @@ import sys
 from collections.abc import Mapping
 
 from search.commands import tether
-from search.errors import InputError
+from search.copies.process import environment
+from search.errors import InputError, TrackingError
+from search.journal.reading import read_id
 from search.runners.session import print_line, tracking_place
 from search.study.config import StudyConfig
+from search.study.tracking_place import TrackingPlace
+from search.uris import redacted
 
 
 def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
@@ -35,12 +39,14 @@ def serve_ui(study: StudyConfig, *, host: str, port: int) -> int:
     if place is None:
         raise InputError("tracking.enabled is false for this study, so MLflow has no data of it; set it to true")
     if place.uri.startswith(("http://", "https://")):
-        raise InputError(f"this study is on an MLflow server: open {place.uri} in a browser")
+        page = _page(study, place, redacted(place.uri))
+        raise InputError(f"this study is on an MLflow server: open {page} in a browser")
     _check_free(host, port)
     if host not in {"127.0.0.1", "localhost", "::1"}:
         print_line(f"warning: with --host {host}, everybody who can reach this machine can read and change the runs")
-    print_line(f"experiment `{place.experiment}` at {_page(place.uri, place.experiment, host, port)}   (Ctrl-C ends)")
-    command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    page = _page(study, place, f"http://{host}:{port}")
+    greeting = f"experiment `{place.experiment}` at {page}   (Ctrl-C ends)"
+    command = [sys.executable, "-P", "-m", "search.tracking.ui_server", host, str(port), greeting]
     # The address may hold a password, and every user can read command lines. Job execution serves language models
     # only, and would start seven processes and a queue of pickles.
     settings = {"MLFLOW_BACKEND_STORE_URI": place.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -53,7 +59,7 @@ def run_tethered(command: list[str], settings: Mapping[str, str]) -> int:
     The server is also terminated if this process exits in any other way, such as by a closed terminal or SIGKILL.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    env = {**os.environ, **settings, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    env = {**environment(), **settings, "MLFLOW_DISABLE_TELEMETRY": "true"}
     # A separate process group: Ctrl-C reaches this process only, which then terminates the whole group.
     server = subprocess.Popen(
         [sys.executable, "-P", tether.__file__, *command], env=env, stdin=subprocess.PIPE, start_new_session=True
@@ -72,13 +78,13 @@ def run_tethered(command: list[str], settings: Mapping[str, str]) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def _page(uri: str, experiment: str, host: str, port: int) -> str:
-    from search.tracking.mlflow_client import connect, runs_page, translated
+def _page(study: StudyConfig, place: TrackingPlace, address: str) -> str:
+    from search.tracking.page import page_of
 
-    with translated(uri):
-        found = connect(uri).get_experiment_by_name(experiment)
-    address = f"http://{host}:{port}"
-    return address if found is None else runs_page(address, found.experiment_id)
+    try:
+        return page_of(place.uri, place.experiment, address=address, journal_id=read_id(study.folder))
+    except TrackingError:
+        return address
 
 
 def _check_free(host: str, port: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from search.compare.nomination import selection_of
 from search.compare.repeats import Repeats, is_diverged
 from search.console.paper import latex_methods, latex_table
 from search.console.tables import pair_rows, to_markdown
+from search.console.verdict_lines import verdict_lines
 from search.journal.comparison import (
     ComparedContender,
     ComparedData,
@@ -34,6 +36,13 @@ from search.study.bind import DataFacts
 from search.study.claims import CompareSection, Family, adjust_for, error_rate_of
 from search.study.config import StudyConfig
 from search.study.folder import write_atomically
+from search.text.escaping import markdown
+
+MAX_DESCRIPTION_CHARS = 20_000
+"""Longest description of a comparison in the journal; MLflow shows a quarter of it."""
+_PLAINER = str.maketrans({"/": ":", "(": None, ")": None})
+MAX_NAME_CHARS = 200
+"""Longest name of a pair; MLflow accepts names of metrics and tags of up to 250 characters."""
 
 
 def to_document(
@@ -210,13 +219,14 @@ def write_results(
             seen=analysis.seen,
             num_looks=analysis.number,
             repeats=sorted({*repeats.keys.values(), *_raced(race)}),
+            description=describe(document)[:MAX_DESCRIPTION_CHARS],
             metrics={
                 **_metrics(comparisons, num_blocks=len(repeats.blocks), num_looks=analysis.number),
                 **(_race_metrics(race) if race else {}),
             },
             artifacts=[f"{FOLDER}/{key}/{name}" for name in (FILE_NAME, *texts, *pictures)],
             tags={
-                **{f"verdict.{position}": comparison.sentence for position, comparison in enumerate(comparisons)},
+                **{f"verdict: {pair}": item.sentence for pair, item in _by_pair(comparisons)},
                 **({"choice": document.choice.name, "choice.state": document.choice.state} if document.choice else {}),
                 **{f"race.{position}": sentence for position, sentence in enumerate(race.sentences if race else ())},
             },
@@ -224,19 +234,61 @@ def write_results(
     return document
 
 
+def describe(document: ComparisonDocument) -> str:
+    """Return a comparison as Markdown for its run in MLflow: the verdicts, the choice, and the tables."""
+    verdicts = [markdown(line) for line in verdict_lines(document.comparisons)]
+    choice = document.choice
+    chosen = [f"`export` chooses **{markdown(choice.name)}**: {choice.state}."] if choice else []
+    return "\n\n".join([*verdicts, *chosen, to_markdown(document, remarks=False)])
+
+
 def _race_metrics(race: RaceRecord) -> dict[str, float]:
-    last = {position: pair.e_values[-1] for position, pair in enumerate(race.pairs)}
+    last = [(pair, pair.e_values[-1]) for pair in race.pairs if pair.e_values]
+    names = pair_names([(pair.family, pair.a, pair.b) for pair, _ in last])
     return {
         "num_race_blocks": race.num_blocks or 0,
-        **{f"race_e.{position}": value for position, value in last.items() if value is not None},
+        **{f"race_e: {name}": value for name, (_, value) in zip(names, last, strict=True) if value is not None},
     }
 
 
 def _metrics(comparisons: Sequence[Comparison], **counts: int) -> dict[str, float]:
+    """Return the metrics of a comparison's run, named by measure and pair."""
     metrics: dict[str, float] = {**counts}
-    for position, comparison in enumerate(comparisons):
-        for name in ("estimate", "adjusted_p", "p_a_gt_b", "smallest_detectable"):
-            value = getattr(comparison, name)
+    for name in ("estimate", "adjusted_p", "p_a_gt_b", "smallest_detectable"):
+        for pair, item in _by_pair(comparisons):
+            value = getattr(item, name)
             if value is not None:
-                metrics[f"{name}.{position}"] = float(value)
+                metrics[f"{name}: {pair}"] = float(value)
     return metrics
+
+
+def _by_pair(comparisons: Sequence[Comparison]) -> list[tuple[str, Comparison]]:
+    names = pair_names([(item.family, item.a, item.b) for item in comparisons])
+    return list(zip(names, comparisons, strict=True))
+
+
+def pair_names(pairs: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Return a name of each pair that MLflow accepts within the names of metrics and tags.
+
+    A slash would begin a section of MLflow's charts, so it becomes a colon. The family is named if a pair is in several
+    of them, and names that are still equal are numbered.
+
+    >>> pair_names([("", "lstm 16 (trial 3)", "ecrnn/cnn"), ("", "a+b", "c"), ("", "a&b", "c")])
+    ['lstm 16 trial 3 vs ecrnn:cnn', 'a_b vs c', 'a_b vs c 2']
+
+    Args:
+        pairs: Family, first and second configuration of each pair.
+    """
+    shown = [f"{a} vs {b}" for _, a, b in pairs]
+    whole = [
+        f"{family}: {name}" if shown.count(name) > 1 and family else name
+        for (family, *_), name in zip(pairs, shown, strict=True)
+    ]
+    names: list[str] = []
+    for name in whole:
+        plain = re.sub(r"[^\w.\- :]", "_", name.translate(_PLAINER))[:MAX_NAME_CHARS]
+        number = 1
+        while (unique := plain if number == 1 else f"{plain} {number}") in names:
+            number += 1
+        names.append(unique)
+    return names

@@ -11,6 +11,7 @@ from search.compare.interim import key_of, note_undecided, undecided
 from search.compare.race_rounds import Rounds, news, race_title, still_in
 from search.compare.repeats import Repeats, judge_repeats
 from search.compare.results import write_results
+from search.console.messages import print_step
 from search.console.progress import Display, counter
 from search.errors import TooManyFailuresError
 from search.journal.comparison import ComparisonDocument
@@ -79,6 +80,7 @@ def run_until_decided(study: StudyConfig, *, patience: float = TRACKER_PATIENCE_
         HybridSearchError: The comparison cannot run or continue; finished repeats are saved.
     """
     check_race(study)
+    print_step(f"{study.name}: checking the study and its data")
     checked = check_study(
         study, "compare", num_confirm=study.compare.num_confirm, on_progress=counter("decoding images")
     )
@@ -166,6 +168,7 @@ def run_repeats(
     Returns:
         The document.
     """
+    print_step(f"{study.name}: checking the study and its data")
     facts = check_study(study, command, on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "compare", patience) as journal:
         contenders = pick(journal)

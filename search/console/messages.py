@@ -13,6 +13,12 @@ def print_line(line: str) -> None:
     print(printable(redacted(line)), file=sys.stderr, flush=True)  # noqa: T201
 
 
+def print_step(words: str) -> None:
+    """Print on a terminal what the command does now, before the first trial can show anything."""
+    if sys.stderr.isatty():
+        print_line(f"{words} ...")
+
+
 _warned: set[str] = set()
 """Warnings printed by this process, as one command may check a study twice."""
 

@@ -1,4 +1,4 @@
-"""Display of a running study on standard error: a live table on a terminal, plain lines otherwise."""
+"""Display of a running study on standard error: a live table on a terminal, which stays, and plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from search.console.counts import one_line
+from search.console.live_table import draw
 from search.console.messages import print_line
-from search.journal.summary import Status, best_first, summarise
+from search.journal.summary import Status, summarise
 from search.records import TrialRecord
-from search.text.counted import num_runs
-from search.text.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,7 +23,6 @@ MIN_LINE_SECS = 1.0
 """Shortest interval between plain lines for finished trials, as there may be thousands of short trials."""
 MAX_SHARE = 0.01
 """Largest fraction of the time spent on updating the display, whatever the number of records."""
-NUM_ROWS = 8
 NUM_WORTH_TELLING = 5000
 """Number of items from which the end of the work is reported."""
 
@@ -47,6 +46,8 @@ class Display:
         self._records = records
         self._since = time.time()
         self._live: Any = None
+        self._console: Any = None
+        self._is_over = False
         self._last_line = 0.0
         self._last_over = -1
         self._look_again = 0.0
@@ -54,23 +55,26 @@ class Display:
         self._table: RenderableType = ""
 
     def __enter__(self) -> Display:
-        """Start the live display if standard error is a terminal."""
+        """Start the live display if standard error is a terminal that can move its cursor."""
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(
-                get_renderable=self._render, console=Console(stderr=True), refresh_per_second=4, transient=True
-            )
-            self._live.start()
+            self._console = Console(stderr=True, highlight=False)
+            if not self._console.is_dumb_terminal:
+                self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
+                self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the live display and print the final state."""
+        """Print the final state; the last table of a live display stays."""
         if self._live is not None:
+            self._is_over, self._look_again = True, 0.0
             self._live.stop()
+            self._console.print()
+            return
         status = self._status()
         if status.num_over != self._last_over:
             self._print_line(status)
@@ -108,75 +112,14 @@ class Display:
         return self._table
 
     def _draw(self) -> RenderableType:
-        from rich.align import Align
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        status = self._status()
-        records = self._records()
-        table = Table(box=None, padding=(0, 1), header_style="bold")
-        for heading in ("", "state", "epochs", "validation", "secs"):
-            table.add_column(heading, justify="left" if heading in {"", "state"} else "right")
-        running = [record for record in records if record.outcome is None and not record.is_waiting]
-        paused = [record for record in records if record.is_waiting]
-        paused.sort(key=lambda record: (len(record.curve), record.val_accuracy or 0.0), reverse=True)
-        for record in (*running, *best_first(records), *paused)[:NUM_ROWS]:
-            unfinished = "waiting" if record.is_waiting else "running"
-            state = unfinished if record.outcome is None else record.outcome.word
-            accuracy = record.val_accuracy
-            table.add_row(
-                Text(printable(record.label)),
-                state,
-                str(len(record.curve)),
-                "" if accuracy is None else f"{accuracy:.4f}",
-                f"{record.elapsed_secs:.1f}",
-            )
-        return Group(
-            Text(printable(f"{self._title}: {one_line(status, self._noun)}")),
-            # A bar alone does not end its line; the headings would follow on the same line.
-            Align.left(ProgressBar(total=max(1, status.num_planned), completed=status.num_over, width=60)),
-            table,
+        return draw(
+            self._records(),
+            self._status(),
+            title=self._title,
+            noun=self._noun,
+            width=self._console.width,
+            height=None if self._is_over else self._console.height,
         )
-
-
-def waiting(status: Status) -> str:
-    """Return the number of waiting trials for a list of counts; empty if there are none."""
-    return f", {status.num_waiting} waiting" if status.num_waiting else ""
-
-
-def infeasible(status: Status) -> str:
-    """Return the number of infeasible trials for a list of counts; empty if there are none."""
-    return f"{status.num_infeasible} infeasible, " if status.num_infeasible else ""
-
-
-def one_line(status: Status, noun: str) -> str:
-    """Format the state of a study in one line."""
-    parts = [
-        f"{status.num_over}/{status.num_planned} {noun}",
-        f"{status.num_completed} completed, {status.num_stopped} stopped, {status.num_failed} failed, "
-        f"{infeasible(status)}{status.num_unfinished} running{waiting(status)}",
-    ]
-    nominee = status.nominee
-    if nominee is not None and nominee.val_accuracy is not None and noun == "trials":
-        parts.append(f"nominated {nominee.val_accuracy:.4f} ({num_runs(len(nominee.blocks))}, {nominee.label})")
-    if status.epochs_per_sec is not None:
-        parts.append(f"{status.epochs_per_sec:.2f} epochs/s")
-    if status.eta_secs:
-        parts.append(f"ETA {duration(status.eta_secs)}")
-    return "; ".join(parts)
-
-
-def duration(secs: float) -> str:
-    """Format a duration.
-
-    >>> duration(45), duration(720), duration(12600)
-    ('45 s', '12 min', '3.5 h')
-    """
-    if secs < 90:
-        return f"{secs:.0f} s"
-    return f"{secs / 60:.0f} min" if secs < 5400 else f"{secs / 3600:.1f} h"
 
 
 def counter(title: str) -> Callable[[int, int], None]:

@@ -12,7 +12,9 @@ from rich.cells import cell_len
 from search.console.paper import methods_paragraph
 from search.console.scores import percent, score_rows
 from search.console.verdict_lines import verdict_lines
+from search.console.wrapping import wrapped
 from search.journal.comparison import Choice, ComparisonDocument, RaceRecord
+from search.journal.decision import decision_of
 from search.significance.declared import NEW_DATA_SETS
 from search.significance.records import Comparison, Verdict
 from search.significance.rounding import digits_apart, p_number
@@ -38,10 +40,10 @@ _FOLDED = _WORDS - {"verdict"}
 """Columns whose cells may be wrapped."""
 
 
-def to_markdown(document: ComparisonDocument) -> str:
-    """Format a comparison as Markdown tables, with the verdicts as sentences."""
-    remarks = [*_remarks(document), f"Methods: {methods_paragraph(document.comparisons)}"]
-    return markdown_tables(_tables(document), remarks)
+def to_markdown(document: ComparisonDocument, *, remarks: bool = True) -> str:
+    """Format a comparison as Markdown tables, with the verdicts as sentences unless `remarks` is false."""
+    methods = f"Methods: {methods_paragraph(document.comparisons)}"
+    return markdown_tables(_tables(document), [*(_remarks(document) if remarks else ()), methods])
 
 
 def to_table(document: ComparisonDocument) -> str:
@@ -87,7 +89,8 @@ def print_tables(tables: Sequence[Rows], remarks: Sequence[str], least_first: Se
             if not console.is_terminal:
                 console.print()
         for line in remarks:
-            console.print(line)
+            for part in wrapped(line, console.width):
+                console.print(part, soft_wrap=True)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
@@ -248,8 +251,14 @@ def _remarks(document: ComparisonDocument) -> list[str]:
         ),
         *(document.race.sentences if document.race else ()),
         *verdict_lines(document.comparisons),
+        *_decision_lines(document),
         *_choice_lines(document.choice),
     ]
+
+
+def _decision_lines(document: ComparisonDocument) -> list[str]:
+    decision = decision_of(document.choice, document)
+    return [f"Decision: {decision}."] if decision else []
 
 
 def _choice_lines(choice: Choice | None) -> list[str]:

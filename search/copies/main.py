@@ -108,11 +108,16 @@ def _optuna(folder: Path, database: str | None, print_line: Callable[[str], None
 
 
 def _mlflow(folder: Path, uri: str, experiment: str, print_line: Callable[[str], None]) -> OneWayCopy:
+    from search.study.settings import BINDS_TO
     from search.tracking.mirror import Mirror
+    from search.tracking.run_values import StudyFacts
 
-    return Mirror(
-        folder, uri=uri, experiment=experiment, print_line=print_line, space=lambda: _study(folder).build_space()
-    )
+    def facts() -> StudyFacts:
+        study = _study(folder)
+        recipe = {"epochs": study.train.epochs, "batch": study.train.batch, "optimizer": study.train.optimizer}
+        return StudyFacts(space=study.build_space(), recipe=recipe, same=BINDS_TO)
+
+    return Mirror(folder, uri=uri, experiment=experiment, print_line=print_line, facts=facts)
 
 
 def _hooks(folder: Path) -> dict[str, Callable[[Callable[[str], None]], OneWayCopy]]:

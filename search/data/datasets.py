@@ -23,6 +23,7 @@ from search.data.folder import folder_manifest, scan_folder
 from search.data.imagenet import fetch_imagenet, find_imagenet, imagenet_manifest, scan_imagenet
 from search.data.listing import Listing, Part, Use, balanced_rows
 from search.data.notes import notes_on
+from search.data.npz import npz_manifest, scan_npz
 from search.data.splits import SplitConfig, split
 from search.data.stream import CROP, resized_side
 from search.data.tiny_imagenet import fetch_tiny_imagenet, scan_tiny_imagenet, tiny_imagenet_manifest
@@ -70,6 +71,7 @@ SOURCES = {
         manifest=imagenet_manifest, scan=scan_imagenet, fetch=fetch_imagenet, streamed_from=find_imagenet
     ),
     "folder": Source(manifest=folder_manifest, scan=scan_folder, needs_root=True),
+    "npz": Source(manifest=npz_manifest, scan=scan_npz, needs_root=True),
 }
 
 
@@ -78,10 +80,10 @@ class DataConfig:
     """Which images are used, at which size and how many."""
 
     name: str
-    """digits (embedded in scikit-learn), cifar10, caltech101, tiny-imagenet, imagenet, or folder (own images in class
-    folders)."""
+    """digits (embedded in scikit-learn), cifar10, caltech101, tiny-imagenet, imagenet, folder (own images in class
+    folders, or with a table of labels), or npz (own arrays)."""
     root: str | None = None
-    """Folder of the images; required for folder, unused for digits. Unset: downloads/ in the cache."""
+    """Folder of the images, or file for npz; required for both, unused for digits. Unset: downloads/ in the cache."""
     image_size: int | None = None
     """Side in pixels of the square that every image is resized to. Unset: original sizes, which must all be equal. For
     imagenet: side of the crop from an image resized to 8/7 of it, random in training; unset: 224, from 256."""
@@ -106,7 +108,8 @@ class DataConfig:
         if self.name not in SOURCES:
             faults.append(f"name must be one of {', '.join(SOURCES)}, got {self.name!r}")
         elif SOURCES[self.name].needs_root and not self.root:
-            faults.append(f"root must name the folder of the images for {self.name}, got {self.root!r}")
+            kind = "file" if self.name == "npz" else "folder"
+            faults.append(f"root must name the {kind} of the images for {self.name}, got {self.root!r}")
         if self.image_size is not None and not 1 <= self.image_size <= MAX_SIDE:
             faults.append(f"image_size must be from 1 to {MAX_SIDE:,} pixels, got {self.image_size!r}")
         if self.limit is not None and self.limit < 2:

@@ -1,4 +1,4 @@
-"""The user's own images in class folders, with or without train/, val/ and test/ folders around them."""
+"""The user's own images, in class folders with or without train/, val/ and test/ around them, or with a table."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from search.data.checking import check_trees, unknown_classes
 from search.data.files import open_regular
 from search.data.images import read_image
+from search.data.labels import find_tables, to_trees
 from search.data.layout import KNOWN, find_layout
 from search.data.listing import Listing, Part, Use
 from search.data.walk import Tree, Trees, folders_of, walk
@@ -29,22 +30,24 @@ def has_parts(root: Path) -> bool:
 
 def folder_manifest(root: Path, use: Use) -> Iterator[str]:
     """Yield the lines of the content manifest; see `to_manifest`."""
-    return to_manifest(*_trees(root, use))
+    place, trees, _ = _trees(root, use)
+    return to_manifest(place, trees)
 
 
 def scan_folder(root: Path, size: int | None, use: Use) -> Listing:
     """List the images of a folder.
 
     Args:
-        root: Contains <class>/ folders, or train/<class>/ and optionally val/<class>/ and test/<class>/.
+        root: Contains <class>/ folders, or train/<class>/ and optionally val/<class>/ and test/<class>/, or a table of
+            labels (see `labels.py`).
         size: Side in pixels that images are resized to; None keeps their sizes.
         use: The classes and parts that the study needs.
 
     Raises:
         LayoutError: The folder is empty or has another layout.
     """
-    place, trees = _trees(root, use)
-    return to_listing(place, trees, size)
+    place, trees, table = _trees(root, use)
+    return replace(to_listing(place, trees, size), table=table)
 
 
 def to_manifest(place: Path, trees: Trees) -> Iterator[str]:
@@ -58,6 +61,8 @@ def to_manifest(place: Path, trees: Trees) -> Iterator[str]:
     for role, tree in trees.items():
         if role == "val":
             yield f"validation part {tree.folder}"
+        elif role == "test" and tree.folder == ".":  # the parts are told apart by a table
+            yield "test part"
         for class_name, files in tree.files.items():
             for path in files:
                 paths.append(f"{tree.folder}/{path}")
@@ -117,13 +122,17 @@ def _make_part(place: Path, tree: Tree, folders: tuple[str, ...], size: int | No
     )
 
 
-def _trees(root: Path, use: Use) -> tuple[Path, Trees]:
-    """Find the parts and their images, and check the layout."""
+def _trees(root: Path, use: Use) -> tuple[Path, Trees, str]:
+    """Find the parts and their images, and check them; also return the name of the table of labels, if there is one."""
+    if root.is_dir() and (tables := find_tables(root)):
+        name = next(iter(tables.values())).path.name
+        known = f"at least two classes in {name}"
+        return root, choose_trees(root, to_trees(root, tables, use), use, known), name
     layout = find_layout(root, use)
     trees = {role: walk(layout.place, folder) for role, folder in layout.folders.items()}
     beside = {f"{name}/": _count_images(layout.place, name) for name in layout.left_out}
     trees["train"].left_out.update(beside)
-    return layout.place, choose_trees(layout.place, trees, use, KNOWN)
+    return layout.place, choose_trees(layout.place, trees, use, KNOWN), ""
 
 
 def _count_images(place: Path, name: str) -> int:

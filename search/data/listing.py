@@ -67,6 +67,8 @@ class Listing:
     """None if the source has no official test set."""
     folders: Mapping[str, str] = field(default_factory=dict)
     """Part -> its folder below the root; empty if the source has no folders."""
+    table: str = ""
+    """Name of the table that the classes are read from; empty if folders give the classes."""
     num_ignored: int = 0
     """Number of files among the images that are not images."""
     left_out: Mapping[str, int] = field(default_factory=dict)

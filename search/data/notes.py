@@ -8,8 +8,8 @@ from search.data.errors import some
 from search.data.listing import Listing
 from search.text.counted import counted
 
-USUAL = ((".", None), ("train", "test"), ("train", "val"))
-"""Folders of the training and test part that need no remark."""
+USUAL = ((".", None), ("train", "test"), ("train", "val"), (".", "."))
+"""Folders of the training and test part that need no remark; a table may divide one folder."""
 
 
 def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fraction: float) -> Iterator[str]:
@@ -22,10 +22,14 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
         fraction: Fraction held out.
     """
     train = listing.folders.get("train", ".")
+    if listing.table:
+        yield f"classes: read from {listing.table}, not from the names of folders"
     if listing.val is not None:
         number = counted(len(listing.val.labels), "image")
+        folder = listing.folders.get("val", ".")
+        where = f"{folder}/" if folder != "." else f"rows of {listing.table}" if listing.table else "its own"
         yield (
-            f"validation part: {listing.folders['val']}/, {number}, the same for every repeat; split is not used, and "
+            f"validation part: {where}, {number}, the same for every repeat; split is not used, and "
             "repeats differ only in their seeds"
         )
     if is_held_out and train != ".":
@@ -36,7 +40,7 @@ def notes_on(listing: Listing, *, is_held_out: bool, is_asked_for: bool, fractio
     if listing.left_out:
         names = [f"{name}, {counted(number, 'image')}" for name, number in listing.left_out.items()]
         yield f"left out: {some(names)}"
-    if listing.merged:
+    if listing.merged and not listing.table:
         names = [f"{name} of {number}" for name, number in listing.merged.items()]
         number = counted(len(listing.merged), "class folder")
         yield f"{number} with images in several subfolders, which are merged: {some(names)} folders"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from search.data.datasets import MAX_SIDE, DataConfig, Dataset, default_cache_dir, fetch, manifest, scan
 from search.data.decoding import MAX_FAULTS, Faults, decode
+from search.data.duplicates import Duplicates
 from search.data.errors import CacheError, DataError, ImageError
 from search.data.files import MAX_LIST_BYTES, read_regular
 from search.data.images import check_depth
@@ -45,7 +46,7 @@ __all__ = [
     "send",
 ]
 
-FORMAT = 3
+FORMAT = 4
 """Version of the cache format; part of the folder name."""
 PIECE_BYTES = 1 << 24
 """Bytes per piece of a file that is sent to another node."""
@@ -297,6 +298,7 @@ def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Prog
     train = dataset.train if dataset.val is None else dataset.train.join(dataset.val)
     num_val = len(train.labels) - len(dataset.train.labels)
     parts = {"train": train, "test": dataset.test}
+    duplicates = Duplicates()
     crop = config.image_size or CROP
     shape = (crop, crop, 3) if config.streamed else _shape_of(dataset.train)
     digest = hashlib.sha256(json.dumps([dataset.classes, shape, *([num_val] if num_val else [])]).encode())
@@ -307,8 +309,9 @@ def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Prog
     if config.streamed:
         digest.update(manifest(config).encode())
     else:
-        for pixels in _write_pixels(parts, shape, folder, on_progress):
+        for name, pixels in _write_pixels(parts, shape, folder, on_progress):
             digest.update(pixels.data)
+            duplicates.add(name, pixels)
     meta: dict[str, Any] = {
         "name": config.name,
         "classes": dataset.classes,
@@ -316,7 +319,7 @@ def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Prog
         "width": shape[1],
         "num_images": {name: len(part.labels) for name, part in parts.items()},
         "num_val": num_val,
-        "notes": dataset.notes,
+        "notes": (*dataset.notes, *duplicates.notes({name: part.ids for name, part in parts.items()}, num_val)),
         "num_ignored": dataset.num_ignored,
         "digest": digest.hexdigest()[:32],
         "ids_digests": {name: _digest_of(part.ids) for name, part in parts.items()},
@@ -327,8 +330,8 @@ def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Prog
 
 def _write_pixels(
     parts: dict[str, Part], shape: tuple[int, ...], folder: Path, on_progress: Progress | None
-) -> Iterator[NDArray[np.uint8]]:
-    """Decode all parts into their files, yielding each chunk (n, H, W, 3) after it is written.
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Decode all parts into their files, yielding the part and each chunk (n, H, W, 3) after it is written.
 
     Raises:
         ImageError: Lists every kind of fault in all parts.
@@ -346,7 +349,7 @@ def _write_pixels(
                 num_done += len(pixels)
                 if on_progress is not None:
                     on_progress(num_done, total)
-                yield pixels
+                yield name, pixels
     faults.refuse()
     check_depth(parts["train"].brightest)
 

@@ -150,6 +150,7 @@ class _Comparison(_Dict):
     at: Secs
     key: Key
     repeats: NotRequired[list[Key]]
+    description: NotRequired[Text]
     metrics: NotRequired[dict[str, float]]
     artifacts: NotRequired[list[RelativePath]]
     tags: NotRequired[dict[str, Value]]

@@ -48,7 +48,10 @@ class Follower:
         """`comparison` events in order, each with the `session` event of its command."""
         self.report: Mapping[str, Any] | None = None
         """The latest `report` event: the HTML page of the study."""
-        self.last_ms = 0
+        self.first_ms = self.last_ms = 0
+        """Times of the first and the latest event."""
+        self.command_ms: dict[str, int] = {}
+        """Command -> time of its latest event."""
         self.changed: dict[str, None] = {}
         """Keys of changed records; the reader removes each one that it has processed."""
         self.changed_draws: dict[int, None] = {}
@@ -85,12 +88,16 @@ class Follower:
     def _take(self, event: dict[str, Any], where: str) -> None:
         fold(self.records, event, where)
         kind = event["event"]
+        self.first_ms = self.first_ms or to_ms(event["at"])
         self.last_ms = max(self.last_ms, to_ms(event["at"]))
+        if self._live and kind != "session":
+            self.command_ms[self._live] = to_ms(event["at"])
         if kind in {"session", "stop"}:
             self.leave()
         if kind == "session":
             command = "compare" if event["verb"] == "compare" else "sweep"
             self._live = command
+            self.command_ms[command] = to_ms(event["at"])
             self.left = dict(self.records)
             self.sessions[command] = event
             self.data = event.get("data") or self.data

@@ -80,6 +80,20 @@ class ReadPoint(dict[str, Any]):
         self.read.add(name)
         return super().pop(name, *default)
 
+    def popitem(self) -> Any:  # noqa: ANN401
+        """Remove a name and return it with its value."""
+        self.read |= set(super().keys())
+        return super().popitem()
+
+    def setdefault(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
+        """Return a value after adding it unless it is there."""
+        self.read.add(name)
+        return super().setdefault(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        self.read.add(str(name))
+        return super().__contains__(name)
+
     def __iter__(self) -> Iterator[str]:  # also for **point
         self.read |= set(super().keys())
         return super().__iter__()
@@ -129,7 +143,15 @@ def _state_of(net: nn.Module, where: str) -> dict[str, Any]:
 def _check_repeatable(model: OwnModel, net: nn.Module, where: str) -> None:
     """Check that the same seed gives the same weights, as a trial's key promises."""
     other = build_own(model, SEED).state_dict()
-    for name, weights in net.state_dict().items():
+    state = net.state_dict()
+    places = {weights.untyped_storage().data_ptr() for weights in other.values() if weights.numel()}
+    for name, weights in state.items():
+        if weights.numel() and weights.untyped_storage().data_ptr() in places:
+            raise OwnCodeError(
+                f"{where}: expected new weights in every model, found {name} shared between two; make it inside "
+                f"{model.parsed.function}, or a trial would begin with what another one has learnt"
+            )
+    for name, weights in state.items():
         if name not in other or not torch.equal(weights, other[name]):
             raise OwnCodeError(
                 f"{where}: expected the same weights from the same seed, found others in {name}; draw them from the "
@@ -138,6 +160,8 @@ def _check_repeatable(model: OwnModel, net: nn.Module, where: str) -> None:
 
 
 def _check_stored(state: Mapping[str, Any], where: str) -> None:
+    from safetensors.torch import save
+
     places: dict[int, str] = {}
     for name, weights in state.items():
         if not isinstance(weights, Tensor):
@@ -145,11 +169,22 @@ def _check_stored(state: Mapping[str, Any], where: str) -> None:
                 f"{where}: expected tensors in state_dict(), found {type(weights).__name__} for {name}; leave out "
                 "get_extra_state"
             )
+        if weights.is_floating_point() and not bool(weights.isfinite().all()):
+            raise OwnCodeError(
+                f"{where}: expected finite numbers in state_dict(), found others in {name}, and a trial with such "
+                "numbers counts as diverged; register a mask with persistent=False"
+            )
         if weights.numel() and (first := places.setdefault(weights.data_ptr(), name)) != name:
             raise OwnCodeError(
                 f"{where}: expected separate weights in state_dict(), found {name} sharing those of {first}; store "
                 "one of them under one name"
             )
+    try:
+        save({name: weights.detach().cpu().contiguous() for name, weights in state.items()})
+    except Exception as error:
+        raise OwnCodeError(
+            f"{where}: the weights cannot be stored: {_first(error)}; store tensors that share no memory"
+        ) from error
 
 
 def _train_once(

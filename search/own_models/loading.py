@@ -45,7 +45,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
                 return self._spec(fullname, f"{stem}/__init__.py", is_package=True)
             if f"{stem}.py" in self._files:
                 return self._spec(fullname, f"{stem}.py", is_package=False)
-            if any(name.startswith(f"{stem}/") for name in self._files):
+            if any(name.startswith(f"{stem}/") for name in self._files) and not _is_installed(fullname):
                 return importlib.machinery.ModuleSpec(fullname, None, is_package=True)
         return None
 
@@ -74,6 +74,14 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return spec.origin.removeprefix(SHOWN)
 
 
+def _is_installed(name: str) -> bool:
+    """Return whether a folder without `__init__.py` would hide a module, which Python prefers to such folders."""
+    if "." in name:
+        return False
+    found = importlib.machinery.PathFinder.find_spec(name)
+    return name in sys.builtin_module_names or (found is not None and found.loader is not None)
+
+
 @contextlib.contextmanager
 def importable(model: OwnModel) -> Iterator[None]:
     """Let imports inside the context find the modules of a model's source, in place of others of the same names.
@@ -93,6 +101,7 @@ def importable(model: OwnModel) -> Iterator[None]:
         if path.startswith(base)
     }
     finder = _Finder(files, bases)
+    tops = {top for top in tops if finder.find_spec(top) is not None}
     with _lock:
         before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in tops}
         for name in before:

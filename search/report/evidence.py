@@ -204,7 +204,9 @@ def _details(c: Comparison, *, is_open: bool) -> Html:
         (block, f"{100 * a:.2f} %", f"{100 * b:.2f} %", f"{100 * (a - b):+.2f}")
         for block, a, b in zip(c.blocks, c.scores_a, c.scores_b, strict=True)
     ]
-    blocks = table(("repeat", c.a, c.b, "difference, pp"), scores, caption="Scores repeat by repeat") if scores else ""
     group = f" ({group_name(c)})" if group_name(c) else ""
+    # Accessibility: the caption names a region, so no two tables may have the same.
+    caption = f"Scores repeat by repeat: {c.a} against {c.b}{group}"
+    blocks = table(("repeat", c.a, c.b, "difference, pp"), scores, caption=caption) if scores else ""
     title = join([tag("strong", f"{c.a} against {c.b}"), group])
     return folded_away(title, tag("p", c.sentence), facts, blocks, is_open=is_open)

@@ -51,7 +51,8 @@ def _claim(material: Material, importance: Importance) -> Iterator[Html]:
     rival = find_rival(importance, material.study)
     yield tag("p", tag("strong", NO_CLAIM), f" For a claim, {rival.words}:" if rival else "")
     if rival:
-        yield tag("pre", "\n".join(command_lines(rival, material.study)))
+        command = "\n".join(command_lines(rival, material.study))
+        yield tag("pre", command, attributes={"tabindex": "0"})  # it scrolls on a narrow screen
 
 
 def _shares(importance: Importance) -> Iterator[Html]:

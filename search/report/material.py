@@ -39,6 +39,8 @@ class Material:
     """The nominee's current scores; None without a nominee."""
     choice: Choice | None
     """The configuration that `export` would take now, its state and notes; None without a nominee."""
+    decision: str | None = None
+    """What the newest comparison decides; None without one of the configuration that the study reports."""
     classes: tuple[tuple[ClassDifference, ...], ...] = ()
     """Per comparison, its difference for each class; empty if unknown."""
     why_no_classes: str = ""
@@ -75,6 +77,7 @@ def gather(study: StudyConfig) -> Material:
         document=document,
         selection=overview.selection,
         choice=overview.choice,
+        decision=overview.decision,
         classes=classes,
         why_no_classes=why_not,
     )

@@ -1,30 +1,30 @@
-"""The overview that `status` prints: counts, nominee and failures of the sweep, and the verdicts if there are any."""
+"""The state of a study that `status` shows: counts, nominee and failures of the sweep, decision and verdicts.
+
+`search.report.status_lines` writes it as text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from search.compare.nomination import select
-from search.console.measures import show_measure
-from search.console.progress import duration, infeasible, waiting
-from search.console.scores import expected_line, score_rows
 from search.console.verdict_lines import verdict_lines
 from search.data.splits import second_size
 from search.journal.budgets import sweep_end
 from search.journal.commands import Command, answers_in, command_of, num_planned, waiting_in
 from search.journal.comparison import Choice, ComparisonDocument
 from search.journal.comparison_file import load_comparison
+from search.journal.decision import decision_of
 from search.journal.earlier import Earlier, earlier_in
 from search.journal.measures import MEASURES, value_of
 from search.journal.nominee import choose_reported
 from search.journal.reading import History, read_history
 from search.journal.selection import Selection, selection_data
-from search.journal.summary import Status, best_first, summarise
+from search.journal.summary import Status, best_first, is_exhausted, summarise
 from search.records import Completed, Failed, TrialRecord
 from search.study.config import StudyConfig
-from search.text.counted import counted, num_runs
 
 if TYPE_CHECKING:
     from search.journal.fronts import Front
@@ -56,6 +56,10 @@ class Overview:
     race: tuple[str, ...]
     """Sentences on the race; empty if there was none."""
     verdicts: tuple[str, ...]
+    decision: str | None = None
+    """What the newest comparison decides; None without one of the configuration that the study reports."""
+    next_steps: tuple[str, ...] = ()
+    """Names in `search.console.next_steps.STEPS`; empty while a command runs the study."""
     commands: tuple[str, ...] = ()
     """The newest commands from other terminals, with their answers."""
     ended: str | None = None
@@ -77,13 +81,14 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
     repeats = [record for record in history.records.values() if record.kind == "repeat"]
     running = bool(marks) and marks[-1]["event"] == "session" and marks[-1]["verb"] == "sweep" and _running(trials)
     planned = num_planned(study.search.trials, history.marks)
+    choice = choose_reported(trials, document)
     return Overview(
         study=study.name,
         folder=str(study.location),
         status=summarise(trials, planned, since=marks[-1]["at"] if running else None),
         training_secs=sum(record.elapsed_secs for record in trials),
         selection=_select(study, trials, marks, document),
-        choice=choose_reported(trials, document),
+        choice=choice,
         nominated=tuple(best_first(trials)[:NUM_NOMINATED]),
         front=_front(study, trials),
         repeats={
@@ -93,10 +98,29 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
         },
         race=document.race.sentences if document and document.race else (),
         verdicts=tuple(verdict_lines(document.comparisons)) if document else (),
+        decision=decision_of(choice, document),
+        next_steps=_next_steps(study, trials, planned, history, is_compared=document is not None),
         commands=_commands(study, history),
         ended=sweep_end(history.marks, study.search.budgets),
         earlier=tuple((earlier_in(history.marks) or Earlier()).lines),
     )
+
+
+def _next_steps(
+    study: StudyConfig, trials: list[TrialRecord], planned: int, history: History, *, is_compared: bool
+) -> tuple[str, ...]:
+    """Return what to run next, as far as the journal shows it: a killed command looks like one that runs."""
+    marks = [event["event"] for event in history.marks if event["event"] in {"session", "stop"}]
+    if not marks or marks[-1] == "session":
+        return ()
+    see = ("ui",) if study.tracking.enabled else ()
+    if is_compared:
+        return ("export", "report", *see)
+    num_over = sum(record.outcome is not None for record in trials)
+    is_ended = num_over >= planned or is_exhausted(history.marks) or sweep_end(history.marks, study.search.budgets)
+    if not is_ended and trials:
+        return ("sweep", *see)
+    return ("compare", *see) if any(record.curve for record in trials) else see
 
 
 def _front(study: StudyConfig, trials: list[TrialRecord]) -> Front | None:
@@ -158,6 +182,7 @@ def to_dict(overview: Overview) -> dict[str, Any]:
         "repeats": dict(overview.repeats),
         "race": list(overview.race),
         "verdicts": list(overview.verdicts),
+        "decision": overview.decision,
         "commands": list(overview.commands),
         "ended": overview.ended,
         "earlier": list(overview.earlier),
@@ -214,58 +239,3 @@ def _front_to_dict(front: Front) -> dict[str, Any]:
         "reference": front.reference,
         "hypervolumes": [list(item) for item in front.hypervolumes],
     }
-
-
-def _front_lines(front: Front) -> Iterator[str]:
-    """Yield the front as a table whose rows fit 80 columns unless labels are long."""
-    aims = ", ".join(f"{name} {direction}" for name, direction in front.objectives.items())
-    yield f"front       {counted(len(front.trials), 'trial')} on the Pareto front of {aims}"
-    rows = [[show_measure(name, value_of(record, name)) for name in front.objectives] for record in front.trials]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for record, cells in zip(front.trials, rows, strict=True):
-        numbers = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-        yield f"            {numbers}  {record.label}{' (knee)' * (record is front.knee and len(front.trials) > 2)}"
-    if front.hypervolumes and front.hypervolumes[-1][1] > 0:
-        yield f"            hypervolume {front.hypervolumes[-1][1]:.3f}"
-
-
-def to_lines(overview: Overview) -> list[str]:
-    """Return the overview as lines of text."""
-    status = overview.status
-    lines = [
-        f"study       {overview.study} ({overview.folder})",
-        f"trials      {status.num_over}/{status.num_planned}: {status.num_completed} completed, "
-        f"{status.num_stopped} stopped, {status.num_failed} failed, "
-        f"{infeasible(status)}{status.num_unfinished} unfinished{waiting(status)}",
-        f"epochs      {status.num_epochs} in {duration(overview.training_secs)} of training",
-    ]
-    if overview.ended:
-        lines.append(f"ended       no new trial begins: {overview.ended}")
-    lines += [f"{'' if place else 'earlier':12}{line}" for place, line in enumerate(overview.earlier)]
-    if status.eta_secs:
-        lines.append(f"ETA         {duration(status.eta_secs)}")
-    lines += [f"failure     {count} x {reason}" for reason, count in status.failures]
-    selection, choice = overview.selection, overview.choice
-    if selection:
-        lines.append(f"nominee     {selection.name}: {selection.state}")
-        lines += [f"            {name:22}{score:>8}  {words}" for name, score, words in score_rows(selection)]
-        if selection.expected_highest:
-            lines.append(f"            {expected_line(selection.expected_highest)}")
-    if choice:
-        lines += [f"export      {choice.name}: {choice.state}", *(f"note        {note}" for note in choice.notes)]
-    rows = [
-        f"            {100 * record.val_accuracy:6.2f} %  {record.label}, {counted(len(record.curve), 'epoch')}"
-        for record in overview.nominated
-        if record.val_accuracy is not None
-    ]
-    if rows:
-        runs = num_runs(len(overview.nominated[0].blocks))
-        lines += [f"nominated   by validation accuracy of {runs} each", *rows]
-    if overview.front:
-        lines += _front_lines(overview.front)
-    if any(overview.repeats.values()):
-        lines.append(f"repeats     {', '.join(f'{count} {word}' for word, count in overview.repeats.items())}")
-    lines += [f"race        {sentence}" for sentence in overview.race]
-    lines += [f"verdict     {sentence}" for sentence in overview.verdicts]
-    lines += [f"command     {line}" for line in overview.commands]
-    return lines

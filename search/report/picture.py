@@ -35,7 +35,9 @@ def picture(still: Figure, live: LiveFigure, *, alt: str, caption: str, min_widt
     data = tag("script", numbers, attributes={"type": "application/json"})
     size = f"min-height:{live.layout.height:.0f}px;min-width:{min_width}px"
     plot = tag("div", data, attributes={"class": "live", "role": "img", "aria-label": alt, "style": size})
-    return tag("figure", image, styled("div", "frame", plot), tag("figcaption", caption))
+    # Accessibility: what scrolls needs keyboard focus.
+    frame = tag("div", plot, attributes={"class": "frame", **({"tabindex": "0"} if min_width else {})})
+    return tag("figure", image, frame, tag("figcaption", caption))
 
 
 def still_picture(still: Figure, *, alt: str, caption: str) -> Html:

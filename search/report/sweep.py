@@ -1,4 +1,4 @@
-"""Report section: the sweep's counts, failures, nominees, history, and expected maximum by number of trials."""
+"""Report section: the sweep's counts, failures, nominees, history, learning curves, and expected maximum."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from search.console.progress import duration
+from search.console.counts import duration
 from search.console.scores import percent
-from search.journal.summary import best_first
+from search.journal.summary import best_first, nominee
 from search.records import Completed, TrialRecord
+from search.report.learning_curves import curves_figure, curves_plot, drawn
 from search.report.markup import Html, join, section, styled, table, tag
 from search.report.material import Material
 from search.report.picture import picture
@@ -84,7 +85,20 @@ def _curves(material: Material) -> list[Html]:
     values = values_of(trials)
     if len(values) > 1:
         parts.append(_best_of(material, values))
-    return [styled("div", "side-by-side", *parts)] if parts else []
+    beside = [styled("div", "side-by-side", *parts)] if parts else []
+    return [*beside, *([_learning(trials)] if any(len(record.curve) > 1 for record in trials) else [])]
+
+
+def _learning(trials: Sequence[TrialRecord]) -> Html:
+    shown, best = drawn(trials), nominee(trials)
+    some = "" if len(shown) == sum(bool(record.curve) for record in trials) else "; evenly spaced ones of all are drawn"
+    return picture(
+        curves_plot(shown, best),
+        curves_figure(shown, best),
+        alt=f"Validation accuracy after each epoch of {counted(len(shown), 'trial')}, the nominee highlighted.",
+        caption=f"Learning curves, {num_runs(len(trials[0].blocks))} of each trial{some}. A curve that ends early was "
+        "stopped by the scheduler, by hand or by a budget, or failed.",
+    )
 
 
 def values_of(trials: Sequence[TrialRecord]) -> NDArray[np.float64]:

@@ -124,11 +124,11 @@ def check_study(
         _run(lambda: _points(subject, opened[0], facts), errors)
         _run(lambda: check_baselines(study), errors)
         _run(lambda: _data(subject, facts), errors)
+        if not errors:  # as late as possible, as it trains a batch; but a model that raises has no known counts
+            _run(lambda: warnings.extend(check_own_model(study, facts)), errors)
         if len(errors) == num_before and subject.sweeps:  # else the same errors would be reported again
             _run(lambda: check_possible(study, facts), errors)
             _run(lambda: lines.extend(_earlier(subject, facts)), errors)
-        if not errors:  # last, as it trains a batch
-            _run(lambda: warnings.extend(check_own_model(study, facts)), errors)
     if len(errors) == 1:
         raise errors[0]
     if errors:

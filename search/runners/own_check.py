@@ -15,6 +15,7 @@ from search.study.config import StudyConfig
 from search.study.draws import random_points
 from search.study.goals import COUNTS
 from search.study.own_model import is_built_in
+from search.study.section import top_of
 from search.study.settings import RECIPE_SETTINGS
 from search.training.spec import TrialSpec
 
@@ -66,9 +67,12 @@ def check_own_model(study: StudyConfig, facts: DataFacts) -> list[str]:
 
 def _specs(study: StudyConfig, facts: DataFacts) -> Iterator[TrialSpec]:
     block = make_block(study.seed, "sweep", 0)
-    given = [complete_point(study, like) for like in (*study.search.enqueue, *study.compare.baselines)]
-    drawn = itertools.islice(random_points(study, study.build_space()), NUM_DRAWS)
-    fitting = (dict(point) for point in drawn if why_not(study, point, facts) is None)
+    points = [like for like in (*study.search.enqueue, *study.compare.baselines) if not top_of(like)]
+    given = [complete_point(study, like) for like in points]
+    # Without limits: a count that is not known because the model raises would leave no point that shows why.
+    free = study.model_copy(update={"search": study.search.model_copy(update={"limits": {}})})
+    drawn = itertools.islice(random_points(free, study.build_space()), NUM_DRAWS)
+    fitting = (dict(point) for point in drawn if why_not(free, point, facts) is None)
     seen: set[OwnModel] = set()
     own = [point for point in given if not is_built_in(study, point)]
     for point in itertools.chain(own, itertools.islice(fitting, NUM_POINTS)):

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 
-from search.console.messages import print_line
+from search.console.messages import print_line, print_step
 from search.copies.hooks import hooks_of
 from search.copies.process import FollowerProcess
 from search.errors import HybridSearchError, InterruptedStudyError
@@ -60,6 +60,8 @@ def open_runner(study: StudyConfig, facts: DataFacts) -> Iterator[Callable[[Disp
             inline.pick_device(resources.gpus)
             yield lambda work: interruption.carry_out(work, inline.run, resources)
             return
+        address = resources.address
+        print_step(f"{study.name}: {f'joining Ray at {address}' if address else 'starting Ray on this machine'}")
         from search.runners import ray_tune
 
         needs = needs_of(study, facts)

@@ -7,6 +7,7 @@ import math
 from search.significance.declared import CHECKPOINTS, NEW_DATA_SETS
 from search.significance.records import Comparison, Interval, Verdict
 from search.significance.rounding import NOISE_FRACTION, digits_apart, digits_for, p_value, plain, points, probability
+from search.significance.settling import can_be_planned
 
 ADJUSTMENTS = {
     "holm": "Holm",
@@ -136,9 +137,7 @@ def _reach(c: Comparison, digits: int) -> str:
         return ""
     digits = digits_apart([value for value in (c.smallest_detectable, c.smallest_ever) if value], [c.rope], digits)
     found = f" Smallest detectable gap {_amount(c, c.smallest_detectable, digits, ' pp')}."
-    if c.verdict is not Verdict.INCONCLUSIVE or not c.rope > 0 or c.smallest_ever is None:
-        return found
-    if c.sensitivity_verdict not in (None, Verdict.INCONCLUSIVE):  # no planning on a spread from diverged repeats
+    if not can_be_planned(c) or c.smallest_ever is None:
         return found
     gap = f"a gap of {_rope(c)}"
     if c.num_blocks_for_rope is None:

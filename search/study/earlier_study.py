@@ -130,7 +130,7 @@ def _read_resolved(path: Path, where: str, rename: Mapping[str, str]) -> _Resolv
         if unknown:
             raise StudyError(f"{where}: train.{unknown[0]}: unknown here; say with `rename` what its name is here")
         recipe = dataclasses.asdict(_TRAIN.validate_json(json.dumps(train), strict=True))
-        settings = {**MODEL_DEFAULTS, **model, **recipe, **_source(plain.get("code"))}
+        settings = {**_defaults(model), **model, **recipe, **_source(plain.get("code"))}
         return _Resolved(split=SplitConfig(**plain.get("split", {})), settings=settings)
     except ValidationError as error:
         raise StudyError(f"{damaged} (train.{next(explain(error, train, object, ()))}); {mend}") from None
@@ -146,7 +146,12 @@ def _renamed(settings: Mapping[str, Any], rename: Mapping[str, str]) -> dict[str
 
 def settings_of(study: StudyConfig) -> dict[str, Any]:
     """Return the settings of a study that hold for all of its trials, unless their points say otherwise."""
-    return {**MODEL_DEFAULTS, **study.model, **dataclasses.asdict(study.train), **_source(study.code)}
+    return {**_defaults(study.model), **study.model, **dataclasses.asdict(study.train), **_source(study.code)}
+
+
+def _defaults(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of the built-in family; those of an own model are in its code."""
+    return {} if "factory" in model else dict(MODEL_DEFAULTS)
 
 
 def _source(code: Mapping[str, str] | None) -> dict[str, str]:

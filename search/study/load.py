@@ -308,7 +308,7 @@ def find_with_file(
         StoreError: The store refuses access.
         StoreAwayError: The store cannot be reached.
     """
-    path = _folder_of(Path(path)) if not is_uri(str(path)) else path
+    path = folder_of(Path(path)) if not is_uri(str(path)) else path
     overrides = list(overrides)
     is_file = not is_uri(str(path)) and not Path(path).is_dir() and not _uri_of_copy(Path(path))
     given = load_study(Path(path), overrides) if is_file else None
@@ -367,7 +367,7 @@ def _place_of(folder: Path) -> Location:
     return Location(str(folder.parent), folder.name)
 
 
-def _folder_of(path: Path) -> Path:
+def folder_of(path: Path) -> Path:
     """Return the study's folder if the path is the resolved study file in it, else the path."""
     is_recorded = path.name == RESOLVED and path.is_file() and (path.parent / JOURNAL).is_file()
     return path.absolute().parent if is_recorded else path

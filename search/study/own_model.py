@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import StudyError
+from search.journal.measures import MEASURES
 from search.own_models.source import DISTRIBUTION, collect, parse_factory
 from search.study.config import StudyConfig
 from search.study.settings import BINDS_TO, COMMON, FROM_DATA, RECIPE_SETTINGS, value_fault
 from search.text.names import is_relative_path
+from spaces.parse import text_fault
 from spaces.space import Space
 
 BUILT_IN = "family"
@@ -21,6 +23,10 @@ RESERVED = {
     BUILT_IN: "it marks the points of built-in models",
     "factory": "it names the function that builds the model",
     "image_size": "the function receives it as an argument of its own",
+    "source": "it stands for the source of the model where studies are compared",
+    **dict.fromkeys(
+        (*MEASURES, "number", "state", "secs", "block", "configuration"), "a column of `trials` or `repeats` has it"
+    ),
     **dict.fromkeys(FROM_DATA, "the data determines it"),
 }
 
@@ -57,7 +63,9 @@ def with_source(study: StudyConfig, folder: Path) -> StudyConfig:
 
 def own_faults(study: StudyConfig) -> Iterator[str]:
     """Yield the faults of names and values in `model`, `space`, `search.enqueue` and `compare.baselines`."""
-    for name in study.model:
+    for name, value in study.model.items():
+        if fault := text_fault(value):
+            yield f"model.{name}: {fault}"
         if name != "factory":
             yield from _name_faults(f"model.{name}", name)
             if name in RECIPE_SETTINGS:
@@ -90,6 +98,8 @@ def own_point_faults(where: str, point: Mapping[str, Any], space: Space, fix: Ma
     """Yield the faults of the names of a point that the study file gives, in a space with some parameters fixed."""
     known = [parameter.name for parameter in space.parameters]
     for name, value in point.items():
+        if fault := text_fault(value):
+            yield f"{where}.{name}: {fault}"
         if name in RECIPE_SETTINGS:
             if fault := value_fault(name, value):
                 yield f"{where}.{fault}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from search.console.messages import print_step
 from search.console.progress import Display, counter
 from search.journal.summary import Status, summarise
 from search.runners.checks import check_study
@@ -27,6 +28,7 @@ def run_sweep(study: StudyConfig, *, allow_other: bool = False, patience: float 
     Raises:
         HybridSearchError: The sweep cannot run or was interrupted; everything computed so far is saved.
     """
+    print_step(f"{study.name}: checking the study and its data")
     facts = check_study(study, "sweep", allow_other=allow_other, on_progress=counter("decoding images")).facts
     with open_runner(study, facts) as run, open_session(study, facts, "sweep", patience) as journal:
         shown = Shown()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from search.journal.mlflow_run import JOURNAL_TAG, KEY_TAG, MlflowRun
 from search.journal.reconcile import value_fault
 from search.records import TrialRecord
-from search.tracking.mlflow_tracker import Point, Store
+from search.tracking.mlflow_tracker import Point, Store, new_params, new_tags
 
 
 class HeldRuns:
@@ -107,10 +107,12 @@ class HeldRuns:
             self._runs[key] = kept
 
 
-def is_complete(run: MlflowRun, record: TrialRecord, status: str, word: str, nested: Mapping[str, str]) -> bool:
+def is_complete(
+    run: MlflowRun, record: TrialRecord, status: str, tags: Mapping[str, str], params: Mapping[str, object]
+) -> bool:
     """Return whether a run is complete: it has its final status, which is always sent last, and the right values."""
-    told = run.status == status != "RUNNING" and run.outcome == word
-    return told and nested.items() <= run.tags.items() and not value_fault(record, run)
+    told = run.status == status != "RUNNING" and not new_tags(run, tags) and not new_params(run, params)
+    return told and not value_fault(record, run)
 
 
 def is_wrong(run: MlflowRun, record: TrialRecord) -> bool:

@@ -9,19 +9,34 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from search.errors import TrackingError
+from search.errors import HybridSearchError, TrackingError
 from search.journal.follower import PARENTS, UNFINISHED, Follower, to_ms
 from search.journal.mlflow_run import JOURNAL_TAG, PARENT_TAG, PREFIX, MlflowRun
 from search.journal.reconcile import describe_repairs, mlflow_differences
-from search.records import Failed, TrialRecord, scores_by_epoch
+from search.records import TrialRecord, scores_by_epoch
+from search.tracking.descriptions import (
+    describe_comparison,
+    describe_record,
+    describe_repeats,
+    describe_sweep,
+    description_tags,
+)
 from search.tracking.foreign import foreign_runs, not_ours
 from search.tracking.held_runs import HeldRuns, is_complete, is_wrong
 from search.tracking.mlflow_client import ForgottenError, RejectedError
-from search.tracking.mlflow_tracker import Point, Store
+from search.tracking.mlflow_tracker import Point, Store, new_tags
 from search.tracking.pictures import Pictures
-from search.tracking.run_values import add_comparison, config_of, flat, session_tags, values_of
+from search.tracking.run_table import experiment_tags
+from search.tracking.run_values import (
+    StudyFacts,
+    add_comparison,
+    config_of,
+    params_of,
+    session_tags,
+    tags_of,
+    values_of,
+)
 from search.uris import redacted
-from spaces.space import Space
 
 _PARENT_NAMES = {"sweep": "sweep", "compare": "repeats"}
 """Command -> suffix of its parent run's name."""
@@ -46,7 +61,7 @@ class Mirror:
         experiment: MLflow experiment; created if missing.
         print_line: Receives lines for the user: what MLflow rejects for good, and what was repaired after an earlier
             start.
-        space: Returns the study's space; None for no pictures of what mattered.
+        facts: Returns the space and recipe of the study; None for runs without recipe and pictures of what mattered.
     """
 
     def __init__(
@@ -56,10 +71,12 @@ class Mirror:
         uri: str,
         experiment: str,
         print_line: Callable[[str], None] = lambda _: None,
-        space: Callable[[], Space] | None = None,
+        facts: Callable[[], StudyFacts] | None = None,
     ) -> None:
         self._folder, self._uri, self._experiment, self._print_line = folder, uri, experiment, print_line
-        self._space = space
+        self._read_facts = facts
+        self._space = None if facts is None else lambda: facts().space
+        self._facts: StudyFacts | None = None
         self._mended = ""
         self._begin()
 
@@ -162,6 +179,7 @@ class Mirror:
                 held = HeldRuns(store, self._journal.journal_id)
                 self._refuse_foreign(store, held)
                 self._tidy(held)
+                self._describe(store)
             except RejectedError as error:
                 raise TrackingError(*error.faults) from None
             left = self._journal.left
@@ -169,6 +187,15 @@ class Mirror:
             self._mended = describe_repairs(mlflow_differences(left.values(), known), "run")
             self._store, self._held = store, held
         return self._store, self._held
+
+    def _describe(self, store: Store) -> None:
+        """Read the study file, and store the view of the run table."""
+        try:
+            self._facts = self._read_facts() if self._read_facts else None
+        except HybridSearchError as error:
+            self._print_line(f"the runs in MLflow lack the study's settings, which cannot be read: {error}")
+        with self._rejections_told("view of the run table"):
+            store.describe(experiment_tags(self._journal, self._folder.name, self._facts))
 
     def _refuse_foreign(self, store: Store, held: HeldRuns) -> None:
         """Raise if the experiment contains foreign runs; the driver's own check may have been impossible."""
@@ -214,39 +241,27 @@ class Mirror:
         run = held.get(record.key)
         command = PARENTS[record.kind]
         nested = {PARENT_TAG: self._parent(held, command).run_id}
-        if run is not None and is_complete(run, record, status, word, nested):
+        tags = {**nested, **tags_of(record, word), **description_tags(run, describe_record(record, word))}
+        params = params_of(record, self._facts)
+        if run is not None and is_complete(run, record, status, tags, params):
             journal.epoch_ms.pop(record.key, None)
             return
         if run is None:
-            tags = nested | {
+            first = nested | {
                 f"{PREFIX}kind": record.kind,
                 f"{PREFIX}number": str(record.number),
                 f"{PREFIX}blocks": ", ".join(record.blocks),
             }
             if record.kind == "repeat":
-                tags[f"{PREFIX}config"] = config_of(record)
-            run = self._create(held, record.key, command, record.label or record.key, record.started_at, tags)
+                first[f"{PREFIX}config"] = config_of(record)
+            run = self._create(held, record.key, command, record.label or record.key, record.started_at, first)
         elif status == "RUNNING":
             run = held.set_status(run, status)
-        first = record.key not in self._begun
-        if first and journal.data:
+        if record.key not in self._begun and journal.data:
             store.log_dataset(run, journal.data)
-        tags = nested | {f"{PREFIX}outcome": word, f"{PREFIX}node": record.node}
-        if record.resumed:
-            tags[f"{PREFIX}resumed"] = str(record.resumed)
-        tags |= {f"{PREFIX}{name}": str(value) for name, value in record.machine.items()}
-        if isinstance(record.outcome, Failed):
-            tags[f"{PREFIX}reason"] = record.outcome.reason
-            # Divergence is an outcome, unlike other failures; tools that analyse these runs must see which it is.
-            tags[f"{PREFIX}diverged"] = str(record.outcome.diverged).lower()
         ended_ms = to_ms(record.finished_at) if record.finished_at else journal.last_ms
         try:
-            run = held.log(
-                run,
-                metrics=self._new_points(record, run.num_epochs),
-                params=flat(record.point) if first else {},
-                tags=tags,
-            )
+            run = held.log(run, metrics=self._new_points(record, run.num_epochs), params=params, tags=tags)
         except RejectedError:
             if status != "RUNNING":
                 with contextlib.suppress(RejectedError):
@@ -266,7 +281,8 @@ class Mirror:
             if item.epoch > num_known
             for name, value in values_of(item, best.get(item.epoch)).items()
         ]
-        if not num_known:
+        if not num_known and (points or record.outcome is not None):
+            # After the first epoch, because pages of MLflow choose the metric that a run received first.
             at_ms = to_ms(record.started_at)
             for name, count in record.counts.items():
                 points.append(Point(name=name, value=float(count), step=0, at_ms=at_ms))
@@ -285,7 +301,10 @@ class Mirror:
         # It was over before it was recorded; a rejection below must not leave the run RUNNING.
         run = held.set_status(run, "FINISHED", at_ms)
         marker = f"{PREFIX}num_comparisons"
-        if int(run.tags.get(marker, "0")) >= number:
+        num_known = int(run.tags.get(marker, "0"))
+        described = description_tags(run, describe_comparison(event))
+        # Of the newest one, the description may be of an earlier version.
+        if num_known > number or (num_known == number and not new_tags(run, described)):
             return
         if self._journal.data:
             store.log_dataset(run, self._journal.data)
@@ -305,6 +324,7 @@ class Mirror:
             ],
             tags={
                 **tags,
+                **described,
                 **session_tags(event["session"]),
                 f"{PREFIX}repeats": ", ".join(repeat.run_id for repeat in repeats),
             },
@@ -334,7 +354,9 @@ class Mirror:
         status = journal.parent_status(command)
         if status == "RUNNING":
             run = held.set_status(run, status)
+        describe = describe_sweep if command == "sweep" else describe_repeats
         tags = session_tags(journal.sessions.get(command, {}))
+        tags |= description_tags(run, describe(journal, self._folder, status))
         if journal.data and run.tags.get(f"{PREFIX}data") != journal.data["digest"]:
             store.log_dataset(run, journal.data)
             tags[f"{PREFIX}data"] = journal.data["digest"]
@@ -359,7 +381,7 @@ class Mirror:
             tags=tags,
         )
         if status != "RUNNING":
-            held.set_status(run, status, journal.last_ms)
+            held.set_status(run, status, journal.command_ms.get(command, journal.last_ms))
 
     def _draw(self, until: float | None) -> None:
         for kind, ended in self._journal.ended.items():

@@ -15,8 +15,9 @@ import numpy as np
 from search.errors import HybridSearchError, TrackingError
 from search.journal.mlflow_run import KEY_TAG, MlflowRun
 from search.journal.versions import public_version
+from search.tracking.descriptions import description_tags
 from search.tracking.mlflow_client import UPLOAD_SECS, RejectedError, connect, translated
-from search.tracking.mlflow_tracker import Store
+from search.tracking.mlflow_tracker import Store, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def register(
     alias: str | None,
     on_version: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Register an exported model in MLflow: its folder as artifacts, the model, and a registered version.
+    """Register an exported model in MLflow: its folder as artifacts, the model, and a registered version with its card.
 
     The same weights make only one version, however often they are exported.
 
@@ -86,7 +87,7 @@ def register(
         runs = store.runs(marks)
         run = runs[0] if runs else store.create(name=f"{name} export", tags=marks, at_ms=_now_ms())
         with _failing(store, run):
-            store.log(run, tags=tags)
+            run = store.log(run, tags=tags)
             with translated(uri, secs=UPLOAD_SECS):
                 client = connect(uri)
                 found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
@@ -95,12 +96,21 @@ def register(
                     client.set_model_version_tag(name, version, key, text)
                 if alias is not None:
                     _move_alias(client, name, alias, version)
-            on_version(int(version))
+                on_version(int(version))
+                if card := _card(folder):  # it names the version
+                    client.update_model_version(name, version, description=card)
+            run = store.log(run, tags=description_tags(run, card))
             store.log_files(run, folder, "export")
             store.set_status(run, "FINISHED", _now_ms())
     except RejectedError as error:
         raise TrackingError(*error.faults) from None
     return int(version)
+
+
+def _card(folder: Path) -> str:
+    """Return the model card of an export, cut at MLflow's limit; empty if there is none."""
+    file = folder / "README.md"
+    return short(file.read_text(encoding="utf-8")) if file.is_file() else ""
 
 
 def _move_alias(client: MlflowClient, name: str, alias: str, version: str) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import getpass
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.errors import TrackingError
 from search.journal.mlflow_run import MlflowRun
@@ -19,6 +20,23 @@ from search.tracking.foreign import deleted
 from search.tracking.mlflow_client import UPLOAD_SECS, artifact_location, connect, translated
 from search.tracking.mlflow_runs import search_runs
 
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
+ARTIFACT_NAMES = {
+    "report.html": "1_report.html",
+    "sweep.png": "2_sweep.png",
+    "pareto_front.png": "3_pareto_front.png",
+    "importance": "4_importance",
+    "curves.png": "1_curves.png",
+    "confusion.png": "2_confusion.png",
+    "test_confusion.png": "3_test_confusion.png",
+    "forest.png": "1_forest.png",
+    "table.md": "2_table.md",
+    "superiority.png": "3_superiority.png",
+    "planning.png": "4_planning.png",
+}
+"""Names of artifacts that one looks at, as MLflow lists the artifacts of a run in alphabetical order."""
 MAX_PARAM_CHARS = 6_000
 MAX_TAG_CHARS = 5_000
 MAX_KEY_CHARS = 250
@@ -50,22 +68,33 @@ class Store:
         self.uri = uri
         with translated(uri):
             self._client = connect(uri)
-            self.experiment_id = self._find_experiment(experiment)
+            found = self._find_experiment(experiment)
+        self.experiment_id = str(found.experiment_id)
+        self._experiment_tags: dict[str, str] = dict(found.tags)
 
-    def _find_experiment(self, name: str) -> str:
+    def _find_experiment(self, name: str) -> Experiment:
         from mlflow.exceptions import MlflowException
 
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self._client.create_experiment(name, artifact_location=artifact_location(self.uri, name)))
+                made = self._client.create_experiment(name, artifact_location=artifact_location(self.uri, name))
+                return self._client.get_experiment(made)
             except MlflowException as error:
                 found = self._client.get_experiment_by_name(name)
                 if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
         if found.lifecycle_stage != "active":
             raise TrackingError(f"{self.uri}: {deleted(name)}")
-        return str(found.experiment_id)
+        return found
+
+    def describe(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the experiment, without those that it already has."""
+        for key, text in tags.items():
+            if self._experiment_tags.get(key) != text:
+                with translated(self.uri):
+                    self._client.set_experiment_tag(self.experiment_id, key, text)
+                self._experiment_tags[key] = text
 
     def runs(self, tags: Mapping[str, str]) -> list[MlflowRun]:
         """Return all runs that have these tags, oldest first."""
@@ -74,7 +103,7 @@ class Store:
 
     def create(self, *, name: str, tags: Mapping[str, str], at_ms: int) -> MlflowRun:
         """Create a run with status RUNNING that started at `at_ms`, in milliseconds since 1970."""
-        texts = {_name(key): _short(value, MAX_TAG_CHARS) for key, value in {**_user(), **tags}.items()}
+        texts = {_name(key): short(value) for key, value in {**_user(), **tags}.items()}
         with translated(self.uri):
             run = self._client.create_run(self.experiment_id, start_time=at_ms, tags=texts, run_name=name)
         return MlflowRun(run_id=run.info.run_id, name=name, status="RUNNING", tags=texts)
@@ -87,12 +116,12 @@ class Store:
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> MlflowRun:
-        """Send values in as few requests as MLflow's limits allow, without tags that MLflow already has.
+        """Send values in as few requests as MLflow's limits allow, without tags and parameters that the run has.
 
         Args:
             run: The run.
             metrics: Values to append to its metrics.
-            params: Parameters; MLflow cannot change them later.
+            params: Parameters. One that the run has is not sent, because MLflow cannot change it.
             tags: Tags to set. Empty ones are not sent, long ones are cut.
 
         Returns:
@@ -100,10 +129,8 @@ class Store:
         """
         from mlflow.entities import Metric, Param, RunTag
 
-        texts = {_name(key): _short(value, MAX_TAG_CHARS) for key, value in (tags or {}).items()}
-        news = {key: text for key, text in texts.items() if text and run.tags.get(key) != text}
+        news, named = new_tags(run, tags or {}), new_params(run, params or {})
         values = [Metric(_name(item.name), item.value, item.at_ms, item.step) for item in metrics]
-        named = {_name(key): _short(str(value), MAX_PARAM_CHARS) for key, value in (params or {}).items()}
         if not (news or values or named):
             return run
         with translated(self.uri):
@@ -159,8 +186,12 @@ class Store:
             self._client.delete_run(run.run_id)
 
     def log_file(self, run: MlflowRun, file: Path) -> None:
-        """Upload a file or folder, under its own name, as an artifact of a run."""
-        with translated(self.uri, secs=UPLOAD_SECS):
+        """Upload a file or folder as an artifact of a run, under its own name or that of `ARTIFACT_NAMES`."""
+        with tempfile.TemporaryDirectory() as folder, translated(self.uri, secs=UPLOAD_SECS):
+            if file.name in ARTIFACT_NAMES:
+                named = Path(folder, ARTIFACT_NAMES[file.name])
+                named.symlink_to(file.absolute())
+                file = named
             self._client.log_artifact(run.run_id, str(file))
 
     def log_files(self, run: MlflowRun, folder: Path, name: str) -> None:
@@ -169,13 +200,26 @@ class Store:
             self._client.log_artifacts(run.run_id, str(folder), name)
 
 
+def new_tags(run: MlflowRun, tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that a run lacks or has with another text, in MLflow's form."""
+    texts = {_name(key): short(value) for key, value in tags.items()}
+    return {key: text for key, text in texts.items() if text and run.tags.get(key) != text}
+
+
+def new_params(run: MlflowRun, params: Mapping[str, object]) -> dict[str, str]:
+    """Return the parameters that a run lacks, in MLflow's form."""
+    texts = {_name(key): short(str(value), MAX_PARAM_CHARS) for key, value in params.items()}
+    return {key: text for key, text in texts.items() if key not in run.params}
+
+
 def _name(text: str) -> str:
     """Return a key in the form that MLflow accepts: allowed characters, and a normalised path."""
     parts = re.sub(r"[^\w.\-/: ]", "_", text).split("/")
     return "/".join(part for part in parts if part not in {"", ".", ".."})[:MAX_KEY_CHARS].rstrip("/") or "_"
 
 
-def _short(text: str, limit: int) -> str:
+def short(text: str, limit: int = MAX_TAG_CHARS) -> str:
+    """Return a text, cut with a remark if it is longer than a limit of MLflow."""
     if len(text) <= limit:
         return text
     mark = f"... (cut, {len(text)} characters)"

@@ -3,11 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from search.journal.mlflow_run import PREFIX, MlflowRun
-from search.records import EpochMetrics, TrialRecord
+from search.records import EpochMetrics, Failed, TrialRecord
 from search.tracking.held_runs import HeldRuns
+from spaces.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFacts:
+    """The part of a study file that its runs show."""
+
+    space: Space
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    """Training settings that are parameters of every run, unless the point has them: epochs, batch, optimizer."""
+    same: Mapping[str, str] = field(default_factory=dict)
+    """Parameter of a point -> the training setting that it stands for."""
+
+
+def params_of(record: TrialRecord, facts: StudyFacts | None) -> dict[str, object]:
+    """Return the parameters of a trial's or repeat's run: its point, the recipe, and the precision once it is known."""
+    recipe, same = (dict(facts.recipe), facts.same) if facts else ({}, {})
+    for name in record.point:
+        recipe.pop(same.get(name, name), None)
+    precision = {"precision": record.machine["precision"]} if record.machine.get("precision") else {}
+    return {**precision, **recipe, **flat(record.point)}
+
+
+def tags_of(record: TrialRecord, word: str) -> dict[str, str]:
+    """Return the tags of a trial's or repeat's run that may change: state, node, machine and reason of a failure."""
+    tags = {f"{PREFIX}outcome": word, f"{PREFIX}node": record.node}
+    if record.resumed:
+        tags[f"{PREFIX}resumed"] = str(record.resumed)
+    tags |= {f"{PREFIX}{name}": str(value) for name, value in record.machine.items()}
+    if isinstance(record.outcome, Failed):
+        tags[f"{PREFIX}reason"] = record.outcome.reason
+        # Divergence is an outcome, unlike other failures; tools that analyse these runs must see which it is.
+        tags[f"{PREFIX}diverged"] = str(record.outcome.diverged).lower()
+    return tags
 
 
 def add_comparison(held: HeldRuns, repeat: MlflowRun, key: str) -> None:

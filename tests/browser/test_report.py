@@ -58,6 +58,19 @@ def browser() -> Iterator[Any]:
         )
 
 
+def draw_all(page: Any) -> None:
+    """Unfold everything, and bring every figure near the window, which draws it."""
+    page.wait_for_selector("figure.drawn .main-svg", timeout=30_000)
+    for part in page.query_selector_all("details:not([open]) > summary"):
+        part.click()
+    for figure in page.query_selector_all("figure"):
+        figure.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "[...document.querySelectorAll('figure:has(.live)')].every((item) => item.classList.contains('drawn'))",
+        timeout=30_000,
+    )
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1000), ("light", 400)])
 def test_it_is_drawn_without_a_network(browser: Any, report: Path, scheme: str, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -68,10 +81,7 @@ def test_it_is_drawn_without_a_network(browser: Any, report: Path, scheme: str, 
         "request", lambda request: None if request.url.startswith(("file:", "data:")) else faults.append(request.url)
     )
     page.goto(report.as_uri())
-    page.wait_for_selector("figure.drawn .main-svg", timeout=30_000)
-    for part in page.query_selector_all("details:not([open]) > summary"):
-        part.click()
-    page.wait_for_function("document.querySelectorAll('figure:not(.drawn)').length === 0", timeout=30_000)
+    draw_all(page)
     assert not faults
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     # Everything is read on its background, the plots' own text included.
@@ -87,6 +97,19 @@ def test_it_is_drawn_without_a_network(browser: Any, report: Path, scheme: str, 
     page.emulate_media(media="print")
     assert page.is_visible("figure .still")
     assert not page.is_visible("figure .live")
+    page.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 400)])
+def test_assistive_technology_can_read_it(browser: Any, report: Path, scheme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto(report.as_uri())
+    draw_all(page)
+    found = axe.run(page)
+    assert found["passes"]
+    faults = [f"{fault['id']}: {node['html'][:200]}" for fault in found["violations"] for node in fault["nodes"]]
+    assert not faults
     page.close()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture
 def ui(tmp_path: Path) -> Iterator[str]:
-    """Address of the UI of a small finished sweep."""
+    """Address of the run table of a small finished sweep."""
     study = tmp_path / "study.yaml"
     study.write_text(
         yaml.safe_dump(
@@ -50,47 +52,92 @@ def ui(tmp_path: Path) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{port}"
     assert server.stderr is not None
-    # What it prints is where the run table is, whatever MLflow's front page shows.
+    # It prints where the run table is, whatever MLflow's front page shows, and only once the server answers.
     printed = server.stderr.readline()
-    assert f"experiment `shown` at {address}/#/experiments/1/runs?workflowType=machine_learning " in printed
-    for _ in range(120):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.5)
-    yield address
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) == 0, printed
+    assert f"experiment `shown` at {address}/#/experiments/1/runs?workflowType=machine_learning&viewStateSh" in printed
+    yield re.findall(r"http://\S+", printed)[0]
     started = psutil.Process(server.pid).children(recursive=True)
     assert started
-    server.terminate()
+    server.send_signal(signal.SIGINT)
     assert server.wait(timeout=30) == 0
+    assert server.stderr.read() == "", "it printed more than one line"
     _, left = psutil.wait_procs(started, timeout=10)
     assert not left, "the server outlived the command"
 
 
-def test_runs_and_charts_are_there(ui: str) -> None:
+def test_the_table_the_charts_and_a_run_show_the_numbers(ui: str) -> None:
     from mlflow import MlflowClient
     from playwright.sync_api import sync_playwright
 
-    client = MlflowClient(ui)
-    found = client.get_experiment_by_name("shown")
-    assert found is not None
-    experiment = found.experiment_id
-    trials = client.search_runs([experiment], "tags.`hybrid_search.kind` = 'trial'")
+    server, experiment = re.findall(r"(http://[^/]+)/#/experiments/(\d+)/", ui)[0]
+    client = MlflowClient(server)
+    trials = client.search_runs(
+        [experiment], "tags.`hybrid_search.kind` = 'trial'", order_by=["metrics.val_accuracy DESC"]
+    )
     assert len(trials) == 3
-    run = next(trial.info.run_id for trial in trials if "trial 0" in trial.info.run_name)
+    accuracies = [_shown(run.data.metrics["val_accuracy"]) for run in trials]
+    ids = [run.info.run_id for run in trials]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.goto(f"{ui}/#/experiments/{experiment}/runs?workflowType=machine_learning")
-        page.get_by_text("shown sweep").first.wait_for(timeout=30_000)
-        page.get_by_text("Sort: Created").first.wait_for(timeout=30_000)
-        page.goto(f"{ui}/#/experiments/{experiment}/runs/{run}/model-metrics")
-        page.get_by_text("trial 0").first.wait_for(timeout=30_000)
+        page = browser.new_page(viewport={"width": 2000, "height": 1000})
+        page.set_default_timeout(60_000)
+        column = "[role=gridcell][col-id='metrics.`val_accuracy`']"
+
+        def cells() -> list[str]:
+            found = page.locator(column)
+            shown = {found.nth(place).evaluate(_PLACE): found.nth(place).inner_text() for place in range(found.count())}
+            return [text for _, text in sorted(shown.items()) if text != "-"]
+
+        page.goto(ui)
+        page.locator(column).first.wait_for()
+        page.get_by_text("Sort: val_accuracy").first.wait_for()
+        assert cells() == accuracies
+        headings = page.evaluate(_HEADINGS)
+        # No repeat has been tested, so there is no column of test accuracies.
+        first = ["val_accuracy", "epoch", "num_parameters", "hybrid_search.outcome"]
+        place = headings.index("val_accuracy")
+        assert headings[place : place + 4] == first
+        assert headings[place + 4] in trials[0].data.params
+        page.locator(".ag-header-cell", has_text="val_accuracy").first.click()
+        page.wait_for_url(re.compile("orderByAsc=true"))
+        until = time.monotonic() + 60
+        while cells() != accuracies[::-1] and time.monotonic() < until:
+            page.wait_for_timeout(200)
+        assert cells() == accuracies[::-1]
+
+        page.goto("about:blank")
+        page.goto(f"{ui}&compareRunsMode=CHART")
+        page.get_by_text("Parallel Coordinates").first.wait_for()
+        page.get_by_text("val_accuracy").first.wait_for()
+
+        page.goto("about:blank")
+        named = ",".join(f'"{run_id}"' for run_id in ids)
+        page.goto(f'{server}/#/compare-runs?runs=[{named}]&experiments=["{experiment}"]')
+        page.locator(".js-plotly-plot", has_text="val_accuracy").first.wait_for()
+
+        page.goto(f"{server}/#/experiments/{experiment}/runs/{ids[0]}/model-metrics")
         # The charts are in alphabetical order, and only those that are visible are drawn.
         page.get_by_placeholder("Search metric charts").fill("val_accuracy")
-        page.get_by_text("val_accuracy").first.wait_for(timeout=30_000)
-        page.goto(f"{ui}/#/experiments/{experiment}/runs/{run}/artifacts")
-        page.get_by_text("confusion.png").first.wait_for(timeout=30_000)
+        page.get_by_text("val_accuracy").first.wait_for()
+        page.goto(f"{server}/#/experiments/{experiment}/runs/{ids[0]}/artifacts")
+        page.get_by_text("1_curves.png").first.wait_for()
+        page.get_by_text("2_confusion.png").first.wait_for()
+        page.goto(f"{server}/#/experiments/{experiment}/runs/{ids[0]}")
+        page.get_by_text("completed after 3 epochs").first.wait_for()
         browser.close()
+
+
+_HEADINGS = """() => [...document.querySelectorAll('.ag-header-cell[col-id]')]
+    .map(heading => [heading.getBoundingClientRect().x, heading.innerText.trim()])
+    .sort((one, other) => one[0] - other[0]).map(heading => heading[1])"""
+"""The headings of the table from left to right, as far as they are drawn."""
+_PLACE = "cell => Number(cell.closest('[role=row]').getAttribute('row-index'))"
+
+
+def _shown(value: float) -> str:
+    """A number as MLflow's table has it."""
+    return repr(value).removesuffix(".0")

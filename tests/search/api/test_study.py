@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,10 @@ def test_overrides_are_sections_or_fields(data: dict[str, Any], tmp_path: Path) 
     config = changed._config
     assert (config.seed, config.search.trials, config.search.sampler) == (4, 1, "grid")
     assert changed.folder == tmp_path / "other" / "from-python"
+    assert search.Study.load(file, search={})._config == search.Study.load(file)._config, "nothing is replaced"
+    small = search.Study.load(file, model={"init": "keras"}, train={"weight_decay": 1e-5})._config
+    assert small.model == {**data.get("model", {}), "init": "keras"}, "sections are merged"
+    assert small.train.weight_decay == 1e-5
 
 
 def test_faults_are_errors_of_the_project(study: search.Study, data: dict[str, Any], tmp_path: Path) -> None:
@@ -103,6 +108,18 @@ def test_faults_are_errors_of_the_project(study: search.Study, data: dict[str, A
         study.compare(repeats=0)
     assert not fresh.folder.exists()
     assert "fresh" in repr(fresh)
+    with pytest.raises(InputError, match="data: expected a mapping of sections to fields, found list"):
+        search.Study.from_dict([data])  # type: ignore[arg-type]
+
+
+def test_a_study_that_is_gone_still_has_a_repr(study: search.Study, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(study.folder, copy)
+    by_file = search.Study.load(copy / "study.yaml")
+    assert by_file.folder == copy, "the file in the folder of a study stands for the folder"
+    shutil.rmtree(copy)
+    assert repr(by_file) == f"<Study {copy}>"
+    assert str(copy) in by_file._repr_html_()
 
 
 def test_a_changed_study_is_refused(study: search.Study, data: dict[str, Any]) -> None:

@@ -295,6 +295,19 @@ def test_nothing_heavy_is_imported(module: str) -> None:
     assert run.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("words", ["sweep my.yaml", "compare my.yaml", "demo"])
+def test_a_terminal_shows_something_before_anything_heavy_is_loaded(words: str) -> None:
+    loaded = f"[name for name in {HEAVY['search.sweep.run']!r} if name in sys.modules]"
+    script = (
+        "import sys, search.cli.app as app\n"
+        f"def step(words): sys.exit(words + ': ' + str({loaded}))\n"
+        "app.print_step = step\n"
+        "app.main()"
+    )
+    run = subprocess.run([sys.executable, "-c", script, *words.split()], capture_output=True, text=True, check=False)
+    assert run.stderr.strip() in {"reading my.yaml: []", "loading the program: []"}
+
+
 @pytest.fixture
 def swept(call: Any, write: Any) -> Path:
     """A study file whose sweep is over."""
@@ -454,8 +467,12 @@ def test_a_forgotten_set_is_refused_where_something_is_trained_and_said_elsewher
 
 def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept: Path, tmp_path: Path) -> None:
     names = ("selection score", "corrected score", "score on fresh repeats")
-    before = call("status", swept)
-    after = [call("compare", swept), call("status", swept), call("export", swept, "--to", tmp_path / "winner")]
+    before = call("status", swept, "--verbose")
+    after = [
+        call("compare", swept),
+        call("status", swept, "--verbose"),
+        call("export", swept, "--to", tmp_path / "winner"),
+    ]
     study = load_study(swept)
     shown = [before.out, *(item.out for item in after[:2])]
     shown.append((study.folder / "comparison" / "table.md").read_text())
@@ -568,4 +585,4 @@ def test_other_studies_are_learned_from_only_if_that_is_allowed(
     assert shown.code == 0
     assert f"second: {words}" in shown.err + shown.out
     assert call("sweep", study).code == 0, "the decision is in the journal"
-    assert f"earlier     {words}" in call("status", folder.with_name("second")).out
+    assert f"earlier     {words}" in call("status", folder.with_name("second"), "--verbose").out

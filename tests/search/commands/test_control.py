@@ -24,7 +24,8 @@ from search.journal.journal import Journal
 from search.journal.reading import read_events, read_history, read_records
 from search.records import Completed, Stopped
 from search.report import overview
-from search.report.overview import make_overview, to_lines
+from search.report.overview import make_overview
+from search.report.status_lines import to_lines
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.study.load import find_study

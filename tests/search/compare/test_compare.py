@@ -17,7 +17,7 @@ import pytest
 from search.compare.contenders import declare_families, pick_contenders, unfinished_sweep
 from search.compare.interim import key_of
 from search.compare.repeats import Repeats, judge_repeats, load_correct
-from search.compare.results import write_results
+from search.compare.results import pair_names, write_results
 from search.console.tables import to_markdown, to_table
 from search.data.splits import SplitConfig
 from search.errors import NothingToDoError, StudyError
@@ -368,7 +368,12 @@ def test_a_second_look_is_counted_and_said(study: StudyConfig, facts: DataFacts,
     assert clause in (study.folder / "comparison" / "table.md").read_text()
     event = looks(study)[-1]
     assert event["num_looks"] == event["metrics"]["num_looks"] == 2
-    assert event["tags"]["verdict.0"].endswith(clause)
+    judged = second["comparisons"][0]
+    (pair,) = pair_names([("", judged["a"], judged["b"])])
+    assert event["tags"][f"verdict: {pair}"].endswith(clause)
+    assert event["metrics"][f"estimate: {pair}"] == judged["estimate"]
+    # MLflow shows the verdict first, and then the table.
+    assert event["description"].index(clause) < event["description"].index("| a | b |")
     # One run of each has no p-value that could be less exact.
     third = compare(change_settings(study, repeats=1), facts, trials)
     assert third["num_looks"] == 3

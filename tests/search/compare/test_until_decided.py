@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from search.cli import main
 from search.compare import run as running
 from search.compare.interim import undecided
+from search.compare.results import pair_names
 from search.console.progress import Display
 from search.data.store import open_data
 from search.errors import DivergedError, InputError, InterruptedStudyError, StudyError, TooManyFailuresError
@@ -29,7 +30,8 @@ from search.journal.journal import Journal
 from search.journal.nominee import NOMINATED, PROVISIONAL
 from search.journal.reading import read_events, read_records
 from search.records import Completed, EpochMetrics, Progress, TrialRecord, TrialResult
-from search.report.overview import make_overview, to_lines
+from search.report.overview import make_overview
+from search.report.status_lines import to_lines
 from search.runners import inline
 from search.runners.assignment import Assignment
 from search.significance.declared import Declared
@@ -201,7 +203,7 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     assert [(item["a"], item["b"]) for item in document["comparisons"]] == [(finalist, hopeless), (finalist, alike)]
     assert {item["num_blocks"] for item in document["comparisons"]} == {3}
     assert document["declared"]["confirm"] == 3
-    told = "\n".join(to_lines(make_overview(study)))
+    told = "\n".join(to_lines(make_overview(study), is_verbose=True))
     assert "race        Raced on validation accuracy: 8 repeats of at most 8." in told
     # Nothing is shown against the one that is alike, so the survivor stays what it was.
     assert (pick_winner(study).name, pick_winner(study).state) == (finalist, NOMINATED)
@@ -223,7 +225,8 @@ def test_race_drop_confirm(study: StudyConfig, capsys: pytest.CaptureFixture[str
     repeats = [key for key, record in read_records(study.folder).items() if record.kind == "repeat"]
     assert sorted(note["repeats"]) == sorted(repeats)
     assert note["metrics"]["num_race_blocks"] == 8
-    assert note["metrics"]["race_e.0"] == first["e_values"][-1]
+    (pair,) = pair_names([("", finalist, hopeless)])
+    assert note["metrics"][f"race_e: {pair}"] == first["e_values"][-1]
     assert "dropped" in note["tags"]["race.1"]
     table = (study.folder / "comparison" / "table.md").read_text()
     assert f"| {finalist} | {hopeless} | {dropped_after} |" in table

@@ -33,7 +33,7 @@ def test_impossible_settings_are_refused_all_at_once() -> None:
         DataConfig(name="cifar", image_size=0, limit=1, top_classes=1, test="val", test_fraction=1)
     settings = ["name", "image_size", "limit", "top_classes", "test", "test_fraction"]
     assert [fault.split(" ")[0] for fault in caught.value.faults] == settings
-    assert "one of digits, cifar10, caltech101, tiny-imagenet, imagenet, folder, got 'cifar'" in caught.value.faults[0]
+    assert "caltech101, tiny-imagenet, imagenet, folder, npz, got 'cifar'" in caught.value.faults[0]
     with pytest.raises(DataError, match="root must name the folder"):
         DataConfig(name="folder")
 

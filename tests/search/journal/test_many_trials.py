@@ -13,7 +13,8 @@ import yaml
 
 from search.journal.reading import FILE_NAME
 from search.records import Completed, EpochMetrics, Outcome, Stopped, canonical, digest_of, outcome_to_dict
-from search.report.overview import make_overview, to_lines
+from search.report.overview import make_overview
+from search.report.status_lines import to_lines
 from search.report.write import write_report
 from search.study.config import StudyConfig, to_dict
 from search.study.load import find_study

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from search.console.progress import duration, one_line
+from search.console.counts import duration, one_line
 from search.journal.summary import best_first, group_failures, nominees, summarise
 from search.records import Completed, EpochMetrics, Failed, Stopped, TrialRecord
 

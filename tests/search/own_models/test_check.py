@@ -95,6 +95,25 @@ def test_a_right_model_passes_and_unread_names_are_returned(describe: Describe) 
             .replace("images.flatten(1))", "images.flatten(1)) + self.off"),
             "register buffers",
         ),
+        (
+            "SHARED = nn.Linear(192, 5)\n\n\n" + BUILD + "    return nn.Sequential(nn.Flatten(), SHARED)\n",
+            "expected new weights in every model, found 1.weight shared between two",
+        ),
+        (
+            NET.format(forward=LOGITS).replace(
+                "        self.fc",
+                "        self.register_buffer('mask', torch.full((3,), float('-inf')))\\n        self.fc",
+            ),
+            "expected finite numbers in state_dict\\(\\), found others in mask",
+        ),
+        (
+            NET.format(forward=LOGITS).replace(
+                "        self.fc",
+                "        grid = torch.rand(8)\n        self.register_buffer('grid', grid)\n"
+                "        self.register_buffer('inner', grid[1:])\n        self.fc",
+            ),
+            "the weights cannot be stored: .*; store tensors that share no memory",
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_model_is_one_line(describe: Describe, body: str, words: str) -> None:
@@ -147,6 +166,15 @@ def test_building_draws_from_its_seed_alone(describe: Describe) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_a_folder_hides_no_module_of_its_name(describe: Describe, folder: Path) -> None:
+    (folder / "code").mkdir()
+    (folder / "code" / "net.py").write_text(
+        (folder / "my_models.py").read_text().replace("import nn", "import nn\nimport code\n\ncode.interact")
+    )
+    (folder / "code" / "layers.py").write_text((folder / "layers.py").read_text())
+    assert check(describe(factory="code/net.py:build")) == frozenset()
+
+
 def test_modules_of_the_same_name_stay_apart(describe: Describe, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(folder))
     theirs = importlib.import_module("layers")
@@ -197,7 +225,18 @@ def test_what_meta_cannot_count_is_unknown_and_not_0(describe: Describe) -> None
 
 
 def test_every_way_of_reading_counts() -> None:
-    for read in (lambda p: p["a"], lambda p: p.get("a"), lambda p: dict(**p), lambda p: list(p.items()), dict, list):
+    ways = (
+        lambda p: p["a"],
+        lambda p: p.get("a"),
+        lambda p: "a" in p,
+        lambda p: p.setdefault("a", 2),
+        lambda p: p.popitem(),
+        lambda p: dict(**p),
+        lambda p: list(p.items()),
+        dict,
+        list,
+    )
+    for read in ways:
         point = ReadPoint({"a": 1})
         read(point)
         assert point.read == {"a"}, read

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import search
 from search.cli.app import app
+from search.commands.trials import COLUMNS, repeat_rows
 from search.errors import InputError, StudyChangedError, StudyError
 from search.export.predict import predict
 from search.own_models import loading
@@ -28,7 +29,8 @@ from search.study.bind import bind, load_facts
 from search.study.config import to_dict
 from search.study.folder import _changes
 from search.study.load import load_study
-from search.study.own_model import with_source
+from search.study.own_model import RESERVED, with_source
+from search.study.settings import COMMON
 
 from .conftest import LAYERS, MODELS
 
@@ -235,6 +237,18 @@ def test_a_model_that_cannot_be_traced_is_exported_without_a_program(
         ({"space": {"width": [4, 8], "num_classes": [2, 3]}}, r"space\.num_classes: expected another name"),
         ({"space": {"width": [4, 8], "epochs": [2, 3]}}, r"space\.epochs: .* set train\.epochs"),
         ({"space": {"width": [4, 8], "lr": [-1.0, 0.1]}}, r"space\.lr must be above 0, got -1\.0"),
+        *(
+            ({"space": {"width": [4, 8], name: [2, 3]}}, rf"space\.{name}: .* a column of `trials` or `repeats` has it")
+            for name in ("state", "block", "macs")
+        ),
+        (
+            {"model": {"factory": "my_models.py:build", "cell": "1e-5"}},
+            r"model\.cell: expected a number, found the text '1e-5'; YAML needs its point: 1.0e-05",
+        ),
+        (
+            {"model": {"factory": "my_models.py:build"}, "search": {"trials": 2, "limits": {"num_parameters": 1e6}}},
+            r"my_models\.py:\d+: KeyError: 'cell' \(with width \d\)",
+        ),
         ({"code": {"other.py": ""}}, r"code: expected my_models\.py of model\.factory, found other\.py"),
         ({"model": {}, "code": {"other.py": ""}, "space": "ecrnn"}, r"code: expected none without model\.factory"),
         ({"compare": {"baselines": [{"widht": 4}]}}, r"compare\.baselines\.0\.widht: .* did you mean width\?"),
@@ -315,6 +329,20 @@ def test_a_command_ends_with_exit_code_2(place: Path, tmp_path: Path) -> None:
     ] or errors == [errors[0].replace("width 4", "width 8")]
     assert "Traceback" not in found.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_best_points_of_an_earlier_study_are_enqueued(study: search.Study, place: Path, tmp_path: Path) -> None:
+    plain = content(tmp_path / "runs")
+    plain["search"] = {**plain["search"], "enqueue": [f"top-1 of {study.folder}"]}
+    for path in ("layers.py", "my_models.py"):
+        shutil.copy(place / path, tmp_path / path)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(plain))
+    assert "sweep" in str(search.Study.load(tmp_path / "study.yaml").plan())
+
+
+def test_every_column_of_the_tables_is_reserved(study: search.Study) -> None:
+    columns = {column.name for column in COLUMNS} | set(repeat_rows(study._found())[0][:8])
+    assert columns <= {*RESERVED, *COMMON}
 
 
 def test_a_point_is_enqueued_by_its_own_names(study: search.Study, unmarked: Path) -> None:

@@ -55,10 +55,15 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name in names]
 
     @property
+    def typed_scripts(self) -> list[tuple[str | None, str]]:
+        """Type and content of each script."""
+        kinds = [attributes.get("type") for attributes in self.all("script")]
+        return list(zip(kinds, self.scripts, strict=True))
+
+    @property
     def data(self) -> list[str]:
         """What the live pictures are drawn from."""
-        kinds = [attributes.get("type") for attributes in self.all("script")]
-        return [text for kind, text in zip(kinds, self.scripts, strict=True) if kind == "application/json"]
+        return [text for kind, text in self.typed_scripts if kind == "application/json"]
 
     @property
     def figures(self) -> list[dict[str, Any]]:

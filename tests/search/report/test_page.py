@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import gzip
 import itertools
 import re
 from collections.abc import Callable
@@ -46,11 +48,14 @@ def check(page: Any) -> None:
     assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(levels))
     assert all(len(attributes["alt"]) > 20 for attributes in page.all("img"))
     assert all(attributes["src"].startswith("data:image/png;base64,") for attributes in page.all("img"))
+    regions = [attributes["aria-label"] for attributes in page.all("div") if attributes.get("role") == "region"]
+    assert len(regions) == len(set(regions))
     assert not page.all("link", "iframe", "object", "base")
     assert all("src" not in attributes for attributes in page.all("script"))
     assert len(page.figures) == len(page.all("figure")) == len(page.all("img"))
     assert not any("<" in text for text in page.data)  # an end tag in there would end the script
-    assert sum("plotly.js v" in text for text in page.scripts) == 1
+    libraries = [text for kind, text in page.typed_scripts if kind == "application/gzip"]
+    assert [gzip.decompress(base64.b64decode(text)) for text in libraries] == [b"// plotly.js v0"] * bool(page.figures)
     assert page.all("html")[0]["lang"] == "en"
     assert "viewport" in [attributes.get("name") for attributes in page.all("meta")]
     assert not re.search(r"\b(nan|None|inf)\b", page.words.replace("the loss was nan", ""))
@@ -120,6 +125,7 @@ def test_a_comparison_is_told_in_full(study: StudyConfig, told: Told, judged: Ju
 
 def test_what_won_everything_is_confirmed(study: StudyConfig, told: Told, judged: Judged, shown: Any) -> None:
     page = shown(told(study, [0.9], judged(["crnn"])))
+    assert '<h1>Use crnn: confirmed.</h1><p class="lead">crnn beats cnn by ' in page.text
     assert "crnn : confirmed." in page.words
     assert "not confirmed" not in page.words.replace("nominated, not confirmed; one run each", "")
 

@@ -15,6 +15,7 @@ import pytest
 
 from search.journal.comparison import ComparisonDocument
 from search.records import Completed, Failed, Stopped, TrialRecord
+from search.report.learning_curves import curves_figure, drawn
 from search.report.markup import Html, definitions, join, table, tag
 from search.report.picture import picture
 from search.report.so_far import highest_so_far, so_far_figure, so_far_plot
@@ -47,6 +48,30 @@ def test_text_is_escaped_once_and_markup_never() -> None:
     assert join(["<", Html("<br>")]) == "&lt;<br>"
     assert "<script" not in table(("<script>",), [("<script>",)], caption="<script>")
     assert "<script" not in definitions([("<script>", "<script>")])
+
+
+def test_learning_curves_are_those_of_all_trials(
+    make_record: Callable[..., TrialRecord], make_epoch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trial(number: int, heights: list[float | None], outcome: Any) -> TrialRecord:
+        curve = tuple(make_epoch(epoch, height) for epoch, height in enumerate(heights, 1))
+        return make_record(f"t{number}", number=number, label=f"<{number}>", curve=curve, outcome=outcome)
+
+    trials = [
+        trial(0, [0.5, 0.75], Completed()),
+        trial(1, [0.5, None, 0.9], Completed()),
+        trial(2, [0.25], Stopped(epoch=1)),
+        trial(3, [], Failed(reason="x")),
+    ]
+    assert [record.number for record in drawn(trials)] == [0, 1, 2]
+    completed, stopped, best = curves_figure(drawn(trials), trials[1]).data
+    assert (stopped.name, completed.name, best.name) == ("stopped early", "completed", "nominee")
+    assert list(completed.x) == [1, 2, None, 1, 3, None]
+    assert list(completed.y) == [50, 75, None, 50, 90, None]
+    assert list(completed.text)[:3] == ["&lt;0&gt;", "&lt;0&gt;", ""]
+    assert list(best.y) == [50, 90, None]
+    monkeypatch.setattr("search.report.learning_curves.MAX_DRAWN", 2)
+    assert [record.number for record in drawn(trials)] == [0, 2]
 
 
 def test_the_band_is_what_draws_of_k_give() -> None:

@@ -18,7 +18,8 @@ from search.journal.comparison_file import to_dict as comparison_to_dict
 from search.journal.journal import Journal
 from search.journal.reading import FILE_NAME
 from search.records import TrialRecord
-from search.report.overview import make_overview, to_lines
+from search.report.overview import make_overview
+from search.report.status_lines import to_lines
 from search.storage.store import Store
 from search.storage.synced import STATE, Synced
 from search.storage.working_copy import STATE as COPY_STATE

@@ -20,6 +20,7 @@ from search.journal.commands import Command
 from search.journal.reading import read_events, read_history, read_records
 from search.records import Completed, Failed, Infeasible, Progress, Stopped, TrialRecord
 from search.report import overview
+from search.report.status_lines import to_lines
 from search.runners import dispatcher, inline
 from search.study.config import StudyConfig
 from search.study.folder import changed_claims, check_folder
@@ -116,7 +117,7 @@ def test_a_sweep_without_gain_begins_no_new_trial(
     assert summary(driver.sweep(study)) == summary(calm), "a resume keeps the decision"
     assert len(ends(study)) == 1
     assert overview.make_overview(study).ended == why
-    assert f"ended       no new trial begins: {why}" in overview.to_lines(overview.make_overview(study))
+    assert f"ended       no new trial begins: {why}" in to_lines(overview.make_overview(study))
     row = next(row for row in studies.list_studies(str(study.storage)) if row.name == "again")
     assert row.state == "finished"
     history = read_history(study.folder)

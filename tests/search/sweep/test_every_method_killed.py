@@ -43,7 +43,6 @@ COMBINED = [
         for name, fields in SAMPLERS.items()
     ),
     {"sampler": "grid", "scheduler": "asha"},
-    {"objectives": {"val_accuracy": "max", "latency_ms": "min"}},
     {"objectives": {"val_accuracy": "max", "num_parameters": "min"}, "sampler": "nsga2"},
 ]
 CONTINUOUS = {"dropout": {"float": [0.0, 0.5]}, "lr": {"float": [5.0e-4, 2.0e-2], "log": True}}

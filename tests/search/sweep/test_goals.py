@@ -14,7 +14,8 @@ from search.journal.measures import MEASURES, value_of
 from search.journal.reading import read_records
 from search.journal.summary import nominees, summarise
 from search.records import Infeasible
-from search.report.overview import make_overview, to_dict, to_lines
+from search.report.overview import make_overview, to_dict
+from search.report.status_lines import to_lines
 from search.sampling.rehearsal import check_sampler
 from search.study.bind import DataFacts, why_not
 from search.study.config import StudyConfig

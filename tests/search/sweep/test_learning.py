@@ -16,6 +16,7 @@ from search.journal.reading import read_history
 from search.journal.summary import nominee
 from search.records import TrialRecord
 from search.report import overview
+from search.report.status_lines import to_lines
 from search.study.config import StudyConfig
 from search.study.load import read_recorded
 from search.sweep.sweep import Sweep
@@ -121,4 +122,4 @@ def test_plan_and_status_say_what_is_taken(
     shutil.rmtree(past.folder)
     found = overview.make_overview(study)
     assert overview.to_dict(found)["earlier"] == lines
-    assert f"earlier     {lines[0]}" in overview.to_lines(found)
+    assert f"earlier     {lines[0]}" in to_lines(found, is_verbose=True)

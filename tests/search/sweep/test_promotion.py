@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from search.commands.trials import state_of
-from search.console.progress import one_line
+from search.console.counts import one_line
 from search.journal.commands import Answer, Command
 from search.journal.follower import Follower
 from search.journal.journal import Journal

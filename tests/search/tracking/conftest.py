@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+STUDY = """\
+name: my-study
+data: {name: digits}
+space: ecrnn
+train: {epochs: 3, batch: 32}
+search: {trials: 4}
+"""
 START = 1_700_000_000.0
 DATA = {"name": "digits", "digest": "d1g3st", "num_train": 1437, "num_test": 360, "root": "/somewhere"}
 
@@ -42,7 +49,7 @@ class Study:
     def __init__(self, storage: Path) -> None:
         self.folder = storage / "my-study"
         self.folder.mkdir()
-        self.folder.joinpath("study.yaml").write_text("name: my-study\n")
+        self.folder.joinpath("study.yaml").write_text(STUDY)
         self.journal = Journal(self.folder)
 
     def session(self, verb: str = "sweep", **fields: object) -> None:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from search.records import Completed
 from search.tracking.mirror import Mirror
+from search.tracking.run_values import StudyFacts
 from spaces.space import Space
 
 if TYPE_CHECKING:
     from conftest import Server, Study
 
 SPACE = Space.from_dict("s", {"cell": ["gru", "lstm"], "rate": {"float": [0.001, 0.1], "log": True}})
-NAMES = {"importance/importance.png", "importance/slices.png", "importance/ranks.png", "importance/parallel.png"}
+NAMES = {
+    "4_importance/importance.png",
+    "4_importance/slices.png",
+    "4_importance/ranks.png",
+    "4_importance/parallel.png",
+}
 
 
-def space() -> Space:
-    return SPACE
-
-
-def forbidden() -> Space:
-    pytest.fail("the study was read")
+def facts() -> StudyFacts:
+    return StudyFacts(space=SPACE)
 
 
 def tell(study: Study, num_trials: int) -> None:
@@ -36,15 +36,15 @@ def tell(study: Study, num_trials: int) -> None:
 
 def test_pictures_of_what_mattered(study: Study, server: Server) -> None:
     tell(study, 20)
-    Mirror(study.folder, uri=server.uri, experiment=server.experiment, space=space).finish()
+    Mirror(study.folder, uri=server.uri, experiment=server.experiment, facts=facts).finish()
     run = server.run("sweep")
-    assert {"sweep.png", "importance"} <= server.files(run)
-    assert {item.path for item in server.client.list_artifacts(run.info.run_id, "importance")} == NAMES
-    file = Path(server.client.download_artifacts(run.info.run_id, "importance/importance.png", str(study.folder)))
+    assert {"2_sweep.png", "4_importance"} <= server.files(run)
+    assert {item.path for item in server.client.list_artifacts(run.info.run_id, "4_importance")} == NAMES
+    file = Path(server.client.download_artifacts(run.info.run_id, "4_importance/importance.png", str(study.folder)))
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
 def test_too_few_trials_have_no_pictures(study: Study, server: Server) -> None:
     tell(study, 19)
-    Mirror(study.folder, uri=server.uri, experiment=server.experiment, space=forbidden).finish()
-    assert server.files("sweep") & {"sweep.png", "importance"} == {"sweep.png"}
+    Mirror(study.folder, uri=server.uri, experiment=server.experiment, facts=facts).finish()
+    assert server.files("sweep") & {"2_sweep.png", "4_importance"} == {"2_sweep.png"}

@@ -68,7 +68,7 @@ def test_an_epoch_without_validation_has_no_validation_metrics(study: Study, ser
     assert server.run("sweep").data.tags["hybrid_search.nominated"] == "label of a"
     study.journal.note("stop")
     mirror.finish()
-    assert server.files("blind") == {"curves.png"}
+    assert server.files("blind") == {"1_curves.png"}
 
 
 def test_what_a_run_was_computed_with_becomes_its_tags(study: Study, server: Server) -> None:
@@ -108,7 +108,7 @@ def test_a_repeat_shows_its_confusion_on_the_test_set(study: Study, server: Serv
         np.save(folder / f"{name}.npy", np.eye(2, dtype=np.int64))
     study.trial("r", kind="repeat", test_accuracy=1.0, artifacts=artifacts)
     make(study, server).sync()
-    assert server.files("r") == {"confusion.png", "test_confusion.png"}
+    assert server.files("r") == {"2_confusion.png", "3_test_confusion.png"}
 
 
 def test_the_sweep_becomes_the_parent_run(study: Study, server: Server) -> None:
@@ -134,7 +134,7 @@ def test_the_sweep_becomes_the_parent_run(study: Study, server: Server) -> None:
     study.journal.note("stop")
     mirror.finish()
     assert server.run("sweep").info.status == "FINISHED"
-    assert server.files("sweep") == {"study.yaml", "sweep.png"}
+    assert server.files("sweep") == {"study.yaml", "2_sweep.png"}
 
 
 def test_outcomes(study: Study, server: Server) -> None:
@@ -395,7 +395,7 @@ def note_comparison(study: Study, key: str, repeats: list[str], gain: float, **m
 
 
 def picture(server: Server, key: str) -> str:
-    return Path(server.client.download_artifacts(server.run(key).info.run_id, "forest.png")).read_text()
+    return Path(server.client.download_artifacts(server.run(key).info.run_id, "1_forest.png")).read_text()
 
 
 def test_every_comparison_is_a_run_and_a_shared_repeat_is_one(study: Study, server: Server) -> None:
@@ -511,8 +511,8 @@ def test_pictures_come_last_and_once(study: Study, server: Server, monkeypatch: 
     mirror.finish()
     assert "m" not in order[order.index(".png") :]
     assert server.files("one") == set()
-    assert server.files("two") == {"curves.png", "confusion.png"}
-    assert server.files("bad") == {"curves.png"}
+    assert server.files("two") == {"1_curves.png", "2_confusion.png"}
+    assert server.files("bad") == {"1_curves.png"}
     assert len(said) == 2
     assert "label of bad: no figure of odd.npy: expected counts of shape" in said[0]
     assert "none.npy" in said[1]
@@ -604,14 +604,14 @@ def test_a_report_becomes_an_artifact_of_the_sweep(study: Study, server: Server)
     study.trial("a", accuracy=0.5)
     mirror = make(study, server)
     mirror.sync()
-    assert "report.html" not in server.files("sweep")
+    assert "1_report.html" not in server.files("sweep")
     status = server.run("sweep").info.status
     page = study.folder / "report.html"
     for words in ("first", "second"):
         page.write_text(words)
         study.journal.note("report", digest=words, artifacts=["report.html"])
         mirror.sync()
-        assert "report.html" in server.files("sweep")
+        assert "1_report.html" in server.files("sweep")
         assert server.run("sweep").data.tags["hybrid_search.report"] == words
     assert server.run("sweep").info.status == status
     # Whoever follows the same journal later sends nothing twice.

@@ -64,7 +64,7 @@ def test_it_follows_the_journal_and_leaves_when_told(study: Study, server: Serve
     assert process.backlog is None
     assert lines == []
     assert server.statuses() == {"a": "FINISHED", "b": "FINISHED", "c": "KILLED", "sweep": "KILLED"}
-    assert "sweep.png" in server.files("sweep")
+    assert "2_sweep.png" in server.files("sweep")
 
 
 def test_the_driver_is_killed(study: Study, server: Server) -> None:
@@ -165,8 +165,8 @@ def test_a_server_that_comes_late(study: Study, server: Server, tmp_path: Path) 
         study.journal.note("stop")
         assert process.close(timeout_secs=60)
         assert server.statuses() == dict.fromkeys(("a", "b", "c", "sweep"), "FINISHED")
-        assert {path.name for path in (tmp_path / "artifacts").rglob("*.png")} == {"curves.png", "sweep.png"}
-        assert len(list((tmp_path / "artifacts").rglob("curves.png"))) == 2
+        assert {path.name for path in (tmp_path / "artifacts").rglob("*.png")} == {"1_curves.png", "2_sweep.png"}
+        assert len(list((tmp_path / "artifacts").rglob("1_curves.png"))) == 2
     finally:
         os.killpg(serving.pid, signal.SIGTERM)
         serving.wait()

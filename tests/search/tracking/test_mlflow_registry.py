@@ -62,6 +62,7 @@ def test_register(
     export = tmp_path / "export"
     export.mkdir()
     (export / "config.yaml").write_text("name: x\n")
+    (export / "README.md").write_text("# A card")
     (tmp_path / "uv.lock").write_text("")
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\n")
     monkeypatch.chdir(tmp_path)
@@ -88,6 +89,7 @@ def test_register(
     champion = server.client.get_model_version_by_alias("my-study", CHAMPION)
     assert int(champion.version) == 1
     assert champion.tags["hybrid_search.weights"] == "first"
+    assert champion.description == "# A card"
 
     def aliases() -> dict[str, int]:
         return {key: int(value) for key, value in server.client.get_registered_model("my-study").aliases.items()}
@@ -105,7 +107,8 @@ def test_register(
         "second": "FINISHED",
     }
     files = server.client.list_artifacts(runs[0].info.run_id, "export")
-    assert [item.path for item in files] == ["export/config.yaml"]
+    assert [item.path for item in files] == ["export/README.md", "export/config.yaml"]
+    assert {run.data.tags["mlflow.note.content"] for run in runs} == {"# A card"}
 
     import mlflow
 
