@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -321,10 +322,11 @@ def _assignments(fields: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield from _assignments(value, f"{name}.")
             continue
         try:
+            json.dumps(value)
             # In brackets, as a text of several lines; YAML writes 1.0e-05, which it reads as a number again.
             text = yaml.safe_dump([value], default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
             yield f"{path}{name}={text.strip()[1:-1]}"
-        except yaml.YAMLError:
+        except (TypeError, ValueError, yaml.YAMLError):
             raise InputError(
                 f"{path}{name}: expected numbers, text, lists and mappings, found {type(value).__name__}"
             ) from None
