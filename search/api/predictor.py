@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from search.export.predict import LoadedExport
-
-BATCH = 256
-"""Images per forward pass."""
+    from search.export.loading import LoadedExport
 
 
 def load(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Predictor:
@@ -37,7 +34,7 @@ def load(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Predict
         >>> predictor = search.load("winner")              # doctest: +SKIP
         >>> predictor.predict(["cat.jpg", "photos/"])      # doctest: +SKIP
     """
-    from search.export.predict import load_export
+    from search.export.loading import load_export
 
     return Predictor(load_export(Path(folder).expanduser(), trust_code=trust_code))
 
@@ -73,8 +70,8 @@ class Predictor:
         """Classify images.
 
         Args:
-            images: An image file, folder or pattern, or several of them; or pixels: an uint8 array (H, W, 3) or
-                (N, H, W, 3), or a list of arrays (H, W, 3) of any sizes.
+            images: An image file, folder, pattern or CSV list, or several of them; or pixels: an uint8 array (H, W, 3)
+                or (N, H, W, 3), or a list of arrays (H, W, 3) of any sizes.
 
         Returns:
             One row per image: `image` (path or position), `label`, `probability`, and the probability of each class in
@@ -85,14 +82,17 @@ class Predictor:
         """
         import pandas as pd
 
+        from search.export.predict import batch_size
+
+        batch = batch_size(*self.image_size)
         names: list[str | int] = []
         rows: list[list[float]] = []
         waiting: list[NDArray[np.uint8]] = []
         for name, pixels in self._pixels(images):
             names.append(name)
             waiting.append(pixels)
-            if len(waiting) == BATCH:
-                rows += self._loaded.probabilities(waiting, [str(name) for name in names[-BATCH:]])
+            if len(waiting) == batch:
+                rows += self._loaded.probabilities(waiting, [str(name) for name in names[-batch:]])
                 waiting = []
         if waiting:
             rows += self._loaded.probabilities(waiting, [str(name) for name in names[-len(waiting) :]])
@@ -129,7 +129,7 @@ class Predictor:
 
     def _read(self, paths: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         from search.data.errors import ImageError
-        from search.export.predict import Unread, find_images
+        from search.export.images import Unread, find_images
 
         faults: list[str] = []
         for found in find_images(paths):

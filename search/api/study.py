@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -227,7 +228,13 @@ class Study:
         return write_report(self._found(), None if to is None else Path(to)).file
 
     def export(
-        self, to: str | os.PathLike[str], *, config: str | None = None, trial: int | None = None, top: int | None = None
+        self,
+        to: str | os.PathLike[str],
+        *,
+        config: str | None = None,
+        trial: int | None = None,
+        top: int | None = None,
+        onnx: bool = False,
     ) -> Shown:
         """Write the winner to a folder, with its evidence, and register it in MLflow; `search.load` reads the folder.
 
@@ -236,10 +243,11 @@ class Study:
             config: Name of a configuration of the comparison, instead of the winner.
             trial: Number of a trial of the sweep, instead of the winner.
             top: Number of highest-ranked trials, in subfolders, instead of the winner.
+            onnx: Whether to also write the model for ONNX Runtime; needs the extra `onnx`.
         """
         from search.export.command import export_all, to_lines, to_rows
 
-        exported = export_all(self._found(), Path(to), config=config, trial=trial, top=top)
+        exported = export_all(self._found(), Path(to), config=config, trial=trial, top=top, onnx=onnx)
         return Shown(data=to_rows(exported, top is not None), lines=tuple(to_lines(exported)))
 
     def optuna_study(self) -> optuna.Study:
@@ -314,10 +322,11 @@ def _assignments(fields: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield from _assignments(value, f"{name}.")
             continue
         try:
+            json.dumps(value)
             # In brackets, as a text of several lines; YAML writes 1.0e-05, which it reads as a number again.
             text = yaml.safe_dump([value], default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
             yield f"{path}{name}={text.strip()[1:-1]}"
-        except yaml.YAMLError:
+        except (TypeError, ValueError, yaml.YAMLError):
             raise InputError(
                 f"{path}{name}: expected numbers, text, lists and mappings, found {type(value).__name__}"
             ) from None

@@ -348,6 +348,9 @@ def export(
         int | None,
         typer.Option(min=1, metavar="K", help="Export the K highest-ranked trials, in subfolders."),
     ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Also write the model for ONNX Runtime.", show_default=False)
+    ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -359,7 +362,7 @@ def export(
     from search.export.command import export_all, to_lines, to_rows
 
     found = _find(study, overrides)
-    exported = export_all(found, to, config=config_name, trial=trial, top=top)
+    exported = export_all(found, to, config=config_name, trial=trial, top=top, onnx=onnx)
     show(as_json, lambda: to_rows(exported, top is not None), lambda: to_lines(exported))
 
 

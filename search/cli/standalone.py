@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,16 @@ from search.text.printable import printable
 
 def predict(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `export` wrote.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, folders or patterns.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, folders, patterns, or CSV lists of files.")
+    ],
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write the predictions to this file instead of printing them."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Show the K most probable classes of each image.")
+    ] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run the code in DIR that builds an own model.", show_default=False)
     ] = False,
@@ -23,28 +31,14 @@ def predict(
 ) -> None:
     """Classify images with an exported model.
 
-    Files that cannot be read are reported on standard error; the others are classified, and the exit code is 2.
+    Sub-folders that are named like classes give accuracy and confusion. Files that cannot be read are reported on
+    standard error; the others are classified, and the exit code is 2.
     """
-    from dataclasses import asdict
-
     from search.errors import EXIT_INPUT
-    from search.export.predict import predict as classify
-    from search.text.printable import printable
+    from search.export.prediction_files import write_predictions
 
-    found = classify(folder, images, trust_code=trust_code)
-    show(
-        as_json,
-        lambda: {
-            "predictions": [asdict(item) for item in found.predictions],
-            "errors": [asdict(item) for item in found.faults],
-        },
-        lambda: [
-            f"{printable(item.path)}: {printable(item.label)} ({item.probability:.2f})" for item in found.predictions
-        ],
-    )
-    for fault in found.faults:
-        print(f"error: {printable(fault.reason)}", file=sys.stderr)
-    if found.faults:
+    num_unread = write_predictions(folder, images, to=csv, top=top, as_json=as_json, trust_code=trust_code, write=out)
+    if num_unread:
         raise typer.Exit(EXIT_INPUT)
 
 

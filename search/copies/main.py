@@ -1,6 +1,6 @@
-"""Write the copies of a study's journal until the driver stops: `python -m search.copies FOLDER`.
+"""Write the copies of a study's journal, and call its hooks, until the driver stops: `python -m search.copies FOLDER`.
 
-Each copy has its own thread, so an unreachable server does not delay the other copies.
+Each copy and each hook has its own thread, so an unreachable server does not delay the others.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--experiment", help="MLflow experiment; if unset, nothing is copied to MLflow")
     parser.add_argument("--optuna", action="store_true", help="also copy to Optuna's study")
+    parser.add_argument("--hooks", action="store_true", help="also call the hooks of the study")
     parser.add_argument("--parent", type=int, help="process id of the driver; this process ends after it")
     parser.add_argument("--grace", type=float, default=GRACE_SECS, help="seconds to retry after the driver has ended")
     options = parser.parse_args(arguments)
@@ -78,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         makers["Optuna"] = lambda print_line: _optuna(options.folder, database, print_line)
     if options.experiment:
         makers["MLflow"] = lambda print_line: _mlflow(options.folder, uri, options.experiment, print_line)
+    if options.hooks:
+        makers |= _hooks(options.folder)
     names = " and ".join(makers)
     try:
         with _alone(options.folder / "mlflow.lock", orders, options.grace) as alone:
@@ -114,6 +118,22 @@ def _mlflow(folder: Path, uri: str, experiment: str, print_line: Callable[[str],
         return StudyFacts(space=study.build_space(), recipe=recipe, same=BINDS_TO)
 
     return Mirror(folder, uri=uri, experiment=experiment, print_line=print_line, facts=facts)
+
+
+def _hooks(folder: Path) -> dict[str, Callable[[Callable[[str], None]], OneWayCopy]]:
+    from search.copies.hooks import HookFollower, hooks_of
+
+    try:
+        study = _study(folder)
+    except HybridSearchError as error:  # the copies do without
+        _print_line(f"hooks: {error}")
+        return {}
+
+    def make(name: str, print_line: Callable[[str], None]) -> OneWayCopy:
+        return HookFollower(folder, study, found[name], name, print_line)
+
+    found = hooks_of(study)
+    return {f"hook {name}": partial(make, name) for name in found}
 
 
 def _study(folder: Path) -> StudyConfig:

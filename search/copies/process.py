@@ -31,6 +31,7 @@ class FollowerProcess:
         experiment: MLflow experiment; None disables the MLflow copy.
         print_line: Receives each line that the process prints for the user; called from another thread.
         optuna: Location of Optuna's study: the study's folder, or the URL of a database; None disables this copy.
+        hooks: Whether to call the hooks of the study.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class FollowerProcess:
         print_line: Callable[[str], None] = lambda _: None,
         *,
         optuna: Path | str | None = None,
+        hooks: bool = False,
     ) -> None:
         self._print_line = print_line
         self._lines: list[str] = []
@@ -53,6 +55,8 @@ class FollowerProcess:
         if optuna is not None:
             command += ["--optuna"]
             addresses |= {DATABASE_VARIABLE: optuna} if isinstance(optuna, str) else {}
+        if hooks:
+            command += ["--hooks"]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_models.deployed import Deployed
 from search.data.store import open_data
 from search.errors import InputError, TrackingError
 from search.export.pick import Wanted, pick_top
+from search.export.usage import fill_version
 from search.export.write import Export, export
 from search.runners.session import print_line, tracking_place
 from search.study.config import StudyConfig
+from search.tracking.mlflow_registry import Served
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,6 @@ def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration
         problem = "; ".join(error.faults)
     for item in exports:
         version, why = None, item.no_program
-        example = np.full((2, *item.model.image_size, 3), 128, dtype=np.uint8)
         if place is not None and problem is None and why is None:
             try:
                 version = register_in_mlflow(
@@ -63,12 +63,11 @@ def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration
                     uri=place.uri,
                     experiment=place.experiment,
                     name=study.name,
-                    model=item.model,
-                    example=example,
-                    scores=_scores(item.model, example),
+                    served=_served(item),
                     digest=item.digest,
                     tags={"state": item.winner.state, "configuration": item.winner.name},
                     alias=item.winner.alias,
+                    on_version=partial(fill_version, item.folder),
                 )
             except TrackingError as error:
                 problem = "; ".join(error.faults)
@@ -78,19 +77,38 @@ def register(study: StudyConfig, exports: Sequence[Export]) -> list[Registration
     return found
 
 
-def _scores(model: Deployed, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _served(item: Export) -> Served:
+    """Return what MLflow registers: the program, its loader, and an example with its table."""
     import torch
 
-    with torch.no_grad():
-        found: NDArray[np.float32] = model.eval()(torch.from_numpy(images)).numpy()
-    return found
+    from search.export import image_classifier
+
+    def program(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            found: NDArray[np.float32] = item.model.eval()(torch.from_numpy(pixels)).numpy()
+        return found
+
+    example = np.full((1, *item.model.image_size, 3), 128, dtype=np.uint8)
+    return Served(
+        program=item.folder / "model.pt2",
+        loader=Path(image_classifier.__file__),
+        example=example,
+        table=image_classifier.ImageClassifier(program, item.metadata).predict(example),
+        packages=("torch", "numpy", "pandas", "Pillow"),
+    )
 
 
 Exported = list[tuple[Export, Registration]]
 
 
 def export_all(
-    study: StudyConfig, to: Path, *, config: str | None = None, trial: int | None = None, top: int | None = None
+    study: StudyConfig,
+    to: Path,
+    *,
+    config: str | None = None,
+    trial: int | None = None,
+    top: int | None = None,
+    onnx: bool = False,
 ) -> Exported:
     """Export one configuration or several trials, then register them in MLflow.
 
@@ -100,6 +118,7 @@ def export_all(
         config: Name of a configuration of the comparison, instead of the study's choice.
         trial: Number of a trial of the sweep, instead of the study's choice.
         top: Number of highest-ranked trials of the sweep, instead of the study's choice.
+        onnx: Whether each folder also receives the program in ONNX form.
 
     Raises:
         InputError: More than one of `config`, `trial` and `top` is given, or it does not exist.
@@ -112,7 +131,7 @@ def export_all(
     else:
         chosen = [(to / f"trial-{item.trial}", item) for item in pick_top(study, top)]
     images = cache(lambda: open_data(study.data))
-    exports = [export(study, folder, wanted, images=images) for folder, wanted in chosen]
+    exports = [export(study, folder, wanted, onnx=onnx, images=images) for folder, wanted in chosen]
     registrations = register(study, exports)
     if problem := next((item.problem for item in registrations if item.problem), None):
         print_line(f"warning: not registered: {problem}; every folder is complete; run the same command again to retry")

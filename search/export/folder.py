@@ -21,8 +21,8 @@ import yaml
 from search.errors import InputError
 from search.storage.locks import holding
 
-FILES = ("README.md", "config.yaml", "evidence.json", "model.pt2", "model.safetensors")
-"""Files of an export; that of an own model may lack the program."""
+FILES = ("README.md", "config.yaml", "evidence.json", "model.onnx", "model.pt2", "model.safetensors")
+"""Files of an export; that of an own model may lack the program, and the ONNX form is optional."""
 CODE = "code"
 """Folder of an export that contains the source of an own model."""
 MAX_EVIDENCE_BYTES = 1 << 28

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.console.scores import score_rows
+from search.export.usage import to_usage
 from search.journal.selection import Selection
 from search.text.counted import num_runs
 from search.text.printable import printable
@@ -34,6 +35,7 @@ def to_card(
     selection: Selection,
     sentences: Sequence[str],
     places: dict[str, str],
+    tracking_uri: str | None = None,
 ) -> str:
     """Return the model card as Markdown.
 
@@ -44,6 +46,7 @@ def to_card(
         selection: Scores of the configuration.
         sentences: Verdict sentences of the configuration's comparisons.
         places: Field of config.yaml -> the path or address on this machine that it contains.
+        tracking_uri: Address of MLflow without secrets, where the model is registered; None: nowhere.
     """
     model, weights, program = evidence["model"], evidence["weights"], evidence["program"]
     classes = model["classes"]
@@ -52,6 +55,7 @@ def to_card(
     runs = num_runs(weights.get("num_blocks", 1))
     claims = [*(sentences or [_claim(evidence["state"], runs)]), *(f"Note: {note}." for note in evidence["notes"])]
     own = model.get("own")
+    usage = to_usage(model, onnx="onnx" in evidence, study=study, tracking_uri=tracking_uri)
     rows = [[printable(cell).translate(_HTML) for cell in row] for row in score_rows(selection)]
     scores = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     named = "".join(f"\n* `{field}`: {escaped(place)}" for field, place in places.items())
@@ -77,12 +81,12 @@ Classes: {kinds}.
 The weights come from one training ({weights["why"]}). Its test accuracy
 {_percent(weights["test_accuracy"])} is that of one run, not the estimate above.{_recipe(weights)}
 Scores were measured in {weights["precision"]} ({escaped(str(weights["machine"].get("device", "device unknown")))}).
-{_program(program)}
+{_program(program)}{_onnx(evidence.get("onnx"))}
 
 ## How to use it
 
 {_own_use(own) if own else BUILT_IN_USE}
-{PROGRAM_USE if "missing" not in program else ""}
+{f"{PROGRAM_USE}{chr(10)}{usage}" if "missing" not in program else ""}
 `config.yaml` has paths of the machine that exported it. On another machine, replace them with `--set FIELD=PATH`:
 {named}
 
@@ -98,8 +102,8 @@ BUILT_IN_USE = """    hybrid-search predict . IMAGE...      # image files or fol
 `predict` builds the model from the settings in `evidence.json` and the weights in `model.safetensors`; neither can
 execute anything."""
 PROGRAM_USE = """`model.pt2` (torch.export) is the same model as a program for deployment without this package: it maps
-uint8 images (batch, height, width, 3) to class probabilities. Loading a .pt2 file may execute code from it: load it
-only if you trust its source.
+uint8 images (batch, height, width, 3) of its size to class probabilities, and contains the class names and the
+preprocessing. Loading a .pt2 file may execute code from it: load it only if you trust its source.
 """
 
 
@@ -133,6 +137,15 @@ def _program(program: Mapping[str, Any]) -> str:
     return (
         f"`model.pt2` computes in {program['precision']}; it agrees with {program['with_what']}\n"
         f"on {100 * program['share']:.1f} % of {program['num_images']} test images."
+    )
+
+
+def _onnx(check: Mapping[str, Any] | None) -> str:
+    if check is None:
+        return ""
+    return (
+        f"\n`model.onnx` is the same program for ONNX Runtime (opset {check['opset']}): on {check['num_images']} test "
+        f"images its\nprobabilities differ by at most {check['largest_difference']:.0e}."
     )
 
 

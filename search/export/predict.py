@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
-import math
-import os
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hybrid_models.config.model import ModelConfig
-from search.errors import InputError
-from search.export.folder import CODE, old_of, read_evidence
-from search.own_models.model import AnyModel, OwnModel
-from search.own_models.source import DISTRIBUTION, MAX_CHARACTERS, MAX_FILES
-from search.text.names import is_relative_path
+from search.export.images import Labelled, Unread, find_labelled
+from search.export.loading import LoadedExport, load_export
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hybrid_models.deployed import Deployed
-
 NUM_SHOWN = 3
+BATCH = 256
+"""Largest number of images per forward pass."""
+BATCH_PIXELS = 1 << 22
+"""Largest number of pixels per forward pass, so that large images do not fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +32,8 @@ class Prediction:
     """Softmax probability of `label`; not calibrated."""
     top: tuple[tuple[str, float], ...]
     """The most probable classes and their probabilities, best first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unread:
-    """A path without a prediction."""
-
-    path: str
-    reason: str
-    """One line, with the path."""
+    true_label: str | None = None
+    """The class that its folder names; None if it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +46,15 @@ class Predicted:
     """Files and folders that could not be read, in the same order."""
 
 
-def predict(folder: Path, paths: Sequence[Path], batch: int = 256, *, trust_code: bool = False) -> Predicted:
+def predict(folder: Path, paths: Sequence[Path], batch: int | None = None, *, trust_code: bool = False) -> Predicted:
     """Classify images with an exported model.
 
     Args:
         folder: An export folder.
         paths: Image files of any size and mode, which are converted to RGB and resized; folders, which are searched
-            recursively; patterns such as `images/*.png`, for shells that do not expand them.
-        batch: Images per forward pass.
+            recursively; patterns such as `images/*.png`, for shells that do not expand them; CSV files with a column
+            of image files.
+        batch: Images per forward pass; None: as many as fit into the memory of most machines.
         trust_code: Whether the source of an own model in the folder may be run.
 
     Returns:
@@ -76,296 +63,81 @@ def predict(folder: Path, paths: Sequence[Path], batch: int = 256, *, trust_code
     Raises:
         InputError: The folder is not an export, its model is damaged, or it is built by source that is not trusted.
     """
+    loaded = load_export(folder, trust_code=trust_code)
+    found = list(classify(loaded, paths, batch=batch).predictions)
+    return Predicted(
+        predictions=tuple(item for item in found if isinstance(item, Prediction)),
+        faults=tuple(item for item in found if isinstance(item, Unread)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """Predictions that are computed while they are read."""
+
+    predictions: Iterator[Prediction | Unread]
+    """Predictions in the order of the paths, one batch after another; a path that cannot be read comes at once."""
+    has_classes: bool
+    """Whether a folder has sub-folders that are named like classes, so that the accuracy can be measured."""
+
+
+def classify(
+    loaded: LoadedExport, paths: Sequence[Path], *, top: int = NUM_SHOWN, batch: int | None = None
+) -> Classified:
+    """Classify images of any number: only one batch is in memory.
+
+    Args:
+        loaded: The exported model.
+        paths: As for `predict`.
+        top: Number of classes in `Prediction.top`.
+        batch: Images per forward pass; None: see `batch_size`.
+
+    Raises:
+        InputError: Of the sub-folders of a folder, some are named like classes of the model and others are not.
+    """
+    images, has_classes = find_labelled(paths, loaded.classes)
+    return Classified(
+        predictions=_classify(loaded, images, top, batch or batch_size(*loaded.model.image_size)),
+        has_classes=has_classes,
+    )
+
+
+def batch_size(height: int, width: int) -> int:
+    """Return the number of images per forward pass.
+
+    >>> batch_size(32, 32), batch_size(224, 224)
+    (256, 83)
+    """
+    return max(1, min(BATCH, BATCH_PIXELS // (height * width)))
+
+
+def _classify(loaded: LoadedExport, images: Labelled, top: int, batch: int) -> Iterator[Prediction | Unread]:
     from search.data.errors import ImageError
 
-    loaded = load_export(folder, trust_code=trust_code)
-    predictions: list[Prediction] = []
-    faults: list[Unread] = []
-    waiting: list[tuple[str, NDArray[np.uint8]]] = []
+    waiting: list[tuple[str, str | None, NDArray[np.uint8]]] = []
 
-    def classify() -> None:
-        rows = loaded.probabilities([pixels for _, pixels in waiting], [path for path, _ in waiting])
-        for (path, _), row in zip(waiting, rows, strict=True):
+    def finish() -> Iterator[Prediction]:
+        rows = loaded.probabilities([pixels for _, _, pixels in waiting], [path for path, _, _ in waiting])
+        for (path, true_label, _), row in zip(waiting, rows, strict=True):
             ranked = sorted(zip(loaded.classes, row, strict=True), key=lambda pair: -pair[1])
-            predictions.append(
-                Prediction(path=path, label=ranked[0][0], probability=ranked[0][1], top=tuple(ranked[:NUM_SHOWN]))
+            yield Prediction(
+                path=path,
+                label=ranked[0][0],
+                probability=ranked[0][1],
+                top=tuple(ranked[:top]),
+                true_label=true_label,
             )
         waiting.clear()
 
-    for found in find_images(paths):
+    for found, true_label in images:
         if isinstance(found, Unread):
-            faults.append(found)
+            yield found
             continue
         try:
-            waiting.append((str(found), loaded.read(found)))
+            waiting.append((str(found), true_label, loaded.read(found)))
         except ImageError as error:
-            faults += (Unread(path=str(found), reason=fault) for fault in error.faults)
+            yield from (Unread(path=str(found), reason=fault) for fault in error.faults)
         if len(waiting) == batch:
-            classify()
+            yield from finish()
     if waiting:
-        classify()
-    return Predicted(predictions=tuple(predictions), faults=tuple(faults))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedExport:
-    """An exported model in memory."""
-
-    folder: Path
-    model: Deployed
-    classes: tuple[str, ...]
-    squeezed_to: int | None
-    """Side to which images of a streamed set are resized before the central crop; None: no crop."""
-
-    def read(self, path: Path) -> NDArray[np.uint8]:
-        """Read an image file as test images are read.
-
-        Returns:
-            Pixels, (height, width, 3).
-
-        Raises:
-            ImageError: The file cannot be read.
-        """
-        from search.data.images import crop_middle, read_image
-
-        height, width = self.model.image_size
-        side = (self.squeezed_to, self.squeezed_to) if self.squeezed_to else (height, width)
-        return crop_middle(read_image(path, side), height, width)
-
-    def fit(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Resize the pixels of one image, (H, W, 3) of any size, as those of a file."""
-        import numpy as np
-        from PIL import Image
-
-        from search.data.images import crop_middle
-
-        height, width = self.model.image_size
-        side = (self.squeezed_to, self.squeezed_to) if self.squeezed_to else (height, width)
-        if pixels.shape[:2] != side:
-            pixels = np.asarray(Image.fromarray(pixels).resize(side[::-1], Image.Resampling.BILINEAR))
-        return crop_middle(pixels, height, width)
-
-    def probabilities(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[list[float]]:
-        """Return the class probabilities of images of the model's size, one list per image.
-
-        Raises:
-            InputError: They are not finite.
-        """
-        import numpy as np
-        import torch
-
-        with torch.no_grad():
-            rows: list[list[float]] = self.model(torch.from_numpy(np.stack(images))).tolist()
-        for name, row in zip(names, rows, strict=True):
-            if not all(map(math.isfinite, row)):
-                raise InputError(f"{self.folder}: the probabilities for {name} are not finite; export another model")
-        return rows
-
-
-def load_export(folder: Path, *, trust_code: bool = False) -> LoadedExport:
-    """Load an exported model from its settings and weights.
-
-    Args:
-        folder: An export folder.
-        trust_code: Whether the source of an own model in the folder may be run. Nothing else in an export is.
-
-    Raises:
-        InputError: The folder is not an export, its model is damaged, or it is built by source that is not trusted.
-    """
-    exported = _read_evidence(folder)
-    if isinstance(exported.config, OwnModel) and not trust_code:
-        files = [name for name, _ in exported.config.code if not name.startswith(DISTRIBUTION)]
-        place = folder / CODE / exported.config.parsed.module if files else exported.config.factory
-        raise InputError(
-            f"{folder}: its model is built by code ({place}), which can do whatever you can; read it, and if you trust "
-            "it, add --trust-code (from Python: trust_code=True)"
-        )
-    model = _load_model(folder, exported)
-    return LoadedExport(folder=folder, model=model, classes=exported.classes, squeezed_to=exported.squeezed_to)
-
-
-def find_images(paths: Iterable[Path]) -> Iterator[Path | Unread]:
-    """Yield the image files of some paths in order, and an `Unread` for each path that is not a readable regular file.
-
-    Args:
-        paths: As for `predict`. In folders, hidden files and files without an image suffix are skipped, and symbolic
-            links to folders are not followed.
-    """
-    for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112  unlike a Path's, it never raises
-            yield from _in_folder(path)
-        elif not os.path.lexists(path) and glob.has_magic(str(path)):
-            matches = _matching(path)
-            if not matches:
-                yield Unread(path=str(path), reason=f"{path}: no file matches this pattern; correct the pattern")
-            for match in matches:
-                yield from _in_folder(match) if os.path.isdir(match) else (_regular(match),)  # noqa: PTH112
-        else:
-            yield _regular(path)
-
-
-def _matching(pattern: Path) -> list[Path]:
-    """Return the sorted matches of a pattern; as in a shell, `**` follows no links and wildcards skip hidden names."""
-    base = Path(pattern.anchor or ".")
-    found = base.glob(str(pattern.relative_to(pattern.anchor)))
-    hidden = {part for part in pattern.parts if part.startswith(".")}
-    return sorted(path for path in found if hidden.issuperset(part for part in path.parts if part.startswith(".")))
-
-
-def _in_folder(folder: Path) -> Iterator[Path | Unread]:
-    from search.data.images import EXTENSIONS
-
-    unread: list[Unread] = []
-
-    def refuse(error: OSError) -> None:
-        place = str(error.filename or folder)
-        unread.append(Unread(path=place, reason=f"{place}: cannot be listed ({error.strerror}); remove it"))
-
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += (
-            Path(place, name)
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122  of a name
-        )
-    if not found and not unread:
-        endings = ", ".join(sorted(EXTENSIONS))
-        yield Unread(path=str(folder), reason=f"{folder}: expected image files ({endings}) in this folder, found none")
-    yield from map(_regular, sorted(found))
-    yield from unread
-
-
-def _regular(path: Path) -> Path | Unread:
-    """Return the path of a regular file, or why it is not one: reading a pipe or a device may never return."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        return Unread(
-            path=str(path), reason=f"{path}: cannot be read ({error.strerror}); correct the path, or remove it"
-        )
-    except ValueError as error:
-        return Unread(path=str(path), reason=f"{path}: cannot be read ({error}); correct the path")
-    if not stat.S_ISREG(mode):
-        return Unread(
-            path=str(path), reason=f"{path}: expected an image file, found a pipe, socket or device; remove it"
-        )
-    return path
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Exported:
-    """The facts of evidence.json that prediction needs."""
-
-    config: AnyModel
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    squeezed_to: int | None
-    digest: str
-    """SHA-256 of the weights file."""
-
-
-def _read_evidence(folder: Path) -> _Exported:
-    from search.data.stream import resized_side
-
-    try:
-        evidence = read_evidence(folder) or {}
-        model = evidence["model"]
-        exported = _Exported(
-            config=_read_own(folder, model) if "own" in model else ModelConfig.from_dict(model["settings"]),
-            classes=tuple(map(str, model["classes"])),
-            mean=tuple(map(float, model["mean"])),
-            std=tuple(map(float, model["std"])),
-            squeezed_to=model["squeezed_to"],
-            digest=str(evidence["weights"]["digest"]),
-        )
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        aside = old_of(folder)
-        way = (
-            f"an interrupted `export` moved the older one to {aside}: export again, or move it back"
-            if aside
-            else "no readable evidence.json, or one of an older version; create it with `export`"
-        )
-        raise InputError(f"{folder}: not an export ({way})") from None
-    sizes = (len(exported.classes), len(exported.mean), len(exported.std))
-    squeezed = (None, resized_side(exported.config.input_height))
-    usable = all(map(math.isfinite, exported.mean)) and all(math.isfinite(one) and one > 0 for one in exported.std)
-    if sizes != (exported.config.num_classes, 3, 3) or exported.squeezed_to not in squeezed or not usable:
-        raise InputError(f"{folder}: evidence.json contradicts itself; export again")
-    return exported
-
-
-def _load_model(folder: Path, exported: _Exported) -> Deployed:
-    """Build the model and load its weights, not the torch.export program: loading a program could execute code."""
-    import torch
-
-    from hybrid_models.deployed import Deployed
-    from search.export.weights import fill
-    from search.own_models.build import Logits, build_model
-    from search.own_models.errors import OwnCodeError
-
-    path = folder / "model.safetensors"
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: expected a file, found a folder, pipe or device; export again")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; export again") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); export again") from None
-    if hashlib.sha256(content).hexdigest() != exported.digest:
-        raise InputError(f"{path}: damaged, the digest differs from evidence.json; export again")
-    try:
-        model = build_model(exported.config, torch.Generator().manual_seed(0))
-    except OwnCodeError as error:
-        raise InputError(f"{folder}: its model cannot be built: {error.line}") from None
-    fill(model, content, place=path, mend="export again")
-    whole = Logits(model) if isinstance(exported.config, OwnModel) else model
-    size = (exported.config.input_height, exported.config.input_width)
-    return Deployed(whole, exported.mean, exported.std, size).eval()
-
-
-def _read_own(folder: Path, model: Mapping[str, Any]) -> OwnModel:
-    """Read an own model and its source; nothing is run.
-
-    Raises:
-        InputError: A file of the source is missing or was changed.
-    """
-    own = model["own"]
-    digests = {str(path): str(digest) for path, digest in own["code"].items()}
-    if len(digests) > MAX_FILES:
-        raise ValueError(len(digests))
-    code = {}
-    for path, digest in digests.items():
-        if path.startswith(DISTRIBUTION):
-            code[path] = digest
-            continue
-        if not is_relative_path(path) or "\\" in path:
-            raise ValueError(path)
-        place = folder / CODE / path
-        try:
-            if not place.is_file() or place.stat().st_size > 4 * MAX_CHARACTERS:
-                raise InputError(f"{place}: expected the source of the model, found none; export again")
-            content = place.read_bytes()
-        except OSError as error:
-            raise InputError(f"{place}: cannot be read ({error.strerror}); export again") from None
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise InputError(
-                f"{place}: was changed after the export, the digest differs from evidence.json; export again"
-            )
-        code[path] = content.decode("utf-8")
-    found = OwnModel(
-        factory=str(own["factory"]),
-        code=tuple(sorted(code.items())),
-        point=tuple(sorted((str(name), value) for name, value in own["point"].items())),
-        num_classes=len(model["classes"]),
-        input_height=int(model["height"]),
-        input_width=int(model["width"]),
-    )
-    found.parsed  # noqa: B018  raises if the name of the factory has another form
-    if not all(isinstance(value, bool | int | float | str) for _, value in found.point):
-        raise TypeError(found.point)
-    return found
+        yield from finish()

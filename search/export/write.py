@@ -19,9 +19,12 @@ from hybrid_models.deployed import Deployed
 from hybrid_models.export import export_program
 from search.compare.nomination import selection_of
 from search.data.store import ImageData, open_data
-from search.errors import InputError, NothingToDoError
+from search.errors import InputError, NothingToDoError, TrackingError
 from search.export.folder import CODE, check_target, replacing
+from search.export.image_classifier import METADATA
 from search.export.model_card import to_card
+from search.export.onnx_program import FILE as ONNX_FILE
+from search.export.onnx_program import check_packages, write_onnx
 from search.export.pick import Wanted, Winner, pick_winner, way_to_weights
 from search.export.verify import Agreement, compare_predictions
 from search.export.weights import fill
@@ -33,7 +36,7 @@ from search.own_models.errors import OwnCodeError, in_words
 from search.own_models.model import OwnModel
 from search.own_models.source import DISTRIBUTION
 from search.records import TrialRecord, digest_of
-from search.runners.session import print_line
+from search.runners.session import print_line, tracking_place
 from search.seeds import Block, make_block
 from search.storage.disk import raising_storage_faults
 from search.storage.working_copy import fetch
@@ -45,6 +48,7 @@ from search.sweep.keeping import describe_kept
 from search.text.printable import printable
 from search.tracking.sqlite_uri import SQLITE, path_of, sqlite_uri
 from search.training.spec import TrialSpec
+from search.uris import Uri, redacted
 
 ALIKE = 0.99
 """If the program agrees with the model on a smaller share of images, a warning is printed."""
@@ -58,6 +62,8 @@ class Export:
     folder: Path
     winner: Winner
     model: Deployed
+    metadata: dict[str, Any]
+    """Class names and preprocessing, as the program contains them."""
     digest: str
     """SHA-256 of the weights file."""
     no_program: str | None = None
@@ -65,7 +71,12 @@ class Export:
 
 
 def export(
-    study: StudyConfig, folder: Path, wanted: Wanted | None = None, *, images: Callable[[], ImageData] | None = None
+    study: StudyConfig,
+    folder: Path,
+    wanted: Wanted | None = None,
+    *,
+    onnx: bool = False,
+    images: Callable[[], ImageData] | None = None,
 ) -> Export:
     """Write the export folder of a configuration; an existing export is replaced as a whole.
 
@@ -73,13 +84,16 @@ def export(
         study: The study.
         folder: The folder to write.
         wanted: The configuration or trial to export instead of the study's choice.
+        onnx: Whether the program is also written in ONNX form.
         images: Returns the opened data set, for several exports of one study; by default it is opened here.
 
     Raises:
-        InputError: The folder holds other files, or the weights are damaged.
+        InputError: The folder holds other files, the weights are damaged, or the model has no ONNX form.
         NothingToDoError: The weights were deleted.
         StorageFaultError: The disk is full or read-only; an existing export is left unchanged.
     """
+    if onnx:
+        check_packages()
     winner = pick_winner(study, wanted)
     target = check_target(folder, study.name)
     data = images() if images is not None else open_data(study.data)
@@ -97,8 +111,9 @@ def export(
         raise NothingToDoError(f"{study.folder}: the weights of {winner.name} were deleted{_why_gone(study, winner)}")
     deployed = load_deployed(study, spec, file, data)
     with raising_storage_faults(target), replacing(target) as new:
-        digest, no_program = _write(new, study, data, winner, spec, deployed, file)
-    return Export(folder=target, winner=winner, model=deployed, digest=digest, no_program=no_program)
+        digest, no_program = _write(new, study, data, winner, spec, deployed, file, onnx=onnx)
+    metadata = to_metadata(study, facts, deployed)
+    return Export(folder=target, winner=winner, model=deployed, metadata=metadata, digest=digest, no_program=no_program)
 
 
 def _why_gone(study: StudyConfig, winner: Winner) -> str:
@@ -136,6 +151,8 @@ def _write(
     spec: TrialSpec,
     deployed: Deployed,
     weights: Path,
+    *,
+    onnx: bool,
 ) -> tuple[str, str | None]:
     """Write all files; return the digest of the weights, and why there is no program, or None."""
     facts = facts_of(data)
@@ -150,21 +167,31 @@ def _write(
         _write_code(target / CODE, spec.model)
     print_line("tracing the program; long sequences take up to a minute")
     example = torch.zeros((2, facts.height, facts.width, 3), dtype=torch.uint8)
-    agreement, no_program = None, None
+    metadata = to_metadata(study, facts, deployed)
+    agreement, no_program, check = None, None, None
     try:
         program = export_program(deployed, example)
-        torch.export.save(program, target / "model.pt2")
+        torch.export.save(program, target / "model.pt2", extra_files={METADATA: json.dumps(metadata)})
         agreement = _check_program(study, data, winner, spec, deployed, program.module())
     except Exception as error:
         if not isinstance(spec.model, OwnModel) or isinstance(error, OSError):
             raise
         no_program = in_words(error, spec.model.parsed.module)
         (target / "model.pt2").unlink(missing_ok=True)
+        if onnx:
+            raise InputError(
+                f"--onnx: torch.export cannot trace this model: {no_program}; export without --onnx"
+            ) from None
         print_line(f"torch.export cannot trace this model ({no_program}); the folder has its weights and its source")
+    if onnx:
+        print_line("converting the program to ONNX; long sequences take minutes")
+        check = write_onnx(program, target / ONNX_FILE, metadata=metadata, data=data)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     selection = selection_of(study, facts, list(winner.records.values()), winner.document, winner.point)
     assert selection is not None
     evidence = to_evidence(study, facts, winner, spec, deployed, digest, agreement, selection, no_program)
+    if check is not None:
+        evidence["onnx"] = asdict(check)
     write_atomically(target / "evidence.json", json.dumps(evidence, indent=1, allow_nan=False))
     sentences = [item.sentence for item in winner.comparisons]
     card = to_card(
@@ -174,9 +201,37 @@ def _write(
         selection=selection,
         sentences=sentences,
         places=places,
+        tracking_uri=_tracking_uri(study),
     )
     write_atomically(target / "README.md", card)
     return digest, no_program
+
+
+def _tracking_uri(study: StudyConfig) -> str | None:
+    """Return the address of MLflow without secrets; None if nothing is registered there."""
+    try:
+        place = tracking_place(study)
+    except TrackingError:
+        return None
+    if place is None:
+        return None
+    return place.uri.written if isinstance(place.uri, Uri) else redacted(place.uri)
+
+
+def to_metadata(study: StudyConfig, facts: DataFacts, deployed: Deployed) -> dict[str, Any]:
+    """Return class names and preprocessing of an exported model, as its program contains them."""
+    from search.data.stream import resized_side
+
+    return {
+        "classes": list(facts.classes),
+        "input": "uint8 RGB, (batch, height, width, 3)",
+        "output": "class probabilities, (batch, classes)",
+        "height": facts.height,
+        "width": facts.width,
+        "resized_to": resized_side(facts.height) if study.data.streamed else None,
+        "mean": deployed.mean.flatten().tolist(),
+        "std": deployed.std.flatten().tolist(),
+    }
 
 
 def _write_code(folder: Path, model: OwnModel) -> None:
@@ -210,6 +265,7 @@ def to_config(study: StudyConfig, winner: Winner) -> dict[str, Any]:
     data["name"] = f"{study.name}-winner"
     data["space"] = {key: {"fixed": value} for key, value in winner.point.items()}
     data["fix"] = {}
+    data.pop("hooks", None)  # files of this machine, which have no part in the training
     if study.is_own:  # the space has one point, of which other points of an own model are none
         likes = data["compare"]["baselines"]
         data["compare"]["baselines"] = [like for like in likes if isinstance(like, str) or BUILT_IN in like]
@@ -262,8 +318,8 @@ def to_evidence(
     """Return the content of evidence.json: data, scores, comparisons and versions, as plain data."""
     from hybrid_models.config.shapes import sequential_steps
     from hybrid_models.counting import keras_total, torch_trainable
-    from search.data.stream import resized_side
 
+    metadata = to_metadata(study, facts, deployed)
     own = spec.model if isinstance(spec.model, OwnModel) else None
     return {
         "study": study.name,
@@ -278,14 +334,8 @@ def to_evidence(
                 if own
                 else {"settings": {name: value for name, value in asdict(spec.model).items() if value is not None}}
             ),
-            "classes": list(facts.classes),
-            "height": facts.height,
-            "width": facts.width,
-            "squeezed_to": resized_side(facts.height) if study.data.streamed else None,
-            "input": "uint8 RGB, (batch, height, width, 3)",
-            "output": "class probabilities, (batch, classes)",
-            "mean": deployed.mean.flatten().tolist(),
-            "std": deployed.std.flatten().tolist(),
+            **{key: value for key, value in metadata.items() if key != "resized_to"},
+            "squeezed_to": metadata["resized_to"],
             "parameters_torch": torch_trainable(deployed.model),
             "parameters_keras": None if own else keras_total(deployed.model),
             "sequential_steps": None if isinstance(spec.model, OwnModel) else sequential_steps(spec.model),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from search.console.messages import warn
+from search.copies.hooks import hook_import_faults
 from search.data.store import ImageData, open_data
 from search.errors import EXIT_INPUT, HybridSearchError, InputError, NothingToDoError, ResourceError, StudyError
 from search.journal.reading import read_history, read_id
@@ -261,6 +262,14 @@ def _sampler(subject: Subject) -> Iterator[str]:
     yield from ()
 
 
+def _hooks(subject: Subject) -> Iterator[str]:
+    """Check that the classes of the hooks can be imported; this runs the user's code."""
+    faults = list(hook_import_faults(subject.study))
+    if faults:
+        raise StudyError(*faults)
+    yield from ()
+
+
 def _oddities(subject: Subject) -> Iterator[str]:
     if subject.sweeps:
         yield from odd_in_sweep(subject.study)
@@ -296,6 +305,7 @@ CHECKS: tuple[Check, ...] = (
     _database,
     _claims,
     _sampler,
+    _hooks,
     _oddities,
     _environment,
 )

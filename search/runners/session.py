@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 from search.console.messages import print_line, print_step
+from search.copies.hooks import hooks_of
 from search.copies.process import FollowerProcess
 from search.errors import HybridSearchError, InterruptedStudyError
 from search.journal.events import VERSION
@@ -112,7 +113,9 @@ def open_session(study: StudyConfig, facts: DataFacts, command: str, patience: f
             classes=list(facts.classes),
         )
         uri, experiment = (place.uri, place.experiment) if place else (None, None)
-        tracker = FollowerProcess(folder, uri, experiment, print_line, optuna=place_of(study))
+        tracker = FollowerProcess(
+            folder, uri, experiment, print_line, optuna=place_of(study), hooks=bool(hooks_of(study))
+        )
         try:
             yield journal
         except BaseException as error:

@@ -175,6 +175,8 @@ class TrackingSection(Section):
     """MLflow tracking URI; unset: SQLite in the storage folder."""
     experiment: Annotated[str, Field(max_length=500)] | None = None
     """Experiment name; unset: the study's name."""
+    also: Annotated[tuple[Literal["tensorboard", "wandb"], ...], BeforeValidator(_as_list)] = ()
+    """Other trackers that receive the trials: tensorboard, wandb; each needs the package of its name."""
 
 
 class _Given(frozenset[str]):
@@ -211,6 +213,9 @@ class StudyConfig(Section):
     resources: ResourcesSection = ResourcesSection()
     compare: CompareSection = CompareSection()
     tracking: TrackingSection = TrackingSection()
+    hooks: Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], BeforeValidator(_as_list)] = ()
+    """Classes that are called while the study runs: `my_hooks.py:Class`, relative to the study file, or
+    package.module:Class."""
     _given: _Given = PrivateAttr(default=_Given())
     """Fields set in the study file, such as `train.lr`; empty for a recorded study."""
 
@@ -266,6 +271,7 @@ EXTENDABLE = (
 FREE = (
     "resources.",
     "tracking.",
+    "hooks",
     "compare.",
     "data.root",
     "data.download",
@@ -282,4 +288,8 @@ def to_dict(study: StudyConfig) -> dict[str, Any]:
     plain: dict[str, Any] = without_secrets(study.model_dump(mode="json"))
     if not study.code:
         del plain["code"]
+    if not study.hooks:
+        del plain["hooks"]
+    if not study.tracking.also:
+        del plain["tracking"]["also"]
     return plain

@@ -21,6 +21,7 @@ from search.study.claims import claim_faults
 from search.study.config import StudyConfig
 from search.study.goals import goal_faults
 from search.study.hints import did_you_mean
+from search.study.hooks import hook_faults, with_places
 from search.study.own_model import BUILT_IN, own_faults, own_point_faults, own_space_faults, with_source
 from search.study.samplers import sampler_faults
 from search.study.section import top_of
@@ -211,8 +212,9 @@ def parse_study(
             )
         faults += own_faults(study) if study.is_own else setting_faults("model", study.model, recipe=False)
         faults += () if study.is_own and isinstance(study.space, str) else _check_space(study)
+        faults += () if recorded else hook_faults(study, folder or Path())
         try:
-            study = with_source(study, folder or Path())
+            study = with_places(with_source(study, folder or Path()), folder or Path())
         except StudyError as error:
             faults += error.faults
     if faults:

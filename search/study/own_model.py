@@ -25,7 +25,8 @@ RESERVED = {
     "image_size": "the function receives it as an argument of its own",
     "source": "it stands for the source of the model where studies are compared",
     **dict.fromkeys(
-        (*MEASURES, "number", "state", "secs", "block", "configuration"), "a column of `trials` or `repeats` has it"
+        (*MEASURES, "test_accuracy", "number", "state", "secs", "block", "configuration"),
+        "a column of `trials` or `repeats` has it",
     ),
     **dict.fromkeys(FROM_DATA, "the data determines it"),
 }

@@ -6,10 +6,9 @@ import contextlib
 import dataclasses
 import os
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,16 +20,25 @@ from search.tracking.mlflow_client import UPLOAD_SECS, RejectedError, connect, t
 from search.tracking.mlflow_tracker import Store, short
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
     from numpy.typing import NDArray
 
 
-class Model(Protocol):
-    """The part of a torch module that is needed here."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Served:
+    """A classifier that MLflow registers and serves."""
 
-    def eval(self) -> object:
-        """Set evaluation mode."""
-        ...
+    program: Path
+    """Exported program."""
+    loader: Path
+    """Python file of the function `_load_pyfunc`, which loads the program; MLflow stores a copy of it."""
+    example: NDArray[np.uint8]
+    """Images, (batch, height, width, 3)."""
+    table: pd.DataFrame
+    """The classifier's output for the example."""
+    packages: tuple[str, ...]
+    """Distributions that the loader imports."""
 
 
 CHAMPION = "champion"
@@ -45,12 +53,11 @@ def register(
     uri: str,
     experiment: str,
     name: str,
-    model: Model,
-    example: NDArray[np.generic],
-    scores: NDArray[np.float32],
+    served: Served,
     digest: str,
     tags: Mapping[str, str],
     alias: str | None,
+    on_version: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Register an exported model in MLflow: its folder as artifacts, the model, and a registered version with its card.
 
@@ -61,13 +68,12 @@ def register(
         uri: MLflow tracking URI.
         experiment: MLflow experiment; created if missing.
         name: Name of the registered model.
-        model: Module that maps a batch of inputs to scores; set to evaluation mode.
-        example: Inputs of shape (num_images, ...), at least two: one would be exported as a fixed batch size.
-        scores: The model's output for the example, shape (num_images, ...).
+        served: The classifier.
         digest: Digest of the weights.
         tags: Tags of the run and the version.
         alias: CHAMPION or CANDIDATE, moved to this version; None for a manually chosen model. CHAMPION removes the
             CANDIDATE alias; CANDIDATE removes the CHAMPION alias from this version.
+        on_version: Receives the number of the version before the folder is uploaded.
 
     Returns:
         Number of the version in the registry.
@@ -80,20 +86,21 @@ def register(
         store = Store(uri, experiment)
         runs = store.runs(marks)
         run = runs[0] if runs else store.create(name=f"{name} export", tags=marks, at_ms=_now_ms())
-        card = _card(folder)
         with _failing(store, run):
-            run = store.log(run, tags={**tags, **description_tags(run, card)})
-            store.log_files(run, folder, "export")
+            run = store.log(run, tags=tags)
             with translated(uri, secs=UPLOAD_SECS):
                 client = connect(uri)
                 found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
-                version = str(found[0].version) if found else _log_model(uri, run.run_id, name, model, example, scores)
+                version = str(found[0].version) if found else _log_model(uri, run.run_id, name, served)
                 for key, text in {**tags, **marks}.items():
                     client.set_model_version_tag(name, version, key, text)
-                if card:
-                    client.update_model_version(name, version, description=card)
                 if alias is not None:
                     _move_alias(client, name, alias, version)
+                on_version(int(version))
+                if card := _card(folder):  # it names the version
+                    client.update_model_version(name, version, description=card)
+            run = store.log(run, tags=description_tags(run, card))
+            store.log_files(run, folder, "export")
             store.set_status(run, "FINISHED", _now_ms())
     except RejectedError as error:
         raise TrackingError(*error.faults) from None
@@ -128,29 +135,30 @@ def _failing(store: Store, run: MlflowRun) -> Iterator[None]:
         raise
 
 
-def _log_model(
-    uri: str, run_id: str, name: str, model: Model, example: NDArray[np.generic], scores: NDArray[np.float32]
-) -> str:
+def _log_model(uri: str, run_id: str, name: str, served: Served) -> str:
     import mlflow
     from mlflow.exceptions import MlflowException
-    from mlflow.models import infer_signature
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types.schema import Schema, TensorSpec
 
-    model.eval()
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        outputs=infer_signature(served.example, served.table).outputs,
+    )
     # log_model takes server and run from global state only, so set it for this call and restore it.
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     try:
-        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-            # torch.export warns about nn.LSTM's own list of weights.
-            warnings.filterwarnings("ignore", message="The tensor attributes")
-            info = mlflow.pytorch.log_model(
-                model,
+        with mlflow.start_run(run_id=run_id), _without_project():
+            info = mlflow.pyfunc.log_model(
                 name="model",
-                signature=infer_signature(example, scores),
-                input_example=example,
-                serialization_format="pt2",
+                loader_module=served.loader.stem,
+                data_path=str(served.program),
+                code_paths=[str(served.loader)],
+                signature=signature,
+                input_example=served.example,
                 # Inferring them would load the model in another process.
-                pip_requirements=[f"{name}=={public_version(name)}" for name in ("torch", "numpy")],
+                pip_requirements=[f"{name}=={public_version(name)}" for name in served.packages],
             )
         client = connect(uri)
         with contextlib.suppress(MlflowException):
@@ -158,6 +166,21 @@ def _log_model(
         return str(client.create_model_version(name, info.model_uri, run_id=run_id, model_id=info.model_id).version)
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None resets it
+
+
+@contextlib.contextmanager
+def _without_project() -> Iterator[None]:
+    """Keep MLflow from copying the uv project of the working folder into the model, and installing it there."""
+    name = "MLFLOW_UV_AUTO_DETECT"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _now_ms() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -277,8 +278,11 @@ class CopiedHere:
         print_line: Callable[[str], None],
         *,
         optuna: Path | str | None = None,
+        hooks: bool = False,
     ) -> None:
         self._makers: list[Callable[[], copies.OneWayCopy]] = []
+        if hooks:
+            self._makers += [functools.partial(make, print_line) for make in copies._hooks(folder).values()]
         if optuna is not None:
             database = optuna if isinstance(optuna, str) else None
             self._makers.append(lambda: copies._optuna(folder, database, print_line))

@@ -21,7 +21,7 @@ SIGNATURES = {
     "Study.repeats": ["self"],
     "Study.comparison": ["self"],
     "Study.report": ["self", "to"],
-    "Study.export": ["self", "to", "*config", "*trial", "*top"],
+    "Study.export": ["self", "to", "*config", "*trial", "*top", "*onnx"],
     "Study.optuna_study": ["self"],
     "Predictor.predict": ["self", "images"],
     "load": ["folder", "*trust_code"],

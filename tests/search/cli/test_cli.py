@@ -242,7 +242,7 @@ def test_other_verbs_name_what_is_wrong(call: Any, tmp_path: Path, monkeypatch: 
     assert_refused(call("models", "ecrnn/cn"), "no preset is called 'ecrnn/cn'; did you mean ecrnn/cnn")
     assert_refused(
         call("data", "digit"),
-        "name must be one of digits, cifar10, caltech101, tiny-imagenet, imagenet, folder, got 'digit'",
+        "name must be one of digits, cifar10, caltech101, tiny-imagenet, imagenet, folder, npz, got 'digit'",
     )
     assert_refused(call("data", "folder"), "root must name the folder of the images")
     assert_refused(call("data", "folder", "--root", tmp_path / "none"), "it does not exist")

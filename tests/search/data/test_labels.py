@@ -95,7 +95,7 @@ def test_wrong_parts_are_named(make_folder: MakeFolder) -> None:
     with pytest.raises(LayoutError, match="row 3: split: expected train, val or test, found fold3"):
         scan(config(root))
     write(root / "labels.csv", "file,label,split", "a/000.png,x,train", "a/001.png,y,train", "a/002.png,x,test")
-    with pytest.raises(LayoutError, match=r"1 class has rows of the part train and none of test \(y\)"):
+    with pytest.raises(LayoutError, match=r"1 class with rows of the part train and none of test \(y\)"):
         scan(config(root))
     write(root / "labels.csv", "file,label,split", *(f"a/{at:03d}.png,{'xy'[at % 2]},train" for at in range(4)))
     assert scan(config(root)).classes == ("x", "y")

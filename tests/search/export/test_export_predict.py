@@ -310,7 +310,15 @@ def picture(tmp_path: Path, digits: ImageData) -> Callable[..., Path]:
 def test_predict_agrees_with_the_program(nominated: Path, picture: Any, digits: ImageData) -> None:
     (prediction,) = predict(nominated, [picture("a.png")]).predictions
     pixels = torch.from_numpy(np.array(digits.test.pixels[:1]))
-    probabilities = torch.export.load(nominated / "model.pt2").module()(pixels)[0]
+    found = {"classifier.json": ""}
+    probabilities = torch.export.load(nominated / "model.pt2", extra_files=found).module()(pixels)[0]
+    metadata, model = (
+        json.loads(found["classifier.json"]),
+        json.loads((nominated / "evidence.json").read_text())["model"],
+    )
+    assert metadata["classes"] == [str(number) for number in range(10)]
+    assert (metadata["height"], metadata["width"], metadata["resized_to"]) == (8, 8, None)
+    assert (metadata["mean"], metadata["std"]) == (model["mean"], model["std"])
     assert prediction.label == str(int(probabilities.argmax()))
     assert prediction.probability == pytest.approx(float(probabilities.max()))
     assert prediction.top[0] == (prediction.label, prediction.probability)

@@ -102,7 +102,7 @@ def test_a_right_model_passes_and_unread_names_are_returned(describe: Describe) 
         (
             NET.format(forward=LOGITS).replace(
                 "        self.fc",
-                "        self.register_buffer('mask', torch.full((3,), float('-inf')))\\n        self.fc",
+                "        self.register_buffer('mask', torch.full((3,), float('-inf')))\n        self.fc",
             ),
             "expected finite numbers in state_dict\\(\\), found others in mask",
         ),

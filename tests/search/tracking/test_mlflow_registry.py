@@ -2,44 +2,72 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
-from torch import nn
 
 from search.errors import TrackingError
 from search.tracking import mlflow_registry
-from search.tracking.mlflow_registry import CANDIDATE, CHAMPION, register
+from search.tracking.mlflow_registry import CANDIDATE, CHAMPION, Served, register
 from search.tracking.mlflow_tracker import Store
 
 if TYPE_CHECKING:
     from conftest import Server
 
 
-class Tiny(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.recurrent = nn.LSTM(4, 3, batch_first=True)
-        self.head = nn.Linear(3, 2)
+LOADER = """
+import numpy as np, pandas as pd
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        states, _ = self.recurrent(images.mean(dim=1))
-        return self.head(states[:, -1])
+class Brightness:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def predict(self, images):
+        return pd.DataFrame({"label": ["grey"] * len(images), "probability": images.mean(axis=(1, 2, 3)) * self.factor})
+
+def _load_pyfunc(path):
+    return Brightness(float(open(path).read()))
+"""
+
+
+@pytest.fixture
+def make_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Served]:
+    """A classifier whose program is one number."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # MLflow adds the folder of a model's loader
+
+    def make(factor: float) -> Served:
+        (tmp_path / "brightness.py").write_text(LOADER)
+        (tmp_path / f"{factor}.pt2").write_text(str(factor))
+        return Served(
+            program=tmp_path / f"{factor}.pt2",
+            loader=tmp_path / "brightness.py",
+            example=np.full((1, 5, 4, 3), 128, dtype=np.uint8),
+            table=pd.DataFrame({"label": ["grey"], "probability": [0.5]}),
+            packages=("numpy",),
+        )
+
+    return make
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_register(
+    server: Server, make_served: Callable[[float], Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     export = tmp_path / "export"
     export.mkdir()
     (export / "config.yaml").write_text("name: x\n")
     (export / "README.md").write_text("# A card")
-    torch.manual_seed(0)
-    example = np.random.default_rng(0).random((2, 3, 5, 4), dtype=np.float32)
-    models = {"first": Tiny(), "second": Tiny()}
+    (tmp_path / "uv.lock").write_text("")
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\n")
+    monkeypatch.chdir(tmp_path)
+    served = {"first": make_served(0.25), "second": make_served(0.5)}
+    versions: list[int] = []
 
     def hand_over(digest: str, alias: str | None = CHAMPION) -> int:
         return register(
@@ -47,15 +75,15 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             uri=server.uri,
             experiment="my-study",
             name="my-study",
-            model=models[digest],
-            example=example,
-            scores=np.zeros((2, 2), dtype=np.float32),
+            served=served[digest],
             digest=digest,
             tags={"test_accuracy": "0.5"},
             alias=alias,
+            on_version=versions.append,
         )
 
     assert [hand_over(digest) for digest in ("first", "first", "second", "first")] == [1, 1, 2, 1]
+    assert versions == [1, 1, 2, 1]
     assert len(server.client.search_model_versions("name = 'my-study'")) == 2
     assert hand_over("second", alias=None) == 2
     champion = server.client.get_model_version_by_alias("my-study", CHAMPION)
@@ -89,18 +117,24 @@ def test_register(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         loaded = mlflow.pyfunc.load_model(f"models:/my-study@{CHAMPION}")
     finally:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
-    images = np.random.default_rng(1).random((5, 3, 5, 4), dtype=np.float32)
-    with torch.no_grad():
-        expected = models["first"](torch.from_numpy(images)).numpy()
-    np.testing.assert_allclose(loaded.predict(images), expected, rtol=1e-5, atol=1e-6)
-    assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 3, 5, 4)
-    assert loaded.input_example.shape == (2, 3, 5, 4)
+    images = np.full((2, 7, 9, 3), 200, dtype=np.uint8)
+    assert loaded.predict(images)["probability"].to_list() == [50.0, 50.0]
+    assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, -1, -1, 3)
+    assert loaded.metadata.signature.outputs.input_names() == ["label", "probability"]
+    assert loaded.input_example.shape == (1, 5, 4, 3)
+    # The project in the working folder is not that of the model.
+    folder = Path(mlflow.artifacts.download_artifacts("models:/my-study/1", tracking_uri=server.uri))
+    assert not {"uv.lock", "pyproject.toml"} & {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("steps", [("files",), ("model", "alias")])
 def test_a_failure_midway_leaves_no_run_running(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: tuple[str, ...]
+    server: Server,
+    make_served: Callable[[float], Served],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: tuple[str, ...],
 ) -> None:
     from mlflow import MlflowClient
 
@@ -110,9 +144,7 @@ def test_a_failure_midway_leaves_no_run_running(
             uri=server.uri,
             experiment="my-study",
             name="my-study",
-            model=Tiny(),
-            example=np.zeros((2, 3, 5, 4), dtype=np.float32),
-            scores=np.zeros((2, 2), dtype=np.float32),
+            served=make_served(0.5),
             digest="d",
             tags={},
             alias=CHAMPION,
@@ -138,16 +170,14 @@ def test_a_failure_midway_leaves_no_run_running(
     assert server.statuses() == {"export": "FINISHED"}
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_nobody_there(tmp_path: Path, make_served: Callable[[float], Served]) -> None:
     with pytest.raises(TrackingError, match="connection refused"):
         register(
             tmp_path,
             uri="http://127.0.0.1:9",
             experiment="e",
             name="n",
-            model=Tiny(),
-            example=np.zeros((2, 3, 5, 4), dtype=np.float32),
-            scores=np.zeros((2, 2), dtype=np.float32),
+            served=make_served(0.5),
             digest="d",
             tags={},
             alias=CHAMPION,
