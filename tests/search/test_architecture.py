@@ -79,7 +79,7 @@ def test_the_packages_need_what_they_import_and_nothing_else() -> None:
     assert not declared - set().union(*needed.values())
 
 
-PEERS = {"ConfigSpace", "smac", "syne_tune"}
+PEERS = {"ConfigSpace", "neps", "smac", "syne_tune"}
 """Modules of peers that are measured in environments of their own, see `bench/search_efficiency/peers.txt`."""
 
 
