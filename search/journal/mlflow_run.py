@@ -10,8 +10,13 @@ PREFIX = "hybrid_search."
 KEY_TAG = f"{PREFIX}key"
 """Tag with a run's deterministic key, by which it is found again."""
 JOURNAL_TAG = f"{PREFIX}journal"
-"""Tag with the journal's id, which every run of this program has."""
+"""Tag with the journal's id, which every run of this program has but those of exports."""
 PARENT_TAG = "mlflow.parentRunId"
+
+
+def maker_of(tags: Mapping[str, str]) -> str | None:
+    """Return the id of a run's journal, or an export's key; None for a run of another program."""
+    return tags.get(JOURNAL_TAG) or tags.get(KEY_TAG)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from search.errors import HybridSearchError, TrackingError
-from search.journal.mlflow_run import JOURNAL_TAG
+from search.journal.mlflow_run import JOURNAL_TAG, KEY_TAG, maker_of
 from search.text.counted import counted
 from search.tracking.sqlite_uri import SQLITE, path_of
 from search.uris import redacted
@@ -72,7 +72,7 @@ def foreign_runs(runs: Sequence[tuple[str, str | None]], journal_id: str) -> lis
     ['baseline']
 
     Args:
-        runs: (name, id of the journal) of each run of an experiment; the id is None for a foreign run.
+        runs: (name, `maker_of`) of each run of an experiment.
         journal_id: Id of the study's journal; empty if the study has not started.
     """
     if journal_id and any(journal == journal_id for _, journal in runs):
@@ -98,9 +98,11 @@ def _read_database(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str
             if row is None:
                 return None
             runs = database.execute(
-                "SELECT COALESCE(runs.name, runs.run_uuid), tags.value FROM runs LEFT JOIN tags ON "
-                "tags.run_uuid = runs.run_uuid AND tags.key = ? WHERE experiment_id = ? AND lifecycle_stage = 'active'",
-                (JOURNAL_TAG, row[0]),
+                "SELECT COALESCE(runs.name, runs.run_uuid), COALESCE(journal.value, key.value) FROM runs "
+                "LEFT JOIN tags AS journal ON journal.run_uuid = runs.run_uuid AND journal.key = ? "
+                "LEFT JOIN tags AS key ON key.run_uuid = runs.run_uuid AND key.key = ? "
+                "WHERE experiment_id = ? AND lifecycle_stage = 'active'",
+                (JOURNAL_TAG, KEY_TAG, row[0]),
             ).fetchall()
     except sqlite3.Error:
         return None  # damaged, or of another MLflow version: the process that writes the copy reports it
@@ -119,7 +121,7 @@ def _query_server(uri: str, experiment: str) -> tuple[bool, list[tuple[str, str 
             return None
         if found.lifecycle_stage != "active":
             return True, []
-        return False, [(run.name, run.tags.get(JOURNAL_TAG)) for run in fetch_runs(uri, experiment)]
+        return False, [(run.name, maker_of(run.tags)) for run in fetch_runs(uri, experiment)]
     except NotFoundError:
         return None
     except RejectedError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from search.errors import HybridSearchError, TrackingError
 from search.journal.follower import PARENTS, UNFINISHED, Follower, to_ms
-from search.journal.mlflow_run import JOURNAL_TAG, PARENT_TAG, PREFIX, MlflowRun
+from search.journal.mlflow_run import PARENT_TAG, PREFIX, MlflowRun, maker_of
 from search.journal.reconcile import describe_repairs, mlflow_differences
 from search.records import TrialRecord, scores_by_epoch
 from search.tracking.descriptions import (
@@ -201,7 +201,7 @@ class Mirror:
         """Raise if the experiment contains foreign runs; the driver's own check may have been impossible."""
         if held.found:
             return
-        names = ((run.tags.get("mlflow.runName", run.run_id), run.tags.get(JOURNAL_TAG)) for run in store.runs({}))
+        names = ((run.tags.get("mlflow.runName", run.run_id), maker_of(run.tags)) for run in store.runs({}))
         if foreign := foreign_runs(list(names), self._journal.journal_id):
             raise TrackingError(f"{redacted(self._uri)}: {not_ours(self._experiment, foreign)}")
 

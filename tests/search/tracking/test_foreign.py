@@ -12,7 +12,7 @@ import pytest
 from search.commands.plan import make_plan
 from search.errors import TrackingError
 from search.journal.journal import Journal
-from search.journal.mlflow_run import JOURNAL_TAG
+from search.journal.mlflow_run import JOURNAL_TAG, KEY_TAG
 from search.study.config import StudyConfig
 from search.sweep.run import run_sweep
 from search.tracking import foreign
@@ -52,6 +52,8 @@ def test_an_experiment_with_other_runs_is_refused(uri: str) -> None:
     refuse_foreign_experiment(uri, "tiny", "")
     refuse_foreign_experiment(uri, "another name", "")
     (experiment,) = [item for item in client.search_experiments() if item.name == "tiny"]
+    client.create_run(experiment.experiment_id, run_name="tiny export", tags={KEY_TAG: "export"})
+    refuse_foreign_experiment(uri, "tiny", "mine")  # an export that came before the copy
     theirs = client.create_run(experiment.experiment_id, run_name="their run")
     for journal_id in ("", "mine"):
         with pytest.raises(TrackingError, match=r"tiny contains 1 run that .*'their run'.*set tracking\.experiment to"):
@@ -66,6 +68,8 @@ def test_an_experiment_with_other_runs_is_refused(uri: str) -> None:
 def test_a_deleted_experiment_keeps_a_study_from_beginning_and_stops_no_other(uri: str) -> None:
     client = make_experiment(uri, "mine")
     (experiment,) = [item for item in client.search_experiments() if item.name == "tiny"]
+    client.create_run(experiment.experiment_id, run_name="tiny export", tags={KEY_TAG: "export"})
+    refuse_foreign_experiment(uri, "tiny", "mine")  # an export that came before the copy
     client.delete_experiment(experiment.experiment_id)
     with pytest.raises(TrackingError, match=r"experiment tiny was deleted; restore it .* or set tracking\.experiment"):
         refuse_foreign_experiment(uri, "tiny", "")
