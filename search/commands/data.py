@@ -38,7 +38,7 @@ def describe(config: DataConfig, cache_dir: Path | None = None) -> dict[str, Any
         "classes": list(dataset.classes),
         "num_images": {name: len(part.labels) for name, part in parts.items()},
         "images_per_class": {name: class_counts(part.labels, dataset.classes) for name, part in parts.items()},
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *(data.duplicates if data is not None else ())],
         "num_ignored": dataset.num_ignored,
         "left_out": dict(dataset.left_out),
         "streamed": config.streamed,

@@ -36,8 +36,7 @@ def hooks_of(study: StudyConfig) -> dict[str, Hook]:
     """Return the hooks and trackers of a study by name."""
     found: dict[str, Hook] = {name: TRACKERS[name] for name in study.tracking.also}
     for text in study.hooks:
-        hook = parse_hook(text)
-        assert hook is not None
+        hook = _parsed(text)
         name = str(hook)
         found[name if name not in found else text] = hook
     return found
@@ -51,12 +50,18 @@ def hook_import_faults(study: StudyConfig) -> Iterator[str]:
                 f"tracking.also: expected the package {name}, found none; install it (pip install {name}), or remove it"
             )
     for place, text in enumerate(study.hooks):
-        hook = parse_hook(text)
-        assert hook is not None
         try:
-            load_class(hook)
+            load_class(_parsed(text))
         except HookError as error:
             yield f"hooks.{place}: {error}"
+
+
+def _parsed(text: str) -> Hook:
+    """Return the hook that a text names; a recorded study may have been changed by hand since it was checked."""
+    hook = parse_hook(text)
+    if hook is None:
+        raise HookError(f'expected "my_hooks.py:Class" or "package.module:Class", found {text!r}')
+    return hook
 
 
 def load_class(hook: Hook) -> Callable[[], object]:
@@ -88,23 +93,20 @@ def load_class(hook: Hook) -> Callable[[], object]:
 
 
 def _import_file(path: Path) -> object:
-    """Import a file; files beside it can be imported by it."""
+    """Run a file as it is now; files beside it can be imported by it, also when an event comes."""
     name = f"hook_{digest_of(str(path))}"
-    if name in sys.modules:
-        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(path)
     module = importlib.util.module_from_spec(spec)
-    sys.path.append(str(path.parent))
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
-    finally:
-        sys.path.remove(str(path.parent))
     return module
 
 

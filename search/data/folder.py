@@ -30,8 +30,11 @@ def has_parts(root: Path) -> bool:
 
 def folder_manifest(root: Path, use: Use) -> Iterator[str]:
     """Yield the lines of the content manifest; see `to_manifest`."""
-    place, trees, _ = _trees(root, use)
-    return to_manifest(place, trees)
+    place, trees, table = _trees(root, use)
+    yield from to_manifest(place, trees)
+    if table:
+        yield table
+        yield from (f"{name} {number}" for name, number in trees["train"].left_out.items())
 
 
 def scan_folder(root: Path, size: int | None, use: Use) -> Listing:

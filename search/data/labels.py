@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from search.data.errors import LayoutError, some
-from search.data.files import MAX_LIST_BYTES, TooLargeError, read_regular
+from search.data.files import MAX_LIST_BYTES, TooLargeError, open_regular, read_regular
 from search.data.layout import at, role_of, roles_of, subfolders
 from search.data.listing import PARTS, Use
 from search.data.walk import Tree, Trees, is_image
@@ -20,6 +20,7 @@ from search.text.printable import printable
 TABLES = ("labels.csv", "metadata.csv")
 FILE_COLUMNS = ("file_name", "filename", "file", "path", "image")
 LABEL_COLUMNS = ("label", "class", "category")
+MAX_HEADING_BYTES = 1 << 16
 PART_COLUMN = "split"
 """Optional column with the part of each image: train, val or test."""
 
@@ -33,8 +34,8 @@ class Row:
     file: str
     """Path of the image relative to the folder of the table."""
     label: str
-    part: str
-    """Text of the column `split`; empty without one."""
+    part: str | None
+    """Text of the column `split`; None without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,22 @@ def find_tables(root: Path) -> dict[str, LabelTable]:
     if (table := _read(root, ".")) is not None:
         return {"": table}
     roles = roles_of(subfolders(root))
-    tables = {role: table for name, role in roles.items() if (table := _read(root, name)) is not None}
-    return tables if "train" in tables else {}
+    found = {name: table for name in roles if (table := _read(root, name)) is not None}
+    if "train" not in {roles[name] for name in found}:
+        return {}
+    tables: dict[str, LabelTable] = {}
+    for name, role in roles.items():
+        if name not in found and any(_images_below(root / name)):
+            raise LayoutError(
+                f"{at(root / name)}: expected a table as in the other parts ({' or '.join(TABLES)}), found images "
+                "without one; add it, or move the folder elsewhere"
+            )
+        if name in found and (first := tables.setdefault(role, found[name])) is not found[name]:
+            raise LayoutError(
+                f"{at(root)}: expected one folder per part, found {first.folder}/ and {name}/, each with a table; "
+                "merge them, or move one elsewhere"
+            )
+    return tables
 
 
 def to_trees(root: Path, tables: dict[str, LabelTable], use: Use) -> Trees:
@@ -88,14 +103,21 @@ def to_trees(root: Path, tables: dict[str, LabelTable], use: Use) -> Trees:
     for role, table in tables.items():
         _check(root, table, faults)
         for row in table.rows:
-            part = role or (role_of(row.part) if row.part else "train")
+            part = role or ("train" if row.part is None else role_of(row.part))
             if part is None:
                 faults.append(
                     f"{at(table.path)}: row {row.number}: {PART_COLUMN}: expected train, val or test, found "
-                    f"{printable(row.part)}; correct it"
+                    f"{printable(row.part or 'nothing')}; correct it"
                 )
                 break
             by_part.setdefault(part, (table, []))[1].append(row)
+    if not faults and "" in tables and tables[""].rows[0].part is None:
+        folders = roles_of(sorted({row.file.partition("/")[0] for row in tables[""].rows if "/" in row.file}))
+        if len(set(folders.values())) > 1:
+            faults.append(
+                f"{at(tables[''].path)}: expected a column {PART_COLUMN}, as the files lie in {some(sorted(folders))}; "
+                "add it"
+            )
     if not faults and "train" not in by_part:
         faults.append(f"{at(root)}: {PART_COLUMN}: expected rows of the part train, found {some(sorted(by_part))}")
     if faults:
@@ -133,25 +155,30 @@ def _one_sided(trees: Trees, use: Use) -> Iterator[str]:
 
 def _read(root: Path, name: str) -> LabelTable | None:
     for path in (root / name / table for table in TABLES):
+        if path.is_symlink() and not path.exists():
+            raise LayoutError(f"{at(path)}: is a broken link; remove it, or restore its target")
         if not path.is_file():
             continue
+        with open_regular(path) as stream:
+            heading = stream.read(MAX_HEADING_BYTES).decode("utf-8-sig", "replace").splitlines()[:1]
+        names = {item.strip().lower() for item in next(csv.reader(heading, delimiter=_delimiter("".join(heading))), [])}
+        if not (names & set(FILE_COLUMNS) and names & set(LABEL_COLUMNS)):
+            continue  # it belongs to something else
         try:
             text = read_regular(path, MAX_LIST_BYTES).decode("utf-8-sig")
             lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
             headings = [item.strip().lower() for item in next(lines, [])]
             file, label = (
-                next((headings.index(column) for column in columns if column in headings), None)
+                next(headings.index(column) for column in columns if column in headings)
                 for columns in (FILE_COLUMNS, LABEL_COLUMNS)
             )
-            if file is None or label is None:
-                continue
             part = headings.index(PART_COLUMN) if PART_COLUMN in headings else None
             rows = tuple(
                 Row(
                     number=lines.line_num,
-                    file=_cell(cells, file),
+                    file=str(PurePosixPath(cell)) if (cell := _cell(cells, file)) else "",
                     label=_cell(cells, label),
-                    part="" if part is None else _cell(cells, part),
+                    part=None if part is None else _cell(cells, part),
                 )
                 for cells in lines
                 if any(cell.strip() for cell in cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ SPELLINGS = {"train": ("train",), "val": ("val", "valid", "validation"), "test":
 PIXELS, LABELS = ("images", "x", "data"), ("labels", "y", "targets")
 """Words for the two arrays of a part, before or after the name of the part: x_train, train_images."""
 CLASSES = ("classes", "class_names")
+_PART = re.compile(r"(^|[^a-z])(train|trn|val|valid|validation|dev|test|tst)([^a-z]|$)")
 """Names of the optional array with the name of each class."""
 MAX_BYTES = 1 << 35
 """Largest array that is read."""
@@ -52,12 +54,23 @@ def scan_npz(root: Path, size: int | None, use: Use) -> Listing:
     faults: list[str] = []
     with _opened(root) as archive:
         names = {item.filename.removesuffix(".npy"): item for item in archive.infolist()}
-        found = {part: _find(part, names) for part in SPELLINGS if part != "test" or use.needs_test}
-        pairs = {part: pair for part, pair in found.items() if pair is not None}
+        found = {part: pair for part in SPELLINGS if (pair := _find(part, names)) is not None}
+        used = {*CLASSES, *(name for pair in found.values() for name in pair)}
+        if alone := [name for name in names if name not in used and _PART.search(name.lower())]:
+            raise LayoutError(
+                f"{at(root)}: expected {KNOWN}, found {some(sorted(alone))} without a partner of such a name; rename "
+                "or remove it"
+            )
+        pairs = {part: pair for part, pair in found.items() if part != "test" or use.needs_test}
         if "train" not in pairs:
             raise LayoutError(f"{at(root)}: looked for {KNOWN}; found {some(sorted(names)) or 'no array'}; rename them")
         wanted = [name for pair in pairs.values() for name in pair] + [name for name in CLASSES if name in names]
         arrays = {name: _load(archive, names[name], root) for name in wanted}
+    faults += [
+        f"{at(root)}: {name}: expected different texts, found {arrays[name].dtype} of shape {arrays[name].shape}"
+        for name in CLASSES
+        if name in arrays and (arrays[name].dtype.kind != "U" or len(np.unique(arrays[name])) < arrays[name].size)
+    ]
     given = next((arrays[name].reshape(-1) for name in CLASSES if name in arrays), None)
     for pixels, labels in pairs.values():
         faults += [f"{at(root)}: {fault}" for fault in _faults(pixels, arrays[pixels], labels, arrays[labels])]
@@ -137,15 +150,16 @@ def _faults(name: str, pixels: NDArray[Any], label_name: str, labels: NDArray[An
         moved = pixels.ndim == 4 and pixels.shape[1] in {1, 3}
         mend = "move the channels to the end" if moved else "one gray or RGB image per row"
         yield f"{name}: expected the shape (N, H, W) or (N, H, W, 3), found {pixels.shape}; {mend}"
+        return
+    if not pixels.size:
+        yield f"{name}: expected at least one image of at least one pixel, found the shape {pixels.shape}"
     if labels.ndim != 1 and not (labels.ndim == 2 and labels.shape[1] == 1):
         mend = "; write the position of the 1 of each row" if labels.ndim == 2 else ""
         yield f"{label_name}: expected one label per image, of shape (N,), found {labels.shape}{mend}"
     elif labels.dtype.kind not in "iuU":
         yield f"{label_name}: expected whole numbers or texts, found {labels.dtype}; convert the labels"
-    if len(pixels) != len(labels):
+    if labels.ndim and len(pixels) != len(labels):
         yield f"{name} and {label_name}: expected as many labels as images, found {len(pixels):,} and {len(labels):,}"
-    elif not len(pixels):
-        yield f"{name}: expected at least one image, found none"
 
 
 def _class_faults(there: set[Any], index: Mapping[Any, int], classes: Sequence[Any], use: Use) -> Iterator[str]:

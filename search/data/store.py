@@ -94,8 +94,10 @@ class ImageData:
         self.num_test: int = self._num_images["test"]
         self.num_val: int = meta["num_val"]
         """Size of the data set's own validation set, stored at the end of `train`; 0: each block draws one."""
-        self.notes: tuple[str, ...] = tuple(meta["notes"])
-        """Remarks on how the folders were interpreted where their names leave a choice."""
+        self.duplicates: tuple[str, ...] = tuple(meta["duplicates"])
+        """Remarks on images that are in two parts."""
+        self.notes: tuple[str, ...] = (*meta["notes"], *self.duplicates)
+        """All remarks, also on how the folders were interpreted where their names leave a choice."""
         self.digest: str = meta["digest"]
         """Digest of the pixels, labels and classes of both parts, independent of their location. Of a streamed set,
         names and a sample of the files stand for the pixels."""
@@ -319,7 +321,8 @@ def _write(config: DataConfig, dataset: Dataset, folder: Path, on_progress: Prog
         "width": shape[1],
         "num_images": {name: len(part.labels) for name, part in parts.items()},
         "num_val": num_val,
-        "notes": (*dataset.notes, *duplicates.notes({name: part.ids for name, part in parts.items()}, num_val)),
+        "notes": dataset.notes,
+        "duplicates": tuple(duplicates.notes({name: part.ids for name, part in parts.items()}, num_val)),
         "num_ignored": dataset.num_ignored,
         "digest": digest.hexdigest()[:32],
         "ids_digests": {name: _digest_of(part.ids) for name, part in parts.items()},

@@ -142,6 +142,10 @@ def _in_folder(folder: Path) -> Iterator[Path | Unread]:
     found: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            link = os.path.join(place, name)  # noqa: PTH118  of names that may be no text
+            if os.path.islink(link):  # noqa: PTH114
+                unread.append(Unread(path=link, reason=f"{link}: is a link to a folder; name the folder itself"))
         found += (
             Path(place, name)
             for name in names

@@ -54,6 +54,10 @@ def write_predictions(
         InputError: The export or a folder of classes is refused, or the CSV file is one of the images' lists.
         StorageFaultError: The CSV file cannot be written.
     """
+    from search.data.images import EXTENSIONS
+
+    if to is not None and to.suffix.lower() in EXTENSIONS:
+        raise InputError(f"--csv {to}: expected a table to write, found the name of an image; choose another name")
     if to is not None and any(_is_same(to, path) for path in paths):
         raise InputError(f"--csv {to}: expected a file to write, found one of the lists to read; choose another name")
     loaded = load_export(folder, trust_code=trust_code)

@@ -17,7 +17,8 @@ from search.significance.settling import can_be_planned, what_settles
 def decision_of(choice: Choice | None, document: ComparisonDocument | None) -> str | None:
     """Return what a comparison decides.
 
-    A confirmed configuration is used. Otherwise the baselines that it did not beat are kept, or those that beat it.
+    A confirmed configuration is used. Otherwise the baselines that beat it are kept, else those that it did not beat;
+    never one that another of them beat.
 
     Args:
         choice: The configuration that the study reports, as `choose_reported` returns it.
@@ -36,24 +37,32 @@ def decision_of(choice: Choice | None, document: ComparisonDocument | None) -> s
     unbeaten = [item for item in own if not has_won(item, choice.name)]
     names = list(dict.fromkeys([choice.name, *(name for item in unbeaten for name in (item.a, item.b))]))
     better = [name for name in names if any(has_won(item, name) for item in unbeaten)]
-    kept = better or [name for name in names if name not in finalists]
-    others = [name for name in names if name not in kept]
-    if better:
-        return f"keep {_listed(better, 'or')}, better than {choice.name}"
-    why = _why(unbeaten, kept, others)
+    # Other finalists are as unconfirmed as the choice, so that only baselines are kept, and of these the unbeaten.
+    baselines = [name for name in names if name not in finalists]
+    beaten = {name for name in baselines if any(_is_beaten(name, item, baselines) for item in document.comparisons)}
+    kept = [name for name in better if name in baselines and name not in beaten]
+    if kept:
+        return f"keep {_listed(kept, 'or')}, better than {choice.name}"
+    kept = [name for name in baselines if name not in beaten]
+    if {item.verdict for item in unbeaten} == {Verdict.EQUIVALENT}:
+        return f"{_listed(names, 'and')} are practically equivalent; take the smaller or faster"
+    if better and not kept:
+        return f"no confirmed choice; {_listed(better, 'and')} better than {choice.name}"
+    why = _why(unbeaten)
     return f"keep {_listed(kept, 'or')}{why}" if kept else f"no choice between {_listed(names, 'and')}{why}"
 
 
-def _why(unbeaten: Sequence[Comparison], kept: Sequence[str], others: Sequence[str]) -> str:
+def _is_beaten(name: str, item: Comparison, by: Sequence[str]) -> bool:
+    """Return whether a comparison found one of some configurations better than another."""
+    return name in (item.a, item.b) and any(rival != name and has_won(item, rival) for rival in by)
+
+
+def _why(unbeaten: Sequence[Comparison]) -> str:
     """Return why no configuration won, as the end of a decision."""
     undecided = [item for item in unbeaten if item.verdict in {Verdict.INCONCLUSIVE, Verdict.REFUSED}]
-    if undecided and all(map(can_be_planned, undecided)):  # else the number would be that of a part
+    # Else the number would be that of a part, or of repeats that are not what keeps the verdict open.
+    if undecided and all(can_be_planned(item) and item.reason is None for item in undecided):
         return f"; {what_settles(undecided)}"
-    verdicts = {item.verdict for item in unbeaten}
-    if verdicts == {Verdict.EQUIVALENT}:
-        return (
-            f", practically equivalent to {_listed(others, 'and')}" if kept and others else ", practically equivalent"
-        )
     reason = next((item.reason for item in unbeaten if item.reason), None)
     return f"; no verdict, because {reason}" if reason else "; the difference is not significant"
 

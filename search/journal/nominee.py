@@ -143,7 +143,9 @@ def state_of(comparisons: Sequence[Comparison], name: str, *, num_looks: int) ->
 
 
 def has_won(comparison: Comparison, name: str) -> bool:
-    """Return whether a comparison found the configuration better."""
+    """Return whether a comparison found the configuration better; False if it is not one of the two."""
+    if name not in (comparison.a, comparison.b):
+        return False
     return comparison.verdict is (Verdict.BETTER if comparison.a == name else Verdict.WORSE)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from search.study.config import StudyConfig
 
 _NAME = r"[A-Za-z_]\w*"
-_FILE = re.compile(rf"(?P<module>[^:]+\.py):(?P<name>{_NAME})")
+_FILE = re.compile(rf"(?P<module>.+\.py):(?P<name>{_NAME})")
 _MODULE = re.compile(rf"(?P<module>{_NAME}(\.{_NAME})*):(?P<name>{_NAME})")
 
 

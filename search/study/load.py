@@ -349,7 +349,7 @@ def as_run(given: StudyConfig) -> StudyConfig:
 def _run_as(study: StudyConfig, given: StudyConfig) -> StudyConfig:
     # The study file decides where the study is and how it is run, recorded and compared, also after the start of the
     # sweep. It also holds the passwords, which the resolved file does not contain.
-    fields = ("name", "compare", "resources", "tracking", "storage")
+    fields = ("name", "compare", "resources", "tracking", "storage", "hooks")
     own: dict[str, Any] = {field: getattr(given, field) for field in fields}
     own["search"] = study.search.model_copy(update={"database": given.search.database})
     return study.model_copy(update=own)

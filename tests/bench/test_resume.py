@@ -34,6 +34,7 @@ def test_the_parts_of_a_trial_and_a_log_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "ours" / "trivial" / "journal.jsonl").read_bytes().count(b'"begin"') == 5
 
 
+@pytest.mark.slow
 def test_training_has_its_share(tmp_path: Path) -> None:
     rows = parts.run_trials(tmp_path, 2)
     rows += parts.run_trials(tmp_path, 3)

@@ -55,6 +55,7 @@ def test_a_whole_run_has_at_least_sixty_faults_of_every_kind_and_is_the_same_for
         assert len(task.kinds) <= FLAVOURS[task.flavour].chain
 
 
+@pytest.mark.slow
 def test_a_fault_of_one_episode_is_told_and_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("run.Episode", _Burning)
     rows = run_all(world, [Task(("kill-driver", "ctrl-c"), 1), Task(("stop-driver",), 2)], jobs=1)
@@ -66,6 +67,7 @@ def test_a_fault_of_one_episode_is_told_and_stops_no_other(world: World, monkeyp
     assert all(is_bad(row) for row in rows)
 
 
+@pytest.mark.slow
 def test_what_this_user_cannot_do_is_skipped_by_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("world.find_postgres", lambda: None)
     (row,) = run_all(world, [Task(("postgres-restart",), 1)], jobs=1)

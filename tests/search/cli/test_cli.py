@@ -431,6 +431,7 @@ def test_predict_goes_on_past_what_it_cannot_read(call: Any, swept: Path, tmp_pa
     assert [item["path"] for item in shown.document["errors"]] == [str(missing), str(images / "a\x1b[31m.png")]
 
 
+@pytest.mark.slow
 def test_a_forgotten_set_is_refused_where_something_is_trained_and_said_elsewhere(
     call: Any, write: Any, content: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -489,6 +490,7 @@ def test_three_scores_stand_together_and_nothing_is_called_best(call: Any, swept
         assert not re.search(r"\bbest\b", text, re.IGNORECASE), text
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_one_line(call: Any, swept: Path, tmp_path: Path) -> None:
     folder, image = tmp_path / "winner", tmp_path / "some.png"
     assert call("export", swept, "--to", folder).code == EXIT_DONE

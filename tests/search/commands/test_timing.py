@@ -87,6 +87,7 @@ def test_an_early_end_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None
     assert process.returncode == -9
 
 
+@pytest.mark.slow
 def test_plan_in_a_process_of_its_own(make_study: Callable[..., StudyConfig], tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(json.dumps(to_dict(make_study())), encoding="utf-8")

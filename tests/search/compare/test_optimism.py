@@ -201,6 +201,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     (folder / FILE_NAME).write_text("".join(f"{json.dumps(event)}\n" for event in events))
 
 
+@pytest.mark.slow
 def test_a_real_sweep_can_be_corrected(
     make_study: Callable[..., Any], driver: Any, killed: type[BaseException]
 ) -> None:

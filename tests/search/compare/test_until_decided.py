@@ -323,6 +323,7 @@ def test_more_blocks_go_on_with_the_same_race(study: StudyConfig, pretence: Pret
     assert (short["num_looks"], long["num_looks"]) == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_race_is_a_look_at_the_blocks_of_a_comparison_and_none_at_fresh_ones(study: StudyConfig) -> None:
     ordinary = run_compare(change(study, repeats=6))
     raced = run_until_decided(change(study, repeats=6))

@@ -69,6 +69,7 @@ def test_parts_by_a_column_and_by_folders_are_the_same_images(make_folder: MakeF
             ["a/000.png,cat", "a/001.png,"],
             "1 row without a file name or a label; complete",
         ),
+        (["a/000.png,cat", "./a//000.png,dog"], "row 2 and 3 (a/000.png)"),
         (["../x.png,cat"], "1 row with a file outside"),
         (["/etc/x.png,cat"], "row 2 (/etc/x.png)"),
         (["a/000,cat"], "no extension of an image"),
@@ -101,9 +102,39 @@ def test_wrong_parts_are_named(make_folder: MakeFolder) -> None:
     assert scan(config(root)).classes == ("x", "y")
 
 
+def test_no_part_vanishes(make_folder: MakeFolder) -> None:
+    root = make_folder({"train": 4, "test": 4})
+    rows = [f"{at:03d}.png,{'xy'[at % 2]}" for at in range(4)]
+    write(root / "train" / "metadata.csv", "file,label", *rows)
+    with pytest.raises(LayoutError, match="test: expected a table as in the other parts"):
+        scan(config(root))
+    write(root / "test" / "metadata.csv", "file,label", *rows)
+    assert len(scan(config(root)).test.labels) == 4
+    (root / "training").mkdir()
+    write(root / "training" / "metadata.csv", "file,label", *rows)
+    with pytest.raises(LayoutError, match="expected one folder per part, found train/ and training/"):
+        scan(config(root))
+    write(root / "labels.csv", "file,label", *(f"{part}/{row}" for part in ("train", "test") for row in rows))
+    with pytest.raises(LayoutError, match="expected a column split, as the files lie in test, train"):
+        scan(config(root))
+    write(root / "labels.csv", "file,label,split", f"train/{rows[0]},train", f"train/{rows[1]},")
+    with pytest.raises(LayoutError, match="row 3: split: expected train, val or test, found nothing"):
+        scan(config(root))
+
+
+def test_what_has_no_row_is_counted_again_when_it_changes(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 4})
+    write(root / "labels.csv", "file,label", *(f"a/{at:03d}.png,{'xy'[at % 2]}" for at in range(4)))
+    first = manifest(config(root))
+    (root / "a" / "new.png").write_bytes((root / "a" / "000.png").read_bytes())
+    assert manifest(config(root)) != first
+
+
 def test_a_table_of_something_else_is_left_alone(make_folder: MakeFolder) -> None:
     root = make_folder({"cat": 3, "dog": 3})
     write(root / "labels.csv", "class,colour", "cat,red")
+    assert scan(config(root)).classes == ("cat", "dog")
+    (root / "labels.csv").write_bytes(b"class,na\xefve\ncat,\xff\n")
     assert scan(config(root)).classes == ("cat", "dog")
     (root / "labels.csv").write_bytes(b"file,label\n\xff\xfe,cat\n")
     with pytest.raises(LayoutError, match="not a table of labels"):

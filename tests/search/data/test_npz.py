@@ -87,10 +87,22 @@ def test_texts_are_classes_and_a_test_part_is_held_out(tmp_path: Path) -> None:
         ({"images": images(6), "labels": np.eye(6)}, "found (6, 6); write the position of the 1 of each row"),
         ({"images": images(6), "labels": LABELS / 2}, "expected whole numbers or texts, found float64"),
         ({"images": images(5), "labels": LABELS}, "expected as many labels as images, found 5 and 6"),
-        ({"images": images(0), "labels": LABELS[:0]}, "expected at least one image, found none"),
+        (
+            {"images": images(0), "labels": LABELS[:0]},
+            "expected at least one image of at least one pixel, found the shape (0, 6, 6, 3)",
+        ),
         (
             {"images": images(6), "labels": LABELS + 1, "classes": np.array(["cat", "dog"])},
             "labels: expected labels of the 2 classes, found 2; correct them",
+        ),
+        ({"images": images(6), "labels": np.int64(3)}, "expected one label per image, of shape (N,), found ()"),
+        (
+            {"images": images(6), "labels": LABELS, "classes": np.array([b"cat", b"dog"])},
+            "classes: expected different texts, found |S3",
+        ),
+        (
+            {"x_train": images(6), "y_train": LABELS, "x_test": images(2), "test_label": LABELS[:2]},
+            "found test_label, x_test without a partner",
         ),
         (
             {"x_train": images(6), "y_train": LABELS, "x_test": images(2), "y_test": np.array([0, 5])},

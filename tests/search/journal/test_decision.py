@@ -51,7 +51,9 @@ def test_what_won_is_used_with_its_limitations(decided: Any) -> None:
     state = f"{CONFIRMED}, provisionally"
     assert decided(pair(verdict="better"), state=state) == "use A: confirmed, provisionally"
     assert decided(pair(verdict="worse"), pair("Y", verdict="better")) == "keep X, better than A"
-    assert decided(pair(verdict="practically equivalent")) == "keep X, practically equivalent to A"
+    assert decided(pair(verdict="practically equivalent")) == (
+        "A and X are practically equivalent; take the smaller or faster"
+    )
     assert decided(pair(verdict="refused", reason="two repeats are too few")) == (
         "keep X; no verdict, because two repeats are too few"
     )
@@ -68,6 +70,25 @@ def test_the_nominee_that_is_a_baseline_is_kept_itself(decided: Any) -> None:
     assert decided(pair("X", "B", **OPEN, num_blocks_for_rope=9), choice="X") == (
         "keep X; 9 repeats would settle 0.5 points"
     )
+
+
+def test_of_two_baselines_the_beaten_one_is_not_kept(decided: Any) -> None:
+    open_pairs = (pair(**OPEN), pair("Y", **OPEN))
+    assert decided(*open_pairs, pair("Y", "X", verdict="better")).startswith("keep X; ")
+    assert decided(pair(verdict="worse"), pair("Y", verdict="worse"), pair("Y", "X", verdict="better")) == (
+        "keep X, better than A"
+    )
+
+
+def test_an_unconfirmed_finalist_is_never_kept(decided: Any) -> None:
+    lost = pair("B", verdict="worse")
+    assert decided(lost, pair(**OPEN, num_blocks_for_rope=9), pair("X", "B", **OPEN)).startswith("keep X; ")
+    assert decided(lost) == "no confirmed choice; B better than A"
+
+
+def test_missing_repeats_are_the_reason_and_not_their_number(decided: Any) -> None:
+    found = pair(**OPEN, num_blocks_for_rope=55, reason="2 of 10 repeats are missing")
+    assert decided(found) == "keep X; no verdict, because 2 of 10 repeats are missing"
 
 
 def test_repeats_that_would_have_found_the_gap_say_what_they_find(decided: Any) -> None:

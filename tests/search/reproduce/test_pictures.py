@@ -39,6 +39,7 @@ def words_of(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
+@pytest.mark.slow
 def test_confusion_matrices_are_counted_from_the_predictions(
     make_options: MakeOptions, shown: dict[str, Figure]
 ) -> None:
@@ -67,6 +68,7 @@ def test_predictions_that_are_gone_are_said(make_options: MakeOptions) -> None:
     assert "Not drawn: the confusion matrix of CNN" in (Path(again["folder"]) / FOLDER / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_grid_and_the_saliency_of_johnson(make_options: MakeOptions, shown: dict[str, Figure]) -> None:
     cells = ("proposed", "sensitivity-conv2-gru32", "sensitivity-conv4-gru64")
     document = reproduce("johnson", make_options(*cells, images=(1, 9)))

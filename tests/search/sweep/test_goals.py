@@ -63,6 +63,7 @@ def test_a_measured_limit_ends_a_trial_after_its_first_epoch(
     assert "3 infeasible, " in "\n".join(to_lines(make_overview(study)))
 
 
+@pytest.mark.slow
 def test_counts_above_a_limit_are_never_drawn(make_study: MakeStudy, driver: Any, facts: DataFacts) -> None:
     free = driver.sweep(make_study("search.trials=6", "search.scheduler=none"))
     counts = sorted(record.counts["macs"] for record in free)

@@ -165,6 +165,7 @@ def test_the_weights_that_the_study_names_stay(make_study: MakeStudy, driver: An
     assert not weights(study), "a later start may keep fewer"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("copied_here")
 def test_unkept_weights_say_in_one_line_how_to_get_them(
     make_study: MakeStudy, driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -218,6 +218,7 @@ def test_a_kill_between_two_writes_loses_nothing(
     assert num_again == (1 if place.endswith("save_checkpoint") and not after else 0)
 
 
+@pytest.mark.slow
 def test_a_killed_decision_is_made_again(make_study: MakeStudy, driver: Any, killed: type[BaseException]) -> None:
     calm = driver.sweep(make_study(name="calm"))
     loser = next(record for record in calm if isinstance(record.outcome, Stopped))

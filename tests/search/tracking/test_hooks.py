@@ -18,7 +18,7 @@ from search.copies.hooks import HookError, HookFollower, hook_import_faults, loa
 from search.errors import StudyError
 from search.journal.hook_calls import HookCalls
 from search.records import Failed
-from search.study.hooks import Hook
+from search.study.hooks import Hook, parse_hook
 from search.study.load import load_study
 
 if TYPE_CHECKING:
@@ -345,3 +345,9 @@ def test_a_sweep_calls_its_hooks_in_another_process(tmp_path: Path) -> None:
         del sys.modules[name]
     with pytest.raises(StudyError, match=r"hooks\.0: cannot be imported: notes\.py:1: ZeroDivisionError"):
         call("sweep", str(tmp_path / "study.yaml"), "--set", "search.trials=3")
+
+
+def test_a_path_may_contain_colons() -> None:
+    found = parse_hook("/runs/12:00/my_hooks.py:Notify")
+    assert found is not None
+    assert (found.module, found.name) == ("/runs/12:00/my_hooks.py", "Notify")

@@ -67,6 +67,7 @@ def test_it_follows_the_journal_and_leaves_when_told(study: Study, server: Serve
     assert "2_sweep.png" in server.files("sweep")
 
 
+@pytest.mark.slow
 def test_the_driver_is_killed(study: Study, server: Server) -> None:
     """A worker forked from the driver keeps the pipe open; the mirror notices the death all the same."""
     study.session()
@@ -95,6 +96,7 @@ def test_the_driver_is_killed(study: Study, server: Server) -> None:
         driver.stdout.close()
 
 
+@pytest.mark.slow
 def test_nobody_there(study: Study) -> None:
     study.session()
     study.trial("a")
