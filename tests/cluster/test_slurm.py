@@ -112,6 +112,7 @@ def test_head_workers_and_command_in_one_allocation(tmp_path: Path, submit: obje
     assert "requeue" not in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("requeue", ["0", "1"])
 def test_when_the_time_is_up_the_driver_saves(tmp_path: Path, submit: object, requeue: str) -> None:
     job = submit("sweep", "study.yaml", REQUEUE=requeue)  # type: ignore[operator]

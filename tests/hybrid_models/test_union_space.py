@@ -83,6 +83,7 @@ def check_export(model):
 RUN = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.slow
 @settings(max_examples=12, **RUN)
 @given(drawn=configs())
 def test_any_point_trains_and_survives_saving(drawn):

@@ -267,6 +267,7 @@ def run_until_it_ends(study: StudyConfig, killed: type[BaseException]) -> tuple[
     raise AssertionError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "every", [pytest.param(2, marks=pytest.mark.slow), 7, pytest.param(17, marks=pytest.mark.slow)]
 )
@@ -408,6 +409,7 @@ def test_named_families_are_raced_and_confirmed_apart(
     assert f"| wins | {finalist} | {one} |" in table
 
 
+@pytest.mark.slow
 def test_what_was_lost_is_tried_again_before_the_race_goes_on(
     study: StudyConfig, pretence: Pretence, nominate: Callable[..., StudyConfig]
 ) -> None:

@@ -315,6 +315,7 @@ def test_built_in_studies_record_no_source(place: Path) -> None:
     assert "code" not in to_dict(search.Study.from_dict(plain)._config)
 
 
+@pytest.mark.slow
 def test_a_command_ends_with_exit_code_2(place: Path, tmp_path: Path) -> None:
     (tmp_path / "my_models.py").write_text("def build(point):\n    return 3\n")
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content(tmp_path / "runs")))

@@ -57,6 +57,7 @@ def test_confusion_matrices_are_counted_from_the_predictions(
         assert [tick.get_text() for tick in axes.get_yticklabels()] == ["blue", "green", "red"]
 
 
+@pytest.mark.slow
 def test_predictions_that_are_gone_are_said(make_options: MakeOptions) -> None:
     options = make_options("cnn")
     document = reproduce("yilmaz", options)

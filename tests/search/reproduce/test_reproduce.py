@@ -93,6 +93,7 @@ def test_a_killed_command_goes_on(
     assert len(count_epochs) == len(set(count_epochs)) == 4
 
 
+@pytest.mark.slow
 def test_more_repeats_and_cells_extend_the_same_table(
     make_options: MakeOptions, count_epochs: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,6 +99,7 @@ def test_the_precision_is_that_of_the_machine_that_began_it(
     assert make_study(*OPTIONS, "train.precision=auto", storage=study.storage).train.precision == precision
 
 
+@pytest.mark.slow
 def test_a_comparison_elsewhere_goes_on_with_the_sweeps_results(
     study: StudyConfig, state: Path, count_epochs: list[tuple[str, int]]
 ) -> None:

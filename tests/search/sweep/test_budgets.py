@@ -72,6 +72,7 @@ def ends(study: StudyConfig) -> list[tuple[str, float, str]]:
     return [(event["field"], event["limit"], event["words"]) for event in events if event["event"] == "sweep_end"]
 
 
+@pytest.mark.slow
 def test_a_trial_ends_before_the_epoch_that_would_exceed_its_budget(
     make_study: MakeStudy, driver: Any, killed: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_trial_ends_before_the_epoch_that_would_exceed_its_budget(
     assert summary(driver.sweep(study)) == summary(calm)
 
 
+@pytest.mark.slow
 def test_a_sweep_without_gain_begins_no_new_trial(
     make_study: MakeStudy, driver: Any, killed: type[BaseException], capsys: pytest.CaptureFixture[str]
 ) -> None:

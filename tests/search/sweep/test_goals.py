@@ -77,6 +77,7 @@ def test_counts_above_a_limit_are_never_drawn(make_study: MakeStudy, driver: Any
     assert why_not(study, largest.point, facts) == f"macs is above search.limits.macs {limit:,}"
 
 
+@pytest.mark.slow
 def test_the_front_is_shown_and_gives_the_finalists(make_study: MakeStudy, driver: Any) -> None:
     study = make_study("search.trials=8", "search.scheduler=none", TWO, "compare.finalists=2", "compare.choose=front")
     records = driver.sweep(study)

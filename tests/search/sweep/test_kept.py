@@ -82,6 +82,7 @@ def sweep_with_kills(study: StudyConfig, driver: Any, killed: type[BaseException
     pytest.fail("the sweep never ends")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("falling")
 def test_with_keep_best_the_best_epoch_counts_everywhere(make_study: MakeStudy, driver: Any) -> None:
     study = make_study("train.keep=best", "search.trials=3", "search.scheduler=none")

@@ -37,6 +37,7 @@ def summary(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

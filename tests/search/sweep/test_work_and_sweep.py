@@ -84,6 +84,7 @@ def test_a_whole_sweep(make_study: MakeStudy, driver: Any) -> None:
     check_whole(study, records)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_validates_every_second_epoch(make_study: MakeStudy, driver: Any) -> None:
     study = make_study("search.trials=6", "train.epochs=5", "train.validate_every=2")
     records = driver.sweep(study)
@@ -117,7 +118,7 @@ def test_a_finished_sweep_is_left_alone_and_can_be_extended(
         pytest.param(
             ("search.sampler=qmc", "search.scheduler=plateau", "search.patience_epochs=1"), marks=pytest.mark.slow
         ),
-        ("search.scheduler=asha-promote", "search.trials=8"),
+        pytest.param(("search.scheduler=asha-promote", "search.trials=8"), marks=pytest.mark.slow),
         pytest.param(
             ("search.scheduler=asha-promote", "search.trials=8", "search.sampler_args.fidelity=rung"),
             marks=pytest.mark.slow,
