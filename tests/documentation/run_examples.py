@@ -270,6 +270,9 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", help="names such as study.md; all pages if there are none")
     parser.add_argument("--list", action="store_true", help="list the blocks that are not run")
     given = parser.parse_args()
+    names = [path.name for path in PAGES]
+    if unknown := [name for name in given.pages if name not in names]:
+        parser.error(f"unknown page {unknown[0]}; known: {', '.join(names)}")
     pages = [read_page(path) for path in PAGES if not given.pages or path.name in given.pages]
     faults: list[str] = []
     if not given.list:
