@@ -57,7 +57,7 @@ def limit_of(counts: Mapping[int, int]) -> int:
 class OptunaGoals:
     """A sampler of Optuna with two objectives. It has no pruner, as Optuna's pruners take one objective.
 
-    A point above the limit is told at once, with how far it exceeds the limit as a constraint, and costs no time.
+    A point above the limit is not trained and costs no time; the sampler receives the excess as a constraint.
 
     Args:
         table: The recorded trainings.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from search.cli import control, standalone
+from search.cli.own_packages import find_own_packages
 from search.cli.terminal import Address, AsJson, Overrides, prepare_streams, results_only, show
 from search.console.messages import print_step
 from search.errors import EXIT_INPUT, EXIT_INTERRUPTED, HybridSearchError, InputError
@@ -57,7 +57,7 @@ def main() -> NoReturn:
     code: Any = 0
     try:
         with results_only(), interruptible():
-            _find_own_packages()
+            find_own_packages()
             code = app(standalone_mode=False)
     except HybridSearchError as error:
         for line in error.faults:
@@ -72,28 +72,6 @@ def main() -> NoReturn:
         print("error: interrupted; finished work is saved, run the same command again to continue", file=sys.stderr)
     # A command that has an exit code of its own raises click's Exit, which becomes the result.
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _find_own_packages() -> None:
-    """Let no module in the working folder hide a package of ours.
-
-    Raises:
-        InputError: One does, as its folder is on PYTHONPATH; or the working folder was removed.
-    """
-    here = Path(__file__).parents[2]
-    try:
-        cwd = Path.cwd()
-    except FileNotFoundError:
-        raise InputError("the working folder was removed; change to another one") from None
-    if cwd != here:
-        sys.path[:] = [place for place in sys.path if place not in {"", str(cwd)}]  # as `python -m` adds it
-    for name in ("spaces", "hybrid_models"):
-        spec = find_spec(name)
-        if spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(here / name):
-            raise InputError(
-                f"{spec.origin}: hides the package {name} of hybrid-search; rename it, or remove its folder from "
-                "PYTHONPATH"
-            )
 
 
 def _fault_exit(error: Exception) -> int:

@@ -64,7 +64,7 @@ def to_manifest(place: Path, trees: Trees) -> Iterator[str]:
     for role, tree in trees.items():
         if role == "val":
             yield f"validation part {tree.folder}"
-        elif role == "test" and tree.folder == ".":  # the parts are told apart by a table
+        elif role == "test" and tree.folder == ".":  # a table divides one folder into parts
             yield "test part"
         for class_name, files in tree.files.items():
             for path in files:

@@ -133,7 +133,7 @@ class HookCalls:
             return
         try:
             call(*arguments)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  the user's code; it is told, and the study goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the user's code; the error is printed, and the study goes on
             self._on_error(method, error)
 
     def _store(self) -> None:
