@@ -264,10 +264,16 @@ def _cut_journal(e: Episode, draw: Callable[[int, int], int]) -> None:
 
 
 def await_optuna_log(e: Episode) -> None:
-    """Wait until the copy begins, which a process of its own writes, so that it may begin after the first epochs."""
-    file, end = e.folder / "optuna.log", time.monotonic() + 5
-    while time.monotonic() < end and not (file.is_file() and file.stat().st_size):
+    """Hold the driver until its copy begins: a process of its own writes it, which a short sweep may be over before."""
+    command = e.command = e.command or e.start()
+    file, end, is_held = e.folder / "optuna.log", time.monotonic() + 60, False
+    while command.code is None and time.monotonic() < end and not (file.is_file() and file.stat().st_size):
+        if not is_held and e.num_epochs():
+            command.signal(signal.SIGSTOP)
+            is_held = True
         time.sleep(0.02)
+    if is_held:
+        command.signal(signal.SIGCONT)
 
 
 def cut_optuna_line(e: Episode) -> None:
