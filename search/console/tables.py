@@ -74,12 +74,10 @@ def print_tables(tables: Sequence[Rows], remarks: Sequence[str], least_first: Se
         remarks: Lines below them.
         least_first: Endings of the headings that may be dropped, least important first.
     """
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, color_system=None)  # escape sequences are printed as text
+    console = _make_console()
     is_bounded = console.is_terminal or "COLUMNS" in os.environ
     if not is_bounded:
-        console = Console(highlight=False, markup=False, color_system=None, width=10_000)
+        console = _make_console(width=10_000)
     with console.capture() as capture:
         for rows in tables:
             table, left_out = _fitted(rows, console, least_first)
@@ -94,11 +92,16 @@ def print_tables(tables: Sequence[Rows], remarks: Sequence[str], least_first: Se
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def _fitted(rows: Rows, console: Console, endings: Sequence[str]) -> tuple[Table, list[str]]:
-    """Fit a table into the width of the console if possible; also return the dropped columns."""
+def _make_console(width: int | None = None) -> Console:
+    """Return a console that prints escape sequences as text, and that a notebook does not display."""
     from rich.console import Console
 
-    wide = Console(width=10_000, highlight=False, markup=False, color_system=None)
+    return Console(width=width, highlight=False, markup=False, color_system=None, force_jupyter=False)
+
+
+def _fitted(rows: Rows, console: Console, endings: Sequence[str]) -> tuple[Table, list[str]]:
+    """Fit a table into the width of the console if possible; also return the dropped columns."""
+    wide = _make_console(width=10_000)
 
     def fits(table: Table) -> bool:
         with wide.capture() as capture:
