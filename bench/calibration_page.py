@@ -316,7 +316,7 @@ Verdicts of the whole analysis, one comparison, rope ±0.5 pp:
     power = "\n\n".join(f"{TITLES[name]}:\n\n{_power(item)}" for name, item in found.items())
     return f"""# Calibration
 
-How often does the analysis tell a configuration from itself, and what does it find of a difference that is there? All
+How often does each test claim a difference between equal configurations, and how often does it find a real one? All
 of it is counted by `python -m bench.calibration`, by simulation and from stored correctness bits; these come from
 `bench/nulls.py`, which trains.
 

@@ -40,7 +40,7 @@ def family_shares(found: Families) -> dict[str, Share]:
 def families_section(found: Families) -> str:
     """Return the section as Markdown, with its heading."""
     total = found.simulated[0].claims["generalized"][1].total
-    return f"""## Families, where configurations have tastes
+    return f"""## Families whose configurations differ in the images that they classify correctly
 
 {_words(found, total)}
 

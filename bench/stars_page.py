@@ -46,8 +46,8 @@ Exactly equal learners get a mark that way in .10 to .53 of cases.
 ## What three runs would have had to look like
 
 The run is the unit, and random splits of the same images overlap. The corrected resampled t sets the mean of the runs'
-differences against their standard deviation times sqrt(1/3 + 3/7), with two degrees of freedom. So one can say without
-the runs how little they may have differed for p < .05. In percentage points:
+differences against their standard deviation times sqrt(1/3 + 3/7), with two degrees of freedom. So
+the largest variation between runs that still gives p < .05 follows from the printed means. In percentage points:
 
 - **allowed alone**: the largest standard deviation of the three differences with which this comparison would have
   reached .05, had it been the only one
@@ -58,21 +58,21 @@ the runs how little they may have differed for p < .05. In percentage points:
   ten of their validation images, so slightly less is seen between runs
 - **chance**: that three runs vary no more than is allowed, if nothing but the choice of images makes them differ: the
   kindest case
-- **runs**: how many a corrected t needs to find such a difference with 80 % power at the hardest step of Holm, if
+- **runs**: how many a corrected t needs to find such a difference with 80 % power at Holm's strictest level, if
   images were all; **+ seeds**: if seeds add a standard deviation of {seeds:g}; "none": no number of runs does
 - **crossed**: how many repeats the crossed test needs on the 10,000 official test images, which the paper left unused,
   with the same seeds and {lasting:g} % of the disagreement lasting
 
 Even in the kindest case only {alone} of the {num_rows} differences are so large that three runs would have shown them
 alone with a chance of .8 or more. Within its table **{in_table}** is: the highest chance is {highest}. The paper marks
-{starred}. That does not hang on the stated share: for a chance of .8, {best} would have to disagree on no
+{starred}. The result does not depend on the assumed share: for a chance of .8, {best} would have to disagree on no
 more than {limit:.0f} % of the images.
 
 {valid}
 
 ![how much three runs may vary]({picture})
 
-What lies left of the band would have taken runs that vary less than their images and seeds let one expect.
+Left of the band, significance needs less variation between runs than images and seeds cause.
 
 ## The verdict
 

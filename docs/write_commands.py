@@ -19,10 +19,11 @@ HEAD = """# Commands
 
 Written by `docs/write_commands.py` from the code. `hybrid-search COMMAND --help` prints the same.
 
-Every command also has `--help` (`-h`). Results go to standard output, progress and warnings to standard error.
-`STUDY` is a study file, or the folder or URI of a study that was started. `--set KEY=VALUE` overrides a
-[field](fields.md) and can be given several times: `--set train.epochs=3 --set seed=1`. `--install-completion` adds
-completion to your shell. With `NO_COLOR` in the environment, and outside a terminal, the output has no colours.
+`hybrid-search --version` prints the version. Every command also has `--help` (`-h`). Results go to standard output,
+progress and warnings to standard error. `STUDY` is a study file, or the folder or URI of a study that was started.
+`--set KEY=VALUE` overrides a [field](fields.md) and can be given several times: `--set train.epochs=3 --set seed=1`.
+`--install-completion` adds completion to your shell, `--show-completion` prints it. With `NO_COLOR` in the environment,
+and outside a terminal, the output has no colours.
 
 ## Exit codes
 

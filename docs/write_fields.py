@@ -1,16 +1,19 @@
-"""Write docs/fields.md, the reference of the study file: `python docs/write_fields.py`."""
+"""Write the reference of the study file, docs/fields.md, and its JSON schema: `python docs/write_fields.py`."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hybrid_models.settings import ModelSettings
-from search.study.fields import FieldDoc, study_fields, texts_of
+from search.study.fields import FieldDoc, study_fields, study_schema, texts_of
 
 PAGE = Path(__file__).with_name("fields.md")
+SCHEMA = PAGE.parents[1] / "spaces" / "studies" / "schema.json"
+"""Named in the first line of the study files beside it, so that editors complete and check them."""
 EXAMPLES = Path(__file__).with_name("examples") / "fields.yaml"
 HEAD = """# Fields of a study file
 
@@ -64,5 +67,11 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|").replace("<", "&lt;")
 
 
+def schema() -> str:
+    """Return the JSON schema."""
+    return json.dumps(study_schema(), indent=1) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    SCHEMA.write_text(schema(), encoding="utf-8")

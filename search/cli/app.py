@@ -112,6 +112,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     from search.commands.demo import run_demo
     from search.journal.comparison_file import to_dict
     from search.journal.decision import decision_of
+    from search.study.load import shipped_study
 
     result = run_demo(overrides or [])
     study = result.study
@@ -131,7 +132,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
             f"export      {result.export_folder}   (registry: {result.registered})",
             f"look        hybrid-search ui {study.folder}",
             f"            hybrid-search status {study.folder}",
-            f"next        hybrid-search plan spaces/studies/ecrnn-cifar10.yaml   ({result.elapsed_secs:.0f} s so far)",
+            f"next        hybrid-search plan {shipped_study('ecrnn-cifar10')}   ({result.elapsed_secs:.0f} s so far)",
         ]
 
     show(

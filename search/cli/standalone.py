@@ -123,7 +123,7 @@ def reproduce(
 
 
 def data(
-    name: Annotated[str, typer.Argument(help="digits, cifar10, caltech101, tiny-imagenet, imagenet or folder.")],
+    name: Annotated[str, typer.Argument(help="digits, cifar10, caltech101, tiny-imagenet, imagenet, folder or npz.")],
     root: Annotated[str | None, typer.Option(help="Folder of the files.")] = None,
     download: Annotated[
         bool, typer.Option(help="Download missing files, where this is possible.", show_default=False)

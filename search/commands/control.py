@@ -50,7 +50,7 @@ def send(study: StudyConfig, command: Command, patience_secs: float = ANSWER_SEC
         patience_secs: How long to wait.
 
     Returns:
-        The command with its answer; without one if nobody drives the study, so that the next start carries it out.
+        The command with its answer; without one if no command runs the study, so that the next start carries it out.
 
     Raises:
         InputError: The command cannot be carried out, now or at the next start.
@@ -74,9 +74,9 @@ def send(study: StudyConfig, command: Command, patience_secs: float = ANSWER_SEC
             verb = driven_by(study)
     next_start = f"done at the next start: `hybrid-search sweep` of {study.name}"
     if verb is None:
-        words = f"nobody drives {study.location} now; {next_start}"
+        words = f"no command runs {study.location} now; {next_start}"
     elif not _is_for(command, verb):
-        words = f"`{verb}` drives {study.location} now; {next_start}"
+        words = f"`{verb}` runs {study.location} now; {next_start}"
     else:
         words = f"sent; no answer within {patience_secs:.0f} s, `hybrid-search status` shows it later"
     return Sent(study=study.name, command=command, answer=None, words=words)

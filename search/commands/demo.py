@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import spaces
 from search.compare.run import run_compare
 from search.export.command import register
 from search.export.predict import Prediction, predict
@@ -14,10 +13,9 @@ from search.export.write import export
 from search.journal.comparison import ComparisonDocument
 from search.runners.session import print_line
 from search.study.config import StudyConfig
-from search.study.load import load_study
+from search.study.load import load_study, shipped_study
 from search.sweep.run import run_sweep
 
-STUDY = Path(spaces.__file__).parent / "studies" / "demo.yaml"
 NUM_IMAGES = 5
 
 
@@ -38,7 +36,7 @@ class DemoResult:
 def run_demo(overrides: list[str]) -> DemoResult:
     """Run the shipped demo study; resume it if it was interrupted, and return its results if it is complete."""
     start = time.monotonic()
-    study = load_study(STUDY, overrides)
+    study = load_study(Path(shipped_study("demo")), overrides)
     print_line("1/4 sweep: the ECRNN space on 8x8 digits")
     run_sweep(study)
     print_line("2/4 compare: the nominee and the CNN, trained again on fresh repeats")

@@ -52,7 +52,7 @@ def check_packages() -> None:
     if missing:
         raise InputError(
             f"--onnx: expected the packages {', '.join(PACKAGES)}, found no {missing[0]}; install them: "
-            "pip install 'hybrid-search[onnx]'"
+            "pip install '.[onnx]'"
         )
 
 

@@ -113,7 +113,8 @@ def _next_steps(
     marks = [event["event"] for event in history.marks if event["event"] in {"session", "stop"}]
     if not marks or marks[-1] == "session":
         return ()
-    see = ("ui",) if study.tracking.enabled else ()
+    is_on_server = (study.tracking.uri or "").startswith(("http://", "https://"))  # which has its own UI
+    see = ("ui",) if study.tracking.enabled and not is_on_server else ()
     if is_compared:
         return ("export", "report", *see)
     num_over = sum(record.outcome is not None for record in trials)

@@ -16,7 +16,7 @@ POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; sc
 """Content security policy of the page: it fetches nothing from outside the file."""
 TITLES = {
     "verdict": "Verdict",
-    "scores": "Winner's curse",
+    "scores": "Selection bias",
     "race": "The race",
     "asked": "What was asked",
     "sweep": "The sweep",

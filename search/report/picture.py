@@ -41,8 +41,8 @@ def picture(still: Figure, live: LiveFigure, *, alt: str, caption: str, min_widt
 
 
 def still_picture(still: Figure, *, alt: str, caption: str) -> Html:
-    """Return a `figure` element with a static version only, and a caption."""
-    image = tag("img", attributes={"class": "still", "src": to_source(still), "alt": alt})
+    """Return a `figure` element with a static version only, at most as wide as its place, and a caption."""
+    image = tag("img", attributes={"class": "still", "style": "max-width:100%", "src": to_source(still), "alt": alt})
     return tag("figure", image, tag("figcaption", caption))
 
 

@@ -18,4 +18,4 @@ def make(material: Material) -> Html | None:
     )
     rows = score_rows(selection)
     scores = table(("score", "accuracy", "what it is"), rows, caption="The nominee's three scores", words=(0, 2))
-    return section("scores", "Winner's curse", words, scores)
+    return section("scores", "Selection bias", words, scores)

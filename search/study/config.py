@@ -108,7 +108,7 @@ class SearchSection(Section):
     """Goals: measures (val_accuracy, num_parameters, latency_ms, ...) with max or min; val_accuracy is one of them."""
     limits: dict[str, Annotated[float, BeforeValidator(_number), Field(gt=0)]] = Field(default_factory=dict)
     """Largest allowed values of counts and costs: {num_parameters: 1.0e6}. A point whose counts exceed them is never
-    drawn; a trial whose measured costs do ends as infeasible after its first epoch."""
+    drawn; a trial whose measured costs do ends as infeasible after that epoch."""
     time_budget_mins: Annotated[float, Field(gt=0)] | None = None
     """Time in minutes after which no more points are proposed and the state is saved; unset: no limit."""
     trial_budget_mins: Annotated[float, Field(gt=0)] | None = None

@@ -10,10 +10,37 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from search.data.datasets import MAX_SIDE, TESTS
+from search.data.splits import METHODS
 from search.study.config import StudyConfig
+from search.training.config import CLASS_WEIGHTS, KEEPS, NORMALISES, OPTIMIZERS, PRECISIONS, SCHEDULES
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _WORDS = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "unset"}
+RULES: Mapping[str, Mapping[str, Any]] = {
+    "data.image_size": {"minimum": 1, "maximum": MAX_SIDE},
+    "data.limit": {"minimum": 2},
+    "data.top_classes": {"minimum": 2},
+    "data.test": {"enum": TESTS},
+    "data.test_fraction": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "split.method": {"enum": METHODS},
+    "train.epochs": {"minimum": 1},
+    "train.batch": {"minimum": 2},
+    "train.optimizer": {"enum": OPTIMIZERS},
+    "train.lr": {"exclusiveMinimum": 0},
+    "train.momentum": {"minimum": 0, "exclusiveMaximum": 1},
+    "train.weight_decay": {"minimum": 0},
+    "train.schedule": {"enum": SCHEDULES},
+    "train.clip": {"minimum": 0},
+    "train.rnn_l2": {"minimum": 0},
+    "train.label_smoothing": {"minimum": 0, "exclusiveMaximum": 1},
+    "train.normalise": {"enum": NORMALISES},
+    "train.validate_every": {"minimum": 1},
+    "train.precision": {"enum": PRECISIONS},
+    "train.class_weights": {"enum": CLASS_WEIGHTS},
+    "train.keep": {"enum": KEEPS},
+}
+"""What the dataclasses of these sections check themselves, in the words of JSON schema."""
 _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
@@ -46,6 +73,12 @@ def study_fields() -> list[FieldDoc]:
 def study_schema() -> dict[str, Any]:
     """Return the JSON schema of a study file, with the description of each field, for editors that complete YAML."""
     schema = StudyConfig.model_json_schema()
+    sections = {key: _definition(entry) for key, entry in schema["properties"].items()}
+    for field, rules in RULES.items():
+        group, _, key = field.partition(".")
+        entry = schema["$defs"][sections[group]]["properties"][key]
+        given = next((item for item in entry.get("anyOf", ()) if item["type"] != "null"), entry)
+        given |= {word: list(value) if word == "enum" else value for word, value in rules.items()}
     for name, section in _sections().items():
         described = schema["$defs"].get(name, schema)
         texts = texts_of(section)

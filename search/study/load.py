@@ -277,10 +277,18 @@ def _read_recorded(path: Path, _: tuple[int, ...]) -> StudyConfig:
 
 def shipped_studies() -> list[str]:
     """Return the paths of the study files that are part of the project."""
+    return sorted(os.path.relpath(path) for path in _shipped().glob("*.yaml"))
+
+
+def shipped_study(name: str) -> str:
+    """Return the path of a study file that is part of the project."""
+    return os.path.relpath(_shipped() / f"{name}.yaml")
+
+
+def _shipped() -> Path:
     import spaces
 
-    folder = Path(spaces.__file__).parent / "studies"
-    return sorted(os.path.relpath(path) for path in folder.glob("*.yaml"))
+    return Path(spaces.__file__).parent / "studies"
 
 
 def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = False) -> StudyConfig:

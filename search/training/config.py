@@ -53,8 +53,7 @@ class TrainConfig:
     """float32, bfloat16 (recurrent layers use float32), or auto: bfloat16 on GPUs and on CPUs that support it in
     hardware.
 
-    `resolve_precision` replaces auto before the first trial, so that trials with the same key use the same precision
-    on all nodes.
+    auto is decided before the first trial, so that trials with the same key use the same precision on all nodes.
     """
     class_weights: str = "none"
     """Weight of each image in the cross-entropy: none (1), or balanced: n / (k * n_c) for a class with n_c of the n

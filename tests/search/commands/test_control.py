@@ -131,7 +131,7 @@ def test_a_running_sweep_is_extended_stopped_and_paused_from_another_process(
     assert "command     pause: saving the running trials; run the same command again to continue" in lines
     # The next start does what was sent meanwhile, and has all planned trials, although the study file plans one.
     waits = send(study, Command(verb="stop", trial=1))
-    assert (waits.answer, waits.words.partition(str(folder))[0]) == (None, "nobody drives ")
+    assert (waits.answer, waits.words.partition(str(folder))[0]) == (None, "no command runs ")
     assert "done at the next start" in waits.words
     assert "command     stop --trial 1: waits for the driver" in to_lines(make_overview(study))
     driver = start()
@@ -171,7 +171,7 @@ def test_a_sweep_on_another_machine_is_reached_through_its_object_store(
     study = find_study(f"{uri}/tiny")
     assert to_lines(make_overview(study))[1].startswith("trials      1/2: 0 completed, 1 stopped, 0 failed")
     waits = send(study, Command(verb="extend", trials=1))
-    assert waits.words.startswith(f"nobody drives {uri}/tiny now; done at the next start")
+    assert waits.words.startswith(f"no command runs {uri}/tiny now; done at the next start")
 
 
 def test_the_status_is_shown_again_until_ctrl_c(
@@ -209,7 +209,7 @@ def test_a_watched_status_is_no_single_document(tmp_path: Path) -> None:
 
 @pytest.fixture
 def begun(make_study: Callable[..., StudyConfig], make_record: Callable[..., Any]) -> StudyConfig:
-    """A study with a trial that has ended and one that has not; nobody drives it."""
+    """A study with a trial that has ended and one that has not; no command runs it."""
     study = make_study("fix.rnn=none")
     point = {**study.build_space().point({"rnn": "none", "dropout": 0.0, "lr": 0.002})}
     with Journal(claim_folder(study)) as journal:
@@ -278,7 +278,7 @@ def test_what_the_driver_refuses_is_an_error(begun: StudyConfig, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("verb", "words"),
-    [(None, "nobody drives"), ("compare", "`compare` drives"), ("sweep", "sent; no answer within 0 s")],
+    [(None, "no command runs"), ("compare", "`compare` runs"), ("sweep", "sent; no answer within 0 s")],
 )
 def test_a_command_without_an_answer_says_what_becomes_of_it(
     begun: StudyConfig, monkeypatch: pytest.MonkeyPatch, verb: str | None, words: str

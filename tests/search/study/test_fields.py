@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
 from search.cli.app import app
+from search.data.datasets import DataConfig
+from search.data.splits import SplitConfig
 from search.study.config import StudyConfig
-from search.study.fields import study_fields, study_schema
+from search.study.fields import RULES, study_fields, study_schema
+from search.training.config import TrainConfig
 
 DOCS = Path(__file__).parents[3] / "docs"
 STUDIES = sorted((DOCS.parent / "spaces" / "studies").glob("*.yaml"))
@@ -41,6 +48,55 @@ def test_every_field_is_documented() -> None:
 def test_the_page_is_written_from_the_code() -> None:
     page = runpy.run_path(str(DOCS / "write_fields.py"))["page"]
     assert (DOCS / "fields.md").read_text() == page(), "run `python docs/write_fields.py`"
+
+
+def test_the_schema_of_the_shipped_studies_is_written_from_the_code() -> None:
+    written = runpy.run_path(str(DOCS / "write_fields.py"))
+    assert written["SCHEMA"].read_text() == written["schema"](), "run `python docs/write_fields.py`"
+    for path in STUDIES:
+        named = path.read_text().splitlines()[0].removeprefix("# yaml-language-server: $schema=")
+        assert (path.parent / named) == written["SCHEMA"], path
+
+
+SECTIONS: dict[str, Callable[..., object]] = {
+    "data": functools.partial(DataConfig, name="digits"),
+    "split": SplitConfig,
+    "train": functools.partial(TrainConfig, epochs=1),
+}
+
+
+@pytest.mark.parametrize("field", RULES)
+def test_the_schema_has_the_rules_that_the_sections_check(field: str) -> None:
+    """Allowed values pass, and values just outside fail, in both."""
+    section, _, name = field.partition(".")
+    rules = RULES[field]
+    good: list[object] = list(rules.get("enum", ()))
+    bad: list[object] = ["nonsense"] if "enum" in rules else []
+    if "minimum" in rules:
+        good.append(rules["minimum"])
+        bad.append(rules["minimum"] - 1)
+    if "maximum" in rules:
+        good.append(rules["maximum"])
+        bad.append(rules["maximum"] + 1)
+    if "exclusiveMinimum" in rules:
+        good.append(0.5)
+        bad.append(rules["exclusiveMinimum"])
+    if "exclusiveMaximum" in rules:
+        bad.append(rules["exclusiveMaximum"])
+    study: dict[str, Any] = {
+        "name": "a",
+        "data": {"name": "digits"},
+        "space": "ecrnn",
+        "train": {"epochs": 1},
+        "search": {"trials": 1},
+    }
+    schema = Draft202012Validator(study_schema())
+    for value in [*good, *bad]:
+        whole = study | {section: {**study.get(section, {}), name: value}}
+        is_good = value in good
+        assert schema.is_valid(whole) is is_good, value
+        with contextlib.nullcontext() if is_good else pytest.raises(ValueError, match=name):
+            SECTIONS[section](**{name: value})
 
 
 def test_defaults_and_ranges() -> None:
