@@ -12,16 +12,16 @@ import yaml
 
 from search.console.messages import print_line
 from search.errors import InputError, StudyLockedError
-from search.journal.reading import read_id, read_records
+from search.journal.reading import read_records
 from search.storage.disk import raising_storage_faults, write_bytes
 from search.storage.lease import Lease
-from search.storage.location import ARCHIVE, Location, join, resolved
+from search.storage.location import ARCHIVE, Location, join, resolved, unarchived
 from search.storage.locks import try_lock
 from search.storage.store import Store
 from search.storage.working_copy import LOCK, RESOLVED, name_copy, send_rest
 from search.study.config import StudyConfig, to_dict
 from search.study.load import read_recorded
-from search.study.tracking_place import tracking_place
+from search.study.tracking_place import TrackingPlace, tracking_place
 from search.text.counted import counted
 from search.uris import redacted
 
@@ -38,13 +38,15 @@ def archive(study: StudyConfig) -> Location:
         Where the study is now. If the archive has a study of this name, a number is appended.
 
     Raises:
-        InputError: The folder is a link.
+        InputError: The folder is a link, or the study is in the archive.
         StudyLockedError: A command trains trials or repeats of the study.
         StorageFaultError: The folder cannot be moved.
         StoreError: The working copy and the object store have different journals.
         StoreAwayError: The object store cannot be reached.
     """
     location = study.location
+    if unarchived(location.storage) != location.storage:
+        raise InputError(f"{location}: expected a study outside the archive; `hybrid-search delete` deletes one there")
     with _undriven(location) as stop_renewing:
         _record_name(study)
         if location.uri is None:
@@ -108,24 +110,28 @@ def delete(study: StudyConfig) -> list[str]:
         StorageFaultError: The folder cannot be deleted.
         StoreAwayError: The object store cannot be reached.
     """
-    from search.tracking.deletion import delete_runs
-
     lines = []
     place = tracking_place(study)
     with _undriven(study.location) as stop_renewing:
         if place is not None:
-            num_runs = delete_runs(place.uri, place.experiment, read_id(study.folder))
-            lines.append(
-                f"deleted {counted(num_runs, 'run')} in MLflow; `mlflow gc` deletes their files"
-                if num_runs
-                else f"found no runs of it in MLflow at {redacted(place.uri)}, experiment {place.experiment}"
-            )
+            lines.append(_delete_runs(study, place))
         stop_renewing()
         _delete_folders(study.location)
     lines.insert(0, f"deleted {study.location}")
     if study.search.database is not None:
         lines.append(f"Optuna's copy stays in {redacted(study.search.database)}, under the name {study.name}")
     return lines
+
+
+def _delete_runs(study: StudyConfig, place: TrackingPlace) -> str:
+    from search.tracking.deletion import delete_runs
+
+    deleted = delete_runs(place.uri, place.experiment, study.folder)
+    if isinstance(deleted, Path):
+        return f"its runs in MLflow stay, because {deleted} has the same study, one being a copy of the other"
+    if deleted == 0:
+        return f"found no runs of it in MLflow at {redacted(place.uri)}, experiment {place.experiment}"
+    return f"deleted {counted(deleted, 'run')} in MLflow; `mlflow gc` deletes their files"
 
 
 def _delete_folders(location: Location) -> None:

@@ -143,6 +143,7 @@ class _Session(_Dict):
     classes: NotRequired[list[Text]]
     objectives: NotRequired[dict[str, Literal["max", "min"]]]
     limits: NotRequired[dict[str, NotNegative]]
+    num_startup: NotRequired[Count]
 
 
 class _Comparison(_Dict):

@@ -6,8 +6,9 @@ Shapes: N trials, K objectives. All functions take losses: of each objective, lo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,7 +227,8 @@ class Front:
     reference: tuple[float, ...] | None
     """Reference point of the hypervolume, in the measures' own units; None while it is not known."""
     hypervolumes: tuple[tuple[int, float], ...]
-    """(trial number, hypervolume of the completed trials up to it), in units of the reference box; empty if unknown."""
+    """(trial number, hypervolume of the completed trials up to it), as a share of the box between the reference point
+    and the ideal: 1 for each score, 0 for each loss and cost. It never falls. Empty if unknown."""
 
 
 def front_of(
@@ -259,12 +261,15 @@ def front_of(
     reference_K = _reference(trials, objectives, limits, num_startup)
     numbers = [record.number for record, _ in rows]
     signs = np.array([-1 if direction == "max" else 1 for direction in objectives.values()])
+    ideal_K = np.minimum(signs, 0.0)  # no score is above 1, and no cost or loss below 0
     return Front(
         objectives=objectives,
         trials=tuple(best),
         knee=rows[on_front[knee_order(losses_NK[on_front])[0]]][0],
         reference=None if reference_K is None else tuple((signs * reference_K).tolist()),
-        hypervolumes=() if reference_K is None else tuple(zip(numbers, _shares(losses_NK, reference_K), strict=True)),
+        hypervolumes=()
+        if reference_K is None
+        else tuple(zip(numbers, _shares(losses_NK, reference_K, ideal_K), strict=True)),
     )
 
 
@@ -283,9 +288,20 @@ def _reference(
     return None if np.isnan(reference_K).any() else reference_K
 
 
-def _shares(losses_NK: Losses, reference_K: Losses) -> list[float]:
+def num_startup_of(marks: Iterable[Mapping[str, Any]], *, default: int) -> int:
+    """Return `num_startup` of a sweep as its first start recorded it: `search.trials` may grow afterwards.
+
+    Args:
+        marks: Events of the journal.
+        default: The number if none is recorded, as by earlier versions.
+    """
+    recorded = (mark["num_startup"] for mark in marks if mark["event"] == "session" and mark.get("num_startup"))
+    return int(next(recorded, default))
+
+
+def _shares(losses_NK: Losses, reference_K: Losses, ideal_K: Losses) -> list[float]:
     """Return which share of the box between the reference and the ideal the points up to each one dominate."""
-    box = float(np.prod(np.maximum(reference_K - losses_NK.min(axis=0), 0.0)))
+    box = float(np.prod(np.maximum(reference_K - ideal_K, 0.0)))
     shares, volume, front_NK = [], 0.0, losses_NK[:0]
     for losses_K in losses_NK:
         if box > 0 and not _dominate(front_NK, losses_K).any():  # else the volume stays

@@ -11,6 +11,8 @@ KEY_TAG = f"{PREFIX}key"
 """Tag with a run's deterministic key, by which it is found again."""
 JOURNAL_TAG = f"{PREFIX}journal"
 """Tag with the journal's id, which every run of this program has but those of exports."""
+FOLDERS_TAG = f"{PREFIX}folders"
+"""Tag of the run of a sweep or of its repeats with the folders from which they were written, one per line."""
 PARENT_TAG = "mlflow.parentRunId"
 
 

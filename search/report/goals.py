@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search.console.measures import TITLES, show_measure
-from search.journal.fronts import Front, front_of
+from search.journal.fronts import Front, front_of, num_startup_of
 from search.journal.measures import Direction, value_of
 from search.report.goals_plot import front_figure
 from search.report.markup import Html, section, styled, table, tag
@@ -20,7 +20,8 @@ def make(material: Material) -> Html | None:
     """Return the section; None without a completed trial of which the costs are known."""
     search = material.study.search
     declared = search.objectives if len(search.objectives) > 1 else BESIDE
-    front = front_of(material.trials, declared, search.limits, num_startup=min(search.startup_trials, search.trials))
+    num_startup = num_startup_of(material.sessions, default=min(search.startup_trials, search.trials))
+    front = front_of(material.trials, declared, search.limits, num_startup=num_startup)
     if not front.trials:
         return None
     parts = [tag("p", sentence(front, is_declared=len(search.objectives) > 1))]

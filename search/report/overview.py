@@ -90,7 +90,7 @@ def overview_of(study: StudyConfig, history: History, document: ComparisonDocume
         selection=_select(study, trials, marks, document),
         choice=choice,
         nominated=tuple(best_first(trials)[:NUM_NOMINATED]),
-        front=_front(study, trials),
+        front=_front(study, trials, history),
         repeats={
             "completed": sum(isinstance(record.outcome, Completed) for record in repeats),
             "failed": sum(isinstance(record.outcome, Failed) for record in repeats),
@@ -124,13 +124,14 @@ def _next_steps(
     return ("compare", *see) if any(record.curve for record in trials) else see
 
 
-def _front(study: StudyConfig, trials: list[TrialRecord]) -> Front | None:
+def _front(study: StudyConfig, trials: list[TrialRecord], history: History) -> Front | None:
     search = study.search
     if len(search.objectives) == 1:
         return None
-    from search.journal.fronts import front_of
+    from search.journal.fronts import front_of, num_startup_of
 
-    front = front_of(trials, search.objectives, search.limits, num_startup=min(search.startup_trials, search.trials))
+    num_startup = num_startup_of(history.marks, default=min(search.startup_trials, search.trials))
+    front = front_of(trials, search.objectives, search.limits, num_startup=num_startup)
     return front if front.trials else None
 
 

@@ -100,6 +100,7 @@ def open_session(study: StudyConfig, facts: DataFacts, command: str, patience: f
             device="cuda" if study.resources.gpus else "cpu",
             objectives=dict(study.search.objectives),
             limits=dict(study.search.limits),
+            num_startup=min(study.search.startup_trials, study.search.trials),
             data={
                 "name": study.data.name,
                 "digest": facts.key,

@@ -11,7 +11,7 @@ from typing import Any
 
 from search.errors import HybridSearchError, TrackingError
 from search.journal.follower import PARENTS, UNFINISHED, Follower, to_ms
-from search.journal.mlflow_run import PARENT_TAG, PREFIX, MlflowRun, maker_of
+from search.journal.mlflow_run import FOLDERS_TAG, PARENT_TAG, PREFIX, MlflowRun, maker_of
 from search.journal.reconcile import describe_repairs, mlflow_differences
 from search.records import TrialRecord, scores_by_epoch
 from search.tracking.descriptions import (
@@ -357,6 +357,8 @@ class Mirror:
         describe = describe_sweep if command == "sweep" else describe_repeats
         tags = session_tags(journal.sessions.get(command, {}))
         tags |= description_tags(run, describe(journal, self._folder, status))
+        folders = {*run.tags.get(FOLDERS_TAG, "").splitlines(), str(self._folder.resolve())}
+        tags[FOLDERS_TAG] = "\n".join(sorted(folders))
         if journal.data and run.tags.get(f"{PREFIX}data") != journal.data["digest"]:
             store.log_dataset(run, journal.data)
             tags[f"{PREFIX}data"] = journal.data["digest"]

@@ -30,6 +30,7 @@ from search.study.folder import claim_folder, make_folder, record_study
 from search.study.load import find_study
 from search.study.tracking_place import tracking_place
 from search.sweep.run import run_sweep
+from search.tracking.mirror import Mirror
 from search.tracking.mlflow_client import connect, default_uri
 
 MakeStudy = Callable[..., StudyConfig]
@@ -149,6 +150,32 @@ def test_a_study_is_deleted_with_its_runs_and_no_others(
     assert not study.folder.exists()
     assert other.folder.exists()
     assert sorted(run.info.run_name for run in client.search_runs([experiment])) == ["c", "d"]
+
+
+def test_the_runs_of_a_study_and_its_copy_stay_until_the_last_of_them_is_deleted(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig], tmp_path: Path, empty_database: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    tracking = {"enabled": True, "uri": default_uri(tmp_path), "experiment": "both"}
+    study = fill(make_study(tracking=tracking))
+    copied = tmp_path / "backup" / study.name
+    shutil.copytree(study.folder, copied)
+    for folder in (study.folder, copied):  # the copy was resumed
+        Mirror(folder, uri=tracking["uri"], experiment="both").finish()
+    assert removal.delete(find_study(copied, [f"storage={copied.parent}"]))[1] == (
+        f"its runs in MLflow stay, because {study.folder} has the same study, one being a copy of the other"
+    )
+    assert not copied.exists()
+    assert removal.delete(find_study(study.folder))[1].startswith("deleted 3 runs in MLflow")
+
+
+def test_an_archived_study_is_not_archived_again(
+    make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig]
+) -> None:
+    place = removal.archive(find_study(fill(make_study()).folder))
+    with pytest.raises(InputError, match=r"tiny: expected a study outside the archive; `hybrid-search delete`"):
+        removal.archive(find_study(place.folder))
+    assert place.folder.exists()
 
 
 def test_a_study_without_mlflow_is_deleted(make_study: MakeStudy, fill: Callable[[StudyConfig], StudyConfig]) -> None:

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from search.journal.fronts import Fronts, crowding, front_of, front_rows, hypervolume, knee_order, spread_order
+from search.journal.fronts import (
+    Fronts,
+    crowding,
+    front_of,
+    front_rows,
+    hypervolume,
+    knee_order,
+    num_startup_of,
+    spread_order,
+)
 from search.records import Completed, Failed, Infeasible, Stopped, TrialRecord
 
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 4))
@@ -136,4 +145,25 @@ def test_the_reference_does_not_move(six: list[TrialRecord]) -> None:
     limited = front_of(six, objectives, {"macs": 98.5}, num_startup=3)  # type: ignore[arg-type]
     assert limited.reference == (0.5, 98.5)
     assert [number for number, _ in limited.hypervolumes] == [3, 4, 5]
-    assert limited.hypervolumes[-1][1] == pytest.approx(1.0), "the last trial is the best in both"
+    shares = [(0.53 - 0.5) * 1.5 / 49.25, (0.54 - 0.5) * 2.5 / 49.25, (0.55 - 0.5) * 3.5 / 49.25]
+    assert [volume for _, volume in limited.hypervolumes] == pytest.approx(shares), "each one dominates the last"
+
+
+def test_a_new_end_of_the_front_adds_to_the_hypervolume(
+    make_record: Callable[..., TrialRecord], make_epoch: Callable[..., Any]
+) -> None:
+    """It is no share of what the present front spans: a single trial would dominate all of that."""
+    rows = [(0, 0.0, 100), (1, 0.5, 50), (2, 0.6, 99)]
+    records = [
+        make_record(f"k{n}", number=n, curve=(make_epoch(1, accuracy),), counts={"macs": macs}, outcome=Completed())
+        for n, accuracy, macs in rows
+    ]
+    objectives = {"val_accuracy": "max", "macs": "min"}
+    volumes = front_of(records, objectives, {}, num_startup=1).hypervolumes  # type: ignore[arg-type]
+    assert volumes == ((0, 0.0), (1, pytest.approx(0.25)), (2, pytest.approx(0.251)))
+
+
+def test_the_reference_is_that_of_the_first_start() -> None:
+    marks = [{"event": "session", "verb": "sweep", "num_startup": 6}, {"event": "session", "num_startup": 10}]
+    assert num_startup_of(marks, default=10) == 6
+    assert num_startup_of([{"event": "session"}], default=10) == 10
