@@ -34,6 +34,7 @@ from search.sampling.trials import (
     suggest_value,
 )
 from search.seeds import derive
+from search.study.draws import MAX_DRAWS
 from search.study.samplers import method_of
 from spaces.domains import Domain
 from spaces.space import Point, Space
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 MAX_REJECTIONS = 200
 """Rejected proposals in a row after which a finite space counts as exhausted, and a continuous one is searched."""
-MAX_DRAWS = 20_000
-"""Random points of a continuous space among which a valid one is searched."""
 PATIENCE = 20
 """Rejections in a row after which random proposals replace the method's."""
 _DIRECTIONS: dict[Direction, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -15,6 +16,10 @@ from spaces.space import Point, Space
 
 NUM_DRAWS = 400
 """Number of random points that are checked."""
+MAX_DRAWS = 20_000
+"""Random points of a space among which a valid one is searched."""
+SEARCH_SECS = 10.0
+"""Longest search among them before a sweep, for models that take long to count."""
 
 
 def random_points(study: StudyConfig, space: Space) -> Iterator[Point]:
@@ -32,14 +37,16 @@ def check_possible(study: StudyConfig, facts: DataFacts) -> None:
     """
     space = study.build_space()
     is_small = space.size is not None and space.size <= NUM_DRAWS
-    points = space.enumerate() if is_small else itertools.islice(random_points(study, space), NUM_DRAWS)
-    rejected = Counter[str]()
+    points = space.enumerate() if is_small else itertools.islice(random_points(study, space), MAX_DRAWS)
+    rejected, until = Counter[str](), time.monotonic() + SEARCH_SECS
     for point in points:
         why = why_not(study, point, facts)
         if why is None:
             return
         rejected[why] += 1
-    which = f"its {space.size}" if is_small else f"{NUM_DRAWS} random"
+        if not is_small and rejected.total() >= NUM_DRAWS and time.monotonic() > until:
+            break
+    which = f"its {space.size}" if is_small else f"{rejected.total():,} random"
     raise StudyError(
         f"space: no valid model among {which} points: {describe_rejected(rejected)}; fix fewer parameters"
         f"{', or raise the limits' if study.search.limits else ''}"

@@ -24,10 +24,10 @@ from search.records import (
     scores_by_epoch,
 )
 from search.runners.dispatcher import TRIALS, Dispatcher, new_record
-from search.sampling.sampler import MAX_DRAWS
 from search.storage.working_copy import ARRAYS
 from search.study.bind import DataFacts, bind, complete_point, sweep_blocks, why_not
 from search.study.config import StudyConfig
+from search.study.draws import MAX_DRAWS
 from search.study.goals import over_cost
 from search.study.learning import take_earlier
 from search.study.section import PointLike

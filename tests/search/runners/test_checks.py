@@ -140,8 +140,9 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_is_refused_by_plan_and_sweep_before_anything_is_made(
-    make_study: MakeStudy, tmp_path: Path, case: str
+    make_study: MakeStudy, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("search.study.draws.SEARCH_SECS", 0.0)
     overrides, words = WRONG[case]
     port = str(closed_port())
     study = make_study(*QUIET, *(item.replace("PORT", port) for item in overrides))
