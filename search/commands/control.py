@@ -16,7 +16,7 @@ from search.storage.lease import is_driven_anywhere
 from search.storage.location import Location
 from search.storage.store import Store
 from search.storage.working_copy import COMMANDS, refresh
-from search.study.bind import complete_point
+from search.study.bind import complete_point, facts_in, why_not
 from search.study.config import StudyConfig
 from search.study.settings import setting_faults
 from search.text.yaml_text import assign
@@ -88,25 +88,28 @@ def _is_for(command: Command, verb: str | None) -> bool:
 
 
 def driven_by(study: StudyConfig) -> str | None:
-    """Return the command that drives a study now, such as `sweep`; None if there is none."""
+    """Return the command that drives a study now, such as `sweep`; None if there is none, or it only ends."""
     if not is_driven_anywhere(study.location):
         return None
-    sessions = [event for event in read_history(study.folder).marks if event["event"] == "session"]
-    return str(sessions[-1]["verb"]) if sessions else "sweep"
+    marks = [event for event in read_history(study.folder).marks if event["event"] in {"session", "stop"}]
+    if not marks:
+        return "sweep"
+    return None if marks[-1]["event"] == "stop" else str(marks[-1]["verb"])
 
 
 def check(study: StudyConfig, command: Command, verb: str | None) -> None:
     """Check a command against the journal, as far as that is possible without the driver.
 
     Raises:
-        InputError: The trial does not exist or has ended, or the point is not in the space.
+        InputError: The trial does not exist or has ended, or the point is not in the space or no valid model.
         NothingToDoError: There is nothing to pause.
     """
     if command.verb == "pause" and verb is None:
         raise NothingToDoError(
             f"{study.location}: expected a sweep or comparison that runs, found none; `sweep` continues the study"
         )
-    trials = [record for record in read_history(study.folder).records.values() if record.kind == "trial"]
+    history = read_history(study.folder)
+    trials = [record for record in history.records.values() if record.kind == "trial"]
     if command.trial is not None:
         _check_trial(study, trials, command.trial)
     if command.point is not None:
@@ -114,6 +117,9 @@ def check(study: StudyConfig, command: Command, verb: str | None) -> None:
         twin = next((record for record in trials if dict(record.point) == dict(point)), None)
         if twin is not None:
             raise InputError(f"enqueue: expected a new point, found that of trial {twin.number} ({twin.label})")
+        facts = facts_in(history)
+        if facts is not None and (why := why_not(study, point, facts)):
+            raise InputError(f"enqueue: {why}")
 
 
 def _check_trial(study: StudyConfig, trials: list[TrialRecord], number: int) -> None:

@@ -91,6 +91,11 @@ def first_generation(sampler: BaseSampler) -> dict[str, int]:
     return {sampler._get_generation_key(): 0}  # noqa: SLF001
 
 
+def has_generations(sampler: type[BaseSampler]) -> bool:
+    """Return whether a sampler class derives generations of trials from completed ones."""
+    return issubclass(sampler, BaseGASampler)
+
+
 def load_class(path: str) -> type[BaseSampler]:
     """Import a sampler class, `package.module:Class`.
 

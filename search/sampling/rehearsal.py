@@ -44,9 +44,13 @@ def check_sampler(study: StudyConfig, earlier: Sequence[EarlierTrial] = ()) -> N
     if faults := list(package_faults(search.sampler)):
         raise StudyError(*faults)
     if is_class(search.sampler):
-        from search.sampling.methods import load_class
+        from search.sampling.methods import has_generations, load_class
 
-        load_class(search.sampler)
+        if has_generations(load_class(search.sampler)) and search.scheduler != "none":
+            raise StudyError(
+                f"search.sampler: {search.sampler} makes generations of completed trials and ignores those that "
+                f"search.scheduler {search.scheduler} stops; set search.scheduler to none, or search.sampler to nsga2"
+            )
     elif not search.sampler_args:
         return
     sweep = _Rehearsal(study, earlier)

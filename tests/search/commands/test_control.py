@@ -26,6 +26,7 @@ from search.records import Completed, Stopped
 from search.report import overview
 from search.report.overview import make_overview
 from search.report.status_lines import to_lines
+from search.study.bind import DataFacts
 from search.study.config import StudyConfig
 from search.study.folder import claim_folder
 from search.study.load import find_study
@@ -207,6 +208,9 @@ def test_a_watched_status_is_no_single_document(tmp_path: Path) -> None:
         assert "status --watch: expected no --check, --importance or --json beside it" in refused.stderr
 
 
+SIZES = ("height", "width", "num_train", "num_test")
+
+
 @pytest.fixture
 def begun(make_study: Callable[..., StudyConfig], make_record: Callable[..., Any]) -> StudyConfig:
     """A study with a trial that has ended and one that has not; no command runs it."""
@@ -234,6 +238,24 @@ def test_what_can_never_be_done_is_refused_at_once(begun: StudyConfig, command: 
     with pytest.raises(InputError, match=words):
         send(begun, command)
     assert not (begun.folder / "commands").exists()
+
+
+def test_a_point_above_a_limit_is_refused_at_once(begun: StudyConfig, facts: DataFacts) -> None:
+    """The last start recorded what the counts of a model depend on."""
+    limited = begun.model_copy(update={"search": begun.search.model_copy(update={"limits": {"macs": 1.0}})})
+    with Journal(begun.folder) as journal:
+        data = {"name": "folder", "digest": facts.key, **{key: getattr(facts, key) for key in SIZES}}
+        journal.note("session", version=2, verb="sweep", data=data, classes=list(facts.classes))
+    with pytest.raises(InputError, match=r"enqueue: macs is above search\.limits\.macs 1"):
+        send(limited, Command(verb="enqueue", point={"dropout": 0.0, "lr": 0.003}))
+    assert not (begun.folder / "commands").exists()
+
+
+def test_a_command_that_only_ends_its_copies_takes_no_more_commands(begun: StudyConfig) -> None:
+    with Journal(begun.folder) as journal:
+        assert control.driven_by(begun) == "sweep"
+        journal.note("stop")
+        assert control.driven_by(begun) is None
 
 
 def test_a_study_that_nobody_drives_is_not_paused(begun: StudyConfig) -> None:

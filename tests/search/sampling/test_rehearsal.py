@@ -106,7 +106,12 @@ REFUSED = {
     "no_such_{}:Seeded": "cannot be imported (ModuleNotFoundError",
     "broken_{}:Seeded": "cannot be imported (OSError: no disk)",
     "optuna.samplers:CmaEsSampler": "set search.sampler to cmaes",
+    "optuna.samplers:NSGAIISampler": "ignores those that search.scheduler asha stops; set search.scheduler to none",
 }
+
+
+def test_a_class_with_generations_passes_where_no_trial_is_stopped(make_study: MakeStudy) -> None:
+    check_sampler(make_study("search.sampler=optuna.samplers:NSGAIISampler", "search.scheduler=none"))
 
 
 @pytest.mark.parametrize("sampler", REFUSED)
