@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from search.data.errors import DataError
 from search.data.splits import SplitConfig
 from search.errors import StudyError
+from search.journal.measures import MEASURES
 from search.journal.reading import read_history, read_id
 from search.records import TrialRecord, digest_of
 from search.storage.lease import is_driven_anywhere
@@ -47,6 +48,8 @@ class Opened:
     """Id of its journal."""
     data: Mapping[str, Any]
     """The data of its last start: name and digest."""
+    device: str | None
+    """`cuda` or `cpu`, of its last start; None if that did not record it."""
     split: SplitConfig
     settings: Mapping[str, Any]
     """Settings of `model` and `train` that hold for all of its trials, unless their points say otherwise."""
@@ -106,6 +109,7 @@ def open_earlier(study: StudyConfig, entry: EarlierStudy, where: str) -> Opened:
         name=name,
         journal=read_id(folder),
         data=sessions[-1]["data"],
+        device=sessions[-1].get("device"),
         split=resolved.split,
         settings=resolved.settings,
         records=tuple(dataclasses.replace(record, point=_renamed(record.point, entry.rename)) for record in trials),
@@ -174,12 +178,25 @@ def other_recipe(study: StudyConfig, earlier: Opened, digest: str) -> Iterator[s
         yield f"data ({names}{', with other images' if earlier.data['name'] == study.data.name else ''})"
     if earlier.split != study.split:
         yield f"split ({_show_split(earlier.split)} there and {_show_split(study.split)} here)"
+    yield from _other_costs(study, earlier)
     here = settings_of(study)
     varied = earlier.varied | {BINDS_TO.get(item.name, item.name) for item in study.build_space().parameters}
     for name in dict.fromkeys((*here, *earlier.settings)):
         before, now = earlier.settings.get(name), here.get(name)
         if name not in varied and name not in NOT_COMPARED and before != now:
             yield f"{name} ({_show(before)} there and {_show(now)} here)"
+
+
+def _other_costs(study: StudyConfig, earlier: Opened) -> Iterator[str]:
+    """Yield why measured costs, if they are objectives or have limits, are not those that this study would measure."""
+    if not any(MEASURES[name].kind == "cost" for name in (*study.search.objectives, *study.search.limits)):
+        return
+    device = "cuda" if study.resources.gpus else "cpu"
+    if earlier.device not in {None, device}:
+        yield f"device ({earlier.device} there and {device} here)"
+    blocks = {len(record.blocks) for record in earlier.records}
+    if blocks != {study.search.blocks}:
+        yield f"search.blocks ({' or '.join(map(str, sorted(blocks)))} there and {study.search.blocks} here)"
 
 
 def _show_split(split: SplitConfig) -> str:

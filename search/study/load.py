@@ -68,7 +68,8 @@ def _check_earlier(study: StudyConfig) -> Iterator[str]:
         if entry.study in (item.study for item in entries[:position]):
             yield f"{where}: the same study as an entry before it; remove one of them"
         for old, new in entry.rename.items():
-            if fault := name_fault(new):
+            is_own = isinstance(study.space, dict) and new in study.space  # also of a model of one's own
+            if not is_own and (fault := name_fault(new)):
                 yield f"{where}.rename.{old}: {new}: {fault}"
 
 

@@ -138,6 +138,32 @@ def test_other_data_and_recipes_are_refused_unless_they_are_allowed(
     assert f"although it has other {words.partition(',')[0]}" in allowed.lines[0]
 
 
+def test_costs_that_were_measured_otherwise_are_refused(
+    write_past: WritePast, take: Callable[..., Earlier], points: list[dict[str, Any]]
+) -> None:
+    """On another device, or of other numbers of blocks; it matters only where costs decide."""
+    past = write_past(*points, epochs={"latency_ms": 3.0})
+    path = past.folder / FILE_NAME
+    path.write_text(path.read_text().replace('"event":"session"', '"event":"session","device":"cuda"', 1))
+    limit = "search.limits={latency_ms: 5}"
+    with pytest.raises(StudyError, match=r": device \(cuda there and cpu here\)"):
+        take(past, limit)
+    assert len(take(past, limit, allow_other=True).trials) == 4
+    assert len(take(past).trials) == 4
+    with pytest.raises(StudyError, match=r"search\.blocks \(1 there and 3 here\)"):
+        take(past, "search.limits={train_secs_per_epoch: 5}", "search.blocks=3")
+    assert len(take(past, "search.blocks=3").trials) == 4
+
+
+def test_the_names_of_an_own_space_may_be_the_new_ones(make_study: MakeStudy, study_data: dict[str, Any]) -> None:
+    entry = "{study: runs/past, rename: {w: width, v: wdth}}"
+    own = {"width": [8, 16], "lr": {"float": [0.001, 0.1], "log": True}}
+    with pytest.raises(StudyError) as caught:
+        make_study(f"search.learn_from=[{entry}]", "model={factory: 'torch.nn:Linear'}", "fix={}", space=own)
+    assert [fault for fault in caught.value.faults if "rename.w:" in fault] == []
+    assert [fault for fault in caught.value.faults if "rename.v: wdth: expected a setting" in fault]
+
+
 def test_precision_and_seed_may_differ(
     write_past: WritePast, take: Callable[..., Earlier], points: list[dict[str, Any]]
 ) -> None:
