@@ -11,7 +11,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "bench/*.md", "bench/pictures/*.png")
+OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "bench/*.md", "bench/pictures/*.png", "examples/*.ipynb")
 """Files of the repository that are part of the site. They keep their paths; pages of docs/ lose the `docs/`."""
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)\s#]+)")
 

@@ -4,6 +4,7 @@ Each page has a folder of its own, with images (`photos/`, `photo.jpg`, ...), `d
 (`my-study.yaml`) if its blocks name it and the page writes no study file. Blocks run in the order
 of the page. A command must end with the expected exit code, print something, and print what its comments say.
 `blocks.py` lists the comments. `--list` only lists the blocks that are not run.
+The notebooks of `examples/` are pages too, see `notebooks.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import yaml
 from blocks import Block, Page, read_page
+from notebooks import NOTEBOOKS, check_notebook
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("docs/papers/*.md"))]
@@ -108,6 +110,11 @@ class Workplace:
             Image.fromarray(pixels).save(path)
         (self.folder / "list.csv").write_text("image\nphotos/cat/0.jpg\nphotos/dog/0.jpg\n", encoding="utf-8")
         self.run(f"python {self.folder}/docs/examples/make.py docs/examples")
+
+    def run_notebook(self, path: Path) -> list[str]:
+        """Run a notebook of `examples/` in a folder of its own; return its faults."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return check_notebook(path, self.folder, self._env)
 
     def run(self, command: str, expected: int = 0) -> str:
         """Run a command and return what it prints.
@@ -270,7 +277,7 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", help="names such as study.md; all pages if there are none")
     parser.add_argument("--list", action="store_true", help="list the blocks that are not run")
     given = parser.parse_args()
-    names = [path.name for path in PAGES]
+    names = [path.name for path in (*PAGES, *NOTEBOOKS)]
     if unknown := [name for name in given.pages if name not in names]:
         parser.error(f"unknown page {unknown[0]}; known: {', '.join(names)}")
     pages = [read_page(path) for path in PAGES if not given.pages or path.name in given.pages]
@@ -285,6 +292,13 @@ def main() -> int:
                     faults += found
                     secs, state = time.monotonic() - start, f"{len(found)} FAILED" if found else "ok"
                     print(f"{page.path.name:20} {num_run:3} run  {secs:5.0f} s  {state}", *found, sep="\n", flush=True)
+            for path in NOTEBOOKS:
+                if not given.pages or path.name in given.pages:
+                    start = time.monotonic()
+                    found = place.run_notebook(path)
+                    faults += found
+                    secs, state = time.monotonic() - start, "FAILED" if found else "ok"
+                    print(f"{path.name:20}          {secs:5.0f} s  {state}", *found, sep="\n", flush=True)
     left_out = [(page, block, reason) for page in pages for block, reason in page.not_run()]
     print(f"\nNot run: {len(left_out)} blocks")
     for page, block, reason in left_out:
