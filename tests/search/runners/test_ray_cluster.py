@@ -18,6 +18,7 @@ import psutil
 import pytest
 import yaml
 
+from search.data.store import FORMAT
 from search.errors import ResourceError
 from search.journal.reading import read_events, read_records
 from search.records import Completed, Failed
@@ -318,7 +319,7 @@ def test_code_and_images_reach_a_node_that_has_neither(
     check_whole(command, 2)
     digest = command.events("session")[0]["data"]["digest"]
     received = [path.name for path in (tmp_path / "cache of the node").iterdir() if path.is_dir()]
-    assert received == [f"folder-{digest}-v3"]
+    assert received == [f"folder-{digest}-v{FORMAT}"]
 
 
 @pytest.mark.slow

@@ -191,5 +191,5 @@ def test_what_is_wrong_with_the_store_is_one_line_and_exit_code_2(
     path = write_study(bucket.replace("s3://", "s3://no-"))
     refused = run(machine(tmp_path), "sweep", str(path))
     assert refused.returncode == 2
-    assert len(refused.stderr.splitlines()) == 1, refused.stderr
-    assert "expected the bucket no-bucket-" in refused.stderr
+    (line,) = (line for line in refused.stderr.splitlines() if not line.startswith("decoding images: "))
+    assert "expected the bucket no-bucket-" in line
