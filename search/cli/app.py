@@ -112,7 +112,7 @@ def demo(overrides: Overrides = None, as_json: AsJson = False) -> None:
     from search.commands.demo import run_demo
     from search.journal.comparison_file import to_dict
     from search.journal.decision import decision_of
-    from search.study.load import shipped_study
+    from search.study.shipped import shipped_study
 
     result = run_demo(overrides or [])
     study = result.study

@@ -13,7 +13,8 @@ from search.export.write import export
 from search.journal.comparison import ComparisonDocument
 from search.runners.session import print_line
 from search.study.config import StudyConfig
-from search.study.load import load_study, shipped_study
+from search.study.load import load_study
+from search.study.shipped import shipped_study
 from search.sweep.run import run_sweep
 
 NUM_IMAGES = 5

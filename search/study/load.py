@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from search.study.own_model import BUILT_IN, own_faults, own_point_faults, own_s
 from search.study.samplers import sampler_faults
 from search.study.section import top_of
 from search.study.settings import name_fault, setting_faults, space_faults
+from search.study.shipped import shipped_studies
 from search.text.explain import explain
 from search.text.yaml_text import MAX_CHARACTERS, Place, YamlError, assign, hint_at_numbers, read_yaml, to_plain
 from search.training.config import PRECISIONS, TrainConfig, resolve_precision
@@ -274,22 +274,6 @@ def read_recorded(folder: Path) -> StudyConfig | None:
 @lru_cache(maxsize=1)
 def _read_recorded(path: Path, _: tuple[int, ...]) -> StudyConfig:
     return load_study(path, fill=False, recorded=True)
-
-
-def shipped_studies() -> list[str]:
-    """Return the paths of the study files that are part of the project."""
-    return sorted(os.path.relpath(path) for path in _shipped().glob("*.yaml"))
-
-
-def shipped_study(name: str) -> str:
-    """Return the path of a study file that is part of the project."""
-    return os.path.relpath(_shipped() / f"{name}.yaml")
-
-
-def _shipped() -> Path:
-    import spaces
-
-    return Path(spaces.__file__).parent / "studies"
 
 
 def find_study(path: str | Path, overrides: Iterable[str] = (), *, fill: bool = False) -> StudyConfig:

@@ -21,7 +21,8 @@ from search.study.bind import DataFacts, bind, check_points, complete_point, des
 from search.study.claims import adjust_for, declare, describe_claims, families_of, too_few_repeats
 from search.study.config import StudyConfig, to_dict
 from search.study.folder import claim_folder
-from search.study.load import find_study, load_study, parse_study, shipped_studies
+from search.study.load import find_study, load_study, parse_study
+from search.study.shipped import shipped_studies
 from spaces.presets import load_preset
 
 MakeStudy = Callable[..., StudyConfig]
